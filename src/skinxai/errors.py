@@ -1,0 +1,214 @@
+"""Every error that skinxai raises.
+
+Each has a stable ``code`` for programs and one sentence for people, which names the thing,
+the rule, the value and the remedy::
+
+    SkinxaiError
+    ├── InputError                an image, an array or a path that cannot be used
+    │   ├── ImageDecodeError          damaged, truncated or empty image data
+    │   ├── ImageTooLargeError        more pixels or bytes than the limit
+    │   ├── ImageTooSmallError        fewer pixels than a lesion needs
+    │   ├── UnsupportedImageError     a format or kind that is not read
+    │   ├── InputShapeError           an array of the wrong shape
+    │   ├── InputDtypeError           an array, or an object, of the wrong type
+    │   ├── InputRangeError           array values outside the declared range, or not finite
+    │   ├── InputNotFoundError        no such file
+    │   ├── InputPathError            a path that is no regular file or cannot be followed
+    │   ├── InputPermissionError      a file that may not be read
+    │   ├── NoInputsError             a folder or pattern without any image
+    │   └── UrlBlockedError           a URL, or a kind of URL, that is not allowed
+    ├── OutputError               a result that cannot be written where it was asked for
+    ├── OptionError               an argument outside its rule
+    ├── UnknownNameError          a name that no registry, label set or model has
+    ├── DatasetError              records, labels or splits that cannot be used
+    ├── ModelError                a model that cannot be used
+    │   ├── ModelNotFoundError        no such model folder or Hub name
+    │   ├── IntegrityError            files that do not agree with the manifest or the weights
+    │   ├── UnsafeFormatError         weights in a format that can run code
+    │   ├── ModelConfigError          a config that breaks its schema
+    │   └── NonFiniteOutputError      NaN or infinite logits
+    ├── ExplainError              an explanation that cannot be made
+    ├── PluginError               a plugin that breaks its contract
+    └── TrainingError             a training run that cannot go on
+"""
+
+from __future__ import annotations
+
+
+class SkinxaiWarning(UserWarning):
+    """Something that does not change a result but that its reader should know."""
+
+
+class SkinxaiError(Exception):
+    """Base of all errors of this package.
+
+    ``index`` and ``source`` are set where the error belongs to one of several inputs:
+    the position in the call's order, and what came in, as text.
+    """
+
+    code = "skinxai"
+    index: int | None = None
+    source: str | None = None
+
+    def at(self, index: int, source: str) -> SkinxaiError:
+        """Note which input this error belongs to, and return the error itself."""
+        if self.index is None:
+            self.index, self.source = index, source
+            self.add_note(f"input {index}: {source}")
+        return self
+
+
+class InputError(SkinxaiError):
+    """An image, an array or a path that cannot be used."""
+
+    code = "input"
+
+
+class ImageDecodeError(InputError):
+    """Damaged, truncated or empty image data."""
+
+    code = "image_decode"
+
+
+class ImageTooLargeError(InputError):
+    """More pixels or bytes than the limit."""
+
+    code = "image_too_large"
+
+
+class ImageTooSmallError(InputError):
+    """Fewer pixels than a lesion needs."""
+
+    code = "image_too_small"
+
+
+class UnsupportedImageError(InputError):
+    """A format or kind of image that is not read."""
+
+    code = "image_unsupported"
+
+
+class InputShapeError(InputError):
+    """An array of the wrong shape."""
+
+    code = "input_shape"
+
+
+class InputDtypeError(InputError):
+    """An array, or an object, of the wrong type."""
+
+    code = "input_dtype"
+
+
+class InputRangeError(InputError):
+    """Array values outside the declared range, or not finite."""
+
+    code = "input_range"
+
+
+class InputNotFoundError(InputError):
+    """No such file."""
+
+    code = "input_not_found"
+
+
+class InputPathError(InputError):
+    """A path that is no regular file or cannot be followed."""
+
+    code = "input_path"
+
+
+class InputPermissionError(InputError):
+    """A file that may not be read."""
+
+    code = "input_permission"
+
+
+class NoInputsError(InputError):
+    """A folder or pattern without any image."""
+
+    code = "no_inputs"
+
+
+class UrlBlockedError(InputError):
+    """A URL, or a kind of URL, that is not allowed."""
+
+    code = "url_blocked"
+
+
+class OutputError(SkinxaiError):
+    """A result that cannot be written where it was asked for."""
+
+    code = "output"
+
+
+class OptionError(SkinxaiError, ValueError):
+    """An argument outside its rule."""
+
+    code = "option"
+
+
+class UnknownNameError(SkinxaiError, LookupError):
+    """A name that no registry, label set or model has."""
+
+    code = "unknown_name"
+
+
+class DatasetError(SkinxaiError):
+    """Records, labels or splits that cannot be used."""
+
+    code = "dataset"
+
+
+class ModelError(SkinxaiError):
+    """A model that cannot be used."""
+
+    code = "model"
+
+
+class ModelNotFoundError(ModelError):
+    """No such model folder or Hub name."""
+
+    code = "model_not_found"
+
+
+class IntegrityError(ModelError):
+    """Files that do not agree with the manifest or the weights."""
+
+    code = "integrity"
+
+
+class UnsafeFormatError(ModelError):
+    """Weights in a format that can run code."""
+
+    code = "unsafe_format"
+
+
+class ModelConfigError(ModelError):
+    """A config that breaks its schema."""
+
+    code = "model_config"
+
+
+class NonFiniteOutputError(ModelError):
+    """NaN or infinite logits."""
+
+    code = "non_finite_output"
+
+
+class ExplainError(SkinxaiError):
+    """An explanation that cannot be made."""
+
+    code = "explain"
+
+
+class PluginError(SkinxaiError):
+    """A plugin that breaks its contract."""
+
+    code = "plugin"
+
+
+class TrainingError(SkinxaiError):
+    """A training run that cannot go on."""
+
+    code = "training"

@@ -1,0 +1,96 @@
+"""Label sets: the order of the classes, their long names, and which are malignant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from skinxai.errors import ModelConfigError, UnknownNameError
+
+
+@dataclass(frozen=True)
+class LabelSet(Sequence[str]):
+    """Ordered label codes; position ``k`` is column ``k`` of the logits.
+
+    Args:
+        codes: short label codes, unique, in logit order.
+        names: long name of each code; a code without one is its own name.
+        malignant: codes declared malignant, or ``None`` where nothing is declared.
+    """
+
+    codes: tuple[str, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
+    malignant: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        codes = tuple(self.codes)
+        if (
+            len(codes) < 2
+            or len(set(codes)) != len(codes)
+            or not all(isinstance(code, str) and code for code in codes)
+        ):
+            raise ModelConfigError(
+                f"labels must be at least two different non-empty codes, got {list(codes)!r}."
+            )
+        malignant = None if self.malignant is None else frozenset(self.malignant)
+        for part, known in (("names", set(self.names)), ("malignant", malignant or set())):
+            if unknown := sorted(set(known) - set(codes)):
+                raise ModelConfigError(
+                    f"labels.{part} must only name labels {list(codes)}, got {unknown}."
+                )
+        object.__setattr__(self, "codes", codes)
+        object.__setattr__(self, "names", MappingProxyType(dict(self.names)))
+        object.__setattr__(self, "malignant", malignant)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.codes[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.codes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.codes, dict(self.names), self.malignant)
+
+    def position(self, code: str) -> int:
+        """Column of ``code`` in the logits; an unknown code is an `UnknownNameError`."""
+        if code in self.codes:
+            return self.codes.index(code)
+        near = difflib.get_close_matches(str(code), self.codes, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise UnknownNameError(
+            f"Unknown label {code!r}; it must be one of {list(self.codes)}.{hint}"
+        )
+
+    def long_name(self, code: str) -> str:
+        """Long name of ``code``, or the code itself where none is given."""
+        return self.names.get(code, code)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "codes": list(self.codes),
+            "names": dict(self.names),
+            "malignant": None if self.malignant is None else sorted(self.malignant),
+        }
+
+
+HAM10000_LABELS = LabelSet(
+    codes=("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"),
+    names={
+        "akiec": "actinic keratosis / intraepithelial carcinoma",
+        "bcc": "basal cell carcinoma",
+        "bkl": "benign keratosis-like lesion",
+        "df": "dermatofibroma",
+        "mel": "melanoma",
+        "nv": "melanocytic nevus",
+        "vasc": "vascular lesion",
+    },
+    malignant=frozenset({"mel", "bcc", "akiec"}),
+)
+"""The seven classes of HAM10000 (Tschandl et al., Sci Data 5:180161, 2018)."""

@@ -1,0 +1,132 @@
+"""`Explanation`: why one image got the score of one class."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, PngImagePlugin
+
+from skinxai import drawing
+from skinxai.errors import ExplainError, OutputError
+from skinxai.writing import write_atomic
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why one image got the score of one class.
+
+    Args:
+        maps: read-only, name → float32 ``(H, W)`` in pixels of the upright source image, raw
+            values; the first is the heatmap. Empty for methods that have only scores.
+        scores: read-only, name → float.
+        target: code of the explained class.
+        score: ``"logit"`` or ``"probability"``: which number was explained.
+        method: name in `skinxai.explainers`.
+        layer: where the network was split.
+        options: of the method.
+        source: which image.
+        model: ``name@revision``.
+        backend: what computed it.
+        versions: of skinxai, torch and the method's plugin.
+        seconds: spent on the image's batch, divided by its images.
+        pixels: the upright source image, RGB uint8 ``(H, W, 3)``.
+    """
+
+    maps: Mapping[str, npt.NDArray[np.float32]] = field(repr=False)
+    scores: Mapping[str, float]
+    target: str
+    score: str
+    method: str
+    layer: str
+    options: Mapping[str, Any]
+    source: str
+    model: str
+    backend: str
+    versions: Mapping[str, str]
+    seconds: float
+    pixels: npt.NDArray[np.uint8] = field(repr=False)
+
+    @property
+    def heatmap(self) -> npt.NDArray[np.float32] | None:
+        """The first map, or ``None`` for methods that have only scores."""
+        return next(iter(self.maps.values()), None)
+
+    def overlay(self, alpha: float = 0.5) -> Image.Image:
+        """The heatmap over the image; scaled for drawing from its own minimum to its maximum.
+
+        Args:
+            alpha: 0 shows the image alone, 1 the heatmap alone.
+
+        Raises:
+            ExplainError: the method has no map.
+        """
+        if self.heatmap is None:
+            raise ExplainError(f"overlay needs a heatmap; method {self.method!r} has only scores.")
+        return drawing.overlay(self.pixels, self.heatmap, alpha)
+
+    def save(self, path: str | os.PathLike[str], *, alpha: float = 0.5) -> None:
+        """Write the overlay as PNG, or everything into a folder.
+
+        A path that ends in ``.png`` gets the overlay, with model, method and target in its text
+        fields. Any other path becomes a folder with ``overlay.png``, one ``.npy`` for each map
+        and ``explanation.json``.
+
+        Raises:
+            OutputError: the path cannot be written, or has another image suffix.
+        """
+        target = Path(path)
+        if target.suffix.lower() == ".png":
+            write_atomic(target, self._png(alpha))
+            return
+        if target.suffix.lower() in {".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".webp", ".bmp"}:
+            raise OutputError(f"path must end in .png or be a folder, got {str(target)!r}.")
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"folder {str(target)!r} must be a folder that can be written: {error.strerror}."
+            ) from error
+        for name, values in self.maps.items():
+            buffer = io.BytesIO()
+            np.save(buffer, values, allow_pickle=False)
+            write_atomic(target / f"{name}.npy", buffer.getvalue())
+        if self.heatmap is not None:
+            write_atomic(target / "overlay.png", self._png(alpha))
+        text = json.dumps(self.to_dict(), indent=2)
+        write_atomic(target / "explanation.json", text.encode() + b"\n")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; the maps as shapes, their values are in `save`'s folder."""
+        return {
+            "source": self.source,
+            "target": self.target,
+            "score": self.score,
+            "method": self.method,
+            "layer": self.layer,
+            "options": dict(self.options),
+            "scores": dict(self.scores),
+            "maps": {name: list(values.shape) for name, values in self.maps.items()},
+            "model": self.model,
+            "backend": self.backend,
+            "versions": dict(self.versions),
+            "seconds": self.seconds,
+        }
+
+    def _png(self, alpha: float) -> bytes:
+        notes = PngImagePlugin.PngInfo()
+        for name in ("model", "method", "target", "score"):
+            notes.add_text(f"skinxai:{name}", str(getattr(self, name)))
+        buffer = io.BytesIO()
+        self.overlay(alpha).save(buffer, "PNG", pnginfo=notes)
+        return buffer.getvalue()
+
+    def _repr_png_(self) -> bytes | None:
+        return None if self.heatmap is None else self._png(0.5)

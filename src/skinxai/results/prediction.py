@@ -1,0 +1,152 @@
+"""`Prediction`: class probabilities of one image, and `ItemError` in the place of one."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any
+
+from skinxai.errors import OptionError, SkinxaiError
+from skinxai.labels import LabelSet
+
+DISCLAIMER = "Research tool, not a medical device."
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Class probabilities of one image.
+
+    Args:
+        label: code of the most probable class.
+        probability: its probability, 0–1.
+        probabilities: read-only, code → probability, in label order, sum 1.
+        malignant_probability: sum over the classes declared malignant; ``None`` without any.
+        decision: ``"refer"``, ``"routine"`` or ``"abstain"``; ``None`` as long as the model
+            carries no operating points.
+        reasons: why that decision.
+        quality: flags of the image's quality; empty as long as the model carries no gates.
+        source: which image.
+        model: ``name@revision``.
+        backend: what computed it, e.g. ``"torch cpu float32"``.
+        warnings: notes from reading the image.
+        labels: the label set.
+    """
+
+    label: str
+    probability: float
+    probabilities: Mapping[str, float]
+    malignant_probability: float | None
+    source: str
+    model: str
+    backend: str
+    labels: LabelSet = field(repr=False)
+    decision: str | None = None
+    reasons: tuple[str, ...] = ()
+    quality: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def from_probabilities(
+        cls,
+        values: Sequence[float],
+        labels: LabelSet,
+        *,
+        source: str,
+        model: str,
+        backend: str,
+        warnings: tuple[str, ...] = (),
+    ) -> Prediction:
+        """Build from one row of probabilities, in label order; ties go to the first label."""
+        by_code = {code: float(value) for code, value in zip(labels, values, strict=True)}
+        label = max(by_code, key=by_code.__getitem__)
+        malignant = None
+        if labels.malignant:
+            malignant = min(1.0, sum(by_code[code] for code in labels if code in labels.malignant))
+        return cls(
+            label=label,
+            probability=by_code[label],
+            probabilities=MappingProxyType(by_code),
+            malignant_probability=malignant,
+            source=source,
+            model=model,
+            backend=backend,
+            labels=labels,
+            warnings=warnings,
+        )
+
+    def top(self, k: int = 3) -> tuple[tuple[str, float], ...]:
+        """The ``k`` most probable classes with their probabilities, highest first."""
+        if not 1 <= k <= len(self.labels):
+            raise OptionError(f"k must be from 1 to {len(self.labels)}, got {k}.")
+        ranked = sorted(self.probabilities.items(), key=lambda item: -item[1])
+        return tuple(ranked[:k])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "source": self.source,
+            "label": self.label,
+            "probability": self.probability,
+            "probabilities": dict(self.probabilities),
+            "malignant_probability": self.malignant_probability,
+            "decision": self.decision,
+            "reasons": list(self.reasons),
+            "quality": list(self.quality),
+            "warnings": list(self.warnings),
+            "model": self.model,
+            "backend": self.backend,
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return _restored, (values | {"probabilities": dict(self.probabilities)},)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(
+            f"{code}={value:.2f}" for code, value in self.top(min(3, len(self.labels)))
+        )
+        return f"Prediction({shown}; model={self.model!r})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(self.labels.long_name(code))} ({html.escape(code)})</td>"
+            f"<td style='text-align:right'>{100 * value:.1f} %</td>"
+            f"<td><div style='background:#3b6ea5;height:.8em;width:{120 * value:.0f}px'></div>"
+            f"</td></tr>"
+            for code, value in self.top(len(self.labels))
+        )
+        return (
+            f"<table><caption>{html.escape(self.source)}</caption>{rows}</table>"
+            f"<small>{html.escape(self.model)}. {DISCLAIMER}</small>"
+        )
+
+
+def _restored(values: dict[str, Any]) -> Prediction:
+    """Pickling takes this way, since read-only mappings cannot be pickled."""
+    return Prediction(**values | {"probabilities": MappingProxyType(values["probabilities"])})
+
+
+@dataclass(frozen=True)
+class ItemError:
+    """In the place of a result whose image could not be used, with ``on_error="return"``.
+
+    Args:
+        index: position in the call's order.
+        source: which image.
+        error: what was wrong; its ``code`` is stable.
+    """
+
+    index: int
+    source: str
+    error: SkinxaiError
+
+    @property
+    def code(self) -> str:
+        """The error's stable code."""
+        return self.error.code
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"source": self.source, "code": self.code, "error": str(self.error)}
