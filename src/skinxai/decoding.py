@@ -1,0 +1,240 @@
+"""Encoded bytes and Pillow images to RGB uint8, upright. One way for everybody."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageCms,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from skinxai.arrays import on_white, to_uint8
+from skinxai.errors import ImageDecodeError, InputRangeError, SkinxaiError, UnsupportedImageError
+from skinxai.limits import check_bytes, check_size
+
+RGB = npt.NDArray[np.uint8]
+ORIENTATION = 0x0112
+PNG_START = b"\x89PNG\r\n\x1a\n"
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# The formats that are read, each by Pillow's own class: Image.open() would warn about large
+# images before our own cap can refuse them, and would try every registered format.
+_READERS: tuple[tuple[str, bytes, int, Any], ...] = (
+    ("JPEG", b"\xff\xd8\xff", 0, JpegImagePlugin.JpegImageFile),
+    ("PNG", PNG_START, 0, PngImagePlugin.PngImageFile),
+    ("TIFF", b"II*\0", 0, TiffImagePlugin.TiffImageFile),
+    ("TIFF", b"MM\0*", 0, TiffImagePlugin.TiffImageFile),
+    ("TIFF", b"II+\0", 0, TiffImagePlugin.TiffImageFile),
+    ("WEBP", b"WEBP", 8, WebPImagePlugin.WebPImageFile),
+    ("GIF", b"GIF8", 0, GifImagePlugin.GifImageFile),
+    ("BMP", b"BM", 0, BmpImagePlugin.BmpImageFile),
+)
+_FOREIGN = (
+    ("PDF", b"%PDF", 0), ("EPS or PostScript", b"%!PS", 0), ("EPS", b"\xc5\xd0\xd3\xc6", 0),
+    ("PSD", b"8BPS", 0), ("FITS", b"SIMPLE  =", 0), ("DICOM", b"DICM", 128),
+    ("JPEG 2000", b"\0\0\0\x0cjP  ", 0), ("JPEG 2000", b"\xff\x4f\xff\x51", 0),
+    ("HEIC or AVIF", b"ftyp", 4), ("ICNS", b"icns", 0), ("McIdas", b"\0\0\0\0\0\0\0\4", 0),
+    ("ZIP", b"PK\3\4", 0), ("gzip", b"\x1f\x8b", 0), ("ELF", b"\x7fELF", 0),
+)  # fmt: skip
+
+
+def sniff(data: bytes) -> str:
+    """What kind of data this is, by its content."""
+    for name, magic, offset in _FOREIGN:
+        if data[offset : offset + len(magic)] == magic:
+            return name
+    text = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for name, start in (("SVG", b"<svg"), ("HTML", b"<!doctype html"), ("HTML", b"<html"),
+                        ("XML", b"<?xml"), ("JSON", b"{"), ("JSON", b"[")):  # fmt: skip
+        if text.startswith(start):
+            return "SVG" if b"<svg" in text else name
+    try:
+        data[:512].decode()
+    except UnicodeDecodeError:
+        return "unknown"
+    return "text"
+
+
+def decode(
+    data: bytes,
+    *,
+    value_range: tuple[float, float] | None,
+    max_pixels: int,
+    min_side: int,
+) -> tuple[RGB, str, tuple[str, ...]]:
+    """Encoded image to RGB uint8 ``(H, W, 3)``, its format, and notes.
+
+    Raises:
+        ImageDecodeError: empty, truncated or damaged data.
+        UnsupportedImageError: another format, or several frames.
+        ImageTooLargeError, ImageTooSmallError: by the header, before decoding.
+    """
+    check_bytes(len(data))
+    if not data:
+        raise ImageDecodeError("image must hold data, got an empty file.")
+    name, reader = _reader(data)
+    if name == "JPEG":
+        _check_jpeg_end(data)
+    elif name == "PNG":
+        _check_png_chunks(data)
+    try:
+        with reader(io.BytesIO(data)) as image:
+            pixels, notes = image_to_rgb(image, value_range, max_pixels, min_side)
+    except SkinxaiError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds
+        raise ImageDecodeError(
+            f"{name} image must be whole and of a kind that can be decoded: "
+            f"{type(error).__name__}: {error}."
+        ) from error
+    if name == "JPEG" and b"MPF\0" in data[:65536]:
+        notes = (*notes, "several_pictures: an MPO file, its primary picture was read")
+    return pixels, name, notes
+
+
+def _reader(data: bytes) -> tuple[str, Any]:
+    for name, magic, offset, reader in _READERS:
+        if data[offset : offset + len(magic)] == magic:
+            return name, reader
+    raise UnsupportedImageError(
+        f"image must be JPEG, PNG, TIFF, WebP, BMP or GIF, its content is {sniff(data)}; "
+        f"convert it first."
+    )
+
+
+def image_to_rgb(
+    image: Image.Image, value_range: tuple[float, float] | None, max_pixels: int, min_side: int
+) -> tuple[RGB, tuple[str, ...]]:
+    """Pillow image to RGB uint8 ``(H, W, 3)``, upright, and notes; the image is not changed.
+
+    Raises:
+        UnsupportedImageError: several frames, or a colour mode that has no one meaning in RGB.
+        ImageDecodeError: Pillow is set to accept truncated images.
+    """
+    check_size(*image.size, max_pixels=max_pixels, min_side=min_side)
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise ImageDecodeError(
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES must be False, it is True: what is missing would "
+            "be filled with grey; set it back."
+        )
+    if getattr(image, "n_frames", 1) > 1:
+        raise UnsupportedImageError(
+            f"image must be a single picture, got {getattr(image, 'n_frames', 1)} frames or "
+            f"pages; save the one that is meant."
+        )
+    image.load()
+    notes: list[str] = []
+    turn = _orientation(image, notes)
+    pixels = _to_pixels(image, value_range, notes)
+    if turn is not None:
+        pixels = np.asarray(Image.fromarray(pixels).transpose(turn))
+    return np.ascontiguousarray(pixels), tuple(notes)
+
+
+def _orientation(image: Image.Image, notes: list[str]) -> Image.Transpose | None:
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # damaged EXIF says nothing about the pixels
+        value = None
+    if value not in range(1, 9):
+        notes.append(f"orientation: EXIF orientation {value!r} is not 1 to 8, taken as 1")
+    return _TURNS.get(value) if isinstance(value, int) else None
+
+
+def _to_pixels(
+    image: Image.Image, value_range: tuple[float, float] | None, notes: list[str]
+) -> RGB:
+    mode = image.mode
+    if mode.startswith("I;16"):
+        wide = np.asarray(image).astype(np.uint32)
+        grey = ((wide + 128) // 257).astype(np.uint8)  # 65535 / 255 = 257: scaled, not clipped
+        return np.repeat(grey[..., None], 3, axis=2)
+    if mode in ("I", "F"):
+        values = np.asarray(image)
+        if value_range is None:
+            to_uint8(np.where(np.isfinite(values), 0.0, values), None)  # not finite: say where
+            raise InputRangeError(
+                f"image of 32 bits a pixel must come with value_range=(low, high), its values are "
+                f"{values.min():g} to {values.max():g}."
+            )
+        return np.repeat(to_uint8(values, value_range)[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        rgba = np.asarray(image.convert("RGBA"))
+        if (rgba[..., 3] < 255).mean() > 0.01:
+            notes.append("transparent: more than 1 % of the pixels, composited on white")
+        return on_white(rgba)
+    if mode == "1":
+        notes.append("black_and_white: 1 bit a pixel is no photograph")
+    if mode == "LAB":
+        return np.asarray(_convert(image, ImageCms.createProfile("LAB")))
+    profile = image.info.get("icc_profile")
+    if profile and mode in ("RGB", "CMYK"):
+        try:
+            own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if "srgb" not in ImageCms.getProfileDescription(own).lower():
+                image = _convert(image, own)
+                notes.append("colour_profile: converted to sRGB")
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            notes.append("colour_profile: damaged, ignored")
+    elif mode == "CMYK":
+        notes.append("colour_profile: CMYK without one, converted by the plain formula")
+    if image.mode not in ("RGB", "L", "P", "1", "CMYK", "YCbCr", "HSV"):
+        raise UnsupportedImageError(f"image must have a known colour mode, got {image.mode!r}.")
+    return np.asarray(image.convert("RGB"))
+
+
+def _convert(image: Image.Image, profile: Any) -> Image.Image:
+    srgb = ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB")
+    assert converted is not None
+    return converted
+
+
+def _check_jpeg_end(data: bytes) -> None:
+    """Find the end marker after the first scan; libjpeg would invent a missing one."""
+    place = 2
+    while place + 4 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker == 0xFF:  # fill byte
+            place += 1
+            continue
+        if marker == 0xDA:
+            if data.find(b"\xff\xd9", place) < 0:
+                break
+            return
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    raise ImageDecodeError("JPEG image must be whole, it is truncated before its end marker.")
+
+
+def _check_png_chunks(data: bytes) -> None:
+    """Check every chunk's checksum up to the end chunk; Pillow skips some, and a missing end."""
+    place = len(PNG_START)
+    while place + 12 <= len(data):
+        length = int.from_bytes(data[place : place + 4], "big")
+        end = place + 8 + length
+        kind = data[place + 4 : place + 8]
+        if zlib.crc32(data[place + 4 : end]).to_bytes(4, "big") != data[end : end + 4]:
+            raise ImageDecodeError(f"PNG image must be whole, chunk {kind!r} has a bad checksum.")
+        if kind == b"IEND":
+            return
+        place = end + 4
+    raise ImageDecodeError("PNG image must be whole, it is truncated before its end chunk.")

@@ -1,0 +1,174 @@
+"""`read_image`: the one way from anything to RGB pixels."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from skinxai import plugins
+from skinxai.arrays import array_to_rgb, check_value_range, is_tensor
+from skinxai.decoding import decode, image_to_rgb
+from skinxai.errors import (
+    ImageDecodeError,
+    InputDtypeError,
+    InputNotFoundError,
+    InputPathError,
+    InputPermissionError,
+    OptionError,
+    PluginError,
+    SkinxaiError,
+    UnsupportedImageError,
+    UrlBlockedError,
+)
+from skinxai.limits import MAX_BYTES, MAX_PIXELS, MIN_SIDE, check_bytes, check_size
+from skinxai.sources import describe
+
+_URL = re.compile(r"(?i)([a-z][a-z0-9+.-]+):(//|[^\\/])")
+
+
+@dataclass(frozen=True, eq=False)
+class SourceImage:
+    """An image as everything in skinxai sees it. Metadata of the file is not kept.
+
+    Args:
+        pixels: RGB uint8 ``(H, W, 3)``, upright.
+        source: printable name.
+        format: of the file, where there was one.
+        warnings: notes, ``"code: what happened"``.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    source: str
+    format: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def read_image(
+    image: Any,
+    *,
+    layout: str = "HWC",
+    value_range: tuple[float, float] | None = None,
+    allow_urls: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    min_side: int = MIN_SIDE,
+) -> SourceImage:
+    """Read one image: EXIF orientation applied, alpha on white, 16 bits scaled.
+
+    Args:
+        image: a path, bytes, a binary file object, a PIL image, a NumPy array or a torch tensor
+            (uint8 0–255 or floating 0–1; ``(H, W)``, ``(H, W, 3)`` RGB, ``(H, W, 4)`` RGBA).
+        layout: ``"CHW"`` for arrays with channels first.
+        value_range: ``(low, high)``: what stands for black and white in arrays of other types or
+            ranges, and in images of 32 bits a pixel.
+        allow_urls: accept ``http(s)`` URLs; this version refuses them all the same.
+        max_pixels: most pixels that are decoded; checked on the header.
+        min_side: fewest pixels of a side.
+
+    Raises:
+        InputError: one of its subclasses, which says what came and what to do.
+        OptionError: an argument outside its rule.
+    """
+    if layout not in ("HWC", "CHW"):
+        raise OptionError(f"layout must be 'HWC' or 'CHW', got {layout!r}.")
+    check_value_range(value_range)
+    source = describe(image)
+    if isinstance(image, Image.Image):
+        try:
+            pixels, notes = image_to_rgb(image, value_range, max_pixels, min_side)
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            if isinstance(error, SkinxaiError):
+                raise
+            raise ImageDecodeError(f"PIL image must be whole: {error}.") from error
+        return SourceImage(pixels, source, image.format, notes)
+    if isinstance(image, np.ndarray) or is_tensor(image):
+        pixels = array_to_rgb(
+            image, layout=layout, value_range=value_range, max_pixels=max_pixels, min_side=min_side
+        )
+        return SourceImage(pixels, source)
+    try:
+        data = _data(image, source, allow_urls)
+        pixels, format, notes = decode(
+            data, value_range=value_range, max_pixels=max_pixels, min_side=min_side
+        )
+    except (InputDtypeError, UnsupportedImageError) as error:
+        answer = plugins.read_image_hook(image)
+        if answer is None:
+            raise error.__class__(f"{source}: {error}") from error.__cause__
+        return SourceImage(_checked(answer, max_pixels, min_side), source, "plugin")
+    except SkinxaiError as error:
+        if source in str(error):
+            raise
+        raise error.__class__(f"{source}: {error}") from error.__cause__
+    return SourceImage(pixels, source, format, notes)
+
+
+def _data(image: Any, source: str, allow_urls: bool) -> bytes:
+    if isinstance(image, str | os.PathLike):
+        return _file(image, source, allow_urls)
+    if isinstance(image, bytes | bytearray | memoryview):
+        check_bytes(len(image))
+        return bytes(image)
+    if callable(getattr(image, "read", None)):
+        try:
+            data = image.read(MAX_BYTES + 1)
+        except (OSError, ValueError) as error:
+            raise ImageDecodeError(f"file object must be readable: {error}.") from error
+        if not isinstance(data, bytes):
+            raise InputDtypeError(
+                f"file object must be opened in binary mode, its read() gave "
+                f"{type(data).__name__}; open it with 'rb'."
+            )
+        check_bytes(len(data))
+        return data
+    raise InputDtypeError(
+        f"image must be a path, bytes, a binary file object, a PIL image, a NumPy array or a torch "
+        f"tensor, got {type(image).__name__}; convert it to one of them."
+    )
+
+
+def _file(path: Any, source: str, allow_urls: bool) -> bytes:
+    text = os.fspath(path)
+    if isinstance(text, str) and (found := _URL.match(text)) and not os.path.lexists(text):
+        scheme = found[1].lower()
+        if scheme not in ("http", "https"):
+            raise UrlBlockedError(f"URL must be http or https, got {source}; download it first.")
+        if not allow_urls:
+            raise UrlBlockedError(
+                f"URL {source} must be allowed with allow_urls=True, or downloaded first."
+            )
+        raise UrlBlockedError(f"URL {source} must be downloaded first: this version reads none.")
+    try:
+        status = os.stat(text)  # noqa: PTH116  (before open: a FIFO would hang)
+        if not stat.S_ISREG(status.st_mode):
+            raise InputPathError(f"image path must be a regular file, {source!r} is none.")
+        check_bytes(status.st_size)
+        with open(text, "rb") as file:  # noqa: PTH123  (text may be bytes)
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise InputNotFoundError(f"image file must exist, found none at {source!r}.") from error
+    except PermissionError as error:
+        raise InputPermissionError(
+            f"image file must be readable, {source!r} is not; change its permissions."
+        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputPathError(
+            f"image path must lead to a file, {source!r} does not: {reason}."
+        ) from error
+
+
+def _checked(answer: Any, max_pixels: int, min_side: int) -> npt.NDArray[np.uint8]:
+    if not (isinstance(answer, np.ndarray) and answer.dtype == np.uint8 and answer.ndim == 3
+            and answer.shape[2] == 3):  # fmt: skip
+        raise PluginError(
+            f"skinxai_read_image must return RGB uint8 (H, W, 3), got {describe(answer)}."
+        )
+    check_size(answer.shape[1], answer.shape[0], max_pixels=max_pixels, min_side=min_side)
+    return np.ascontiguousarray(answer)

@@ -1,0 +1,64 @@
+"""The one evaluation transform, for training, prediction, serving and the command line alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from skinxai.configs import PreprocessConfig
+
+_RESAMPLING = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+def resize(pixels: npt.NDArray[np.uint8], config: PreprocessConfig) -> npt.NDArray[np.uint8]:
+    """Resize the whole image, antialiased, to ``config.image_size``.
+
+    Nothing is cropped or padded: the aspect ratio changes where it differs from the model's.
+
+    Args:
+        pixels: RGB uint8 ``(H, W, 3)``.
+        config: the model's preprocessing.
+
+    Returns:
+        RGB uint8 ``(h, w, 3)``.
+    """
+    height, width = config.image_size
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    image = Image.fromarray(pixels).resize((width, height), _RESAMPLING[config.interpolation])
+    return np.asarray(image)
+
+
+def normalise(pixels: npt.NDArray[np.uint8], config: PreprocessConfig) -> npt.NDArray[np.float32]:
+    """``(pixels / 255 - mean) / std``, channels first.
+
+    Args:
+        pixels: RGB uint8 ``(h, w, 3)``.
+        config: the model's preprocessing.
+
+    Returns:
+        float32 ``(3, h, w)``.
+    """
+    mean = np.asarray(config.mean, np.float32)
+    std = np.asarray(config.std, np.float32)
+    scaled = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+    return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+
+
+def evaluation_transform(
+    pixels: npt.NDArray[np.uint8], config: PreprocessConfig
+) -> npt.NDArray[np.float32]:
+    """Whole image to network input: `resize`, then `normalise`.
+
+    Args:
+        pixels: RGB uint8 ``(H, W, 3)``.
+        config: the model's preprocessing.
+
+    Returns:
+        float32 ``(3, h, w)`` with ``(h, w) = config.image_size``.
+    """
+    return normalise(resize(pixels, config), config)
