@@ -1,0 +1,61 @@
+"""The interface of explainers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from skinxai.models import SkinClassifier
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Options of a method that has none."""
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What an explainer returns for a batch of N images.
+
+    Args:
+        maps: name → ``(N, h, w)`` float, any resolution, raw values; the first is the heatmap.
+        scores: name → ``(N,)`` float.
+    """
+
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+    scores: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Explainer(ABC):
+    """Attributes a class score to parts of the image.
+
+    It must leave hooks, ``.grad``, train flags and random state of ``self.model`` as it found
+    them; one that has to change the network sets ``changes_network`` and gets a private copy.
+
+    Args:
+        model: the network as three functions: ``features``, ``grid``, ``pool_and_classify``;
+            in evaluation mode and shared with other threads.
+    """
+
+    changes_network: ClassVar[bool] = False
+    """Whether `attribute` changes the network (train flags, activations)."""
+
+    options_type: ClassVar[type[Any]] = NoOptions
+    """The method's own options: a frozen dataclass, each field with a default."""
+
+    def __init__(self, model: SkinClassifier) -> None:
+        self.model = model
+
+    @abstractmethod
+    def attribute(self, images: Tensor, target: Tensor, *, options: Any) -> Attribution:
+        """Explain one score for each image.
+
+        Args:
+            images: ``(N, 3, H, W)`` float32, preprocessed.
+            target: ``(N,)`` int64, class positions.
+            options: an instance of ``options_type``.
+        """
