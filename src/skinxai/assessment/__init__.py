@@ -1,0 +1,1 @@
+"""Judging a model: metrics, and intervals clustered by lesion."""

@@ -1,0 +1,120 @@
+"""Metrics of single-label classification, from a confusion matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+def confusion_matrix(
+    target: npt.ArrayLike, predicted: npt.ArrayLike, num_classes: int
+) -> npt.NDArray[np.int64]:
+    """Counts ``(K, K)``: row = true class, column = predicted class.
+
+    Args:
+        target: int ``(N,)``, class positions.
+        predicted: int ``(N,)``, class positions.
+        num_classes: K.
+    """
+    pairs = np.asarray(target, np.int64) * num_classes + np.asarray(predicted, np.int64)
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+@dataclass(frozen=True)
+class ClassificationMetrics:
+    """Metrics of one confusion matrix; NaN where a class has no images.
+
+    ``precision`` and ``f1`` of a class that was never predicted are 0, as in scikit-learn with
+    ``zero_division=0``. Balanced accuracy and macro-F1 average over the classes that occur.
+    """
+
+    accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
+    precision: Floats  # (K,)
+    recall: Floats  # (K,)
+    f1: Floats  # (K,)
+
+
+def metrics_of(confusion: npt.NDArray[np.int64]) -> ClassificationMetrics:
+    """Accuracy, balanced accuracy, macro-F1 and each class's figures.
+
+    Args:
+        confusion: counts ``(K, K)``, row = true class.
+    """
+    hits = np.diag(confusion).astype(np.float64)
+    truth, guesses = confusion.sum(axis=1), confusion.sum(axis=0)
+    present = truth > 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall = np.where(present, hits / truth, np.nan)
+        precision = np.where(guesses > 0, hits / guesses, 0.0)
+        f1 = np.where(present, 2 * hits / (truth + guesses), np.nan)
+    return ClassificationMetrics(
+        accuracy=float(hits.sum() / max(truth.sum(), 1)),
+        balanced_accuracy=float(recall[present].mean()) if present.any() else float("nan"),
+        macro_f1=float(f1[present].mean()) if present.any() else float("nan"),
+        precision=precision,
+        recall=recall,
+        f1=f1,
+    )
+
+
+def one_vs_rest_auc(target: npt.ArrayLike, probabilities: npt.ArrayLike) -> Floats:
+    """Area under each class's ROC curve against all others; NaN without both kinds.
+
+    The probability that a random image of the class scores higher than a random other one,
+    ties counting half (Hanley & McNeil, Radiology 143, 1982), from average ranks.
+
+    Args:
+        target: int ``(N,)``.
+        probabilities: float ``(N, K)``.
+
+    Returns:
+        ``(K,)``, 0–1.
+    """
+    truth, scores = np.asarray(target), np.asarray(probabilities, np.float64)
+    areas = np.full(scores.shape[1], np.nan)
+    for k in range(scores.shape[1]):
+        own = truth == k
+        positives, negatives = int(own.sum()), int((~own).sum())
+        if positives and negatives:
+            _, inverse, counts = np.unique(scores[:, k], return_inverse=True, return_counts=True)
+            ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+            wins = ranks[own].sum() - positives * (positives + 1) / 2
+            areas[k] = wins / (positives * negatives)
+    return areas
+
+
+def expected_calibration_error(
+    target: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15
+) -> float:
+    """Mean gap between confidence and accuracy of the top class, 0–1.
+
+    Guo et al., ICML 2017, equation 3, with ``bins`` equal-width bins over (0, 1].
+
+    Args:
+        target: int ``(N,)``.
+        probabilities: float ``(N, K)``, rows sum to 1.
+        bins: number of bins.
+    """
+    scores = np.asarray(probabilities, np.float64)
+    confidence, hit = scores.max(axis=1), scores.argmax(axis=1) == np.asarray(target)
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gap = np.bincount(place, confidence, bins) - np.bincount(place, hit, bins)
+    return float(np.abs(gap).sum() / len(scores))
+
+
+def brier_score(target: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
+    """Mean squared distance to the true class's unit vector, 0–2 (Brier, 1950).
+
+    Args:
+        target: int ``(N,)``.
+        probabilities: float ``(N, K)``, rows sum to 1.
+    """
+    scores = np.array(probabilities, np.float64)
+    scores[np.arange(len(scores)), np.asarray(target)] -= 1
+    return float((scores**2).sum(axis=1).mean())
