@@ -1,0 +1,347 @@
+"""`Classifier`: the face of everything else. Imports no torch until a model is loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.configs import ModelConfig, PreprocessConfig
+from skinxai.data.records import Records
+from skinxai.errors import ModelError, OptionError
+from skinxai.hub import find_model, read_model_folder
+from skinxai.labels import LabelSet
+from skinxai.results import Evaluation, ItemError
+from skinxai.sources import iter_sources
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from skinxai.models import SkinClassifier
+
+
+class Classifier:
+    """One trained model and everything that is needed to use it.
+
+    Make one with `from_pretrained`. Threads may share it: nothing is locked, nothing is changed.
+
+    A research tool, not a medical device.
+    """
+
+    def __init__(
+        self,
+        network: SkinClassifier,
+        config: ModelConfig,
+        *,
+        revision: str,
+        card: str = "",
+        device: str = "auto",
+    ) -> None:
+        import torch
+
+        from skinxai.inference import Engine
+
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        place = torch.device(device)
+        self._config, self._card = config, card
+        self._engine = Engine(
+            network.eval().to(place),
+            config.labels,
+            config.preprocessing,
+            place,
+            f"{config.name}@{revision}",
+            f"torch {place.type} float32",
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        token: str | None = None,
+    ) -> Self:
+        """Load a model whose every file agrees with its manifest.
+
+        Args:
+            model: ``None`` for the bundled model, a model folder, or ``"org/name"``.
+            revision: refuse a model of another revision (a prefix of the manifest's digest).
+            device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"`` …
+            cache_dir: where downloads are kept.
+            local_files_only: never use the network.
+            token: of the Hugging Face Hub.
+
+        Raises:
+            ModelNotFoundError: no such model.
+            IntegrityError: a damaged or changed model, or another revision.
+            UnsafeFormatError: pickled weights.
+        """
+        from skinxai import checkpoints
+
+        folder = find_model(
+            model, cache_dir=cache_dir, local_files_only=local_files_only, token=token
+        )
+        loaded = checkpoints.unpack(read_model_folder(folder, revision=revision))
+        return cls(
+            loaded.model, loaded.config, revision=loaded.revision, card=loaded.card, device=device
+        )
+
+    @classmethod
+    def from_module(
+        cls,
+        module: nn.Module,
+        labels: LabelSet | Sequence[str],
+        preprocessing: PreprocessConfig,
+        features: Callable[[Tensor], Tensor],
+        head: Callable[[Tensor], Tensor],
+        *,
+        name: str = "module",
+        device: str = "auto",
+    ) -> Self:
+        """One's own network, to predict and explain; it is put into evaluation mode.
+
+        Args:
+            module: holds all weights.
+            labels: label codes in logit order.
+            preprocessing: what the network expects.
+            features: method or submodule: images ``(N, 3, H, W)`` → features.
+            head: method or submodule: features → logits ``(N, K)``.
+            name: for `model`.
+            device: as in `from_pretrained`.
+        """
+        from skinxai.models import OwnFunction, SkinClassifier
+
+        if not isinstance(labels, LabelSet):
+            labels = LabelSet(tuple(labels))
+        network = SkinClassifier(module, OwnFunction(features), OwnFunction(head))
+        config = ModelConfig(name=name, backbone="", labels=labels, preprocessing=preprocessing)
+        return cls(network, config, revision="unsaved", device=device)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label codes in logit order."""
+        return self._config.labels.codes
+
+    @property
+    def config(self) -> ModelConfig:
+        """Frozen config: label set, preprocessing, backbone, training data, licence."""
+        return self._config
+
+    @property
+    def model(self) -> str:
+        """``name@revision``; the revision is a digest of every file."""
+        return self._engine.model
+
+    @property
+    def card(self) -> str:
+        """The model card, Markdown."""
+        return self._card
+
+    @property
+    def network(self) -> SkinClassifier:
+        """The torch module, in evaluation mode and shared by all calls: do not change it."""
+        return self._engine.network
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights."""
+        return sum(parameter.numel() for parameter in self._engine.network.parameters())
+
+    @property
+    def backend(self) -> str:
+        """What computes, e.g. ``"torch cpu float32"``."""
+        return self._engine.backend
+
+    def __repr__(self) -> str:
+        return f"Classifier(model={self.model!r}, labels={list(self.labels)})"
+
+    def predict(self, images: Any, *, tta: bool = False, **inputs: Any) -> Any:
+        """Class probabilities.
+
+        Args:
+            images: one image (a path, bytes, a file object, a PIL image, a NumPy array or a
+                torch tensor), or many: a folder, a glob, a list or any iterable of images.
+            tta: average over the four flips of each image; four times the time.
+            **inputs: see `skinxai.inference.InputOptions`.
+
+        Returns:
+            A `Prediction` for one image; a list in the images' order for many, with an
+            `ItemError` in the place of each bad one where ``on_error="return"``.
+
+        Raises:
+            InputError: an image that cannot be used.
+            NonFiniteOutputError: the network's logits are not finite.
+        """
+        from skinxai.inference import InputOptions, predictions
+
+        options, _ = InputOptions.take(inputs)
+        single, many = self._several(images, inputs)
+        results = list(predictions(self._engine, many, options, tta=tta))
+        return results[0] if single else results
+
+    def stream(
+        self, images: Any, *, explain: str | None = None, tta: bool = False, **inputs: Any
+    ) -> Iterator[Any]:
+        """`predict`, lazily and in constant memory.
+
+        Args:
+            images: as in `predict`.
+            explain: name of a method; then pairs ``(Prediction, Explanation)`` are yielded, and
+                an `ItemError` alone for a bad image.
+            tta: as in `predict`; not together with ``explain``.
+            **inputs: input options, and the method's own.
+        """
+        from skinxai.inference import InputOptions, predictions
+
+        _, many = self._several(images, inputs)
+        if explain is None:
+            options, _ = InputOptions.take(inputs)
+            return predictions(self._engine, many, options, tta=tta)
+        if tta:
+            raise OptionError("tta must be False with explain, got True: flips have four maps.")
+        return self._explanations(many, explain, None, "logit", False, inputs)
+
+    def explain(
+        self,
+        images: Any,
+        method: str = "gradcam",
+        *,
+        target: str | Sequence[str] | None = None,
+        score: str = "logit",
+        all_classes: bool = False,
+        **inputs_and_options: Any,
+    ) -> Any:
+        """Why an image got the score of a class.
+
+        Args:
+            images: as in `predict`.
+            method: name in `skinxai.explainers`.
+            target: a label, one label for each image, or ``None`` for each image's top class.
+            score: ``"logit"``, uncalibrated, or ``"probability"``.
+            all_classes: explain every class: a dict label → `Explanation` for each image.
+            **inputs_and_options: input options, and the method's own.
+
+        Returns:
+            An `Explanation` (or dict) for one image; a list in the images' order for many.
+
+        Raises:
+            UnknownNameError: no such method or label.
+            OptionError: an unknown option.
+            ExplainError: the network or the method cannot explain this.
+        """
+        single, many = self._several(images, inputs_and_options)
+        found = self._explanations(many, method, target, score, all_classes, inputs_and_options)
+        results = [item if isinstance(item, ItemError) else item[1] for item in found]
+        return results[0] if single else results
+
+    def embed(self, images: Any, **inputs: Any) -> npt.NDArray[np.float32]:
+        """Pooled features, one row for each image.
+
+        Args:
+            images: as in `predict`.
+            **inputs: input options; ``on_error`` must be ``"raise"``.
+
+        Returns:
+            float32 ``(N, D)``; one image gives ``(1, D)``.
+        """
+        from skinxai.inference import InputOptions, embeddings
+
+        options, _ = InputOptions.take(inputs)
+        if options.on_error != "raise":
+            raise OptionError("on_error must be 'raise' in embed(): a row has no place for errors.")
+        _, many = self._several(images, inputs)
+        return embeddings(self._engine, many, options)
+
+    def evaluate(
+        self, records: Records, *, resamples: int = 2000, seed: int = 0, tta: bool = False,
+        **inputs: Any,
+    ) -> Evaluation:  # fmt: skip
+        """Predict labelled images and judge the answers; intervals are clustered by lesion.
+
+        Args:
+            records: images that took no part in training or tuning.
+            resamples: bootstrap resamples of the lesions.
+            seed: of the resampling.
+            tta: as in `predict`.
+            **inputs: input options.
+        """
+        from skinxai.assessment.evaluation import evaluate_probabilities
+
+        if records.labels.codes != self.labels:
+            raise OptionError(
+                f"records must have the model's labels {list(self.labels)}, "
+                f"got {list(records.labels)}."
+            )
+        found = self.predict([item.path for item in records], tta=tta, **inputs)
+        rows = [[p.probabilities[code] for code in self.labels] for p in found]
+        return evaluate_probabilities(
+            records.targets(),
+            np.asarray(rows),
+            [item.lesion_id for item in records],
+            records.labels,
+            model=self.model,
+            data=records.name,
+            resamples=resamples,
+            seed=seed,
+        )
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, name: str | None = None) -> str:
+        """Write the model folder and return its revision.
+
+        Args:
+            folder: created where it does not exist.
+            name: a new name for the model.
+
+        Raises:
+            ModelError: the network's builder is no registered backbone.
+            OutputError: the folder cannot be written.
+        """
+        from skinxai import checkpoints
+
+        if not self._config.backbone:
+            raise ModelError(
+                "a model from from_module() cannot be saved: nothing could build it again; "
+                "register its builder as a backbone."
+            )
+        config = replace(self._config, name=name) if name else self._config
+        return checkpoints.save(os.fspath(folder), self._engine.network, config, self._card)
+
+    def _several(self, images: Any, inputs: Mapping[str, Any]) -> tuple[bool, Iterable[Any]]:
+        """Whether one image came, and all of them behind a progress bar."""
+        single, many = iter_sources(images)
+        progress = inputs.get("progress")
+        if single or progress is False:
+            return single, many
+        from tqdm import tqdm
+
+        total = (
+            len(images) if isinstance(images, Sequence) and not isinstance(images, str) else None
+        )
+        hidden = None if progress is None else not progress  # None: hidden unless on a terminal
+        return single, tqdm(many, total=total, unit="image", disable=hidden)
+
+    def _explanations(
+        self,
+        images: Iterable[Any],
+        method: str,
+        target: str | Sequence[str] | None,
+        score: str,
+        all_classes: bool,
+        keywords: Mapping[str, Any],
+    ) -> Iterator[Any]:
+        from skinxai import explaining
+        from skinxai.inference import InputOptions
+
+        options, own = InputOptions.take(keywords, *explaining.options_of(method))
+        chosen = explaining.choose_method(method, score, own)
+        codes = target if target is None or isinstance(target, str) else tuple(target)
+        targets = explaining.Targets(self._config.labels, codes, all_classes)
+        return explaining.explanations(self._engine, images, chosen, targets, options)
