@@ -1,0 +1,93 @@
+"""A folder of results: a table, and pictures under safe names that never collide."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from skinxai.errors import OutputError
+from skinxai.results import ItemError, Prediction
+from skinxai.writing import write_atomic
+
+RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+MAX_STEM = 80
+
+
+class ResultFolder:
+    """Collects the rows of one run and writes them whole, also after an interruption.
+
+    Args:
+        folder: created where it does not exist; what it holds stays until it is replaced.
+
+    Raises:
+        OutputError: a file, or a folder that cannot be written.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self._rows: list[dict[str, Any]] = []
+        self._taken: set[str] = set()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"out must be a folder that can be written, got {str(self.folder)!r}: "
+                f"{error.strerror}."
+            ) from error
+        if not os.access(self.folder, os.W_OK):
+            raise OutputError(f"out must be a folder that can be written, got {str(folder)!r}.")
+
+    def name_for(self, source: str, suffix: str) -> str:
+        """A file name below the folder for what came from ``source``, new in this run.
+
+        Folders, control characters and names that Windows reserves do not survive.
+        """
+        stem = re.sub(r"[^\w.-]+", "_", Path(source.replace("\\", "/")).stem).strip("._")
+        stem = stem[:MAX_STEM] or "image"
+        if RESERVED.fullmatch(stem):
+            stem = f"_{stem}"
+        name, count = stem + suffix, 1
+        while name.lower() in self._taken:  # lower: some file systems see no case
+            count += 1
+            name = f"{stem}-{count}{suffix}"
+        self._taken.add(name.lower())
+        return name
+
+    def add(self, result: Prediction | ItemError, **more: Any) -> None:
+        """Note one result; ``more`` are further columns, such as the overlay's name."""
+        self._rows.append(result.to_dict() | more)
+
+    def write(self) -> None:
+        """Write ``results.csv`` and ``results.json``."""
+        write_atomic(self.folder / "results.csv", table(self._rows).encode())
+        text = json.dumps(self._rows, indent=2)
+        write_atomic(self.folder / "results.json", text.encode() + b"\n")
+
+
+def table(rows: Iterable[dict[str, Any]]) -> str:
+    """CSV text of results: one column for each class's probability, lists joined by blanks."""
+    flat = [_flat(row) for row in rows]
+    columns = list(dict.fromkeys(name for row in flat for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue()
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, dict):
+            flat |= {f"p_{code}": number for code, number in value.items()}
+        elif isinstance(value, list):
+            flat[name] = " ".join(value)
+        else:
+            flat[name] = value
+    return flat
