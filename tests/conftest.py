@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from skinxai import Classifier
+
+
+@pytest.fixture(scope="session")
+def classifier() -> Classifier:
+    return Classifier.from_pretrained()
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Twelve smooth images of several sizes, each different."""
+    folder = tmp_path_factory.mktemp("photos")
+    draws = np.random.default_rng(0)
+    paths = []
+    for number in range(12):
+        coarse = draws.integers(60, 230, (6, 8, 3), dtype=np.uint8)
+        size = (320 + 40 * (number % 3), 240 + 30 * (number % 2))
+        path = folder / f"photo_{number:02d}.png"
+        Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(path)
+        paths.append(path)
+    return paths
+
+
+@pytest.fixture(autouse=True)
+def one_seed() -> None:
+    torch.manual_seed(0)

@@ -1,0 +1,139 @@
+"""The command line through its entry point."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from skinxai.cli import app
+from skinxai.errors import SkinxaiError
+
+RUN = [sys.executable, "-c", "from skinxai.cli import main; main()"]
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    if isinstance(result.exception, SkinxaiError):  # main() makes a sentence and exit code 2 of it
+        return 2, str(result.exception)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+def test_table_and_overlays(photos, tmp_path) -> None:
+    out = tmp_path / "results"
+    code, text = run("predict", photos[0].parent, "--explain", "gradcam", "--out", out)
+    assert code == 0 and "12 of 12 images" in text
+    with (out / "results.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == 12 and sum(float(v) for k, v in rows[0].items() if k[:2] == "p_") == (
+        pytest.approx(1)
+    )
+    assert {row["overlay"] for row in rows} == {p.name for p in out.glob("*.png")}
+    assert json.loads((out / "results.json").read_text())[3]["source"] == rows[3]["source"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_other_formats(photos, kind) -> None:
+    code, text = run("predict", photos[0], "--format", kind)
+    assert code == 0
+    rows = json.loads(text) if kind == "json" else list(csv.DictReader(text.splitlines()))
+    assert rows[0]["label"] and rows[0]["source"] == str(photos[0])
+
+
+def test_some_failed_is_one_and_the_rest_is_written(photos, tmp_path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"not an image")
+    code, text = run("predict", photos[0], tmp_path / "bad.png", "--out", tmp_path / "results")
+    assert code == 1 and "1 of 2 images" in text and "failed:" in text
+    rows = json.loads((tmp_path / "results" / "results.json").read_text())
+    assert rows[0]["label"] and rows[1]["code"] == "image_unsupported"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["predict"], "Missing argument"),
+        (["predict", "nowhere/*.jpg"], "found none"),
+        (["predict", "PHOTO", "--explain", "gradcam"], "needs --out"),
+        (["predict", "PHOTO", "--explain", "gradcan", "--out", "o"], "Did you mean 'gradcam'"),
+        (["predict", "PHOTO", "--model", "nowhere"], "found no folder"),
+        (["predict", "PHOTO", "--batch-size", "0"], "batch_size must be an integer >= 1"),
+        (["explain", "PHOTO", "--target", "melanom", "--out", "o"], "must be one of"),
+    ],
+)
+def test_wrong_use_is_two(photos, tmp_path, monkeypatch, arguments, words) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, text = run(*[photos[0] if a == "PHOTO" else a for a in arguments])
+    assert code == 2 and words in " ".join(text.split())
+
+
+def test_a_file_that_two_patterns_match_is_read_once_PTH06(photos, tmp_path) -> None:
+    link = tmp_path / "link.png"
+    link.symlink_to(photos[0])
+    folder = photos[0].parent
+    code, text = run("predict", folder / "photo_0*.png", folder / "*.png", link)
+    assert code == 0 and "11 files came more than once" in text
+    assert text.count("photo_00.png") == 1
+
+
+def test_explain_writes_a_folder_for_each(photos, tmp_path) -> None:
+    code, _ = run("explain", *photos[:2], "--target", "mel", "--out", tmp_path)
+    assert code == 0
+    for name in ("photo_00.gradcam", "photo_01.gradcam"):
+        assert {p.name for p in (tmp_path / name).iterdir()} == {
+            "overlay.png", "gradcam.npy", "explanation.json",
+        }  # fmt: skip
+
+
+def test_standard_input(photos) -> None:
+    result = subprocess.run(
+        [*RUN, "predict", "-"], input=photos[0].read_bytes(), capture_output=True, check=True
+    )
+    assert result.stdout.startswith(b"bytes (")
+    empty = subprocess.run([*RUN, "predict", "-"], input=b"", capture_output=True)
+    assert empty.returncode == 1 and b"empty" in empty.stdout
+
+
+def test_the_program_itself() -> None:
+    failed = subprocess.run([*RUN, "predict", "nowhere/*"], capture_output=True, text=True)
+    assert failed.returncode == 2 and failed.stderr.startswith("skinxai: pattern")
+    assert "Traceback" not in failed.stderr
+    code = "import sys; from skinxai.cli import app; print(sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    for heavy in ("'torch'", "'timm'", "'pandas'", "'sklearn'", "'numpy'"):
+        assert heavy not in loaded
+
+
+def test_version_plugins_doctor() -> None:
+    assert run("--version")[1].startswith("skinxai 0.")
+    code, text = run("plugins")
+    assert code == 0 and "gradcam" in text and "efficientnet_b0" in text
+    listed = json.loads(run("plugins", "--json")[1])
+    assert {"explainer", "backbone", "loss", "dataset"} == {e["kind"] for e in listed["entries"]}
+    text = run("doctor")[1]
+    for word in ("torch", "device", "threads", "cache", "every file verified"):
+        assert word in text
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    code = "import sys, skinxai, skinxai.backbones, skinxai.explainers, skinxai.losses; "
+    code += "import skinxai.data; skinxai.explainers.entries(); print(sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    for heavy in ("'torch'", "'timm'", "'pandas'", "'sklearn'", "'albumentations'"):
+        assert heavy not in loaded
+
+
+def test_predicting_loads_no_training_packages(photos) -> None:
+    code = (
+        "import sys; from skinxai import Classifier; "
+        f"Classifier.from_pretrained().explain({os.fspath(photos[0])!r}); "
+        "print(sorted(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "'torch'" in result.stdout
+    for heavy in ("'albumentations'", "'pandas'", "'sklearn'"):
+        assert heavy not in result.stdout
