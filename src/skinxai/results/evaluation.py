@@ -71,13 +71,14 @@ class Evaluation:
 
     def to_markdown(self) -> str:
         """Two tables: overall, and for each class."""
-        overall = "\n".join(
-            f"| {name.replace('_', ' ')} | {getattr(self, name)} |"
-            for name in (
-                "accuracy", "balanced_accuracy", "macro_f1", "expected_calibration_error",
-                "brier_score",
-            )
-        )  # fmt: skip
+        rows = {
+            "accuracy": self.accuracy,
+            "balanced accuracy": self.balanced_accuracy,
+            "macro-F1": self.macro_f1,
+            "expected calibration error": self.expected_calibration_error,
+            "Brier score": self.brier_score,
+        }
+        overall = "\n".join(f"| {name} | {figure} |" for name, figure in rows.items())
         classes = "\n".join(
             f"| {code} | {sum(self.confusion[k])} | {self.recall[code]} | {self.precision[code]} "
             f"| {self.f1[code]} | {self.auc[code]} |"
@@ -86,7 +87,7 @@ class Evaluation:
         return (
             f"| figure | value (95 % interval) |\n| --- | --- |\n{overall}\n\n"
             f"| class | images | recall | precision | F1 | AUC |\n"
-            f"| --- | --- | --- | --- | --- | --- |\n{classes}\n"
+            f"| --- | --- | --- | --- | --- | --- |\n{classes}"
         )
 
     def __repr__(self) -> str:

@@ -1,0 +1,83 @@
+"""Open the test part: judge a finished run once, log it, and write the folder that is shipped.
+
+The only script that reads the test part. Each opening appends one row to test_openings.csv,
+whatever the figures are; the model card gets the same figures::
+
+    python training/open_test.py HAM10000_FOLDER RUN_FOLDER OUTPUT_FOLDER
+"""
+
+import csv
+import datetime
+import hashlib
+import sys
+from pathlib import Path
+
+from skinxai import Classifier, Evaluation, checkpoints
+from skinxai.data import Splits, load_ham10000
+from skinxai.hub import WEIGHTS
+
+HERE = Path(__file__).parent
+LOG = HERE / "test_openings.csv"
+
+
+def main(root: Path, run: Path, output: Path) -> None:
+    sha256 = (HERE / "splits.sha256").read_text().strip()
+    splits = Splits.from_csv(HERE / "splits.csv", load_ham10000(root), sha256=sha256)
+    classifier = Classifier.from_pretrained(run)
+    plain = classifier.evaluate(splits.test, progress=True)
+    flips = classifier.evaluate(splits.test, tta=True, progress=True)
+    with (run / "log.csv").open() as lines:
+        rows = [
+            {name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)
+        ]
+    card = (
+        (HERE / "card.md")
+        .read_text()
+        .format(
+            config=classifier.config,
+            parameters=classifier.num_parameters,
+            sizes=[len(part) for part in (splits.train, splits.val, splits.test)],
+            split_sha256=sha256,
+            log=max(rows, key=lambda row: row["macro_f1"]),
+            plain=plain,
+            flips=flips,
+            table=plain.to_markdown(),
+            confusion=confusion_table(plain),
+        )
+    )
+    checkpoints.save(str(output), classifier.network, classifier.config, card)
+    weights = hashlib.sha256((output / WEIGHTS).read_bytes()).hexdigest()
+    for name, evaluation in (("one view", plain), ("four flips", flips)):
+        append(name, weights, sha256, evaluation)
+
+
+def confusion_table(evaluation: Evaluation) -> str:
+    codes = list(evaluation.labels)
+    lines = [["", *codes], ["---"] * (len(codes) + 1)]
+    lines += [[c, *map(str, row)] for c, row in zip(codes, evaluation.confusion, strict=True)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def append(views: str, weights: str, split: str, evaluation: Evaluation) -> None:
+    row = {
+        "date": datetime.date.today().isoformat(),
+        "weights_sha256": weights,
+        "splits_sha256": split,
+        "views": views,
+        "images": evaluation.images,
+        "lesions": evaluation.lesions,
+        "accuracy": f"{evaluation.accuracy.value:.4f}",
+        "balanced_accuracy": f"{evaluation.balanced_accuracy.value:.4f}",
+        "macro_f1": f"{evaluation.macro_f1.value:.4f}",
+    } | {f"recall_{code}": f"{figure.value:.4f}" for code, figure in evaluation.recall.items()}
+    new = not LOG.exists()
+    with LOG.open("a", newline="") as lines:
+        writer = csv.DictWriter(lines, row, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+    print(views, evaluation)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:4]))
