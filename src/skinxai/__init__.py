@@ -28,7 +28,7 @@ _LAZY = {
     "hookimpl": "skinxai.hookspecs",
     "read_image": "skinxai.images",
 }
-_MODULES = ("backbones", "data", "errors", "explainers", "losses")
+_MODULES = ("backbones", "data", "errors", "explainers", "losses", "samples")
 
 __all__ = [
     "Attribution",
@@ -52,10 +52,11 @@ __all__ = [
     "hookimpl",
     "losses",
     "read_image",
+    "samples",
 ]
 
 if TYPE_CHECKING:
-    from skinxai import backbones, data, errors, explainers, losses
+    from skinxai import backbones, data, errors, explainers, losses, samples
     from skinxai.classifier import Classifier
     from skinxai.configs import ModelConfig, PreprocessConfig
     from skinxai.errors import SkinxaiError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
-from skinxai import hub, plugins
+from skinxai import hub, plugins, samples
 from skinxai.version import __version__
 
 
@@ -33,4 +33,5 @@ def describe_environment() -> dict[str, str]:
         "cache": huggingface_hub.constants.HF_HUB_CACHE,
         "plugins": f"{len(statuses)} installed, {broken} broken",
         "bundled model": f"sha256 {bundled.digest}, every file verified",
+        "sample images": str(samples.FOLDER),
     }
