@@ -75,7 +75,7 @@ def predict(
     if explain is not None and out is None:
         raise typer.BadParameter("--explain needs --out FOLDER for the overlays.")
     sources = _sources(images)
-    folder = ResultFolder(out) if out is not None else None
+    folder = ResultFolder(out, sources) if out is not None else None
     classifier = Classifier.from_pretrained(model)
     stream = classifier.stream(
         _bytes(sources), explain=explain, tta=tta, batch_size=batch_size, on_error="return"
@@ -121,7 +121,7 @@ def explain(
     from skinxai.results import ItemError
 
     sources = _sources(images)
-    folder = ResultFolder(out)
+    folder = ResultFolder(out, sources)
     classifier = Classifier.from_pretrained(model)
     failed = 0
     for source in _progress(sources):

@@ -24,15 +24,18 @@ class ResultFolder:
 
     Args:
         folder: created where it does not exist; what it holds stays until it is replaced.
+        inputs: files that are being read; those in the folder are never replaced.
 
     Raises:
         OutputError: a file, or a folder that cannot be written.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], inputs: Iterable[str] = ()) -> None:
         self.folder = Path(folder)
         self._rows: list[dict[str, Any]] = []
-        self._taken: set[str] = set()
+        home = self.folder.resolve()
+        read = (Path(os.path.realpath(path)) for path in inputs)
+        self._taken = {path.name.lower() for path in read if path.parent == home}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -80,9 +80,12 @@ class Explanation:
         and ``explanation.json``.
 
         Raises:
-            OutputError: the path cannot be written, or has another image suffix.
+            OutputError: the path cannot be written, has another image suffix, or is the image
+                that was explained.
         """
         target = Path(path)
+        if target.is_file() and Path(self.source).is_file() and target.samefile(self.source):
+            raise OutputError(f"path must not be the explained image itself, got {str(target)!r}.")
         if target.suffix.lower() == ".png":
             write_atomic(target, self._png(alpha))
             return
@@ -119,6 +122,14 @@ class Explanation:
             "versions": dict(self.versions),
             "seconds": self.seconds,
         }
+
+    def __repr__(self) -> str:
+        size = "no map" if self.heatmap is None else "map {}×{}".format(*self.heatmap.shape)
+        scores = "".join(f", {name}={value:.3g}" for name, value in self.scores.items())
+        return (
+            f"Explanation({self.method} of the {self.score} of {self.target!r}, {size}{scores}; "
+            f"source={self.source!r}, model={self.model!r})"
+        )
 
     def _png(self, alpha: float) -> bytes:
         notes = PngImagePlugin.PngInfo()
