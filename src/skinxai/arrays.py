@@ -142,6 +142,12 @@ def _plain(array: Any) -> npt.NDArray[Any]:
             f"array must be a plain NumPy array, got {type(array).__name__}; convert it with "
             f"numpy.array() once you know that no value is lost."
         )
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and mapped.size() < len(mapped):  # of the file, and of the map
+        raise InputShapeError(
+            f"memory-mapped file must hold the whole array, it has been cut to {mapped.size()} "
+            f"bytes; open it again."
+        )
     return np.asarray(array)
 
 

@@ -1,0 +1,163 @@
+"""Paths, patterns and URLs."""
+
+import os
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from picture_files import encode, gradient
+
+from skinxai import ItemError, read_image
+from skinxai.errors import (
+    InputDtypeError,
+    InputNotFoundError,
+    InputPathError,
+    InputPermissionError,
+    NoInputsError,
+    UrlBlockedError,
+)
+from skinxai.sources import describe, iter_sources
+
+DATA = encode(gradient())
+
+
+def loop(folder: Path) -> Path:
+    (folder / "a").symlink_to("b")
+    (folder / "b").symlink_to("a")
+    return folder / "a"
+
+
+def broken(folder: Path) -> Path:
+    (folder / "link.png").symlink_to("nowhere.png")
+    return folder / "link.png"
+
+
+REFUSED = {
+    "PTH01-missing": (lambda f: f / "no.png", InputNotFoundError, r"found none at '.*no\.png'"),
+    "PTH01-broken-link": (broken, InputNotFoundError, r"found none at '.*link\.png'"),
+    "PTH01-loop": (loop, InputPathError, "(?i)symbolic links"),
+    "PTH01-long-name": (lambda f: f / ("x" * 300 + ".png"), InputPathError, "(?i)name too long"),
+    "PTH01-nul": (lambda f: f"{f}/a\0.png", InputPathError, "null"),
+    "PTH07-http": (lambda f: "http://x.org/a.jpg", UrlBlockedError, "allow_urls=True"),
+    "PTH07-https": (lambda f: "https://x.org/a.jpg", UrlBlockedError, "allow_urls=True"),
+    "PTH09-file": (lambda f: f"file://{f}/a.png", UrlBlockedError, "must be http or https"),
+    "PTH09-ftp": (lambda f: "ftp://x.org/a.png", UrlBlockedError, "must be http or https"),
+    "PTH09-gopher": (lambda f: "gopher://x.org/a", UrlBlockedError, "must be http or https"),
+    "PTH09-data": (lambda f: "data:image/png;base64,AA", UrlBlockedError, "http or https"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case: str, tmp_path: Path) -> None:
+    make, error, words = REFUSED[case]
+    with pytest.raises(error, match=words) as caught:
+        read_image(make(tmp_path))
+    assert type(caught.value) is error
+
+
+def test_allowed_urls_are_still_not_read_PTH07() -> None:
+    with pytest.raises(UrlBlockedError, match="this version reads none"):
+        read_image("https://x.org/a.jpg", allow_urls=True)
+
+
+def test_file_that_may_not_be_read_PTH02() -> None:
+    code = (
+        "import os, tempfile\nfrom skinxai import read_image\n"
+        "if os.getuid() == 0: os.setuid(65534)\n"  # root may read everything
+        "handle, path = tempfile.mkstemp()\nos.chmod(path, 0)\n"
+        "try: read_image(path)\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+        "finally: os.unlink(path)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert found.startswith(InputPermissionError.__name__) and "change its permissions" in found
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"\xff\xfe not utf-8.png", "🙂.png", "\u202eright to left.png", "new\nline.png",
+        "-leading.png", "~", "[0-9].png", "x" * 251 + ".png",
+    ],
+)  # fmt: skip
+def test_odd_names_PTH03(name: str | bytes, tmp_path: Path) -> None:
+    path = os.path.join(os.fsencode(tmp_path), name if isinstance(name, bytes) else name.encode())  # noqa: PTH118
+    with open(path, "wb") as file:  # noqa: PTH123
+        file.write(DATA)
+    text = os.fsdecode(path)
+    single, found = iter_sources(text)
+    assert single and list(found) == [text]
+    read = read_image(text)
+    assert read.pixels.shape == (48, 64, 3)
+    assert read.source.isprintable() and len(read.source) <= 200
+
+
+def test_tilde_is_a_name_PTH03(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("~").write_bytes(DATA)
+    assert read_image("~").source == "~"
+
+
+@pytest.mark.parametrize("kind", ["pattern", "empty", "hidden", "others"])
+def test_nothing_is_an_error_PTH04(kind: str, tmp_path: Path) -> None:
+    if kind == "hidden":
+        (tmp_path / ".a.png").write_bytes(DATA)
+        (tmp_path / ".folder").mkdir()
+        (tmp_path / ".folder/b.png").write_bytes(DATA)
+    elif kind == "others":
+        (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(NoInputsError, match="found none"):
+        iter_sources(f"{tmp_path}/*.png" if kind == "pattern" else tmp_path)
+
+
+def test_a_hundred_thousand_matches_PTH05(tmp_path: Path) -> None:
+    for number in range(100_000):
+        os.close(os.open(f"{tmp_path}/{number:06d}.png", os.O_CREAT | os.O_WRONLY))
+    tracemalloc.start()
+    for images in (f"{tmp_path}/*.png", tmp_path):
+        _, found = iter_sources(images)
+        assert next(found).endswith("000000.png")
+        assert sum(1 for _ in found) == 99_999
+    assert tracemalloc.get_traced_memory()[1] < 40 * 2**20
+    tracemalloc.stop()
+
+
+def test_folders_are_searched_in_order(tmp_path: Path) -> None:
+    for name in ("b/2.JPG", "a/z.png", "b/10.jpg", "c.txt", "a.webp"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(DATA)
+    found = [os.path.relpath(p, tmp_path) for p in iter_sources(tmp_path)[1]]
+    assert found == ["a.webp", "a/z.png", "b/10.jpg", "b/2.JPG"]
+
+
+def test_file_that_goes_before_it_is_read_PTH14(classifier, photos, tmp_path: Path) -> None:
+    paths = []
+    for number in range(3):
+        paths.append(tmp_path / f"{number}.png")
+        paths[-1].write_bytes(photos[number].read_bytes())
+    stream = classifier.stream(tmp_path, batch_size=1, on_error="return")
+    first = next(stream)
+    paths[1].unlink()
+    paths[2].write_bytes(b"replaced")
+    rest = list(stream)
+    assert first.source == str(paths[0])
+    assert [item.code for item in rest] == ["input_not_found", "image_unsupported"]
+    assert all(isinstance(item, ItemError) for item in rest)
+
+
+@pytest.mark.parametrize("image", [None, 3, object(), [1, 2]])
+def test_things_that_are_no_image(image: object) -> None:
+    with pytest.raises(InputDtypeError, match="must be a path, bytes"):
+        read_image(image)
+    assert describe(image)
+
+
+def test_text_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    with (tmp_path / "a.txt").open() as file, pytest.raises(InputDtypeError, match="open it with"):
+        read_image(file)
