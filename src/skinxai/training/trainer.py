@@ -164,7 +164,7 @@ class Trainer:
                 loss = loss_function(logits.float(), target.to(device))
                 if not bool(torch.isfinite(loss)):
                     raise TrainingError(
-                        f"loss must stay finite, got {float(loss)} in epoch {epoch + 1}, step "
+                        f"loss must stay finite, got {loss.item()} in epoch {epoch + 1}, step "
                         f"{step + 1}; lower learning_rate and resume from {CHECKPOINT}."
                     )
                 optimizer.zero_grad(set_to_none=True)
