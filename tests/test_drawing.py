@@ -1,0 +1,99 @@
+"""Colours and the evaluation transform, against matplotlib, torch and arithmetic."""
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from picture_files import gradient
+from torch.nn import functional
+
+from skinxai.configs import PreprocessConfig
+from skinxai.drawing import colour_map, overlay, resize_map, scale_to_unit
+from skinxai.errors import ModelConfigError, OptionError
+from skinxai.transforms import evaluation_transform
+
+PIXELS = gradient()
+
+
+def test_colours_are_infernos() -> None:
+    values = np.linspace(0, 1, 256)
+    expected = 255 * matplotlib.colormaps["inferno"](values)[:, :3]
+    assert np.abs(colour_map(values) - expected).max() < 9  # eleven anchors of 256
+    assert np.abs(colour_map(values[::51]) - expected[::51]).max() < 1.5
+
+
+def test_brighter_is_more() -> None:
+    linear = (colour_map(np.linspace(0, 1, 101)) / 255) ** 2.2
+    luminance = linear @ (0.2126, 0.7152, 0.0722)
+    assert (np.diff(luminance) > 0).all()
+
+
+def test_overlay_by_hand() -> None:
+    heatmap = np.zeros(PIXELS.shape[:2], np.float32)
+    heatmap[10, 20] = 3.0
+    for alpha in (0.0, 0.3, 1.0):
+        found = np.asarray(overlay(PIXELS, heatmap, alpha)).astype(float)
+        for place, colour in (((10, 20), (252, 255, 164)), ((30, 30), (0, 0, 4))):
+            expected = (1 - alpha) * PIXELS[place] + alpha * np.array(colour)
+            np.testing.assert_allclose(found[place], expected, atol=0.51)
+    np.testing.assert_array_equal(overlay(PIXELS, heatmap, 0.0), PIXELS)
+
+
+def test_scaling_for_drawing() -> None:
+    np.testing.assert_allclose(scale_to_unit([[-2.0, 0.0, 2.0]]), [[0, 0.5, 1]])
+    np.testing.assert_array_equal(scale_to_unit(np.full((2, 2), 7.0)), np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("heatmap", "alpha", "words"),
+    [
+        (np.zeros((48, 64)), 1.5, "alpha must be in 0–1"),
+        (np.zeros((64, 48)), 0.5, "must have the image's shape"),
+        (np.full((48, 64), np.nan), 0.5, "must be finite"),
+    ],
+)
+def test_wrong_use(heatmap: np.ndarray, alpha: float, words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        overlay(PIXELS, heatmap, alpha)
+
+
+@pytest.mark.parametrize("size", [(450, 600), (13, 17), (3, 4)])
+def test_maps_are_resized_as_torch_does(size: tuple[int, int]) -> None:
+    values = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
+    expected = functional.interpolate(
+        torch.from_numpy(values)[None, None], size, mode="bilinear", antialias=True
+    )[0, 0]
+    np.testing.assert_allclose(resize_map(values, size), expected, atol=1e-5)
+
+
+def test_transform_of_the_models_own_size_by_hand() -> None:
+    config = PreprocessConfig((48, 64), mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0))
+    found = evaluation_transform(PIXELS, config)
+    assert found.shape == (3, 48, 64) and found.dtype == np.float32
+    expected = (PIXELS / 255 - (0.1, 0.2, 0.3)) / (0.5, 0.25, 2.0)
+    np.testing.assert_allclose(found, expected.transpose(2, 0, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(32, 32), (96, 128)])
+def test_transform_sees_the_whole_image(size: tuple[int, int], interpolation: str) -> None:
+    config = PreprocessConfig(size, (0, 0, 0), (1, 1, 1), interpolation)
+    found = evaluation_transform(PIXELS, config)
+    x = (np.arange(size[1]) + 0.5) / size[1]  # centres of the columns, as shares of the width
+    ramp = np.interp(x, [0.5 / 64, 63.5 / 64], [0, 1])
+    np.testing.assert_allclose(found[0], np.broadcast_to(ramp, size), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"image_size": (31, 32)},
+        {"image_size": (32,)},
+        {"image_size": (32, 32), "std": (1, 1, 0)},
+        {"image_size": (32, 32), "mean": (0, 0, np.nan)},
+        {"image_size": (32, 32), "interpolation": "nearest"},
+    ],
+)
+def test_preprocessing_is_checked(values: dict) -> None:
+    with pytest.raises(ModelConfigError):
+        PreprocessConfig(**values)

@@ -1,0 +1,93 @@
+"""Everything in a registry, whoever added it, keeps its registry's promise."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from skinxai import Classifier, backbones, data, explainers, losses
+from skinxai.errors import PluginError, UnknownNameError
+from skinxai.registry import Entry, Registry
+
+
+@pytest.mark.parametrize("name", backbones.names())
+def test_backbones(name: str) -> None:
+    model = backbones.build(name, 7, 0.25)
+    images = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        features = model.features(images)
+        logits = model.pool_and_classify(features)
+        assert logits.shape == (2, 7)
+        torch.testing.assert_close(model.network(images), logits)
+        assert model.grid(features).shape[:2] == (2, features.shape[1])
+        pooled = model.pool(features)
+        assert pooled.shape == (2, model.network.num_features)
+    assert not model.training
+    rates = {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)}
+    assert 0.25 in rates or model.network.drop_rate == 0.25
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_losses(name: str) -> None:
+    loss, target = losses.get(name), torch.tensor([0, 2, 1, 2])
+    logits = torch.randn(4, 3, requires_grad=True)
+    value = loss(logits, target)
+    value.backward()
+    assert value.shape == () and value > 0
+    assert (logits.grad.gather(1, target[:, None]) < 0).all()  # a higher logit, a lower loss
+    assert loss(50 * functional.one_hot(target, 3).float(), target) < 1e-6
+    assert torch.isfinite(loss(torch.full((4, 3), 1e4), target))
+
+
+@pytest.mark.parametrize("name", explainers.names())
+def test_explainers(name: str, classifier: Classifier, photos: list) -> None:
+    together = classifier.explain(photos[:3], name, target=["mel", "nv", "bcc"])
+    alone = [
+        classifier.explain(photo, name, target=code)
+        for photo, code in zip(photos[:3], ("mel", "nv", "bcc"), strict=True)
+    ]
+    for first, second in zip(together, alone, strict=True):
+        assert first.heatmap.dtype == np.float32
+        assert first.heatmap.shape == first.pixels.shape[:2]
+        scale = np.abs(first.heatmap).max()
+        np.testing.assert_allclose(first.heatmap, second.heatmap, atol=1e-4 * scale)
+    other = classifier.explain(photos[0], name, target="df").heatmap
+    assert not np.allclose(other, together[0].heatmap)
+
+
+@pytest.mark.parametrize("registry", [backbones, losses, explainers, data])
+def test_listings(registry) -> None:
+    assert registry.names() == tuple(sorted(registry.names()))
+    for entry in registry.entries():
+        assert entry.help and entry.source == "skinxai" and callable(entry.load())
+
+
+def test_losses_by_hand() -> None:
+    logits = torch.tensor([[math.log(0.25), math.log(0.75)]])
+    target = torch.tensor([0])
+    assert losses.get("cross_entropy")(logits, target).item() == pytest.approx(math.log(4))
+    assert losses.get("focal")(logits, target).item() == pytest.approx(0.75**2 * math.log(4))
+
+
+def test_a_name_for_one_process() -> None:
+    registry = Registry("loss")
+
+    @registry.register("mine")
+    def loss() -> None:
+        """My own loss."""
+
+    assert registry.get("mine") is loss
+    assert registry.entry("mine").help == "My own loss."
+    assert registry.entry("mine").source == "this process"
+    with pytest.raises(PluginError, match="'mine' of this process must have a new name"):
+        registry.register("mine")(loss)
+    with pytest.raises(UnknownNameError, match=r"Unknown loss 'mime'\. Did you mean 'mine'"):
+        registry.get("mime")
+
+
+@pytest.mark.parametrize("target", ["no colon", "a:b:c", "a.b:", ":b", "a b:c"])
+def test_targets_must_name_an_attribute(target: str) -> None:
+    with pytest.raises(PluginError, match="target must look like 'module:attribute'"):
+        Entry("name", target)
