@@ -182,7 +182,8 @@ def test_another_revision_is_refused(folder) -> None:
 def test_manifest_cannot_name_files_outside(folder) -> None:
     content = json.loads((folder / "manifest.json").read_text())
     content.pop("digest")
-    content["files"]["../outside"] = "0" * 64
+    (folder.parent / "outside").write_bytes(b"secret")
+    content["files"]["../outside"] = hashlib.sha256(b"secret").hexdigest()
     digest = hashlib.sha256(canonical_json(content)).hexdigest()
     (folder / "manifest.json").write_bytes(canonical_json(content | {"digest": digest}))
     with pytest.raises(IntegrityError, match="manifest"):

@@ -149,7 +149,10 @@ def test_streaming_pairs(classifier, photos) -> None:
 
 
 def poisoned() -> Classifier:
-    """Logits that are NaN where the image is white, and infinite where it is black."""
+    """A logit that is NaN where the image is white, and minus infinity where it is black.
+
+    The softmax of the latter is finite, and would pass for an answer.
+    """
 
     class Poisoned(nn.Module):
         def features(self, images):
@@ -158,9 +161,9 @@ def poisoned() -> Classifier:
         def head(self, features):
             mean = features.mean(dim=(1, 2, 3))
             bad = torch.where(mean > 0.99, torch.nan, 0.0) + torch.where(
-                mean < 0.01, torch.inf, 0.0
+                mean < 0.01, -torch.inf, 0.0
             )
-            return torch.stack([mean, 1 - mean], dim=1) + bad[:, None]
+            return torch.stack([mean + bad, 1 - mean], dim=1)
 
     module = Poisoned()
     preprocessing = PreprocessConfig((32, 32), mean=(0, 0, 0), std=(1, 1, 1))

@@ -23,7 +23,7 @@ def table(lesions: int = 400, seed: int = 0) -> Records:
     items = []
     for lesion in range(lesions):
         label = draws.choices(LABELS.codes, (70, 20, 10))[0]
-        patient = f"p{lesion // 2}" if lesion % 5 == 0 else None
+        patient = f"p{lesion // 10}" if lesion % 5 == 0 else None
         for image in range(draws.randint(1, 4)):
             name = f"i{lesion}_{image}"
             items.append(Record(name, Path(name), label, f"l{lesion}", patient))

@@ -23,7 +23,7 @@ from picture_files import (
 )
 from PIL import Image, ImageCms, ImageFile
 
-from skinxai import read_image
+from skinxai import read_image, samples
 from skinxai.errors import (
     ImageDecodeError,
     ImageTooLargeError,
@@ -126,6 +126,14 @@ def test_truncated_at_500_places_IMG05(progressive: bool) -> None:
     for length in np.linspace(3, len(whole) - 1, 500).astype(int):
         with pytest.raises(ImageDecodeError):
             read_image(whole[:length])
+
+
+def test_truncated_within_the_end_marker_IMG05() -> None:
+    with Image.open(samples.paths()[0]) as photo:
+        whole = encode(photo.convert("RGB"), "JPEG", quality=95)
+    for cut in (1, 2):  # libjpeg has all it needs, and would add the marker without a word
+        with pytest.raises(ImageDecodeError, match="truncated before its end marker"):
+            read_image(whole[:-cut])
 
 
 def test_pillows_switch_for_truncated_images_is_refused_IMG05(monkeypatch) -> None:

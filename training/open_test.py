@@ -1,7 +1,7 @@
 """Open the test part: judge a finished run once, log it, and write the folder that is shipped.
 
-The only script that reads the test part. Each opening appends one row to test_openings.csv,
-whatever the figures are; the model card gets the same figures::
+The only script that reads the test part's diagnoses. Each opening appends one row to
+test_openings.csv, whatever the figures are; the model card gets the same figures::
 
     python training/open_test.py HAM10000_FOLDER RUN_FOLDER OUTPUT_FOLDER
 """

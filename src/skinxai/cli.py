@@ -37,7 +37,6 @@ class Format(StrEnum):
 
 Images = Annotated[list[str], typer.Argument(help="Files, folders, globs, or '-' for stdin.")]
 Model = Annotated[str | None, typer.Option(help="Model folder; the bundled model by default.")]
-BatchSize = Annotated[int, typer.Option(help="Images in one forward pass.")]
 
 
 def _version(shown: bool) -> None:
@@ -65,7 +64,7 @@ def predict(
     model: Model = None,
     format: Annotated[Format, typer.Option(help="What is printed.")] = Format.table,
     tta: Annotated[bool, typer.Option("--tta", help="Average over four flips.")] = False,
-    batch_size: BatchSize = 32,
+    batch_size: Annotated[int, typer.Option(help="Images in one forward pass.")] = 32,
 ) -> None:
     """Print each image's class probabilities; with --explain, write overlays to --out."""
     from skinxai.classifier import Classifier
@@ -78,8 +77,9 @@ def predict(
     folder = ResultFolder(out, sources) if out is not None else None
     classifier = Classifier.from_pretrained(model)
     stream = classifier.stream(
-        _bytes(sources), explain=explain, tta=tta, batch_size=batch_size, on_error="return"
-    )
+        _bytes(sources), explain=explain, tta=tta, batch_size=batch_size, on_error="return",
+        progress=False,
+    )  # fmt: skip
     rows: list[dict[str, Any]] = []
     failed = 0
     try:
@@ -93,7 +93,7 @@ def predict(
             if folder is not None:
                 folder.add(result, **more)
             if format is Format.table:
-                typer.echo(_line(result))
+                _say(_line(result))
             else:
                 rows.append(result.to_dict() | more)
     finally:
@@ -113,7 +113,6 @@ def explain(
     method: Annotated[str, typer.Option(help="A name of 'skinxai plugins'.")] = "gradcam",
     target: Annotated[str | None, typer.Option(help="Label; each image's own by default.")] = None,
     model: Model = None,
-    batch_size: BatchSize = 32,
 ) -> None:
     """Write, for each image, a folder with the overlay, the raw map and how it was made."""
     from skinxai.classifier import Classifier
@@ -125,16 +124,14 @@ def explain(
     classifier = Classifier.from_pretrained(model)
     failed = 0
     for source in _progress(sources):
-        found = classifier.explain(
-            next(_bytes([source])), method, target=target, batch_size=batch_size, on_error="return"
-        )
+        found = classifier.explain(next(_bytes([source])), method, target=target, on_error="return")
         if isinstance(found, ItemError):
             failed += 1
-            typer.echo(_line(found))
+            _say(_line(found))
         else:
             place = folder.folder / folder.name_for(source, f".{method}")
             found.save(place)
-            typer.echo(f"{found.source}  {found.target}  {place}")
+            _say(f"{found.source}  {found.target}  {place}")
     raise typer.Exit(1 if failed else 0)
 
 
@@ -214,6 +211,13 @@ def _progress(sources: list[str]) -> Any:
     from tqdm import tqdm
 
     return tqdm(sources, unit="image", disable=None if len(sources) > 1 else True)
+
+
+def _say(line: str) -> None:
+    """Print above the progress bar."""
+    from tqdm import tqdm
+
+    tqdm.write(line)
 
 
 def _line(result: Any) -> str:
