@@ -1,6 +1,7 @@
 """The training loop on pictures that a small network can learn in seconds."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 from skinxai import Classifier, Trainer, losses, plugins
 from skinxai.configs import PreprocessConfig, TrainConfig
 from skinxai.data import Record, Records
-from skinxai.errors import OptionError, TrainingError, UnknownNameError
+from skinxai.errors import LeakageError, OptionError, TrainingError, UnknownNameError
 from skinxai.labels import HAM10000_LABELS, LabelSet
 from skinxai.models import SkinClassifier
 from skinxai.training import trainer as trainer_module
@@ -109,8 +110,34 @@ def test_nothing_to_resume(tmp_path) -> None:
 
 
 def test_shared_lesions_are_refused(data, tmp_path) -> None:
-    with pytest.raises(TrainingError, match="must share no lesion, 48 are in both"):
-        Trainer(**SMALL, epochs=1, output_dir=tmp_path / "run").fit(data[0], data[0])
+    trainer = Trainer(**SMALL, epochs=1, output_dir=tmp_path / "run")
+    with pytest.raises(LeakageError, match="must share no lesion, 48 are in both"):
+        trainer.fit(data[0], data[0])
+
+
+def test_the_test_part_is_for_the_end_DAT27(data, tmp_path) -> None:
+    trainer = Trainer(**SMALL, epochs=1, output_dir=tmp_path / "run")
+    for parts in (
+        (data[0], replace(data[1], part="test")),
+        (replace(data[0], part="test"), data[1]),
+    ):
+        with pytest.raises(LeakageError, match="must not be the test part"):
+            trainer.fit(*parts)
+
+
+def test_a_class_without_images_DAT16(data, tmp_path) -> None:
+    train = data[0].subset([item.image_id for item in data[0] if item.label != "red"])
+    with pytest.raises(TrainingError, match=r"it has none of \['red'\]"):
+        Trainer(**SMALL, epochs=1, output_dir=tmp_path / "run").fit(train, data[1])
+
+
+def test_leaked_figures_say_so_DAT08(data, tmp_path) -> None:
+    train, val = (replace(part, leaked=True) for part in (data[0], data[1]))
+    tuned = Trainer(**SMALL, epochs=1, output_dir=tmp_path / "run").fit(train, val)
+    assert "leaked" in tuned.config.training_data
+    found = tuned.evaluate(data[1], resamples=10)
+    assert found.leaked and "LEAKED" in repr(found) and "LEAKED" in found.to_markdown()
+    assert found.to_dict()["leaked"] is True
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(data, tmp_path) -> None:

@@ -288,7 +288,8 @@ class Classifier:
             [item.lesion_id for item in records],
             records.labels,
             model=self.model,
-            data=records.name,
+            data=", ".join(filter(None, (records.name, records.part and f"{records.part} part"))),
+            leaked=records.leaked or "leaked" in self._config.training_data,
             resamples=resamples,
             seed=seed,
         )

@@ -21,6 +21,10 @@ the rule, the value and the remedy::
     ├── OptionError               an argument outside its rule
     ├── UnknownNameError          a name that no registry, label set or model has
     ├── DatasetError              records, labels or splits that cannot be used
+    │   ├── DatasetSchemaError        missing columns, doubled rows, damaged tables
+    │   ├── DatasetLabelError         labels that are empty, unknown or contradict each other
+    │   ├── DatasetPathError          listed files that are missing or outside their folder
+    │   └── LeakageError              one lesion, patient or image in two parts, or a part misused
     ├── ModelError                a model that cannot be used
     │   ├── ModelNotFoundError        no such model folder or Hub name
     │   ├── IntegrityError            files that do not agree with the manifest or the weights
@@ -155,9 +159,42 @@ class UnknownNameError(SkinxaiError, LookupError):
 
 
 class DatasetError(SkinxaiError):
-    """Records, labels or splits that cannot be used."""
+    """Records, labels or splits that cannot be used.
+
+    ``problems`` lists everything that was found, the message the first twenty.
+    """
 
     code = "dataset"
+
+    def __init__(self, message: str, problems: tuple[str, ...] = ()) -> None:
+        self.problems = problems
+        shown = "; ".join(problems[:20])
+        more = f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
+        super().__init__(f"{message} {shown}{more}." if problems else message)
+
+
+class DatasetSchemaError(DatasetError):
+    """Missing columns, doubled rows, damaged tables."""
+
+    code = "dataset_schema"
+
+
+class DatasetLabelError(DatasetError):
+    """Labels that are empty, unknown or contradict each other."""
+
+    code = "dataset_label"
+
+
+class DatasetPathError(DatasetError):
+    """Listed files that are missing or outside their folder."""
+
+    code = "dataset_path"
+
+
+class LeakageError(DatasetError):
+    """One lesion, patient or image in two parts, or a part used for what it is not for."""
+
+    code = "leakage"
 
 
 class ModelError(SkinxaiError):

@@ -13,7 +13,7 @@ from typing import Any
 
 from skinxai.errors import OutputError
 from skinxai.results import ItemError, Prediction
-from skinxai.writing import write_atomic
+from skinxai.writing import escape_cell, write_atomic
 
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 MAX_STEM = 80
@@ -90,7 +90,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict):
             flat |= {f"p_{code}": number for code, number in value.items()}
         elif isinstance(value, list):
-            flat[name] = " ".join(value)
+            flat[name] = escape_cell(" ".join(value))
         else:
-            flat[name] = value
+            flat[name] = escape_cell(value) if isinstance(value, str) else value
     return flat

@@ -38,6 +38,19 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def escape_cell(text: str) -> str:
+    """A table's cell that no spreadsheet takes for a formula: such text gets a ``'`` in front."""
+    return "'" + text if text.startswith((*_FORMULA, "'")) else text
+
+
+def unescape_cell(text: str) -> str:
+    """Inverse of `escape_cell`."""
+    return text[1:] if text.startswith("'") else text
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -28,6 +28,7 @@ def evaluate_probabilities(
     *,
     model: str,
     data: str,
+    leaked: bool = False,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Evaluation:
@@ -40,6 +41,7 @@ def evaluate_probabilities(
         labels: the label set.
         model: which model.
         data: which images.
+        leaked: whether lesions or patients of these images were in training as well.
         resamples: bootstrap resamples.
         seed: of the resampling.
 
@@ -94,4 +96,5 @@ def evaluate_probabilities(
         labels=labels,
         model=model,
         data=data,
+        leaked=leaked,
     )

@@ -4,8 +4,9 @@
 """
 
 from skinxai import plugins
-from skinxai.data.records import Record, Records, load_folder, load_ham10000
-from skinxai.data.splits import Splits, split
+from skinxai.data.loading import load_csv, load_folder, load_ham10000
+from skinxai.data.records import Record, Records
+from skinxai.data.splits import Splits, folds, split
 
 names = plugins.datasets.names
 get = plugins.datasets.get
@@ -17,7 +18,9 @@ __all__ = [
     "Records",
     "Splits",
     "entries",
+    "folds",
     "get",
+    "load_csv",
     "load_folder",
     "load_ham10000",
     "names",

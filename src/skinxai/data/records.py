@@ -1,22 +1,16 @@
-"""Labelled images as `Records`: HAM10000, and folders of one's own."""
+"""`Records`: labelled images in a fixed order, whatever they were read from."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from skinxai.errors import DatasetError
-from skinxai.labels import HAM10000_LABELS, LabelSet
-
-HAM10000_LICENCE = "CC-BY-NC-4.0"
-HAM10000_ATTRIBUTION = (
-    "HAM10000 (Tschandl, Rosendahl & Kittler, Sci Data 5:180161, 2018), "
-    "ViDIR Group, Department of Dermatology, Medical University of Vienna"
-)
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
+from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
+from skinxai.labels import LabelSet
 
 
 @dataclass(frozen=True)
@@ -43,8 +37,12 @@ class Record:
         object.__setattr__(self, "lesion_id", self.lesion_id or self.image_id)
         object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = (self.image_id, self.path, self.label, self.lesion_id, self.patient_id)
+        return Record, (*values, dict(self.attributes))
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Records(Sequence[Record]):
     """Labelled images in a fixed order.
 
@@ -54,6 +52,13 @@ class Records(Sequence[Record]):
         name: of the data set.
         licence: of the data set, as an SPDX expression where there is one.
         attribution: whom to name.
+        notes: what the reader of these records should know, e.g. values left out on loading.
+        part: ``"train"``, ``"val"`` or ``"test"`` once they were split, else empty.
+        leaked: whether images of one lesion or patient are in another part as well.
+
+    Raises:
+        DatasetSchemaError: an image id that came twice.
+        DatasetLabelError: a label outside the label set.
     """
 
     items: tuple[Record, ...]
@@ -61,19 +66,22 @@ class Records(Sequence[Record]):
     name: str = "private data"
     licence: str = ""
     attribution: str = ""
+    notes: tuple[str, ...] = ()
+    part: str = ""
+    leaked: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", tuple(self.items))
-        seen: set[str] = set()
-        for item in self.items:
-            if item.image_id in seen:
-                raise DatasetError(f"image_id must be unique, {item.image_id!r} came twice.")
-            if item.label not in self.labels.codes:
-                raise DatasetError(
-                    f"label of {item.image_id!r} must be one of {list(self.labels)}, "
-                    f"got {item.label!r}."
-                )
-            seen.add(item.image_id)
+        counts = Counter(item.image_id for item in self.items)
+        if doubled := tuple(repr(name) for name, count in counts.items() if count > 1):
+            raise DatasetSchemaError("image_id must be unique, these came twice:", doubled)
+        known = set(self.labels)
+        if wrong := tuple(
+            f"{item.image_id!r} has {item.label!r}"
+            for item in self.items
+            if item.label not in known
+        ):
+            raise DatasetLabelError(f"labels must be one of {list(self.labels)};", wrong)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -84,86 +92,38 @@ class Records(Sequence[Record]):
     def __iter__(self) -> Iterator[Record]:
         return iter(self.items)
 
-    def subset(self, image_ids: Sequence[str]) -> Records:
-        """The records with these ids, in this order; an unknown id is a `DatasetError`."""
+    def __repr__(self) -> str:
+        counts = zip(self.labels, self.class_counts(), strict=True)
+        shown = ", ".join(f"{code} {count}" for code, count in counts)
+        lesions = len({item.lesion_id for item in self.items})
+        part = f", {self.part} part" if self.part else ""
+        leaked = ", LEAKED" if self.leaked else ""
+        return (
+            f"Records({self.name}{part}: {len(self)} images of {lesions} lesions; {shown}{leaked})"
+        )
+
+    def subset(self, image_ids: Sequence[str], *, part: str = "", leaked: bool = False) -> Records:
+        """The records with these ids, in this order.
+
+        Args:
+            image_ids: which; an unknown id is a `DatasetError`.
+            part: of the result.
+            leaked: of the result; records that are leaked stay so.
+        """
         by_id = {item.image_id: item for item in self.items}
-        if missing := [i for i in image_ids if i not in by_id]:
+        if missing := tuple(repr(i) for i in image_ids if i not in by_id):
             raise DatasetError(
-                f"{self.name} must hold every image asked for; {len(missing)} are missing, "
-                f"the first is {missing[0]!r}."
+                f"{self.name} must hold every image asked for; {len(missing)} are missing:", missing
             )
         chosen = tuple(by_id[i] for i in image_ids)
-        return Records(chosen, self.labels, self.name, self.licence, self.attribution)
+        return replace(self, items=chosen, part=part, leaked=leaked or self.leaked)
 
     def targets(self) -> list[int]:
         """Class position of each record."""
-        return [self.labels.position(item.label) for item in self.items]
+        position = {code: k for k, code in enumerate(self.labels)}
+        return [position[item.label] for item in self.items]
 
     def class_counts(self) -> list[int]:
         """Images of each class, in label order."""
-        targets = self.targets()
-        return [targets.count(k) for k in range(len(self.labels))]
-
-
-def load_ham10000(root: str | Path) -> Records:
-    """HAM10000 as it comes from Kaggle or Dataverse, sorted by image id.
-
-    Args:
-        root: folder with ``HAM10000_metadata.csv`` and the images below it, in any subfolder
-            whose name starts with ``HAM10000_images``.
-
-    Raises:
-        DatasetError: no metadata, missing columns, or images that the metadata names are absent.
-    """
-    import pandas as pd
-
-    root = Path(root)
-    table_path = root / "HAM10000_metadata.csv"
-    if not table_path.is_file():
-        raise DatasetError(f"root must hold HAM10000_metadata.csv, found none in {str(root)!r}.")
-    table = pd.read_csv(table_path, dtype=str, keep_default_na=False)
-    needed = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"]
-    if missing := [column for column in needed if column not in table.columns]:
-        raise DatasetError(f"{table_path.name} must have the columns {needed}, {missing} missing.")
-    files = {path.stem: path for path in sorted(root.glob("HAM10000_images*/*.jpg"))}
-    if absent := sorted(set(table["image_id"]) - set(files)):
-        raise DatasetError(
-            f"every image of {table_path.name} must be in {str(root)!r}; {len(absent)} are "
-            f"missing, the first is {absent[0]!r}."
-        )
-    items = tuple(
-        Record(
-            row["image_id"],
-            files[row["image_id"]],
-            row["dx"],
-            row["lesion_id"],
-            attributes={name: row[name] for name in ("age", "sex", "localization")},
-        )
-        for row in table.sort_values("image_id").to_dict("records")
-    )
-    return Records(items, HAM10000_LABELS, "HAM10000", HAM10000_LICENCE, HAM10000_ATTRIBUTION)
-
-
-def load_folder(root: str | Path) -> Records:
-    """One subfolder for each class, named by its label code; each image is its own lesion.
-
-    Raises:
-        DatasetError: no folder, or fewer than two subfolders with images.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise DatasetError(f"root must be a folder, got {str(root)!r}.")
-    items = [
-        Record(str(path.relative_to(root)), path, folder.name)
-        for folder in sorted(root.iterdir())
-        if folder.is_dir() and not folder.name.startswith(".")
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    ]
-    codes = tuple(dict.fromkeys(item.label for item in items))
-    if len(codes) < 2:
-        raise DatasetError(
-            f"{str(root)!r} must hold one subfolder of images for each of at least two classes, "
-            f"found {list(codes)}."
-        )
-    return Records(tuple(items), LabelSet(codes))
+        counts = Counter(self.targets())
+        return [counts[k] for k in range(len(self.labels))]

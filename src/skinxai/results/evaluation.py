@@ -8,6 +8,8 @@ from typing import Any
 
 from skinxai.labels import LabelSet
 
+LEAKED = "LEAKED: these lesions or patients were in training as well."
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -41,6 +43,8 @@ class Evaluation:
         labels: the label set.
         model: ``name@revision``.
         data: which images.
+        leaked: whether lesions or patients of these images were in training as well; then the
+            figures are worth nothing, and every way of showing them says so.
     """
 
     accuracy: Figure
@@ -58,6 +62,7 @@ class Evaluation:
     labels: LabelSet
     model: str
     data: str
+    leaked: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -84,14 +89,16 @@ class Evaluation:
             f"| {self.f1[code]} | {self.auc[code]} |"
             for k, code in enumerate(self.labels)
         )
+        warning = f"**{LEAKED}**\n\n" if self.leaked else ""
         return (
-            f"| figure | value (95 % interval) |\n| --- | --- |\n{overall}\n\n"
+            f"{warning}| figure | value (95 % interval) |\n| --- | --- |\n{overall}\n\n"
             f"| class | images | recall | precision | F1 | AUC |\n"
             f"| --- | --- | --- | --- | --- | --- |\n{classes}"
         )
 
     def __repr__(self) -> str:
         return (
-            f"Evaluation(accuracy={self.accuracy}, balanced_accuracy={self.balanced_accuracy}, "
-            f"macro_f1={self.macro_f1}; {self.images} images of {self.lesions} lesions)"
+            f"Evaluation({f'{LEAKED} ' if self.leaked else ''}accuracy={self.accuracy}, "
+            f"balanced_accuracy={self.balanced_accuracy}, macro_f1={self.macro_f1}; "
+            f"{self.images} images of {self.lesions} lesions)"
         )

@@ -22,7 +22,7 @@ from skinxai.classifier import Classifier
 from skinxai.configs import ModelConfig, PreprocessConfig, TrainConfig
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
-from skinxai.errors import TrainingError
+from skinxai.errors import LeakageError, TrainingError
 from skinxai.models import SkinClassifier
 from skinxai.training.initial_weights import load_initial_weights
 from skinxai.training.loaders import TrainingImages, batches, epoch_order
@@ -119,7 +119,9 @@ class Trainer:
             val: images to choose the epoch on; no lesion of ``train``.
 
         Raises:
-            TrainingError: shared lesions, a run folder in use, or a loss that is not finite.
+            LeakageError: shared lesions, or a test part.
+            TrainingError: a run folder in use, a class without images, or a loss that is not
+                finite.
         """
         config = self.config
         _check_parts(train, val)
@@ -229,6 +231,8 @@ class Trainer:
 
     def _model_config(self, train: Records, preprocessing: PreprocessConfig) -> ModelConfig:
         data = {"name": train.name, "licence": train.licence, "attribution": train.attribution}
+        if train.leaked:
+            data["leaked"] = "images of one lesion or patient are in several parts"
         return ModelConfig(
             name=self.output_dir.name,
             backbone=self.config.backbone,
@@ -241,11 +245,20 @@ class Trainer:
 
 
 def _check_parts(train: Records, val: Records) -> None:
-    if shared := {item.lesion_id for item in train} & {item.lesion_id for item in val}:
-        raise TrainingError(
+    for name, records in (("train", train), ("val", val)):
+        if records.part == "test":
+            raise LeakageError(
+                f"{name} must not be the test part: what is learnt or chosen on it says nothing "
+                f"about other images."
+            )
+    shared = {item.lesion_id for item in train} & {item.lesion_id for item in val}
+    if shared and not (train.leaked and val.leaked):
+        raise LeakageError(
             f"train and val must share no lesion, {len(shared)} are in both, e.g. "
             f"{min(shared)!r}; split with skinxai.data.split()."
         )
+    if absent := [c for c, n in zip(train.labels, train.class_counts(), strict=True) if not n]:
+        raise TrainingError(f"train must hold images of every class, it has none of {absent}.")
     if train.labels != val.labels:
         raise TrainingError(f"train and val must have one label set, got {train.labels.codes} "
                             f"and {val.labels.codes}.")  # fmt: skip

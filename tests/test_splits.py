@@ -1,4 +1,4 @@
-"""Records and splits, on small tables and on the frozen split of HAM10000."""
+"""Splits, on small tables and on the frozen split of HAM10000."""
 
 import csv
 import hashlib
@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from skinxai.data import Record, Records, Splits, load_folder, load_ham10000, split
-from skinxai.errors import DatasetError
+from skinxai.data import Record, Records, Splits, folds, load_ham10000, split
+from skinxai.errors import DatasetError, LeakageError
 from skinxai.labels import LabelSet
 
 ROOT = Path(__file__).parent.parent
@@ -57,9 +56,59 @@ def test_every_class_is_split_70_15_15() -> None:
         assert shares == pytest.approx([0.70, 0.15, 0.15], abs=0.01)
 
 
-def test_the_seed_decides() -> None:
-    assert split(table(), seed=1) == split(table(), seed=1)
-    assert split(table(), seed=1) != split(table(), seed=2)
+def test_the_seed_decides_and_the_order_of_rows_does_not() -> None:
+    records = table()
+    items = list(records)
+    random.Random(9).shuffle(items)
+    assert split(Records(tuple(items), LABELS), seed=1) == split(records, seed=1)
+    assert split(records, seed=1) != split(records, seed=2)
+
+
+def test_leakage_is_refused_or_marked_DAT08_DAT09(tmp_path: Path) -> None:
+    records = table()
+    with pytest.raises(LeakageError, match="must share no lesion, patient or image") as caught:
+        split(records, by="image")
+    assert any(text.startswith("lesion 'l") for text in caught.value.problems)
+    assert any(text.startswith("patient 'p") for text in caught.value.problems)
+    leaky = split(records, by="image", allow_leakage=True)
+    assert leaky.leaked and all(part.leaked and "LEAKED" in repr(part) for part in parts(leaky))
+    leaky.to_csv(tmp_path / "splits.csv")
+    with pytest.raises(LeakageError):
+        Splits.from_csv(tmp_path / "splits.csv", records)
+    alone = Records(tuple(Record(f"i{n}", Path("x"), LABELS[n % 3]) for n in range(60)), LABELS)
+    assert not split(alone, by="image").leaked  # nothing is torn apart
+
+
+@pytest.mark.parametrize("k", [2, 5])
+def test_folds(k: int) -> None:
+    items = tuple(replace(item, patient_id=None) for item in table(800))
+    records = Records(items, LABELS)
+    found = folds(records, k, linked=[("i0_0", "i7_0")])
+    assert len(found) == k
+    tested = [item.image_id for fold in found for item in fold.val]
+    assert sorted(tested) == sorted(item.image_id for item in records)
+    for fold in found:
+        assert len(fold.train) + len(fold.val) == len(records) and not len(fold.test)
+        assert not {r.lesion_id for r in fold.train} & {r.lesion_id for r in fold.val}
+    for counts in zip(*(fold.val.class_counts() for fold in found), strict=True):
+        assert max(counts) - min(counts) <= 5  # the two largest lesions in one group: 4 + 1
+
+
+def test_too_few_lesions_for_the_folds_DAT26() -> None:
+    items = [Record(f"i{n}", Path("x"), "mel" if n < 3 else "nv") for n in range(30)]
+    with pytest.raises(DatasetError, match="at least 5 lesions for 5 folds, 'mel' has 3"):
+        folds(Records(tuple(items), LABELS), 5)
+
+
+def test_formulas_are_escaped_and_come_back_DAT22(tmp_path: Path) -> None:
+    names = ["=cmd()", "+1", "-1", "@x", "'quoted", 'with "quotes", and commas', "plain"]
+    records = Records(tuple(Record(n, Path("x"), "nv") for n in names), LABELS)
+    ids = {"train": names[:3], "val": names[3:5], "test": names[5:]}
+    splits = Splits.of(records, ids)
+    splits.to_csv(tmp_path / "splits.csv")
+    text = (tmp_path / "splits.csv").read_text()
+    assert not any(line.startswith(tuple("=+-@")) for line in text.splitlines())
+    assert Splits.from_csv(tmp_path / "splits.csv", records) == splits
 
 
 def test_forced_images_are_in_the_test_part() -> None:
@@ -73,9 +122,7 @@ def test_csv_and_its_hash(tmp_path: Path) -> None:
     splits = split(records)
     digest = splits.to_csv(path)
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert Splits.from_csv(path, records, sha256=digest) == Splits(
-        *(records.subset(sorted(i.image_id for i in part)) for part in parts(splits))
-    )
+    assert Splits.from_csv(path, records, sha256=digest) == splits
     path.write_text(path.read_text().replace("test", "train"))
     with pytest.raises(DatasetError, match=r"sha256 of .* must be"):
         Splits.from_csv(path, records, sha256=digest)
@@ -94,63 +141,6 @@ def test_csv_and_its_hash(tmp_path: Path) -> None:
 def test_wrong_use_of_split(keywords: dict, words: str) -> None:
     with pytest.raises(DatasetError, match=words):
         split(table(), **keywords)
-
-
-def test_records_are_checked() -> None:
-    one = Record("a", Path("a"), "nv")
-    assert one.lesion_id == "a"
-    with pytest.raises(DatasetError, match="image_id must be unique, 'a' came twice"):
-        Records((one, one), LABELS)
-    with pytest.raises(DatasetError, match="label of 'a' must be one of"):
-        Records((Record("a", Path("a"), "naevus"),), LABELS)
-    with pytest.raises(DatasetError, match="1 are missing, the first is 'b'"):
-        Records((one,), LABELS).subset(["a", "b"])
-
-
-def test_folders(tmp_path: Path) -> None:
-    for name in ("mel/1.png", "mel/deep/2.JPG", "nv/1.png", "nv/notes.txt", ".cache/x/1.png"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (40, 40)).save(path, "PNG")
-    records = load_folder(tmp_path)
-    assert records.labels.codes == ("mel", "nv") and records.class_counts() == [2, 1]
-    assert [item.image_id for item in records] == ["mel/1.png", "mel/deep/2.JPG", "nv/1.png"]
-    with pytest.raises(DatasetError, match="at least two classes"):
-        load_folder(tmp_path / "mel")
-    with pytest.raises(DatasetError, match="root must be a folder"):
-        load_folder(tmp_path / "nowhere")
-
-
-COLUMNS = "lesion_id,image_id,dx,dx_type,age,sex,localization"
-
-
-def ham10000(root: Path, columns: str = COLUMNS) -> None:
-    (root / "HAM10000_images_part_1").mkdir()
-    rows = ["HAM_2,ISIC_2,mel,histo,50.0,male,back", "HAM_1,ISIC_1,nv,follow_up,,female,foot"]
-    (root / "HAM10000_metadata.csv").write_text("\n".join([columns, *rows]) + "\n")
-    for name in ("ISIC_1", "ISIC_2"):
-        (root / f"HAM10000_images_part_1/{name}.jpg").write_bytes(b"")
-
-
-def test_ham10000_as_it_comes(tmp_path: Path) -> None:
-    ham10000(tmp_path)
-    records = load_ham10000(tmp_path)
-    assert [(r.image_id, r.label, r.lesion_id) for r in records] == [
-        ("ISIC_1", "nv", "HAM_1"), ("ISIC_2", "mel", "HAM_2"),
-    ]  # fmt: skip
-    assert dict(records[0].attributes) == {"age": "", "sex": "female", "localization": "foot"}
-    assert records.licence == "CC-BY-NC-4.0" and "ViDIR" in records.attribution
-    (tmp_path / "HAM10000_images_part_1/ISIC_2.jpg").unlink()
-    with pytest.raises(DatasetError, match="1 are missing, the first is 'ISIC_2'"):
-        load_ham10000(tmp_path)
-
-
-def test_ham10000_that_is_something_else(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"must hold HAM10000_metadata\.csv"):
-        load_ham10000(tmp_path)
-    ham10000(tmp_path, COLUMNS.replace("lesion_id", "lesion"))
-    with pytest.raises(DatasetError, match=r"\['lesion_id'\] missing"):
-        load_ham10000(tmp_path)
 
 
 def test_the_frozen_split() -> None:

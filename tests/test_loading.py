@@ -1,0 +1,260 @@
+"""Tables and folders of images: read rightly, or refused with every bad row named."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from skinxai.data import Record, Records, load_csv, load_folder, load_ham10000
+from skinxai.errors import (
+    DatasetError,
+    DatasetLabelError,
+    DatasetPathError,
+    DatasetSchemaError,
+)
+from skinxai.labels import HAM10000_LABELS, LabelSet
+
+LABELS = LabelSet(("nv", "mel", "bcc"))
+HEADER = "image,label,lesion_id,age,sex"
+
+
+def images(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40)).save(root / name, "PNG")
+    return root
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return images(tmp_path / "pictures", "a.png", "b.jpg", "deep/c.png")
+
+
+def table(folder: Path, *rows: str, header: str = HEADER, **encoding: str) -> Path:
+    path = folder.parent / "table.csv"
+    path.write_text("\n".join([header, *rows]) + "\n", **({"encoding": "utf-8"} | encoding))
+    return path
+
+
+GOOD = ("b,mel,l2,50,male", "a.png,nv,l1,,", "deep/c.png,nv,l1,30,female")
+
+
+def test_a_table_of_ones_own(folder: Path) -> None:
+    records = load_csv(table(folder, *GOOD), folder, labels=LABELS, name="clinic")
+    assert [(r.image_id, r.label, r.lesion_id) for r in records] == [
+        ("a.png", "nv", "l1"), ("b", "mel", "l2"), ("deep/c.png", "nv", "l1"),
+    ]  # fmt: skip
+    assert records[1].path == folder / "b.jpg" and dict(records[1].attributes) == {
+        "age": "50", "sex": "male",
+    }  # fmt: skip
+    assert repr(records) == "Records(clinic: 3 images of 2 lesions; nv 2, mel 1, bcc 0)"
+    assert records.notes == ()
+    assert pickle.loads(pickle.dumps(records)) == records
+
+
+def test_other_names_delimiter_and_merged_classes(folder: Path) -> None:
+    path = table(
+        folder, "x1;b;keratosis;P7", "x2;a;lentigo;P7", "x3;c;mole;P8",
+        header="case;file;finding;person",
+    )  # fmt: skip
+    records = load_csv(
+        path,
+        folder,
+        columns={"image": "file", "label": "finding", "lesion_id": "case", "patient_id": "person"},
+        labels=("benign", "nevus"),
+        label_map={"keratosis": "benign", "lentigo": "benign", "mole": "nevus"},
+        delimiter=";",
+    )
+    assert [(r.label, r.lesion_id, r.patient_id) for r in records] == [
+        ("benign", "x2", "P7"), ("benign", "x1", "P7"), ("nevus", "x3", "P8"),
+    ]  # fmt: skip
+
+
+def test_one_column_a_class(folder: Path) -> None:
+    path = table(folder, "a,1,0", "b,0.0,1.0", "c,1,0", header="image,MEL,NV")
+    records = load_csv(
+        path, folder, columns={"label": ["MEL", "NV"]}, label_map={"MEL": "mel", "NV": "nv"}
+    )
+    assert [r.label for r in records] == ["mel", "nv", "mel"]
+    assert records.labels.codes == ("mel", "nv")
+    assert any("labels are sorted" in note for note in records.notes)
+
+
+REFUSED = {
+    "DAT01": (("a,nv",), "image,labels", DatasetSchemaError, "'label'.*Did you mean 'labels'"),
+    "DAT02-doubled": (("a,nv,x",), "image,label,label", DatasetSchemaError, "'label' is there tw"),
+    "DAT02-semicolon": (("a;nv",), "image;label", DatasetSchemaError, "pass delimiter=';'"),
+    "DAT02-ragged": (("a,nv", "b,mel,x"), "image,label", DatasetSchemaError, "line 3 has 3"),
+    "DAT03": (("a,mell,,,", "b,xyz,,,"), HEADER, DatasetLabelError,
+              "2 times: line 2: label 'mell'.*did you mean 'mel'.*line 3: label 'xyz'"),
+    "DAT04": (("a,MEL ,,,",), HEADER, DatasetLabelError, "label_map={'MEL ': 'mel'}"),
+    "DAT05": (("a,,,,", "b,NaN,,,"), HEADER, DatasetLabelError, "line 2: .*empty.*line 3: .*empty"),
+    "DAT06": (("a,nv,,,", "a,nv,,,"), HEADER, DatasetSchemaError, "line 3: image 'a' is in line 2"),
+    "DAT07": (("a,nv,,,", "a,mel,,,"), HEADER, DatasetLabelError, "with another label"),
+    "DAT13": (tuple(f"no{n},nv,,," for n in range(25)), HEADER, DatasetPathError,
+              "breaks this 25 times.*'no19'; and 5 more"),
+    "DAT19-empty": ((), "", DatasetSchemaError, "must have a header"),
+    "DAT19-header": ((), HEADER, DatasetSchemaError, "at least one image, it lists none"),
+    "DAT23-absolute": (("/etc/passwd,nv,,,",), HEADER, DatasetPathError, "must be a path below"),
+    "DAT23-up": (("../a.png,nv,,,",), HEADER, DatasetPathError, "must be a path below"),
+    "DAT23-drive": (("C:\\a.png,nv,,,",), HEADER, DatasetPathError, "must be a path below"),
+    "all-at-once": (("a,mell,,,", "no,nv,,,", "b,nv,,,", "b,nv,,,"), HEADER, DatasetLabelError,
+                    "3 times: line 2.*line 3.*line 5"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case: str, folder: Path) -> None:
+    rows, header, error, words = REFUSED[case]
+    with pytest.raises(error, match=words) as caught:
+        load_csv(table(folder, *rows, header=header), folder, labels=LABELS)
+    assert type(caught.value) is error
+
+
+def test_dedupe_keeps_the_first_DAT06(folder: Path) -> None:
+    path = table(folder, "a,nv,l1,,", "a,nv,l2,,", "b,mel,l3,,")
+    records = load_csv(path, folder, labels=LABELS, dedupe=True)
+    assert [r.lesion_id for r in records] == ["l1", "l3"]
+    assert "1 rows that repeat another" in records.notes
+
+
+def test_marks_line_ends_and_quotes_DAT02(folder: Path) -> None:
+    path = folder.parent / "table.csv"
+    path.write_bytes('\ufeffimage,label\r\n"a",nv\r\n\r\n"b.jpg","mel"\r\n'.encode())
+    assert [r.label for r in load_csv(path, folder, labels=LABELS)] == ["nv", "mel"]
+
+
+@pytest.mark.parametrize(("encoding", "words"), [("utf-16", "it is UTF-16"), ("latin-1", "UTF-8")])
+def test_other_encodings_DAT02(folder: Path, encoding: str, words: str) -> None:
+    path = table(folder, "ä,nv", header="image,label", encoding=encoding)
+    with pytest.raises(DatasetSchemaError, match=words):
+        load_csv(path, folder, labels=LABELS)
+
+
+def test_what_is_not_known_is_counted_DAT12_DAT15_DAT21(folder: Path) -> None:
+    path = table(folder, "a,nv,,-5,m", "b,mel,l1,forty,male")
+    records = load_csv(path, folder, labels=LABELS)
+    assert set(records.notes) == {
+        "1 rows without a lesion id, each its own lesion",
+        "2 rows with an age outside 0–120",
+        "1 rows with an unknown sex",
+        "1 files are not listed and were left out",
+    }
+    assert records[0].lesion_id == "a"
+    assert [dict(r.attributes) for r in records] == [
+        {"age": "", "sex": ""}, {"age": "", "sex": "male"},
+    ]  # fmt: skip
+
+
+def test_columns_that_leak_are_no_attributes(folder: Path) -> None:
+    rows = ("a,nv,histo,back", "b,mel,histo,foot")
+    records = load_csv(table(folder, *rows, header="image,label,dx_type,site"), folder)
+    assert [dict(r.attributes) for r in records] == [{"site": "back"}, {"site": "foot"}]
+
+
+def test_archives_are_not_opened_DAT24(folder: Path) -> None:
+    archive = folder.parent / "data.zip"
+    archive.write_bytes(b"PK\3\4")
+    for call in (load_folder, load_ham10000, lambda root: load_csv(table(folder), root)):
+        with pytest.raises(DatasetError, match="unpack it first"):
+            call(archive)
+
+
+def test_records_are_checked() -> None:
+    one = Record("a", Path("a"), "nv")
+    assert one.lesion_id == "a"
+    with pytest.raises(DatasetSchemaError, match=r"image_id must be unique, .* 'a'"):
+        Records((one, one), LABELS)
+    with pytest.raises(DatasetLabelError, match=r"labels must be one of .* 'a' has 'naevus'"):
+        Records((Record("a", Path("a"), "naevus"),), LABELS)
+    with pytest.raises(DatasetError, match="1 are missing: 'b'"):
+        Records((one,), LABELS).subset(["a", "b"])
+
+
+def test_folders(tmp_path: Path) -> None:
+    images(tmp_path, "mel/1.png", "mel/deep/2.JPG", "nv/1.png", "nv/notes.txt", ".cache/x/1.png")
+    records = load_folder(tmp_path)
+    assert records.labels.codes == ("mel", "nv") and records.class_counts() == [2, 1]
+    assert [item.image_id for item in records] == ["mel/1.png", "mel/deep/2.JPG", "nv/1.png"]
+    assert any("labels are sorted" in note for note in records.notes)
+    with pytest.raises(DatasetError, match="at least two classes"):
+        load_folder(tmp_path / "mel")
+    with pytest.raises(DatasetError, match="root must be a folder"):
+        load_folder(tmp_path / "nowhere")
+
+
+def test_declared_order_of_folders_DAT17_DAT18(tmp_path: Path) -> None:
+    images(tmp_path / "train", "1/a.png", "2/a.png", "10/a.png")
+    images(tmp_path / "val", "10/b.png", "2/b.png")
+    train = load_folder(tmp_path / "train", labels=("1", "2", "10"))
+    val = load_folder(tmp_path / "val", labels=train.labels)  # a class fewer: mapped by name
+    assert train.targets() == [0, 2, 1] and train.class_counts() == [1, 1, 1]
+    assert val.labels == train.labels and val.class_counts() == [0, 1, 1]
+    with pytest.raises(DatasetLabelError, match=r"got \['10'\]"):
+        load_folder(tmp_path / "val", labels=("1", "2"))
+
+
+COLUMNS = "lesion_id,image_id,dx,dx_type,age,sex,localization"
+
+
+def ham10000(root: Path, columns: str = COLUMNS) -> None:
+    images(root, "HAM10000_images_part_1/ISIC_1.jpg", "HAM10000_images_part_2/ISIC_2.jpg")
+    images(root, "HAM10000_segmentations_lesion_tschandl/ISIC_1_segmentation.png")
+    rows = ["HAM_2,ISIC_2,mel,histo,50.0,male,back", "HAM_1,ISIC_1,nv,follow_up,,unknown,foot"]
+    (root / "HAM10000_metadata.csv").write_text("\n".join([columns, *rows]) + "\n")
+
+
+def test_ham10000_as_it_comes(tmp_path: Path) -> None:
+    ham10000(tmp_path)
+    records = load_ham10000(tmp_path)
+    assert [(r.image_id, r.label, r.lesion_id) for r in records] == [
+        ("ISIC_1", "nv", "HAM_1"), ("ISIC_2", "mel", "HAM_2"),
+    ]  # fmt: skip
+    assert dict(records[0].attributes) == {"age": "", "sex": "", "localization": "foot"}
+    assert records.licence == "CC-BY-NC-4.0" and "ViDIR" in records.attribution
+    assert records.notes == ()
+    (tmp_path / "HAM10000_images_part_2/ISIC_2.jpg").unlink()
+    with pytest.raises(DatasetPathError, match="line 2: no file 'ISIC_2'"):
+        load_ham10000(tmp_path)
+
+
+def test_ham10000_as_isic_2018_has_it(tmp_path: Path) -> None:
+    images(tmp_path, "ISIC2018_Task3_Training_Input/ISIC_1.jpg", "x/ISIC_2.jpg", "x/ISIC_3.jpg")
+    truth = tmp_path / "ISIC2018_Task3_Training_GroundTruth"
+    truth.mkdir()
+    path = truth / "ISIC2018_Task3_Training_GroundTruth.csv"
+    head = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\n"
+    path.write_text(head + "ISIC_1,0.0,1.0,0.0,0.0,0.0,0.0,0.0\nISIC_2,1,0,0,0,0,0,0\n")
+    with pytest.raises(DatasetSchemaError, match="LesionGroupings"):
+        load_ham10000(tmp_path)
+    (tmp_path / "ISIC2018_Task3_Training_LesionGroupings.csv").write_text(
+        "image,lesion_id,diagnosis_confirm_type\nISIC_1,HAM_9,histopathology\nISIC_2,HAM_9,x\n"
+    )
+    records = load_ham10000(tmp_path)
+    assert [(r.label, r.lesion_id) for r in records] == [("nv", "HAM_9"), ("mel", "HAM_9")]
+    assert records.labels == HAM10000_LABELS
+    assert records.notes == ("1 files are not listed and were left out",)
+    path.write_text(head + "ISIC_1,0,0,0,0,0,0,0\nISIC_2,1,1,0,0,0,0,0\nISIC_3,1,0,0,0,0,0,0\n")
+    with pytest.raises(DatasetLabelError, match="line 2 has 0; line 3 has 2") as caught:
+        load_ham10000(tmp_path)  # DAT20
+    assert len(caught.value.problems) == 2
+
+
+def test_ham10000_as_the_archive_has_it(tmp_path: Path) -> None:
+    images(tmp_path, "ISIC_1.JPG", "ISIC_2.JPG")
+    (tmp_path / "metadata.csv").write_text(
+        "isic_id,age_approx,diagnosis,lesion_id,sex\n"
+        "ISIC_1,45,pigmented benign keratosis,IL_1,male\nISIC_2,50,nevus,IL_2,female\n"
+    )
+    records = load_ham10000(tmp_path)
+    assert [(r.label, r.lesion_id) for r in records] == [("bkl", "IL_1"), ("nv", "IL_2")]
+    assert records[0].attributes["age_approx"] == "45"
+
+
+def test_ham10000_that_is_something_else(tmp_path: Path) -> None:
+    with pytest.raises(DatasetSchemaError, match=r"must hold HAM10000_metadata\.csv"):
+        load_ham10000(tmp_path)
+    ham10000(tmp_path, COLUMNS.replace("lesion_id", "lesion"))
+    with pytest.raises(DatasetSchemaError, match=r"'lesion_id'.*Did you mean 'lesion'"):
+        load_ham10000(tmp_path)
