@@ -36,6 +36,12 @@ class Format(StrEnum):
 
 
 Images = Annotated[list[str], typer.Argument(help="Files, folders, globs, or '-' for stdin.")]
+Columns = Annotated[
+    list[str] | None, typer.Option(help="ROLE=COLUMN: image, label, lesion_id or patient_id.")
+]
+LabelMap = Annotated[
+    list[str] | None, typer.Option(help="TABLE=CODE: what a label of the table means.")
+]
 Model = Annotated[str | None, typer.Option(help="Model folder; the bundled model by default.")]
 
 
@@ -168,6 +174,43 @@ def plugins(
 
 
 @app.command()
+def audit(
+    data: Annotated[Path, typer.Argument(help="Folder of HAM10000, of classes, or a CSV table.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of the table's images.")] = None,
+    column: Columns = None,
+    label: LabelMap = None,
+    delimiter: Annotated[str, typer.Option(help="Between the table's cells.")] = ",",
+    splits: Annotated[
+        Path | None, typer.Option(help="splits.csv; without it a new split is audited.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the new split.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for audit.html and audit.json.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look for leaks, duplicates and damaged files before training; exit 1 if there are errors."""
+    from skinxai.data import Splits, split
+    from skinxai.data.auditing import audit as run_audit
+    from skinxai.data.opening import open_records
+    from skinxai.reporting import write_audit
+
+    records = open_records(
+        data, images=images, columns=_mapping("--column", column),
+        label_map=_mapping("--label", label), delimiter=delimiter,
+    )  # fmt: skip
+    parts = split(records, seed=seed) if splits is None else Splits.from_csv(
+        splits, records, allow_leakage=True
+    )  # fmt: skip
+    report = run_audit(parts)
+    for note in records.notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.to_text())
+    if out is not None:
+        page, _ = write_audit(report, parts, out)
+        typer.echo(f"page: {page}", err=True)
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@app.command()
 def doctor() -> None:
     """Print versions, device, threads, cache and the bundled model's hash."""
     from skinxai.environment import describe_environment
@@ -183,6 +226,13 @@ def main() -> None:
     except SkinxaiError as error:
         typer.echo(f"skinxai: {error}", err=True)
         sys.exit(2)
+
+
+def _mapping(option: str, pairs: list[str] | None) -> dict[str, str]:
+    """``["a=b", ...]`` as a dict."""
+    if wrong := [pair for pair in pairs or () if "=" not in pair]:
+        raise typer.BadParameter(f"{option} must look like NAME=VALUE, got {wrong[0]!r}.")
+    return dict(pair.split("=", 1) for pair in pairs or ())
 
 
 def _sources(images: list[str]) -> list[str]:

@@ -3,10 +3,16 @@
 ``names()``, ``get(name)``, ``entries()`` and ``register(name)`` load nothing heavy.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from skinxai import plugins
 from skinxai.data.loading import load_csv, load_folder, load_ham10000
+from skinxai.data.pixels import pixel_hash
 from skinxai.data.records import Record, Records
 from skinxai.data.splits import Splits, folds, split
+
+if TYPE_CHECKING:
+    from skinxai.data.auditing import audit
 
 names = plugins.datasets.names
 get = plugins.datasets.get
@@ -17,6 +23,7 @@ __all__ = [
     "Record",
     "Records",
     "Splits",
+    "audit",
     "entries",
     "folds",
     "get",
@@ -24,6 +31,15 @@ __all__ = [
     "load_folder",
     "load_ham10000",
     "names",
+    "pixel_hash",
     "register",
     "split",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "audit":  # on first use: it loads OpenCV
+        from skinxai.data.auditing import audit
+
+        return audit
+    raise AttributeError(f"module 'skinxai.data' has no attribute {name!r}")

@@ -1,0 +1,162 @@
+"""`audit`: look for everything that makes figures from a split wrong, before training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+from typing import Any
+
+from skinxai.data.assembling import LEAK_COLUMNS
+from skinxai.data.near_duplicates import Fingerprint, find_pairs, fingerprint
+from skinxai.data.records import Record, Records
+from skinxai.data.splits import PARTS, Splits
+from skinxai.errors import SkinxaiError
+from skinxai.images import read_image
+from skinxai.results import AuditedPair, AuditReport, Finding
+
+FEW_LESIONS = 10
+
+
+def audit(
+    splits: Splits, *, trained_on: Collection[str] = (), progress: bool | None = None
+) -> AuditReport:
+    """Audit a split: overlaps, duplicates, leak columns, classes, unreadable files.
+
+    Reads every image. Ten thousand images of 320×240 take some minutes on two cores and about
+    1 GB of memory.
+
+    Args:
+        splits: what to audit; one with leakage that was allowed is fine.
+        trained_on: hashes of the pixels that the starting weights were trained on, from
+            `skinxai.data.pixel_hash`.
+        progress: ``True`` or ``False``; ``None`` shows bars on a terminal.
+    """
+    parts = {name: getattr(splits, name) for name in PARTS}
+    items = [(name, item) for name in PARTS for item in parts[name]]
+    findings = [*_overlaps(parts), *_columns(items), *_classes(parts)]
+    prints, unreadable = _read([item for _, item in items], progress)
+    if unreadable:
+        findings.append(
+            Finding("unreadable", "error", f"cannot be read: {_some(unreadable)}", len(unreadable))
+        )
+    known = [place for place in range(len(items)) if prints[place] is not None]
+    sound = [found for found in prints if found is not None]
+    if trained_on:
+        seen = [items[p][1].image_id for p, f in zip(known, sound, strict=True)
+                if f.digest in trained_on and items[p][0] != "train"]  # fmt: skip
+        if seen:
+            message = f"the starting weights were trained on these pixels: {_some(seen)}"
+            findings.append(Finding("trained on", "error", message, len(seen)))
+    pairs = tuple(
+        _audited(items[known[pair.first]], items[known[pair.second]], pair)
+        for pair in find_pairs(
+            sound,
+            [items[place][1].lesion_id for place in known],
+            progress=lambda loop, name, total: _bar(loop, name, progress, total),
+        )
+    )
+    findings += _pair_findings(pairs)
+    order = {"error": 0, "warning": 1}
+    findings.sort(key=lambda finding: order[finding.severity])
+    counts = {name: len(part) for name, part in parts.items()}
+    return AuditReport(splits.train.name, counts, tuple(findings), pairs)
+
+
+def _overlaps(parts: dict[str, Records]) -> list[Finding]:
+    found = []
+    for kind, key in (("lesion", "lesion_id"), ("patient", "patient_id")):
+        sets = [{getattr(item, key) for item in part} - {None} for part in parts.values()]
+        names = sorted({name for a, b in combinations(sets, 2) for name in a & b})
+        if names:
+            message = f"in more than one part: {_some(names)}"
+            found.append(Finding(f"shared {kind}", "error", message, len(names)))
+    return found
+
+
+def _columns(items: list[tuple[str, Record]]) -> list[Finding]:
+    names = sorted({name for _, item in items for name in item.attributes} & LEAK_COLUMNS)
+    if not names:
+        return []
+    message = f"attributes that give the label away, leave them out: {_some(names)}"
+    return [Finding("leak column", "error", message, len(names))]
+
+
+def _classes(parts: dict[str, Records]) -> list[Finding]:
+    found = []
+    for name, part in parts.items():
+        lesions = {
+            code: len({i.lesion_id for i in part if i.label == code}) for code in part.labels
+        }
+        absent = [code for code, count in lesions.items() if not count]
+        few = [f"{code} ({count})" for code, count in lesions.items() if 0 < count < FEW_LESIONS]
+        if absent and len(part):
+            severity = "error" if name == "train" else "warning"
+            message = f"without an image in the {name} part: {_some(absent)}"
+            found.append(Finding("class", severity, message, len(absent)))
+        if few:
+            message = f"of fewer than {FEW_LESIONS} lesions in the {name} part: {_some(few)}"
+            found.append(Finding("class", "warning", message, len(few)))
+    return found
+
+
+def _read(items: list[Record], progress: bool | None) -> tuple[list[Fingerprint | None], list[str]]:
+    unreadable: list[str] = []
+
+    def one(item: Record) -> Fingerprint | None:
+        try:
+            return fingerprint(read_image(item.path).pixels)
+        except SkinxaiError as error:
+            unreadable.append(f"{item.image_id} ({error.code})")
+            return None
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(_bar(pool.map(one, items), "read", progress, len(items)))
+    return found, sorted(unreadable)
+
+
+def _audited(first: tuple[str, Record], second: tuple[str, Record], pair: Any) -> AuditedPair:
+    return AuditedPair(
+        first[1].image_id,
+        second[1].image_id,
+        (first[0], second[0]),
+        (first[1].label, second[1].label),
+        pair.kind,
+        round(pair.similarity, 3),
+        pair.keypoints,
+    )
+
+
+def _pair_findings(pairs: tuple[AuditedPair, ...]) -> list[Finding]:
+    found = []
+    for kind, across_severity in (("identical", "error"), ("near", "warning")):
+        own = [pair for pair in pairs if pair.kind == kind]
+        across = [pair for pair in own if pair.parts[0] != pair.parts[1]]
+        other = [pair for pair in own if pair.labels[0] != pair.labels[1]]
+        what = "the same pixels" if kind == "identical" else "what looks like the same skin"
+        if across:
+            message = f"pairs of different lesions with {what} in two parts: {_ids(across)}"
+            found.append(Finding(kind, across_severity, message, len(across)))
+        if inside := len(own) - len(across):
+            message = f"pairs of different lesions with {what} within one part"
+            found.append(Finding(kind, "warning", message, inside))
+        if other:
+            message = f"pairs with {what} and different labels: {_ids(other)}"
+            found.append(Finding(kind, "warning", message, len(other)))
+    return found
+
+
+def _ids(pairs: list[AuditedPair]) -> str:
+    return _some([f"{pair.image_id} and {pair.other_id}" for pair in pairs])
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _bar(loop: Iterable[Any], name: str, progress: bool | None, total: int | None = None) -> Any:
+    from tqdm import tqdm
+
+    hidden = None if progress is None else not progress
+    return tqdm(loop, name, total, disable=hidden)

@@ -1,0 +1,219 @@
+"""Pairs of images that show the same skin: identical, turned, resized, re-encoded or cropped.
+
+Every image is compared with every other by its details at 32×32, in eight orientations and in a
+grid of crops. What is most alike is then confirmed at 64×64, or by keypoints that agree on one
+similarity transform, which also finds other photographs of the same place.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.data.pixels import orientations, pixel_hash
+
+THUMB, COARSE, BLUR = 64, 32, 9
+CROP_SIDES = (0.78, 0.81, 0.837, 0.865, 0.90)  # 0.837 squared is 70 % of the area
+GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
+PARTNERS = 5
+MIN_ALIKE = 0.6
+WHOLE_IS_SAME = 0.97
+CROP_IS_SAME = 0.88
+MIN_INLIERS = 8
+MIN_SPREAD = 0.15
+KEYPOINTS, KEYPOINT_SIDE = 300, 320
+
+Floats = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
+Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images that show the same skin.
+
+    Args:
+        first: position of the image that comes first.
+        second: position of the other.
+        kind: ``"identical"`` (each pixel, perhaps after a turn or flip) or ``"near"``.
+        similarity: correlation of details in the orientation or crop that fits best, −1 to 1.
+        keypoints: how many agree on one similarity transform.
+    """
+
+    first: int
+    second: int
+    kind: str
+    similarity: float
+    keypoints: int
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What is kept of an image to compare it by; about 40 kB.
+
+    Args:
+        digest: `pixel_hash`.
+        thumb: grey uint8 ``(64, 64)`` of the whole image.
+        points: float32 ``(n, 2)``, places of SIFT keypoints (Lowe, 2004) as shares of the
+            longer side.
+        descriptors: uint8 ``(n, 128)`` of them.
+    """
+
+    digest: str
+    thumb: Pixels
+    points: Floats
+    descriptors: Pixels
+
+
+def fingerprint(pixels: Pixels) -> Fingerprint:
+    """Fingerprint of RGB uint8 ``(H, W, 3)``."""
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    scale = min(1.0, KEYPOINT_SIDE / max(grey.shape))
+    size = tuple(max(1, round(side * scale)) for side in grey.shape[::-1])
+    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    keypoints, rows = cv2.SIFT.create(nfeatures=KEYPOINTS).detectAndCompute(small, None)
+    places = [keypoint.pt for keypoint in keypoints] or np.empty((0, 2))
+    return Fingerprint(
+        pixel_hash(pixels),
+        _resized(grey, THUMB),
+        np.asarray(places, np.float32) / max(small.shape),
+        np.empty((0, 128), np.uint8) if rows is None else rows.astype(np.uint8),
+    )
+
+
+def find_pairs(
+    prints: Sequence[Fingerprint],
+    groups: Sequence[str],
+    *,
+    progress: Progress = lambda loop, name, total: loop,
+) -> tuple[Pair, ...]:
+    """All pairs of different groups that show the same skin, surest first.
+
+    Args:
+        prints: of the images.
+        groups: each image's lesion; pairs within one are expected and left out.
+        progress: wraps the long loops, e.g. in a bar: ``(loop, name, length) -> loop``.
+    """
+    found = {
+        pair: Pair(*pair, "identical", 1.0, 0)
+        for pair in _identical([p.digest for p in prints], groups)
+    }
+    candidates = sorted(_candidates(prints, groups, progress).items())
+
+    def confirm(candidate: tuple[tuple[int, int], float]) -> Pair | None:
+        (a, b), whole = candidate
+        crop = max(_crop_similarity(prints[a], prints[b]), _crop_similarity(prints[b], prints[a]))
+        count = _agreeing_keypoints(prints[a], prints[b])
+        sure = whole >= WHOLE_IS_SAME or crop >= CROP_IS_SAME or count >= MIN_INLIERS
+        return Pair(a, b, "near", max(whole, crop), count) if sure else None
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for pair in progress(pool.map(confirm, candidates), "confirm", len(candidates)):
+            if pair is not None:
+                found.setdefault((pair.first, pair.second), pair)
+    order = sorted(found.values(), key=lambda p: (p.kind, -p.keypoints, -p.similarity, p.first))
+    return tuple(order)
+
+
+def _identical(digests: Sequence[str], groups: Sequence[str]) -> Iterator[tuple[int, int]]:
+    places: dict[str, list[int]] = {}
+    for place, digest in enumerate(digests):
+        for earlier in places.setdefault(digest, []):
+            if groups[earlier] != groups[place]:
+                yield earlier, place
+        places[digest].append(place)
+
+
+def _candidates(
+    prints: Sequence[Fingerprint], groups: Sequence[str], progress: Progress
+) -> dict[tuple[int, int], float]:
+    """The most alike partners of each image, with the similarity of the best orientation."""
+    if not prints:
+        return {}
+    whole = np.stack([_details(_resized(p.thumb, COARSE)) for p in prints])  # (N, 1024)
+    group = np.unique(np.asarray(groups), return_inverse=True)[1]
+    found: dict[tuple[int, int], float] = {}
+    for start in progress(range(0, len(prints), 100), "compare", -(-len(prints) // 100)):
+        block = prints[start : start + 100]
+        views = np.stack([_views(p.thumb) for p in block], axis=1)  # (33, n, 1024)
+        turned = (views[:8].reshape(-1, whole.shape[1]) @ whole.T).reshape(8, len(block), -1).max(0)
+        crops = (views[8:].reshape(-1, whole.shape[1]) @ whole.T).reshape(25, len(block), -1).max(0)
+        alike = np.maximum(turned, crops)  # (n, N)
+        alike[group[start : start + 100, None] == group[None]] = -1
+        count = min(PARTNERS, alike.shape[1])
+        for row, partners in enumerate(np.argpartition(-alike, count - 1, axis=1)[:, :count]):
+            for other in partners[alike[row, partners] >= MIN_ALIKE].tolist():
+                pair = (min(start + row, other), max(start + row, other))
+                found[pair] = max(found.get(pair, -1.0), float(turned[row, other]))
+    return found
+
+
+def _views(thumb: Pixels) -> Floats:
+    """Details of eight orientations and of 25 crops, float32 ``(33, 1024)``."""
+    views = [_details(turned) for turned in orientations(_resized(thumb, COARSE))]
+    side = round(0.837 * THUMB)
+    for row, column in product(GRID, GRID):
+        top, left = round(row * (THUMB - side)), round(column * (THUMB - side))
+        views.append(_details(_resized(thumb[top : top + side, left : left + side], COARSE)))
+    return np.stack(views)
+
+
+def _resized(grey: npt.NDArray[Any], side: int) -> Pixels:
+    return np.asarray(cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _without_shading(grey: npt.NDArray[Any]) -> Floats:
+    values = np.asarray(grey, np.float32)
+    return np.asarray(values - cv2.blur(values, (BLUR, BLUR)), np.float32)
+
+
+def _details(grey: Pixels) -> Floats:
+    """What is left without smooth shading, as a row of mean 0 and norm 1."""
+    detail = _without_shading(grey).ravel()
+    detail -= detail.mean()
+    return np.asarray(detail / (np.linalg.norm(detail) + 1e-6), np.float32)
+
+
+def _crop_similarity(image: Fingerprint, crop: Fingerprint) -> float:
+    """Best correlation of ``crop``, shrunk, with a place in ``image``, −1 to 1."""
+    place, margin, best = _without_shading(image.thumb), BLUR // 2, -1.0
+    sides = [round(THUMB * side) for side in CROP_SIDES]
+    for height, width in product(sides, sides):
+        small = cv2.resize(crop.thumb, (width, height), interpolation=cv2.INTER_AREA)
+        inside = _without_shading(small)[margin:-margin, margin:-margin]  # the blur ends there
+        if inside.std() > 0.1:  # a flat patch correlates with anything
+            found = cv2.matchTemplate(place, inside, cv2.TM_CCOEFF_NORMED)
+            best = max(best, float(found.max()))
+    return best
+
+
+def _agreeing_keypoints(first: Fingerprint, second: Fingerprint) -> int:
+    """How many matches agree on one similarity transform over a fair part of both images."""
+    if min(len(first.points), len(second.points)) < MIN_INLIERS:
+        return 0
+    rows = (first.descriptors.astype(np.float32), second.descriptors.astype(np.float32))
+    matches = [
+        pair[0]
+        for pair in cv2.BFMatcher().knnMatch(*rows, k=2)
+        if len(pair) == 2 and pair[0].distance < 0.75 * pair[1].distance
+    ]
+    if len(matches) < MIN_INLIERS:
+        return 0
+    from_first = first.points[[match.queryIdx for match in matches]] * KEYPOINT_SIDE
+    from_second = second.points[[match.trainIdx for match in matches]] * KEYPOINT_SIDE
+    _, inside = cv2.estimateAffinePartial2D(from_first, from_second, ransacReprojThreshold=4.0)
+    if inside is None or not inside.any():
+        return 0
+    kept = inside.ravel().astype(bool)
+    spread = min(np.ptp(points[kept], axis=0).max() for points in (from_first, from_second))
+    if spread < MIN_SPREAD * KEYPOINT_SIDE:
+        return 0
+    return len(np.unique(from_first[kept].round(), axis=0))

@@ -1,0 +1,57 @@
+"""`open_records`: the loader that fits what lies at a path, for the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from skinxai.data.loading import load_csv, load_folder, load_ham10000
+from skinxai.data.records import Records
+from skinxai.errors import OptionError
+
+TABLES = ("HAM10000_metadata*", "ISIC2018_Task3_Training_GroundTruth.csv", "metadata.csv")
+
+
+def open_records(
+    data: str | os.PathLike[str],
+    *,
+    images: str | os.PathLike[str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    labels: Sequence[str] | None = None,
+    label_map: Mapping[str, str] | None = None,
+    delimiter: str = ",",
+) -> Records:
+    """Read labelled images with `load_csv`, `load_ham10000` or `load_folder`.
+
+    Args:
+        data: a table (then ``images`` is its folder), a folder with HAM10000, or a folder with
+            one subfolder for each class.
+        images: folder of a table's images; by default the table's own.
+        columns: as in `load_csv`.
+        labels: as in `load_csv` and `load_folder`.
+        label_map: as in `load_csv`.
+        delimiter: as in `load_csv`.
+
+    Raises:
+        OptionError: arguments that only a table has.
+        DatasetError: data that cannot be used.
+    """
+    path = Path(data)
+    if path.is_file():
+        return load_csv(
+            path,
+            images if images is not None else path.parent,
+            columns=columns,
+            labels=labels,
+            label_map=label_map,
+            delimiter=delimiter,
+        )
+    if images is not None or columns or label_map:
+        raise OptionError(
+            f"images, columns and label maps go with a table, {str(path)!r} is none; pass the CSV "
+            f"file."
+        )
+    if any(next(path.rglob(pattern), None) for pattern in TABLES):
+        return load_ham10000(path)
+    return load_folder(path, labels=labels)

@@ -1,0 +1,100 @@
+"""An audit as a page: its findings, and suspicious pairs side by side."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import os
+from pathlib import Path
+
+from PIL import Image
+
+from skinxai.data.splits import PARTS, Splits
+from skinxai.errors import SkinxaiError
+from skinxai.images import read_image
+from skinxai.results import AuditedPair, AuditReport
+from skinxai.writing import write_atomic
+
+WIDTH = 320
+MAX_PAIRS = 200
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse } td, th { padding: .3rem .8rem; border-bottom: 1px solid #ccc;
+text-align: left; vertical-align: top } .error { color: #a40000; font-weight: 600 }
+figure { display: inline-block; margin: 0 .5rem 0 0 } figcaption { font-size: .85rem }
+img { width: 20rem; max-width: 100%; height: auto; display: block } section { margin: 1.5rem 0 }
+"""
+
+
+def write_audit(
+    report: AuditReport, splits: Splits, folder: str | os.PathLike[str]
+) -> tuple[Path, Path]:
+    """Write ``audit.html`` (one file, no request to any server) and ``audit.json``.
+
+    Args:
+        report: of ``skinxai.data.audit``.
+        splits: what was audited: where the pictures of the pairs are.
+        folder: created where it does not exist.
+
+    Returns:
+        Both paths.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    paths = {item.image_id: item.path for part in PARTS for item in getattr(splits, part)}
+    page, data = target / "audit.html", target / "audit.json"
+    write_atomic(data, json.dumps(report.to_dict(), indent=2).encode() + b"\n")
+    write_atomic(page, _page(report, paths).encode())
+    return page, data
+
+
+def _page(report: AuditReport, paths: dict[str, Path]) -> str:
+    counts = ", ".join(f"{part} {count}" for part, count in report.counts.items())
+    verdict = "No error." if report.ok else "Figures from this split would be wrong."
+    rows = "".join(
+        f"<tr class='{f.severity}'><td>{f.severity}</td><td>{html.escape(f.kind)}</td>"
+        f"<td>{f.count}</td><td>{html.escape(f.message)}</td></tr>"
+        for f in report.findings
+    )
+    shown = "".join(_pair(pair, paths) for pair in report.pairs[:MAX_PAIRS])
+    more = len(report.pairs) - MAX_PAIRS
+    rest = f"<p>{more} more pairs are in audit.json.</p>" if more > 0 else ""
+    return (
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        f"<meta name='viewport' content='width=device-width'>"
+        f"<title>Audit of {html.escape(report.data)}</title><style>{STYLE}</style></head><body>"
+        f"<h1>Audit of {html.escape(report.data)}</h1><p>{counts}. <b>{verdict}</b></p>"
+        f"<table><tr><th>severity<th>kind<th>count<th>what</tr>{rows}</table>"
+        f"<h2>Different lesions that look like the same skin: {len(report.pairs)}</h2>"
+        f"{shown}{rest}</body></html>"
+    )
+
+
+def _pair(pair: AuditedPair, paths: dict[str, Path]) -> str:
+    sides = zip((pair.image_id, pair.other_id), pair.parts, pair.labels, strict=True)
+    figures = "".join(
+        f"<figure>{_picture(paths[name])}<figcaption>{html.escape(name)}: {html.escape(label)}, "
+        f"{part}</figcaption></figure>"
+        for name, part, label in sides
+    )
+    return (
+        f"<section>{figures}<p>{pair.kind}, similarity {pair.similarity:.2f}, {pair.keypoints} "
+        f"keypoints agree</p></section>"
+    )
+
+
+def _picture(path: Path) -> str:
+    try:
+        image = Image.fromarray(read_image(path).pixels)
+    except SkinxaiError as error:  # it could be read a moment ago
+        return f"<p>{html.escape(str(error))}</p>"
+    image.thumbnail((WIDTH, WIDTH))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f"<img alt='' src='data:image/jpeg;base64,{data}'>"

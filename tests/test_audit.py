@@ -1,0 +1,127 @@
+"""The audit finds what was planted, in real photographs, and nothing else."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinxai import read_image, samples
+from skinxai.data import Record, Records, Splits, audit, pixel_hash
+from skinxai.labels import LabelSet
+
+LABELS = LabelSet(("nv", "mel"))
+
+
+def jpeg(pixels: np.ndarray, quality: int = 80) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=quality)
+    with Image.open(buffer) as image:
+        return np.asarray(image)
+
+
+def cropped(pixels: np.ndarray, draws: np.random.Generator) -> np.ndarray:
+    """A window of 70 % of the area, anywhere."""
+    height, width = pixels.shape[:2]
+    tall, wide = round(0.7**0.5 * height), round(0.7**0.5 * width)
+    top, left = draws.integers(0, height - tall + 1), draws.integers(0, width - wide + 1)
+    return pixels[top : top + tall, left : left + wide]
+
+
+def shrunk(pixels: np.ndarray) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    return np.asarray(Image.fromarray(pixels).resize((width // 2, height // 2)))
+
+
+CHANGES = {
+    "exact": lambda pixels, draws: pixels,
+    "flipped": lambda pixels, draws: jpeg(pixels[:, ::-1]),
+    "rotated": lambda pixels, draws: jpeg(np.rot90(pixels)),
+    "resized": lambda pixels, draws: jpeg(shrunk(pixels)),
+    "re-encoded": lambda pixels, draws: jpeg(pixels, 50),
+    "cropped": lambda pixels, draws: jpeg(cropped(pixels, draws)),
+}
+
+
+@pytest.fixture(scope="module")
+def photographs() -> list[np.ndarray]:
+    return [read_image(path).pixels for path in samples.paths()]
+
+
+def planted(folder: Path, photographs: list[np.ndarray], change: str) -> Splits:
+    """The photographs in the training part and their changed copies in the test part."""
+    draws = np.random.default_rng(0)
+    items, ids = [], {"train": [], "val": [], "test": []}
+    for number, pixels in enumerate(photographs):
+        for part, picture in (("train", pixels), ("test", CHANGES[change](pixels, draws))):
+            name = f"{part}{number}"
+            Image.fromarray(np.ascontiguousarray(picture)).save(folder / f"{name}.png")
+            items.append(Record(name, folder / f"{name}.png", LABELS[number % 2]))
+            ids[part].append(name)
+    return Splits.of(Records(tuple(items), LABELS), ids)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_planted_copies_are_found(change: str, photographs, tmp_path: Path) -> None:
+    report = audit(planted(tmp_path, photographs, change), progress=False)
+    found = {(pair.image_id, pair.other_id) for pair in report.pairs}
+    assert found == {(f"train{n}", f"test{n}") for n in range(len(photographs))}
+    kind = "identical" if change == "exact" else "near"
+    (across,) = (f for f in report.findings if f.kind == kind and "in two parts" in f.message)
+    assert across.severity == ("error" if change == "exact" else "warning") and across.count == 4
+    assert report.ok == (change != "exact") == ("NOT OK" not in repr(report))
+    assert report.linked() == tuple(sorted(found, key=report.linked().index))
+
+
+def test_pixel_hashes_survive_turns_and_nothing_else(photographs) -> None:
+    pixels = photographs[0]
+    turned = [np.rot90(pixels, 3), pixels[::-1], pixels.swapaxes(0, 1)]
+    assert {pixel_hash(np.ascontiguousarray(t)) for t in turned} == {pixel_hash(pixels)}
+    changed = pixels.copy()
+    changed[5, 7, 1] ^= 1
+    assert pixel_hash(changed) != pixel_hash(pixels)
+    assert len({pixel_hash(p) for p in photographs}) == len(photographs)
+
+
+def test_copies_within_a_lesion_are_expected(photographs, tmp_path: Path) -> None:
+    splits = planted(tmp_path, photographs, "exact")
+    items = [*splits.train, *splits.test]
+    same = Records(
+        tuple(
+            replace(i, lesion_id=i.image_id.removeprefix("train").removeprefix("test"))
+            for i in items
+        ),
+        LABELS,
+    )
+    report = audit(Splits.of(same, {"train": [i.image_id for i in same]}), progress=False)
+    assert report.pairs == ()
+
+
+def test_everything_else_that_makes_figures_wrong(photographs, tmp_path: Path) -> None:
+    splits = planted(tmp_path, photographs[:2], "flipped")
+    (tmp_path / "test1.png").write_bytes(b"")
+    marked = [
+        replace(
+            item, lesion_id="one", patient_id="p", attributes={"dx_type": "histo", "sex": "male"}
+        )
+        for item in [*splits.train, *splits.test]
+    ]
+    records = Records(tuple(marked), LABELS)
+    ids = {part: [i.image_id for i in getattr(splits, part)] for part in ("train", "test")}
+    ids["train"].remove("train1")
+    leaky = Splits.of(records, ids, allow_leakage=True)
+    hashes = {pixel_hash(np.ascontiguousarray(read_image(tmp_path / "test0.png").pixels))}
+    report = audit(leaky, trained_on=hashes, progress=False)
+    found = {finding.kind: finding for finding in report.findings if finding.severity == "error"}
+    assert set(found) == {
+        "shared lesion", "shared patient", "leak column", "unreadable", "trained on", "class",
+    }  # fmt: skip
+    assert "'one'" in found["shared lesion"].message or "one" in found["shared lesion"].message
+    assert "test1 (image_decode)" in found["unreadable"].message
+    assert "dx_type" in found["leak column"].message
+    assert found["trained on"].count == 1 and "test0" in found["trained on"].message
+    assert found["class"].message == "without an image in the train part: mel"
+    assert not report.ok and "figures from this split would be wrong" in report.to_text()
+    assert report.to_dict()["counts"] == {"train": 1, "val": 0, "test": 2}
