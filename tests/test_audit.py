@@ -1,15 +1,19 @@
 """The audit finds what was planted, in real photographs, and nothing else."""
 
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from skinxai import read_image, samples
+from skinxai.cli import app
 from skinxai.data import Record, Records, Splits, audit, pixel_hash
+from skinxai.errors import OptionError
 from skinxai.labels import LabelSet
 
 LABELS = LabelSet(("nv", "mel"))
@@ -125,3 +129,41 @@ def test_everything_else_that_makes_figures_wrong(photographs, tmp_path: Path) -
     assert found["class"].message == "without an image in the train part: mel"
     assert not report.ok and "figures from this split would be wrong" in report.to_text()
     assert report.to_dict()["counts"] == {"train": 1, "val": 0, "test": 2}
+
+
+def test_the_command_and_its_page(photographs, tmp_path: Path) -> None:
+    pictures, out = tmp_path / "pictures", tmp_path / "out"
+    pictures.mkdir()
+    splits = planted(pictures, photographs, "exact")
+    parts = (splits.train, splits.test)
+    rows = [f"{i.image_id};{'Mole' if i.label == 'nv' else 'MM'}" for part in parts for i in part]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["file;finding", *rows]))
+    splits.to_csv(tmp_path / "splits.csv")
+    arguments = [
+        "audit", table, "--images", pictures, "--column", "image=file", "--column", "label=finding",
+        "--label", "Mole=nv", "--label", "MM=mel", "--delimiter", ";",
+        "--splits", tmp_path / "splits.csv", "--out", out,
+    ]  # fmt: skip
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == 1, result.output
+    assert "error    identical" in result.output
+    assert "8 rows without a lesion id" in result.output
+    page = (out / "audit.html").read_text()
+    assert page.count("<img") == 8 and page.count("http") == 0
+    assert "train0: nv, train" in page and "test0: nv, test" in page
+    assert json.loads((out / "audit.json").read_text())["ok"] is False
+    wrong = CliRunner().invoke(app, ["audit", str(table), "--column", "image"])
+    assert wrong.exit_code == 2 and "NAME=VALUE" in wrong.output
+
+
+def test_the_command_on_class_folders(photographs, tmp_path: Path) -> None:
+    for number in range(12):
+        folder = tmp_path / LABELS[number % 2]
+        folder.mkdir(exist_ok=True)
+        pixels = cropped(photographs[number % 4], np.random.default_rng(number))
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    result = CliRunner().invoke(app, ["audit", str(tmp_path), "--json"])
+    assert json.loads(result.stdout)["counts"] == {"train": 8, "val": 2, "test": 2}
+    unfit = CliRunner().invoke(app, ["audit", str(tmp_path), "--column", "image=x"])
+    assert isinstance(unfit.exception, OptionError)

@@ -111,6 +111,12 @@ def test_formulas_are_escaped_and_come_back_DAT22(tmp_path: Path) -> None:
     assert Splits.from_csv(tmp_path / "splits.csv", records) == splits
 
 
+def test_too_few_lesions_for_three_parts() -> None:
+    items = [Record(f"i{n}", Path("x"), LABELS[n % 2]) for n in range(4)]
+    with pytest.raises(DatasetError, match="with 4 in all the val part would be empty"):
+        split(Records(tuple(items), LABELS))
+
+
 def test_forced_images_are_in_the_test_part() -> None:
     forced = ["i3_0", "i100_0"]
     splits = split(table(), keep_in_test=forced)

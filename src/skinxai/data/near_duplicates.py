@@ -1,13 +1,15 @@
 """Pairs of images that show the same skin: identical, turned, resized, re-encoded or cropped.
 
-Every image is compared with every other by its details at 32×32, in eight orientations and in a
-grid of crops. What is most alike is then confirmed at 64×64, or by keypoints that agree on one
-similarity transform, which also finds other photographs of the same place.
+Every image is compared with every other by its texture at 32×32, in eight orientations and in a
+grid of crops, and by its strongest keypoints, which also find other photographs of the same place.
+What is most alike is then confirmed at 64×64, or by keypoints that agree on one similarity
+transform.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,9 +26,10 @@ THUMB, COARSE, BLUR = 64, 32, 9
 CROP_SIDES = (0.78, 0.81, 0.837, 0.865, 0.90)  # 0.837 squared is 70 % of the area
 GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
 PARTNERS = 5
-MIN_ALIKE = 0.6
-WHOLE_IS_SAME = 0.97
-CROP_IS_SAME = 0.88
+MIN_ALIKE = 0.5
+WHOLE_IS_SAME = 0.93
+CROP_IS_SAME = 0.80
+MIN_VOTES, MAX_DISTANCE, VOTING = 2, 250.0, 60
 MIN_INLIERS = 8
 MIN_SPREAD = 0.15
 KEYPOINTS, KEYPOINT_SIDE = 300, 320
@@ -63,7 +66,7 @@ class Fingerprint:
         digest: `pixel_hash`.
         thumb: grey uint8 ``(64, 64)`` of the whole image.
         points: float32 ``(n, 2)``, places of SIFT keypoints (Lowe, 2004) as shares of the
-            longer side.
+            longer side, strongest first.
         descriptors: uint8 ``(n, 128)`` of them.
     """
 
@@ -80,12 +83,13 @@ def fingerprint(pixels: Pixels) -> Fingerprint:
     size = tuple(max(1, round(side * scale)) for side in grey.shape[::-1])
     small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     keypoints, rows = cv2.SIFT.create(nfeatures=KEYPOINTS).detectAndCompute(small, None)
-    places = [keypoint.pt for keypoint in keypoints] or np.empty((0, 2))
+    order = np.argsort([-keypoint.response for keypoint in keypoints], kind="stable")
+    places = np.array([keypoints[place].pt for place in order], np.float32).reshape(-1, 2)
     return Fingerprint(
         pixel_hash(pixels),
         _resized(grey, THUMB),
-        np.asarray(places, np.float32) / max(small.shape),
-        np.empty((0, 128), np.uint8) if rows is None else rows.astype(np.uint8),
+        places / max(small.shape),
+        np.empty((0, 128), np.uint8) if rows is None else rows[order].astype(np.uint8),
     )
 
 
@@ -106,7 +110,8 @@ def find_pairs(
         pair: Pair(*pair, "identical", 1.0, 0)
         for pair in _identical([p.digest for p in prints], groups)
     }
-    candidates = sorted(_candidates(prints, groups, progress).items())
+    alike = _alike(prints, groups, progress)
+    candidates = sorted((dict.fromkeys(_voted(prints, groups), -1.0) | alike).items())
 
     def confirm(candidate: tuple[tuple[int, int], float]) -> Pair | None:
         (a, b), whole = candidate
@@ -132,7 +137,7 @@ def _identical(digests: Sequence[str], groups: Sequence[str]) -> Iterator[tuple[
         places[digest].append(place)
 
 
-def _candidates(
+def _alike(
     prints: Sequence[Fingerprint], groups: Sequence[str], progress: Progress
 ) -> dict[tuple[int, int], float]:
     """The most alike partners of each image, with the similarity of the best orientation."""
@@ -156,6 +161,30 @@ def _candidates(
     return found
 
 
+def _voted(prints: Sequence[Fingerprint], groups: Sequence[str]) -> list[tuple[int, int]]:
+    """Pairs of images whose strongest keypoints are each other's nearest at least twice."""
+    rows = [p.descriptors[:VOTING] for p in prints]
+    owner = np.repeat(np.arange(len(prints)), [len(each) for each in rows])
+    if len(owner) < 2:
+        return []
+    stacked = np.concatenate(rows).astype(np.float32)
+    cv2.setRNGSeed(0)  # the trees are built at random
+    index = cv2.FlannBasedMatcher({"algorithm": 1, "trees": 4}, {"checks": 32})
+    index.add([stacked])
+    votes: Counter[tuple[int, int]] = Counter()
+    for start in range(0, len(stacked), 20_000):
+        found = index.knnMatch(stacked[start : start + 20_000], k=6)
+        for query, matches in enumerate(found, start):
+            own = int(owner[query])
+            others = {int(owner[m.trainIdx]) for m in matches if m.distance < MAX_DISTANCE}
+            votes.update(
+                (min(own, other), max(own, other))
+                for other in others
+                if groups[other] != groups[own]
+            )
+    return [pair for pair, count in votes.items() if count >= MIN_VOTES]
+
+
 def _views(thumb: Pixels) -> Floats:
     """Details of eight orientations and of 25 crops, float32 ``(33, 1024)``."""
     views = [_details(turned) for turned in orientations(_resized(thumb, COARSE))]
@@ -170,26 +199,28 @@ def _resized(grey: npt.NDArray[Any], side: int) -> Pixels:
     return np.asarray(cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _without_shading(grey: npt.NDArray[Any]) -> Floats:
+def _texture(grey: npt.NDArray[Any]) -> Floats:
+    """Without shading, and with one contrast everywhere: else dark corners make all alike."""
     values = np.asarray(grey, np.float32)
-    return np.asarray(values - cv2.blur(values, (BLUR, BLUR)), np.float32)
+    detail = values - cv2.blur(values, (BLUR, BLUR))
+    return np.asarray(detail / np.sqrt(cv2.blur(detail * detail, (BLUR, BLUR)) + 4), np.float32)
 
 
 def _details(grey: Pixels) -> Floats:
-    """What is left without smooth shading, as a row of mean 0 and norm 1."""
-    detail = _without_shading(grey).ravel()
+    """Texture as a row of mean 0 and norm 1."""
+    detail = _texture(grey).ravel()
     detail -= detail.mean()
     return np.asarray(detail / (np.linalg.norm(detail) + 1e-6), np.float32)
 
 
 def _crop_similarity(image: Fingerprint, crop: Fingerprint) -> float:
     """Best correlation of ``crop``, shrunk, with a place in ``image``, −1 to 1."""
-    place, margin, best = _without_shading(image.thumb), BLUR // 2, -1.0
+    place, margin, best = _texture(image.thumb), BLUR // 2, -1.0
     sides = [round(THUMB * side) for side in CROP_SIDES]
     for height, width in product(sides, sides):
         small = cv2.resize(crop.thumb, (width, height), interpolation=cv2.INTER_AREA)
-        inside = _without_shading(small)[margin:-margin, margin:-margin]  # the blur ends there
-        if inside.std() > 0.1:  # a flat patch correlates with anything
+        inside = _texture(small)[margin:-margin, margin:-margin]  # the blur ends there
+        if inside.std() > 0.01:  # a flat patch correlates with anything
             found = cv2.matchTemplate(place, inside, cv2.TM_CCOEFF_NORMED)
             best = max(best, float(found.max()))
     return best

@@ -147,7 +147,8 @@ def split(
         keep_in_test: image ids whose groups go into the test part.
 
     Raises:
-        DatasetError: arguments outside their rule, or ids that ``records`` lacks.
+        DatasetError: arguments outside their rule, ids that ``records`` lacks, or too few
+            lesions for three parts.
         LeakageError: images of one lesion would be torn apart.
     """
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
@@ -165,6 +166,11 @@ def split(
             part = "test" if name in in_test else max(PARTS, key=missing.__getitem__)
             ids[part].extend(item.image_id for item in groups[name])
             missing[part] -= len(groups[name])
+    if empty := [part for part in PARTS if not ids[part]]:
+        raise DatasetError(
+            f"{records.name} must have enough lesions of some class for three parts; with "
+            f"{len(groups)} in all the {empty[0]} part would be empty."
+        )
     return Splits.of(records, ids, allow_leakage=allow_leakage)
 
 
