@@ -6,7 +6,8 @@ Plants a copy of each of 200 random images (turned, flipped, resized, re-encoded
     python benchmarks/audit.py HAM10000_FOLDER
 
 Writes results/audit.json, and results/audit_pairs.csv with every pair of different lesions that
-was found, for people to look at.
+was found. audit_verdicts.csv says of each what it looks like side by side: same, not same or
+unsure.
 """
 
 import csv
@@ -97,18 +98,25 @@ def main(root: Path) -> None:
             for name in planted for other in found[name] if other not in planted
         )  # fmt: skip
         write_audit(replace(report, pairs=tuple(real)), splits, "results/audit")
+    with (ROOT / "audit_verdicts.csv").open() as lines:
+        verdicts = {(v["image_id"], v["other_id"]): v["verdict"] for v in csv.DictReader(lines)}
+    seen = [verdicts.get((p.image_id, p.other_id), "not looked at") for p in real]
     result = {
         "images": len(together),
         "seconds on this machine": round(seconds),
         "share of planted copies found": {c: hits[c] / COPIES for c in CHANGES},
         "copies paired with another lesion": strangers,
-        "pairs of different lesions of HAM10000": len(real),
+        "pairs of different lesions of HAM10000": {v: seen.count(v) for v in sorted(set(seen))},
     }
     (ROOT / "results/audit.json").write_text(json.dumps(result, indent=2) + "\n")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image_id", "other_id", "label", "other_label", "similarity", "keypoints"])
-    writer.writerows((p.image_id, p.other_id, *p.labels, p.similarity, p.keypoints) for p in real)
+    head = ["image_id", "other_id", "label", "other_label", "similarity", "keypoints", "verdict"]
+    writer.writerow(head)
+    writer.writerows(
+        (p.image_id, p.other_id, *p.labels, p.similarity, p.keypoints, verdict)
+        for p, verdict in zip(real, seen, strict=True)
+    )
     (ROOT / "results/audit_pairs.csv").write_text(text.getvalue())
     print(json.dumps(result, indent=2))
 
