@@ -112,6 +112,15 @@ def test_refused(case: str, folder: Path) -> None:
     assert type(caught.value) is error
 
 
+def test_a_name_of_several_files_is_no_guess(folder: Path) -> None:
+    images(folder, "deep/a.png", "b.png")
+    with pytest.raises(DatasetPathError, match=r"could be any of .*deep/a\.png") as caught:
+        load_csv(table(folder, "a,nv,,,", "b,nv,,,"), folder, labels=LABELS)
+    assert len(caught.value.problems) == 2
+    records = load_csv(table(folder, "a.png,nv,,,", "c.png,mel,,,"), folder, labels=LABELS)
+    assert [r.path for r in records] == [folder / "a.png", folder / "deep/c.png"]
+
+
 def test_dedupe_keeps_the_first_DAT06(folder: Path) -> None:
     path = table(folder, "a,nv,l1,,", "a,nv,l2,,", "b,mel,l3,,")
     records = load_csv(path, folder, labels=LABELS, dedupe=True)

@@ -166,6 +166,15 @@ def test_the_frozen_split() -> None:
     assert {place[path.stem] for path in samples.paths()} == {"test"}
 
 
+def test_no_pair_of_the_same_skin_is_in_two_parts_of_the_frozen_split() -> None:
+    with (ROOT / "training/splits.csv").open() as file:
+        place = {row["image_id"]: row["part"] for row in csv.DictReader(file)}
+    with (ROOT / "benchmarks/results/audit_pairs.csv").open() as file:
+        same = [row for row in csv.DictReader(file) if row["verdict"] == "same"]
+    assert len(same) == 21
+    assert all(place[row["image_id"]] == place[row["other_id"]] for row in same)
+
+
 @pytest.mark.skipif(not HAM10000.exists(), reason="HAM10000 is not beside the project")
 def test_the_frozen_split_has_no_lesion_twice() -> None:
     records = load_ham10000(HAM10000)

@@ -12,7 +12,7 @@ from skinxai.data import Splits, load_ham10000
 from skinxai.training.trainer import Trainer
 
 HERE = Path(__file__).parent
-SHARED = {"backbone": "tf_efficientnet_lite0", "sampler": "square_root", "amp": "bfloat16"}
+SHARED = {"backbone": "tf_efficientnet_lite0", "sampler": "square_root", "amp": True}
 
 
 def stage(splits: Splits, folder: Path, **settings: object) -> Path:

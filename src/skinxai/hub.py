@@ -19,11 +19,10 @@ from skinxai.configs import canonical_json
 from skinxai.errors import (
     IntegrityError,
     ModelNotFoundError,
-    OutputError,
     SkinxaiWarning,
     UnsafeFormatError,
 )
-from skinxai.writing import write_atomic
+from skinxai.writing import make_folder, write_atomic
 
 WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.json", "README.md"
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
@@ -149,12 +148,7 @@ def write_model_folder(folder: str | os.PathLike[str], files: Mapping[str, bytes
     listed = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     content: dict[str, Any] = {"files": listed, "schema_version": 1}
     digest = hashlib.sha256(canonical_json(content)).hexdigest()
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"folder {str(target)!r} must be a folder that can be written: {error.strerror}."
-        ) from error
+    make_folder(target)
     for name, data in files.items():
         write_atomic(target / name, data)
     write_atomic(target / MANIFEST, canonical_json(content | {"digest": digest}))

@@ -38,6 +38,20 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents where they do not exist.
+
+    Raises:
+        OutputError: a file is in the way, or it may not be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"folder {str(path)!r} must be a folder that can be written: {error.strerror}."
+        ) from error
+
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 

@@ -121,29 +121,34 @@ class ImageFiles:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._root = folders[0]
-        self._by_path: dict[str, Path] = {}
-        self._by_stem: dict[str, Path] = {}
+        self._named: dict[str, set[Path]] = {}  # by path below the folder, by name, and by stem
         for folder in folders:
             for path in sorted(folder.rglob("*")):
                 if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-                    self._by_path[path.relative_to(folder).as_posix()] = path
-                    self._by_stem.setdefault(path.stem, path)
+                    for name in {path.relative_to(folder).as_posix(), path.name, path.stem}:
+                        self._named.setdefault(name, set()).add(path)
         self._used: set[Path] = set()
 
     def find(self, name: str) -> Path | None:
         """The file ``name``: a path below the folder, with or without its suffix, or an id.
 
         Raises:
-            DatasetPathError: a path that leads out of the folder.
+            DatasetPathError: a path that leads out of the folder, or a name of several files.
         """
         text = name.replace("\\", "/")
         if text.startswith("/") or ".." in text.split("/") or text[1:2] == ":":
             raise DatasetPathError(f"{name!r} must be a path below {str(self._root)!r}.")
-        found = self._by_path.get(text) or self._by_stem.get(text)
-        if found is not None:
-            self._used.add(found)
-        return found
+        found = self._named.get(text, set())
+        if exact := found & {self._root / text}:
+            found = exact
+        if len(found) > 1:
+            raise DatasetPathError(
+                f"{name!r} must be the name of one file, it could be any of "
+                f"{sorted(str(path) for path in found)}; give the path below the folder."
+            )
+        self._used |= found
+        return next(iter(found), None)
 
     def unused(self) -> int:
         """How many files no call of `find` has returned."""
-        return len(set(self._by_path.values()) - self._used)
+        return len(set().union(*self._named.values()) - self._used)

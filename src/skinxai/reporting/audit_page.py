@@ -15,7 +15,7 @@ from skinxai.data.splits import PARTS, Splits
 from skinxai.errors import SkinxaiError
 from skinxai.images import read_image
 from skinxai.results import AuditedPair, AuditReport
-from skinxai.writing import write_atomic
+from skinxai.writing import make_folder, write_atomic
 
 WIDTH = 320
 MAX_PAIRS = 200
@@ -45,7 +45,7 @@ def write_audit(
         OutputError: the folder cannot be written.
     """
     target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     paths = {item.image_id: item.path for part in PARTS for item in getattr(splits, part)}
     page, data = target / "audit.html", target / "audit.json"
     write_atomic(data, json.dumps(report.to_dict(), indent=2).encode() + b"\n")

@@ -16,7 +16,7 @@ from PIL import Image, PngImagePlugin
 
 from skinxai import drawing
 from skinxai.errors import ExplainError, OutputError
-from skinxai.writing import write_atomic
+from skinxai.writing import make_folder, write_atomic
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +91,7 @@ class Explanation:
             return
         if target.suffix.lower() in {".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".webp", ".bmp"}:
             raise OutputError(f"path must end in .png or be a folder, got {str(target)!r}.")
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"folder {str(target)!r} must be a folder that can be written: {error.strerror}."
-            ) from error
+        make_folder(target)
         for name, values in self.maps.items():
             buffer = io.BytesIO()
             np.save(buffer, values, allow_pickle=False)
