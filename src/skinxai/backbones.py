@@ -1,17 +1,21 @@
-"""Backbones: the registry, and where timm's networks split into features and head.
+"""Backbones: the registry, and where timm's networks split into features and head, and into stages.
 
 ``names()``, ``get(name)``, ``entries()`` and ``register(name)`` load nothing heavy. A backbone
-is a builder ``(name, num_classes, drop_rate) -> skinxai.models.SkinClassifier``.
+is a builder ``(name, num_classes, drop_rate) -> skinxai.models.SkinClassifier``, which may take
+the keyword ``drop_path_rate`` as well.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from skinxai import plugins
+from skinxai.errors import OptionError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from skinxai.models import SkinClassifier
 
@@ -21,31 +25,128 @@ entries = plugins.backbones.entries
 register = plugins.backbones.register
 
 
-def build(name: str, num_classes: int, drop_rate: float = 0.0) -> SkinClassifier:
+CLASSIFIERS = ("classifier", "fc", "head")
+
+
+def build(
+    name: str, num_classes: int, drop_rate: float = 0.0, *, drop_path_rate: float = 0.0
+) -> SkinClassifier:
     """Build a registered backbone with random weights, in evaluation mode.
 
     Args:
         name: name in this registry.
         num_classes: K, the width of the logits.
         drop_rate: dropout before the classifier, 0 ≤ rate < 1.
+        drop_path_rate: stochastic depth in training (Huang et al., "Deep Networks with Stochastic
+            Depth", ECCV 2016), 0 ≤ rate < 1: how often an image skips the last residual branch;
+            earlier ones are skipped less often, in proportion to their depth. Only builders of
+            networks that have residual branches take it; 0 is not passed on.
 
     Raises:
         UnknownNameError: no backbone of that name.
+        OptionError: a ``drop_path_rate`` outside its rule, or for a backbone that takes none.
     """
-    model: SkinClassifier = get(name)(name, num_classes, drop_rate)
+    if not 0 <= drop_path_rate < 1:
+        raise OptionError(f"drop_path_rate must be in [0, 1), got {drop_path_rate!r}.")
+    builder, more = get(name), {}
+    if drop_path_rate > 0:
+        if not _takes(builder, "drop_path_rate"):
+            raise _no_drop_path(name, drop_path_rate)
+        more["drop_path_rate"] = drop_path_rate
+    model: SkinClassifier = builder(name, num_classes, drop_rate, **more)
     return model.eval()
 
 
-def build_timm(name: str, num_classes: int, drop_rate: float = 0.0) -> SkinClassifier:
+def build_timm(
+    name: str, num_classes: int, drop_rate: float = 0.0, *, drop_path_rate: float = 0.0
+) -> SkinClassifier:
     """Build a network of timm, split after its last feature map; the weights are random."""
     import timm
     import torch
 
     from skinxai.models import SkinClassifier
 
-    network = timm.create_model(name, num_classes=num_classes, drop_rate=drop_rate)
+    more: dict[str, Any] = {"drop_path_rate": drop_path_rate} if drop_path_rate > 0 else {}
+    try:
+        network = timm.create_model(name, num_classes=num_classes, drop_rate=drop_rate, **more)
+    except TypeError as error:
+        if "drop_path_rate" not in str(error):
+            raise
+        raise _no_drop_path(name, drop_path_rate) from error
     network.to(memory_format=torch.channels_last)  # twice as fast for depthwise convolutions
     return SkinClassifier(network, _timm_features, _timm_head, _timm_pool)
+
+
+def layer_groups(model: SkinClassifier) -> list[list[str]]:
+    """Names of a network's parameters, stage by stage from the input to the classifier.
+
+    Networks of timm say themselves which stages they have; what stands between the last stage and
+    the classifier (a convolution, a normalisation) counts as part of that stage. Any other network
+    is two groups: its body, and its classifier.
+
+    Args:
+        model: from any builder.
+
+    Returns:
+        Groups of names in ``model.network.named_parameters()``, each name exactly once; the stem
+        first, the classifier alone in the last.
+
+    Raises:
+        OptionError: a network whose classifier cannot be told: it has no ``get_classifier()``,
+            and not exactly one submodule ``classifier``, ``fc`` or ``head`` with parameters.
+    """
+    network = model.network
+    names = [name for name, _ in network.named_parameters()]
+    classifier = _classifier_names(network)
+    groups: list[list[str]] = []
+    for stage in _stages(network, names):
+        body = [name for name in stage if name not in classifier]
+        if groups and len(body) < len(stage):  # timm puts what it names nowhere here
+            groups[-1] += body
+        elif body:
+            groups.append(body)
+    groups.append([name for name in names if name in classifier])
+    return groups
+
+
+def _stages(network: nn.Module, names: list[str]) -> list[list[str]]:
+    matcher = getattr(network, "group_matcher", None)
+    if matcher is None:
+        return [names]
+    from timm.models import group_parameters
+
+    stages: dict[int, list[str]] = group_parameters(network, matcher(coarse=True))
+    return [stages[order] for order in sorted(stages)]
+
+
+def _classifier_names(network: Any) -> set[str]:
+    from torch import nn
+
+    if hasattr(network, "get_classifier"):
+        found = network.get_classifier()
+        modules = list(found) if isinstance(found, tuple) else [found]
+    else:
+        modules = [getattr(network, name, None) for name in CLASSIFIERS]
+    modules = [m for m in modules if isinstance(m, nn.Module) and any(True for _ in m.parameters())]
+    if not modules or (len(modules) > 1 and not hasattr(network, "get_classifier")):
+        raise OptionError(
+            f"layer groups need a network whose classifier can be told, by get_classifier() or by "
+            f"exactly one submodule of the name {', '.join(CLASSIFIERS)}, got "
+            f"{type(network).__name__}; train it with one learning rate and nothing frozen."
+        )
+    own = {id(parameter) for module in modules for parameter in module.parameters()}
+    return {name for name, parameter in network.named_parameters() if id(parameter) in own}
+
+
+def _takes(builder: Callable[..., Any], keyword: str) -> bool:
+    parameters = inspect.signature(builder).parameters.values()
+    return any(p.name == keyword or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _no_drop_path(name: str, rate: float) -> OptionError:
+    return OptionError(
+        f"drop_path_rate must be 0 for the backbone {name!r}, whose builder takes none, got {rate}."
+    )
 
 
 def _timm_features(network: Any, images: Tensor) -> Tensor:

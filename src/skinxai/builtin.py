@@ -6,6 +6,7 @@ from skinxai.hookspecs import hookimpl
 from skinxai.registry import Entry
 
 _TIMM = "skinxai.backbones:build_timm"
+_LOSSES = "skinxai.losses.single_label"
 
 
 @hookimpl
@@ -13,6 +14,8 @@ def skinxai_backbones() -> list[Entry]:
     """Networks of timm whose last feature map is a grid."""
     return [
         Entry("tf_efficientnet_lite0", _TIMM, "EfficientNet-Lite0, of the bundled model"),
+        Entry("tf_efficientnet_lite1", _TIMM, "EfficientNet-Lite1, 240 px"),
+        Entry("tf_efficientnet_lite2", _TIMM, "EfficientNet-Lite2, 260 px"),
         Entry("efficientnet_b0", _TIMM, "EfficientNet-B0 (Tan & Le, 2019)"),
         Entry("efficientnet_b3", _TIMM, "EfficientNet-B3 (Tan & Le, 2019)"),
         Entry("resnet18", _TIMM, "ResNet-18 (He et al., 2016)"),
@@ -27,8 +30,18 @@ def skinxai_backbones() -> list[Entry]:
 def skinxai_losses() -> list[Entry]:
     """Losses for single-label classification."""
     return [
-        Entry("cross_entropy", "skinxai.losses:cross_entropy", "Cross entropy"),
-        Entry("focal", "skinxai.losses:focal", "Focal loss, gamma 2 (Lin et al., 2017)"),
+        Entry("cross_entropy", f"{_LOSSES}:cross_entropy", "Cross entropy"),
+        Entry("focal", f"{_LOSSES}:focal", "Focal loss (Lin et al., 2017)"),
+        Entry(
+            "class_balanced",
+            f"{_LOSSES}:class_balanced",
+            "Cross entropy weighted by effective numbers of images (Cui et al., 2019)",
+        ),
+        Entry(
+            "logit_adjusted",
+            f"{_LOSSES}:logit_adjusted",
+            "Cross entropy for a uniform prior (Menon et al., 2021)",
+        ),
     ]
 
 

@@ -26,6 +26,12 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 def skinxai_backbones() -> list[Entry]:  # type: ignore[empty-body]
     """Backbones: builders ``(name, num_classes, drop_rate) -> skinxai.models.SkinClassifier``.
 
+    A builder may also take the keyword ``drop_path_rate`` (stochastic depth, 0 < rate < 1), which
+    is passed only where a user asks for it; for a builder without it that is an error. The
+    network's ``get_classifier()``, or one submodule named ``classifier``, ``fc`` or ``head``, tells
+    the classifier from the body, and timm's ``group_matcher(coarse=True)`` its stages: layer-wise
+    learning rates and frozen stages go by them.
+
     Example::
 
         @hookimpl
@@ -37,6 +43,10 @@ def skinxai_backbones() -> list[Entry]:  # type: ignore[empty-body]
 @hookspec
 def skinxai_losses() -> list[Entry]:  # type: ignore[empty-body]
     """Losses: functions ``(logits (N, K) float, target (N,) int64) -> scalar tensor``.
+
+    Keyword-only parameters are the loss's options, which users may set. A loss with the keyword
+    ``class_counts`` is given the images of each class in the training part, a tuple of K numbers
+    ≥ 1. Return a mean over images, so that micro-batches of equal size have the whole batch's mean.
 
     Example::
 
