@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 
 import torch
 from safetensors import SafetensorError
@@ -11,10 +13,19 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from skinxai import backbones
-from skinxai.configs import ModelConfig
-from skinxai.errors import IntegrityError, ModelConfigError
-from skinxai.hub import CARD, CONFIG, WEIGHTS, ModelFiles, write_model_folder
+from skinxai import backbones, ensembles
+from skinxai.configs import EnsembleConfig, ModelConfig
+from skinxai.data.membership import TrainedOn, read_trained_on
+from skinxai.errors import IntegrityError, ModelError
+from skinxai.hub import (
+    CARD,
+    CONFIG,
+    TRAINING_PIXELS,
+    WEIGHTS,
+    ModelFiles,
+    read_config,
+    write_model_folder,
+)
 from skinxai.models import SkinClassifier
 
 BINDING = "skinxai.binding"
@@ -22,22 +33,89 @@ BINDING = "skinxai.binding"
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network in evaluation mode with its config.
+    """A network in evaluation mode with its config; an ensemble of one.
 
     Args:
         model: float32, on the CPU.
         config: everything else that is needed to use it.
         card: the model card, Markdown.
         revision: of the folder it came from.
+        trained_on: the images that the weights were trained on; ``None`` where the folder
+            does not say.
     """
 
     model: SkinClassifier
     config: ModelConfig
     card: str
     revision: str
+    trained_on: TrainedOn | None = None
+
+    @property
+    def members(self) -> tuple[LoadedModel, ...]:
+        """The model itself."""
+        return (self,)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """One, of the model itself."""
+        return (1.0,)
+
+    def save(self, folder: str, name: str | None = None) -> str:
+        """Write a model folder and return its revision.
+
+        Raises:
+            ModelError: the network's builder is no registered backbone.
+        """
+        if not self.config.backbone:
+            raise ModelError(
+                "a model from from_module() cannot be saved: nothing could build it again; "
+                "register its builder as a backbone."
+            )
+        config = replace(self.config, name=name) if name else self.config
+        return save(folder, self.model, config, self.card, self.trained_on)
 
 
-def pack(model: SkinClassifier, config: ModelConfig, card: str) -> dict[str, bytes]:
+@dataclass(frozen=True)
+class LoadedEnsemble:
+    """The members of an ensemble, with the ensemble's own config.
+
+    Args:
+        members: in the config's order.
+        config: names and weights.
+        card: the ensemble's model card, Markdown.
+        revision: of the ensemble's folder.
+    """
+
+    members: tuple[LoadedModel, ...]
+    config: EnsembleConfig
+    card: str
+    revision: str
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Each member's share of the mean; they sum to 1."""
+        return tuple(member.weight for member in self.config.members)
+
+    @property
+    def trained_on(self) -> TrainedOn | None:
+        """The members' images together; ``None`` where a member does not say.
+
+        A part would pass for the whole.
+        """
+        found = [member.trained_on for member in self.members]
+        known = [each for each in found if each is not None]
+        return reduce(or_, known) if len(known) == len(found) else None
+
+    def save(self, folder: str, name: str | None = None) -> str:
+        """Write an ensemble's folder, members and all, and return its revision."""
+        config = replace(self.config, name=name) if name else self.config
+        files = [pack(m.model, m.config, m.card, m.trained_on) for m in self.members]
+        return ensembles.write_members(folder, config, files, self.card)
+
+
+def pack(
+    model: SkinClassifier, config: ModelConfig, card: str, trained_on: TrainedOn | None = None
+) -> dict[str, bytes]:
     """Files of a model folder.
 
     Matrices and kernels are stored in half precision; vectors (biases, batch statistics) keep
@@ -47,37 +125,61 @@ def pack(model: SkinClassifier, config: ModelConfig, card: str) -> dict[str, byt
         model: what to save.
         config: its config; its hash goes into the weights file.
         card: model card, Markdown.
+        trained_on: every image that the weights, and those they started from, were trained on;
+            ``None`` where that is not known: nothing is written.
     """
     tensors = {name: _stored(t) for name, t in model.network.state_dict().items()}
-    return {
+    files = {
         # One key only: safetensors writes several in random order, and one model has one digest.
         WEIGHTS: save_tensors(tensors, {BINDING: config.binding()}),
         CONFIG: json.dumps(config.to_dict(), indent=2).encode() + b"\n",
         CARD: card.encode(),
     }
+    return files if trained_on is None else files | {TRAINING_PIXELS: trained_on.to_bytes()}
 
 
-def save(folder: str, model: SkinClassifier, config: ModelConfig, card: str) -> str:
-    """Write a model folder and return its revision."""
-    return write_model_folder(folder, pack(model, config, card))[:12]
+def save(
+    folder: str,
+    model: SkinClassifier,
+    config: ModelConfig,
+    card: str,
+    trained_on: TrainedOn | None = None,
+) -> str:
+    """Write a model folder and return its revision; the arguments are those of `pack`."""
+    return write_model_folder(folder, pack(model, config, card, trained_on))[:12]
+
+
+def load(files: ModelFiles) -> LoadedModel | LoadedEnsemble:
+    """Build the network, or all of an ensemble's networks, of verified files.
+
+    Raises:
+        ModelConfigError: a config that breaks its schema, or members with other labels.
+        IntegrityError: as in `unpack`, or members that the ensemble was not written with.
+        ModelNotFoundError: a missing member.
+        UnsafeFormatError: a member with pickled weights.
+    """
+    if WEIGHTS in files.files:
+        return unpack(files)
+    config = read_config(files, EnsembleConfig)
+    members = tuple(unpack(member) for member in ensembles.read_members(files, config))
+    return LoadedEnsemble(members, config, _card(files), files.revision)
 
 
 def unpack(files: ModelFiles) -> LoadedModel:
     """Build the network of verified files.
 
     Raises:
+        ModelError: an ensemble, which is several networks.
         ModelConfigError: a config that breaks its schema.
         IntegrityError: weights that belong to another config, do not fit the backbone, or are
             not finite.
     """
-    try:
-        config = ModelConfig.from_dict(json.loads(files.files[CONFIG]))
-    except ValueError as error:
-        raise ModelConfigError(
-            f"{CONFIG} in {str(files.folder)!r} must be JSON: {error}"
-        ) from error
-    except TypeError as error:
-        raise ModelConfigError(f"{CONFIG} in {str(files.folder)!r}: {error}") from error
+    if WEIGHTS not in files.files:
+        raise ModelError(
+            f"model folder {str(files.folder)!r} must be one network with {WEIGHTS}, and lists "
+            f"none; of an ensemble, name one of the folders in members/."
+        )
+    config = read_config(files, ModelConfig)
     weights = files.files[WEIGHTS]
     if _metadata(weights).get(BINDING) != config.binding():
         raise IntegrityError(
@@ -86,8 +188,7 @@ def unpack(files: ModelFiles) -> LoadedModel:
         )
     model = backbones.build(config.backbone, len(config.labels), config.drop_rate)
     load_weights(model, weights)
-    card = files.files.get(CARD, b"").decode(errors="replace")
-    return LoadedModel(model, config, card, files.revision)
+    return LoadedModel(model, config, _card(files), files.revision, read_trained_on(files))
 
 
 def load_weights(model: SkinClassifier, weights: bytes) -> None:
@@ -117,9 +218,18 @@ def load_weights(model: SkinClassifier, weights: bytes) -> None:
     )
 
 
+def is_bound(weights: bytes) -> bool:
+    """Whether safetensors bytes are a model folder's, bound to its config."""
+    return BINDING in _metadata(weights)
+
+
 def _stored(tensor: Tensor) -> Tensor:
     tensor = tensor.detach().cpu().contiguous()
     return tensor.half() if tensor.ndim > 1 and tensor.is_floating_point() else tensor
+
+
+def _card(files: ModelFiles) -> str:
+    return files.files.get(CARD, b"").decode(errors="replace")
 
 
 def _metadata(weights: bytes) -> dict[str, str]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.configs import ModelConfig, PreprocessConfig
+from skinxai.configs import EnsembleConfig, ModelConfig, PreprocessConfig
+from skinxai.data.membership import TrainedOn
 from skinxai.data.records import Records
-from skinxai.errors import ModelError, OptionError
+from skinxai.errors import OptionError
 from skinxai.hub import find_model, read_model_folder
 from skinxai.labels import LabelSet
 from skinxai.results import Evaluation, ItemError
@@ -21,40 +21,41 @@ from skinxai.sources import iter_sources
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from skinxai.checkpoints import LoadedEnsemble, LoadedModel
     from skinxai.models import SkinClassifier
 
 
 class Classifier:
-    """One trained model and everything that is needed to use it.
+    """One trained model, or an ensemble of several, and everything that is needed to use it.
 
     Make one with `from_pretrained`. Threads may share it: nothing is locked, nothing is changed.
 
     A research tool, not a medical device.
     """
 
-    def __init__(
-        self,
-        network: SkinClassifier,
-        config: ModelConfig,
-        *,
-        revision: str,
-        card: str = "",
-        device: str = "auto",
-    ) -> None:
+    def __init__(self, loaded: LoadedModel | LoadedEnsemble, *, device: str = "auto") -> None:
         import torch
 
-        from skinxai.inference import Engine
+        from skinxai.inference import Engine, Member
 
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         place = torch.device(device)
-        self._config, self._card = config, card
+        self._loaded = loaded
+        members = tuple(
+            Member(
+                part.model.eval().to(place),
+                part.config.preprocessing,
+                weight,
+                f"{part.config.name}@{part.revision}",
+            )
+            for part, weight in zip(loaded.members, loaded.weights, strict=True)
+        )
         self._engine = Engine(
-            network.eval().to(place),
-            config.labels,
-            config.preprocessing,
+            members,
+            loaded.config.labels,
             place,
-            f"{config.name}@{revision}",
+            f"{loaded.config.name}@{loaded.revision}",
             f"torch {place.type} float32",
         )
 
@@ -72,7 +73,8 @@ class Classifier:
         """Load a model whose every file agrees with its manifest.
 
         Args:
-            model: ``None`` for the bundled model, a model folder, or ``"org/name"``.
+            model: ``None`` for the bundled model, the folder of a model or of an ensemble
+                (`skinxai.ensembles.write_ensemble`), or ``"org/name"``.
             revision: refuse a model of another revision (a prefix of the manifest's digest).
             device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"`` …
             cache_dir: where downloads are kept.
@@ -89,10 +91,8 @@ class Classifier:
         folder = find_model(
             model, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
-        loaded = checkpoints.unpack(read_model_folder(folder, revision=revision))
-        return cls(
-            loaded.model, loaded.config, revision=loaded.revision, card=loaded.card, device=device
-        )
+        loaded = checkpoints.load(read_model_folder(folder, revision=revision))
+        return cls(loaded, device=device)
 
     @classmethod
     def from_module(
@@ -117,23 +117,27 @@ class Classifier:
             name: for `model`.
             device: as in `from_pretrained`.
         """
+        from skinxai.checkpoints import LoadedModel
         from skinxai.models import OwnFunction, SkinClassifier
 
         if not isinstance(labels, LabelSet):
             labels = LabelSet(tuple(labels))
         network = SkinClassifier(module, OwnFunction(features), OwnFunction(head))
         config = ModelConfig(name=name, backbone="", labels=labels, preprocessing=preprocessing)
-        return cls(network, config, revision="unsaved", device=device)
+        return cls(LoadedModel(network, config, card="", revision="unsaved"), device=device)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Label codes in logit order."""
-        return self._config.labels.codes
+        return self._loaded.config.labels.codes
 
     @property
-    def config(self) -> ModelConfig:
-        """Frozen config: label set, preprocessing, backbone, training data, licence."""
-        return self._config
+    def config(self) -> ModelConfig | EnsembleConfig:
+        """Frozen config: label set, preprocessing, backbone, training data, licence.
+
+        That of an ensemble has the label set, and the members' folders, revisions and weights.
+        """
+        return self._loaded.config
 
     @property
     def model(self) -> str:
@@ -143,17 +147,31 @@ class Classifier:
     @property
     def card(self) -> str:
         """The model card, Markdown."""
-        return self._card
+        return self._loaded.card
+
+    @property
+    def trained_on(self) -> TrainedOn | None:
+        """Hashes of the images that the weights were trained on: ``pixel_hash in trained_on``.
+
+        ``None`` where the model folder does not say. Of an ensemble: the members' together, and
+        ``None`` where one of them does not say.
+        """
+        return self._loaded.trained_on
 
     @property
     def network(self) -> SkinClassifier:
-        """The torch module, in evaluation mode and shared by all calls: do not change it."""
-        return self._engine.network
+        """The torch module, in evaluation mode and shared by all calls: do not change it.
+
+        Raises:
+            ModelError: an ensemble, which has several.
+        """
+        return self._engine.single("Classifier.network").network
 
     @property
     def num_parameters(self) -> int:
-        """Number of weights."""
-        return sum(parameter.numel() for parameter in self._engine.network.parameters())
+        """Number of weights, of all members together."""
+        networks = [member.network for member in self._engine.members]
+        return sum(weight.numel() for network in networks for weight in network.parameters())
 
     @property
     def backend(self) -> str:
@@ -164,7 +182,7 @@ class Classifier:
         return f"Classifier(model={self.model!r}, labels={list(self.labels)})"
 
     def predict(self, images: Any, *, tta: bool = False, **inputs: Any) -> Any:
-        """Class probabilities.
+        """Class probabilities; of an ensemble, the weighted mean of its members'.
 
         Args:
             images: one image (a path, bytes, a file object, a PIL image, a NumPy array or a
@@ -221,6 +239,15 @@ class Classifier:
     ) -> Any:
         """Why an image got the score of a class.
 
+        Of an ensemble, every member explains the same class, by default the one with the
+        ensemble's highest probability, and the maps are averaged with the members' weights in
+        pixels of the source. The score is the weighted mean of the members' logits (whose order
+        may differ from that of the mean probabilities) or, with ``score="probability"``, the
+        mean probability that `predict` returns. Both are linear in the members, so the mean of
+        their maps is the map of that score for methods that are linear in the gradient, such as
+        integrated gradients; Grad-CAM sets negative values of each member's map to zero before.
+        The result's ``options["ensemble"]`` says what was averaged.
+
         Args:
             images: as in `predict`.
             method: name in `skinxai.explainers`.
@@ -243,7 +270,7 @@ class Classifier:
         return results[0] if single else results
 
     def embed(self, images: Any, **inputs: Any) -> npt.NDArray[np.float32]:
-        """Pooled features, one row for each image.
+        """Pooled features of a single model, one row for each image.
 
         Args:
             images: as in `predict`.
@@ -251,6 +278,9 @@ class Classifier:
 
         Returns:
             float32 ``(N, D)``; one image gives ``(1, D)``.
+
+        Raises:
+            ModelError: an ensemble: its members have features of their own.
         """
         from skinxai.inference import InputOptions, embeddings
 
@@ -266,22 +296,35 @@ class Classifier:
     ) -> Evaluation:  # fmt: skip
         """Predict labelled images and judge the answers; intervals are clustered by lesion.
 
+        Where the model says which images it was trained on, and one of ``records`` is among them,
+        the evaluation is marked as leaked.
+
         Args:
             records: images that took no part in training or tuning.
             resamples: bootstrap resamples of the lesions.
             seed: of the resampling.
             tta: as in `predict`.
-            **inputs: input options.
+            **inputs: input options; ``on_error`` must be ``"raise"``.
         """
         from skinxai.assessment.evaluation import evaluate_probabilities
+        from skinxai.data.hashing import pixel_hashes
+
+        if inputs.get("on_error", "raise") != "raise":
+            raise OptionError("on_error must be 'raise' in evaluate(): no image may be left out.")
 
         if records.labels.codes != self.labels:
             raise OptionError(
                 f"records must have the model's labels {list(self.labels)}, "
                 f"got {list(records.labels)}."
             )
-        found = self.predict([item.path for item in records], tta=tta, **inputs)
+        images: Any = [item.path for item in records]
+        cache = records.pixels
+        if cache is not None and all(cache.fits(m.preprocessing) for m in self._engine.members):
+            images = (cache.read(item.image_id) for item in records)  # the same bits
+        found = self.predict(images, tta=tta, **inputs)
         rows = [[p.probabilities[code] for code in self.labels] for p in found]
+        known = self.trained_on or ()
+        seen = known and any(isinstance(h, str) and h in known for h in pixel_hashes(records))
         return evaluate_probabilities(
             records.targets(),
             np.asarray(rows),
@@ -289,13 +332,16 @@ class Classifier:
             records.labels,
             model=self.model,
             data=", ".join(filter(None, (records.name, records.part and f"{records.part} part"))),
-            leaked=records.leaked or "leaked" in self._config.training_data,
+            attributes=[item.attributes for item in records],
+            leaked=records.leaked
+            or bool(seen)
+            or any("leaked" in member.config.training_data for member in self._loaded.members),
             resamples=resamples,
             seed=seed,
         )
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, name: str | None = None) -> str:
-        """Write the model folder and return its revision.
+        """Write the model folder, or the ensemble's with all members, and return its revision.
 
         Args:
             folder: created where it does not exist.
@@ -305,15 +351,7 @@ class Classifier:
             ModelError: the network's builder is no registered backbone.
             OutputError: the folder cannot be written.
         """
-        from skinxai import checkpoints
-
-        if not self._config.backbone:
-            raise ModelError(
-                "a model from from_module() cannot be saved: nothing could build it again; "
-                "register its builder as a backbone."
-            )
-        config = replace(self._config, name=name) if name else self._config
-        return checkpoints.save(os.fspath(folder), self._engine.network, config, self._card)
+        return self._loaded.save(os.fspath(folder), name)
 
     def _several(self, images: Any, inputs: Mapping[str, Any]) -> tuple[bool, Iterable[Any]]:
         """Whether one image came, and all of them behind a progress bar."""
@@ -344,5 +382,5 @@ class Classifier:
         options, own = InputOptions.take(keywords, *explaining.options_of(method))
         chosen = explaining.choose_method(method, score, own)
         codes = target if target is None or isinstance(target, str) else tuple(target)
-        targets = explaining.Targets(self._config.labels, codes, all_classes)
+        targets = explaining.Targets(self._engine.labels, codes, all_classes)
         return explaining.explanations(self._engine, images, chosen, targets, options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from types import MappingProxyType
@@ -15,11 +16,24 @@ from skinxai.labels import LabelSet
 
 SCHEMA_VERSION = 1
 INTERPOLATIONS = ("bilinear", "bicubic")
+_MEMBER = re.compile(r"members/\w[\w.-]{0,79}", re.ASCII)
 
 
 def canonical_json(value: Any) -> bytes:
     """One byte string for one value: sorted keys, no spaces, ASCII, finite numbers only."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``"240x320"`` as ``(height, width)``.
+
+    Raises:
+        OptionError: text of another form.
+    """
+    height, _, width = text.lower().partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise OptionError(f"size must look like HEIGHTxWIDTH, e.g. 240x320, got {text!r}.")
+    return int(height), int(width)
 
 
 def _check_keys(name: str, cls: type, values: Mapping[str, Any]) -> None:
@@ -30,6 +44,11 @@ def _check_keys(name: str, cls: type, values: Mapping[str, Any]) -> None:
         raise ModelConfigError(f"{name} must only have the keys {sorted(known)}, got {unknown}.")
     if missing := sorted(known - set(values)):
         raise ModelConfigError(f"{name} must have the keys {sorted(known)}, {missing} missing.")
+
+
+def _labels(values: Mapping[str, Any]) -> LabelSet:
+    _check_keys("labels", LabelSet, values)
+    return LabelSet(tuple(values["codes"]), values["names"], values["malignant"])
 
 
 @dataclass(frozen=True)
@@ -132,13 +151,11 @@ class ModelConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Strict inverse of `to_dict`."""
         _check_keys("config", cls, values)
-        labels, preprocessing = values["labels"], values["preprocessing"]
-        _check_keys("labels", LabelSet, labels)
         return cls(
             **{
                 **values,
-                "labels": LabelSet(tuple(labels["codes"]), labels["names"], labels["malignant"]),
-                "preprocessing": PreprocessConfig.from_dict(preprocessing),
+                "labels": _labels(values["labels"]),
+                "preprocessing": PreprocessConfig.from_dict(values["preprocessing"]),
             }
         )
 
@@ -164,36 +181,88 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Settings of one run; see `Trainer`."""
+class MemberConfig:
+    """One member of an ensemble.
 
-    backbone: str
-    loss: str
-    sampler: str | None
-    amp: bool | str
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    drop_rate: float
-    average_decay: float
-    image_size: tuple[int, int]
-    init_weights: str | None
-    device: str
-    seed: int
-    workers: int
+    Args:
+        folder: below the ensemble's, ``members/NAME``.
+        revision: the whole digest of the member's manifest, 64 hexadecimal digits.
+        weight: its share of the mean, > 0.
+    """
+
+    folder: str
+    revision: str
+    weight: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "image_size", tuple(self.image_size))
-        rules: dict[str, tuple[bool, str]] = {
-            "epochs": (self.epochs >= 1, ">= 1"),
-            "batch_size": (self.batch_size >= 2, ">= 2"),
-            "learning_rate": (0 < self.learning_rate < math.inf, "> 0"),
-            "weight_decay": (0 <= self.weight_decay < math.inf, ">= 0"),
-            "drop_rate": (0 <= self.drop_rate < 1, "in [0, 1)"),
-            "average_decay": (0 <= self.average_decay < 1, "in [0, 1)"),
-            "workers": (self.workers >= 0, ">= 0"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise OptionError(f"{name} must be {rule}, got {getattr(self, name)!r}.")
+        if not isinstance(self.folder, str) or not _MEMBER.fullmatch(self.folder):
+            raise ModelConfigError(
+                f"a member's folder must be members/NAME, with a NAME of letters, digits and "
+                f"'_-.', got {self.folder!r}."
+            )
+        if not isinstance(self.revision, str) or not re.fullmatch("[0-9a-f]{64}", self.revision):
+            raise ModelConfigError(
+                f"revision of {self.folder!r} must be 64 hexadecimal digits, got {self.revision!r}."
+            )
+        if type(self.weight) not in (int, float) or not 0 < self.weight < math.inf:
+            raise ModelConfigError(
+                f"weight of {self.folder!r} must be a number > 0, got {self.weight!r}."
+            )
+        object.__setattr__(self, "weight", float(self.weight))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Strict inverse of `dataclasses.asdict`."""
+        _check_keys("a member", cls, values)
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """What is needed to use several models as one; all else is in the members' own configs.
+
+    Args:
+        name: the ensemble's name.
+        labels: of each member, in logit order.
+        members: folders, revisions and weights; the weights sum to 1 within 1e-9.
+        kind: ``"ensemble"``.
+    """
+
+    name: str
+    labels: LabelSet
+    members: tuple[MemberConfig, ...]
+    kind: str = "ensemble"
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "members", tuple(self.members))
+        if self.kind != "ensemble":
+            raise ModelConfigError(f"kind must be 'ensemble', got {self.kind!r}.")
+        if self.schema_version != SCHEMA_VERSION:
+            raise ModelConfigError(
+                f"ensemble schema_version must be {SCHEMA_VERSION}, got {self.schema_version!r}; "
+                f"use a version of skinxai that reads it."
+            )
+        if not isinstance(self.name, str):
+            raise ModelConfigError(f"name must be text, got {self.name!r}.")
+        folders = [member.folder.lower() for member in self.members]  # some systems see no case
+        if not folders or len(set(folders)) != len(folders):
+            raise ModelConfigError(
+                f"members must be at least one folder, each listed once, got {folders}."
+            )
+        total = math.fsum(member.weight for member in self.members)
+        if abs(total - 1) > 1e-9:
+            raise ModelConfigError(f"weights of the members must sum to 1, they sum to {total!r}.")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Strict inverse of `to_dict`."""
+        _check_keys("ensemble config", cls, values)
+        members = tuple(MemberConfig.from_dict(member) for member in values["members"])
+        return cls(**{**values, "labels": _labels(values["labels"]), "members": members})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        members = [asdict(member) for member in self.members]
+        return values | {"labels": self.labels.to_dict(), "members": members}

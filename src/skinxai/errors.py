@@ -24,6 +24,7 @@ the rule, the value and the remedy::
     │   ├── DatasetSchemaError        missing columns, doubled rows, damaged tables
     │   ├── DatasetLabelError         labels that are empty, unknown or contradict each other
     │   ├── DatasetPathError          listed files that are missing or outside their folder
+    │   ├── DatasetImageError         images that cannot be read
     │   └── LeakageError              one lesion, patient or image in two parts, or a part misused
     ├── ModelError                a model that cannot be used
     │   ├── ModelNotFoundError        no such model folder or Hub name
@@ -34,6 +35,12 @@ the rule, the value and the remedy::
     ├── ExplainError              an explanation that cannot be made
     ├── PluginError               a plugin that breaks its contract
     └── TrainingError             a training run that cannot go on
+        ├── NonFiniteLossError        NaN or infinite loss, gradients or weights
+        ├── OutOfMemoryError          no memory even for the smallest micro-batch
+        ├── CheckpointWriteError      a checkpoint that cannot be written
+        ├── CheckpointCorruptError    a checkpoint that is damaged or of another network
+        ├── ResumeMismatchError       a run resumed with other data, labels or network
+        └── WorkerCrashError          a decoding process that died or hangs
 """
 
 from __future__ import annotations
@@ -191,6 +198,12 @@ class DatasetPathError(DatasetError):
     code = "dataset_path"
 
 
+class DatasetImageError(DatasetError):
+    """Images that cannot be read."""
+
+    code = "dataset_image"
+
+
 class LeakageError(DatasetError):
     """One lesion, patient or image in two parts, or a part used for what it is not for."""
 
@@ -249,3 +262,43 @@ class TrainingError(SkinxaiError):
     """A training run that cannot go on."""
 
     code = "training"
+
+
+class NonFiniteLossError(TrainingError):
+    """NaN or infinite loss, gradients or weights."""
+
+    code = "non_finite_loss"
+
+
+class OutOfMemoryError(TrainingError):
+    """No memory even for the smallest micro-batch."""
+
+    code = "out_of_memory"
+
+
+class CheckpointWriteError(TrainingError):
+    """A checkpoint that cannot be written; ``errno`` says why."""
+
+    code = "checkpoint_write"
+
+    def __init__(self, message: str, errno: int | None = None) -> None:
+        self.errno = errno
+        super().__init__(message)
+
+
+class CheckpointCorruptError(TrainingError):
+    """A checkpoint that is damaged or of another network."""
+
+    code = "checkpoint_corrupt"
+
+
+class ResumeMismatchError(TrainingError):
+    """A run resumed with other data, labels or network."""
+
+    code = "resume_mismatch"
+
+
+class WorkerCrashError(TrainingError):
+    """A decoding process that died or hangs."""
+
+    code = "worker_crash"

@@ -19,7 +19,14 @@ from skinxai import explainers
 from skinxai.drawing import resize_map
 from skinxai.errors import ExplainError, OptionError, PluginError
 from skinxai.explainers.base import Attribution, Explainer
-from skinxai.inference import Engine, InputOptions, Prepared, prepared_batches, to_batch
+from skinxai.inference import (
+    Engine,
+    InputOptions,
+    Member,
+    Prepared,
+    prepared_batches,
+    to_batch,
+)
 from skinxai.labels import LabelSet
 from skinxai.models import OwnFunction, SkinClassifier
 from skinxai.results import Explanation, ItemError, Prediction
@@ -127,6 +134,37 @@ def _explainer(name: str) -> type[Explainer]:
     return found
 
 
+@dataclass(frozen=True)
+class _Pass:
+    """What one member's forward pass leaves for its explainer.
+
+    Args:
+        member: which.
+        images: its input ``(N, 3, h, w)``.
+        features: of the images.
+        rows: its probabilities ``(N, K)``.
+    """
+
+    member: Member
+    images: Tensor
+    features: Any
+    rows: npt.NDArray[np.float64]
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, engine: Engine, member: Member, images: Tensor) -> _Pass:
+        features = member.network.features(images)
+        logits = member.network.pool_and_classify(features)
+        return cls(member, images, features, engine.probabilities(logits).cpu().numpy())
+
+    @torch.no_grad()
+    def only(self, kept: list[int]) -> _Pass:
+        """The same for some of the images."""
+        images = self.images[kept]
+        features = self.member.network.features(images) if kept else self.features
+        return _Pass(self.member, images, features, self.rows[kept])
+
+
 class _View(SkinClassifier):
     """The same network for one call: features computed once, and the score that was asked for."""
 
@@ -160,10 +198,11 @@ def explanations(
 ) -> Iterator[Pair | ItemError]:
     """Predict and explain lazily, in order; memory holds one batch.
 
-    One forward pass serves the prediction, the choice of the class, and the explainer.
+    One forward pass of each member serves the prediction, the choice of the class, and the
+    explainer.
     """
     count = 0
-    for batch in prepared_batches(images, engine.preprocessing, options, keep_pixels=True):
+    for batch in prepared_batches(images, engine.preprocessings, options, keep_pixels=True):
         count += len(batch)
         results: dict[int, Pair | ItemError] = {}
         items = [item for item in batch if isinstance(item, Prepared)]
@@ -181,11 +220,11 @@ def _predict_and_explain(
     items: list[Prepared],
     options: InputOptions,
 ) -> dict[int, Pair | ItemError]:
-    tensor = to_batch(items, engine.device)
-    with torch.no_grad():
-        features = engine.network.features(tensor)
-        logits = engine.network.pool_and_classify(features)
-        rows = engine.probabilities(logits).cpu().numpy()
+    passes = [
+        _Pass.of(engine, member, to_batch(items, member.preprocessing, engine.device))
+        for member in engine.members
+    ]
+    rows = engine.mean(each.rows for each in passes)
     results: dict[int, Pair | ItemError] = {}
     sound: list[tuple[int, Prediction]] = []
     for place, (item, row) in enumerate(zip(items, rows, strict=True)):
@@ -196,11 +235,10 @@ def _predict_and_explain(
             sound.append((place, first))
     if results:  # some are not finite: leave them out, so that the others can be explained
         kept = [place for place, _ in sound]
-        items, tensor, rows = [items[place] for place in kept], tensor[kept], rows[kept]
-        with torch.no_grad():
-            features = engine.network.features(tensor) if items else features
+        items, rows = [items[place] for place in kept], rows[kept]
+        passes = [each.only(kept) for each in passes]
     if items:
-        answers = _explain_batch(engine, method, targets, tensor, features, items, rows)
+        answers = _explain_batch(engine, method, targets, passes, items, rows)
         for item, (_, first), answer in zip(items, sound, answers, strict=True):
             results[item.index] = (first, answer)
     return results
@@ -210,13 +248,12 @@ def _explain_batch(
     engine: Engine,
     method: Method,
     targets: Targets,
-    tensor: Tensor,
-    features: Any,
+    passes: list[_Pass],
     items: list[Prepared],
     rows: npt.NDArray[np.float64],
 ) -> list[Any]:
     def run(positions: npt.NDArray[np.int64]) -> list[Explanation]:
-        return _attribute(engine, method, tensor, features, items, positions)
+        return _attribute(engine, method, passes, items, positions)
 
     if targets.every:
         each = [run(np.full(len(items), k, np.int64)) for k in range(len(engine.labels))]
@@ -227,32 +264,39 @@ def _explain_batch(
 def _attribute(
     engine: Engine,
     method: Method,
-    tensor: Tensor,
-    features: Any,
+    passes: list[_Pass],
     items: list[Prepared],
     positions: npt.NDArray[np.int64],
 ) -> list[Explanation]:
+    """Explain in each member, and average with the members' weights."""
     started = time.perf_counter()
-    if method.explainer.changes_network:
-        view = _View(private_copy(engine.network), None, None, method.score)
-    else:
-        view = _View(engine.network, tensor, features, method.score)
     target = torch.from_numpy(positions).to(engine.device)
-    found = method.explainer(view).attribute(tensor, target, options=method.options)
-    maps, scores = _checked(method.name, found, len(items))
-    seconds = (time.perf_counter() - started) / len(items)
+    found = [_attribute_one(method, each, target) for each in passes]
+    names = {(tuple(maps), tuple(scores)) for maps, scores in found}
+    if len(names) > 1:
+        raise ExplainError(
+            f"{method.name!r} must give the same maps and scores for every member of an ensemble "
+            f"to be averaged, got {sorted(names)}."
+        )
+    (map_names, score_names), seconds = names.pop(), (time.perf_counter() - started) / len(items)
+    options = asdict(method.options) | _averaging(engine, method)
+
+    def mean_map(name: str, row: int, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+        each = (resize_map(maps[name][row], size) for maps, _ in found)
+        return engine.mean(each).astype(np.float32)
 
     def result(row: int, item: Prepared) -> Explanation:
         assert item.pixels is not None
-        size = item.pixels.shape[:2]
+        height, width = item.pixels.shape[:2]
+        scores = {name: engine.mean(s[name][row] for _, s in found) for name in score_names}
         return Explanation(
-            maps=MappingProxyType({k: resize_map(v[row], size) for k, v in maps.items()}),
-            scores=MappingProxyType({k: float(v[row]) for k, v in scores.items()}),
+            maps=MappingProxyType({k: mean_map(k, row, (height, width)) for k in map_names}),
+            scores=MappingProxyType({name: float(value) for name, value in scores.items()}),
             target=engine.labels[int(positions[row])],
             score=method.score,
             method=method.name,
             layer="features",
-            options=MappingProxyType(asdict(method.options)),
+            options=MappingProxyType(options),
             source=item.source,
             model=engine.model,
             backend=engine.backend,
@@ -262,6 +306,27 @@ def _attribute(
         )
 
     return [result(row, item) for row, item in enumerate(items)]
+
+
+def _attribute_one(method: Method, made: _Pass, target: Tensor) -> tuple[Arrays, Arrays]:
+    network = made.member.network
+    if method.explainer.changes_network:
+        view = _View(private_copy(network), None, None, method.score)
+    else:
+        view = _View(network, made.images, made.features, method.score)
+    found = method.explainer(view).attribute(made.images, target, options=method.options)
+    return _checked(method.name, found, len(target))
+
+
+def _averaging(engine: Engine, method: Method) -> dict[str, Any]:
+    """What was averaged, for the result's options; nothing for a single model."""
+    if len(engine.members) == 1:
+        return {}
+    score = {"logit": "logits", "probability": "probabilities"}[method.score]
+    members = [{"model": each.model, "weight": each.weight} for each in engine.members]
+    mean = f"weighted mean of the members' maps, each of the member's own {method.score}"
+    explained = f"weighted mean of the members' {score}"
+    return {"ensemble": {"score": explained, "maps": mean, "members": members}}
 
 
 def private_copy(model: SkinClassifier) -> SkinClassifier:

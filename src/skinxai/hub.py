@@ -1,7 +1,8 @@
 """Model folders as verified bytes: where they come from, and whether they are whole.
 
 ``manifest.json`` lists the sha256 of each file and carries its own digest, whose first twelve
-digits are the model's revision. It proves integrity, not origin. Needs no torch.
+digits are the model's revision. It proves integrity, not origin. An ensemble's folder lists no
+weights: `skinxai.ensembles` finds its members. Needs no torch.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from skinxai.configs import canonical_json
+from skinxai.configs import EnsembleConfig, ModelConfig, canonical_json
 from skinxai.errors import (
     IntegrityError,
+    ModelConfigError,
     ModelNotFoundError,
     SkinxaiWarning,
     UnsafeFormatError,
@@ -25,9 +27,11 @@ from skinxai.errors import (
 from skinxai.writing import make_folder, write_atomic
 
 WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.json", "README.md"
+TRAINING_PIXELS = "training_pixels.bin"
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
 BUNDLED = Path(__file__).parent / "bundled"
 MAX_FILE_BYTES = 2 * 1024**3
+Config = TypeVar("Config", ModelConfig, EnsembleConfig)
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,26 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
     return ModelFiles(folder, files, digest)
 
 
+def read_config(files: ModelFiles, kind: type[Config]) -> Config:
+    """The config of verified files.
+
+    Args:
+        files: of a model or of an ensemble.
+        kind: which of both.
+
+    Raises:
+        ModelConfigError: no JSON, or a config that breaks the schema of ``kind``.
+    """
+    try:
+        return kind.from_dict(json.loads(files.files[CONFIG]))
+    except ValueError as error:
+        raise ModelConfigError(
+            f"{CONFIG} in {str(files.folder)!r} must be JSON: {error}"
+        ) from error
+    except TypeError as error:
+        raise ModelConfigError(f"{CONFIG} in {str(files.folder)!r}: {error}") from error
+
+
 def write_model_folder(folder: str | os.PathLike[str], files: Mapping[str, bytes]) -> str:
     """Write a model folder, the manifest last, each file whole or not at all.
 
@@ -181,10 +205,15 @@ def _parse_manifest(data: bytes, folder: Path) -> tuple[dict[str, str], str]:
         plain = all(Path(name).name == name and name not in ("", "..") for name in listed)
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise damaged from error
-    if not canonical or not whole or not plain or not {WEIGHTS, CONFIG} <= set(listed):
+    if not canonical or not whole or not plain or CONFIG not in listed:
         raise damaged
     return listed, digest
 
 
 def _pickles(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICKLES)
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(
+        path.name
+        for path in found
+        if path.suffix.lower() in PICKLES and path.name != TRAINING_PIXELS
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -65,31 +65,31 @@ class InputOptions:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One image on its way into the network.
+    """One image, read once, on its way into the networks.
 
     Args:
         index: position in the call's order.
         source: which image.
-        array: network input, float32 ``(3, h, w)``.
+        arrays: network input, float32 ``(3, h, w)``, for each preprocessing.
         warnings: notes from reading.
         pixels: the upright source, RGB uint8 ``(H, W, 3)``, where it was asked for.
     """
 
     index: int
     source: str
-    array: npt.NDArray[np.float32]
+    arrays: Mapping[PreprocessConfig, npt.NDArray[np.float32]]
     warnings: tuple[str, ...]
     pixels: npt.NDArray[np.uint8] | None
 
 
 def prepared_batches(
     images: Iterable[Any],
-    preprocessing: PreprocessConfig,
+    preprocessings: Collection[PreprocessConfig],
     options: InputOptions,
     *,
     keep_pixels: bool = False,
 ) -> Iterator[list[Prepared | ItemError]]:
-    """Read and transform images, one batch at a time, in order.
+    """Read images once and transform them in each way, one batch at a time, in order.
 
     An error comes only after everything before it has been handed on.
 
@@ -108,7 +108,7 @@ def prepared_batches(
             failure = error
             break
         try:
-            batch.append(_prepare(index, image, preprocessing, options, keep_pixels))
+            batch.append(_prepare(index, image, preprocessings, options, keep_pixels))
         except SkinxaiError as error:
             error.at(index, describe(image))
             if options.on_error == "raise":
@@ -125,7 +125,11 @@ def prepared_batches(
 
 
 def _prepare(
-    index: int, image: Any, preprocessing: PreprocessConfig, options: InputOptions, keep: bool
+    index: int,
+    image: Any,
+    preprocessings: Collection[PreprocessConfig],
+    options: InputOptions,
+    keep: bool,
 ) -> Prepared:
     source = read_image(
         image,
@@ -133,36 +137,83 @@ def _prepare(
         value_range=options.value_range,
         allow_urls=options.allow_urls,
     )
-    array = evaluation_transform(source.pixels, preprocessing)
+    arrays = {each: evaluation_transform(source.pixels, each) for each in preprocessings}
     pixels = source.pixels if keep else None
-    return Prepared(index, source.source, array, source.warnings, pixels)
+    return Prepared(index, source.source, arrays, source.warnings, pixels)
 
 
-def to_batch(items: list[Prepared], device: torch.device) -> Tensor:
+def to_batch(
+    items: list[Prepared], preprocessing: PreprocessConfig, device: torch.device
+) -> Tensor:
     """Network input ``(N, 3, h, w)`` float32, channels last in memory, of prepared images."""
-    batch = torch.from_numpy(np.stack([item.array for item in items]))
+    batch = torch.from_numpy(np.stack([item.arrays[preprocessing] for item in items]))
     return batch.to(device, memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)
-class Engine:
-    """A network with all that is needed to answer for it; shared by threads, changed by none.
+class Member:
+    """One network of an engine.
 
     Args:
-        network: in evaluation mode, on ``device``.
-        labels: in logit order.
+        network: in evaluation mode, on the engine's device.
         preprocessing: of the evaluation transform.
-        device: where it computes.
+        weight: its share of the mean.
+        model: ``name@revision``.
+    """
+
+    network: SkinClassifier
+    preprocessing: PreprocessConfig
+    weight: float
+    model: str
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Networks with all that is needed to answer for them; shared by threads, changed by none.
+
+    A single model is an ensemble of one, whose weight is 1.
+
+    Args:
+        members: the networks; their weights sum to 1.
+        labels: in logit order, of all members.
+        device: where they compute.
         model: ``name@revision``.
         backend: what computes, for results.
     """
 
-    network: SkinClassifier
+    members: tuple[Member, ...]
     labels: LabelSet
-    preprocessing: PreprocessConfig
     device: torch.device
     model: str
     backend: str
+
+    @property
+    def preprocessings(self) -> frozenset[PreprocessConfig]:
+        """The members', each once."""
+        return frozenset(member.preprocessing for member in self.members)
+
+    def single(self, wanted_by: str) -> Member:
+        """The only member.
+
+        Args:
+            wanted_by: what needs one network, for the message.
+
+        Raises:
+            ModelError: an ensemble of several.
+        """
+        if len(self.members) > 1:
+            raise ModelError(
+                f"{wanted_by} needs a single network, and {self.model} is an ensemble of "
+                f"{len(self.members)} with features of their own; load one of the folders in its "
+                f"members/."
+            )
+        return self.members[0]
+
+    def mean(self, values: Iterable[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
+        """Weighted mean over the members, float64, of one array of each, in order."""
+        pairs = zip(self.members, values, strict=True)
+        first, *others = [member.weight * array.astype(np.float64) for member, array in pairs]
+        return np.asarray(sum(others, start=first), np.float64)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax ``(N, K)`` float64 of logits; a row that is not finite becomes NaN.
@@ -179,17 +230,23 @@ class Engine:
         return torch.where(finite, logits.double().softmax(dim=1), torch.nan)
 
     @torch.inference_mode()
-    def predict(self, images: Tensor, *, tta: bool = False) -> npt.NDArray[np.float64]:
-        """Probabilities ``(N, K)`` of images ``(N, 3, h, w)``; NaN rows as in `probabilities`.
+    def predict(self, items: list[Prepared], *, tta: bool = False) -> npt.NDArray[np.float64]:
+        """Probabilities ``(N, K)``, the weighted mean of the members'; NaN as in `probabilities`.
 
         Args:
-            images: network input, float32.
-            tta: average the probabilities over the four flips of each image.
+            items: N >= 1 images.
+            tta: average the probabilities over the four flips of each image, in each member.
         """
+        return self.mean(self._predict_one(member, items, tta) for member in self.members)
+
+    def _predict_one(
+        self, member: Member, items: list[Prepared], tta: bool
+    ) -> npt.NDArray[np.float64]:
+        images = to_batch(items, member.preprocessing, self.device)
         views = FLIPS if tta else FLIPS[:1]
         total = np.zeros((len(images), len(self.labels)))
         for view in views:
-            logits = self.network(images.flip(view) if view else images)
+            logits = member.network(images.flip(view) if view else images)
             total += self.probabilities(logits).cpu().numpy()
         return total / len(views)
 
@@ -224,11 +281,11 @@ def predictions(
     engine: Engine, images: Iterable[Any], options: InputOptions, *, tta: bool = False
 ) -> Iterator[Prediction | ItemError]:
     """Predict lazily, in order; memory holds one batch."""
-    for batch in prepared_batches(images, engine.preprocessing, options):
+    for batch in prepared_batches(images, engine.preprocessings, options):
         items = [item for item in batch if isinstance(item, Prepared)]
         rows: dict[int, npt.NDArray[np.float64]] = {}
         if items:
-            found = engine.predict(to_batch(items, engine.device), tta=tta)
+            found = engine.predict(items, tta=tta)
             rows = {item.index: row for item, row in zip(items, found, strict=True)}
         for item in batch:
             if isinstance(item, Prepared):
@@ -240,11 +297,16 @@ def predictions(
 def embeddings(
     engine: Engine, images: Iterable[Any], options: InputOptions
 ) -> npt.NDArray[np.float32]:
-    """Pooled features, float32 ``(N, D)``; ``(0, 0)`` for no image."""
+    """Pooled features, float32 ``(N, D)``; ``(0, 0)`` for no image.
+
+    Raises:
+        ModelError: an ensemble, whose members have features of their own.
+    """
+    member = engine.single("embed()")
     rows = []
-    for batch in prepared_batches(images, engine.preprocessing, options):
+    for batch in prepared_batches(images, engine.preprocessings, options):
         items = [item for item in batch if isinstance(item, Prepared)]
         with torch.inference_mode():
-            features = engine.network.features(to_batch(items, engine.device))
-            rows.append(engine.network.pool(features).float().cpu().numpy())
+            features = member.network.features(to_batch(items, member.preprocessing, engine.device))
+            rows.append(member.network.pool(features).float().cpu().numpy())
     return np.concatenate(rows) if rows else np.empty((0, 0), np.float32)

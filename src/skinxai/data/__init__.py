@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from skinxai import plugins
 from skinxai.data.loading import load_csv, load_folder, load_ham10000
+from skinxai.data.membership import TrainedOn
 from skinxai.data.pixels import pixel_hash
+from skinxai.data.prepared import load_prepared
+from skinxai.data.preparing import prepare
 from skinxai.data.records import Record, Records
 from skinxai.data.splits import Splits, folds, split
 
@@ -23,6 +26,7 @@ __all__ = [
     "Record",
     "Records",
     "Splits",
+    "TrainedOn",
     "audit",
     "entries",
     "folds",
@@ -30,8 +34,10 @@ __all__ = [
     "load_csv",
     "load_folder",
     "load_ham10000",
+    "load_prepared",
     "names",
     "pixel_hash",
+    "prepare",
     "register",
     "split",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from typing import Any
@@ -20,7 +20,7 @@ FEW_LESIONS = 10
 
 
 def audit(
-    splits: Splits, *, trained_on: Collection[str] = (), progress: bool | None = None
+    splits: Splits, *, trained_on: Container[str] = (), progress: bool | None = None
 ) -> AuditReport:
     """Audit a split: overlaps, duplicates, leak columns, classes, unreadable files.
 
@@ -29,8 +29,9 @@ def audit(
 
     Args:
         splits: what to audit; one with leakage that was allowed is fine.
-        trained_on: hashes of the pixels that the starting weights were trained on, from
-            `skinxai.data.pixel_hash`.
+        trained_on: the pixels that the starting weights were trained on: a model's
+            `TrainedOn`, or any container of hashes of `skinxai.data.pixel_hash`. Only images
+            outside the training part count: training goes on with those inside it.
         progress: ``True`` or ``False``; ``None`` shows bars on a terminal.
     """
     parts = {name: getattr(splits, name) for name in PARTS}
@@ -43,12 +44,11 @@ def audit(
         )
     known = [place for place in range(len(items)) if prints[place] is not None]
     sound = [found for found in prints if found is not None]
-    if trained_on:
-        seen = [items[p][1].image_id for p, f in zip(known, sound, strict=True)
-                if f.digest in trained_on and items[p][0] != "train"]  # fmt: skip
-        if seen:
-            message = f"the starting weights were trained on these pixels: {_some(seen)}"
-            findings.append(Finding("trained on", "error", message, len(seen)))
+    seen = [items[p][1].image_id for p, f in zip(known, sound, strict=True)
+            if items[p][0] != "train" and f.digest in trained_on]  # fmt: skip
+    if seen:
+        message = f"the starting weights were trained on these pixels: {_some(seen)}"
+        findings.append(Finding("trained on", "error", message, len(seen)))
     pairs = tuple(
         _audited(items[known[pair.first]], items[known[pair.second]], pair)
         for pair in find_pairs(

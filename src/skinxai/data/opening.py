@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skinxai.data.loading import load_csv, load_folder, load_ham10000
+from skinxai.data.prepared import is_prepared, load_prepared
 from skinxai.data.records import Records
 from skinxai.errors import OptionError
 
@@ -22,11 +23,11 @@ def open_records(
     label_map: Mapping[str, str] | None = None,
     delimiter: str = ",",
 ) -> Records:
-    """Read labelled images with `load_csv`, `load_ham10000` or `load_folder`.
+    """Read labelled images with `load_csv`, `load_ham10000`, `load_folder` or `load_prepared`.
 
     Args:
-        data: a table (then ``images`` is its folder), a folder with HAM10000, or a folder with
-            one subfolder for each class.
+        data: a table (then ``images`` is its folder), a prepared folder, a folder with
+            HAM10000, or a folder with one subfolder for each class.
         images: folder of a table's images; by default the table's own.
         columns: as in `load_csv`.
         labels: as in `load_csv` and `load_folder`.
@@ -34,7 +35,8 @@ def open_records(
         delimiter: as in `load_csv`.
 
     Raises:
-        OptionError: arguments that only a table has.
+        OptionError: arguments that only a table has, or labels for a prepared folder.
+        IntegrityError: a prepared folder that is damaged.
         DatasetError: data that cannot be used.
     """
     path = Path(data)
@@ -52,6 +54,12 @@ def open_records(
             f"images, columns and label maps go with a table, {str(path)!r} is none; pass the CSV "
             f"file."
         )
+    if is_prepared(path):
+        if labels is not None:
+            raise OptionError(
+                f"labels must be left out for a prepared folder, {str(path)!r} has its own."
+            )
+        return load_prepared(path)
     if any(next(path.rglob(pattern), None) for pattern in TABLES):
         return load_ham10000(path)
     return load_folder(path, labels=labels)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from skinxai.data.shards import PreparedPixels
 from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
 from skinxai.labels import LabelSet
 
@@ -22,7 +23,7 @@ class Record:
         path: the image file.
         label: a code of the label set.
         lesion_id: images of one lesion share it; defaults to ``image_id``.
-        patient_id: images of one patient share it, where known.
+        patient_id: images of one patient share it; ``None``, or empty text, where not known.
         attributes: further columns for subgroup tables; never an input to a network.
     """
 
@@ -35,6 +36,7 @@ class Record:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lesion_id", self.lesion_id or self.image_id)
+        object.__setattr__(self, "patient_id", self.patient_id or None)
         object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -55,6 +57,7 @@ class Records(Sequence[Record]):
         notes: what the reader of these records should know, e.g. values left out on loading.
         part: ``"train"``, ``"val"`` or ``"test"`` once they were split, else empty.
         leaked: whether images of one lesion or patient are in another part as well.
+        pixels: of a prepared folder, where the images were prepared; ``path`` is the original.
 
     Raises:
         DatasetSchemaError: an image id that came twice.
@@ -69,6 +72,7 @@ class Records(Sequence[Record]):
     notes: tuple[str, ...] = ()
     part: str = ""
     leaked: bool = False
+    pixels: PreparedPixels | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", tuple(self.items))
@@ -98,8 +102,10 @@ class Records(Sequence[Record]):
         lesions = len({item.lesion_id for item in self.items})
         part = f", {self.part} part" if self.part else ""
         leaked = ", LEAKED" if self.leaked else ""
+        prepared = "" if self.pixels is None else f", {self.pixels.describe()}"
         return (
-            f"Records({self.name}{part}: {len(self)} images of {lesions} lesions; {shown}{leaked})"
+            f"Records({self.name}{part}: {len(self)} images of {lesions} lesions; "
+            f"{shown}{leaked}{prepared})"
         )
 
     def subset(self, image_ids: Sequence[str], *, part: str = "", leaked: bool = False) -> Records:

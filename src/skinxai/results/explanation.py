@@ -31,7 +31,8 @@ class Explanation:
         score: ``"logit"`` or ``"probability"``: which number was explained.
         method: name in `skinxai.explainers`.
         layer: where the network was split.
-        options: of the method.
+        options: of the method; those of an ensemble's have ``ensemble``, which says what was
+            averaged, of which members, with which weights.
         source: which image.
         model: ``name@revision``.
         backend: what computed it.

@@ -1,0 +1,33 @@
+"""Hashes of the pixels of labelled images, read in threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from skinxai.data.pixels import pixel_hash
+from skinxai.data.records import Record, Records
+from skinxai.errors import SkinxaiError
+from skinxai.images import read_image
+
+
+def pixel_hashes(records: Records, *, cached: bool = True) -> Iterator[str | SkinxaiError]:
+    """`pixel_hash` of each image, in order; its error in the place of one that cannot be read.
+
+    Args:
+        records: the images.
+        cached: take what a prepared folder knows; else read the files.
+    """
+    if cached and records.pixels is not None:
+        yield from (records.pixels.hash_of(item.image_id) for item in records)
+        return
+
+    def one(item: Record) -> str | SkinxaiError:
+        try:
+            return pixel_hash(read_image(item.path).pixels)
+        except SkinxaiError as error:
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(one, records)

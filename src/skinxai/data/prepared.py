@@ -1,0 +1,202 @@
+"""The prepared folder: its table and manifest, written and read back. See `skinxai.data.prepare`.
+
+``pixels-00000.bin``, … hold RGB uint8, image after image; ``records.csv`` says what and where each
+is; ``manifest.json`` comes last and lists the sha256 of the others.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from skinxai.configs import PreprocessConfig, canonical_json
+from skinxai.data.records import Record, Records
+from skinxai.data.shards import REMEDY, Place, PreparedPixels, check_file_size, shard_name
+from skinxai.errors import DatasetError, IntegrityError, SkinxaiError
+from skinxai.labels import LabelSet
+from skinxai.writing import escape_cell, unescape_cell, write_atomic
+
+MANIFEST, TABLE = "manifest.json", "records.csv"
+FORMAT, FORMAT_VERSION = "prepared images", 1
+WORDS = ("image_id", "path", "label", "lesion_id", "patient_id", "attributes")
+COLUMNS = (*WORDS, *Place._fields)
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether a folder looks like a prepared one, whole or damaged; a half-written one does not."""
+    return (folder / MANIFEST).is_file() and (
+        (folder / TABLE).is_file() or (folder / shard_name(0)).is_file()
+    )
+
+
+def load_prepared(folder: str | os.PathLike[str], *, verify: bool = True) -> Records:
+    """The records of a prepared folder; ``records.pixels`` reads their pixels.
+
+    Args:
+        folder: written by `prepare`.
+        verify: check the sha256 of the pixels, which reads all of them once. The manifest, the
+            table and all sizes are checked in any case.
+
+    Raises:
+        DatasetError: no prepared folder, or a half-written one.
+        IntegrityError: a missing, truncated or changed file.
+    """
+    target = Path(folder).resolve()
+    content, digest = _read_manifest(target)
+    files: dict[str, dict[str, Any]] = content["files"]
+    for name, listed in files.items():
+        check_file_size(target / name, listed["bytes"])
+    checked = [name for name in files if verify or name == TABLE]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        hashes = list(pool.map(file_sha256, (target / name for name in checked)))
+    for name, found in zip(checked, hashes, strict=True):
+        if found != files[name]["sha256"]:
+            raise IntegrityError(
+                f"{name} in {str(target)!r} must have the sha256 of its manifest, "
+                f"{files[name]['sha256'][:12]}…, and has another; {REMEDY}."
+            )
+    try:
+        items, places = _read_table(target / TABLE)
+        size = content["image_size"]
+        pixels = PreparedPixels(
+            target,
+            digest,
+            None if size is None else (size[0], size[1]),
+            content["interpolation"],
+            places,
+            tuple(files[shard_name(n)]["bytes"] for n in range(len(files) - 1)),
+        )
+        labels = content["labels"]
+        return Records(
+            items,
+            LabelSet(tuple(labels["codes"]), labels["names"], labels["malignant"]),
+            content["name"],
+            content["licence"],
+            content["attribution"],
+            tuple(content["notes"]),
+            content["part"],
+            content["leaked"],
+            pixels,
+        )
+    except (LookupError, TypeError, ValueError, csv.Error, SkinxaiError) as error:
+        raise IntegrityError(
+            f"{TABLE} and {MANIFEST} in {str(target)!r} must be as prepare() writes them: {error}; "
+            f"{REMEDY}."
+        ) from error
+
+
+def describe_folder(
+    folder: Path,
+    records: Records,
+    places: Mapping[str, Place],
+    shards: Mapping[str, Mapping[str, int | str]],
+    config: PreprocessConfig | None,
+) -> None:
+    """Write the table and, last, the manifest of a folder that has its shards.
+
+    Args:
+        folder: where the shards are.
+        records: what was prepared.
+        places: image id → where its pixels are.
+        shards: file name → bytes and sha256.
+        config: of the resizing, if there was one.
+    """
+    data = _table(records, places)
+    write_atomic(folder / TABLE, data)
+    listed = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    content = {
+        "attribution": records.attribution,
+        "files": {**shards, TABLE: listed},
+        "format": FORMAT,
+        "image_size": None if config is None else list(config.image_size),
+        "images": len(records),
+        "interpolation": None if config is None else config.interpolation,
+        "labels": records.labels.to_dict(),
+        "leaked": records.leaked,
+        "licence": records.licence,
+        "name": records.name,
+        "notes": list(records.notes),
+        "part": records.part,
+        "schema_version": FORMAT_VERSION,
+    }
+    digest = hashlib.sha256(canonical_json(content)).hexdigest()
+    write_atomic(folder / MANIFEST, canonical_json(content | {"digest": digest}))
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a regular file, or nothing where it cannot be read."""
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        pass
+    return ""
+
+
+def _table(records: Records, places: Mapping[str, Place]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for item in records:
+        # What JSON cannot hold becomes text, and prepare() sees that it does not come back.
+        attributes = json.dumps(dict(item.attributes), ensure_ascii=False, default=repr)
+        own = (item.image_id, str(item.path), item.label, item.lesion_id, item.patient_id or "")
+        words = (escape_cell(word) for word in (*own, attributes))
+        writer.writerow((*words, *places[item.image_id]))
+    return text.getvalue().encode("utf-8", "surrogatepass")  # paths need not be UTF-8
+
+
+def _read_table(path: Path) -> tuple[tuple[Record, ...], dict[str, Place]]:
+    text = path.read_bytes().decode("utf-8", "surrogatepass")
+    rows = csv.reader(io.StringIO(text, newline=""))
+    if tuple(next(rows)) != COLUMNS:
+        raise ValueError(f"the columns of {TABLE} must be {COLUMNS}")
+    items, places = [], {}
+    for row in rows:
+        name, source, label, lesion, patient, attributes = map(unescape_cell, row[: len(WORDS)])
+        items.append(
+            Record(name, Path(source), label, lesion, patient or None, json.loads(attributes))
+        )
+        shard, offset, height, width, *hashes = row[len(WORDS) :]
+        places[name] = Place(int(shard), int(offset), int(height), int(width), *hashes)
+    return tuple(items), places
+
+
+def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
+    """Content and digest of a manifest that is whole."""
+    path = folder / MANIFEST
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(
+            f"folder {str(folder)!r} must be a prepared one with {MANIFEST}: {error.strerror}; "
+            f"write it with 'skinxai prepare'."
+        ) from error
+    damaged = IntegrityError(
+        f"{MANIFEST} in {str(folder)!r} must be whole and match its own digest; {REMEDY}."
+    )
+    try:
+        content = json.loads(data)
+        canonical = canonical_json(content) == data
+        digest = content.pop("digest")
+        whole = hashlib.sha256(canonical_json(content)).hexdigest() == digest
+        plain = all(Path(name).name == name for name in content["files"])
+        kind, version = content["format"], content["schema_version"]
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise damaged from error
+    if not canonical or not whole or not plain or TABLE not in content["files"]:
+        raise damaged
+    if (kind, version) != (FORMAT, FORMAT_VERSION):
+        raise IntegrityError(
+            f"{MANIFEST} in {str(folder)!r} must be of {FORMAT!r}, version {FORMAT_VERSION}, it is "
+            f"of {kind!r}, version {version}; use a version of skinxai that reads it."
+        )
+    return content, digest

@@ -1,0 +1,257 @@
+"""`prepare`: read and verify every image once, and keep the pixels where epochs find them fast."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import secrets
+import shutil
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.configs import PreprocessConfig
+from skinxai.data.pixels import pixel_hash
+from skinxai.data.prepared import describe_folder, file_sha256, is_prepared, load_prepared
+from skinxai.data.records import Record, Records
+from skinxai.data.shards import Place, PreparedPixels, ShardWriter
+from skinxai.errors import (
+    DatasetError,
+    DatasetImageError,
+    ModelConfigError,
+    OptionError,
+    OutputError,
+    SkinxaiError,
+    SkinxaiWarning,
+)
+from skinxai.images import read_image
+from skinxai.transforms import resize
+from skinxai.writing import make_folder
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def prepare(
+    records: Records,
+    folder: str | os.PathLike[str],
+    *,
+    image_size: tuple[int, int] | None = None,
+    progress: bool | None = None,
+) -> Records:
+    """Decode and verify every image once, and write the pixels to a prepared folder.
+
+    The folder appears whole or not at all; preparing the same records again returns the one that
+    is there, after checking it and the original files. Memory does not grow with the number of
+    images. Paths are stored as absolute ones.
+
+    Args:
+        records: what to prepare; their order is kept.
+        folder: new or empty, or prepared before from the same records and files.
+        image_size: ``(height, width)`` in pixels, 32 to 4096, to which each whole image is resized
+            once, bicubic and antialiased as the evaluation transform does it, so that evaluating
+            at this size is the same bit for bit; ``None`` keeps all pixels.
+        progress: ``True`` or ``False``; ``None`` shows a bar on a terminal.
+
+    Returns:
+        What `load_prepared` returns: the records, whose ``pixels`` are read from the folder.
+
+    Raises:
+        DatasetImageError: images that cannot be read, all of them listed; nothing is written.
+        DatasetError: no records, or attributes that are not text.
+        OptionError: an image size outside its rule.
+        OutputError: the folder holds something else, or cannot be written.
+        IntegrityError: the folder was prepared before and is damaged.
+    """
+    config = _config(image_size)
+    if not len(records):
+        raise DatasetError("records must hold at least one image, they hold none.")
+    absolute = (replace(item, path=item.path.absolute()) for item in records)
+    records = replace(records, items=tuple(absolute), pixels=None)
+    target = Path(folder).resolve()
+    if _taken(target):
+        return _existing(target, records, config)
+    make_folder(target.parent)
+    with _alone(target):
+        if _taken(target):
+            return _existing(target, records, config)
+        _remove_leftovers(target)
+        part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
+        try:
+            part.mkdir()
+            _write(part, records, config, progress)
+            if target.exists():
+                target.rmdir()  # it was empty: Windows renames onto nothing else
+            part.rename(target)
+        except OSError as error:
+            if is_prepared(target):  # another process was faster, where locks do not work
+                return _existing(target, records, config)
+            raise OutputError(
+                f"folder {str(target)!r} must be a folder that can be written: {error.strerror}."
+            ) from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return load_prepared(target, verify=False)  # hashed while it was written
+
+
+class _Read(NamedTuple):
+    item: Record
+    pixels: npt.NDArray[np.uint8] | None
+    pixel_hash: str
+    file_sha256: str
+    problem: str | None = None
+
+
+def _write(
+    folder: Path, records: Records, config: PreprocessConfig | None, progress: bool | None
+) -> None:
+    """All files of a prepared folder.
+
+    Raises:
+        DatasetImageError: after all images were tried.
+    """
+    from tqdm import tqdm
+
+    def read(item: Record) -> _Read:
+        sha256 = file_sha256(item.path)  # first: a file that changes meanwhile is noticed later
+        try:
+            pixels = read_image(item.path).pixels
+        except SkinxaiError as error:
+            return _Read(item, None, "", sha256, f"{item.image_id!r}: {error}".rstrip("."))
+        stored = pixels if config is None else resize(pixels, config)
+        return _Read(item, stored, pixel_hash(pixels), sha256)
+
+    hidden = None if progress is None else not progress
+    problems: list[str] = []
+    places: dict[str, Place] = {}
+    with ShardWriter(folder) as shards:
+        stream = _ordered(read, records, workers=os.cpu_count() or 1)
+        for found in tqdm(stream, "prepare", len(records), disable=hidden, unit="image"):
+            if found.problem is not None:
+                problems.append(found.problem)
+            if found.pixels is None or problems:
+                continue
+            shard, offset = shards.add(found.pixels)
+            height, width = found.pixels.shape[:2]
+            places[found.item.image_id] = Place(
+                shard, offset, height, width, found.pixel_hash, found.file_sha256
+            )
+        if problems:
+            raise DatasetImageError(
+                f"every image must be readable, {len(problems)} of {len(records)} are not:",
+                tuple(problems),
+            )
+        shards.finish()
+    describe_folder(folder, records, places, shards.files, config)
+    back = load_prepared(folder, verify=False)
+    changed = (a.image_id for a, b in zip(records, back, strict=True) if a != b)
+    if changed_ids := tuple(repr(image_id) for image_id in changed):
+        raise DatasetError(
+            "ids and attributes must be text that a table can hold, these records do not come "
+            "back as they are:",
+            changed_ids,
+        )
+
+
+def _ordered(
+    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int
+) -> Iterator[Result]:
+    """Results in order, at most ``2 * workers`` of them ahead of the one that is taken."""
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) == 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _config(image_size: Any) -> PreprocessConfig | None:
+    try:
+        return None if image_size is None else PreprocessConfig(image_size)
+    except (ModelConfigError, TypeError) as error:
+        raise OptionError(
+            f"image_size must be None or (height, width) of 32 to 4096 pixels, got {image_size!r}."
+        ) from error
+
+
+def _taken(target: Path) -> bool:
+    try:
+        return target.exists() and not (target.is_dir() and not any(target.iterdir()))
+    except OSError as error:
+        raise OutputError(
+            f"folder {str(target)!r} must be a folder that can be read: {error.strerror}."
+        ) from error
+
+
+def _existing(target: Path, records: Records, config: PreprocessConfig | None) -> Records:
+    """The prepared folder that is there, if it is what would be written now."""
+    if not is_prepared(target):
+        raise OutputError(
+            f"folder {str(target)!r} must be new or empty, it holds something else; "
+            f"pass another one."
+        )
+    found = load_prepared(target)
+    pixels = found.pixels
+    assert pixels is not None  # load_prepared sets it
+    size = None if config is None else config.image_size
+    if replace(found, pixels=None) != records:
+        what = "it was prepared from other records"
+    elif pixels.image_size != size:
+        what = f"it was prepared with image_size={pixels.image_size}, not {size}"
+    elif changed := _changed(records, pixels):
+        what = f"{len(changed)} original files have changed or are gone, {changed[0]!r} first"
+    else:
+        return found
+    raise OutputError(
+        f"folder {str(target)!r} must be new, empty or prepared from the same images, {what}; "
+        f"pass another folder, or delete this one."
+    )
+
+
+def _changed(records: Records, pixels: PreparedPixels) -> list[str]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        hashes = pool.map(file_sha256, [item.path for item in records])
+        pairs = zip(records, hashes, strict=True)
+        return [i.image_id for i, now in pairs if now != pixels.place(i.image_id).file_sha256]
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Hold the lock beside a folder: who waited finds the folder that the other wrote."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            message = f"another process is preparing {str(target)!r}; waiting until it is done."
+            warnings.warn(message, SkinxaiWarning, 4)
+            lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise OutputError(
+            f"folder {str(target.parent)!r} must be one where files can be locked: {error}."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Delete what killed processes left; whoever holds the lock knows that none is alive."""
+    own = re.compile(re.escape(f".{target.name}.") + r"[0-9a-f]{16}\.part")
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        if own.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,192 @@
+"""Pixels of many images in a few flat files, mapped into memory instead of read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.configs import PreprocessConfig
+from skinxai.errors import DatasetError, IntegrityError
+
+SHARD_BYTES = 1_000_000_000
+"""Most bytes of one shard; an image that is larger gets a shard of its own."""
+REMEDY = "delete the folder and prepare the data again"
+
+
+def shard_name(number: int) -> str:
+    """File name of a shard."""
+    return f"pixels-{number:05d}.bin"
+
+
+class Place(NamedTuple):
+    """Where one image's pixels are, and what they were made from.
+
+    Args:
+        shard: its number.
+        offset: of the first byte.
+        height: in pixels, as stored.
+        width: in pixels, as stored.
+        pixel_hash: `pixel_hash` of the original, before it was resized.
+        file_sha256: of the original file.
+    """
+
+    shard: int
+    offset: int
+    height: int
+    width: int
+    pixel_hash: str
+    file_sha256: str
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the stored pixels."""
+        return self.height * self.width * 3
+
+
+@dataclass(frozen=True)
+class PreparedPixels:
+    """The pixels of a prepared folder. Processes that read it share memory; nothing is copied.
+
+    Shards are mapped on first use, and again after pickling; threads may share it.
+
+    Args:
+        folder: the prepared folder.
+        digest: of its manifest: two folders with the same digest hold the same.
+        image_size: ``(height, width)`` that every image was resized to, or ``None``: as it was.
+        interpolation: of the resizing; ``None`` without one.
+        places: image id → where its pixels are.
+        shard_bytes: size of each shard.
+    """
+
+    folder: Path
+    digest: str
+    image_size: tuple[int, int] | None
+    interpolation: str | None
+    places: Mapping[str, Place] = field(repr=False, compare=False)
+    shard_bytes: tuple[int, ...] = field(repr=False)
+    _maps: dict[int, npt.NDArray[np.uint8]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_maps": {}}  # a pickled map would be a copy of the file
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels."""
+        return sum(self.shard_bytes)
+
+    def describe(self) -> str:
+        """``"prepared"``, with the size if there is one."""
+        return "prepared" + (" at {}×{}".format(*self.image_size) if self.image_size else "")
+
+    def read(self, image_id: str) -> npt.NDArray[np.uint8]:
+        """Upright RGB uint8 ``(H, W, 3)`` of an image, read-only.
+
+        Raises:
+            DatasetError: no such image.
+            IntegrityError: the shard is gone or has another size.
+        """
+        place = self.place(image_id)
+        flat = self._shard(place.shard)[place.offset : place.offset + place.nbytes]
+        return flat.reshape(place.height, place.width, 3)
+
+    def hash_of(self, image_id: str) -> str:
+        """`pixel_hash` of the original image, before it was resized.
+
+        Raises:
+            DatasetError: no such image.
+        """
+        return self.place(image_id).pixel_hash
+
+    def place(self, image_id: str) -> Place:
+        """Where an image is; an unknown id is a `DatasetError`."""
+        try:
+            return self.places[image_id]
+        except KeyError:
+            raise DatasetError(
+                f"image {image_id!r} must be one of the {len(self.places)} in "
+                f"{str(self.folder)!r}; prepare the data that it is in."
+            ) from None
+
+    def fits(self, config: PreprocessConfig) -> bool:
+        """Whether the evaluation transform gives the same bits from here as from the files."""
+        own = (self.image_size, self.interpolation)
+        return self.image_size is None or own == (config.image_size, config.interpolation)
+
+    def _shard(self, number: int) -> npt.NDArray[np.uint8]:
+        found = self._maps.get(number)
+        if found is None:
+            path = self.folder / shard_name(number)
+            # Reading behind the end of a mapped file is a crash of the process.
+            check_file_size(path, self.shard_bytes[number])
+            found = self._maps[number] = np.asarray(np.memmap(path, np.uint8, "r"))
+        return found
+
+
+def check_file_size(path: Path, expected: int) -> None:
+    """Refuse a file that is gone or has another size, with an `IntegrityError`."""
+    try:
+        found = path.stat().st_size
+    except OSError as error:
+        raise IntegrityError(
+            f"{path.name} in {str(path.parent)!r} is in the manifest and must be readable: "
+            f"{error.strerror}; {REMEDY}."
+        ) from error
+    if found != expected:
+        raise IntegrityError(
+            f"{path.name} in {str(path.parent)!r} must have {expected} bytes, it has {found}; "
+            f"{REMEDY}."
+        )
+
+
+class ShardWriter:
+    """Appends images to shards and hashes them on the way; memory holds one image.
+
+    Args:
+        folder: where the shards are written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.files: dict[str, dict[str, int | str]] = {}  # name → bytes, sha256; of closed shards
+        self._folder = folder
+        self._file: io.BufferedWriter | None = None
+        self._hash = hashlib.sha256()
+        self._offset = 0
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, pixels: npt.NDArray[np.uint8]) -> tuple[int, int]:
+        """Append RGB uint8 ``(H, W, 3)``; returns its shard and offset."""
+        if self._file is None or self._offset + pixels.nbytes > SHARD_BYTES:
+            self.finish()
+            self._file = (self._folder / shard_name(len(self.files))).open("wb")
+        data = np.ascontiguousarray(pixels).data
+        self._file.write(data)
+        self._hash.update(data)
+        place = len(self.files), self._offset
+        self._offset += pixels.nbytes
+        return place
+
+    def finish(self) -> None:
+        """Bring the open shard to the disk."""
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            name = shard_name(len(self.files))
+            self.files[name] = {"bytes": self._offset, "sha256": self._hash.hexdigest()}
+            self._file, self._hash, self._offset = None, hashlib.sha256(), 0

@@ -1,0 +1,213 @@
+"""Ensembles as folders: ``config.json``, ``README.md``, ``manifest.json`` and ``members/NAME``.
+
+The config lists each member's folder, weight and whole digest, and the manifest hashes the
+config: an edited, exchanged or missing member is refused. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
+from pathlib import Path
+
+from skinxai.configs import EnsembleConfig, MemberConfig, ModelConfig
+from skinxai.data.membership import TrainedOn, read_trained_on
+from skinxai.errors import ModelConfigError, ModelError, OptionError
+from skinxai.hub import (
+    CARD,
+    CONFIG,
+    WEIGHTS,
+    ModelFiles,
+    find_model,
+    read_config,
+    read_model_folder,
+    write_model_folder,
+)
+from skinxai.labels import LabelSet
+
+
+def write_ensemble(
+    folder: str | os.PathLike[str],
+    members: Iterable[str | os.PathLike[str]],
+    *,
+    weights: Sequence[float] | None = None,
+    name: str,
+    card: str = "",
+) -> str:
+    """Copy verified model folders into an ensemble's folder and return its revision.
+
+    The manifest is written last: a folder whose writing was interrupted is refused.
+
+    Args:
+        folder: created where it does not exist.
+        members: folders of single models with one label set.
+        weights: one for each member, > 0, sum 1 within 1e-9; ``None``: all the same.
+        name: the ensemble's name.
+        card: its model card, Markdown; an empty one becomes a list of the members.
+
+    Raises:
+        ModelNotFoundError: a member that is no model folder.
+        IntegrityError: a damaged member.
+        UnsafeFormatError: a member with pickled weights.
+        ModelError: a member that is an ensemble.
+        ModelConfigError: members with different labels, or weights outside their rule.
+        OptionError: no members, another number of weights, or a folder that is a member.
+        OutputError: the folder cannot be written.
+    """
+    found = [_single(Path(find_model(member))) for member in members]
+    shares = [1 / len(found) for _ in found] if weights is None else list(weights)
+    if not found or len(shares) != len(found):
+        raise OptionError(
+            f"weights must be one for each of at least one member, got {len(shares)} weights "
+            f"for {len(found)} members."
+        )
+    if Path(folder).resolve() in [files.folder.resolve() for files in found]:
+        raise OptionError(f"folder must be none of the members' own, got {os.fspath(folder)!r}.")
+    configs = [read_config(files, ModelConfig) for files in found]
+    names = _folder_names([config.name for config in configs])
+    entries = [
+        MemberConfig(f"members/{own}", files.digest, share)
+        for own, files, share in zip(names, found, shares, strict=True)
+    ]
+    config = EnsembleConfig(name, configs[0].labels, tuple(entries))
+    for files, own in zip(found, configs, strict=True):
+        _check_labels(config.labels, own, files.folder)
+    return write_members(
+        folder, config, [files.files for files in found], card or _card(config, configs)
+    )
+
+
+def write_members(
+    folder: str | os.PathLike[str],
+    config: EnsembleConfig,
+    members: Sequence[Mapping[str, bytes]],
+    card: str,
+) -> str:
+    """Write an ensemble's folder, each member's manifest last and its own after all of them.
+
+    Args:
+        folder: created where it does not exist.
+        config: its members' revisions are replaced by those that were written.
+        members: files of each member's model folder.
+        card: model card, Markdown.
+
+    Returns:
+        The revision: the first twelve digits of the manifest's digest.
+    """
+    written = []
+    for member, files in zip(config.members, members, strict=True):
+        digest = write_model_folder(Path(folder) / member.folder, files)
+        written.append(replace(member, revision=digest))
+    values = replace(config, members=tuple(written)).to_dict()
+    files = {CONFIG: json.dumps(values, indent=2).encode() + b"\n", CARD: card.encode()}
+    return write_model_folder(folder, files)[:12]
+
+
+def read_members(files: ModelFiles, config: EnsembleConfig) -> Iterator[ModelFiles]:
+    """Verified files of each member, one after the other.
+
+    Args:
+        files: of an ensemble's folder.
+        config: read from them.
+
+    Raises:
+        ModelNotFoundError: a missing member.
+        IntegrityError: a damaged member, or another one than the ensemble was written with.
+        UnsafeFormatError: a member with pickled weights.
+        ModelConfigError: a member with other labels than the ensemble's.
+    """
+    for member in config.members:
+        found = _single(files.folder / member.folder, revision=member.revision)
+        _check_labels(config.labels, read_config(found, ModelConfig), found.folder)
+        yield found
+
+
+@dataclass(frozen=True)
+class TrainingPixels:
+    """What model folders say about the images that their weights were trained on.
+
+    Args:
+        known: of all models that say something.
+        models: ``name@revision`` of those.
+        silent: ``name@revision`` of models whose folder says nothing.
+    """
+
+    known: TrainedOn
+    models: tuple[str, ...]
+    silent: tuple[str, ...]
+
+
+def training_pixels(files: ModelFiles) -> TrainingPixels:
+    """Of a model, or of all members of an ensemble.
+
+    Args:
+        files: of its folder.
+    """
+    members: Iterable[ModelFiles] = [files]
+    if WEIGHTS not in files.files:
+        members = read_members(files, read_config(files, EnsembleConfig))
+    found = [
+        (f"{read_config(each, ModelConfig).name}@{each.revision}", read_trained_on(each))
+        for each in members
+    ]
+    return TrainingPixels(
+        reduce(or_, [known for _, known in found if known is not None], TrainedOn()),
+        tuple(model for model, known in found if known is not None),
+        tuple(model for model, known in found if known is None),
+    )
+
+
+def _single(folder: Path, *, revision: str | None = None) -> ModelFiles:
+    files = read_model_folder(folder, revision=revision)
+    if WEIGHTS not in files.files:
+        raise ModelError(
+            f"a member must be a single model with {WEIGHTS}, {str(folder)!r} has none; "
+            f"name the members of an ensemble one by one."
+        )
+    return files
+
+
+def _check_labels(labels: LabelSet, config: ModelConfig, folder: Path) -> None:
+    own = config.labels
+    if (own.codes, own.malignant) != (labels.codes, labels.malignant):
+        raise ModelConfigError(
+            f"all members must have the labels {_described(labels)}, {str(folder)!r} has "
+            f"{_described(own)}."
+        )
+
+
+def _described(labels: LabelSet) -> str:
+    malignant = None if labels.malignant is None else sorted(labels.malignant)
+    return f"{list(labels)} (malignant: {malignant})"
+
+
+def _folder_names(names: Iterable[str]) -> list[str]:
+    """A plain, unique folder name for each model's name."""
+    found: list[str] = []
+    for name in names:
+        stem = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("._-")[:60] or "model"
+        own, count = stem, 1
+        while own.lower() in [other.lower() for other in found]:
+            count += 1
+            own = f"{stem}-{count}"
+        found.append(own)
+    return found
+
+
+def _card(config: EnsembleConfig, members: Sequence[ModelConfig]) -> str:
+    rows = "".join(
+        f"| {own.name}@{entry.revision[:12]} | {entry.weight:.4g} "
+        f"| {own.training_data.get('name', 'unknown')} | {own.licence or 'unknown'} |\n"
+        for entry, own in zip(config.members, members, strict=True)
+    )
+    return (
+        f"# {config.name}\n\n**A research tool, not a medical device.**\n\n"
+        f"An ensemble: its probabilities are the weighted mean of its members'. Each member's card "
+        f"is in its folder, and each member's licence holds for the whole.\n\n"
+        f"| member | weight | training data | licence |\n| --- | --- | --- | --- |\n{rows}"
+    )

@@ -1,0 +1,676 @@
+"""An ensemble answers with the weighted mean of its members, and is refused when it is torn."""
+
+import hashlib
+import io
+import itertools
+import json
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from typer.testing import CliRunner
+
+from skinxai import (
+    Attribution,
+    Classifier,
+    Explainer,
+    ItemError,
+    Prediction,
+    backbones,
+    checkpoints,
+    explainers,
+    inference,
+    plugins,
+    read_image,
+)
+from skinxai.assessment.evaluation import evaluate_probabilities
+from skinxai.checkpoints import LoadedEnsemble, LoadedModel
+from skinxai.cli import app
+from skinxai.configs import (
+    EnsembleConfig,
+    MemberConfig,
+    ModelConfig,
+    PreprocessConfig,
+    canonical_json,
+)
+from skinxai.data import Record, Records, TrainedOn
+from skinxai.ensembles import training_pixels, write_ensemble
+from skinxai.errors import (
+    ExplainError,
+    IntegrityError,
+    ModelConfigError,
+    ModelError,
+    ModelNotFoundError,
+    NonFiniteOutputError,
+    OptionError,
+    SkinxaiWarning,
+    UnsafeFormatError,
+)
+from skinxai.hub import read_model_folder
+from skinxai.labels import HAM10000_LABELS, LabelSet
+from skinxai.models import OwnFunction, SkinClassifier
+
+ROOT = Path(__file__).parent.parent
+WEIGHTS = (0.2, 0.3, 0.5)
+
+
+class Tiny(nn.Module):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 8, 8, 8), nn.ReLU())
+        self.classifier = nn.Linear(8, num_classes)
+
+
+def build_tiny(name: str, num_classes: int, drop_rate: float) -> SkinClassifier:
+    return SkinClassifier(
+        Tiny(num_classes),
+        lambda network, images: network.features(images),
+        lambda network, features: network.classifier(features.mean(dim=(2, 3))),
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny():
+    backbones.register("tiny-for-ensembles")(build_tiny)
+    yield
+    plugins.backbones.remove(["tiny-for-ensembles"])
+
+
+def write(
+    folder: Path,
+    seed: int,
+    size: tuple[int, int],
+    *,
+    backbone: str = "tiny-for-ensembles",
+    labels: LabelSet = HAM10000_LABELS,
+    mean: float = 0.5,
+    hashes: tuple[str, ...] | None = None,
+) -> Path:
+    """A model folder of random weights that tells colours apart."""
+    torch.manual_seed(seed)
+    model = backbones.build(backbone, len(labels))
+    head = model.network.classifier
+    with torch.no_grad():
+        colours = (torch.rand(16, 3, 1, 1) * 0.7 + 0.2 - mean) / 0.5
+        logits = model(colours.expand(-1, 3, *size))
+        head.bias.sub_(logits.mean(dim=0))
+        head.weight.mul_(6 / logits.std())
+        head.bias.mul_(6 / logits.std())
+    preprocessing = PreprocessConfig(size, mean=(mean,) * 3)
+    config = ModelConfig(folder.name, backbone, labels, preprocessing, licence="CC0-1.0")
+    known = None if hashes is None else TrainedOn.from_hashes(hashes)
+    checkpoints.save(str(folder), model, config, f"Card of {folder.name}.", known)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tiny, tmp_path_factory) -> tuple[Path, ...]:
+    place = tmp_path_factory.mktemp("members")
+    return (
+        write(place / "a", 1, (64, 96), hashes=(64 * "a", 64 * "b")),
+        write(
+            place / "b",
+            2,
+            (96, 128),
+            backbone="tf_efficientnet_lite0",
+            mean=0.4,
+            hashes=(64 * "c",),
+        ),
+        write(place / "c", 3, (64, 96), hashes=(64 * "b",)),  # the first one's size
+    )
+
+
+@pytest.fixture(scope="module")
+def written(folders, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("ensemble") / "three"
+    write_ensemble(folder, folders, weights=WEIGHTS, name="three")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ensemble(written) -> Classifier:
+    return Classifier.from_pretrained(written)
+
+
+@pytest.fixture(scope="module")
+def members(folders) -> tuple[Classifier, ...]:
+    return tuple(Classifier.from_pretrained(folder) for folder in folders)
+
+
+@pytest.fixture
+def torn(written, tmp_path) -> Path:
+    """A copy to spoil."""
+    return Path(shutil.copytree(written, tmp_path / "torn"))
+
+
+def rows_of(predictions: list[Prediction]) -> np.ndarray:
+    return np.array([list(p.probabilities.values()) for p in predictions])
+
+
+def expected_rows(members, images, **options) -> np.ndarray:
+    each = [rows_of(member.predict(images, **options)) for member in members]
+    return sum(weight * rows for weight, rows in zip(WEIGHTS, each, strict=True))
+
+
+@pytest.mark.parametrize("tta", [False, True])
+def test_probabilities_are_the_weighted_mean(ensemble, members, photos, tta) -> None:
+    expected = expected_rows(members, photos, tta=tta, batch_size=5)
+    found = ensemble.predict(photos, tta=tta, batch_size=5)
+    assert np.abs(rows_of(found) - expected).max() < 1e-12
+    np.testing.assert_allclose(rows_of(found).sum(axis=1), 1, atol=1e-12)
+    assert len({p.label for p in found}) > 1 and rows_of(found).std(axis=0).max() > 0.01
+    streamed = list(ensemble.stream(photos, tta=tta, batch_size=5))
+    assert streamed == found
+    assert [p.source for p in found] == [str(p) for p in photos]
+    assert {p.model for p in found} == {ensemble.model}
+    own = rows_of(members[0].predict(photos, tta=tta, batch_size=5))
+    assert np.abs(own - expected).max() > 0.01  # the members do differ
+
+
+def test_evaluation_judges_the_mean(ensemble, members, photos) -> None:
+    codes = HAM10000_LABELS.codes
+    items = tuple(Record(p.stem, p, codes[n % 7]) for n, p in enumerate(photos))
+    records = Records(items, HAM10000_LABELS, "photos")
+    found = ensemble.evaluate(records, resamples=20, tta=True)
+    expected = evaluate_probabilities(
+        records.targets(), expected_rows(members, photos, tta=True), [p.stem for p in photos],
+        HAM10000_LABELS, model=ensemble.model, data="photos", resamples=20,
+    )  # fmt: skip
+    assert found.confusion == expected.confusion and not found.leaked
+    assert found.brier_score.value == pytest.approx(expected.brier_score.value, abs=1e-12)
+
+
+def test_each_image_is_read_once(ensemble, photos, monkeypatch) -> None:
+    count = itertools.count()
+
+    def counted(image, **options):
+        next(count)
+        return read_image(image, **options)
+
+    monkeypatch.setattr(inference, "read_image", counted)
+    ensemble.predict(photos[:3])
+    assert next(count) == 3
+    ensemble.explain([io.BytesIO(photos[0].read_bytes()), photos[1]])
+    assert next(count) == 3 + 1 + 2
+
+
+def test_a_stream_never_ends(ensemble, photos) -> None:
+    endless = ensemble.stream(itertools.cycle(photos), batch_size=4)
+    assert len(list(itertools.islice(endless, 10))) == 10
+
+
+def test_the_same_model_twice_is_the_model(folders, members, photos, tmp_path) -> None:
+    write_ensemble(tmp_path / "twice", [folders[0], folders[0]], name="twice")
+    twice = Classifier.from_pretrained(tmp_path / "twice")
+    assert [m.folder for m in twice.config.members] == ["members/a", "members/a-2"]
+    for tta in (False, True):
+        one, other = (rows_of(c.predict(photos[:4], tta=tta)) for c in (members[0], twice))
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(members[0].explain(photos[:4]), twice.explain(photos[:4]), strict=True):
+        assert one.target == other.target
+        np.testing.assert_array_equal(one.heatmap, other.heatmap)
+
+
+def test_an_ensemble_of_one_is_the_model(folders, members, photos, tmp_path) -> None:
+    write_ensemble(tmp_path / "one", folders[:1], name="one")
+    one = Classifier.from_pretrained(tmp_path / "one")
+    np.testing.assert_array_equal(rows_of(one.predict(photos)), rows_of(members[0].predict(photos)))
+    np.testing.assert_array_equal(one.embed(photos[:2]), members[0].embed(photos[:2]))
+    assert one.explain(photos[0]).options == {}
+
+
+def test_with_the_bundled_model(classifier, folders, members, photos, tmp_path) -> None:
+    classifier.save_pretrained(tmp_path / "bundled")
+    write_ensemble(
+        tmp_path / "both", [tmp_path / "bundled", folders[1]], weights=[0.75, 0.25], name="both"
+    )
+    both = Classifier.from_pretrained(tmp_path / "both")
+    first, second = (rows_of(c.predict(photos)) for c in (classifier, members[1]))
+    expected = 0.75 * first + 0.25 * second
+    assert np.abs(rows_of(both.predict(photos)) - expected).max() < 1e-12
+    assert "CC-BY-NC-4.0" in both.card and "HAM10000" in both.card and "0.75" in both.card
+
+
+def test_properties(ensemble, members) -> None:
+    assert ensemble.labels == HAM10000_LABELS.codes
+    assert ensemble.num_parameters == sum(member.num_parameters for member in members)
+    name, _, revision = ensemble.model.partition("@")
+    assert name == "three" and len(revision) == 12
+    assert isinstance(ensemble.config, EnsembleConfig) and ensemble.config.kind == "ensemble"
+    assert tuple(m.weight for m in ensemble.config.members) == WEIGHTS
+    assert [m.revision[:12] for m in ensemble.config.members] == [
+        member.model.partition("@")[2] for member in members
+    ]
+    hashes = [64 * "a", 64 * "b", 64 * "c"]
+    assert ensemble.trained_on == TrainedOn.from_hashes(hashes)
+
+
+def test_unknown_training_images_are_no_union(folders, tmp_path) -> None:
+    silent = write(tmp_path / "silent", 4, (64, 96))
+    write_ensemble(tmp_path / "both", [folders[0], silent], name="both")
+    assert Classifier.from_pretrained(tmp_path / "both").trained_on is None
+
+
+def test_what_needs_one_network(ensemble, photos) -> None:
+    with pytest.raises(ModelError, match=r"embed\(\) needs a single network.*ensemble of 3"):
+        ensemble.embed(photos[0])
+    with pytest.raises(ModelError, match=r"Classifier\.network needs a single network"):
+        _ = ensemble.network
+
+
+@pytest.mark.parametrize("score", ["logit", "probability"])
+def test_maps_are_the_weighted_mean(ensemble, members, photos, score) -> None:
+    found = ensemble.explain(photos, score=score, batch_size=5)
+    predicted = ensemble.predict(photos, batch_size=5)
+    targets = [p.label for p in predicted]
+    assert [e.target for e in found] == targets
+    for member in members:  # the ensemble's class is not each member's own
+        assert [p.label for p in member.predict(photos)] != targets
+    each = [m.explain(photos, target=targets, score=score, batch_size=5) for m in members]
+    for place, explanation in enumerate(found):
+        maps = [weight * own[place].heatmap.astype(np.float64)
+                for weight, own in zip(WEIGHTS, each, strict=True)]  # fmt: skip
+        assert explanation.heatmap.dtype == np.float32
+        assert explanation.heatmap.shape == read_image(photos[place]).pixels.shape[:2]
+        np.testing.assert_allclose(explanation.heatmap, sum(maps), rtol=1e-6, atol=1e-12)
+    assert max(e.heatmap.max() for e in found) > 0
+    options = found[0].options["ensemble"]
+    word = {"logit": "logits", "probability": "probabilities"}[score]
+    assert options["score"] == f"weighted mean of the members' {word}"
+    assert options["members"] == [
+        {"model": member.model, "weight": weight}
+        for member, weight in zip(members, WEIGHTS, strict=True)
+    ]
+    assert found[0].model == ensemble.model
+    json.dumps(found[0].to_dict())
+
+
+def test_pairs_and_all_classes(ensemble, members, photos) -> None:
+    pairs = list(ensemble.stream([*photos[:2], b""], explain="gradcam", on_error="return"))
+    assert [p.label for p, _ in pairs[:2]] == [e.target for _, e in pairs[:2]]
+    assert np.abs(rows_of([p for p, _ in pairs[:2]]) - expected_rows(members, photos[:2])).max() < (
+        1e-6
+    )
+    assert isinstance(pairs[2], ItemError)
+    every = ensemble.explain(photos[0], all_classes=True)
+    each = [member.explain(photos[0], all_classes=True) for member in members]
+    assert list(every) == list(HAM10000_LABELS)
+    for code in every:
+        expected = sum(w * own[code].heatmap for w, own in zip(WEIGHTS, each, strict=True))
+        np.testing.assert_allclose(every[code].heatmap, expected, rtol=1e-5, atol=1e-9)
+
+
+class InputGradient(Explainer):
+    """The sum over the channels of the score's gradient: linear in the score."""
+
+    def attribute(self, images, target, *, options):
+        leaf = images.clone().requires_grad_()
+        with torch.enable_grad():
+            scores = self.model(leaf).gather(1, target[:, None])
+        (gradient,) = torch.autograd.grad(scores.sum(), leaf)
+        return Attribution(maps={"gradient": gradient.sum(1)}, scores={"score": scores[:, 0]})
+
+
+@pytest.fixture
+def input_gradient():
+    explainers.register("input-gradient")(InputGradient)
+    yield
+    plugins.explainers.remove(["input-gradient"])
+
+
+@pytest.mark.parametrize("score", ["logit", "probability"])
+def test_a_linear_method_explains_the_ensembles_own_score(input_gradient, score) -> None:
+    # Built at one size with one normalisation, so that the ensemble is one function of the input.
+    parts, config = hand_made([(32, 32), (32, 32)], (0.25, 0.75))
+    ensemble = Classifier(LoadedEnsemble(parts, config, "", "unsaved"), device="cpu")
+    image = np.random.default_rng(0).integers(40, 200, (32, 32, 3), dtype=np.uint8)
+    leaf = torch.from_numpy(image / 255).permute(2, 0, 1)[None].float().requires_grad_()
+    logits = [part.model(leaf) for part in parts]
+    if score == "probability":
+        logits = [each.softmax(dim=1) for each in logits]
+    value = 0.25 * logits[0][0, 1] + 0.75 * logits[1][0, 1]
+    (gradient,) = torch.autograd.grad(value, leaf)
+    found = ensemble.explain(image, "input-gradient", target="b", score=score)
+    np.testing.assert_allclose(found.heatmap, gradient[0].sum(0), rtol=1e-4, atol=1e-9)
+    assert found.scores["score"] == pytest.approx(value.item(), rel=1e-5)
+    if score == "probability":
+        probability = ensemble.predict(image).probabilities["b"]
+        assert found.scores["score"] == pytest.approx(probability, abs=1e-6)
+
+
+class Quadratic(nn.Module):
+    """Logits that are NaN where the image is white."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+
+    def features(self, images):
+        return nn.functional.avg_pool2d(images, 8)
+
+    def head(self, features):
+        mean = (self.factor * features**2).mean(dim=(1, 2, 3))
+        bad = torch.where(features.mean(dim=(1, 2, 3)) > 0.99, torch.nan, 0.0)
+        return torch.stack([1 - mean, mean + bad], dim=1)
+
+
+def hand_made(sizes, weights) -> tuple[tuple[LoadedModel, ...], EnsembleConfig]:
+    labels, parts, entries = LabelSet(("a", "b")), [], []
+    for number, (size, weight) in enumerate(zip(sizes, weights, strict=True)):
+        module = Quadratic(1.0 + number)
+        network = SkinClassifier(module, OwnFunction(module.features), OwnFunction(module.head))
+        preprocessing = PreprocessConfig(size, mean=(0, 0, 0), std=(1, 1, 1))
+        config = ModelConfig(f"m{number}", "", labels, preprocessing)
+        parts.append(LoadedModel(network, config, "", "unsaved"))
+        entries.append(MemberConfig(f"members/m{number}", 64 * "0", weight))
+    return tuple(parts), EnsembleConfig("hand-made", labels, tuple(entries))
+
+
+@pytest.mark.parametrize("call", ["predict", "explain"])
+def test_logits_that_are_not_finite_in_any_member(call) -> None:
+    parts, config = hand_made([(32, 32), (48, 64)], (0.5, 0.5))
+    ensemble = Classifier(LoadedEnsemble(parts, config, "", "unsaved"), device="cpu")
+    white, grey, dark = (np.full((64, 64, 3), v, np.uint8) for v in (255, 128, 40))
+    answer = getattr(ensemble, call)
+    results = answer([grey, white, dark], on_error="return")
+    assert [getattr(r, "code", None) for r in results] == [None, "non_finite_output", None]
+    with pytest.raises(NonFiniteOutputError):
+        answer(white)
+    if call == "explain":
+        results = answer([grey, white, dark], target="b", on_error="return")
+        for result, image in ((results[0], grey), (results[2], dark)):
+            assert result.heatmap.max() > 0
+            np.testing.assert_array_equal(result.heatmap, answer(image, target="b").heatmap)
+
+
+def test_members_whose_maps_have_other_names(ensemble, photos) -> None:
+    class Odd(Explainer):
+        def attribute(self, images, target, *, options):
+            grid = self.model.features(images)
+            return Attribution(maps={f"map{grid.shape[1]}": grid.detach()[:, 0]})
+
+    explainers.register("odd")(Odd)
+    try:
+        with pytest.raises(ExplainError, match="same maps and scores for every member"):
+            ensemble.explain(photos[0], "odd")
+    finally:
+        plugins.explainers.remove(["odd"])
+
+
+def test_threads_share_it(ensemble, photos) -> None:
+    def ask(number: int) -> object:
+        if number % 3:
+            return tuple(ensemble.predict(photos[number % 4]).probabilities.values())
+        return ensemble.explain(photos[number % 4], target="mel").heatmap.tobytes()
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        serial = [ask(n) for n in range(12)]
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(ask, [n % 12 for n in range(48)])) == serial * 4
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_save_and_load_keep_every_bit(ensemble, photos, tmp_path) -> None:
+    revision = ensemble.save_pretrained(tmp_path / "again")
+    again = Classifier.from_pretrained(tmp_path / "again", revision=revision)
+    assert again.model == ensemble.model == f"three@{revision}"
+    assert again.config == ensemble.config and again.card == ensemble.card
+    assert again.trained_on == ensemble.trained_on
+    assert again.predict(photos) == ensemble.predict(photos)
+    np.testing.assert_array_equal(
+        again.explain(photos[0]).heatmap, ensemble.explain(photos[0]).heatmap
+    )
+    renamed = ensemble.save_pretrained(tmp_path / "renamed", name="other")
+    other = Classifier.from_pretrained(tmp_path / "renamed")
+    assert other.model == f"other@{renamed}" and renamed != revision
+    assert other.config.members == ensemble.config.members
+
+
+def test_members_are_whole_model_folders(written, members, photos) -> None:
+    for name, member in zip("abc", members, strict=True):
+        own = Classifier.from_pretrained(written / "members" / name)
+        assert own.model == member.model and own.card == f"Card of {name}."
+        assert own.predict(photos[0]) == member.predict(photos[0])
+
+
+def test_the_command_line_takes_it(ensemble, written, photos) -> None:
+    arguments = ["predict", str(photos[0]), "--model", str(written), "--format", "json"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)
+    assert row["model"] == ensemble.model
+    assert row["probabilities"] == dict(ensemble.predict(photos[0]).probabilities)
+
+
+def test_writing_needs_no_torch(folders, tmp_path) -> None:
+    code = (
+        "import sys\nfrom skinxai.ensembles import write_ensemble\n"
+        "write_ensemble(sys.argv[1], sys.argv[2:], name='x')\nprint('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "x"), *map(str, folders)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"
+    assert Classifier.from_pretrained(tmp_path / "x").model.startswith("x@")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        LabelSet(HAM10000_LABELS.codes[::-1], malignant=HAM10000_LABELS.malignant),
+        LabelSet(HAM10000_LABELS.codes, malignant=frozenset({"mel", "bcc"})),
+        LabelSet(HAM10000_LABELS.codes),
+        LabelSet(("nv", "mel")),
+    ],
+)
+def test_other_labels(folders, tmp_path, labels) -> None:
+    other = write(tmp_path / "other", 5, (64, 96), labels=labels)
+    with pytest.raises(ModelConfigError, match="all members must have the labels"):
+        write_ensemble(tmp_path / "both", [folders[0], other], name="both")
+    assert not (tmp_path / "both").exists()
+
+
+@pytest.mark.parametrize(
+    ("weights", "error", "words"),
+    [
+        ([0.5, 0.4], ModelConfigError, "must sum to 1, they sum to 0.9"),
+        ([0.5, 0.5 + 3e-9], ModelConfigError, "must sum to 1"),
+        ([1.0, 0.0], ModelConfigError, "must be a number > 0, got 0.0"),
+        ([1.5, -0.5], ModelConfigError, "must be a number > 0, got -0.5"),
+        ([float("nan"), 0.5], ModelConfigError, "must be a number > 0, got nan"),
+        ([True, 0.5], ModelConfigError, "must be a number > 0, got True"),
+        ([1.0], OptionError, "got 1 weights for 2 members"),
+        ([0.3, 0.3, 0.4], OptionError, "got 3 weights for 2 members"),
+    ],
+)
+def test_weight_rules(folders, tmp_path, weights, error, words) -> None:
+    with pytest.raises(error, match=words):
+        write_ensemble(tmp_path / "both", folders[:2], weights=weights, name="both")
+    assert not (tmp_path / "both").exists()
+
+
+def test_weights_are_equal_by_default(folders, tmp_path) -> None:
+    write_ensemble(tmp_path / "three", folders, name="three")
+    config = Classifier.from_pretrained(tmp_path / "three").config
+    assert [member.weight for member in config.members] == [1 / 3] * 3
+
+
+def test_what_cannot_be_a_member(folders, written, tmp_path) -> None:
+    with pytest.raises(ModelError, match="a member must be a single model"):
+        write_ensemble(tmp_path / "x", [folders[0], written], name="x")
+    with pytest.raises(ModelNotFoundError, match="found no folder"):
+        write_ensemble(tmp_path / "x", [folders[0], tmp_path / "nowhere"], name="x")
+    with pytest.raises(OptionError, match="at least one member, got 0 weights for 0"):
+        write_ensemble(tmp_path / "x", [], name="x")
+    own = Path(shutil.copytree(folders[0], tmp_path / "own"))
+    with pytest.raises(OptionError, match="none of the members' own"):
+        write_ensemble(tmp_path / "own" / ".", [own, folders[1]], name="x")
+    assert Classifier.from_pretrained(own).model.startswith("a@")
+    (own / "model.safetensors").write_bytes(b"")
+    with pytest.raises(IntegrityError, match=r"model\.safetensors"):
+        write_ensemble(tmp_path / "x", [folders[0], own], name="x")
+    assert not (tmp_path / "x").exists()
+
+
+class Bomb:
+    def __reduce__(self):
+        return (Path.touch, (Path("exploded"),))
+
+
+def test_pickled_members(folders, torn, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    only = tmp_path / "only"
+    only.mkdir()
+    (only / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
+    for bad in (only, only / "pytorch_model.bin"):
+        with pytest.raises(UnsafeFormatError, match="never opened"):
+            write_ensemble(tmp_path / "x", [folders[0], bad], name="x")
+    shutil.rmtree(torn / "members" / "b")
+    shutil.move(only, torn / "members" / "b")
+    with pytest.raises(UnsafeFormatError, match="never opened"):
+        Classifier.from_pretrained(torn)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_no_starting_weights_of_several_networks(written) -> None:
+    with pytest.raises(ModelError, match="must be one network"):
+        checkpoints.unpack(read_model_folder(written))
+
+
+def files_of(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def verify(folder: Path) -> None:
+    """Read every file, as loading does, without building the networks."""
+    training_pixels(read_model_folder(folder))
+
+
+def test_any_missing_file_is_refused(written, torn) -> None:
+    names = files_of(written)
+    assert len(names) == 3 + 3 * 5
+    for name in names:
+        (torn / name).rename(torn / "away")
+        with pytest.raises(ModelError):
+            verify(torn)
+        (torn / "away").rename(torn / name)
+    verify(torn)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_any_torn_file_is_refused(written, torn, share) -> None:
+    for name in files_of(written):
+        if name.endswith("README.md"):  # a changed card warns: it changes no answer
+            continue
+        whole = (torn / name).read_bytes()
+        (torn / name).write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(IntegrityError):
+            verify(torn)
+        (torn / name).write_bytes(whole)
+    (torn / "manifest.json").write_bytes(b"{}")
+    with pytest.raises(IntegrityError, match=r"manifest\.json"):
+        Classifier.from_pretrained(torn)
+
+
+def test_a_missing_or_exchanged_member(torn, folders) -> None:
+    shutil.rmtree(torn / "members" / "b")
+    with pytest.raises(ModelNotFoundError, match=r"members/b.*must hold manifest\.json"):
+        Classifier.from_pretrained(torn)
+    shutil.copytree(folders[0], torn / "members" / "b")  # whole, and another model
+    with pytest.raises(IntegrityError, match=r"revision of .*members/b"):
+        Classifier.from_pretrained(torn)
+
+
+def test_an_edited_and_signed_member(torn) -> None:
+    """A member whose own manifest agrees again is not the one that the ensemble was made of."""
+    member = torn / "members" / "c"
+    Classifier.from_pretrained(member).save_pretrained(member, name="renamed")
+    assert Classifier.from_pretrained(member).model.startswith("renamed@")
+    with pytest.raises(IntegrityError, match=r"revision of .*members/c"):
+        Classifier.from_pretrained(torn)
+
+
+def test_a_changed_card_warns(torn, ensemble) -> None:
+    (torn / "members" / "a" / "README.md").write_text("The best model ever.")
+    with pytest.warns(SkinxaiWarning, match=r"README\.md"):
+        assert Classifier.from_pretrained(torn).model == ensemble.model
+
+
+def forge(folder: Path, **changes: object) -> None:
+    """Edit the ensemble's config and sign its manifest again."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    names = ("config.json", "README.md")
+    files = {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names}
+    content = {"files": files, "schema_version": 1}
+    digest = hashlib.sha256(canonical_json(content)).hexdigest()
+    (folder / "manifest.json").write_bytes(canonical_json(content | {"digest": digest}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"schema_version": 2}, "schema_version must be 1, got 2"),
+        ({"kind": "committee"}, "kind must be 'ensemble'"),
+        ({"temperature": 1.5}, "must only have the keys"),
+        ({"members": []}, "at least one folder"),
+        ({"members": 3}, "not iterable"),
+        ({"members": ["members/a"]}, "must be a JSON object"),
+        ({"name": 3}, "name must be text"),
+        ({"labels": {"codes": ["a"], "names": {}, "malignant": None}}, "at least two"),
+        ({"labels": HAM10000_LABELS.to_dict() | {"codes": [*HAM10000_LABELS.codes[::-1]]}},
+         "all members must have the labels"),
+        ({"labels": HAM10000_LABELS.to_dict() | {"malignant": None}},
+         "all members must have the labels"),
+    ],
+)  # fmt: skip
+def test_configs_are_read_strictly(torn, changes, words) -> None:
+    forge(torn, **changes)
+    with pytest.raises(ModelConfigError, match=words):
+        Classifier.from_pretrained(torn)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"weight": 0.1}, "must sum to 1"),
+        ({"weight": "0.2"}, "must be a number > 0"),
+        ({"folder": "members/../../outside"}, "must be members/NAME"),
+        ({"folder": "/members/a"}, "must be members/NAME"),
+        ({"folder": "members/.."}, "must be members/NAME"),
+        ({"folder": "members/B"}, "each listed once"),
+        ({"revision": "0123456"}, "64 hexadecimal digits"),
+        ({"more": 1}, "must only have the keys"),
+    ],
+)
+def test_members_are_read_strictly(torn, changes, words) -> None:
+    entries = json.loads((torn / "config.json").read_text())["members"]
+    forge(torn, members=[entries[0] | changes, *entries[1:]])
+    with pytest.raises(ModelConfigError, match=words):
+        Classifier.from_pretrained(torn)
+
+
+def test_the_how_to_runs(folders, photos, tmp_path, monkeypatch) -> None:
+    page = (ROOT / "docs/how-to/ensemble.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    for name, folder in zip(("first", "second", "third"), folders, strict=True):
+        Classifier.from_pretrained(folder).save_pretrained(tmp_path / "runs" / name, name=name)
+    with Image.open(photos[0]) as photo:
+        photo.save("lesion.jpg")
+    names: dict[str, object] = {}
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(block, names)
+    assert (tmp_path / "why.png").exists()

@@ -1,0 +1,504 @@
+"""Prepared folders: the same pixels and records as the files, whole or not there at all."""
+
+import csv
+import hashlib
+import json
+import multiprocessing
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from PIL import Image
+from typer.testing import CliRunner
+
+from skinxai import data, read_image
+from skinxai.cli import app
+from skinxai.configs import PreprocessConfig, canonical_json
+from skinxai.data import (
+    Record,
+    Records,
+    Splits,
+    load_csv,
+    load_folder,
+    load_prepared,
+    pixel_hash,
+    prepare,
+    preparing,
+    shards,
+)
+from skinxai.data.opening import open_records
+from skinxai.errors import (
+    DatasetError,
+    DatasetImageError,
+    IntegrityError,
+    OptionError,
+    OutputError,
+    SkinxaiWarning,
+)
+from skinxai.labels import LabelSet
+from skinxai.transforms import evaluation_transform, resize
+
+LABELS = LabelSet(("nv", "mel"), {"mel": "melanoma"}, frozenset({"mel"}))
+ODD = {"note": '=cmd("x")', "ort": "Rücken, «links»\nunten\r", "'": "'-1", "height": "7", "": ""}
+SIZES = [(320, 240), (360, 270), (400, 240), (240, 320), (64, 48)]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Ten photographs in two class folders, of several sizes and formats, two of them turned."""
+    draws = np.random.default_rng(0)
+    for number in range(10):
+        coarse = draws.integers(60, 230, (6, 8, 3), dtype=np.uint8)
+        picture = Image.fromarray(coarse).resize(SIZES[number % 5], Image.Resampling.BICUBIC)
+        folder = tmp_path / "pictures" / LABELS[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        exif = Image.Exif()
+        exif[0x0112] = 6 if number in (3, 8) else 1
+        suffix = "png" if number % 3 else "jpg"
+        picture.save(folder / f"{number}.{suffix}", exif=exif)
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def records(pictures: Path) -> Records:
+    paths = sorted(pictures.rglob("*.*"), key=lambda path: path.stem, reverse=True)
+    items = [
+        Record(f"=ö{path.stem}", path, path.parent.name, f"+l\r{n // 2}", ("P", None)[n % 2],
+               ODD if n % 2 else {})
+        for n, path in enumerate(paths)
+    ]  # fmt: skip
+    return Records(tuple(items), LABELS, "Klinik Ä", "CC0-1.0", "us", ("a note",), "val", True)
+
+
+def same_pixels(prepared: Records, config: PreprocessConfig | None = None) -> None:
+    for item in prepared:
+        pixels = read_image(item.path).pixels
+        assert prepared.pixels.hash_of(item.image_id) == pixel_hash(pixels)
+        expected = pixels if config is None else resize(pixels, config)
+        found = prepared.pixels.read(item.image_id)
+        assert found.dtype == np.uint8 and not found.flags.writeable
+        np.testing.assert_array_equal(found, expected)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def left(folder: Path) -> set[str]:
+    """What lies beside the pictures, but for the empty lock."""
+    return {p.name for p in folder.iterdir()} - {"pictures", ".out.lock"}
+
+
+def test_the_same_records_and_the_same_pixels(records: Records, tmp_path: Path) -> None:
+    made = prepare(records, tmp_path / "deep" / "out", progress=False)
+    found = load_prepared(tmp_path / "deep" / "out")
+    assert found == made and made.pixels == found.pixels
+    assert replace(made, pixels=None) == records and made != records
+    assert dict(made[1].attributes) == ODD and list(made[1].attributes) == list(ODD)
+    same_pixels(made)
+    assert made.pixels.image_size is None and made.pixels.read("=ö3").shape == (240, 320, 3)
+    assert made.pixels.nbytes == sum(read_image(item.path).pixels.nbytes for item in records)
+    assert ", LEAKED, prepared)" in repr(made) and "prepared" not in repr(records)
+    with pytest.raises(ValueError, match="read-only"):
+        made.pixels.read("=ö3")[0] = 0
+
+
+def test_resized_once_is_evaluated_to_the_same_bits(records: Records, tmp_path: Path) -> None:
+    made = prepare(records, tmp_path / "out", image_size=(96, 128), progress=False)
+    config = PreprocessConfig((96, 128))
+    same_pixels(made, config)
+    for item in records:
+        np.testing.assert_array_equal(
+            evaluation_transform(made.pixels.read(item.image_id), config),
+            evaluation_transform(read_image(item.path).pixels, config),
+        )
+    assert "prepared at 96×128" in repr(made) and made.pixels.interpolation == "bicubic"
+    assert made.pixels.fits(config)
+    assert not made.pixels.fits(PreprocessConfig((128, 96)))
+    assert not made.pixels.fits(PreprocessConfig((96, 128), interpolation="bilinear"))
+    whole = prepare(records, tmp_path / "whole", progress=False)
+    assert whole.pixels.fits(PreprocessConfig((128, 96), interpolation="bilinear"))
+
+
+def test_parts_keep_their_pixels(records: Records, tmp_path: Path) -> None:
+    made = prepare(records, tmp_path / "out", progress=False)
+    names = [item.image_id for item in made]
+    parts = {"train": names[:6], "test": names[6:]}
+    splits = Splits.of(made, parts, allow_leakage=True)
+    same_pixels(splits.test)
+    assert "test part" in repr(splits.test) and "prepared" in repr(splits.test)
+    with pytest.raises(DatasetError, match="'other' must be one of the 10 in"):
+        made.pixels.read("other")
+    with pytest.raises(DatasetError, match="'other' must be one of"):
+        made.pixels.hash_of("other")
+
+
+def test_several_shards_and_large_images(records: Records, tmp_path: Path, monkeypatch) -> None:
+    one = prepare(records, tmp_path / "one", progress=False)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 250_000)  # some images are larger
+    many = prepare(records, tmp_path / "many", progress=False)
+    same_pixels(many)
+    sizes = [p.stat().st_size for p in sorted((tmp_path / "many").glob("*.bin"))]
+    assert len(sizes) > 3 and sum(sizes) == one.pixels.nbytes == many.pixels.nbytes
+    assert max(sizes) == max(p.nbytes for p in one.pixels.places.values()) > 250_000
+    assert all(a + b > 250_000 for a, b in pairwise(sizes))
+
+
+def test_the_order_of_a_tables_rows_does_not_matter(pictures: Path, tmp_path: Path) -> None:
+    rows = [f"{path.name},{path.parent.name}" for path in sorted(pictures.rglob("*.*"))]
+    for name, order in (("a", rows), ("b", rows[::-1])):
+        table = tmp_path / f"{name}.csv"
+        table.write_text("\n".join(["image,label", *order]))
+        prepare(load_csv(table, pictures), tmp_path / name, progress=False)
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_the_table_is_safe_to_open_in_a_spreadsheet(records: Records, tmp_path: Path) -> None:
+    prepare(records, tmp_path / "out", progress=False)
+    with (tmp_path / "out" / "records.csv").open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [row["image_id"] for row in rows] == [f"'{item.image_id}" for item in records]
+    assert not [cell for row in rows for cell in row.values() if cell[:1] in tuple("=+-@")]
+    path = Path(records[0].path)
+    assert rows[0]["file_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
+    assert manifest["labels"]["malignant"] == ["mel"] and manifest["images"] == 10
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "records.csv", *map(shards.shard_name, (0, 1))])
+def test_a_changed_file_is_named_DAT25(records, tmp_path: Path, monkeypatch, name: str) -> None:
+    monkeypatch.setattr(shards, "SHARD_BYTES", 1_500_000)
+    prepare(records, tmp_path / "out", progress=False)
+    path = tmp_path / "out" / name
+    sound = path.read_bytes()
+    for place in (0, len(sound) // 2, len(sound) - 1):
+        path.write_bytes(sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :])
+        with pytest.raises(IntegrityError, match=f"^{name} in .* prepare the data again"):
+            load_prepared(tmp_path / "out")
+        with pytest.raises(IntegrityError, match=name):
+            prepare(records, tmp_path / "out", progress=False)
+    if name in ("manifest.json", "records.csv"):
+        with pytest.raises(IntegrityError, match=name):
+            load_prepared(tmp_path / "out", verify=False)
+    path.write_bytes(sound[:-1])
+    with pytest.raises(IntegrityError, match=f"^{name} in "):
+        load_prepared(tmp_path / "out", verify=False)
+    path.unlink()
+    with pytest.raises(DatasetError if name == "manifest.json" else IntegrityError, match=name):
+        load_prepared(tmp_path / "out", verify=False)
+
+
+def test_a_shard_that_shrinks_after_loading_is_an_error_no_crash(records, tmp_path: Path) -> None:
+    made = prepare(records, tmp_path / "out", progress=False)
+    (tmp_path / "out" / shards.shard_name(0)).write_bytes(b"")
+    with pytest.raises(IntegrityError, match=r"pixels-00000\.bin .* it has 0"):
+        made.pixels.read(made[0].image_id)
+
+
+def test_another_format_is_refused(records: Records, tmp_path: Path) -> None:
+    prepare(records, tmp_path / "out", progress=False)
+    path = tmp_path / "out" / "manifest.json"
+    values = json.loads(path.read_bytes()) | {"schema_version": 2}
+    del values["digest"]
+    values["digest"] = hashlib.sha256(canonical_json(values)).hexdigest()
+    path.write_bytes(canonical_json(values))
+    with pytest.raises(IntegrityError, match="version 1, it is of 'prepared images', version 2"):
+        load_prepared(tmp_path / "out")
+
+
+def test_all_unreadable_files_are_listed_and_nothing_is_left(records, tmp_path: Path) -> None:
+    bad = {1: b"", 4: b"no image", 7: Path(records[7].path).read_bytes()[:900]}
+    for place, damaged in bad.items():
+        Path(records[place].path).write_bytes(damaged)
+    Path(records[9].path).unlink()
+    with pytest.raises(DatasetImageError, match="4 of 10 are not: '=ö") as caught:
+        prepare(records, tmp_path / "out", progress=False)
+    names = [repr(records[place].image_id) for place in (1, 4, 7, 9)]
+    assert [text.split(":")[0] for text in caught.value.problems] == names
+    assert "empty" in caught.value.problems[0] and "found none" in caught.value.problems[3]
+    assert left(tmp_path) == set()
+
+
+def test_what_does_not_come_back_is_refused(records: Records, tmp_path: Path) -> None:
+    wrong = replace(records[2], attributes={"age": (5,)})
+    items = (*records[:2], wrong, *records[3:])
+    with pytest.raises(DatasetError, match=f"do not come back as they are: '{wrong.image_id}'"):
+        prepare(replace(records, items=items), tmp_path / "out", progress=False)
+    assert left(tmp_path) == set()
+
+
+@pytest.mark.parametrize("size", [(31, 64), (64,), 64, (64.0, 64), "64x64", (5000, 64)])
+def test_wrong_sizes_and_no_records(records: Records, tmp_path: Path, size) -> None:
+    with pytest.raises(OptionError, match="image_size must be None or"):
+        prepare(records, tmp_path / "out", image_size=size)
+    with pytest.raises(DatasetError, match="at least one image"):
+        prepare(replace(records, items=()), tmp_path / "out")
+    assert left(tmp_path) == set()
+
+
+def test_other_folders_are_never_touched(records: Records, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="it holds something else"):
+        prepare(records, target, progress=False)
+    with pytest.raises(OutputError, match="it holds something else"):
+        prepare(records, target / "thesis.txt", progress=False)
+    with pytest.raises(OutputError, match="must be a folder that can be written"):
+        prepare(records, target / "thesis.txt" / "out", progress=False)
+    assert content(target) == {"thesis.txt": b"years of work"} and left(tmp_path) == {"out"}
+
+
+def test_again_is_the_same_folder_and_nothing_else_is(records: Records, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()  # empty is fine
+    made = prepare(records, target, image_size=(64, 64), progress=False)
+    before = {path: path.stat().st_mtime_ns for path in target.iterdir()}
+    assert prepare(records, target, image_size=(64, 64), progress=False) == made
+    assert prepare(made, target, image_size=(64, 64), progress=False) == made
+    with pytest.raises(OutputError, match=r"image_size=\(64, 64\), not None"):
+        prepare(records, target, progress=False)
+    with pytest.raises(OutputError, match="prepared from other records"):
+        prepare(records.subset(["=ö1"]), target, image_size=(64, 64), progress=False)
+    with pytest.raises(OutputError, match="prepared from other records"):
+        prepare(replace(records, licence="MIT"), target, image_size=(64, 64), progress=False)
+    with Path(records[4].path).open("ab") as file:
+        file.write(b"\0")  # decodes as before: the file decides
+    Path(records[6].path).unlink()
+    with pytest.raises(OutputError, match=f"2 original files have .*'{records[4].image_id}' first"):
+        prepare(records, target, image_size=(64, 64), progress=False)
+    assert {path: path.stat().st_mtime_ns for path in target.iterdir()} == before
+
+
+def test_relative_paths_become_absolute(pictures: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = prepare(load_folder("pictures"), "out", progress=False)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    same_pixels(made)
+
+
+def pixel_sums(records: Records) -> list[int]:
+    return [int(records.pixels.read(item.image_id).sum(dtype=np.int64)) for item in records]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_worker_processes_read_the_same_pixels(records: Records, tmp_path: Path, method) -> None:
+    made = prepare(records, tmp_path / "out", progress=False)
+    sums = pixel_sums(made)  # mapped now
+    assert len(pickle.dumps(made)) < 20_000 < made.pixels.nbytes  # no pixels go along
+    assert pickle.loads(pickle.dumps(made)) == made
+    if method == "fork":  # threads of other tests and fork do not go together
+        code = (
+            "import pickle, sys, multiprocessing; sys.path.insert(0, {!r}); "
+            "from test_preparing import pixel_sums; from skinxai.data import load_prepared; "
+            "made = load_prepared({!r}); pixel_sums(made); "
+            "print(multiprocessing.get_context('fork').Pool(2).map(pixel_sums, [made, made]))"
+        ).format(str(Path(__file__).parent), str(tmp_path / "out"))
+        found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+        assert json.loads(found.stdout) == [sums, sums]
+    else:
+        with multiprocessing.get_context("spawn").Pool(2) as pool:
+            assert pool.map(pixel_sums, [made, made]) == [sums, sums]
+
+
+PROGRAM = """
+import os, signal, sys
+from skinxai.data import load_folder, prepare, preparing, prepared, shards
+shards.SHARD_BYTES = 500_000
+pictures, out, where, count = *sys.argv[1:4], int(sys.argv[4])
+
+def deadly(function):
+    left = [count]
+    def call(*arguments, **options):
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **options)
+    return call
+
+if where == "add":
+    shards.ShardWriter.add = deadly(shards.ShardWriter.add)
+if where == "write":
+    prepared.write_atomic = deadly(prepared.write_atomic)
+if where == "load":
+    preparing.load_prepared = deadly(preparing.load_prepared)
+prepare(load_folder(pictures), out, progress=False)
+"""
+
+
+def program(pictures: Path, out: Path, where: str = "-", count: int = 0) -> subprocess.Popen:
+    arguments = [str(pictures), str(out), where, str(count)]
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stderr=subprocess.PIPE)
+
+
+@pytest.mark.parametrize(
+    ("where", "count"),
+    [("add", 0), ("add", 5), ("add", 9), ("write", 0), ("write", 1), ("load", 0)],
+)
+def test_killed_half_way_leaves_nothing_that_loads(
+    pictures: Path, tmp_path: Path, where: str, count: int
+) -> None:
+    out = tmp_path / "out"
+    with program(pictures, out, where, count) as killed:
+        assert killed.wait() == -signal.SIGKILL, killed.stderr.read()
+    assert not out.exists()
+    (part,) = tmp_path.glob(".out.*.part")
+    if where != "load":  # there it is whole, and only its name is missing
+        with pytest.raises(DatasetError, match="must be a prepared one"):
+            load_prepared(part)
+    made = prepare(load_folder(pictures), out, progress=False)
+    same_pixels(made)
+    assert left(tmp_path) == {"out"}
+
+
+def test_an_exception_leaves_nothing(records: Records, tmp_path: Path, monkeypatch) -> None:
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shards.os, "fsync", full)
+    with pytest.raises(OutputError, match="can be written: No space left"):
+        prepare(records, tmp_path / "out", progress=False)
+    assert left(tmp_path) == set()
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(preparing, "resize", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(records, tmp_path / "out", image_size=(64, 64), progress=False)
+    assert left(tmp_path) == set()
+
+
+def test_two_processes_at_once_DAT28(pictures: Path, tmp_path: Path) -> None:
+    both = [program(pictures, tmp_path / "out") for _ in range(2)]
+    for process in both:
+        errors = process.communicate()[1].decode()
+        assert process.returncode == 0, errors
+    with program(pictures, tmp_path / "alone") as alone:
+        assert alone.wait() == 0
+    assert content(tmp_path / "out") == content(tmp_path / "alone")
+    assert left(tmp_path) == {"out", "alone", ".alone.lock"}
+
+
+def test_who_waits_says_so_and_finds_what_the_other_made(
+    records: Records, tmp_path: Path, monkeypatch
+) -> None:
+    other = prepare(records, tmp_path / "other", progress=False)
+    monkeypatch.setattr(preparing, "_write", None)  # nothing is done twice
+    living = tmp_path / ".out.0123456789abcdef.part"
+    living.mkdir()
+    lock = FileLock(tmp_path / ".out.lock")
+    lock.acquire()
+    with pytest.warns(SkinxaiWarning, match="another process is preparing") as caught:
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(prepare, records, tmp_path / "out", progress=False)
+            for _ in range(1000):
+                if caught.list:
+                    break
+                time.sleep(0.01)
+            assert living.is_dir() and not waiting.done()
+            (tmp_path / "other").rename(tmp_path / "out")
+            lock.release()
+        made = waiting.result()
+    assert made.pixels.digest == other.pixels.digest
+    same_pixels(made)
+
+
+def test_without_locks_the_first_to_finish_wins(records, tmp_path: Path, monkeypatch) -> None:
+    write = preparing._write
+
+    def late(*arguments):
+        write(*arguments)
+        monkeypatch.setattr(preparing, "_write", write)
+        first.append(prepare(records, tmp_path / "out", progress=False))
+
+    first: list[Records] = []
+    monkeypatch.setattr(preparing, "_alone", lambda target: nullcontext())
+    monkeypatch.setattr(preparing, "_remove_leftovers", lambda target: None)
+    monkeypatch.setattr(preparing, "_write", late)
+    assert prepare(records, tmp_path / "out", progress=False) == first[0]
+    same_pixels(first[0])
+    assert left(tmp_path) == {"out"}
+
+
+def test_few_images_are_read_ahead() -> None:
+    taken = []
+
+    def numbers():
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    stream = preparing._ordered(lambda number: number * 2, numbers(), workers=3)
+    for expected in range(0, 100, 2):
+        assert next(stream) == expected
+        assert len(taken) <= expected // 2 + 6
+    assert list(stream) == list(range(100, 2000, 2))
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def test_the_command(pictures: Path, tmp_path: Path) -> None:
+    rows = [f"{p.name};{'M' if p.parent.name == 'mel' else 'N'}" for p in pictures.rglob("*.*")]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["file;finding", *rows]))
+    result = run(
+        "prepare", table, tmp_path / "out", "--images", pictures, "--column", "image=file",
+        "--column", "label=finding", "--label", "M=mel", "--label", "N=nv", "--delimiter", ";",
+        "--size", "48x64",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "10 images of 10 lesions; mel 5, nv 5, prepared at 48×64)" in result.stdout
+    assert f"{10 * 48 * 64 * 3} bytes of pixels in {tmp_path / 'out'}" in result.stdout
+    assert len(result.stdout.strip().splitlines()) == 1
+    assert "10 rows without a lesion id" in result.stderr
+    found = open_records(tmp_path / "out")
+    assert found == load_prepared(tmp_path / "out")
+    same_pixels(found, PreprocessConfig((48, 64)))
+
+
+def test_the_command_for_wrong_use(pictures: Path, tmp_path: Path) -> None:
+    for size in ("48", "48x", "x64", "48X64", "a x b"):
+        wrong = run("prepare", pictures, tmp_path / "out", "--size", size)
+        assert wrong.exit_code == 2 and "must look like HEIGHTxWIDTH" in wrong.output
+    assert isinstance(run("prepare", pictures, pictures).exception, OutputError)
+    (pictures / "nv" / "bad.png").write_bytes(b"")
+    assert isinstance(run("prepare", pictures, tmp_path / "out").exception, DatasetImageError)
+    assert left(tmp_path) == set()
+
+
+def test_a_prepared_folder_can_be_audited(pictures: Path, tmp_path: Path) -> None:
+    prepare(load_folder(pictures), tmp_path / "out", progress=False)
+    plain, prepared = (run("audit", path, "--json") for path in (pictures, tmp_path / "out"))
+    assert json.loads(prepared.stdout) == json.loads(plain.stdout)
+    with pytest.raises(OptionError, match="labels must be left out"):
+        open_records(tmp_path / "out", labels=("mel", "nv"))
+    with pytest.raises(OptionError, match="go with a table"):
+        open_records(tmp_path / "out", columns={"image": "x"})
+    shutil.rmtree(pictures)
+    with pytest.raises(IntegrityError, match=r"records\.csv"):
+        (tmp_path / "out" / "records.csv").unlink()
+        open_records(tmp_path / "out")
+
+
+def test_an_empty_patient_is_no_patient() -> None:
+    """Else all images without one would be one patient's."""
+    assert Record("a", Path("a"), "nv", patient_id="").patient_id is None
+
+
+def test_public_names() -> None:
+    assert {"prepare", "load_prepared"} <= set(data.__all__)
