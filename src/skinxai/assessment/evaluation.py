@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,14 +10,26 @@ import numpy.typing as npt
 from skinxai.assessment.intervals import clustered_bootstrap
 from skinxai.assessment.metrics import (
     brier_score,
+    calibration_bins,
     confusion_matrix,
     expected_calibration_error,
     metrics_of,
     one_vs_rest_auc,
 )
+from skinxai.assessment.roc import rate_at, roc_curve, thinned
+from skinxai.assessment.subgroups import subgroups
 from skinxai.errors import DatasetError
 from skinxai.labels import LabelSet
-from skinxai.results import Evaluation, Figure
+from skinxai.results import CalibrationBin, Evaluation, Figure, OperatingPoint
+
+MELANOMA = "mel"
+OPERATING_POINTS = (
+    ("specificity", 0.80),
+    ("specificity", 0.90),
+    ("specificity", 0.95),
+    ("sensitivity", 0.95),
+)
+"""What is held, and at which rate."""
 
 
 def evaluate_probabilities(
@@ -28,6 +40,7 @@ def evaluate_probabilities(
     *,
     model: str,
     data: str,
+    attributes: Sequence[Mapping[str, str]] = (),
     leaked: bool = False,
     resamples: int = 2000,
     seed: int = 0,
@@ -41,8 +54,9 @@ def evaluate_probabilities(
         labels: the label set.
         model: which model.
         data: which images.
+        attributes: of each image, as in `skinxai.data.Record`, for subgroups; may be empty.
         leaked: whether lesions or patients of these images were in training as well.
-        resamples: bootstrap resamples.
+        resamples: bootstrap resamples; at most 500 for each subgroup.
         seed: of the resampling.
 
     Raises:
@@ -54,7 +68,13 @@ def evaluate_probabilities(
             f"target, probabilities and lesions must have one length > 0, got {len(truth)}, "
             f"{len(probabilities)} and {len(lesions)}."
         )
+    if attributes and len(attributes) != len(truth):
+        raise DatasetError(
+            f"attributes must be empty or have one row for each of {len(truth)} images, got "
+            f"{len(attributes)}."
+        )
     guesses, classes = probabilities.argmax(axis=1), len(labels)
+    melanoma = labels.position(MELANOMA) if MELANOMA in labels else None
 
     def statistic(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         own, scores = truth[rows], probabilities[rows]
@@ -66,8 +86,11 @@ def evaluate_probabilities(
             expected_calibration_error(own, scores),
             brier_score(own, scores),
         ]
+        if melanoma is not None:
+            curve = roc_curve(own == melanoma, scores[:, melanoma])
+            overall += [rate_at(*point, *curve) for point in OPERATING_POINTS]
         auc = one_vs_rest_auc(own, scores)
-        return np.concatenate([overall, found.precision, found.recall, found.f1, auc])
+        return np.concatenate([found.precision, found.recall, found.f1, auc, overall])
 
     values = statistic(np.arange(len(truth)))
     low, high = clustered_bootstrap(statistic, lesions, resamples=resamples, seed=seed)
@@ -75,21 +98,38 @@ def evaluate_probabilities(
         Figure(*row) for row in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)
     ]
     tables = [
-        dict(zip(labels, figures[5 + k * classes : 5 + (k + 1) * classes], strict=True))
-        for k in range(4)
+        dict(zip(labels, figures[k * classes : (k + 1) * classes], strict=True)) for k in range(4)
     ]
+    overall, at_points = figures[4 * classes :][:5], figures[4 * classes :][5:]
+    confidence, hits, count = calibration_bins(truth, probabilities)
     return Evaluation(
-        accuracy=figures[0],
-        balanced_accuracy=figures[1],
-        macro_f1=figures[2],
-        expected_calibration_error=figures[3],
-        brier_score=figures[4],
+        accuracy=overall[0],
+        balanced_accuracy=overall[1],
+        macro_f1=overall[2],
+        expected_calibration_error=overall[3],
+        brier_score=overall[4],
         precision=tables[0],
         recall=tables[1],
         f1=tables[2],
         auc=tables[3],
         confusion=tuple(
             tuple(int(n) for n in row) for row in confusion_matrix(truth, guesses, classes)
+        ),
+        roc={
+            code: thinned(*roc_curve(truth == k, probabilities[:, k]))
+            for k, code in enumerate(labels)
+        },
+        calibration=tuple(
+            CalibrationBin(float(sure / n), float(right / n), int(n))
+            for sure, right, n in zip(confidence, hits, count, strict=True)
+            if n
+        ),
+        operating_points={
+            f"{held} {at_least:.2f}": OperatingPoint(MELANOMA, held, at_least, figure)
+            for (held, at_least), figure in zip(OPERATING_POINTS, at_points, strict=False)
+        },
+        subgroups=subgroups(
+            truth, guesses, lesions, attributes, classes, resamples=min(resamples, 500), seed=seed
         ),
         images=len(truth),
         lesions=len(set(lesions)),

@@ -31,17 +31,22 @@ def clustered_bootstrap(
         seed: of the draws.
 
     Returns:
-        Low and high end, each ``(S,)``; resamples whose value is NaN are left out.
+        Low and high end, each ``(S,)``; resamples whose value is NaN are left out, and where all
+        are NaN, so are both ends.
     """
     _, member = np.unique(np.asarray(clusters), return_inverse=True)
     order = np.argsort(member, kind="stable")
     starts = np.searchsorted(member[order], np.arange(member.max() + 2))
+    sizes = np.diff(starts)
     draws = np.random.default_rng(seed)
     values = []
     for _ in range(resamples):
-        drawn = draws.integers(0, len(starts) - 1, len(starts) - 1)
-        positions = np.concatenate([order[starts[c] : starts[c + 1]] for c in drawn])
-        values.append(statistic(positions))
-    tail = 100 * (1 - level) / 2
-    low, high = np.nanpercentile(np.stack(values), [tail, 100 - tail], axis=0)
+        drawn = draws.integers(0, len(sizes), len(sizes))
+        ends = np.cumsum(sizes[drawn])
+        shift = np.repeat(starts[drawn] - ends + sizes[drawn], sizes[drawn])
+        values.append(statistic(order[shift + np.arange(ends[-1])]))
+    found, tail = np.stack(values), 100 * (1 - level) / 2
+    low, high = np.full((2, found.shape[1]), np.nan)
+    known = ~np.isnan(found).all(axis=0)
+    low[known], high[known] = np.nanpercentile(found[:, known], [tail, 100 - tail], axis=0)
     return low, high

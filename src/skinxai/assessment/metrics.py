@@ -89,23 +89,43 @@ def one_vs_rest_auc(target: npt.ArrayLike, probabilities: npt.ArrayLike) -> Floa
     return areas
 
 
+def calibration_bins(
+    target: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15
+) -> tuple[Floats, Floats, Floats]:
+    """Images by the probability of their top class, in equal-width bins over (0, 1].
+
+    Args:
+        target: int ``(N,)``.
+        probabilities: float ``(N, K)``, rows sum to 1.
+        bins: number of bins.
+
+    Returns:
+        Sums of confidence, of right answers, and counts, each ``(bins,)``.
+    """
+    scores = np.asarray(probabilities, np.float64)
+    confidence, hit = scores.max(axis=1), scores.argmax(axis=1) == np.asarray(target)
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    confident, right, count = (
+        np.bincount(place, weight, bins).astype(np.float64)
+        for weight in (confidence, hit, np.ones(len(place)))
+    )
+    return confident, right, count
+
+
 def expected_calibration_error(
     target: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15
 ) -> float:
     """Mean gap between confidence and accuracy of the top class, 0–1.
 
-    Guo et al., ICML 2017, equation 3, with ``bins`` equal-width bins over (0, 1].
+    Guo et al., ICML 2017, equation 3, with the bins of `calibration_bins`.
 
     Args:
         target: int ``(N,)``.
         probabilities: float ``(N, K)``, rows sum to 1.
         bins: number of bins.
     """
-    scores = np.asarray(probabilities, np.float64)
-    confidence, hit = scores.max(axis=1), scores.argmax(axis=1) == np.asarray(target)
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gap = np.bincount(place, confidence, bins) - np.bincount(place, hit, bins)
-    return float(np.abs(gap).sum() / len(scores))
+    confidence, hits, count = calibration_bins(target, probabilities, bins)
+    return float(np.abs(confidence - hits).sum() / count.sum())
 
 
 def brier_score(target: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:

@@ -14,17 +14,15 @@ from PIL import Image
 from skinxai.data.splits import PARTS, Splits
 from skinxai.errors import SkinxaiError
 from skinxai.images import read_image
+from skinxai.reporting.page import page
 from skinxai.results import AuditedPair, AuditReport
 from skinxai.writing import make_folder, write_atomic
 
 WIDTH = 320
 MAX_PAIRS = 200
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse } td, th { padding: .3rem .8rem; border-bottom: 1px solid #ccc;
-text-align: left; vertical-align: top } .error { color: #a40000; font-weight: 600 }
-figure { display: inline-block; margin: 0 .5rem 0 0 } figcaption { font-size: .85rem }
-img { width: 20rem; max-width: 100%; height: auto; display: block } section { margin: 1.5rem 0 }
+.pictures figure { display: inline-block; margin: 0 .5rem .5rem 0; vertical-align: top }
+.pictures img { width: 20rem; max-width: 100%; height: auto; display: block; border-radius: .3rem }
 """
 
 
@@ -47,10 +45,10 @@ def write_audit(
     target = Path(folder)
     make_folder(target)
     paths = {item.image_id: item.path for part in PARTS for item in getattr(splits, part)}
-    page, data = target / "audit.html", target / "audit.json"
+    shown, data = target / "audit.html", target / "audit.json"
     write_atomic(data, json.dumps(report.to_dict(), indent=2).encode() + b"\n")
-    write_atomic(page, _page(report, paths).encode())
-    return page, data
+    write_atomic(shown, _page(report, paths).encode())
+    return shown, data
 
 
 def _page(report: AuditReport, paths: dict[str, Path]) -> str:
@@ -61,18 +59,17 @@ def _page(report: AuditReport, paths: dict[str, Path]) -> str:
         f"<td>{f.count}</td><td>{html.escape(f.message)}</td></tr>"
         for f in report.findings
     )
-    shown = "".join(_pair(pair, paths) for pair in report.pairs[:MAX_PAIRS])
+    pairs = "".join(_pair(pair, paths) for pair in report.pairs[:MAX_PAIRS])
     more = len(report.pairs) - MAX_PAIRS
     rest = f"<p>{more} more pairs are in audit.json.</p>" if more > 0 else ""
-    return (
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        f"<meta name='viewport' content='width=device-width'>"
-        f"<title>Audit of {html.escape(report.data)}</title><style>{STYLE}</style></head><body>"
-        f"<h1>Audit of {html.escape(report.data)}</h1><p>{counts}. <b>{verdict}</b></p>"
-        f"<table><tr><th>severity<th>kind<th>count<th>what</tr>{rows}</table>"
+    title = f"Audit of {report.data}"
+    body = (
+        f"<h1>{html.escape(title)}</h1><p>{counts}. <b>{verdict}</b></p><section class='card "
+        f"scroll'><table><tr><th>severity<th>kind<th>count<th>what</tr>{rows}</table></section>"
         f"<h2>Different lesions that look like the same skin: {len(report.pairs)}</h2>"
-        f"{shown}{rest}</body></html>"
+        f"{pairs}{rest}"
     )
+    return page(title, body, STYLE)
 
 
 def _pair(pair: AuditedPair, paths: dict[str, Path]) -> str:
@@ -83,8 +80,8 @@ def _pair(pair: AuditedPair, paths: dict[str, Path]) -> str:
         for name, part, label in sides
     )
     return (
-        f"<section>{figures}<p>{pair.kind}, similarity {pair.similarity:.2f}, {pair.keypoints} "
-        f"keypoints agree</p></section>"
+        f"<section class='card pictures'>{figures}<p class='note'>{pair.kind}, "
+        f"similarity {pair.similarity:.2f}, {pair.keypoints} keypoints agree</p></section>"
     )
 
 

@@ -1,17 +1,21 @@
 """What skinxai returns: frozen dataclasses that know where they came from."""
 
 from skinxai.results.audit import AuditedPair, AuditReport, Finding
-from skinxai.results.evaluation import Evaluation, Figure
+from skinxai.results.evaluation import Evaluation
 from skinxai.results.explanation import Explanation
+from skinxai.results.figures import CalibrationBin, Figure, OperatingPoint, Subgroup
 from skinxai.results.prediction import ItemError, Prediction
 
 __all__ = [
     "AuditReport",
     "AuditedPair",
+    "CalibrationBin",
     "Evaluation",
     "Explanation",
     "Figure",
     "Finding",
     "ItemError",
+    "OperatingPoint",
     "Prediction",
+    "Subgroup",
 ]

@@ -1,0 +1,72 @@
+"""ROC curves of one class against all others, and points on them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+def roc_curve(positive: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Both rates at every threshold, the highest first; images of one score go together.
+
+    Args:
+        positive: bool ``(N,)``, whether an image is of the class.
+        scores: float ``(N,)``, higher for the class.
+
+    Returns:
+        False and true positive rate, each ``(T + 1,)`` for T different scores, from 0 to 1; NaN
+        where there are no images of the class, or no others.
+    """
+    own = np.asarray(positive, np.bool_)
+    _, place = np.unique(-np.asarray(scores, np.float64), return_inverse=True)
+    hits = np.concatenate([[0.0], np.cumsum(np.bincount(place, own))])
+    alarms = np.concatenate([[0.0], np.cumsum(np.bincount(place, ~own))])
+    with np.errstate(invalid="ignore"):
+        return alarms / alarms[-1], hits / hits[-1]
+
+
+def rate_at(held: str, at_least: float, false_positive: Floats, true_positive: Floats) -> float:
+    """The highest sensitivity (specificity) with at least this specificity (sensitivity).
+
+    Args:
+        held: ``"specificity"`` or ``"sensitivity"``.
+        at_least: the rate that is held, 0–1.
+        false_positive: of `roc_curve`.
+        true_positive: of `roc_curve`.
+
+    Returns:
+        0–1; NaN where the curve is not defined.
+    """
+    if np.isnan(false_positive[-1]) or np.isnan(true_positive[-1]):
+        return float("nan")
+    specificity = 1 - false_positive
+    if held == "specificity":
+        return float(true_positive[specificity >= at_least].max())
+    return float(specificity[true_positive >= at_least].max())
+
+
+def thinned(
+    false_positive: Floats, true_positive: Floats, most: int = 200
+) -> tuple[tuple[float, float], ...]:
+    """Points of a curve for drawing: its corners, and of too many corners evenly spread ones.
+
+    Args:
+        false_positive: of `roc_curve`.
+        true_positive: of `roc_curve`.
+        most: points, >= 2.
+
+    Returns:
+        Points of the curve, both ends among them; empty where it is not defined.
+    """
+    points = np.stack([false_positive, true_positive], axis=1)  # (T + 1, 2)
+    if np.isnan(points).any():
+        return ()
+    before, after = np.diff(points[:-1], axis=0), np.diff(points[1:], axis=0)
+    turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
+    points = points[np.concatenate([[True], turns, [True]])]
+    if len(points) > most:  # evenly along the way, which has length 2
+        wanted = np.searchsorted(points.sum(axis=1), np.linspace(0, 2, most))
+        points = points[np.unique(wanted)]
+    return tuple((float(x), float(y)) for x, y in points)
