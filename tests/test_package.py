@@ -59,9 +59,9 @@ def test_metadata(wheel) -> None:
     assert "not a medical device" in found["Summary"]
     core = {re.split(r"[^\w-]", line)[0] for line in found.get_all("Requires-Dist")}
     assert core == {
-        "albumentations", "huggingface-hub", "numpy", "opencv-python-headless", "pandas",
-        "pillow", "pluggy",
-        "safetensors", "scikit-learn", "timm", "torch", "torchvision", "tqdm", "typer",
+        "albumentations", "filelock", "huggingface-hub", "numpy", "opencv-python-headless",
+        "pandas", "pillow", "pluggy", "safetensors", "scikit-learn", "timm", "torch", "torchvision",
+        "tqdm", "typer",
     }  # fmt: skip
     assert "albumentations==2.0.8" in found.get_all("Requires-Dist")
 

@@ -1,45 +1,43 @@
-"""The training loop on pictures that a small network can learn in seconds."""
+"""What a run does, what it leaves behind, and what it refuses."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from safetensors.torch import load_file
+from small_runs import BASE, EVERY_STEP, build_small, coloured, registered
 
-from skinxai import Classifier, Trainer, losses, plugins
-from skinxai.configs import PreprocessConfig, TrainConfig
-from skinxai.data import Record, Records
-from skinxai.errors import LeakageError, OptionError, TrainingError, UnknownNameError
-from skinxai.labels import HAM10000_LABELS, LabelSet
+from skinxai import Classifier, Trainer, backbones, losses, plugins
+from skinxai.data import Record, Records, Splits
+from skinxai.errors import (
+    CheckpointCorruptError,
+    CheckpointWriteError,
+    LeakageError,
+    NonFiniteLossError,
+    OptionError,
+    SkinxaiWarning,
+    TrainingError,
+    UnknownNameError,
+)
+from skinxai.labels import HAM10000_LABELS
 from skinxai.models import SkinClassifier
-from skinxai.training import trainer as trainer_module
-from skinxai.training.augmentation import Augmentation
-from skinxai.training.loaders import TrainingImages, batches, epoch_order
+from skinxai.training.callbacks import Callback
+from skinxai.training.checkpointing import CheckpointFolder
 from skinxai.training.precision import choose_precision
-from skinxai.training.schedule import decay_groups, learning_rate, update_average
+from skinxai.training.validation import validate
 
-COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "blue": (60, 60, 200)}
-SMALL = dict(
-    backbone="resnet18", init_weights=None, amp=False, image_size=(32, 48), batch_size=8,
-    learning_rate=3e-3, average_decay=0.8, drop_rate=0.1, workers=0, device="cpu",
-)  # fmt: skip
+COLOURS = ("red", "green", "blue")
+LEARNS: dict[str, Any] = BASE | {"learning_rate": 0.03, "average_decay": 0.5, "epochs": 4}
 
 
-def coloured(folder: Path, each: int, seed: int) -> Records:
-    draws = np.random.default_rng(seed)
-    folder.mkdir()
-    items = []
-    for code, colour in COLOURS.items():
-        for number in range(each):
-            noise = draws.integers(-50, 50, (40, 56, 3))
-            path = folder / f"{code}{number}.png"
-            Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8)).save(path)
-            items.append(Record(f"{seed}-{path.name}", path, code))
-    return Records(tuple(items), LabelSet(tuple(COLOURS)), "colours", "CC0-1.0", "nobody")
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    with registered():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -51,72 +49,69 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Records, Records]:
 @pytest.fixture(scope="module")
 def run(data, tmp_path_factory) -> tuple[Path, Classifier]:
     folder = tmp_path_factory.mktemp("run") / "colours"
-    return folder, Trainer(**SMALL, epochs=4, output_dir=folder).fit(*data)
+    return folder, Trainer(**LEARNS, output_dir=folder).fit(*data)
 
 
 def test_it_learns(run, data) -> None:
     folder, classifier = run
     evaluation = classifier.evaluate(data[1], resamples=50)
     assert evaluation.macro_f1.value > 0.9
-    assert classifier.config.drop_rate == 0.1 and classifier.labels == tuple(COLOURS)
+    assert classifier.config.drop_rate == 0.1 and classifier.labels == COLOURS
     assert classifier.config.licence == "CC0-1.0" and "nobody" in classifier.card
     again = Classifier.from_pretrained(folder)
     assert again.model == classifier.model
 
 
 def test_the_run_folder_says_what_was_done(run, data) -> None:
-    folder, _ = run
+    folder, classifier = run
     settings = json.loads((folder / "train.json").read_text())
     assert settings["precision"] == "float32" and settings["init_weights"] == "random"
-    assert settings["data"] == {"name": "colours", "train": [16, 16, 16], "val": [6, 6, 6]}
+    assert settings["settings"]["learning_rate"] == 0.03
+    about = settings["data"]
+    assert (about["name"], about["train"], about["val"]) == ("colours", [16] * 3, [6] * 3)
     rows = (folder / "log.csv").read_text().splitlines()
-    assert rows[0].startswith("epoch,loss,accuracy,balanced_accuracy,macro_f1") and len(rows) == 5
-    first, last = (float(row.split(",")[1]) for row in (rows[1], rows[-1]))
-    assert last < first
+    assert rows[0] == (
+        "epoch,loss,accuracy,balanced_accuracy,macro_f1,images_per_second,micro_batch"
+    )
+    table = [[float(value) for value in row.split(",")] for row in rows[1:]]
+    assert [row[0] for row in table] == [1, 2, 3, 4] and table[-1][1] < table[0][1]
+    assert all(row[5] > 0 and row[6] == 8 for row in table)
     assert (folder / "splits.csv").read_text().count("\n") == 1 + 48 + 18
-
-
-@pytest.mark.parametrize("stopped_after", [1, 3])
-def test_a_resumed_run_has_the_same_bits(run, data, tmp_path, monkeypatch, stopped_after) -> None:
-    written = trainer_module.write_log
-
-    def stop(path: Path, rows: tuple) -> None:
-        written(path, rows)
-        if len(rows) == stopped_after:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(trainer_module, "write_log", stop)
-    folder = tmp_path / "colours"
-    with pytest.raises(KeyboardInterrupt):
-        Trainer(**SMALL, epochs=4, output_dir=folder).fit(*data)
-    monkeypatch.undo()
-    torch.manual_seed(99)
-    Trainer.resume(folder).fit(*data)
-    model = "model.safetensors"
-    assert (folder / model).read_bytes() == (run[0] / model).read_bytes()
-    own, other = (load_file(place / "checkpoints/last.safetensors") for place in (folder, run[0]))
-    assert set(own) == set(other) and any(name.startswith("optimizer.") for name in own)
-    assert all(torch.equal(own[name], other[name]) for name in own)
+    assert "training in float32 on cpu" in (folder / "events.log").read_text()
+    shown = json.loads((folder / "evaluation.json").read_text())
+    best = max(table, key=lambda row: row[4])
+    assert shown["model"] == classifier.model and len(shown["log"]) == 4
+    assert shown["macro_f1"]["value"] == pytest.approx(best[4], abs=0.06)  # stored in half
+    assert f"(epoch {best[0]:.0f} of 4" in (folder / "README.md").read_text()
+    assert not list(folder.rglob("*.part"))
 
 
 def test_a_folder_in_use_is_refused(run, data) -> None:
     with pytest.raises(TrainingError, match=r"holds a run; go on with Trainer\.resume"):
-        Trainer(**SMALL, epochs=1, output_dir=run[0]).fit(*data)
+        Trainer(**LEARNS, output_dir=run[0]).fit(*data)
 
 
 def test_nothing_to_resume(tmp_path) -> None:
     with pytest.raises(TrainingError, match="must hold a run's settings"):
         Trainer.resume(tmp_path)
+    for damaged in ("{", "[]", "{}"):
+        (tmp_path / "train.json").write_text(damaged)
+        with pytest.raises(TrainingError, match="must hold a run's settings"):
+            Trainer.resume(tmp_path)
+
+
+# what is refused before anything is read
 
 
 def test_shared_lesions_are_refused(data, tmp_path) -> None:
-    trainer = Trainer(**SMALL, epochs=1, output_dir=tmp_path / "run")
+    trainer = Trainer(**BASE, output_dir=tmp_path / "run")
     with pytest.raises(LeakageError, match="must share no lesion, 48 are in both"):
         trainer.fit(data[0], data[0])
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_test_part_is_for_the_end_DAT27(data, tmp_path) -> None:
-    trainer = Trainer(**SMALL, epochs=1, output_dir=tmp_path / "run")
+    trainer = Trainer(**BASE, output_dir=tmp_path / "run")
     for parts in (
         (data[0], replace(data[1], part="test")),
         (replace(data[0], part="test"), data[1]),
@@ -125,66 +120,93 @@ def test_the_test_part_is_for_the_end_DAT27(data, tmp_path) -> None:
             trainer.fit(*parts)
 
 
-def test_a_class_without_images_DAT16(data, tmp_path) -> None:
+def test_a_class_without_training_images_DAT16(data, tmp_path) -> None:
     train = data[0].subset([item.image_id for item in data[0] if item.label != "red"])
     with pytest.raises(TrainingError, match=r"it has none of \['red'\]"):
-        Trainer(**SMALL, epochs=1, output_dir=tmp_path / "run").fit(train, data[1])
+        Trainer(**BASE, output_dir=tmp_path / "run").fit(train, data[1])
+
+
+def test_a_class_without_validation_images_DAT16_TRN22(data, tmp_path) -> None:
+    """The other classes' figures count, and their positions stay."""
+    val = data[1].subset([item.image_id for item in data[1] if item.label != "green"])
+    classifier = Trainer(**LEARNS, output_dir=tmp_path / "run").fit(data[0], val)
+    assert classifier.labels == COLOURS
+    rows = (tmp_path / "run" / "log.csv").read_text().splitlines()[1:]
+    assert all(np.isfinite(float(row.split(",")[4])) for row in rows)
+    shown = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert [shown["recall"][code]["value"] is None for code in COLOURS] == [False, True, False]
+
+
+@pytest.mark.parametrize("kept", [1, 2])
+def test_a_class_of_one_image_DAT16(data, tmp_path, kept) -> None:
+    ids = [item.image_id for item in data[0]]
+    reds = [name for name in ids if "red" in name]
+    train = data[0].subset([name for name in ids if name not in reds[kept:]])
+    settings = BASE | {"epochs": 1, "sampler": "balanced", "loss": "class_balanced"}
+    assert settings["loss"] in losses.names()
+    Trainer(**settings, output_dir=tmp_path / "run").fit(train, data[1])
 
 
 def test_leaked_figures_say_so_DAT08(data, tmp_path) -> None:
     train, val = (replace(part, leaked=True) for part in (data[0], data[1]))
-    tuned = Trainer(**SMALL, epochs=1, output_dir=tmp_path / "run").fit(train, val)
-    assert "leaked" in tuned.config.training_data
+    tuned = Trainer(**BASE | {"epochs": 1}, output_dir=tmp_path / "run").fit(train, val)
+    assert "leaked" in tuned.config.training_data and "LEAKED" in tuned.card
     found = tuned.evaluate(data[1], resamples=10)
     assert found.leaked and "LEAKED" in repr(found) and "LEAKED" in found.to_markdown()
     assert found.to_dict()["leaked"] is True
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(data, tmp_path) -> None:
-    @losses.register("not_a_number")
-    def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return logits.sum() * float("nan")
-
-    try:
-        with pytest.raises(TrainingError, match="got nan in epoch 1, step 1"):
-            Trainer(**SMALL | {"loss": "not_a_number"}, output_dir=tmp_path / "run").fit(*data)
-    finally:
-        plugins.losses.remove(["not_a_number"])
+def test_splits_bring_both_parts(data, tmp_path) -> None:
+    splits = Splits(data[0], data[1], data[1].subset([]))
+    trainer = Trainer(**BASE | {"epochs": 1}, output_dir=tmp_path / "run")
+    with pytest.raises(OptionError, match="val must be left out"):
+        trainer.fit(splits, data[1])
+    with pytest.raises(OptionError, match="val must be passed"):
+        trainer.fit(data[0])
+    assert trainer.fit(splits).labels == COLOURS
 
 
 @pytest.mark.parametrize(
     ("keywords", "error", "words"),
     [
         ({"learning_rate": 0}, OptionError, "learning_rate must be > 0, got 0"),
-        ({"epochs": 0}, OptionError, "epochs must be >= 1, got 0"),
-        ({"drop_rate": 1}, OptionError, r"drop_rate must be in \[0, 1\), got 1"),
+        ({"learning_rat": 1}, OptionError, "Did you mean 'learning_rate'"),
         ({"backbone": "resnet19"}, UnknownNameError, "Did you mean 'resnet18'"),
         ({"loss": "focsl"}, UnknownNameError, "Did you mean 'focal'"),
-        ({"sampler": "fair"}, OptionError, "sampler must be None or one of"),
-        ({"amp": "bf16"}, OptionError, "amp must be True, False, 'bfloat16'"),
+        ({"loss_options": {"gama": 1.0}}, OptionError, "got 'gama'"),
+        ({"sampler": "fair"}, OptionError, "sampler must be one of"),
+        ({"amp": "bf16"}, OptionError, r"amp must be one of \[True, False, 'bfloat16'"),
+        ({"augmentation": "strong"}, OptionError, "augmentation must be one of"),
+        ({"device": "gpu"}, OptionError, "device must be 'auto' or one that this machine has"),
+        ({"drop_path_rate": 0.1}, OptionError, "drop_path_rate must be 0 for the backbone"),
+        ({"frozen_groups": 2}, OptionError, "frozen_groups must be below the 2 groups"),
         ({"init_weights": "bundled"}, TrainingError, "must fit the backbone"),
         ({"init_weights": "nothing.safetensors"}, TrainingError, "must be readable"),
     ],
 )
 def test_wrong_use_is_one_clear_sentence(data, tmp_path, keywords, error, words) -> None:
     with pytest.raises(error, match=words):
-        Trainer(**SMALL | keywords | {"output_dir": tmp_path / "run"}).fit(*data)
+        Trainer(**BASE | keywords | {"output_dir": tmp_path / "run"}).fit(*data)
+    assert not (tmp_path / "run" / "train.json").exists()
+
+
+# networks and starting weights
 
 
 def test_efficientnet_b0_with_seven_classes(tmp_path, photos) -> None:
     items = [Record(str(n), photos[n], HAM10000_LABELS[n % 7]) for n in range(10)]
     train, val = (Records(tuple(part), HAM10000_LABELS) for part in (items[:7], items[7:]))
-    settings = SMALL | {"backbone": "efficientnet_b0", "image_size": (64, 64)}
-    classifier = Trainer(**settings, epochs=1, output_dir=tmp_path / "b0").fit(train, val)
+    settings = BASE | {"backbone": "efficientnet_b0", "image_size": (64, 64), "epochs": 1}
+    classifier = Trainer(**settings, output_dir=tmp_path / "b0").fit(train, val)
     assert classifier.num_parameters == 4_016_515
     explanation = classifier.explain(photos[0], target="mel")
     assert explanation.heatmap.shape == (240, 320) and np.isfinite(explanation.heatmap).all()
 
 
 def test_the_bundled_model_can_be_fine_tuned(data, tmp_path) -> None:
-    settings = SMALL | {"backbone": "tf_efficientnet_lite0", "init_weights": "bundled"}
+    settings = BASE | {"backbone": "tf_efficientnet_lite0", "init_weights": "bundled", "epochs": 1}
     settings |= {"learning_rate": 1e-9, "average_decay": 0.0}
-    tuned = Trainer(**settings, epochs=1, output_dir=tmp_path / "run").fit(*data)
+    tuned = Trainer(**settings, output_dir=tmp_path / "run").fit(*data)
     bundled = Classifier.from_pretrained()
     assert tuned.config.preprocessing.mean == bundled.config.preprocessing.mean
     name = "conv_stem.weight"
@@ -192,77 +214,10 @@ def test_the_bundled_model_can_be_fine_tuned(data, tmp_path) -> None:
     torch.testing.assert_close(*weights, atol=1e-4, rtol=1e-3)
 
 
-def test_samplers(data) -> None:
-    labels = LabelSet(("many", "few"))
-    items = [Record(str(n), Path("x"), "many" if n < 900 else "few") for n in range(1000)]
-    records = Records(tuple(items), labels)
-    assert sorted(epoch_order(records, None, 0, 0)) == list(range(1000))
-    for sampler, share in (("balanced", 0.5), ("square_root", 0.25)):  # 30 : 10
-        drawn = [i for epoch in range(10) for i in epoch_order(records, sampler, 0, epoch)]
-        assert np.mean(np.array(drawn) >= 900) == pytest.approx(share, abs=0.02)
-    assert epoch_order(records, None, 0, 1) != epoch_order(records, None, 0, 2)
-    assert epoch_order(records, None, 0, 1) == epoch_order(records, None, 0, 1)
-
-
-def test_workers_change_nothing(data) -> None:
-    images = TrainingImages(data[0], PreprocessConfig((32, 48)))
-    order = epoch_order(data[0], "balanced", 3, 1)
-    alone, shared = (
-        list(batches(images, order, 8, workers, augment_seed=(3, 1))) for workers in (0, 2)
-    )
-    for (first, own), (second, other) in zip(alone, shared, strict=True):
-        assert torch.equal(first, second) and torch.equal(own, other)
-
-
-def test_augmentation_is_a_function_of_its_seed(photos) -> None:
-    pixels = np.asarray(Image.open(photos[0]).convert("RGB"))
-    augment = Augmentation((48, 64))
-    first, again, other = (augment(pixels, seed) for seed in (5, 5, 6))
-    assert first.shape == (48, 64, 3) and first.dtype == np.uint8
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
-
-
-def config(**changes: object) -> TrainConfig:
-    values = dict(
-        backbone="resnet18", loss="cross_entropy", sampler=None, amp=False, epochs=10,
-        batch_size=8, learning_rate=1.0, weight_decay=0.1, drop_rate=0.0, average_decay=0.9,
-        image_size=(32, 32), init_weights=None, device="cpu", seed=0, workers=0,
-    )  # fmt: skip
-    return TrainConfig(**values | changes)
-
-
-def test_learning_rate_by_hand() -> None:
-    rates = [learning_rate(config(), step, 20) for step in range(200)]  # warm-up of 10 steps
-    assert rates[:10] == pytest.approx([0.1 * (n + 1) for n in range(10)])
-    assert rates[105] == pytest.approx(0.5)  # half of the cosine
-    assert min(rates) == rates[-1] == 0.01 and max(rates) == 1.0
-
-
-def test_average_by_hand() -> None:
-    network, average = torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False)
-    torch.nn.init.constant_(network.weight, 3.0)
-    torch.nn.init.constant_(average.weight, 1.0)
-    update_average(average, network, 10_000, config())
-    assert average.weight.item() == pytest.approx(0.9 * 1 + 0.1 * 3)
-    update_average(average, network, 0, config())  # (1 + 0) / (10 + 0) at the start
-    assert average.weight.item() == pytest.approx(0.1 * 1.2 + 0.9 * 3)
-
-
-def test_vectors_do_not_decay() -> None:
-    network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
-    kernels, vectors = decay_groups(network, 0.1)
-    assert [tuple(p.shape) for p in kernels["params"]] == [(3, 2)]
-    assert kernels["weight_decay"] == 0.1 and vectors["weight_decay"] == 0.0
-    assert len(vectors["params"]) == 3
-
-
 def test_measuring_the_precision_changes_nothing() -> None:
-    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
-    network.train()
-    model = SkinClassifier(network, lambda n, x: n(x), lambda n, f: f.mean(dim=(2, 3)))
+    model = build_small("small", 3, 0.5).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    images = torch.randn(4, 3, 16, 16)
+    images = torch.randn(4, 3, 32, 48)
     random = torch.get_rng_state()
     chosen = choose_precision(True, model, images, torch.device("cpu"))
     assert chosen in (None, torch.bfloat16)
@@ -273,3 +228,192 @@ def test_measuring_the_precision_changes_nothing() -> None:
     device = torch.device("cpu")
     for amp, dtype in ((False, None), ("bfloat16", torch.bfloat16), ("float16", torch.float16)):
         assert choose_precision(amp, model, images, device) is dtype
+
+
+@pytest.mark.parametrize("amp", ["bfloat16", True])
+def test_the_precision_is_said_and_kept(data, tmp_path, amp) -> None:
+    folder = tmp_path / "run"
+    Trainer(**BASE | {"epochs": 1, "amp": amp}, output_dir=folder).fit(*data)
+    said = json.loads((folder / "train.json").read_text())["precision"]
+    assert said == "bfloat16" or (amp is True and said == "float32")
+    assert f"training in {said} on cpu" in (folder / "events.log").read_text()
+    seen: list[torch.dtype] = []
+
+    def features(network: Any, images: torch.Tensor) -> torch.Tensor:
+        result = network.features(images)
+        if network.training:
+            seen.append(result.dtype)
+        return result
+
+    def build(name: str, classes: int, drop_rate: float) -> SkinClassifier:
+        network = build_small(name, classes, drop_rate).network
+        return SkinClassifier(network, features, lambda n, maps: n.head(maps))
+
+    plugins.backbones.remove(["small"])
+    backbones.register("small")(build)
+    try:
+        Trainer.resume(folder, epochs=2).fit(*data)  # not measured again
+    finally:
+        plugins.backbones.remove(["small"])
+        backbones.register("small")(build_small)
+    assert set(seen) == {getattr(torch, said)} and len(seen) == 6
+
+
+# early stopping
+
+
+def test_patience(data, tmp_path) -> None:
+    """Nothing learns, so the first epoch is the best one."""
+    folder, never = tmp_path / "run", BASE | {"learning_rate": 1e-12, "average_decay": 0.0}
+    settings = never | {"epochs": 10, "patience": 2, "backbone": "plain"}
+    Trainer(**settings, output_dir=folder).fit(*data)
+    log = (folder / "log.csv").read_text()
+    assert len(log.splitlines()) == 1 + 3
+    assert "(epoch 1 of 3" in (folder / "README.md").read_text()
+    Trainer.resume(folder).fit(*data)
+    assert (folder / "log.csv").read_text() == log
+    Trainer.resume(folder, patience=4).fit(*data)
+    assert len((folder / "log.csv").read_text().splitlines()) == 1 + 5
+
+
+# what is not finite, and what cannot be written
+
+
+class AtStep(Callback):
+    """Calls something after a step."""
+
+    def __init__(self, step: int, call: Any) -> None:
+        self.step, self.call = step, call
+
+    def on_step(self, step: int, loss: float, learning_rate: float) -> None:
+        if step == self.step:
+            self.call()
+
+
+def numbers(folder: Path) -> list[int]:
+    return [int(path.name[:9]) for path in CheckpointFolder(folder / "checkpoints").paths()]
+
+
+def test_a_loss_that_is_not_finite_TRN01(data, tmp_path) -> None:
+    wrong = [False]
+
+    @losses.register("sometimes_nan")
+    def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        value = torch.nn.functional.cross_entropy(logits, target)
+        return value * float("nan") if wrong[0] else value
+
+    folder, at = tmp_path / "run", AtStep(2, lambda: wrong.__setitem__(0, True))
+    settings = BASE | {"loss": "sometimes_nan", "epochs": 1, "checkpoint_minutes": EVERY_STEP}
+    try:
+        with pytest.raises(NonFiniteLossError, match="got nan in epoch 1, step 3; the weights"):
+            Trainer(**settings, output_dir=folder, callbacks=[at]).fit(*data)
+        assert numbers(folder) == [2, 1]
+        dump = json.loads((folder / "failed_batch.json").read_text())
+        assert dump["step"] == 3 and len(dump["image_ids"]) == 8
+        assert set(dump["image_ids"]) < {item.image_id for item in data[0]}
+        wrong[0] = False
+        Trainer.resume(folder, learning_rate=1e-4).fit(*data)
+    finally:
+        plugins.losses.remove(["sometimes_nan"])
+
+
+def test_batch_statistics_that_are_not_finite_TRN03(data, tmp_path, monkeypatch) -> None:
+    """Found when they would be kept: there is no best epoch with them, and no checkpoint."""
+    folder, seen = tmp_path / "run", []
+
+    def spoil(model: SkinClassifier, *values: Any) -> Any:
+        if len(seen):
+            model.network.body[1].running_var[0] = float("nan")
+        seen.append(1)
+        return validate(model, *values)
+
+    monkeypatch.setattr("skinxai.training.loop.validate", spoil)
+    with pytest.raises(NonFiniteLossError, match=r"'network.body.1.running_var' is not after"):
+        Trainer(**BASE | {"epochs": 3}, output_dir=folder).fit(*data)
+    assert numbers(folder) == [7]  # of the first epoch, six steps and its end
+    assert Classifier.from_pretrained(folder).labels == COLOURS
+    monkeypatch.undo()
+    Trainer.resume(folder).fit(*data)
+
+
+def test_a_disk_that_is_full_for_a_while_TRN10(data, tmp_path, monkeypatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    folder = tmp_path / "run"
+    at = AtStep(4, lambda: monkeypatch.setattr("os.fsync", full))
+    settings = BASE | {"epochs": 1, "checkpoint_minutes": EVERY_STEP}
+    with pytest.raises(CheckpointWriteError, match=r"No space left on device.* resume") as info:
+        Trainer(**settings, output_dir=folder, callbacks=[at]).fit(*data)
+    monkeypatch.undo()
+    assert info.value.errno == 28 and numbers(folder) == [3, 2]
+    assert not list(folder.rglob(".*.part"))
+    Trainer.resume(folder).fit(*data)
+    whole = tmp_path / "whole"
+    Trainer(**settings, output_dir=whole).fit(*data)
+    weights = "model.safetensors"
+    assert (folder / weights).read_bytes() == (whole / weights).read_bytes()
+
+
+def test_the_newest_checkpoint_is_damaged_TRN11(data, tmp_path) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    settings = BASE | {"epochs": 1, "checkpoint_minutes": EVERY_STEP}
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(**settings, output_dir=folder, callbacks=[AtStep(4, stop)]).fit(*data)
+    newest = CheckpointFolder(folder / "checkpoints").paths()[0]
+    newest.write_bytes(newest.read_bytes()[:-1])
+    done: list[int] = []
+    with pytest.warns(SkinxaiWarning, match="is damaged and was passed over"):
+        Trainer.resume(folder, callbacks=[AtStep(3, lambda: done.append(3))]).fit(*data)
+    assert done == [3] and numbers(folder) == [7, 6]
+    for path in CheckpointFolder(folder / "checkpoints").paths():
+        path.write_bytes(b"")
+    with pytest.raises(CheckpointCorruptError, match="all 2 are damaged"):
+        Trainer.resume(folder).fit(*data)
+
+
+def test_out_of_memory_in_a_run_TRN04_TRN05(data, tmp_path) -> None:
+    """Said in the run folder, kept by a resumed run; two images are the least."""
+    limit = [1000]
+
+    def features(network: Any, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > limit[0]:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to")
+        return network.features(images)
+
+    @backbones.register("limited")
+    def build(name: str, classes: int, drop_rate: float) -> SkinClassifier:
+        network = build_small("plain", classes, drop_rate).network
+        return SkinClassifier(network, features, lambda n, maps: n.head(maps))
+
+    folder, fewer = tmp_path / "run", AtStep(2, lambda: limit.__setitem__(0, 4))
+    settings = BASE | {"backbone": "limited", "epochs": 1, "checkpoint_minutes": EVERY_STEP}
+    try:
+        Trainer(**settings, output_dir=folder, callbacks=[fewer]).fit(*data)
+        events = (folder / "events.log").read_text()
+        assert events.count("the micro-batch is halved, a step now has 2 of them") == 1
+        assert (folder / "log.csv").read_text().splitlines()[1].endswith(",4.0")
+        limit[0] = 1
+        with pytest.raises(TrainingError, match="must hold a micro-batch of 2 images"):
+            Trainer.resume(folder, epochs=2).fit(*data)
+        assert numbers(folder)[0] == 7  # as it was
+        limit[0] = 4
+        Trainer.resume(folder, epochs=2).fit(*data)
+        assert (folder / "events.log").read_text().count("the micro-batch is halved") == 2
+        assert (folder / "log.csv").read_text().splitlines()[2].endswith(",4.0")
+    finally:
+        plugins.backbones.remove(["limited"])
+
+
+def test_a_single_image_is_left_over_TRN19(data, tmp_path) -> None:
+    train = data[0].subset([item.image_id for item in data[0]][:-7])  # 41: five batches and one
+    steps: list[int] = []
+    counted = AtStep(0, None)
+    counted.on_step = lambda step, loss, learning_rate: steps.append(step)  # type: ignore[method-assign]
+    Trainer(**BASE | {"epochs": 1}, output_dir=tmp_path / "run", callbacks=[counted]).fit(
+        train, data[1]
+    )
+    assert steps == [1, 2, 3, 4, 5]

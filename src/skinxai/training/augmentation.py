@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +13,16 @@ import numpy.typing as npt
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask a server otherwise
 
 import albumentations
+import cv2
+
+from skinxai.errors import OptionError
+from skinxai.training.dermoscopy import draw_hairs, shades_of_gray
+from skinxai.training.randomness import seeded
+
+ALBUMENTATIONS: str = albumentations.__version__
+AUGMENTATIONS = ("light", "standard", "heavy")
+AREA, REFLECT = cv2.INTER_AREA, cv2.BORDER_REFLECT_101
+Pixels = npt.NDArray[np.uint8]
 
 
 class Augmentation:
@@ -17,33 +30,37 @@ class Augmentation:
 
     Args:
         image_size: ``(height, width)`` of the result.
+        recipe: ``"light"`` (right angles, flips, crops from 70 % of the area, faint colour),
+            ``"standard"`` (any angle, crops from 45 %, colour jitter), ``"heavy"`` (also shear,
+            blur, compression and boxes left out), or a function of RGB uint8 ``(H, W, 3)`` that
+            returns such an image of any size, or an ``albumentations.Compose``. A function may
+            draw from the global generators of NumPy, Python and torch: they are seeded for it.
+        hair: share of the images that hairs are drawn on, before the recipe.
+        colour_constancy: share of the images whose light is made neutral, before the recipe.
     """
 
-    def __init__(self, image_size: tuple[int, int]) -> None:
-        height, width = image_size
-        aspect = width / height
-        self._steps = albumentations.Compose(
-            [
-                albumentations.RandomRotate90(p=0.5),
-                albumentations.HorizontalFlip(p=0.5),
-                albumentations.VerticalFlip(p=0.5),
-                albumentations.RandomResizedCrop(
-                    size=(height, width),
-                    scale=(0.45, 1.0),
-                    ratio=(0.75 * aspect, aspect / 0.75),
-                    interpolation=3,  # area: shrinks without aliasing
-                ),
-                albumentations.ColorJitter(
-                    brightness=(0.8, 1.2),
-                    contrast=(0.8, 1.2),
-                    saturation=(0.8, 1.2),
-                    hue=(-0.03, 0.03),
-                    p=0.8,
-                ),
-            ]
-        )
+    def __init__(
+        self,
+        image_size: tuple[int, int],
+        recipe: Any = "standard",
+        *,
+        hair: float = 0.0,
+        colour_constancy: float = 0.0,
+    ) -> None:
+        self._own: Callable[[Pixels], Pixels] | None = None
+        self._size, self._hair, self._constancy = image_size, hair, colour_constancy
+        if isinstance(recipe, albumentations.Compose):
+            self._steps = recipe
+        elif callable(recipe):
+            self._steps, self._own = albumentations.Compose([]), recipe
+        elif recipe in AUGMENTATIONS:
+            self._steps = albumentations.Compose(_steps(recipe, *image_size))
+        else:
+            raise OptionError(
+                f"augmentation must be one of {AUGMENTATIONS} or a pipeline, got {recipe!r}."
+            )
 
-    def __call__(self, pixels: npt.NDArray[np.uint8], seed: int) -> npt.NDArray[np.uint8]:
+    def __call__(self, pixels: Pixels, seed: int) -> Pixels:
         """Augment one image; the same seed gives the same result.
 
         Args:
@@ -52,7 +69,73 @@ class Augmentation:
 
         Returns:
             RGB uint8 ``(h, w, 3)`` with ``(h, w) = image_size``.
+
+        Raises:
+            OptionError: a pipeline of one's own returned something else than RGB uint8.
         """
-        self._steps.set_random_seed(seed)
-        result: npt.NDArray[np.uint8] = self._steps(image=pixels)["image"]
+        if self._hair or self._constancy:
+            draws = np.random.default_rng([seed, 1])
+            if draws.random() < self._constancy:
+                pixels = shades_of_gray(pixels)
+            if draws.random() < self._hair:
+                pixels = draw_hairs(pixels, draws)
+        if self._own is not None:
+            with seeded(seed):
+                result = np.asarray(self._own(pixels))
+        else:
+            # set_random_seed would give every step the same draws: all of them happen, or none
+            self._steps.set_random_state(np.random.default_rng(seed), random.Random(seed))
+            result = self._steps(image=pixels)["image"]
+        if result.dtype != np.uint8 or result.ndim != 3 or result.shape[2] != 3:
+            raise OptionError(
+                f"augmentation must return RGB uint8 (H, W, 3), got {result.dtype} "
+                f"{tuple(result.shape)}; normalising is not its part."
+            )
+        height, width = self._size
+        if result.shape[:2] != self._size:
+            result = np.asarray(cv2.resize(result, (width, height), interpolation=AREA), np.uint8)
         return result
+
+
+def _steps(recipe: str, height: int, width: int) -> list[Any]:
+    aspect = width / height
+    strength = {"light": 0.1, "standard": 0.2, "heavy": 0.3}[recipe]
+    around = (1 - strength, 1 + strength)
+    flips = [
+        albumentations.RandomRotate90(p=0.5),
+        albumentations.HorizontalFlip(p=0.5),
+        albumentations.VerticalFlip(p=0.5),
+    ]
+    turns = [] if recipe == "light" else [
+        albumentations.Affine(
+            rotate=(-45, 45),
+            shear=(-8, 8) if recipe == "heavy" else 0.0,
+            border_mode=REFLECT,
+            p=0.5,
+        )
+    ]  # fmt: skip
+    crop = albumentations.RandomResizedCrop(
+        size=(height, width),
+        scale=(0.7 if recipe == "light" else 0.45, 1.0),
+        ratio=(0.75 * aspect, aspect / 0.75),
+        interpolation=AREA,  # shrinks without aliasing
+    )
+    colour = albumentations.ColorJitter(
+        brightness=around, contrast=around, saturation=around, hue=(-strength / 8, strength / 8),
+        p=0.8,
+    )  # fmt: skip
+    damage = [] if recipe != "heavy" else [
+        albumentations.OneOf(
+            [
+                albumentations.GaussianBlur(blur_limit=(3, 5)),
+                albumentations.ImageCompression(quality_range=(50, 90)),
+                albumentations.Downscale(scale_range=(0.5, 0.9)),
+            ],
+            p=0.25,
+        ),
+        albumentations.CoarseDropout(
+            num_holes_range=(1, 2), hole_height_range=(0.1, 0.3), hole_width_range=(0.1, 0.3),
+            p=0.25,
+        ),
+    ]  # fmt: skip
+    return [*flips, *turns, crop, colour, *damage]

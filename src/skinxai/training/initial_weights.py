@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,70 +11,124 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
 from skinxai import checkpoints
+from skinxai.data.membership import TrainedOn
 from skinxai.errors import TrainingError
 from skinxai.hub import find_model, read_model_folder
+from skinxai.labels import LabelSet
 from skinxai.models import SkinClassifier
 
 RGB = tuple[float, float, float]
+IMAGENET_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """Where a network's weights come from, and what goes with them.
+
+    Args:
+        mean: of the RGB input that they expect.
+        std: of it.
+        source: a description without paths.
+        licence: of the weights, which the trained model inherits.
+        attribution: whom to name for them.
+        leaked: why their own figures are worth nothing, where they are marked so.
+        note: what became of their classifier, where that is worth saying.
+        trained_on: the images they were trained on; ``None`` where a model does not say.
+    """
+
+    mean: RGB
+    std: RGB
+    source: str
+    licence: str = ""
+    attribution: str = ""
+    leaked: str = ""
+    note: str = ""
+    trained_on: TrainedOn | None = field(default_factory=TrainedOn)
 
 
 def load_initial_weights(
-    model: SkinClassifier, backbone: str, init_weights: str | None
-) -> tuple[RGB, RGB, str]:
+    model: SkinClassifier, backbone: str, init_weights: str | None, labels: LabelSet
+) -> InitialWeights:
     """Load starting weights into ``model``.
 
-    Tensors of the classifier may have another number of classes and then stay random; any other
-    difference is an error.
+    The classifier is taken over only from a model with the same labels in the same order; its
+    rows mean nothing else. Any other difference is an error.
 
     Args:
         model: freshly built.
         backbone: its name.
         init_weights: as in `Trainer`.
-
-    Returns:
-        Mean and standard deviation of the RGB input that the weights expect, and a description.
+        labels: of the classifier to be trained.
 
     Raises:
         TrainingError: no such weights, or weights of another network.
     """
     if init_weights is None:
-        return *_expected_input(model), "random"
+        return InitialWeights(*_expected_input(model), "random")
     if init_weights == "imagenet":
-        return *_expected_input(model), _load_imagenet(model, backbone)
+        return InitialWeights(*_expected_input(model), _load_imagenet(model, backbone))
     path = Path(init_weights)
     if path.suffix == ".safetensors":
         try:
-            tensors = load_tensors(path.read_bytes())
+            data = path.read_bytes()
+            tensors = load_tensors(data)
         except (OSError, SafetensorError) as error:
             raise TrainingError(
                 f"init_weights must be readable safetensors, {init_weights!r}: {error}"
             ) from error
-        _copy(model, tensors, init_weights)
-        return *_expected_input(model), path.name
+        if checkpoints.is_bound(data):
+            raise TrainingError(
+                f"init_weights must be the model's folder, {str(path.parent)!r}, got the weights "
+                f"file alone: labels, licence and training images would be lost."
+            )
+        classes = _copy(model, tensors, init_weights, classifier=False)
+        digest = hashlib.sha256(data).hexdigest()
+        return InitialWeights(
+            *_expected_input(model),
+            f"safetensors, sha256 {digest}",
+            trained_on=TrainedOn() if classes == IMAGENET_CLASSES else None,
+        )
     start = checkpoints.unpack(
         read_model_folder(find_model(None if init_weights == "bundled" else init_weights))
     )
-    _copy(model, start.model.network.state_dict(), init_weights)
-    preprocessing = start.config.preprocessing
-    return preprocessing.mean, preprocessing.std, f"{start.config.name}@{start.revision}"
+    config = start.config
+    same = config.labels.codes == labels.codes
+    _copy(model, start.model.network.state_dict(), init_weights, classifier=same)
+    taken = "is taken over: same labels" if same else "begins at random: other labels"
+    return InitialWeights(
+        config.preprocessing.mean,
+        config.preprocessing.std,
+        f"{config.name}@{start.revision}",
+        config.licence,
+        config.training_data.get("attribution", ""),
+        config.training_data.get("leaked", ""),
+        f"the classifier of {config.name} {taken}",
+        start.trained_on,
+    )
 
 
-def _copy(model: SkinClassifier, tensors: dict[str, Any], source: str) -> None:
+def _copy(
+    model: SkinClassifier, tensors: dict[str, Any], source: str, *, classifier: bool
+) -> int | None:
+    """Copy all but the classifier, or all, and return how many classes ``tensors`` has."""
     own = model.network.state_dict()
-    classifier = _classifier_prefix(model)
+    prefix = _classifier_prefix(model)
     odd = sorted(
         name
         for name in set(own) | set(tensors)
         if name not in own or name not in tensors or own[name].shape != tensors[name].shape
     )
-    if wrong := [name for name in odd if not name.startswith(classifier)]:
+    if wrong := [name for name in odd if not name.startswith(prefix)]:
         raise TrainingError(
             f"init_weights {source!r} must fit the backbone outside its classifier; {len(wrong)} "
             f"tensors differ, the first is {wrong[0]!r}."
         )
+    taken = [n for n in own if n not in odd and (classifier or not n.startswith(prefix))]
     fitting = {name: tensors[name].float() if own[name].is_floating_point() else tensors[name]
-               for name in own if name not in odd}  # fmt: skip
+               for name in taken}  # fmt: skip
     model.network.load_state_dict(fitting, strict=False)
+    bias = tensors.get(prefix + "bias")
+    return None if bias is None else len(bias)
 
 
 def _classifier_prefix(model: SkinClassifier) -> str:
@@ -97,5 +153,5 @@ def _load_imagenet(model: SkinClassifier, backbone: str) -> str:
             f"{type(error).__name__}. Without a network use 'bundled', a .safetensors file, a "
             f"model folder or None."
         ) from error
-    _copy(model, network.state_dict(), "imagenet")
+    _copy(model, network.state_dict(), "imagenet", classifier=False)
     return f"ImageNet weights of timm for {backbone}"

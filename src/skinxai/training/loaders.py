@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import multiprocessing
+import signal
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,34 +15,101 @@ from torch.utils.data import DataLoader, Dataset
 
 from skinxai.configs import PreprocessConfig
 from skinxai.data.records import Records
-from skinxai.errors import OptionError
+from skinxai.errors import SkinxaiError, WorkerCrashError
 from skinxai.images import read_image
+from skinxai.memory import is_out_of_memory
 from skinxai.training.augmentation import Augmentation
-from skinxai.transforms import evaluation_transform, normalise
+from skinxai.transforms import resize
 
-SAMPLERS = ("balanced", "square_root")
+WORKER_SECONDS = 300  # without a batch, then a worker hangs
 
 
-class TrainingImages(Dataset[tuple[Tensor, int]]):
-    """Images by (position, seed), augmented; a seed of ``None`` gives the evaluation transform."""
+class Failure(NamedTuple):
+    """An image that could not be read.
 
-    def __init__(self, records: Records, preprocessing: PreprocessConfig) -> None:
-        self._paths = [item.path for item in records]
-        self._targets = records.targets()
-        self._preprocessing = preprocessing
-        self._augmentation = Augmentation(preprocessing.image_size)
+    Args:
+        position: in its records.
+        reason: the error's sentence.
+    """
+
+    position: int
+    reason: str
+
+
+class Batch(NamedTuple):
+    """Images as they come from a worker.
+
+    Args:
+        pixels: RGB uint8 ``(N, h, w, 3)``.
+        target: int64 ``(N,)``.
+        positions: of the images in their records.
+        failures: images that are missing for they could not be read.
+    """
+
+    pixels: Tensor
+    target: Tensor
+    positions: list[int]
+    failures: list[Failure]
+
+
+Key = tuple[int, int | None]
+Item = tuple[int, Tensor, int] | Failure
+
+
+class TrainingImages(Dataset[Item]):
+    """Images by (position, seed): augmented, or only resized where the seed is ``None``.
+
+    Args:
+        records: what is read; from their prepared pixels where they have them, but for the
+            evaluation transform only where that gives the same bits.
+        preprocessing: of the network.
+        augmentation: for images with a seed.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        preprocessing: PreprocessConfig,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        self.records = records
+        self.targets = records.targets()
+        self.preprocessing = preprocessing
+        self._augmentation = augmentation
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self.targets)
 
-    def __getitem__(self, key: tuple[int, int | None]) -> tuple[Tensor, int]:
+    def __getitem__(self, key: Key) -> Item:
         position, seed = key
-        pixels = read_image(self._paths[position]).pixels
-        if seed is None:
-            array = evaluation_transform(pixels, self._preprocessing)
+        record = self.records[position]
+        try:
+            cache = self.records.pixels
+            if cache is not None and (seed is not None or cache.fits(self.preprocessing)):
+                pixels = cache.read(record.image_id)
+            else:
+                pixels = read_image(record.path).pixels
+        except SkinxaiError as error:
+            return Failure(position, str(error))
+        if seed is None or self._augmentation is None:
+            pixels = resize(pixels, self.preprocessing)
         else:
-            array = normalise(self._augmentation(pixels, seed), self._preprocessing)
-        return torch.from_numpy(array), self._targets[position]
+            pixels = self._augmentation(pixels, seed)
+        array = torch.from_numpy(np.array(pixels))  # a copy: sources may be read-only
+        return position, array, self.targets[position]
+
+
+def network_input(pixels: Tensor, preprocessing: PreprocessConfig, device: torch.device) -> Tensor:
+    """RGB uint8 ``(N, h, w, 3)`` to float32 ``(N, 3, h, w)`` on ``device``, channels last.
+
+    The arithmetic of `skinxai.transforms.normalise`, to the bit.
+    """
+    images = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).to(torch.float32)
+    mean, std = (
+        torch.tensor(values, device=device).view(1, 3, 1, 1)
+        for values in (preprocessing.mean, preprocessing.std)
+    )
+    return images.div_(255).sub_(mean).div_(std)
 
 
 def epoch_order(records: Records, sampler: str | None, seed: int, epoch: int) -> list[int]:
@@ -54,40 +125,93 @@ def epoch_order(records: Records, sampler: str | None, seed: int, epoch: int) ->
     order = np.random.default_rng([seed, epoch])
     if sampler is None:
         return [int(i) for i in order.permutation(len(records))]
-    if sampler not in SAMPLERS:
-        raise OptionError(f"sampler must be None or one of {SAMPLERS}, got {sampler!r}.")
     counts = np.asarray(records.class_counts(), np.float64)
     each = np.asarray(records.targets())
     weight = counts[each] ** (-1.0 if sampler == "balanced" else -0.5)
     return [int(i) for i in order.choice(len(records), len(records), p=weight / weight.sum())]
 
 
+def plan(positions: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Positions batch by batch; a single image left over joins the batch before it.
+
+    Batch statistics of one image are none, and BatchNorm refuses some of them.
+    """
+    steps = [list(positions[i : i + batch_size]) for i in range(0, len(positions), batch_size)]
+    if len(steps) > 1 and len(steps[-1]) == 1:
+        steps[-2:] = [steps[-2] + steps[-1]]
+    return steps
+
+
 def batches(
     images: TrainingImages,
-    positions: list[int],
-    batch_size: int,
+    steps: Sequence[Sequence[int]],
     workers: int,
     *,
     augment_seed: tuple[int, int] | None = None,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of ``(N, 3, h, w)`` float32 and ``(N,)`` int64, in the order of ``positions``.
+    first: int = 0,
+) -> Iterator[Batch]:
+    """Batches in the order of ``steps``.
 
     Args:
         images: the data.
-        positions: which images, in which order.
-        batch_size: N of each batch but the last.
+        steps: positions of each batch, of `plan`.
         workers: decoding processes besides this one.
-        augment_seed: ``(seed, epoch)``; ``None`` gives the evaluation transform.
+        augment_seed: ``(seed, epoch)``; ``None`` gives the evaluation transform's resize.
+        first: batches that were done before; the rest is the same as without them.
+
+    Raises:
+        WorkerCrashError: a worker died, raised, or gave nothing for some minutes.
     """
-    seeds: list[int | None] = [None] * len(positions)
+    total = sum(map(len, steps))
+    seeds: list[int | None] = [None] * total
     if augment_seed is not None:
-        drawn = np.random.default_rng([*augment_seed, 1]).integers(0, 2**32, len(positions))
+        drawn = np.random.default_rng([*augment_seed, 1]).integers(0, 2**32, total)
         seeds = [int(value) for value in drawn]
-    keys = list(zip(positions, seeds, strict=True))
-    steps = [keys[i : i + batch_size] for i in range(0, len(keys), batch_size)]
-    loader: DataLoader[tuple[Tensor, int]] = DataLoader(
+    seed = iter(seeds)
+    keys = [[(position, next(seed)) for position in step] for step in steps][first:]
+    loader: DataLoader[Item] = DataLoader(
         images,
-        batch_sampler=steps,
+        batch_sampler=keys,
         num_workers=workers,
+        collate_fn=_collate,
+        timeout=WORKER_SECONDS if workers else 0,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_quiet_worker,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # else each epoch draws from the generator of the network
     )
-    yield from loader
+    others = set(multiprocessing.active_children())
+    stream = iter(loader)
+    own = set(multiprocessing.active_children()) - others
+    for waited in keys:
+        try:
+            batch = next(stream)
+        except Exception as error:  # a pipeline of one's own may raise anything
+            for worker in own:
+                worker.kill()
+                worker.join()
+            if isinstance(error, SkinxaiError) or is_out_of_memory(error):
+                raise
+            ids = [images.records[position].image_id for position, _ in waited]
+            raise WorkerCrashError(
+                f"decoding processes must live, answer within {WORKER_SECONDS} s and raise "
+                f"nothing, one did not near the images {ids[:8]}: {type(error).__name__}: {error}; "
+                f"resume the run, with workers=0 to find the image."
+            ) from error
+        yield batch
+
+
+def _collate(items: list[Item]) -> Batch:
+    sound = [item for item in items if not isinstance(item, Failure)]
+    failures = [item for item in items if isinstance(item, Failure)]
+    pixels = torch.stack([item[1] for item in sound]) if sound else torch.empty(0, 0, 0, 3)
+    target = torch.tensor([item[2] for item in sound], dtype=torch.int64)
+    return Batch(pixels, target, [item[0] for item in sound], failures)
+
+
+def _quiet_worker(number: int) -> None:
+    cv2.setNumThreads(0)  # each worker is one thread: the others belong to the network
+    torch.set_num_threads(1)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # sent to all: the one that trains decides
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -1,41 +1,92 @@
-"""What a run leaves besides its model: log and card."""
+"""A run's folder: its settings, log, events and lock."""
 
 from __future__ import annotations
 
 import csv
+import datetime
 import io
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import torch
+from filelock import FileLock, Timeout
+from tqdm import tqdm
 
-from skinxai.configs import ModelConfig
-from skinxai.writing import write_atomic
+from skinxai.errors import TrainingError
+from skinxai.training.checkpointing import CheckpointFolder
+from skinxai.writing import make_folder, write_atomic
 
-
-def write_log(path: Path, rows: tuple[Mapping[str, float], ...]) -> None:
-    """Write one row for each epoch as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: round(value, 5) for name, value in row.items()} for row in rows)
-    write_atomic(path, text.getvalue().encode())
+SETTINGS, LOG, EVENTS = "train.json", "log.csv", "events.log"
 
 
-def write_card(config: ModelConfig, log: tuple[Mapping[str, float], ...], epoch: int) -> str:
-    """Model card of a run, before any test."""
-    row = log[epoch - 1]
-    return (
-        f"# {config.name}\n\n"
-        f"{config.backbone}, trained on {config.training_data['name']} with skinxai. Validation "
-        f"(epoch {epoch}, chosen on it): accuracy {row['accuracy']:.3f}, balanced accuracy "
-        f"{row['balanced_accuracy']:.3f}, macro-F1 {row['macro_f1']:.3f}.\n\n"
-        f"Licence of the weights: {config.licence or 'not stated'}. "
-        f"{config.training_data['attribution']}\n\n"
-        f"A research tool, not a medical device.\n"
-    )
+class RunFolder:
+    """The folder of one run; holds ``train.json`` as soon as the run has begun.
 
+    Args:
+        path: created when something is written.
+        keep: checkpoints that stay.
+    """
 
-def precision_name(precision: torch.dtype | None) -> str:
-    """Name of a precision of `choose_precision`."""
-    return "float32" if precision is None else str(precision).removeprefix("torch.")
+    def __init__(self, path: Path, keep: int = 2) -> None:
+        self.path = path
+        self.checkpoints = CheckpointFolder(path / "checkpoints", keep)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run has written its settings here."""
+        return (self.path / SETTINGS).exists()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Context in which no other process can train here; removes what a killed write left.
+
+        Raises:
+            TrainingError: another process does.
+        """
+        make_folder(self.path)
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                for place in (self.path, self.checkpoints.folder):
+                    for stray in place.glob(".*.part"):
+                        stray.unlink(missing_ok=True)
+                yield
+        except Timeout as error:
+            raise TrainingError(
+                f"output_dir must be used by one run at a time, another process trains in "
+                f"{str(self.path)!r}; wait for it or choose another folder."
+            ) from error
+
+    def read_settings(self) -> dict[str, Any]:
+        """What `write_settings` wrote.
+
+        Raises:
+            TrainingError: no run has begun here, or its file is damaged.
+        """
+        path = self.path / SETTINGS
+        try:
+            values: dict[str, Any] = json.loads(path.read_text())
+            values["settings"]["backbone"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TrainingError(f"{str(path)!r} must hold a run's settings: {error}") from error
+        return values
+
+    def write_settings(self, values: Mapping[str, Any]) -> None:
+        """Write ``train.json``."""
+        write_atomic(self.path / SETTINGS, json.dumps(values, indent=2).encode() + b"\n")
+
+    def write_log(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write ``log.csv``, one row for each epoch."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: round(value, 5) for name, value in row.items()} for row in rows)
+        write_atomic(self.path / LOG, text.getvalue().encode())
+
+    def note(self, sentence: str) -> None:
+        """Print a sentence above the progress bar and add it, with the time, to ``events.log``."""
+        tqdm.write(sentence)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        with (self.path / EVENTS).open("a", encoding="utf-8") as lines:
+            lines.write(f"{now} {sentence}\n")

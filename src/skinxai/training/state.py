@@ -1,84 +1,140 @@
-"""A run's state on disk: what `Trainer.resume` needs, without pickles."""
+"""Everything that changes while a run goes on, to bytes and back, without pickles."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from skinxai.errors import TrainingError
+from skinxai.errors import CheckpointCorruptError
 from skinxai.models import SkinClassifier
-from skinxai.writing import write_atomic
+from skinxai.training.randomness import RandomStates
+
+Row = dict[str, float]
+
+
+@dataclass
+class Progress:
+    """Where a run is; plain values.
+
+    Args:
+        epoch: epochs done.
+        step: optimiser steps done in the epoch that goes on.
+        total_loss: sum over this epoch's steps of loss × images.
+        images: of this epoch so far.
+        seconds: of this epoch so far.
+        accumulate: micro-batches of a step; grows when memory runs out.
+        best: highest validation macro-F1 so far, and the epoch that reached it.
+        log: one row for each epoch.
+        skipped: ids of images that could not be read while training.
+        overflows: steps in a row that float16 scaling skipped.
+        threads: of the CPU; another number gives other bits.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    total_loss: float = 0.0
+    images: int = 0
+    seconds: float = 0.0
+    accumulate: int = 1
+    best: tuple[float, int] = (-1.0, 0)
+    log: list[Row] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    overflows: int = 0
+    threads: int = field(default_factory=torch.get_num_threads)
 
 
 @dataclass
 class RunState:
-    """Everything that changes while a run goes on.
+    """Networks, optimiser and progress of a run.
 
     Args:
         network: the weights being trained.
         average: their exponential moving average; what is validated and saved.
         optimizer: its moments and step counts.
-        epoch: epochs done.
-        best: highest validation macro-F1 so far, and the epoch that reached it.
-        log: one row for each epoch.
+        scaler: of float16 gradients; idle in other precisions.
+        progress: where the run is.
+        best_weights: the average at its best epoch.
+        splits_sha256: of the run's split.
     """
 
     network: SkinClassifier
     average: SkinClassifier
     optimizer: torch.optim.Optimizer
-    epoch: int = 0
-    best: tuple[float, int] = (-1.0, 0)
-    log: tuple[dict[str, float], ...] = ()
+    scaler: torch.amp.GradScaler
+    progress: Progress = field(default_factory=Progress)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    splits_sha256: str = ""
 
-    def save(self, path: Path) -> None:
-        """Write the state, whole or not at all."""
-        tensors: dict[str, Tensor] = {"random": torch.get_rng_state()}
-        for part, module in (("network", self.network), ("average", self.average)):
-            tensors |= {f"{part}.{name}": t for name, t in module.state_dict().items()}
+    def keep_best(self) -> None:
+        """Copy the average's weights."""
+        self.best_weights = {n: t.detach().clone() for n, t in self.average.state_dict().items()}
+
+    def to_bytes(self) -> bytes:
+        """Safetensors with one JSON text: all that the rest of the run depends on, but the data."""
+        random = RandomStates.now()
+        parts: dict[str, dict[str, Tensor]] = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "best": self.best_weights,
+            "random": random.tensors,
+        }
         for index, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": t for name, t in moments.items()}
-        rest = {"epoch": self.epoch, "best": self.best, "log": self.log}
-        kept = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-        write_atomic(path, save(kept, {"state": json.dumps(rest)}))
+            parts[f"optimizer.{index}"] = moments
+        tensors = {
+            f"{part}.{name}": tensor.detach().cpu().contiguous()
+            for part, named in parts.items()
+            for name, tensor in named.items()
+        }
+        rest = {
+            "progress": vars(self.progress),
+            "random": random.rest,
+            "scaler": self.scaler.state_dict(),
+            "splits_sha256": self.splits_sha256,
+        }
+        return save(tensors, {"state": json.dumps(rest)})
 
-    def restore(self, path: Path) -> None:
-        """Take over a state that `save` wrote.
+    def restore(self, data: bytes) -> None:
+        """Take over what `to_bytes` wrote, random states included.
 
         Raises:
-            TrainingError: no such file, or one of another network.
+            CheckpointCorruptError: bytes of another network or another version.
         """
         try:
-            data = path.read_bytes()
             tensors = load(data)
-            rest = json.loads(_state_text(data))
-            for part, module in (("network", self.network), ("average", self.average)):
-                module.load_state_dict(_below(tensors, part))
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise TrainingError(f"checkpoint {str(path)!r} must be whole: {error}") from error
+            length = int.from_bytes(data[:8], "little")
+            rest = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["state"])
+            if rest["splits_sha256"] != self.splits_sha256:
+                raise ValueError("it is of a run with another split")
+            self.network.load_state_dict(_below(tensors, "network"))
+            self.average.load_state_dict(_below(tensors, "average"))
+            self.best_weights = _below(tensors, "best")
+            progress = rest["progress"]
+            self.progress = Progress(**progress | {"best": tuple(progress["best"])})
+            self._restore_optimizer(_below(tensors, "optimizer"))
+            if rest["scaler"]:
+                self.scaler.load_state_dict(rest["scaler"])
+            RandomStates(_below(tensors, "random"), rest["random"]).put_back()
+        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise CheckpointCorruptError(
+                f"checkpoint must belong to this run's network and version: {error}; start the run "
+                f"again in a new folder."
+            ) from error
+
+    def _restore_optimizer(self, tensors: dict[str, Tensor]) -> None:
         moments: dict[int, dict[str, Any]] = {}
-        for name, tensor in _below(tensors, "optimizer").items():
+        for name, tensor in tensors.items():
             index, _, moment = name.partition(".")
             moments.setdefault(int(index), {})[moment] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        torch.set_rng_state(tensors["random"])
-        self.epoch = rest["epoch"]
-        self.best = (rest["best"][0], rest["best"][1])
-        self.log = tuple(rest["log"])
 
 
 def _below(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
     start = part + "."
     return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
-
-
-def _state_text(data: bytes) -> str:
-    length = int.from_bytes(data[:8], "little")
-    text: str = json.loads(data[8 : 8 + length])["__metadata__"]["state"]
-    return text

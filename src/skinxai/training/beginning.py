@@ -1,0 +1,246 @@
+"""`begin`: a run from its settings, or again from its folder."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy
+import PIL
+import torch
+
+from skinxai import backbones, losses
+from skinxai.configs import ModelConfig, PreprocessConfig
+from skinxai.data.membership import TrainedOn
+from skinxai.data.records import Records
+from skinxai.data.splits import Splits
+from skinxai.errors import LeakageError, OptionError, ResumeMismatchError, SkinxaiWarning
+from skinxai.hub import TRAINING_PIXELS
+from skinxai.memory import is_out_of_memory
+from skinxai.training.augmentation import ALBUMENTATIONS, Augmentation
+from skinxai.training.groups import frozen_norms, parameter_groups
+from skinxai.training.initial_weights import InitialWeights, load_initial_weights
+from skinxai.training.loaders import Failure, TrainingImages, network_input
+from skinxai.training.parts import check_images, check_unseen, fingerprint, most_skipped
+from skinxai.training.precision import choose_precision, precision_name
+from skinxai.training.randomness import seed_all
+from skinxai.training.run import Run, device_of
+from skinxai.training.run_folder import RunFolder
+from skinxai.training.settings import TrainConfig
+from skinxai.training.state import Progress, RunState
+from skinxai.training.step import TrainingStep
+from skinxai.writing import write_atomic
+
+
+def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bool) -> Run:
+    """Build a run, or build it again and take over its newest checkpoint.
+
+    Args:
+        config: its settings.
+        folder: where it is, or will be.
+        splits: train and validation part; the test part is only written down.
+        resumed: whether the folder holds the run already.
+
+    Raises:
+        TrainingError: starting weights that do not fit, or a resumed run with other data.
+        DatasetImageError: images that cannot be read.
+        LeakageError: validation images that the starting weights were trained on.
+    """
+    train, val = splits.train, splits.val
+    known = folder.read_settings() if resumed else {}
+    if resumed:
+        _check_same(known, fingerprint(train, val))
+    device = device_of(config)
+    seed_all(config.seed)
+    model = backbones.build(
+        config.backbone, len(train.labels), config.drop_rate, drop_path_rate=config.drop_path_rate
+    )
+    start = load_initial_weights(model, config.backbone, config.init_weights, train.labels)
+    if resumed and start.source != known["init_weights"]:
+        raise ResumeMismatchError(
+            f"init_weights must be what the run began with, {known['init_weights']!r}, got "
+            f"{start.source!r}; put them back or start a new run."
+        )
+    preprocessing = PreprocessConfig(config.image_size, start.mean, start.std)
+    _check_prepared(train, config.image_size)
+    loss = losses.bind(config.loss, config.loss_options, train.class_counts())
+    model.to(device).to(memory_format=torch.channels_last)
+    average = copy.deepcopy(model)
+    layers = [[name for name, _ in model.network.named_parameters()]]
+    if config.layer_decay < 1 or config.frozen_groups:
+        layers = backbones.layer_groups(model)
+    groups = parameter_groups(model.network, layers, config)
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
+    augmentation = Augmentation(
+        config.image_size, config.augmentation, hair=config.hair,
+        colour_constancy=config.colour_constancy,
+    )  # fmt: skip
+    images = TrainingImages(train, preprocessing, augmentation)
+    if resumed:
+        path = folder.path / TRAINING_PIXELS
+        trained_on = TrainedOn.from_bytes(path.read_bytes()) if path.exists() else None
+        precision = getattr(torch, known["precision"])
+        split_hash = known["splits_sha256"]
+    else:
+        trained_on = _membership(config, train, val, start, preprocessing)
+        precision_or_none = _measured(config, model, images, device)
+        precision = precision_or_none or torch.float32
+        split_hash = splits.to_csv(folder.path / "splits.csv")
+        if trained_on is not None:
+            write_atomic(folder.path / TRAINING_PIXELS, trained_on.to_bytes())
+        else:
+            (folder.path / TRAINING_PIXELS).unlink(missing_ok=True)  # of a try before
+            folder.note(
+                "the starting weights do not say which images they were trained on, so this model "
+                "will not say it either"
+            )
+        folder.write_settings(
+            {
+                "settings": config.to_dict(),
+                "precision": precision_name(precision_or_none),
+                "init_weights": start.source,
+                "data": {
+                    "name": train.name, "train": train.class_counts(), "val": val.class_counts(),
+                    "sha256": fingerprint(train, val),
+                },
+                "splits_sha256": split_hash,
+                "versions": _versions(),
+            }
+        )  # fmt: skip
+        folder.note(f"training in {precision_name(precision_or_none)} on {device}")
+        if start.note:
+            folder.note(start.note)
+    chosen = None if precision is torch.float32 else precision
+    scaler = torch.amp.GradScaler(device.type, enabled=chosen is torch.float16)
+    state = RunState(
+        model,
+        average,
+        optimizer,
+        scaler,
+        Progress(accumulate=config.accumulate),
+        splits_sha256=split_hash,
+    )
+    run = Run(
+        config, folder, train, val, images, TrainingImages(val, preprocessing), state,
+        TrainingStep(state, loss, config, chosen, device, frozen_norms(model), folder.note),
+        _model_config(config, folder.path, train, preprocessing, start, split_hash),
+        trained_on, device,
+    )  # fmt: skip
+    seed_all(config.seed)
+    if resumed:
+        if found := folder.checkpoints.newest():
+            state.restore(found[1])
+        if config.accumulate != known["settings"]["accumulate"]:
+            state.progress.accumulate = config.accumulate
+            run.checkpoint()  # before the settings say so: a kill in between loses nothing
+        if state.best_weights:  # a kill may have left these half written, or not written
+            run.write_model()
+            folder.write_log(state.progress.log)
+        folder.write_settings(known | {"settings": config.to_dict()})
+    return run
+
+
+def _check_same(known: dict[str, Any], now: dict[str, str]) -> None:
+    before = known["data"]["sha256"]
+    if changed := [name for name in now if before.get(name) != now[name]]:
+        raise ResumeMismatchError(
+            f"a resumed run must have the images and labels it began with, {changed} changed; "
+            f"pass the same ones or start a new run."
+        )
+    versions = _versions()
+    if changed := [name for name in versions if known["versions"].get(name) != versions[name]]:
+        warnings.warn(
+            f"the run began with {known['versions']} and goes on with other versions of "
+            f"{changed}: its bits may differ from an uninterrupted run's.",
+            SkinxaiWarning,
+            stacklevel=5,
+        )
+
+
+def _versions() -> dict[str, str]:
+    """Of all that has a part in the bits of a run."""
+    modules = (cv2, numpy, PIL, torch)
+    found = {module.__name__: str(module.__version__) for module in modules}
+    return found | {"albumentations": ALBUMENTATIONS}
+
+
+def _check_prepared(train: Records, image_size: tuple[int, int]) -> None:
+    size = train.pixels.image_size if train.pixels is not None else None
+    if size is not None and (size[0] < image_size[0] or size[1] < image_size[1]):
+        raise OptionError(
+            f"image_size must be at most what the images were prepared at, {size}, got "
+            f"{image_size}; prepare them larger, or without a size."
+        )
+
+
+def _membership(
+    config: TrainConfig, train: Records, val: Records, start: InitialWeights,
+    preprocessing: PreprocessConfig,
+) -> TrainedOn | None:  # fmt: skip
+    fits = val.pixels is not None and val.pixels.fits(preprocessing)  # else validation reads files
+    checked = check_images(val, "validation", spare=_spare(config, val), cached=fits)
+    hashes = check_images(train, "training", spare=_spare(config, train))
+    allowed = train.leaked and val.leaked
+    check_unseen(checked, start.trained_on, allowed)
+    if (both := set(hashes) & set(checked)) and not allowed:
+        raise LeakageError(
+            f"train and val must share no image, the pixels of {len(both)} are in both; find them "
+            f"with skinxai.data.audit() and put both copies into one part (linked= of split())."
+        )
+    own = TrainedOn.from_hashes(hashes)
+    return None if start.trained_on is None else own | start.trained_on
+
+
+def _spare(config: TrainConfig, records: Records) -> int:
+    return most_skipped(records) if config.unreadable == "skip" else 0
+
+
+def _measured(
+    config: TrainConfig, model: Any, images: TrainingImages, device: torch.device
+) -> torch.dtype | None:
+    if config.amp is not True or device.type != "cpu":
+        return choose_precision(config.amp, device)
+    count = min(config.batch_size // config.accumulate, len(images))
+    items = [images[position, 0] for position in range(count)]
+    sound = [item[1] for item in items if not isinstance(item, Failure)]
+    if not sound:
+        return None
+    batch = network_input(torch.stack(sound), images.preprocessing, device)
+    while True:
+        try:
+            return choose_precision(config.amp, device, model.train(), batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or len(batch) < 4:
+                raise
+            batch = batch[: len(batch) // 2]
+
+
+def _model_config(
+    config: TrainConfig, folder: Path, train: Records, preprocessing: PreprocessConfig,
+    start: InitialWeights, split_hash: str,
+) -> ModelConfig:  # fmt: skip
+    named = dict.fromkeys(filter(None, (train.attribution, start.attribution)))
+    data = {
+        "name": train.name,
+        "licence": train.licence,
+        "attribution": "; ".join(named),
+        "init_weights": start.source,
+        "splits_sha256": split_hash,
+    }
+    if train.leaked:
+        data["leaked"] = "images of one lesion or patient are in several parts"
+    elif start.leaked:
+        data["leaked"] = f"of the starting weights: {start.leaked}"
+    licences = dict.fromkeys(filter(None, (train.licence, start.licence)))
+    return ModelConfig(
+        name=folder.name,
+        backbone=config.backbone,
+        labels=train.labels,
+        preprocessing=preprocessing,
+        drop_rate=config.drop_rate,
+        training_data=data,
+        licence=" AND ".join(licences),
+    )

@@ -1,0 +1,50 @@
+"""Model card of a run, before any test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from skinxai.configs import ModelConfig
+from skinxai.training.settings import TrainConfig
+
+
+def write_card(
+    config: ModelConfig, settings: TrainConfig, log: Sequence[Mapping[str, float]], epoch: int,
+    *, says: bool,
+) -> str:  # fmt: skip
+    """Markdown of what was trained, on what, and how its epoch was chosen.
+
+    Args:
+        config: of the model.
+        settings: of the run.
+        log: one row for each epoch.
+        epoch: the chosen one, from 1.
+        says: whether the model says which images it was trained on.
+    """
+    row, data = log[epoch - 1], config.training_data
+    height, width = config.preprocessing.image_size
+    leaked = f"\n**LEAKED: {data['leaked']}; no figure of it is worth anything.**\n" if (
+        "leaked" in data
+    ) else ""  # fmt: skip
+    known = (
+        "`training_pixels.bin` holds hashes of the training images' pixels, and no names."
+        if says
+        else "Which images it was trained on is not known: its starting weights do not say."
+    )
+    return (
+        f"# {config.name}\n{leaked}\n"
+        f"`{config.backbone}` at {height} × {width}, trained on {data['name']} with skinxai. "
+        f"A research tool, not a medical device.\n\n"
+        f"Validation (epoch {epoch} of {len(log)}, chosen on these images, so no test): accuracy "
+        f"{row['accuracy']:.3f}, balanced accuracy {row['balanced_accuracy']:.3f}, macro-F1 "
+        f"{row['macro_f1']:.3f}.\n\n"
+        f"| | |\n| --- | --- |\n"
+        f"| classes | {', '.join(f'`{code}`' for code in config.labels)} |\n"
+        f"| starting weights | {data['init_weights']} |\n"
+        f"| loss | {settings.loss} |\n| sampler | {settings.sampler or 'each image once'} |\n"
+        f"| augmentation | {settings.to_dict()['augmentation']} |\n"
+        f"| split, sha256 | `{data['splits_sha256']}` |\n"
+        f"| licence of the weights | {config.licence or 'not stated'} |\n"
+        f"| to name | {data['attribution'] or 'nobody'} |\n\n"
+        f"{known}\n"
+    )

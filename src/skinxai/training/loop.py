@@ -1,0 +1,183 @@
+"""The loop over epochs and batches."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tqdm import tqdm
+
+from skinxai.errors import DatasetImageError, NonFiniteLossError, TrainingError
+from skinxai.training.callbacks import Callback
+from skinxai.training.interruption import Interruption
+from skinxai.training.loaders import Batch
+from skinxai.training.parts import most_skipped
+from skinxai.training.run import Run
+from skinxai.training.schedule import learning_rate
+from skinxai.training.validation import validate
+from skinxai.writing import write_atomic
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The loop of one run, from where it is to its end.
+
+    Args:
+        run: what goes on.
+        callbacks: what else happens.
+        interruption: notes signals.
+    """
+
+    run: Run
+    callbacks: Sequence[Callback]
+    interruption: Interruption
+
+    def __call__(self) -> None:
+        """Train until the last epoch, the end of patience, or a signal."""
+        run, interruption = self.run, self.interruption
+        config, progress, steps_each = run.config, run.state.progress, run.steps_each
+        every = 60 * config.checkpoint_minutes
+        with tqdm(
+            total=config.epochs * len(run.train),
+            initial=progress.epoch * len(run.train) + progress.images,
+            unit="image",
+            smoothing=0.05,
+        ) as bar:
+            while progress.epoch < config.epochs and not _patience_is_over(run):
+                last = saved = time.perf_counter()
+                rate = learning_rate(config, (progress.epoch + 1) * steps_each - 1, steps_each)
+                for batch in run.training_batches():
+                    self._account_for(batch)
+                    number = progress.epoch * steps_each + progress.step
+                    rate = learning_rate(config, number, steps_each)
+                    learnt = len(batch.target) if len(batch.target) > 1 else 0  # rest: unreadable
+                    loss = self._step(batch, number, rate) if learnt else float("nan")
+                    now = time.perf_counter()
+                    progress.step += 1
+                    progress.images += learnt
+                    progress.total_loss += loss * learnt if learnt else 0.0
+                    progress.seconds, last = progress.seconds + now - last, now
+                    bar.update(len(batch.target))
+                    bar.set_postfix(_shown(run), refresh=False)
+                    self.tell("on_step", number + 1, loss, rate)
+                    stop = interruption.received  # once: a signal may come at any line
+                    if stop or now - saved > every:
+                        run.checkpoint()
+                        saved = now
+                    if stop:
+                        interruption.stop()
+                row = self._end_epoch(rate)
+                tqdm.write(", ".join(f"{name} {value:.4g}" for name, value in row.items()))
+                self.tell("on_epoch", row)
+                if interruption.received:
+                    interruption.stop()
+
+    def _step(self, batch: Batch, number: int, rate: float) -> float:
+        """One optimiser step; what is not finite is an error that names the batch."""
+        run = self.run
+        try:
+            return run.step(run.input_of(batch), batch.target.to(run.device), number, rate)
+        except NonFiniteLossError as error:
+            ids = [run.train[position].image_id for position in batch.positions]
+            path = run.folder.path / "failed_batch.json"
+            content = {"step": number + 1, "learning_rate": rate, "image_ids": ids}
+            write_atomic(path, json.dumps(content, indent=2).encode() + b"\n")
+            raise NonFiniteLossError(
+                f"{error} in epoch {run.state.progress.epoch + 1}, step "
+                f"{run.state.progress.step + 1}; the weights were not changed, {path} names the "
+                f"batch: lower learning_rate with Trainer.resume(…, learning_rate=…)."
+            ) from error
+
+    def _end_epoch(self, rate: float) -> dict[str, float]:
+        """Validate, note the figures, keep the best; the checkpoint holds all of it."""
+        run = self.run
+        started, progress = time.perf_counter(), run.state.progress
+        metrics = validate(
+            run.state.average, self._checked(), run.model_config.preprocessing,
+            len(run.train.labels), run.device, self.run.folder.note,
+        )  # fmt: skip
+        seconds = progress.seconds + time.perf_counter() - started
+        row = {
+            "epoch": progress.epoch + 1,
+            "loss": progress.total_loss / max(1, progress.images),
+            "accuracy": metrics.accuracy,
+            "balanced_accuracy": metrics.balanced_accuracy,
+            "macro_f1": metrics.macro_f1,
+            "learning_rate": rate,
+            "images_per_second": progress.images / seconds,
+            "micro_batch": run.config.batch_size / progress.accumulate,
+        }
+        progress.log.append(row)
+        progress.epoch, progress.step, progress.images = progress.epoch + 1, 0, 0
+        progress.total_loss = progress.seconds = 0.0
+        better = metrics.macro_f1 > progress.best[0]
+        if better:
+            progress.best = (metrics.macro_f1, progress.epoch)
+            run.state.keep_best()
+        run.checkpoint()
+        if better:
+            run.write_model()
+        run.folder.write_log(progress.log)
+        return row
+
+    def _checked(self) -> Iterator[Batch]:
+        run, interruption = self.run, self.interruption
+        for batch in run.validation_batches():
+            if interruption.received:  # validation changes nothing: it begins again
+                run.checkpoint()
+                interruption.stop()
+            self._account_for(batch, val=True)
+            yield batch
+
+    def _account_for(self, batch: Batch, *, val: bool = False) -> None:
+        """Images that could be read before training began, and now cannot."""
+        if not batch.failures:
+            return
+        run, progress = self.run, self.run.state.progress
+        records = run.val if val else run.train
+        for failure in batch.failures:
+            record = records[failure.position]
+            sentence = (
+                f"image {record.image_id!r} ({record.path}) must stay readable while training: "
+                f"{failure.reason}"
+            )
+            self.run.folder.note(sentence)
+            if record.image_id not in progress.skipped:
+                progress.skipped.append(record.image_id)
+            skipped = sum(item.image_id in progress.skipped for item in records)
+            if run.config.unreadable == "raise" or skipped > most_skipped(records):
+                run.checkpoint()
+                raise DatasetImageError(
+                    f"{sentence}; mend the file and resume the run, or resume it with "
+                    f"unreadable='skip', which lets {most_skipped(records)} pass."
+                )
+
+    def tell(self, method: str, *values: Any) -> None:
+        """Call a method of every callback; one that raises ends the run after a checkpoint."""
+        for callback in self.callbacks:
+            try:
+                getattr(callback, method)(*values)
+            except Exception as error:  # a callback may raise anything
+                self.run.checkpoint()
+                raise TrainingError(
+                    f"callback {type(callback).__name__}.{method} must not raise, it did: "
+                    f"{type(error).__name__}: {error}; a checkpoint was written, resume the run."
+                ) from error
+
+
+def _patience_is_over(run: Run) -> bool:
+    patience, progress = run.config.patience, run.state.progress
+    return patience is not None and progress.epoch - progress.best[1] >= patience
+
+
+def _shown(run: Run) -> dict[str, str]:
+    progress = run.state.progress
+    best = f"{progress.log[-1]['macro_f1']:.3f}" if progress.log else "–"
+    return {
+        "epoch": str(progress.epoch + 1),
+        "loss": f"{progress.total_loss / max(1, progress.images):.3f}",
+        "macro-F1": best,
+    }

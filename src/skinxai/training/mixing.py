@@ -1,0 +1,71 @@
+"""Mixup and CutMix: batches whose images are blends of two, with the share of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class MixedBatch:
+    """Images made of two each; the loss is ``share · L(target) + (1 − share) · L(other)``.
+
+    Args:
+        images: ``(N, 3, h, w)``.
+        target: int64 ``(N,)``, class of the first image of each.
+        other: int64 ``(N,)``, class of the second image of each.
+        share: of the first image, 0–1.
+    """
+
+    images: Tensor
+    target: Tensor
+    other: Tensor
+    share: float
+
+    def part(self, where: slice) -> MixedBatch:
+        """Some of the batch's images, with the batch's share."""
+        return MixedBatch(self.images[where], self.target[where], self.other[where], self.share)
+
+
+def mix(
+    images: Tensor, target: Tensor, *, mixup: float, cutmix: float, seed: tuple[int, ...]
+) -> MixedBatch:
+    """Blend each image with another of the batch.
+
+    Mixup (Zhang et al., ICLR 2018, equation 1): ``λ x_i + (1 − λ) x_j`` with λ from
+    Beta(α, α). CutMix (Yun et al., ICCV 2019, section 3.1): a box of the other image with an
+    area of ``1 − λ``; the share is corrected where the box leaves the image. One λ and, for
+    CutMix, one box for the whole batch; where both are on, one of them is drawn.
+
+    Args:
+        images: ``(N, 3, h, w)``.
+        target: int64 ``(N,)``.
+        mixup: α of mixup, 0 for none.
+        cutmix: α of CutMix, 0 for none.
+        seed: of all that is drawn.
+    """
+    if not mixup and not cutmix:
+        return MixedBatch(images, target, target, 1.0)
+    draws = np.random.default_rng(seed)
+    cut = bool(cutmix) and (not mixup or draws.random() < 0.5)
+    alpha = cutmix if cut else mixup
+    share = float(draws.beta(alpha, alpha))
+    order = torch.from_numpy(draws.permutation(len(images)))
+    other = images[order]
+    if not cut:
+        return MixedBatch(torch.lerp(other, images, share), target, target[order], share)
+    height, width = images.shape[2:]
+    rows = _span(int(draws.integers(height)), height, share)
+    columns = _span(int(draws.integers(width)), width, share)
+    mixed = images.clone(memory_format=torch.preserve_format)
+    mixed[:, :, rows, columns] = other[:, :, rows, columns]
+    area = (rows.stop - rows.start) * (columns.stop - columns.start)
+    return MixedBatch(mixed, target, target[order], 1 - area / (height * width))
+
+
+def _span(centre: int, size: int, share: float) -> slice:
+    half = int(size * np.sqrt(1 - share)) // 2
+    return slice(max(0, centre - half), min(size, centre + half))

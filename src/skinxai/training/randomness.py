@@ -1,0 +1,85 @@
+"""Every random state that a training step may draw from, as plain values and tensors."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class RandomStates:
+    """States of torch (CPU and each CUDA device), NumPy's global generator and ``random``.
+
+    Args:
+        tensors: uint8, of torch.
+        rest: JSON values, of NumPy and Python.
+    """
+
+    tensors: dict[str, Tensor]
+    rest: dict[str, Any]
+
+    @classmethod
+    def now(cls) -> Self:
+        """What they are at this moment."""
+        tensors = {"cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            states = torch.cuda.get_rng_state_all()
+            tensors |= {f"cuda.{number}": state for number, state in enumerate(states)}
+        name, keys, *numbers = np.random.get_state()
+        version, internal, gauss = random.getstate()
+        python = [version, list(internal), gauss]
+        return cls(
+            tensors, {"numpy": [name, np.asarray(keys).tolist(), *numbers], "python": python}
+        )
+
+    def put_back(self) -> None:
+        """Make them what they were."""
+        torch.set_rng_state(self.tensors["cpu"])
+        for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+            if (state := self.tensors.get(f"cuda.{number}")) is not None:
+                torch.cuda.set_rng_state(state, number)
+        name, keys, *numbers = self.rest["numpy"]
+        np.random.set_state((name, np.asarray(keys, np.uint32), *numbers))
+        version, internal, gauss = self.rest["python"]
+        random.setstate((version, tuple(internal), gauss))
+
+
+def seed_all(seed: int) -> None:
+    """Seed every generator that `RandomStates` knows."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+@contextmanager
+def kept_random_states() -> Iterator[None]:
+    """Context that puts every random state back at its end."""
+    before = RandomStates.now()
+    try:
+        yield
+    finally:
+        before.put_back()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Context in which the CPU's global generators start from ``seed``; they are put back."""
+    torch_state, numpy_state, state = (
+        torch.get_rng_state(), np.random.get_state(), random.getstate()
+    )  # fmt: skip
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(torch_state)
+        np.random.set_state(numpy_state)
+        random.setstate(state)

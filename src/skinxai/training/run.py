@@ -1,0 +1,144 @@
+"""`Run`: everything that one run is made of while it goes on."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from skinxai import checkpoints
+from skinxai.configs import ModelConfig
+from skinxai.data.membership import TrainedOn
+from skinxai.data.records import Records
+from skinxai.errors import NonFiniteLossError, OptionError
+from skinxai.training.card import write_card
+from skinxai.training.loaders import (
+    Batch,
+    TrainingImages,
+    batches,
+    epoch_order,
+    network_input,
+    plan,
+)
+from skinxai.training.run_folder import RunFolder
+from skinxai.training.settings import TrainConfig
+from skinxai.training.state import RunState
+from skinxai.training.step import TrainingStep
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: data, networks and where they are.
+
+    Args:
+        config: its settings.
+        folder: where it is kept.
+        train: images to learn from.
+        val: images to choose the epoch on.
+        images: ``train``, augmented.
+        checks: ``val``, as the evaluation transform shows it.
+        state: networks, optimiser and progress.
+        step: one optimiser step.
+        model_config: of the model that comes out.
+        trained_on: hashes of the training images, and of those of the starting weights;
+            ``None`` where these do not say, since a part would pass for the whole.
+        device: where it computes.
+    """
+
+    config: TrainConfig
+    folder: RunFolder
+    train: Records
+    val: Records
+    images: TrainingImages
+    checks: TrainingImages
+    state: RunState
+    step: TrainingStep
+    model_config: ModelConfig
+    trained_on: TrainedOn | None
+    device: torch.device
+
+    @property
+    def steps_each(self) -> int:
+        """Optimiser steps of one epoch."""
+        return len(plan(range(len(self.train)), self.config.batch_size))
+
+    def training_batches(self) -> Iterator[Batch]:
+        """The rest of the epoch that goes on."""
+        config, progress = self.config, self.state.progress
+        order = epoch_order(self.train, config.sampler, config.seed, progress.epoch)
+        return batches(
+            self.images,
+            plan(order, config.batch_size),
+            workers_of(config),
+            augment_seed=(config.seed, progress.epoch),
+            first=progress.step,
+        )
+
+    def validation_batches(self) -> Iterator[Batch]:
+        """All validation images."""
+        steps = plan(range(len(self.val)), self.config.batch_size)
+        return batches(self.checks, steps, workers_of(self.config))
+
+    def input_of(self, batch: Batch) -> torch.Tensor:
+        """Network input of a batch."""
+        return network_input(batch.pixels, self.model_config.preprocessing, self.device)
+
+    def checkpoint(self) -> None:
+        """Write the state to disk.
+
+        Raises:
+            NonFiniteLossError: weights that are not finite; they are not written.
+            CheckpointWriteError: the disk is full or cannot be written.
+        """
+        progress = self.state.progress
+        for network in (self.state.network, self.state.average):
+            for name, tensor in network.state_dict().items():
+                if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                    raise NonFiniteLossError(
+                        f"weights must stay finite, {name!r} is not after epoch "
+                        f"{progress.epoch}, step {progress.step}; resume from the checkpoint "
+                        f"before with a lower learning_rate."
+                    )
+        each = self.steps_each + 1  # the end of an epoch has a number of its own
+        number = progress.epoch * each + progress.step
+        self.folder.checkpoints.write(number, self.state.to_bytes())
+
+    def write_model(self) -> None:
+        """Write the model folder of the best epoch so far."""
+        progress = self.state.progress
+        best = copy.deepcopy(self.state.average)
+        best.load_state_dict(self.state.best_weights)
+        card = write_card(
+            self.model_config, self.config, progress.log, progress.best[1],
+            says=self.trained_on is not None,
+        )  # fmt: skip
+        checkpoints.save(
+            str(self.folder.path), best, self.model_config, card, trained_on=self.trained_on
+        )
+
+
+def device_of(config: TrainConfig) -> torch.device:
+    """The device, with ``"auto"`` resolved.
+
+    Raises:
+        OptionError: a device that torch does not know or the machine does not have.
+    """
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=config.device).device
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
+        raise OptionError(
+            f"device must be 'auto' or one that this machine has, got {config.device!r}: {error}"
+        ) from error
+
+
+def workers_of(config: TrainConfig) -> int:
+    """Decoding processes; ``"auto"`` leaves one core to the network."""
+    if config.workers == "auto":
+        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        return max(0, min(8, (usable or os.cpu_count() or 1) - 1))
+    return int(config.workers)

@@ -1,0 +1,203 @@
+"""`TrainConfig`: every setting of a run, its default and its rule. Loads no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Self
+
+from skinxai.configs import parse_size
+from skinxai.errors import OptionError
+
+CHANGEABLE = frozenset(
+    ("epochs", "learning_rate", "weight_decay", "patience", "accumulate", "device", "workers",
+     "checkpoint_minutes", "keep_checkpoints", "unreadable", "augmentation")
+)  # fmt: skip
+"""What `Trainer.resume` may change; everything else would make it another run."""
+
+
+def _setting(default: Any, help: str) -> Any:
+    if isinstance(default, dict):
+        return field(default_factory=lambda: default, metadata={"help": help})
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Settings of one run. `Trainer` and ``skinxai train`` take them under these names."""
+
+    backbone: str = _setting("efficientnet_b0", "Name in skinxai.backbones.")
+    init_weights: str | None = _setting(
+        "imagenet",
+        "imagenet, bundled, a model folder, a .safetensors file, or none for random weights.",
+    )
+    image_size: tuple[int, int] = _setting((192, 256), "HEIGHTxWIDTH of the network's input.")
+    epochs: int = _setting(30, "Passes over the training part.")
+    batch_size: int = _setting(32, "Images of one optimiser step.")
+    accumulate: int = _setting(1, "Micro-batches that a step is computed in, to save memory.")
+    learning_rate: float = _setting(1e-3, "Highest of a cosine schedule, for AdamW.")
+    warm_up: float = _setting(0.05, "Share of the steps with a rising learning rate.")
+    weight_decay: float = _setting(0.02, "Of matrices and kernels; vectors have none.")
+    layer_decay: float = _setting(
+        1.0, "Factor on the learning rate for each group of layers further from the head."
+    )
+    frozen_groups: int = _setting(0, "Groups of layers, from the input on, that do not learn.")
+    clip_norm: float | None = _setting(None, "Largest norm of the gradient; none for no limit.")
+    loss: str = _setting("cross_entropy", "Name in skinxai.losses.")
+    loss_options: Mapping[str, float] = _setting(
+        {}, "NAME=VALUE of the loss, e.g. label_smoothing=0.1."
+    )
+    sampler: str | None = _setting(
+        None, "none (each image once an epoch), square_root or balanced classes."
+    )
+    augmentation: object = _setting("standard", "light, standard or heavy.")
+    hair: float = _setting(0.0, "Share of the images that hairs are drawn on.")
+    colour_constancy: float = _setting(0.0, "Share of the images whose light is made neutral.")
+    mixup: float = _setting(0.0, "Alpha of mixup, 0 for none.")
+    cutmix: float = _setting(0.0, "Alpha of CutMix, 0 for none.")
+    drop_rate: float = _setting(0.2, "Dropout before the classifier.")
+    drop_path_rate: float = _setting(0.0, "Stochastic depth, where the backbone has it.")
+    average_decay: float = _setting(
+        0.998, "Of the moving average of the weights, which is validated and saved."
+    )
+    patience: int | None = _setting(
+        None, "Stop after so many epochs without a better validation macro-F1."
+    )
+    amp: bool | str = _setting(
+        True, "true (mixed precision where it is faster), false, bfloat16 or float16."
+    )
+    device: str = _setting("auto", "auto, cpu, cuda, …")
+    workers: int | str = _setting("auto", "Decoding processes besides the one that trains.")
+    seed: int = _setting(0, "Of weights, order, augmentation and dropout.")
+    unreadable: str = _setting(
+        "raise", "raise, or skip images that fail while training, one in a thousand at most."
+    )
+    checkpoint_minutes: float = _setting(10.0, "Between checkpoints within an epoch.")
+    keep_checkpoints: int = _setting(2, "Newest checkpoints that are kept.")
+
+    def __post_init__(self) -> None:
+        size = self.image_size
+        if not isinstance(size, list | tuple) or len(size) != 2 or not all(map(_is_side, size)):
+            raise OptionError(
+                f"image_size must be (height, width) of 32 to 4096 pixels, got {size!r}."
+            )
+        object.__setattr__(self, "image_size", tuple(size))
+        if self.workers != "auto" and not (type(self.workers) is int and self.workers >= 0):
+            raise OptionError(f"workers must be 'auto' or an integer >= 0, got {self.workers!r}.")
+        object.__setattr__(self, "loss_options", MappingProxyType(dict(self.loss_options)))
+        for name, (test, rule) in _RULES.items():
+            value = getattr(self, name)
+            kind = int if name in _INTEGERS else int | float
+            number = isinstance(value, kind) and not isinstance(value, bool)
+            if (value is None and name in _OPTIONAL) or (number and test(value)):
+                continue
+            whole = "an integer " if name in _INTEGERS else ""
+            raise OptionError(f"{name} must be {whole}{rule}, got {value!r}.")
+        for name, allowed in _CHOICES.items():
+            value = getattr(self, name)
+            if not any(value is choice or value == choice != bool(choice) for choice in allowed):
+                raise OptionError(f"{name} must be one of {list(allowed)}, got {value!r}.")
+        if self.accumulate * 2 > self.batch_size:
+            raise OptionError(
+                f"accumulate must leave at least 2 images in a micro-batch of batch_size "
+                f"{self.batch_size}, got {self.accumulate}."
+            )
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """From names and values; an unknown name is an error with a suggestion."""
+        known = [f.name for f in fields(cls)]
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise OptionError(f"Unknown setting {name!r}.{hint} There are {known}.")
+        return cls(**values)
+
+    @classmethod
+    def parse(cls, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Values of settings that came as text: ``192x256``, ``1e-3``, ``true``, ``none``, a name.
+
+        Raises:
+            OptionError: text that is no size, or no ``NAME=VALUE``.
+        """
+        values: dict[str, Any] = {}
+        for name, text in texts.items():
+            if name == "image_size":
+                values[name] = parse_size(text)
+            elif name == "loss_options":
+                pairs = [pair.partition("=") for pair in text.split(",")]
+                if not all(option and equals for option, equals, _ in pairs):
+                    raise OptionError(f"loss_options must look like NAME=VALUE, got {text!r}.")
+                values[name] = {option: _value(value) for option, _, value in pairs}
+            else:
+                values[name] = _value(text)
+        return values
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; an augmentation pipeline of one's own as its name."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        if not isinstance(self.augmentation, str):
+            name = getattr(self.augmentation, "__qualname__", type(self.augmentation).__qualname__)
+            values["augmentation"] = {"own": name}
+        return values | {"loss_options": dict(self.loss_options)}
+
+
+def _value(text: str) -> Any:
+    """A number, true, false or none where ``text`` is one; else the text."""
+    named = {"true": True, "false": False, "none": None}
+    if text.lower() in named:
+        return named[text.lower()]
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def _at_least(low: float) -> tuple[Any, str]:
+    return (lambda value: low <= value < math.inf, f">= {low:g}")
+
+
+def _is_side(value: object) -> bool:
+    return type(value) is int and 32 <= value <= 4096
+
+
+def _share(value: float) -> bool:
+    return 0 <= value < 1
+
+
+_RULES: dict[str, tuple[Any, str]] = {
+    "epochs": _at_least(1),
+    "batch_size": _at_least(2),
+    "accumulate": _at_least(1),
+    "learning_rate": (lambda value: 0 < value < math.inf, "> 0"),
+    "warm_up": (_share, "in [0, 1)"),
+    "weight_decay": _at_least(0),
+    "layer_decay": (lambda value: 0 < value <= 1, "in (0, 1]"),
+    "frozen_groups": _at_least(0),
+    "clip_norm": (lambda value: 0 < value < math.inf, "> 0, or None"),
+    "hair": (lambda value: 0 <= value <= 1, "in [0, 1]"),
+    "colour_constancy": (lambda value: 0 <= value <= 1, "in [0, 1]"),
+    "mixup": _at_least(0),
+    "cutmix": _at_least(0),
+    "drop_rate": (_share, "in [0, 1)"),
+    "drop_path_rate": (_share, "in [0, 1)"),
+    "average_decay": (_share, "in [0, 1)"),
+    "patience": _at_least(1),
+    "seed": _at_least(0),
+    "checkpoint_minutes": (lambda value: 0 < value < math.inf, "> 0"),
+    "keep_checkpoints": _at_least(1),
+}
+_OPTIONAL = ("clip_norm", "patience")
+_INTEGERS = frozenset(
+    ("epochs", "batch_size", "accumulate", "frozen_groups", "patience", "seed", "keep_checkpoints")
+)
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "amp": (True, False, "bfloat16", "float16"),
+    "sampler": (None, "square_root", "balanced"),
+    "unreadable": ("raise", "skip"),
+}

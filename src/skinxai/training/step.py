@@ -1,0 +1,150 @@
+"""One optimiser step: blend, forward, backward in micro-batches, check, update."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from skinxai.errors import NonFiniteLossError, OutOfMemoryError
+from skinxai.memory import is_out_of_memory
+from skinxai.training.mixing import MixedBatch, mix
+from skinxai.training.precision import mixed_precision
+from skinxai.training.randomness import RandomStates
+from skinxai.training.schedule import update_average
+from skinxai.training.settings import TrainConfig
+from skinxai.training.state import RunState
+
+SMALLEST = 2  # images of a micro-batch: one has no batch statistics
+MOST_OVERFLOWS = 20  # steps in a row that float16 scaling may skip
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """One optimiser step of a run.
+
+    Args:
+        state: what it changes.
+        loss: ``(logits (N, K), target (N,)) -> scalar``, a mean over images.
+        config: the run's settings.
+        precision: of `mixed_precision`.
+        device: where it computes.
+        frozen: modules that stay in evaluation mode.
+        note: takes one sentence about what happened.
+    """
+
+    state: RunState
+    loss: Callable[[Tensor, Tensor], Tensor]
+    config: TrainConfig
+    precision: torch.dtype | None
+    device: torch.device
+    frozen: Sequence[nn.Module]
+    note: Callable[[str], None]
+
+    def __call__(self, images: Tensor, target: Tensor, number: int, rate: float) -> float:
+        """Learn from one batch.
+
+        Args:
+            images: network input ``(N, 3, h, w)``.
+            target: int64 ``(N,)``.
+            number: of the step, from 0.
+            rate: learning rate.
+
+        Returns:
+            The mean loss.
+
+        Raises:
+            NonFiniteLossError: loss or gradients are not finite; the weights are unchanged.
+            OutOfMemoryError: no memory for micro-batches of two images.
+        """
+        network, optimizer = self.state.network, self.state.optimizer
+        network.train()
+        for module in self.frozen:
+            module.eval()
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        seed = (self.config.seed, number, 2)
+        mixed = mix(images, target, mixup=self.config.mixup, cutmix=self.config.cutmix, seed=seed)
+        loss = self._gradients(mixed)
+        self.state.scaler.unscale_(optimizer)
+        limit = self.config.clip_norm or float("inf")
+        norm = nn.utils.clip_grad_norm_(network.parameters(), limit)
+        self._check(norm)
+        self.state.scaler.step(optimizer)
+        self.state.scaler.update()
+        update_average(self.state.average, network, number, self.config.average_decay)
+        return loss
+
+    def _gradients(self, mixed: MixedBatch) -> float:
+        """Gradients of the mean loss; out of memory halves the micro-batch and begins again."""
+        random = RandomStates.now()
+        buffers = [(buffer, buffer.clone()) for buffer in self.state.network.buffers()]
+        while True:
+            self.state.optimizer.zero_grad(set_to_none=True)
+            try:
+                return self._forward_backward(mixed)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = str(error).partition("\n")[0]
+            self._halve(len(mixed.images), reason)
+            random.put_back()
+            for buffer, value in buffers:
+                buffer.copy_(value)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _halve(self, images: int, reason: str) -> None:
+        parts = 2 * self.state.progress.accumulate
+        if images // parts < SMALLEST:
+            raise OutOfMemoryError(
+                f"memory must hold a micro-batch of {SMALLEST} images, it does not: {reason}; "
+                f"lower image_size, freeze layers or take a smaller backbone, and start again."
+            )
+        self.state.progress.accumulate = parts
+        self.note(
+            f"out of memory ({reason}): the micro-batch is halved, a step now has {parts} of "
+            f"them; the effective batch and the learning rate stay, batch statistics are of fewer "
+            f"images"
+        )
+
+    def _forward_backward(self, mixed: MixedBatch) -> float:
+        total, count = 0.0, len(mixed.images)
+        for where in _parts(count, self.state.progress.accumulate):
+            part = mixed.part(where)
+            with mixed_precision(self.device, self.precision):
+                logits = self.state.network(part.images)
+            logits = logits.float()
+            loss = self.loss(logits, part.target)
+            if part.share < 1:
+                loss = part.share * loss + (1 - part.share) * self.loss(logits, part.other)
+            if not bool(torch.isfinite(loss)):
+                raise NonFiniteLossError(f"loss must stay finite, got {loss.item()}")
+            weight = len(part.images) / count
+            torch.autograd.backward(self.state.scaler.scale(loss * weight))
+            total += float(loss.detach()) * weight
+        return total
+
+    def _check(self, norm: Tensor) -> None:
+        """Refuse a gradient that is not finite, but for what float16's scaling is there for."""
+        progress = self.state.progress
+        if bool(torch.isfinite(norm)):
+            progress.overflows = 0
+            return
+        progress.overflows += 1
+        if not self.state.scaler.is_enabled():
+            raise NonFiniteLossError(f"gradients must stay finite, their norm is {norm.item()}")
+        if progress.overflows > MOST_OVERFLOWS:
+            raise NonFiniteLossError(
+                f"gradients must be finite in float16 at least once in {MOST_OVERFLOWS} steps"
+            )
+
+
+def _parts(count: int, parts: int) -> list[slice]:
+    """``count`` images in at most ``parts`` slices of nearly the same size, none of one image."""
+    parts = max(1, min(parts, count // SMALLEST))
+    edges = [round(count * k / parts) for k in range(parts + 1)]
+    return [slice(low, high) for low, high in itertools.pairwise(edges)]

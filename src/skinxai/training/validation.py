@@ -1,0 +1,72 @@
+"""Validation while a run goes on: logits of the averaged weights, metrics of their top class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skinxai.assessment.metrics import ClassificationMetrics, confusion_matrix, metrics_of
+from skinxai.configs import PreprocessConfig
+from skinxai.errors import OutOfMemoryError
+from skinxai.memory import is_out_of_memory
+from skinxai.training.loaders import Batch, network_input
+
+
+@torch.inference_mode()
+def validate(
+    model: nn.Module,
+    loader: Iterable[Batch],
+    preprocessing: PreprocessConfig,
+    classes: int,
+    device: torch.device,
+    note: Callable[[str], None],
+) -> ClassificationMetrics:
+    """Metrics of the validation images, in float32; changes nothing but the model's mode.
+
+    Args:
+        model: put into evaluation mode.
+        loader: of the validation images.
+        preprocessing: of the network.
+        classes: K.
+        device: where the model is.
+        note: takes one sentence where memory ran out.
+
+    Raises:
+        OutOfMemoryError: no memory for a single image.
+    """
+    model.eval()
+    targets, guesses, parts = [], [], 1
+    for batch in loader:
+        if len(batch.target):
+            images = network_input(batch.pixels, preprocessing, device)
+            before = parts
+            logits, parts = logits_of(model, images, parts)
+            if parts > before:
+                note(f"out of memory in evaluation: its batches are computed in {parts} parts")
+            guesses.append(logits.argmax(dim=1).cpu().numpy())
+            targets.append(batch.target.numpy())
+    empty = [np.empty(0, np.int64)]
+    return metrics_of(
+        confusion_matrix(
+            np.concatenate(targets or empty), np.concatenate(guesses or empty), classes
+        )
+    )
+
+
+def logits_of(model: nn.Module, images: Tensor, parts: int) -> tuple[Tensor, int]:
+    """Logits ``(N, K)``, and in how many parts; out of memory doubles them and begins again."""
+    while True:
+        try:
+            return torch.cat([model(some) for some in images.chunk(parts)]), parts
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if parts >= len(images):
+                raise OutOfMemoryError(
+                    f"memory must hold one image in evaluation, it does not: {error}; lower "
+                    f"image_size or take a smaller backbone."
+                ) from error
+            parts *= 2

@@ -1,0 +1,275 @@
+"""Runs that take a second: networks of some hundred weights, and pictures of three colours.
+
+As a program it is a server: for each job, a JSON line, it trains in a child of its own and prints
+that child's process id, and its exit status when asked. Everything heavy is imported once.
+"""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load
+from torch import Tensor, nn
+
+from skinxai import backbones, losses, plugins
+from skinxai.data import Record, Records
+from skinxai.labels import LabelSet
+from skinxai.models import SkinClassifier
+from skinxai.training.callbacks import Callback
+from skinxai.training.checkpointing import NAME, CheckpointFolder
+from skinxai.training.trainer import Trainer
+
+BACKBONES = ("small", "plain", "hungry")
+COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "blue": (60, 60, 200)}
+BASE: dict[str, Any] = dict(
+    backbone="small", init_weights=None, amp=False, image_size=(32, 48), batch_size=8,
+    learning_rate=3e-3, average_decay=0.8, drop_rate=0.1, workers=0, device="cpu",
+)  # fmt: skip
+EVERY_STEP = 1e-9  # minutes between checkpoints
+ALL_ON: dict[str, Any] = BASE | dict(
+    epochs=3, mixup=0.4, cutmix=1.0, accumulate=2, drop_rate=0.3, clip_norm=1.0, layer_decay=0.5,
+    checkpoint_minutes=EVERY_STEP, hair=0.2, colour_constancy=0.2, loss="drawn",
+)  # fmt: skip
+
+
+class Small(nn.Module):
+    """Two convolutions and a classifier; ``plain`` has no BatchNorm and no dropout."""
+
+    def __init__(self, classes: int, drop_rate: float, plain: bool = False) -> None:
+        super().__init__()
+        norms = [nn.Identity() if plain else nn.BatchNorm2d(8) for _ in range(2)]
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 8, 5, 4, 2, bias=plain), norms[0], nn.ReLU(),
+            nn.Conv2d(8, 8, 3, 2, 1, bias=plain), norms[1], nn.ReLU(),
+        )  # fmt: skip
+        self.drop = nn.Identity() if plain else nn.Dropout(drop_rate)
+        self.fc = nn.Linear(8, classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.body(images)
+        return maps
+
+    def head(self, maps: Tensor) -> Tensor:
+        logits: Tensor = self.fc(self.drop(maps.mean((2, 3))))
+        return logits
+
+
+class Hungry(Small):
+    """Takes 1 GiB of addresses for each image."""
+
+    def features(self, images: Tensor) -> Tensor:
+        torch.empty(len(images) * 2**28)
+        return super().features(images)
+
+
+def build_small(name: str, num_classes: int, drop_rate: float = 0.0) -> SkinClassifier:
+    """A builder for the registry."""
+    network = (Hungry if name == "hungry" else Small)(num_classes, drop_rate, name == "plain")
+    return SkinClassifier(network, lambda n, x: n.features(x), lambda n, f: n.head(f))
+
+
+def drawn_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross entropy times what each of the three global generators draws."""
+    factor = (1 + torch.rand(())) * (1 + float(np.random.random())) * (1 + random.random())
+    return nn.functional.cross_entropy(logits, target) * factor
+
+
+@contextmanager
+def registered() -> Iterator[None]:
+    """Context in which this file's backbones and loss are registered."""
+    for name in BACKBONES:
+        backbones.register(name)(build_small)
+    losses.register("drawn")(drawn_loss)
+    try:
+        yield
+    finally:
+        plugins.backbones.remove(BACKBONES)
+        plugins.losses.remove(["drawn"])
+
+
+def coloured(folder: Path, each: int, seed: int) -> Records:
+    """Write and list noisy pictures, ``each`` of every colour."""
+    draws = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    for code, colour in COLOURS.items():
+        for number in range(each):
+            noise = draws.integers(-50, 50, (40, 56, 3))
+            pixels = (np.array(colour) + noise).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{code}-{number:02d}.png")
+    return listed(folder)
+
+
+def listed(folder: Path) -> Records:
+    """The pictures of `coloured`."""
+    paths = sorted(folder.glob("*.png"))
+    items = [Record(f"{folder.name}-{p.name}", p, p.name.partition("-")[0]) for p in paths]
+    return Records(tuple(items), LabelSet(tuple(COLOURS)), "colours", "CC0-1.0", "nobody")
+
+
+class Telling(Callback):
+    """Writes what happens to a file, each line at once.
+
+    Args:
+        path: of the file.
+        nap: seconds that the callback of the second step takes.
+        megabytes: of addresses that the process may take beyond those it has at the start.
+    """
+
+    def __init__(self, path: Path, nap: float = 0, megabytes: int = 0) -> None:
+        self._file, self._nap, self._megabytes = path.open("a", buffering=1), nap, megabytes
+
+    def on_start(self, run_folder: Path, settings: Mapping[str, Any]) -> None:
+        if self._megabytes:
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            limit = pages * resource.getpagesize() + self._megabytes * 2**20
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+    def tell(self, what: str, number: int) -> None:
+        """One line."""
+        self._file.write(f"{what} {number}\n")
+
+    def on_step(self, step: int, loss: float, learning_rate: float) -> None:
+        self.tell("step", step)
+        if self._nap and step == 2:
+            time.sleep(self._nap)
+
+
+def work(job: Mapping[str, Any]) -> None:
+    """Train as the job says; each checkpoint that was reported as written is told as well."""
+    out, lines = Path(job["out"]), Path(job["told"])
+    for name in job.get("ignore", ()):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    torch.set_num_threads(job.get("threads", 1))
+    telling = Telling(lines, job.get("nap", 0), job.get("megabytes", 0))
+    written = CheckpointFolder.write
+
+    def write(folder: CheckpointFolder, number: int, data: bytes) -> Path:
+        if number == job.get("watched"):
+            telling.tell("ready", number)
+            Path(job["gate"]).read_bytes()  # a pipe: waits for the one who watches
+        path = written(folder, number, data)
+        telling.tell("checkpoint", number)
+        return path
+
+    CheckpointFolder.write = write  # type: ignore[method-assign]
+    if (out / "train.json").exists():
+        trainer = Trainer.resume(out, callbacks=[telling], **job.get("changes", {}))
+    else:
+        trainer = Trainer(**job["settings"], output_dir=out, callbacks=[telling])
+    data = Path(job["data"])
+    trainer.fit(listed(data / "train"), listed(data / "val"))
+
+
+def told(path: Path, what: str) -> list[int]:
+    """Numbers of the steps or checkpoints that were told so far."""
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [int(line.split()[1]) for line in lines if line.startswith(what)]
+
+
+def newest(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and the rest of a run's newest checkpoint."""
+    found = CheckpointFolder(run / "checkpoints").newest()
+    assert found is not None
+    length = int.from_bytes(found[1][:8], "little")
+    return load(found[1]), json.loads(json.loads(found[1][8 : 8 + length])["__metadata__"]["state"])
+
+
+def differences(run: Path, other: Path) -> list[str]:
+    """What is not the same, to the bit, in two finished runs; the time they took is left out."""
+    (own, rest), (tensors, their) = newest(run), newest(other)
+    found = sorted(set(own) ^ set(tensors))
+    found += [name for name in own if name in tensors and not torch.equal(own[name], tensors[name])]
+    for progress in (rest["progress"], their["progress"]):
+        for row in progress["log"]:
+            row.pop("images_per_second")
+    found += [name for name in rest if rest[name] != their[name]]
+    for name in ("model.safetensors", "config.json", "manifest.json", "README.md", "splits.csv"):
+        if (run / name).read_bytes() != (other / name).read_bytes():
+            found.append(name)
+    names = [{str(p.relative_to(f)) for p in f.rglob("*") if not NAME.fullmatch(p.name)}
+             for f in (run, other)]  # fmt: skip
+    return found + sorted(names[0] ^ names[1])
+
+
+class Server:
+    """A process that trains in children of its own."""
+
+    def __init__(self) -> None:
+        one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=os.environ | one,
+        )  # fmt: skip
+
+    def start(self, job: Mapping[str, Any]) -> int:
+        """Begin a job and return its process id, which stays its own until `status`."""
+        return int(self._ask(json.dumps(job)))
+
+    def status(self) -> int:
+        """Wait for the job's end: its exit code, or minus the signal that killed it."""
+        return int(self._ask("wait"))
+
+    def run(self, job: Mapping[str, Any]) -> int:
+        """Begin a job and wait for its end."""
+        self.start(job)
+        return self.status()
+
+    def close(self) -> None:
+        """End the server."""
+        self._process.communicate()
+
+    def _ask(self, line: str) -> str:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline()
+
+
+def serve() -> None:
+    """Work through the jobs on standard input."""
+    for line in sys.stdin:
+        job = json.loads(line)
+        child = os.fork()
+        if not child:
+            os.setpgid(0, 0)
+            with Path(job["told"]).with_suffix(".out").open("ab") as output:
+                os.dup2(output.fileno(), 1)
+                os.dup2(output.fileno(), 2)
+            os._exit(_exit_code(job))
+        print(child, flush=True)
+        sys.stdin.readline()  # until then the child's number is not given to another process
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(status, flush=True)
+
+
+def _exit_code(job: Mapping[str, Any]) -> int:
+    """What Python's own main program would end with."""
+    try:
+        work(job)
+    except SystemExit as end:
+        return int(end.code or 0)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    torch.optim.AdamW([nn.Parameter(torch.zeros(1))])  # imports a good part of torch
+    with registered():
+        serve()

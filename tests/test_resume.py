@@ -1,0 +1,404 @@
+"""Runs that are killed, stopped and resumed end like one that was never touched."""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+from small_runs import (
+    ALL_ON,
+    Server,
+    coloured,
+    differences,
+    listed,
+    newest,
+    registered,
+    told,
+)
+
+from skinxai import Trainer
+from skinxai.data import Records
+from skinxai.errors import (
+    CheckpointCorruptError,
+    ResumeMismatchError,
+    SkinxaiWarning,
+    TrainingError,
+)
+from skinxai.labels import LabelSet
+from skinxai.training.callbacks import Callback
+from skinxai.training.checkpointing import CheckpointFolder
+from skinxai.training.interruption import Interruption
+from skinxai.training.randomness import RandomStates
+
+SELDOM = {"checkpoint_minutes": 10.0}  # only where the run has a reason
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    with registered():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("colours")
+    coloured(folder / "train", 11, 0)  # 33 images: batches of 8, 8, 8 and 9
+    coloured(folder / "val", 3, 1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def parts(data: Path) -> tuple[Records, Records]:
+    return listed(data / "train"), listed(data / "val")
+
+
+@pytest.fixture(scope="module")
+def whole(server: Server, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert server.run(job(data, folder)) == 0
+    assert told(folder / "told", "step") == list(range(1, 13))
+    return folder / "run"
+
+
+def job(data: Path, folder: Path, **more: Any) -> dict[str, Any]:
+    settings = ALL_ON | more.pop("settings", {})
+    paths = {"data": str(data), "out": str(folder / "run"), "told": str(folder / "told")}
+    return paths | {"settings": settings} | more
+
+
+def wait_until(ready: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not ready():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kills", [1, 5])
+def test_killed_at_any_moment_TRN14_TRN15(server, data, whole, tmp_path, workers, kills) -> None:
+    draws = np.random.default_rng(10 * kills + workers)
+    task = job(data, tmp_path, settings={"workers": workers})
+    for _ in range(kills):
+        wanted = len(told(tmp_path / "told", "step")) + int(draws.integers(1, 3))
+        process = server.start(task)
+        wait_until(lambda wanted=wanted: len(told(tmp_path / "told", "step")) >= wanted)
+        time.sleep(draws.uniform(0, 0.05))
+        reported = told(tmp_path / "told", "checkpoint")
+        os.kill(process, signal.SIGKILL)
+        assert server.status() == -signal.SIGKILL
+        found = CheckpointFolder(tmp_path / "run" / "checkpoints").newest()
+        assert int(found[0].name[:9]) >= reported[-1] if reported else True
+    assert server.run(task) == 0
+    assert set(told(tmp_path / "told", "step")) == set(range(1, 13))
+    assert differences(tmp_path / "run", whole) == []
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_ends_the_step_and_keeps_it_TRN07(server, data, whole, tmp_path, name) -> None:
+    number = getattr(signal, name)
+    task = job(data, tmp_path, settings=SELDOM)
+    process = server.start(task)
+    wait_until(lambda: len(told(tmp_path / "told", "step")) >= 5)
+    os.kill(process, number)
+    assert server.status() == 128 + number
+    steps, checkpoints = (told(tmp_path / "told", what) for what in ("step", "checkpoint"))
+    epochs, rest = divmod(steps[-1], 4)
+    assert checkpoints[-1] in (5 * epochs + rest, 5 * epochs - 1)  # in an epoch, or at its end
+    assert server.run(task) == 0
+    assert sorted(told(tmp_path / "told", "step")) == list(range(1, 13))  # none done twice
+    assert differences(tmp_path / "run", whole) == []
+
+
+def test_ctrl_c_in_a_terminal_TRN07(data, tmp_path) -> None:
+    """A terminal sends the signal to every process of the group, workers included."""
+    task = job(data, tmp_path, settings=SELDOM | {"workers": 2}, nap=1.0)
+    code = (
+        "import json, sys; from small_runs import registered, work\n"
+        "with registered(): work(json.loads(sys.argv[1]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, json.dumps(task)], cwd=Path(__file__).parent,
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True, text=True,
+    )  # fmt: skip
+    wait_until(lambda: len(told(tmp_path / "told", "step")) >= 2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGINT  # a shell shows it as 130
+    assert "KeyboardInterrupt" in said and "WorkerCrashError" not in said
+    assert told(tmp_path / "told", "checkpoint") == [2]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_second_signal_ends_at_once_TRN07(server, data, tmp_path) -> None:
+    process = server.start(job(data, tmp_path, settings=SELDOM, nap=300))
+    wait_until(lambda: len(told(tmp_path / "told", "step")) >= 2)
+
+    def caught() -> bool:
+        status = Path(f"/proc/{process}/status").read_text()
+        mask = int(status.split("SigCgt:")[1].split()[0], 16)
+        return bool(mask >> (signal.SIGTERM - 1) & 1)
+
+    assert caught()
+    os.kill(process, signal.SIGTERM)
+    wait_until(lambda: not caught())
+    os.kill(process, signal.SIGTERM)
+    assert server.status() == -signal.SIGTERM
+    assert told(tmp_path / "told", "checkpoint") == []
+
+
+def test_nohup_stays_nohup_TRN07(server, data, whole, tmp_path) -> None:
+    process = server.start(job(data, tmp_path, settings=SELDOM, ignore=["SIGHUP"], nap=0.2))
+    wait_until(lambda: len(told(tmp_path / "told", "step")) >= 2)
+    os.kill(process, signal.SIGHUP)
+    assert server.status() == 0
+    assert differences(tmp_path / "run", whole) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "ending", "code"),
+    [
+        (signal.SIGTERM, SystemExit, 143),
+        (signal.SIGHUP, SystemExit, 129),
+        (signal.SIGINT, KeyboardInterrupt, None),
+    ],
+)
+def test_a_signal_after_the_last_step_is_not_lost_TRN07(number, ending, code) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(ending) as info, Interruption() as interruption:
+        signal.raise_signal(number)
+        assert interruption.received == number
+        assert signal.getsignal(number) is before  # the next one acts at once
+    assert code is None or info.value.code == code
+
+
+def test_two_runs_in_one_folder_TRN23(server, data, parts, tmp_path) -> None:
+    process = server.start(job(data, tmp_path, settings=SELDOM, nap=300))
+    wait_until(lambda: len(told(tmp_path / "told", "step")) >= 2)
+    with pytest.raises(TrainingError, match="another process trains in"):
+        Trainer.resume(tmp_path / "run").fit(*parts)
+    os.kill(process, signal.SIGKILL)
+    assert server.status() == -signal.SIGKILL
+    with pytest.raises(TrainingError, match=r"holds a run; go on with Trainer\.resume"):
+        Trainer(**ALL_ON, output_dir=tmp_path / "run").fit(*parts)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_host_has_no_memory_left_TRN06(server, data, tmp_path) -> None:
+    settings = SELDOM | {"backbone": "hungry", "epochs": 1, "accumulate": 1}
+    enough, few = tmp_path / "enough", tmp_path / "few"
+    for folder in (enough, few):
+        folder.mkdir()
+    # 8 images take 8 GiB, 4 take 4, 2 take 2; the rest is for everything else
+    assert server.run(job(data, enough, settings=settings, megabytes=6144)) == 0
+    assert "can't allocate memory" in (enough / "run" / "events.log").read_text()
+    assert newest(enough / "run")[1]["progress"]["accumulate"] == 2
+    task = job(data, few, settings=settings | {"checkpoint_minutes": 1e-9})
+    assert server.run(task) == 0
+    assert server.run(task | {"changes": {"epochs": 2}, "megabytes": 1280}) == 1
+    said = (few / "told.out").read_text()
+    assert "OutOfMemoryError: memory must hold a micro-batch of 2 images" in said
+    assert newest(few / "run")[1]["progress"]["epoch"] == 1  # the checkpoint is as it was
+
+
+class Stop(Callback):
+    """Stops where it is told to, as a debugger's user would."""
+
+    def __init__(self, step: int = 0, epoch: int = 0) -> None:
+        self.step, self.epoch, self.steps = step, epoch, 0
+
+    def on_step(self, step: int, loss: float, learning_rate: float) -> None:
+        self.steps += 1
+        if step == self.step:
+            raise KeyboardInterrupt
+
+    def on_epoch(self, row: Any) -> None:
+        if row["epoch"] == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stop", [Stop(epoch=1), Stop(step=8), Stop(step=12), Stop(epoch=3)])
+def test_at_the_end_of_an_epoch_and_of_the_run_TRN16(parts, whole, tmp_path, stop) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(**ALL_ON, output_dir=folder, callbacks=[stop]).fit(*parts)
+    if stop.epoch:
+        for name in ("log.csv", "manifest.json"):  # as if killed a moment before
+            (folder / name).unlink()
+    counted = Stop()
+    Trainer.resume(folder, callbacks=[counted]).fit(*parts)
+    # checkpoints come after the callback: that one step is done again
+    assert counted.steps == 12 - 4 * stop.epoch if stop.epoch else 12 - stop.step + 1
+    assert differences(folder, whole) == []
+    assert len((folder / "log.csv").read_text().splitlines()) == 1 + 3
+
+
+@pytest.mark.parametrize("amp", ["bfloat16", "float16"])
+def test_mixed_precision_and_its_scaler_TRN14(parts, tmp_path, amp) -> None:
+    settings, folders = ALL_ON | {"amp": amp, "epochs": 2}, (tmp_path / "whole", tmp_path / "run")
+    Trainer(**settings, output_dir=folders[0]).fit(*parts)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(**settings, output_dir=folders[1], callbacks=[Stop(step=6)]).fit(*parts)
+    Trainer.resume(folders[1]).fit(*parts)
+    scaler = newest(folders[0])[1]["scaler"]
+    assert (scaler["_growth_tracker"] == 8) if amp == "float16" else (scaler == {})
+    found = differences(folders[1], folders[0])
+    assert set(found) <= {"config.json", "manifest.json", "README.md"}  # they hold the name
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_nothing_is_left_to_do_TRN16(parts, whole, tmp_path) -> None:
+    before = hashes(whole)
+    for _ in range(2):
+        counted = Stop()
+        classifier = Trainer.resume(whole, callbacks=[counted]).fit(*parts)
+        assert counted.steps == 0 and classifier.labels == ("red", "green", "blue")
+        assert hashes(whole) == before
+
+
+def test_more_epochs_bring_a_new_evaluation(parts, tmp_path) -> None:
+    settings = ALL_ON | {"epochs": 1, "learning_rate": 0.02, "average_decay": 0.0}
+    Trainer(**settings, output_dir=tmp_path / "run").fit(*parts)
+    classifier = Trainer.resume(tmp_path / "run", epochs=6).fit(*parts)
+    shown = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert shown["model"] == classifier.model and len(shown["log"]) == 6
+    assert classifier.evaluate(parts[1], resamples=10).macro_f1.value == shown["macro_f1"]["value"]
+
+
+def stopped(parts: tuple[Records, Records], folder: Path, **settings: Any) -> Path:
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(**ALL_ON | settings, output_dir=folder, callbacks=[Stop(step=3)]).fit(*parts)
+    return folder
+
+
+def test_what_may_not_change_TRN13(parts, tmp_path) -> None:
+    folder, (train, val) = stopped(parts, tmp_path / "run"), parts
+    other = LabelSet(("green", "red", "blue"))
+    for changed, words in (
+        ((train, val.subset([item.image_id for item in val][1:])), r"\['val'\] changed"),
+        ((replace(train, items=train.items[::-1]), val), r"\['train'\] changed"),
+        ((replace(train, labels=other), replace(val, labels=other)), r"\['labels'\] changed"),
+    ):
+        with pytest.raises(ResumeMismatchError, match=words):
+            Trainer.resume(folder).fit(*changed)
+    for changes in ({"backbone": "plain"}, {"seed": 1}, {"batch_size": 4}, {"mixup": 0.0}):
+        with pytest.raises(ResumeMismatchError, match=f"may change .*, got '{next(iter(changes))}"):
+            Trainer.resume(folder, **changes)
+    settings = json.loads((folder / "train.json").read_text())
+    settings["settings"]["backbone"] = "plain"  # by hand
+    (folder / "train.json").write_text(json.dumps(settings))
+    with pytest.raises(CheckpointCorruptError, match="must belong to this run's network"):
+        Trainer.resume(folder).fit(*parts)
+
+
+def test_what_may_change_is_noted_and_kept_TRN13(parts, tmp_path) -> None:
+    folder = stopped(parts, tmp_path / "run")
+    again = Trainer.resume(folder, learning_rate=1e-5, accumulate=4, callbacks=[Stop(step=5)])
+    with pytest.raises(KeyboardInterrupt):
+        again.fit(*parts)
+    assert (
+        'resumed with {"accumulate": 4, "learning_rate": 1e-05}'
+        in (folder / "events.log").read_text()
+    )
+    assert newest(folder)[1]["progress"]["accumulate"] == 4
+    trainer = Trainer.resume(folder)  # killed once more: the change stays
+    assert trainer.config.learning_rate == 1e-5 and trainer.config.accumulate == 4
+
+
+def test_another_version_of_torch_is_told_TRN13(parts, tmp_path) -> None:
+    folder = stopped(parts, tmp_path / "run")
+    settings = json.loads((folder / "train.json").read_text())
+    (folder / "train.json").write_text(json.dumps(settings | {"torch": "1.0"}))
+    with pytest.warns(SkinxaiWarning, match=r"began with torch 1\.0 and goes on with"):
+        Trainer.resume(folder).fit(*parts)
+
+
+def test_another_number_of_threads_TRN13(server, data, whole, tmp_path) -> None:
+    process = server.start(job(data, tmp_path, nap=0.2))
+    wait_until(lambda: len(told(tmp_path / "told", "step")) >= 2)
+    os.kill(process, signal.SIGKILL)
+    assert server.status() == -signal.SIGKILL
+    assert server.run(job(data, tmp_path, threads=2)) == 0
+    assert newest(tmp_path / "run")[1]["progress"]["threads"] == 1
+    assert differences(tmp_path / "run", whole) == []
+
+
+def test_an_own_pipeline_is_passed_again(parts, tmp_path) -> None:
+    def darker(pixels: np.ndarray) -> np.ndarray:
+        return pixels // 2
+
+    folder = stopped(parts, tmp_path / "run", augmentation=darker)
+    with pytest.raises(ResumeMismatchError, match=r"augmentation must be passed again.*darker"):
+        Trainer.resume(folder)
+    assert Trainer.resume(folder, augmentation=darker).config.augmentation is darker
+
+
+def test_a_checkpoint_without_random_states_TRN17(parts, tmp_path) -> None:
+    folder = stopped(parts, tmp_path / "run")
+    tensors, rest = newest(folder)
+    without = {name: t for name, t in tensors.items() if not name.startswith("random.")}
+    data = save(without, {"state": json.dumps(rest)})
+    CheckpointFolder(folder / "checkpoints").write(900, data)
+    with pytest.raises(CheckpointCorruptError, match="must belong to this run's network"):
+        Trainer.resume(folder).fit(*parts)
+
+
+def test_random_states_come_back() -> None:
+    def draw() -> tuple[float, float, float]:
+        return float(torch.rand(())), float(np.random.normal()), random.gauss()
+
+    random.gauss(), np.random.normal()  # each keeps a second value for the next call
+    states = json.loads(json.dumps(RandomStates.now().rest))
+    tensors = RandomStates.now().tensors
+    first = draw()
+    assert draw() != first
+    RandomStates(tensors, states).put_back()
+    assert draw() == first
+
+
+def test_a_run_leaves_the_callers_random_states_and_threads_alone(parts, tmp_path) -> None:
+    before, threads = RandomStates.now(), torch.get_num_threads()
+    Trainer(**ALL_ON | {"epochs": 1}, output_dir=tmp_path / "run").fit(*parts)
+    after = RandomStates.now()
+    assert before.rest == after.rest and torch.equal(before.tensors["cpu"], after.tensors["cpu"])
+    assert torch.get_num_threads() == threads
+
+
+def test_the_clock_jumps_TRN24(parts, whole, tmp_path, monkeypatch) -> None:
+    jumps = iter(np.random.default_rng(0).uniform(-1e6, 1e6, 10_000).tolist())
+    monkeypatch.setattr("skinxai.training.loop.time.perf_counter", lambda: next(jumps))
+    Trainer(**ALL_ON | SELDOM, output_dir=tmp_path / "run").fit(*parts)
+    monkeypatch.undo()
+    weights = "model.safetensors"
+    assert (tmp_path / "run" / weights).read_bytes() == (whole / weights).read_bytes()

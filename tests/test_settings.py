@@ -1,0 +1,164 @@
+"""The settings of a run: every rule, every name, and the way to JSON and back."""
+
+import json
+import math
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from skinxai.errors import OptionError
+from skinxai.training.settings import CHANGEABLE, TrainConfig
+
+NAMES = [field.name for field in fields(TrainConfig)]
+NUMBERS: dict[str, tuple[list[Any], list[Any], str]] = {  # right, wrong, the rule
+    "epochs": ([1, 10**6], [0, -1, 2.5, "3", True, None], "an integer >= 1"),
+    "batch_size": ([2, 4096], [1, 0, 2.0, None], "an integer >= 2"),
+    "accumulate": ([1, 16], [0, 1.5, None], "an integer >= 1"),
+    "learning_rate": ([1e-9, 1, 10.0], [0, -1, math.inf, math.nan, "1e-3", None], "> 0"),
+    "warm_up": ([0, 0.5, 0.99], [1, -0.1, math.nan, None], r"in \[0, 1\)"),
+    "weight_decay": ([0, 0.3], [-0.1, math.inf, math.nan, None], ">= 0"),
+    "layer_decay": ([1, 0.5], [0, 1.1, -1, math.nan], r"in \(0, 1\]"),
+    "frozen_groups": ([0, 9], [-1, 0.5, None], "an integer >= 0"),
+    "clip_norm": ([None, 0.1], [0, -1, math.inf, math.nan, "1"], "> 0, or None"),
+    "hair": ([0, 1, 0.5], [-0.1, 1.1, math.nan, None], r"in \[0, 1\]"),
+    "colour_constancy": ([0, 1, 0.5], [-0.1, 1.1, math.nan, True], r"in \[0, 1\]"),
+    "mixup": ([0, 0.4, 8], [-1, math.inf, math.nan, None], ">= 0"),
+    "cutmix": ([0, 1.0], [-1, math.inf, math.nan, None], ">= 0"),
+    "drop_rate": ([0, 0.9], [1, -0.1, None], r"in \[0, 1\)"),
+    "drop_path_rate": ([0, 0.9], [1, -0.1, None], r"in \[0, 1\)"),
+    "average_decay": ([0, 0.9999], [1, -0.1, math.nan, None], r"in \[0, 1\)"),
+    "patience": ([None, 1], [0, 1.5, "2"], "an integer >= 1"),
+    "seed": ([0, 2**40], [-1, 0.5, None], "an integer >= 0"),
+    "checkpoint_minutes": ([1e-9, 60], [0, -1, math.inf, math.nan, None], "> 0"),
+    "keep_checkpoints": ([1, 50], [0, 1.0, None], "an integer >= 1"),
+}
+CHOICES: dict[str, tuple[list[Any], list[Any]]] = {
+    "amp": ([True, False, "bfloat16", "float16"], [None, 1, 0, "bf16", "true"]),
+    "sampler": ([None, "square_root", "balanced"], ["fair", "none", False, 0]),
+    "unreadable": (["raise", "skip"], ["ignore", None, True]),
+    "image_size": ([(32, 48), [4096, 32]], [(31, 48), (32, 4097), (32,), 32, None, "32x48",
+                                            (32.0, 48), (True, 48), (32, 48, 3)]),
+    "workers": (["auto", 0, 7], [-1, 1.5, "many", None, True, "2"]),
+}  # fmt: skip
+FREE = {  # what a registry, torch or the disk knows is asked there
+    "backbone": "x", "init_weights": None, "loss": "x", "loss_options": {"gamma": 1.0},
+    "augmentation": "heavy", "device": "cuda:3",
+}  # fmt: skip
+
+
+def test_every_setting_has_a_rule_here_and_a_line_of_help() -> None:
+    assert sorted(NAMES) == sorted([*NUMBERS, *CHOICES, *FREE])
+    for field in fields(TrainConfig):
+        help = field.metadata["help"]
+        assert help.endswith((".", "…")) and len(help) < 100, field.name
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers(name) -> None:
+    right, wrong, rule = NUMBERS[name]
+    for value in right:
+        config = TrainConfig(**{"batch_size": 4096} | {name: value})
+        assert getattr(config, name) == value
+    for value in wrong:
+        with pytest.raises(OptionError, match=f"^{name} must be {rule}, got ") as info:
+            TrainConfig(**{name: value})
+        assert str(info.value).endswith(f"got {value!r}.")
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_choices(name) -> None:
+    right, wrong = CHOICES[name]
+    for value in right:
+        kept = getattr(TrainConfig(**{name: value}), name)
+        assert kept == (tuple(value) if isinstance(value, list) else value)
+        assert type(kept) is not list
+    for value in wrong:
+        with pytest.raises(OptionError, match=f"^{name} must be ") as info:
+            TrainConfig(**{name: value})
+        assert str(info.value).endswith(f"got {value!r}.")
+
+
+def test_a_micro_batch_has_two_images_or_more() -> None:
+    assert TrainConfig(batch_size=8, accumulate=4).accumulate == 4
+    with pytest.raises(OptionError, match=r"accumulate must leave at least 2 .* 8, got 5"):
+        TrainConfig(batch_size=8, accumulate=5)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("learning_rat", "learning_rate"), ("mix_up", "mixup"), ("epoch", "epochs"), ("zzz", "")],
+)
+def test_unknown_names(name, near) -> None:
+    with pytest.raises(OptionError, match=f"Unknown setting '{name}'") as info:
+        TrainConfig.of({"backbone": "resnet18", name: 1})
+    said = str(info.value)
+    assert (f"Did you mean '{near}'?" in said) if near else ("Did you mean" not in said)
+    assert "'weight_decay'" in said  # all are listed
+
+
+def test_to_json_and_back() -> None:
+    config = TrainConfig(**FREE, image_size=(64, 96), clip_norm=0.5, patience=3, amp="float16")
+    values = json.loads(json.dumps(config.to_dict()))
+    assert list(values) == NAMES and TrainConfig.of(values) == config
+    assert TrainConfig.of(TrainConfig().to_dict()) == TrainConfig()
+
+
+def test_an_own_pipeline_is_its_name_in_json() -> None:
+    def mine(pixels: Any) -> Any:
+        return pixels
+
+    assert TrainConfig(augmentation=mine).to_dict()["augmentation"] == {
+        "own": "test_an_own_pipeline_is_its_name_in_json.<locals>.mine"
+    }
+    json.dumps(TrainConfig(augmentation=object()).to_dict())
+
+
+def test_a_config_cannot_be_changed() -> None:
+    options = {"gamma": 1.0}
+    config = TrainConfig(loss_options=options)
+    options["gamma"] = 2.0
+    assert config.loss_options["gamma"] == 1.0
+    with pytest.raises(AttributeError):
+        config.epochs = 3  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        config.loss_options["gamma"] = 3.0  # type: ignore[index]
+    assert TrainConfig().loss_options == {}
+
+
+def test_what_a_resumed_run_may_change_are_settings() -> None:
+    assert set(NAMES) >= CHANGEABLE
+    assert not CHANGEABLE & {"seed", "batch_size", "backbone", "image_size", "loss", "amp", "mixup"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("image_size", "192x256", (192, 256)),
+        ("image_size", "192X256", (192, 256)),
+        ("learning_rate", "1e-3", 1e-3),
+        ("epochs", "12", 12),
+        ("amp", "true", True),
+        ("amp", "False", False),
+        ("amp", "bfloat16", "bfloat16"),
+        ("clip_norm", "none", None),
+        ("init_weights", "None", None),
+        ("workers", "auto", "auto"),
+        ("loss_options", "gamma=2,label_smoothing=0.1", {"gamma": 2, "label_smoothing": 0.1}),
+        ("backbone", "resnet18", "resnet18"),
+    ],
+)
+def test_values_from_text(name, text, value) -> None:
+    found = TrainConfig.parse({name: text})
+    assert found == {name: value} and type(found[name]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("image_size", "192"), ("image_size", "-1x5"), ("image_size", "1.5x3"), ("image_size", ""),
+     ("loss_options", "gamma"), ("loss_options", "=2"), ("loss_options", "")],
+)  # fmt: skip
+def test_text_that_is_no_value(name, text) -> None:
+    words = f"{name.removeprefix('image_')} must look like .*got '{text}'"
+    with pytest.raises(OptionError, match=words):
+        TrainConfig.parse({name: text})

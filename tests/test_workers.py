@@ -1,0 +1,356 @@
+"""Images on their way to the network: order, seeds, and decoding processes that fail."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_runs import BASE, coloured, registered
+from torch import Tensor
+
+from skinxai import Trainer, losses, plugins
+from skinxai.configs import PreprocessConfig
+from skinxai.data import Record, Records
+from skinxai.errors import DatasetImageError, OptionError, WorkerCrashError
+from skinxai.labels import LabelSet
+from skinxai.training import loaders
+from skinxai.training.augmentation import Augmentation
+from skinxai.training.callbacks import Callback
+from skinxai.training.checkpointing import CheckpointFolder
+from skinxai.training.loaders import (
+    TrainingImages,
+    batches,
+    epoch_order,
+    network_input,
+    plan,
+)
+from skinxai.transforms import normalise
+
+# torch says it wherever there are fewer cores than workers
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+PREPROCESSING = PreprocessConfig((32, 48))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    with registered():
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Records, Records]:
+    folder = tmp_path_factory.mktemp("colours")
+    return coloured(folder / "train", 8, 0), coloured(folder / "val", 3, 1)
+
+
+@pytest.fixture(autouse=True)
+def no_child_is_left() -> Iterator[None]:
+    yield
+    assert children() == []
+
+
+def children() -> list[str]:
+    """Processes of this one that live, or are dead and not waited for."""
+    lists = Path("/proc/self/task").glob("*/children")
+    numbers = [number for path in lists for number in path.read_text().split()]
+    commands = {n: Path(f"/proc/{n}/cmdline").read_bytes() for n in numbers}
+    # multiprocessing's own: it stays until this process ends
+    return [n for n, command in commands.items() if b"resource_tracker" not in command]
+
+
+def images_of(records: Records, recipe: Any = "standard") -> TrainingImages:
+    return TrainingImages(records, PREPROCESSING, Augmentation((32, 48), recipe))
+
+
+def test_samplers() -> None:
+    labels = LabelSet(("many", "few"))
+    items = [Record(str(n), Path("x"), "many" if n < 900 else "few") for n in range(1000)]
+    records = Records(tuple(items), labels)
+    assert sorted(epoch_order(records, None, 0, 0)) == list(range(1000))
+    for sampler, share in (("balanced", 0.5), ("square_root", 0.25)):  # 30 : 10
+        drawn = [i for epoch in range(10) for i in epoch_order(records, sampler, 0, epoch)]
+        assert np.mean(np.array(drawn) >= 900) == pytest.approx(share, abs=0.02)
+    assert epoch_order(records, None, 0, 1) != epoch_order(records, None, 0, 2)
+    assert epoch_order(records, None, 0, 1) == epoch_order(records, None, 0, 1)
+    assert epoch_order(records, None, 0, 1) != epoch_order(records, None, 1, 0)
+
+
+def test_no_batch_is_a_single_image_TRN19() -> None:
+    assert plan(range(9), 4) == [[0, 1, 2, 3], [4, 5, 6, 7, 8]]
+    assert plan(range(10), 4) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert plan(range(8), 4) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert plan(range(5), 8) == [[0, 1, 2, 3, 4]] and plan([], 8) == []
+    for count in range(2, 40):
+        for size in range(2, 9):
+            steps = plan(range(count), size)
+            assert [position for step in steps for position in step] == list(range(count))
+            assert min(map(len, steps)) >= 2
+
+
+def test_pixels_become_the_network_input_that_predicting_uses() -> None:
+    preprocessing = PreprocessConfig((32, 48), (0.7, 0.5, 0.4), (0.2, 0.3, 0.1))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3), dtype=np.uint8)
+    found = network_input(torch.from_numpy(pixels), preprocessing, torch.device("cpu"))
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    for own, image in zip(found, pixels, strict=True):
+        np.testing.assert_array_equal(own.numpy(), normalise(image, preprocessing))
+
+
+@pytest.mark.parametrize("sampler", [None, "balanced"])
+def test_workers_change_nothing_TRN14(data, sampler) -> None:
+    images = images_of(data[0])
+    steps = plan(epoch_order(data[0], sampler, 3, 1), 8)
+    alone, shared = (list(batches(images, steps, n, augment_seed=(3, 1))) for n in (0, 2))
+    rest = list(batches(images, steps, 2, augment_seed=(3, 1), first=2))
+    assert len(alone) == len(shared) == 3 and [b.positions for b in alone] == steps
+    for one, other in (*zip(alone, shared, strict=True), *zip(alone[2:], rest, strict=True)):
+        assert torch.equal(one.pixels, other.pixels) and torch.equal(one.target, other.target)
+        assert one.positions == other.positions and one.failures == other.failures == []
+    targets = data[0].targets()
+    assert all(b.target.tolist() == [targets[i] for i in b.positions] for b in alone)
+
+
+def test_processes_that_are_started_anew_TRN24(data) -> None:
+    """As on macOS and Windows: nothing is inherited."""
+    images, steps = images_of(data[0]), plan(range(8), 4)
+    (alone, *_), before = batches(images, steps, 0, augment_seed=(3, 1)), torch.get_rng_state()
+    try:
+        multiprocessing.set_start_method("spawn", force=True)
+        spawned, *_ = batches(images, steps, 1, augment_seed=(3, 1))
+    finally:
+        multiprocessing.set_start_method(None, force=True)
+    assert torch.equal(alone.pixels, spawned.pixels)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def drawn(pixels: np.ndarray) -> np.ndarray:
+    """Draws from NumPy's global generator, as pipelines do."""
+    return np.full_like(pixels, np.random.randint(256))
+
+
+def test_augmentations_differ_and_can_be_repeated_TRN25(data) -> None:
+    for recipe in ("standard", drawn):
+        images, twice = images_of(data[0], recipe), [[4] * 8, [4] * 8]  # one image
+        seen = set()
+        for epoch in (0, 1):
+            runs = [list(batches(images, twice, n, augment_seed=(3, epoch))) for n in (0, 2)]
+            for one, other in zip(*runs, strict=True):
+                assert torch.equal(one.pixels, other.pixels)
+            seen |= {p.numpy().tobytes() for batch in runs[0] for p in batch.pixels}
+        assert len(seen) > 28  # of 32; the generator draws few values
+
+
+def in_worker(position: int, call: Callable[[], object]) -> Callable[..., Any]:
+    """`TrainingImages.__getitem__` with something else at one position."""
+    original, here = TrainingImages.__getitem__, os.getpid()
+
+    def item(self: TrainingImages, key: tuple[int, int | None]) -> Any:
+        if key[0] == position and os.getpid() != here:
+            call()
+        return original(self, key)
+
+    return item
+
+
+def fail() -> None:
+    raise ValueError("a pipeline's own error")
+
+
+def exhaust() -> None:
+    raise RuntimeError("unable to write to file </torch_1>: No space left on device (28)")
+
+
+DIED = r"worker \(pid(\(s\))? [\d, ]+\) (is killed by signal|exited unexpectedly)"
+DEATHS = {
+    "killed": (lambda: os.kill(os.getpid(), signal.SIGKILL), DIED),
+    "crashed": (lambda: ctypes.string_at(0), DIED),
+    "ended": (lambda: os._exit(3), DIED),
+    "hangs": (lambda: time.sleep(1000), "timed out after 1 seconds"),
+    "raises": (fail, "ValueError: .*a pipeline's own error"),
+    "no room": (exhaust, "No space left on device"),
+}
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_worker_fails_TRN20(data, monkeypatch, death) -> None:
+    call, words = DEATHS[death]
+    monkeypatch.setattr(loaders, "WORKER_SECONDS", 1 if death == "hangs" else 60)
+    monkeypatch.setattr(TrainingImages, "__getitem__", in_worker(9, call))
+    images, steps = images_of(data[0]), plan(range(24), 8)
+    done = []
+    with pytest.raises(WorkerCrashError, match=rf"(?s){words}") as info:
+        for batch in batches(images, steps, 2, augment_seed=(0, 0)):
+            done.append(batch)
+    assert len(done) <= 1
+    assert f"'{data[0][8 * len(done)].image_id}'" in str(info.value)
+    assert "workers=0" in str(info.value)
+
+
+def test_an_error_without_workers_TRN20(data, monkeypatch) -> None:
+    def wrong(pixels: np.ndarray) -> np.ndarray:
+        raise ZeroDivisionError("in a pipeline")
+
+    with pytest.raises(WorkerCrashError, match="ZeroDivisionError: in a pipeline"):
+        list(batches(images_of(data[0], wrong), [[0, 1]], 0, augment_seed=(0, 0)))
+    for workers in (0, 1):
+        images = images_of(data[0], lambda pixels: pixels / 255)
+        with pytest.raises(OptionError, match="must return RGB uint8"):
+            list(batches(images, [[0, 1]], workers, augment_seed=(0, 0)))
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, Any]:
+    return BASE | {"epochs": 2, "checkpoint_minutes": 1e-9}
+
+
+@pytest.fixture(scope="module")
+def weights(data, settings, tmp_path_factory) -> bytes:
+    """Of a run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    Trainer(**settings, output_dir=folder).fit(*data)
+    return (folder / "model.safetensors").read_bytes()
+
+
+def number(run: Path) -> int:
+    found = CheckpointFolder(run / "checkpoints").newest()
+    return int(found[0].name[:9]) if found else 0
+
+
+def test_a_worker_dies_in_a_run_TRN20(data, settings, weights, tmp_path, monkeypatch) -> None:
+    folder = tmp_path / "run"
+    monkeypatch.setattr(TrainingImages, "__getitem__", in_worker(9, DEATHS["killed"][0]))
+    with pytest.raises(WorkerCrashError, match=DIED):
+        Trainer(**settings | {"workers": 2}, output_dir=folder).fit(*data)
+    monkeypatch.undo()
+    Trainer.resume(folder).fit(*data)
+    assert (folder / "model.safetensors").read_bytes() == weights
+
+
+def test_a_worker_dies_while_the_network_computes_TRN20(data, settings, weights, tmp_path) -> None:
+    """As the kernel kills it for memory: torch tells of it at any line of this process."""
+    steps: list[int] = []
+
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
+        steps.append(len(target))
+        if len(steps) == 2:
+            multiprocessing.active_children()[0].kill()
+            time.sleep(60)
+        return torch.nn.functional.cross_entropy(logits, target)
+
+    losses.register("deadly")(loss)
+    folder = tmp_path / "run"
+    try:
+        with pytest.raises(WorkerCrashError, match="must live, one died"):
+            Trainer(**settings | {"workers": 1, "loss": "deadly"}, output_dir=folder).fit(*data)
+        assert number(folder) == 1
+        Trainer.resume(folder, workers=0).fit(*data)
+    finally:
+        plugins.losses.remove(["deadly"])
+    assert (folder / "model.safetensors").read_bytes() == weights
+
+
+# images that cannot be read any more
+
+
+class Damage(Callback):
+    """Makes files unreadable once they were checked."""
+
+    def __init__(self, *records: Record) -> None:
+        self.paths = [record.path for record in records]
+        self.content = [path.read_bytes() for path in self.paths]
+
+    def on_start(self, run_folder: Path, settings: Any) -> None:
+        for path in self.paths:
+            path.write_bytes(path.read_bytes()[:60])
+
+    def mend(self) -> None:
+        for path, content in zip(self.paths, self.content, strict=True):
+            path.write_bytes(content)
+
+
+@pytest.fixture
+def damage(data) -> Iterator[Callable[..., Damage]]:
+    made: list[Damage] = []
+
+    def make(*records: Record) -> Damage:
+        made.append(Damage(*records))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.mend()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_becomes_unreadable_DAT14(
+    data, settings, weights, tmp_path, damage, workers
+) -> None:
+    folder, order = tmp_path / "run", epoch_order(data[0], None, 0, 0)
+    record = data[0][order[12]]  # of the second batch
+    harm, changes = damage(record), {"workers": workers, "checkpoint_minutes": 10.0}
+    with pytest.raises(DatasetImageError) as info:
+        Trainer(**settings | changes, output_dir=folder, callbacks=[harm]).fit(*data)
+    assert f"image '{record.image_id}' ({record.path}) must stay readable" in str(info.value)
+    assert number(folder) == 1  # the step before was kept
+    assert record.image_id in (folder / "events.log").read_text()
+    harm.mend()
+    Trainer.resume(folder).fit(*data)
+    assert (folder / "model.safetensors").read_bytes() == weights
+
+
+def test_an_image_of_the_validation_part_DAT14(data, settings, weights, tmp_path, damage) -> None:
+    folder, record = tmp_path / "run", data[1][4]
+    harm = damage(record)
+    with pytest.raises(DatasetImageError, match=f"image '{record.image_id}' "):
+        Trainer(**settings, output_dir=folder, callbacks=[harm]).fit(*data)
+    assert number(folder) == 3
+    harm.mend()
+    Trainer.resume(folder).fit(*data)
+    assert (folder / "model.safetensors").read_bytes() == weights
+
+
+def test_one_in_a_thousand_may_be_skipped_DAT14(data, settings, tmp_path, damage) -> None:
+    """One is let through, the second one is not; each is counted once."""
+    folder, skip = tmp_path / "run", settings | {"unreadable": "skip"}
+    Trainer(**skip, output_dir=folder, callbacks=[damage(data[0][3])]).fit(*data)
+    run = Trainer.resume(folder, epochs=3, callbacks=[damage(data[0][7])])
+    with pytest.raises(DatasetImageError, match=r"with unreadable='skip', which lets 1 pass"):
+        run.fit(*data)
+    said = (folder / "events.log").read_text()
+    assert said.count(f"'{data[0][3].image_id}'") >= 2  # once in each epoch
+
+
+def test_a_skipped_image_leaves_the_others_as_they_were_DAT14(data, damage) -> None:
+    images, steps = images_of(data[0]), plan(epoch_order(data[0], None, 0, 0), 8)
+    sound = list(batches(images, steps, 0, augment_seed=(0, 0)))
+    gone = steps[1][2]
+    damage(data[0][gone]).on_start(Path(), {})
+    for workers in (0, 2):
+        for number, batch in enumerate(batches(images, steps, workers, augment_seed=(0, 0))):
+            kept = [k for k, position in enumerate(steps[number]) if position != gone]
+            assert batch.positions == [steps[number][k] for k in kept]
+            assert torch.equal(batch.pixels, sound[number].pixels[kept])
+            assert [failure.position for failure in batch.failures] == [gone] * (8 - len(kept))
+
+
+def test_a_batch_of_which_nothing_can_be_read_DAT14(data, damage) -> None:
+    damage(data[0][0], data[0][1]).on_start(Path(), {})
+    (batch,) = batches(images_of(data[0]), [[0, 1]], 0, augment_seed=(0, 0))
+    assert len(batch.target) == len(batch.positions) == 0 and len(batch.failures) == 2
+
+
+def test_unreadable_images_are_all_named_before_the_first_step(data, settings, tmp_path, damage):
+    records = [data[0][2], data[0][9]]
+    damage(*records).on_start(Path(), {})
+    for changes in ({}, {"unreadable": "skip"}):
+        with pytest.raises(DatasetImageError, match="2 of 24 are not") as info:
+            Trainer(**settings | changes, output_dir=tmp_path / "run").fit(*data)
+        assert all(record.image_id in str(info.value) for record in records)
+    assert not (tmp_path / "run" / "train.json").exists()
