@@ -45,7 +45,9 @@ def main(root: Path, run: Path, output: Path) -> None:
             confusion=confusion_table(plain),
         )
     )
-    checkpoints.save(str(output), classifier.network, classifier.config, card)
+    checkpoints.save(
+        str(output), classifier.network, classifier.config, card, trained_on=classifier.trained_on
+    )
     weights = hashlib.sha256((output / WEIGHTS).read_bytes()).hexdigest()
     for name, evaluation in (("one view", plain), ("four flips", flips)):
         append(name, weights, sha256, evaluation)

@@ -1,0 +1,52 @@
+"""The command line: parse, call, print.
+
+Exit codes: 0 done, 1 some inputs failed (the rest is written), 2 wrong use.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from skinxai.cli.datasets import audit, prepare
+from skinxai.cli.inspecting import doctor, plugins
+from skinxai.cli.models import evaluate, train
+from skinxai.cli.predicting import explain, predict
+from skinxai.errors import SkinxaiError
+from skinxai.version import __version__
+
+app = typer.Typer(
+    help="Classify dermatoscopic images and see why. A research tool, not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for command in (predict, explain, audit, prepare, train, evaluate, plugins, doctor):
+    app.command()(command)
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        typer.echo(f"skinxai {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Classify dermatoscopic images and see why. A research tool, not a medical device."""
+
+
+def main() -> None:
+    """Entry point: an error of skinxai becomes one sentence and exit code 2."""
+    try:
+        app()
+    except SkinxaiError as error:
+        typer.echo(f"skinxai: {error}", err=True)
+        sys.exit(2)
