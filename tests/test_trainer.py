@@ -28,6 +28,8 @@ from skinxai.models import SkinClassifier
 from skinxai.training.callbacks import Callback
 from skinxai.training.checkpointing import CheckpointFolder
 from skinxai.training.precision import choose_precision
+from skinxai.training.schedule import learning_rate
+from skinxai.training.settings import TrainConfig
 from skinxai.training.validation import validate
 
 COLOURS = ("red", "green", "blue")
@@ -71,11 +73,13 @@ def test_the_run_folder_says_what_was_done(run, data) -> None:
     assert (about["name"], about["train"], about["val"]) == ("colours", [16] * 3, [6] * 3)
     rows = (folder / "log.csv").read_text().splitlines()
     assert rows[0] == (
-        "epoch,loss,accuracy,balanced_accuracy,macro_f1,images_per_second,micro_batch"
+        "epoch,loss,accuracy,balanced_accuracy,macro_f1,learning_rate,images_per_second,micro_batch"
     )
     table = [[float(value) for value in row.split(",")] for row in rows[1:]]
     assert [row[0] for row in table] == [1, 2, 3, 4] and table[-1][1] < table[0][1]
-    assert all(row[5] > 0 and row[6] == 8 for row in table)
+    assert all(row[6] > 0 and row[7] == 8 for row in table)
+    rates = [learning_rate(TrainConfig(**LEARNS), 6 * epoch - 1, 6) for epoch in (1, 2, 3, 4)]
+    assert [row[5] for row in table] == pytest.approx(rates, abs=1e-5)  # of its last step
     assert (folder / "splits.csv").read_text().count("\n") == 1 + 48 + 18
     assert "training in float32 on cpu" in (folder / "events.log").read_text()
     shown = json.loads((folder / "evaluation.json").read_text())
@@ -219,15 +223,15 @@ def test_measuring_the_precision_changes_nothing() -> None:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     images = torch.randn(4, 3, 32, 48)
     random = torch.get_rng_state()
-    chosen = choose_precision(True, model, images, torch.device("cpu"))
+    device = torch.device("cpu")
+    chosen = choose_precision(True, device, model, images)
     assert chosen in (None, torch.bfloat16)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]), name
     assert all(parameter.grad is None for parameter in model.parameters())
     assert torch.equal(torch.get_rng_state(), random)
-    device = torch.device("cpu")
     for amp, dtype in ((False, None), ("bfloat16", torch.bfloat16), ("float16", torch.float16)):
-        assert choose_precision(amp, model, images, device) is dtype
+        assert choose_precision(amp, device, model, images) is dtype
 
 
 @pytest.mark.parametrize("amp", ["bfloat16", True])

@@ -53,6 +53,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Records, Records]:
 @pytest.fixture(autouse=True)
 def no_child_is_left() -> Iterator[None]:
     yield
+    end = time.monotonic() + 60
+    while children() and time.monotonic() < end:
+        multiprocessing.active_children()  # waits for those that are dead
+        time.sleep(0.05)
     assert children() == []
 
 
@@ -167,7 +171,7 @@ def exhaust() -> None:
     raise RuntimeError("unable to write to file </torch_1>: No space left on device (28)")
 
 
-DIED = r"worker \(pid(\(s\))? [\d, ]+\) (is killed by signal|exited unexpectedly)"
+DIED = "worker .* (is killed by signal|exited unexpectedly)|ConnectionResetError|EOFError"
 DEATHS = {
     "killed": (lambda: os.kill(os.getpid(), signal.SIGKILL), DIED),
     "crashed": (lambda: ctypes.string_at(0), DIED),
@@ -188,7 +192,7 @@ def test_a_worker_fails_TRN20(data, monkeypatch, death) -> None:
     with pytest.raises(WorkerCrashError, match=rf"(?s){words}") as info:
         for batch in batches(images, steps, 2, augment_seed=(0, 0)):
             done.append(batch)
-    assert len(done) <= 1
+    assert children() == [] and len(done) <= 1
     assert f"'{data[0][8 * len(done)].image_id}'" in str(info.value)
     assert "workers=0" in str(info.value)
 

@@ -3,27 +3,33 @@
 The only script that reads the test part's diagnoses. Each opening appends one row to
 test_openings.csv, whatever the figures are; the model card gets the same figures::
 
-    python training/open_test.py HAM10000_FOLDER RUN_FOLDER OUTPUT_FOLDER
+    python training/open_test.py HAM10000_FOLDER RUN_FOLDER OUTPUT_FOLDER 256x344
+
+The last argument is the input size of the model that is shipped, chosen on the validation part by
+``training/choose_size.py``: networks that learnt from crops answer better a little above their
+training size (Touvron et al., "Fixing the train-test resolution discrepancy", NeurIPS 2019).
 """
 
 import csv
 import datetime
 import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from skinxai import Classifier, Evaluation, checkpoints
+from skinxai.configs import parse_size
 from skinxai.data import Splits, load_ham10000
-from skinxai.hub import WEIGHTS
+from skinxai.hub import WEIGHTS, read_model_folder
 
 HERE = Path(__file__).parent
 LOG = HERE / "test_openings.csv"
 
 
-def main(root: Path, run: Path, output: Path) -> None:
+def main(root: Path, run: Path, output: Path, size: str) -> None:
     sha256 = (HERE / "splits.sha256").read_text().strip()
     splits = Splits.from_csv(HERE / "splits.csv", load_ham10000(root), sha256=sha256)
-    classifier = Classifier.from_pretrained(run)
+    classifier = resized(run, size)
     plain = classifier.evaluate(splits.test, progress=True)
     flips = classifier.evaluate(splits.test, tta=True, progress=True)
     with (run / "log.csv").open() as lines:
@@ -35,6 +41,7 @@ def main(root: Path, run: Path, output: Path) -> None:
         .read_text()
         .format(
             config=classifier.config,
+            trained=Classifier.from_pretrained(run).config.preprocessing.image_size,
             parameters=classifier.num_parameters,
             sizes=[len(part) for part in (splits.train, splits.val, splits.test)],
             split_sha256=sha256,
@@ -51,6 +58,14 @@ def main(root: Path, run: Path, output: Path) -> None:
     weights = hashlib.sha256((output / WEIGHTS).read_bytes()).hexdigest()
     for name, evaluation in (("one view", plain), ("four flips", flips)):
         append(name, weights, sha256, evaluation)
+
+
+def resized(run: Path, size: str) -> Classifier:
+    """The run's model with another input size."""
+    loaded = checkpoints.load(read_model_folder(run))
+    preprocessing = replace(loaded.config.preprocessing, image_size=parse_size(size))
+    config = replace(loaded.config, preprocessing=preprocessing)
+    return Classifier(replace(loaded, config=config))
 
 
 def confusion_table(evaluation: Evaluation) -> str:
@@ -82,4 +97,4 @@ def append(views: str, weights: str, split: str, evaluation: Evaluation) -> None
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]))
+    main(*map(Path, sys.argv[1:4]), sys.argv[4])

@@ -101,7 +101,7 @@ class ModelConfig:
     """Everything besides the weights that is needed to use a model.
 
     Args:
-        name: the model's name, e.g. ``"skinxai-ham10000-lite0"``.
+        name: the model's name, e.g. ``"skinxai-ham10000-lite1"``.
         backbone: name in `skinxai.backbones`.
         labels: label codes in logit order.
         preprocessing: the evaluation transform's settings.
