@@ -1,3 +1,4 @@
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,8 @@ import torch
 from PIL import Image
 
 from skinxai import Classifier
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, under which CI may run, ignores it
 
 
 @pytest.fixture(scope="session")

@@ -226,7 +226,7 @@ def test_logits_must_fit_the_labels(photos) -> None:
 
 
 def test_properties(classifier) -> None:
-    assert classifier.num_parameters == 3_379_975  # 4,652,008 − 1281 × 1000 + 1281 × 7 + …
+    assert classifier.num_parameters == 4_144_647  # 5,416,680 − 1281 × 1000 + 1281 × 7 + …
     name, _, revision = classifier.model.partition("@")
     assert name == classifier.config.name and len(revision) == 12
     assert classifier.config.drop_rate > 0
