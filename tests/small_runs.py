@@ -125,11 +125,15 @@ class Telling(Callback):
     Args:
         path: of the file.
         nap: seconds that the callback of the second step takes.
+        pace: seconds that every step takes at least.
         megabytes: of addresses that the process may take beyond those it has at the start.
     """
 
-    def __init__(self, path: Path, nap: float = 0, megabytes: int = 0) -> None:
-        self._file, self._nap, self._megabytes = path.open("a", buffering=1), nap, megabytes
+    def __init__(
+        self, path: Path, nap: float = 0, pace: float = 0, megabytes: int = 0
+    ) -> None:  # fmt: skip
+        self._file, self._nap, self._pace = path.open("a", buffering=1), nap, pace
+        self._megabytes = megabytes
 
     def on_start(self, run_folder: Path, settings: Mapping[str, Any]) -> None:
         if self._megabytes:
@@ -143,8 +147,7 @@ class Telling(Callback):
 
     def on_step(self, step: int, loss: float, learning_rate: float) -> None:
         self.tell("step", step)
-        if self._nap and step == 2:
-            time.sleep(self._nap)
+        time.sleep(self._nap if self._nap and step == 2 else self._pace)
 
 
 def work(job: Mapping[str, Any]) -> None:
@@ -153,7 +156,7 @@ def work(job: Mapping[str, Any]) -> None:
     for name in job.get("ignore", ()):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     torch.set_num_threads(job.get("threads", 1))
-    telling = Telling(lines, job.get("nap", 0), job.get("megabytes", 0))
+    telling = Telling(lines, job.get("nap", 0), job.get("pace", 0), job.get("megabytes", 0))
     written = CheckpointFolder.write
 
     def write(folder: CheckpointFolder, number: int, data: bytes) -> Path:
@@ -171,6 +174,13 @@ def work(job: Mapping[str, Any]) -> None:
         trainer = Trainer(**job["settings"], output_dir=out, callbacks=[telling])
     data = Path(job["data"])
     trainer.fit(listed(data / "train"), listed(data / "val"))
+
+
+def usual_signals() -> None:
+    """Take signals as a program in a terminal does, whatever the caller of the tests ignores."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def told(path: Path, what: str) -> list[int]:
@@ -245,6 +255,7 @@ def serve() -> None:
         child = os.fork()
         if not child:
             os.setpgid(0, 0)
+            usual_signals()
             with Path(job["told"]).with_suffix(".out").open("ab") as output:
                 os.dup2(output.fileno(), 1)
                 os.dup2(output.fileno(), 2)
