@@ -456,6 +456,8 @@ def test_out_of_memory_in_validation_TRN05(error) -> None:
     assert sizes == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1]
     with pytest.raises(OutOfMemoryError, match="memory must hold one image in evaluation"):
         validation(Memory(0, ERRORS[error]))
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        validation(Memory(2, RuntimeError("shapes do not fit")))
 
 
 def test_logits_do_not_depend_on_the_parts_TRN05() -> None:

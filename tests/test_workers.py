@@ -151,6 +151,16 @@ def test_augmentations_differ_and_can_be_repeated_TRN25(data) -> None:
         assert len(seen) > 28  # of 32; the generator draws few values
 
 
+def test_workers_leave_a_terminals_signals_to_the_one_that_trains_TRN07(data) -> None:
+    def ignored(pixels: np.ndarray) -> np.ndarray:
+        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)]
+        return np.full_like(pixels, handlers.count(signal.SIG_IGN))
+
+    for workers, count in ((1, 2), (0, 0)):
+        (batch,) = batches(images_of(data[0], ignored), [[0, 1]], workers, augment_seed=(0, 0))
+        assert set(batch.pixels.unique().tolist()) == {count}
+
+
 def in_worker(position: int, call: Callable[[], object]) -> Callable[..., Any]:
     """`TrainingImages.__getitem__` with something else at one position."""
     original, here = TrainingImages.__getitem__, os.getpid()
