@@ -286,6 +286,7 @@ def test_relative_paths_become_absolute(pictures: Path, tmp_path: Path, monkeypa
     made = prepare(load_folder("pictures"), "out", progress=False)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
+    assert all(item.path.is_absolute() and item.path.exists() for item in made)
     same_pixels(made)
 
 

@@ -137,8 +137,12 @@ def test_a_signal_ends_the_step_and_keeps_it_TRN07(server, data, whole, tmp_path
     assert differences(tmp_path / "run", whole) == []
 
 
-def test_ctrl_c_in_a_terminal_TRN07(data, tmp_path) -> None:
-    """A terminal sends the signal to every process of the group, workers included."""
+@pytest.mark.parametrize(
+    ("number", "ending"),
+    [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)],  # a shell shows the first as 130
+)
+def test_a_signal_to_the_whole_group_TRN07(data, tmp_path, number, ending) -> None:
+    """Terminals, systemd, Slurm and timeout send it to every process, workers included."""
     task = job(data, tmp_path, settings=SELDOM | {"workers": 2}, nap=1.0)
     code = (
         "import json, sys; from small_runs import registered, usual_signals, work\n"
@@ -150,10 +154,9 @@ def test_ctrl_c_in_a_terminal_TRN07(data, tmp_path) -> None:
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True, text=True,
     )  # fmt: skip
     wait_until(lambda: len(told(tmp_path / "told", "step")) >= 2)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     _, said = process.communicate(timeout=120)
-    assert process.returncode == -signal.SIGINT  # a shell shows it as 130
-    assert "KeyboardInterrupt" in said and "WorkerCrashError" not in said
+    assert process.returncode == ending and "WorkerCrashError" not in said
     assert told(tmp_path / "told", "checkpoint") == [2]
 
 

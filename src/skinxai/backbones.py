@@ -97,7 +97,7 @@ def layer_groups(model: SkinClassifier) -> list[list[str]]:
     """
     network = model.network
     names = [name for name, _ in network.named_parameters()]
-    classifier = _classifier_names(network)
+    classifier = classifier_names(model)
     groups: list[list[str]] = []
     for stage in _stages(network, names):
         body = [name for name in stage if name not in classifier]
@@ -119,8 +119,15 @@ def _stages(network: nn.Module, names: list[str]) -> list[list[str]]:
     return [stages[order] for order in sorted(stages)]
 
 
-def _classifier_names(network: Any) -> set[str]:
+def classifier_names(model: SkinClassifier) -> set[str]:
+    """Names in ``model.network.named_parameters()`` that belong to the classifier.
+
+    Raises:
+        OptionError: a network whose classifier cannot be told, as in `layer_groups`.
+    """
     from torch import nn
+
+    network: Any = model.network
 
     if hasattr(network, "get_classifier"):
         found = network.get_classifier()
@@ -130,9 +137,10 @@ def _classifier_names(network: Any) -> set[str]:
     modules = [m for m in modules if isinstance(m, nn.Module) and any(True for _ in m.parameters())]
     if not modules or (len(modules) > 1 and not hasattr(network, "get_classifier")):
         raise OptionError(
-            f"layer groups need a network whose classifier can be told, by get_classifier() or by "
+            f"the backbone must be one whose classifier can be told, by get_classifier() or by "
             f"exactly one submodule of the name {', '.join(CLASSIFIERS)}, got "
-            f"{type(network).__name__}; train it with one learning rate and nothing frozen."
+            f"{type(network).__name__}; train it with one learning rate, nothing frozen, and "
+            f"starting weights of a model with the same labels."
         )
     own = {id(parameter) for module in modules for parameter in module.parameters()}
     return {name for name, parameter in network.named_parameters() if id(parameter) in own}

@@ -323,8 +323,9 @@ class Classifier:
             images = (cache.read(item.image_id) for item in records)  # the same bits
         found = self.predict(images, tta=tta, **inputs)
         rows = [[p.probabilities[code] for code in self.labels] for p in found]
-        known = self.trained_on or ()
-        seen = known and any(isinstance(h, str) and h in known for h in pixel_hashes(records))
+        known = [own.trained_on for own in self._loaded.members if own.trained_on is not None]
+        hashes = pixel_hashes(records) if known else ()
+        seen = any(isinstance(h, str) and h in each for h in hashes for each in known)
         return evaluate_probabilities(
             records.targets(),
             np.asarray(rows),
@@ -334,7 +335,7 @@ class Classifier:
             data=", ".join(filter(None, (records.name, records.part and f"{records.part} part"))),
             attributes=[item.attributes for item in records],
             leaked=records.leaked
-            or bool(seen)
+            or seen
             or any("leaked" in member.config.training_data for member in self._loaded.members),
             resamples=resamples,
             seed=seed,

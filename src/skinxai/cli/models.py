@@ -66,13 +66,13 @@ def train(
     from skinxai.training.trainer import Trainer
 
     chosen = TrainConfig.parse({n: text for n, text in settings.items() if text is not None})
-    records = open_data(data, images, column, label, delimiter)
     callbacks = [TensorBoard()] if tensorboard else []
-    if resume:
+    if resume:  # settings first: a wrong one costs no reading
         trainer = Trainer.resume(out, callbacks=callbacks, **chosen)
         splits = splits or out / "splits.csv"
     else:
         trainer = Trainer(output_dir=out, callbacks=callbacks, **chosen)
+    records = open_data(data, images, column, label, delimiter)
     parts = Splits.from_csv(splits, records) if splits else split(records, seed=trainer.config.seed)
     typer.echo(repr(parts), err=True)
     try:

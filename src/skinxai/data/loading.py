@@ -170,6 +170,11 @@ def load_folder(root: Root, *, labels: LabelSet | Sequence[str] | None = None) -
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     ]
     found = sorted({item.label for item in items})
+    if not items:
+        raise DatasetError(
+            f"{str(root)!r} must hold one subfolder of images for each class, it has no image in "
+            f"any subfolder."
+        )
     notes = ["images carry no lesion ids: each is its own lesion"]
     if labels is None:
         if len(found) < 2:

@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
-from skinxai import checkpoints
+from skinxai import backbones, checkpoints
 from skinxai.data.membership import TrainedOn
 from skinxai.errors import TrainingError
 from skinxai.hub import find_model, read_model_folder
@@ -112,28 +112,21 @@ def _copy(
 ) -> int | None:
     """Copy all but the classifier, or all, and return how many classes ``tensors`` has."""
     own = model.network.state_dict()
-    prefix = _classifier_prefix(model)
+    left = set() if classifier else backbones.classifier_names(model)
     odd = sorted(
         name
-        for name in set(own) | set(tensors)
+        for name in {*own, *tensors} - left
         if name not in own or name not in tensors or own[name].shape != tensors[name].shape
     )
-    if wrong := [name for name in odd if not name.startswith(prefix)]:
+    if odd:
         raise TrainingError(
-            f"init_weights {source!r} must fit the backbone outside its classifier; {len(wrong)} "
-            f"tensors differ, the first is {wrong[0]!r}."
+            f"init_weights {source!r} must fit the backbone outside its classifier; {len(odd)} "
+            f"tensors differ, the first is {odd[0]!r}."
         )
-    taken = [n for n in own if n not in odd and (classifier or not n.startswith(prefix))]
     fitting = {name: tensors[name].float() if own[name].is_floating_point() else tensors[name]
-               for name in taken}  # fmt: skip
+               for name in own if name not in left}  # fmt: skip
     model.network.load_state_dict(fitting, strict=False)
-    bias = tensors.get(prefix + "bias")
-    return None if bias is None else len(bias)
-
-
-def _classifier_prefix(model: SkinClassifier) -> str:
-    prefix = getattr(model.network, "pretrained_cfg", {}).get("classifier", "classifier")
-    return f"{prefix}."
+    return next((len(tensors[name]) for name in sorted(left) if name in tensors), None)
 
 
 def _expected_input(model: SkinClassifier) -> tuple[RGB, RGB]:
