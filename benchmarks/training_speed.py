@@ -34,7 +34,7 @@ from skinxai.training.loaders import TrainingImages, network_input
 from skinxai.training.precision import mixed_precision
 
 SIZE, BATCH, BACKBONE = (168, 224), 32, "tf_efficientnet_lite0"
-WARM, STEPS = 12, 48
+WARM, STEPS = 8, 24
 RESULTS = Path(__file__).parent / "results" / "training_speed.json"
 
 

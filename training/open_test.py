@@ -4,10 +4,12 @@ The only script that reads the test part's diagnoses. Each opening appends one r
 test_openings.csv, whatever the figures are; the model card gets the same figures::
 
     python training/open_test.py HAM10000_FOLDER RUN_FOLDER OUTPUT_FOLDER 256x344
+    python training/open_test.py HAM10000_FOLDER ENSEMBLE_FOLDER OUTPUT_FOLDER
 
 The last argument is the input size of the model that is shipped, chosen on the validation part by
 ``training/choose_size.py``: networks that learnt from crops answer better a little above their
-training size (Touvron et al., "Fixing the train-test resolution discrepancy", NeurIPS 2019).
+training size (Touvron et al., "Fixing the train-test resolution discrepancy", NeurIPS 2019). The
+members of an ensemble (``training/build_ensemble.py``) have theirs.
 """
 
 import csv
@@ -18,46 +20,73 @@ from dataclasses import replace
 from pathlib import Path
 
 from skinxai import Classifier, Evaluation, checkpoints
-from skinxai.configs import parse_size
+from skinxai.configs import EnsembleConfig, parse_size
 from skinxai.data import Splits, load_ham10000
-from skinxai.hub import WEIGHTS, read_model_folder
+from skinxai.ensembles import read_members, write_members
+from skinxai.hub import CARD, CONFIG, WEIGHTS, read_config, read_model_folder
 
 HERE = Path(__file__).parent
 LOG = HERE / "test_openings.csv"
+Views = dict[str, Evaluation]
 
 
-def main(root: Path, run: Path, output: Path, size: str) -> None:
+def main(root: Path, folder: Path, output: Path, size: str | None = None) -> None:
     sha256 = (HERE / "splits.sha256").read_text().strip()
     splits = Splits.from_csv(HERE / "splits.csv", load_ham10000(root), sha256=sha256)
-    classifier = resized(run, size)
-    plain = classifier.evaluate(splits.test, progress=True)
-    flips = classifier.evaluate(splits.test, tta=True, progress=True)
+    classifier = resized(folder, size) if size else Classifier.from_pretrained(folder)
+    views = {
+        "one view": classifier.evaluate(splits.test, progress=True),
+        "four flips": classifier.evaluate(splits.test, tta=True, progress=True),
+    }
+    if size:
+        write_single(folder, classifier, splits, sha256, views, output)
+        identity = output / WEIGHTS
+    else:
+        write_ensemble(folder, views, output)
+        identity = output / CONFIG  # it has the digests of the members
+    weights = hashlib.sha256(identity.read_bytes()).hexdigest()
+    for name, evaluation in views.items():
+        append(name, weights, sha256, evaluation)
+
+
+def write_single(
+    run: Path, classifier: Classifier, splits: Splits, sha256: str, views: Views, output: Path
+) -> None:
     with (run / "log.csv").open() as lines:
         rows = [
             {name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)
         ]
-    card = (
-        (HERE / "card.md")
-        .read_text()
-        .format(
-            config=classifier.config,
-            trained=Classifier.from_pretrained(run).config.preprocessing.image_size,
-            parameters=classifier.num_parameters,
-            sizes=[len(part) for part in (splits.train, splits.val, splits.test)],
-            split_sha256=sha256,
-            log=max(rows, key=lambda row: row["macro_f1"]),
-            plain=plain,
-            flips=flips,
-            table=plain.to_markdown(),
-            confusion=confusion_table(plain),
-        )
+    card = (HERE / "card.md").read_text()
+    text = card.format(
+        config=classifier.config,
+        trained=Classifier.from_pretrained(run).config.preprocessing.image_size,
+        parameters=classifier.num_parameters,
+        sizes=[len(part) for part in (splits.train, splits.val, splits.test)],
+        split_sha256=sha256,
+        log=max(rows, key=lambda row: row["macro_f1"]),
+        test=test_section(views),
     )
     checkpoints.save(
-        str(output), classifier.network, classifier.config, card, trained_on=classifier.trained_on
+        str(output), classifier.network, classifier.config, text, trained_on=classifier.trained_on
     )
-    weights = hashlib.sha256((output / WEIGHTS).read_bytes()).hexdigest()
-    for name, evaluation in (("one view", plain), ("four flips", flips)):
-        append(name, weights, sha256, evaluation)
+
+
+def write_ensemble(folder: Path, views: Views, output: Path) -> None:
+    files = read_model_folder(folder)
+    config = read_config(files, EnsembleConfig)
+    card = f"{files.files[CARD].decode()}\n{test_section(views)}"
+    write_members(output, config, [each.files for each in read_members(files, config)], card)
+
+
+def test_section(views: Views) -> str:
+    plain, flips = views.values()
+    return (
+        (HERE / "card_test.md")
+        .read_text()
+        .format(
+            plain=plain, flips=flips, table=plain.to_markdown(), confusion=confusion_table(plain)
+        )
+    )
 
 
 def resized(run: Path, size: str) -> Classifier:
@@ -97,4 +126,4 @@ def append(views: str, weights: str, split: str, evaluation: Evaluation) -> None
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]), sys.argv[4])
+    main(*map(Path, sys.argv[1:4]), *sys.argv[4:5])

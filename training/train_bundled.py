@@ -2,9 +2,10 @@
 
 Killed and started again, it goes on after the newest checkpoint. The test part is not read::
 
-    python training/train_bundled.py HAM10000_FOLDER IMAGENET_WEIGHTS.safetensors RUNS_FOLDER
+    python training/train_bundled.py HAM10000_FOLDER IMAGENET_WEIGHTS.safetensors RUNS_FOLDER lite1
 
-The starting weights are those of ``training/convert_imagenet.py`` for ``tf_efficientnet_lite1``.
+The last word names one of `RECIPES`; ``lite1`` is the bundled model's. The starting weights are
+those of ``training/convert_imagenet.py`` for its network.
 """
 
 import sys
@@ -16,17 +17,33 @@ from skinxai.data import Splits, load_ham10000
 from skinxai.training.callbacks import Callback
 
 HERE = Path(__file__).parent
-NAME = "skinxai-ham10000-lite1"
 SHARED = {
-    "backbone": "tf_efficientnet_lite1",
-    "loss_options": {"label_smoothing": 0.05},
     "sampler": "square_root",
     "augmentation": "heavy",
-    "mixup": 0.2,
     "weight_decay": 0.05,
     "clip_norm": 5.0,
     "amp": "bfloat16",
 }
+LITE1 = {
+    "backbone": "tf_efficientnet_lite1",
+    "loss_options": {"label_smoothing": 0.05},
+    "mixup": 0.2,
+}
+LITE2 = {"backbone": "tf_efficientnet_lite2", "drop_rate": 0.3}
+RECIPES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+    "lite1": (  # the bundled one
+        LITE1 | dict(image_size=(144, 192), epochs=12, stop_after=6, learning_rate=8e-4,
+                     drop_path_rate=0.1),
+        LITE1 | dict(image_size=(224, 304), epochs=9, learning_rate=4e-4, drop_path_rate=0.15,
+                     seed=1),
+    ),
+    "lite2": (
+        LITE2 | dict(image_size=(144, 192), epochs=10, stop_after=8, learning_rate=1e-3,
+                     drop_path_rate=0.1),
+        LITE2 | dict(image_size=(192, 256), epochs=13, learning_rate=6e-4, drop_path_rate=0.2,
+                     seed=1),
+    ),
+}  # fmt: skip
 
 
 class StopAfter(Callback):
@@ -61,30 +78,13 @@ def stage(splits: Splits, folder: Path, *, stop_after: int = 10_000, **settings:
     return folder
 
 
-def main(root: Path, weights: Path, runs: Path) -> None:
+def main(root: Path, weights: Path, runs: Path, recipe: str = "lite1") -> None:
     sha256 = (HERE / "splits.sha256").read_text().strip()
     splits = Splits.from_csv(HERE / "splits.csv", load_ham10000(root), sha256=sha256)
-    small = stage(
-        splits,
-        runs / "lite1-small",
-        init_weights=weights,
-        image_size=(144, 192),
-        epochs=12,
-        stop_after=6,
-        learning_rate=8e-4,
-        drop_path_rate=0.1,
-    )
-    stage(
-        splits,
-        runs / NAME,
-        init_weights=small,
-        image_size=(224, 304),
-        epochs=9,
-        learning_rate=4e-4,
-        drop_path_rate=0.15,
-        seed=1,
-    )
+    first, second = RECIPES[recipe]
+    small = stage(splits, runs / f"{recipe}-small", init_weights=weights, **first)
+    stage(splits, runs / f"skinxai-ham10000-{recipe}", init_weights=small, **second)
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]))
+    main(*map(Path, sys.argv[1:4]), *sys.argv[4:5])
