@@ -273,7 +273,7 @@ def test_explanation_saves_everything(classifier, photos, tmp_path) -> None:
         ({"n_samples": 3}, OptionError, "Unknown option 'n_samples'"),
         ({"batch_size": 0}, OptionError, "batch_size must be an integer >= 1, got 0"),
         ({"on_error": "ignore"}, OptionError, "on_error must be"),
-        ({"target": "mel", "all_classes": True}, OptionError, "target must be None"),
+        ({"target": "mel", "all_classes": True}, OptionError, "target and against must be None"),
     ],
 )
 def test_wrong_use_is_one_clear_sentence(classifier, photos, keywords, error, words) -> None:

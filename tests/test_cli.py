@@ -85,8 +85,21 @@ def test_explain_writes_a_folder_for_each(photos, tmp_path) -> None:
     assert code == 0
     for name in ("photo_00.gradcam", "photo_01.gradcam"):
         assert {p.name for p in (tmp_path / name).iterdir()} == {
-            "overlay.png", "gradcam.npy", "explanation.json",
+            "overlay.png", "sheet.png", "gradcam.npy", "explanation.json",
         }  # fmt: skip
+
+
+def test_explain_compares_methods_on_one_sheet(photos, tmp_path) -> None:
+    code, said = run(
+        "explain", photos[0], "--compare", "gradcam,layercam,gradcam", "--against", "nv", "--tta",
+        "--target", "mel", "--out", tmp_path,
+    )  # fmt: skip
+    assert code == 0 and "photo_00.sheet.png" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "photo_00.gradcam", "photo_00.layercam", "photo_00.sheet.png",
+    ]  # fmt: skip
+    written = json.loads((tmp_path / "photo_00.layercam/explanation.json").read_text())
+    assert written["against"] == "nv" and "tta" in written["options"]
 
 
 def test_standard_input(photos) -> None:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -605,6 +606,15 @@ def test_a_changed_card_warns(torn, ensemble) -> None:
     (torn / "members" / "a" / "README.md").write_text("The best model ever.")
     with pytest.warns(SkinxaiWarning, match=r"README\.md"):
         assert Classifier.from_pretrained(torn).model == ensemble.model
+
+
+def test_the_card_names_leaked_members(tmp_path) -> None:
+    loaded = Classifier.from_pretrained(write(tmp_path / "a", 1, (64, 96)))
+    config = replace(loaded.config, training_data={"name": "Own", "leaked": "one lesion in both"})
+    checkpoints.save(str(tmp_path / "a"), loaded.network, config, "")
+    write_ensemble(tmp_path / "both", [tmp_path / "a"], name="both")
+    card = Classifier.from_pretrained(tmp_path / "both").card
+    assert "Own (**LEAKED: one lesion in both; no figure of it is worth anything**)" in card
 
 
 def forge(folder: Path, **changes: object) -> None:

@@ -1,5 +1,6 @@
 """The wheel as users get it, and documentation that knows every public name."""
 
+import dataclasses
 import email
 import re
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import typer
 
 import skinxai
-from skinxai import errors, hookspecs, registry
+from skinxai import errors, explainers, hookspecs, registry
 from skinxai.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -59,9 +60,9 @@ def test_metadata(wheel) -> None:
     assert "not a medical device" in found["Summary"]
     core = {re.split(r"[^\w-]", line)[0] for line in found.get_all("Requires-Dist")}
     assert core == {
-        "albumentations", "filelock", "huggingface-hub", "numpy", "opencv-python-headless",
-        "pandas", "pillow", "pluggy", "safetensors", "scikit-learn", "timm", "torch", "torchvision",
-        "tqdm", "typer",
+        "albumentations", "captum", "filelock", "huggingface-hub", "numpy",
+        "opencv-python-headless", "pandas", "pillow", "pluggy", "safetensors", "scikit-learn",
+        "scipy", "timm", "torch", "torchvision", "tqdm", "typer",
     }  # fmt: skip
     assert "albumentations==2.0.8" in found.get_all("Requires-Dist")
 
@@ -100,6 +101,15 @@ def test_every_hook_is_in_the_docs() -> None:
     for name in hooks:
         assert name in DOCS
         assert "Example::" in getattr(hookspecs, name).__doc__
+
+
+def test_every_method_its_options_and_its_test_are_in_the_docs() -> None:
+    page = (ROOT / "docs/reference/explainers.md").read_text()
+    for entry in explainers.entries():
+        assert f"| `{entry.name}` |" in page
+        options = entry.load().options_type
+        if dataclasses.fields(options):
+            assert f"::: {options.__module__}.{options.__name__}\n" in page
 
 
 def test_every_command_and_option_is_in_the_docs() -> None:

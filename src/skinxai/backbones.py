@@ -15,17 +15,27 @@ from skinxai import plugins
 from skinxai.errors import OptionError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from skinxai.models import SkinClassifier
 
 names = plugins.backbones.names
-get = plugins.backbones.get
 entries = plugins.backbones.entries
 register = plugins.backbones.register
 
 
 CLASSIFIERS = ("classifier", "fc", "head")
+TIMM = "timm/"
+"""Prefix of names that are timm's own, whether in the registry or not."""
+
+
+def get(name: str) -> Any:
+    """Builder of a registered backbone, or of any of timm's networks as ``timm/NAME``.
+
+    Raises:
+        UnknownNameError: no backbone of that name.
+    """
+    return build_timm if name.startswith(TIMM) else plugins.backbones.get(name)
 
 
 def build(
@@ -60,21 +70,42 @@ def build(
 def build_timm(
     name: str, num_classes: int, drop_rate: float = 0.0, *, drop_path_rate: float = 0.0
 ) -> SkinClassifier:
-    """Build a network of timm, split after its last feature map; the weights are random."""
-    import timm
+    """Build a network of timm, split as `skinxai.timm_networks` says; the weights are random.
+
+    Args:
+        name: timm's, with or without the prefix ``timm/``.
+        num_classes: K.
+        drop_rate: before the classifier.
+        drop_path_rate: of stochastic depth.
+
+    Raises:
+        UnknownNameError: timm has no such network.
+        OptionError: a ``drop_path_rate`` for a network that takes none.
+    """
     import torch
 
     from skinxai.models import SkinClassifier
+    from skinxai.timm_networks import create, split_of
 
     more: dict[str, Any] = {"drop_path_rate": drop_path_rate} if drop_path_rate > 0 else {}
     try:
-        network = timm.create_model(name, num_classes=num_classes, drop_rate=drop_rate, **more)
+        own = name.removeprefix(TIMM)
+        network = create(own, num_classes=num_classes, drop_rate=drop_rate, **more)
     except TypeError as error:
         if "drop_path_rate" not in str(error):
             raise
         raise _no_drop_path(name, drop_path_rate) from error
     network.to(memory_format=torch.channels_last)  # twice as fast for depthwise convolutions
-    return SkinClassifier(network, _timm_features, _timm_head, _timm_pool)
+    split = split_of(network)
+    return SkinClassifier(
+        network,
+        split.features,
+        split.head,
+        split.pool,
+        split.grid,
+        layer=split.layer,
+        reads=split.reads,
+    )
 
 
 def layer_groups(model: SkinClassifier) -> list[list[str]]:
@@ -155,18 +186,3 @@ def _no_drop_path(name: str, rate: float) -> OptionError:
     return OptionError(
         f"drop_path_rate must be 0 for the backbone {name!r}, whose builder takes none, got {rate}."
     )
-
-
-def _timm_features(network: Any, images: Tensor) -> Tensor:
-    features: Tensor = network.forward_features(images)
-    return features
-
-
-def _timm_head(network: Any, features: Tensor) -> Tensor:
-    logits: Tensor = network.forward_head(features)
-    return logits
-
-
-def _timm_pool(network: Any, features: Tensor) -> Tensor:
-    pooled: Tensor = network.forward_head(features, pre_logits=True)
-    return pooled

@@ -8,6 +8,37 @@ from skinxai.registry import Entry
 _TIMM = "skinxai.backbones:build_timm"
 _LOSSES = "skinxai.losses.single_label"
 
+_EXPLAINERS = (
+    ("gradcam", "cam:GradCAM", "Grad-CAM (Selvaraju et al., 2017)"),
+    ("gradcam++", "cam:GradCAMPlusPlus", "Grad-CAM++ (Chattopadhay et al., 2018)"),
+    ("layercam", "cam:LayerCAM", "LayerCAM (Jiang et al., 2021)"),
+    ("hirescam", "cam:HiResCAM", "HiResCAM (Draelos & Carin, 2020)"),
+    ("eigencam", "cam_without_gradients:EigenCAM", "Eigen-CAM (Muhammad & Yeasin, 2020)"),
+    ("scorecam", "cam_without_gradients:ScoreCAM", "Score-CAM (Wang et al., 2020)"),
+    ("ablationcam", "cam_without_gradients:AblationCAM", "Ablation-CAM (Desai et al., 2020)"),
+    ("saliency", "gradients:Saliency", "Gradient of the image (Simonyan et al., 2014)"),
+    ("smoothgrad", "gradients:SmoothGrad", "SmoothGrad (Smilkov et al., 2017)"),
+    (
+        "integrated_gradients",
+        "gradients:IntegratedGradients",
+        "Integrated gradients (Sundararajan et al., 2017)",
+    ),
+    (
+        "guided_backprop",
+        "gradients:GuidedBackprop",
+        "Guided backpropagation (Springenberg et al., 2015)",
+    ),
+    ("occlusion", "perturbation:Occlusion", "Occlusion (Zeiler & Fergus, 2014)"),
+    ("rise", "perturbation:RISE", "RISE (Petsiuk et al., 2018)"),
+    ("lime", "perturbation:LIME", "LIME (Ribeiro et al., 2016)"),
+    ("attention_rollout", "attention:AttentionRollout", "Rollout (Abnar & Zuidema, 2020)"),
+    (
+        "gradient_attention",
+        "attention:GradientAttention",
+        "Gradient-weighted attention (Chefer et al., 2021)",
+    ),
+)
+
 
 @hookimpl
 def skinxai_backbones() -> list[Entry]:
@@ -47,10 +78,8 @@ def skinxai_losses() -> list[Entry]:
 
 @hookimpl
 def skinxai_explainers() -> list[Entry]:
-    """Explainers by gradients of the head."""
-    return [
-        Entry("gradcam", "skinxai.explainers.cam:GradCAM", "Grad-CAM (Selvaraju et al., 2017)"),
-    ]
+    """Class activation maps, gradients, perturbations, attention."""
+    return [Entry(name, f"skinxai.explainers.{target}", help) for name, target, help in _EXPLAINERS]
 
 
 @hookimpl

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
+    from skinxai.explaining import Watch
     from skinxai.models import SkinClassifier
 
 
@@ -103,6 +105,7 @@ class Classifier:
         features: Callable[[Tensor], Tensor],
         head: Callable[[Tensor], Tensor],
         *,
+        grid: Callable[[Tensor], Tensor] | None = None,
         name: str = "module",
         device: str = "auto",
     ) -> Self:
@@ -114,6 +117,8 @@ class Classifier:
             preprocessing: what the network expects.
             features: method or submodule: images ``(N, 3, H, W)`` → features.
             head: method or submodule: features → logits ``(N, K)``.
+            grid: features → ``(N, C, h, w)``, as a view of them, for class activation maps;
+                needed where the features are not such a map already.
             name: for `model`.
             device: as in `from_pretrained`.
         """
@@ -122,7 +127,8 @@ class Classifier:
 
         if not isinstance(labels, LabelSet):
             labels = LabelSet(tuple(labels))
-        network = SkinClassifier(module, OwnFunction(features), OwnFunction(head))
+        own_grid = None if grid is None else lambda network, features, size: grid(features)
+        network = SkinClassifier(module, OwnFunction(features), OwnFunction(head), grid=own_grid)
         config = ModelConfig(name=name, backbone="", labels=labels, preprocessing=preprocessing)
         return cls(LoadedModel(network, config, card="", revision="unsaved"), device=device)
 
@@ -214,7 +220,7 @@ class Classifier:
             images: as in `predict`.
             explain: name of a method; then pairs ``(Prediction, Explanation)`` are yielded, and
                 an `ItemError` alone for a bad image.
-            tta: as in `predict`; not together with ``explain``.
+            tta: as in `predict` and `explain`.
             **inputs: input options, and the method's own.
         """
         from skinxai.inference import InputOptions, predictions
@@ -223,9 +229,7 @@ class Classifier:
         if explain is None:
             options, _ = InputOptions.take(inputs)
             return predictions(self._engine, many, options, tta=tta)
-        if tta:
-            raise OptionError("tta must be False with explain, got True: flips have four maps.")
-        return self._explanations(many, explain, None, "logit", False, inputs)
+        return self._explanations(many, explain, inputs, tta=tta)
 
     def explain(
         self,
@@ -233,8 +237,11 @@ class Classifier:
         method: str = "gradcam",
         *,
         target: str | Sequence[str] | None = None,
+        against: str | None = None,
         score: str = "logit",
         all_classes: bool = False,
+        tta: bool = False,
+        timeout: float | None = None,
         **inputs_and_options: Any,
     ) -> Any:
         """Why an image got the score of a class.
@@ -252,8 +259,13 @@ class Classifier:
             images: as in `predict`.
             method: name in `skinxai.explainers`.
             target: a label, one label for each image, or ``None`` for each image's top class.
+            against: why the target rather than this label: its score is subtracted. Without a
+                target, the top class among the others is explained.
             score: ``"logit"``, uncalibrated, or ``"probability"``.
             all_classes: explain every class: a dict label → `Explanation` for each image.
+            tta: explain the mean score of the four flips: the four maps are flipped back and
+                averaged. With ``score="probability"`` it is what `predict` returns with ``tta``.
+            timeout: seconds for one batch, after which no further network pass begins.
             **inputs_and_options: input options, and the method's own.
 
         Returns:
@@ -263,10 +275,16 @@ class Classifier:
             UnknownNameError: no such method or label.
             OptionError: an unknown option.
             ExplainError: the network or the method cannot explain this.
+            ExplainTimeoutError: the time is up; the error has the predictions.
+            PluginError: a plugin's method that raised or broke its contract.
         """
         single, many = self._several(images, inputs_and_options)
-        found = self._explanations(many, method, target, score, all_classes, inputs_and_options)
-        results = [item if isinstance(item, ItemError) else item[1] for item in found]
+        with _pass_bar(single, method, inputs_and_options) as watch:
+            found = self._explanations(
+                many, method, inputs_and_options, target=target, against=against, score=score,
+                all_classes=all_classes, tta=tta, timeout=timeout, watch=watch,
+            )  # fmt: skip
+            results = [item if isinstance(item, ItemError) else item[1] for item in found]
         return results[0] if single else results
 
     def embed(self, images: Any, **inputs: Any) -> npt.NDArray[np.float32]:
@@ -372,16 +390,40 @@ class Classifier:
         self,
         images: Iterable[Any],
         method: str,
-        target: str | Sequence[str] | None,
-        score: str,
-        all_classes: bool,
         keywords: Mapping[str, Any],
+        *,
+        target: str | Sequence[str] | None = None,
+        against: str | None = None,
+        score: str = "logit",
+        all_classes: bool = False,
+        tta: bool = False,
+        timeout: float | None = None,
+        watch: Watch | None = None,
     ) -> Iterator[Any]:
         from skinxai import explaining
         from skinxai.inference import InputOptions
 
+        labels = self._engine.labels
         options, own = InputOptions.take(keywords, *explaining.options_of(method))
-        chosen = explaining.choose_method(method, score, own)
-        codes = target if target is None or isinstance(target, str) else tuple(target)
-        targets = explaining.Targets(self._engine.labels, codes, all_classes)
-        return explaining.explanations(self._engine, images, chosen, targets, options)
+        chosen = explaining.choose_method(method, own, labels, score=score, against=against)
+        codes: Any = tuple(target) if isinstance(target, list | tuple) else target
+        targets = explaining.Targets(labels, codes, all_classes, against)
+        question = explaining.Question(chosen, targets, tta, timeout, watch or explaining.Watch())
+        return explaining.explanations(self._engine, images, question, options)
+
+
+@contextmanager
+def _pass_bar(single: bool, method: str, keywords: Mapping[str, Any]) -> Iterator[Watch | None]:
+    """A bar of network passes, for one image and a method that has a budget of them."""
+    from skinxai import explainers, explaining
+
+    budget = keywords.get("budget", getattr(explainers.get(method).options_type, "budget", None))
+    progress = keywords.get("progress")
+    if not single or type(budget) is not int or progress is False:
+        yield None
+        return
+    from tqdm import tqdm
+
+    hidden = None if progress is None else not progress  # None: hidden unless on a terminal
+    with tqdm(total=budget, unit="pass", disable=hidden, leave=False) as bar:
+        yield explaining.Watch(count=bar.update)

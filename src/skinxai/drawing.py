@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from skinxai.errors import OptionError
 
@@ -81,3 +83,15 @@ def resize_map(values: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.ND
     image = Image.fromarray(np.ascontiguousarray(values, np.float32))
     height, width = size
     return np.array(image.resize((width, height), Image.Resampling.BILINEAR), np.float32)
+
+
+def encode_png(image: Image.Image, notes: PngImagePlugin.PngInfo | None = None) -> bytes:
+    """A PNG file's bytes.
+
+    Args:
+        image: any picture.
+        notes: text fields.
+    """
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", pnginfo=notes)
+    return buffer.getvalue()

@@ -199,10 +199,15 @@ def _folder_names(names: Iterable[str]) -> list[str]:
     return found
 
 
+def _leak(config: ModelConfig) -> str:
+    leaked = config.training_data.get("leaked")
+    return f" (**LEAKED: {leaked}; no figure of it is worth anything**)" if leaked else ""
+
+
 def _card(config: EnsembleConfig, members: Sequence[ModelConfig]) -> str:
     rows = "".join(
         f"| {own.name}@{entry.revision[:12]} | {entry.weight:.4g} "
-        f"| {own.training_data.get('name', 'unknown')} | {own.licence or 'unknown'} |\n"
+        f"| {own.training_data.get('name', 'unknown')}{_leak(own)} | {own.licence or 'unknown'} |\n"
         for entry, own in zip(config.members, members, strict=True)
     )
     return (

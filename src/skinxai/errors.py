@@ -33,10 +33,12 @@ the rule, the value and the remedy::
     │   ├── ModelConfigError          a config that breaks its schema
     │   └── NonFiniteOutputError      NaN or infinite logits
     ├── ExplainError              an explanation that cannot be made
+    │   └── ExplainTimeoutError       no time left for all network passes
     ├── PluginError               a plugin that breaks its contract
+    │   └── PluginMannersError        an explainer that left the network or the process changed
+    ├── OutOfMemoryError          no memory even for the smallest part of a batch
     └── TrainingError             a training run that cannot go on
         ├── NonFiniteLossError        NaN or infinite loss, gradients or weights
-        ├── OutOfMemoryError          no memory even for the smallest micro-batch
         ├── CheckpointWriteError      a checkpoint that cannot be written
         ├── CheckpointCorruptError    a checkpoint that is damaged or of another network
         ├── ResumeMismatchError       a run resumed with other data, labels or network
@@ -252,10 +254,32 @@ class ExplainError(SkinxaiError):
     code = "explain"
 
 
+class ExplainTimeoutError(ExplainError):
+    """No time left for all network passes; ``predictions`` has the answers that were ready."""
+
+    code = "explain_timeout"
+
+    def __init__(self, message: str) -> None:
+        self.predictions: tuple[object, ...] = ()
+        super().__init__(message)
+
+
 class PluginError(SkinxaiError):
     """A plugin that breaks its contract."""
 
     code = "plugin"
+
+
+class PluginMannersError(PluginError):
+    """An explainer that left the network or the process changed."""
+
+    code = "plugin_manners"
+
+
+class OutOfMemoryError(SkinxaiError):
+    """No memory even for the smallest part of a batch."""
+
+    code = "out_of_memory"
 
 
 class TrainingError(SkinxaiError):
@@ -268,12 +292,6 @@ class NonFiniteLossError(TrainingError):
     """NaN or infinite loss, gradients or weights."""
 
     code = "non_finite_loss"
-
-
-class OutOfMemoryError(TrainingError):
-    """No memory even for the smallest micro-batch."""
-
-    code = "out_of_memory"
 
 
 class CheckpointWriteError(TrainingError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -15,6 +15,7 @@ from skinxai.configs import PreprocessConfig
 from skinxai.errors import ModelError, NonFiniteOutputError, OptionError, SkinxaiError
 from skinxai.images import read_image
 from skinxai.labels import LabelSet
+from skinxai.memory import in_batches
 from skinxai.models import SkinClassifier
 from skinxai.results import ItemError, Prediction
 from skinxai.sources import describe
@@ -143,7 +144,7 @@ def _prepare(
 
 
 def to_batch(
-    items: list[Prepared], preprocessing: PreprocessConfig, device: torch.device
+    items: Sequence[Prepared], preprocessing: PreprocessConfig, device: torch.device
 ) -> Tensor:
     """Network input ``(N, 3, h, w)`` float32, channels last in memory, of prepared images."""
     batch = torch.from_numpy(np.stack([item.arrays[preprocessing] for item in items]))
@@ -230,7 +231,7 @@ class Engine:
         return torch.where(finite, logits.double().softmax(dim=1), torch.nan)
 
     @torch.inference_mode()
-    def predict(self, items: list[Prepared], *, tta: bool = False) -> npt.NDArray[np.float64]:
+    def predict(self, items: Sequence[Prepared], *, tta: bool = False) -> npt.NDArray[np.float64]:
         """Probabilities ``(N, K)``, the weighted mean of the members'; NaN as in `probabilities`.
 
         Args:
@@ -240,7 +241,7 @@ class Engine:
         return self.mean(self._predict_one(member, items, tta) for member in self.members)
 
     def _predict_one(
-        self, member: Member, items: list[Prepared], tta: bool
+        self, member: Member, items: Sequence[Prepared], tta: bool
     ) -> npt.NDArray[np.float64]:
         images = to_batch(items, member.preprocessing, self.device)
         views = FLIPS if tta else FLIPS[:1]
@@ -285,7 +286,7 @@ def predictions(
         items = [item for item in batch if isinstance(item, Prepared)]
         rows: dict[int, npt.NDArray[np.float64]] = {}
         if items:
-            found = engine.predict(items, tta=tta)
+            found = in_batches(items, lambda some: engine.predict(some, tta=tta))
             rows = {item.index: row for item, row in zip(items, found, strict=True)}
         for item in batch:
             if isinstance(item, Prepared):
@@ -303,10 +304,15 @@ def embeddings(
         ModelError: an ensemble, whose members have features of their own.
     """
     member = engine.single("embed()")
-    rows = []
+    rows: list[npt.NDArray[np.float32]] = []
     for batch in prepared_batches(images, engine.preprocessings, options):
         items = [item for item in batch if isinstance(item, Prepared)]
-        with torch.inference_mode():
-            features = member.network.features(to_batch(items, member.preprocessing, engine.device))
-            rows.append(member.network.pool(features).float().cpu().numpy())
-    return np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
+        rows += in_batches(items, lambda some: _embed(engine, member, some)) if items else []
+    return np.stack(rows) if rows else np.empty((0, 0), np.float32)
+
+
+@torch.inference_mode()
+def _embed(engine: Engine, member: Member, items: Sequence[Prepared]) -> npt.NDArray[np.float32]:
+    images = to_batch(items, member.preprocessing, engine.device)
+    features = member.network.pool(member.network.features(images))
+    return np.asarray(features.float().cpu().numpy(), np.float32)

@@ -1,6 +1,14 @@
-"""What "out of memory" looks like on devices, on the host and in Python."""
+"""What "out of memory" looks like on devices, on the host and in Python; backing off from it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from skinxai.errors import OutOfMemoryError
 
 _WORDS = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
 
@@ -9,9 +17,84 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that a device or the host has no memory left.
 
     CUDA raises ``torch.OutOfMemoryError``, the host's allocator a plain ``RuntimeError``
-    ("DefaultCPUAllocator: can't allocate memory"), Python itself ``MemoryError``.
+    ("DefaultCPUAllocator: can't allocate memory"), Python itself ``MemoryError``, and skinxai
+    `OutOfMemoryError` where the smallest part of a batch did not fit: a smaller batch may.
     """
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError | OutOfMemoryError):
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(words in text for words in _WORDS)
+
+
+PART = 32
+"""Passes at once: more are not faster on a CPU, whose activations then leave its caches."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def backing_off(run: Callable[[int], Result], size: int = PART) -> Result:
+    """What ``run(size)`` returns, with half the size each time that memory runs out.
+
+    Args:
+        run: does all of its work anew, in parts of the given size.
+        size: to begin with, >= 1.
+
+    Raises:
+        OutOfMemoryError: no memory for parts of one item.
+    """
+    while True:
+        try:
+            return run(size)
+        except (RuntimeError, MemoryError, OutOfMemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = str(error).partition("\n")[0]
+        if size == 1:
+            raise OutOfMemoryError(
+                f"memory must hold one image at a time, it does not: {reason}; use a smaller "
+                f"model, or free memory."
+            )
+        size = size // 2
+
+
+def in_batches(
+    items: Sequence[Item], run: Callable[[Sequence[Item]], Iterable[Result]]
+) -> list[Result]:
+    """Results of all items, in one batch, or in smaller ones where memory runs out.
+
+    Args:
+        items: at least one.
+        run: one result for each item of a batch, in order.
+
+    Raises:
+        OutOfMemoryError: no memory for one item.
+    """
+    found: list[Result] = []
+
+    def go_on(size: int) -> None:
+        while len(found) < len(items):
+            found.extend(run(items[len(found) : len(found) + size]))
+
+    backing_off(go_on, len(items))
+    return found
+
+
+def in_parts(count: int, scores: Callable[[slice], Tensor]) -> Tensor:
+    """Results of items 0 … count − 1, a part at a time, in smaller ones where memory runs out.
+
+    Args:
+        count: of items, >= 1.
+        scores: of the items of a slice, ``(stop − start, …)``.
+
+    Raises:
+        OutOfMemoryError: no memory for one item.
+    """
+    found: list[Tensor] = []
+
+    def go_on(size: int) -> None:
+        while (start := sum(map(len, found))) < count:
+            found.append(scores(slice(start, min(start + size, count))))
+
+    backing_off(go_on)
+    return torch.cat(found)

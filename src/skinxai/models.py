@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,12 @@ class SkinClassifier(nn.Module):
         network: the whole network; holds all weights.
         features: images ``(N, 3, H, W)`` → whatever the head takes.
         head: that → logits ``(N, K)``.
-        pool: that → pooled features ``(N, D)``, or ``None`` where there are none.
+        pool: that → pooled features ``(N, D)``; ``None``: the mean of the grid over space.
+        grid: that and the images' ``(H, W)`` → ``(N, C, h, w)``, as a view of it, row 0 the
+            image's upper border; ``None``: it is such a map already.
+        layer: where the split is, for results.
+        reads: of a transformer, the tokens that the head reads; empty for the patches' mean,
+            ``None`` where nobody says.
 
     The functions take ``(network, input)``, so that a copy of the model uses its own weights.
     """
@@ -43,10 +48,14 @@ class SkinClassifier(nn.Module):
         features: Callable[[nn.Module, Tensor], Tensor],
         head: Callable[[nn.Module, Tensor], Tensor],
         pool: Callable[[nn.Module, Tensor], Tensor] | None = None,
+        grid: Callable[[nn.Module, Tensor, tuple[int, int] | None], Tensor] | None = None,
+        layer: str = "features",
+        reads: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
-        self._features, self._head, self._pool = features, head, pool
+        self._features, self._head, self._pool, self._grid = features, head, pool, grid
+        self.layer, self.reads = layer, reads
 
     def features(self, images: Tensor) -> Tensor:
         """Images ``(N, 3, H, W)`` to the last feature map, usually ``(N, C, h, w)``.
@@ -60,9 +69,13 @@ class SkinClassifier(nn.Module):
             return self._features(self.network, images)
         return torch.cat([self._features(self.network, some) for some in torch.split(images, part)])
 
-    def pool_and_classify(self, features: Tensor) -> Tensor:
-        """What `features` returned to logits ``(N, K)``."""
+    def logits(self, features: Tensor) -> Tensor:
+        """What `features` returned to logits ``(N, K)``, whichever score is explained."""
         return self._head(self.network, features)
+
+    def pool_and_classify(self, features: Tensor) -> Tensor:
+        """What `features` returned to the scores ``(N, K)`` that are explained: logits."""
+        return self.logits(features)
 
     def pool(self, features: Tensor) -> Tensor:
         """What `features` returned to pooled features ``(N, D)``."""
@@ -70,19 +83,31 @@ class SkinClassifier(nn.Module):
             return self.grid(features).mean(dim=(2, 3))
         return self._pool(self.network, features)
 
-    def grid(self, features: Tensor) -> Tensor:
+    def grid(self, features: Tensor, image_size: tuple[int, int] | None = None) -> Tensor:
         """The spatial part of the features as ``(N, C, h, w)``.
+
+        Args:
+            features: what `features` returned, or a gradient with respect to it.
+            image_size: ``(H, W)`` of the images, which some transformers need to tell the grid.
 
         Raises:
             ExplainError: the network's features have no such part.
         """
+        if self._grid is not None:
+            features = self._grid(self.network, features, image_size)
         if not isinstance(features, Tensor) or features.ndim != 4 or min(features.shape[2:]) < 2:
             shape = tuple(features.shape) if isinstance(features, Tensor) else type(features)
             raise ExplainError(
-                f"features must be a map (N, C, h, w) with h, w > 1 to be explained in space, "
-                f"got {shape}; choose a larger image_size or another backbone."
+                f"features must be a map (N, C, h, w) with h, w > 1 for class activation maps, got "
+                f"{shape}; choose a larger image_size, another backbone, or a method that needs "
+                f"no such map: saliency, smoothgrad, integrated_gradients, occlusion, rise, lime."
             )
         return features
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """As `forward`."""
+        logits: Tensor = super().__call__(images)
+        return logits
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``(N, 3, H, W)`` to logits ``(N, K)``."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from skinxai.errors import PluginError, UnknownNameError
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -42,7 +42,7 @@ class Entry:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise PluginError(
-                f"Entry name must be 1 to 64 of a-z, 0-9, '_', '-' and '.', starting with a letter "
+                f"Entry name must be 1 to 64 of a-z, 0-9 and _ . + -, starting with a letter "
                 f"or digit, got {self.name!r}."
             )
         if isinstance(self.target, str) and not TARGET.fullmatch(self.target):

@@ -70,27 +70,54 @@ def explain(
     images: Images,
     out: Annotated[Path, typer.Option(help="Folder for overlays, raw maps and how they came.")],
     method: Annotated[str, typer.Option(help="A name of 'skinxai plugins'.")] = "gradcam",
+    compare: Annotated[
+        str,
+        typer.Option(
+            help="Methods in its place, separated by commas, and one sheet of them for each image."
+        ),
+    ] = "",
     target: Annotated[str | None, typer.Option(help="Label; each image's own by default.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Label whose score is subtracted: why not this one?")
+    ] = None,
+    tta: Annotated[bool, typer.Option("--tta", help="Average over the four flips.")] = False,
     model: Model = None,
 ) -> None:
     """Write, for each image, a folder with the overlay, the raw map and how it was made."""
+    from skinxai import explainers
     from skinxai.classifier import Classifier
+    from skinxai.drawing import encode_png
     from skinxai.outputs import ResultFolder
     from skinxai.results import ItemError
+    from skinxai.results import compare as side_by_side
+    from skinxai.writing import write_atomic
 
     sources = _sources(images)
     folder = ResultFolder(out, sources)
+    named = [name.strip() for name in compare.split(",") if name.strip()]
+    methods = list(dict.fromkeys(named)) or [method]
+    for name in methods:  # an unknown one is an error before anything is written
+        explainers.get(name)
     classifier = Classifier.from_pretrained(model)
     failed = 0
     for source in _progress(sources):
-        found = classifier.explain(next(_bytes([source])), method, target=target, on_error="return")
-        if isinstance(found, ItemError):
-            failed += 1
-            _say(_line(found))
-        else:
-            place = folder.folder / folder.name_for(source, f".{method}")
+        image, made = next(_bytes([source])), []
+        for name in methods:
+            found = classifier.explain(
+                image, name, target=target, against=against, tta=tta, on_error="return"
+            )
+            if isinstance(found, ItemError):
+                failed += 1
+                _say(_line(found))
+                break
+            made.append(found)
+            place = folder.folder / folder.name_for(source, f".{name}")
             found.save(place)
             _say(f"{found.source}  {found.target}  {place}")
+        if named and len(made) == len(methods):
+            sheet = folder.folder / folder.name_for(source, ".sheet.png")
+            write_atomic(sheet, encode_png(side_by_side(made)))
+            _say(f"{made[0].source}  {sheet}")
     raise typer.Exit(1 if failed else 0)
 
 

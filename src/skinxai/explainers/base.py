@@ -44,6 +44,12 @@ class Explainer(ABC):
     changes_network: ClassVar[bool] = False
     """Whether `attribute` changes the network (train flags, activations)."""
 
+    uses_target: ClassVar[bool] = True
+    """Whether the map depends on the class that is asked for."""
+
+    needs_gradients: ClassVar[bool] = False
+    """Whether the score is differentiated, so that quantised networks are refused."""
+
     options_type: ClassVar[type[Any]] = NoOptions
     """The method's own options: a frozen dataclass, each field with a default."""
 

@@ -2,7 +2,7 @@
 
 from skinxai.results.audit import AuditedPair, AuditReport, Finding
 from skinxai.results.evaluation import Evaluation
-from skinxai.results.explanation import Explanation
+from skinxai.results.explanation import Explanation, compare
 from skinxai.results.figures import CalibrationBin, Figure, OperatingPoint, Subgroup
 from skinxai.results.prediction import ItemError, Prediction
 
@@ -18,4 +18,5 @@ __all__ = [
     "OperatingPoint",
     "Prediction",
     "Subgroup",
+    "compare",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 
 from skinxai import drawing
+from skinxai.drawing import encode_png
 from skinxai.errors import ExplainError, OutputError
+from skinxai.sheets import Panel, sheet
 from skinxai.writing import make_folder, write_atomic
 
 
@@ -28,7 +30,9 @@ class Explanation:
             values; the first is the heatmap. Empty for methods that have only scores.
         scores: read-only, name → float.
         target: code of the explained class.
-        score: ``"logit"`` or ``"probability"``: which number was explained.
+        against: code of the class whose score was subtracted, or ``None``.
+        score: ``"logit"`` or ``"probability"``: which number was explained; ``"none"`` for methods
+            that look at no class's score.
         method: name in `skinxai.explainers`.
         layer: where the network was split.
         options: of the method; those of an ensemble's have ``ensemble``, which says what was
@@ -44,6 +48,7 @@ class Explanation:
     maps: Mapping[str, npt.NDArray[np.float32]] = field(repr=False)
     scores: Mapping[str, float]
     target: str
+    against: str | None
     score: str
     method: str
     layer: str
@@ -60,6 +65,11 @@ class Explanation:
         """The first map, or ``None`` for methods that have only scores."""
         return next(iter(self.maps.values()), None)
 
+    @property
+    def degenerate(self) -> bool:
+        """Whether the heatmap is constant, so that it says nothing, e.g. of a saturated score."""
+        return self.heatmap is not None and bool(self.heatmap.min() == self.heatmap.max())
+
     def overlay(self, alpha: float = 0.5) -> Image.Image:
         """The heatmap over the image; scaled for drawing from its own minimum to its maximum.
 
@@ -73,12 +83,20 @@ class Explanation:
             raise ExplainError(f"overlay needs a heatmap; method {self.method!r} has only scores.")
         return drawing.overlay(self.pixels, self.heatmap, alpha)
 
+    def sheet(self, alpha: float = 0.5) -> Image.Image:
+        """The image, and beside it each map: overlay, contour of its top tenth, colour bar.
+
+        Args:
+            alpha: of the overlays, as in `overlay`.
+        """
+        return compare([self], alpha=alpha)
+
     def save(self, path: str | os.PathLike[str], *, alpha: float = 0.5) -> None:
         """Write the overlay as PNG, or everything into a folder.
 
         A path that ends in ``.png`` gets the overlay, with model, method and target in its text
-        fields. Any other path becomes a folder with ``overlay.png``, one ``.npy`` for each map
-        and ``explanation.json``.
+        fields. Any other path becomes a folder with ``overlay.png``, ``sheet.png`` (see
+        `sheet`), one ``.npy`` for each map and ``explanation.json``.
 
         Raises:
             OutputError: the path cannot be written, has another image suffix, or is the image
@@ -99,6 +117,7 @@ class Explanation:
             write_atomic(target / f"{name}.npy", buffer.getvalue())
         if self.heatmap is not None:
             write_atomic(target / "overlay.png", self._png(alpha))
+            write_atomic(target / "sheet.png", encode_png(self.sheet(alpha)))
         text = json.dumps(self.to_dict(), indent=2)
         write_atomic(target / "explanation.json", text.encode() + b"\n")
 
@@ -107,11 +126,13 @@ class Explanation:
         return {
             "source": self.source,
             "target": self.target,
+            "against": self.against,
             "score": self.score,
             "method": self.method,
             "layer": self.layer,
             "options": dict(self.options),
             "scores": dict(self.scores),
+            "degenerate": self.degenerate,
             "maps": {name: list(values.shape) for name, values in self.maps.items()},
             "model": self.model,
             "backend": self.backend,
@@ -121,19 +142,49 @@ class Explanation:
 
     def __repr__(self) -> str:
         size = "no map" if self.heatmap is None else "map {}×{}".format(*self.heatmap.shape)
+        size = f"constant {size}" if self.degenerate else size
         scores = "".join(f", {name}={value:.3g}" for name, value in self.scores.items())
+        against = "" if self.against is None else f" against {self.against!r}"
         return (
-            f"Explanation({self.method} of the {self.score} of {self.target!r}, {size}{scores}; "
+            f"Explanation({self.method} of the {self.score} of {self.target!r}{against}, "
+            f"{size}{scores}; "
             f"source={self.source!r}, model={self.model!r})"
         )
 
     def _png(self, alpha: float) -> bytes:
         notes = PngImagePlugin.PngInfo()
-        for name in ("model", "method", "target", "score"):
+        for name in ("model", "method", "target", "against", "score", "degenerate"):
             notes.add_text(f"skinxai:{name}", str(getattr(self, name)))
-        buffer = io.BytesIO()
-        self.overlay(alpha).save(buffer, "PNG", pnginfo=notes)
-        return buffer.getvalue()
+        return encode_png(self.overlay(alpha), notes)
 
     def _repr_png_(self) -> bytes | None:
         return None if self.heatmap is None else self._png(0.5)
+
+
+def compare(
+    explanations: Sequence[Explanation], *, columns: int = 4, alpha: float = 0.5
+) -> Image.Image:
+    """Explanations side by side, the image first: of methods, of classes, of images.
+
+    Args:
+        explanations: at least one; the image is drawn again where it changes.
+        columns: most panels in a row.
+        alpha: of the overlays, 0–1.
+
+    Raises:
+        OptionError: no explanation.
+    """
+    panels: list[Panel] = []
+    shown: npt.NDArray[np.uint8] | None = None
+    for each in explanations:
+        if shown is None or not np.array_equal(shown, each.pixels):
+            panels.append(Panel(each.pixels, title=f"{Path(each.source).name}\n"))
+            shown = each.pixels
+        against = "" if each.against is None else f" rather than {each.against}"
+        named = len(each.maps) > 1
+        panels += [
+            Panel(each.pixels, values, f"{each.method}{f' {name}' if named else ''}\n"
+                  f"{each.target}{against}, {each.score}")
+            for name, values in each.maps.items()
+        ]  # fmt: skip
+    return sheet(panels, columns=columns, alpha=alpha)

@@ -118,7 +118,7 @@ class Trainer:
         Raises:
             LeakageError: shared lesions or patients, or a test part.
             DatasetImageError: images that cannot be read, all named before the first epoch.
-            TrainingError: one of its subclasses, or a run folder in use.
+            TrainingError: one of its subclasses, or `OutOfMemoryError`, or a run folder in use.
         """
         splits = _splits(train, val)
         check_parts(splits.train, splits.val)

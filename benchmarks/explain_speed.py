@@ -1,0 +1,166 @@
+"""Grad-CAM and Score-CAM against pytorch-grad-cam, torch-cam and Captum, as ratios within one run.
+
+Usage: python benchmarks/explain_speed.py [--rounds N]
+
+Network time for the same input tensor, 224 × 224, the same weights, all in float32; peers are left
+out where they are not installed. Each way runs in turn, in rounds; the fastest of each counts.
+"ours, contiguous" is the split into features and head alone; "ours" adds channels_last, as
+skinxai's networks are; "Captum, channels last" is given that as well. Writes
+results/explain_speed.json.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from skinxai import backbones, explainers
+from skinxai.models import SkinClassifier
+
+RESULTS = Path(__file__).parent / "results" / "explain_speed.json"
+NETWORKS = {"tf_efficientnet_lite0": "bn2", "efficientnet_b0": "bn2"}
+BATCHES = (1, 16)
+Way = Callable[[], object]
+
+
+def copy_of(
+    name: str, weights: dict[str, torch.Tensor], layout: torch.memory_format
+) -> SkinClassifier:
+    model = backbones.build(name, 7)
+    model.network.load_state_dict(weights)
+    return model.to(memory_format=layout)
+
+
+def ours(model: SkinClassifier, method: str, images: torch.Tensor, target: torch.Tensor) -> Way:
+    explainer = explainers.get(method)(model)
+    options = explainers.get(method).options_type()
+    return lambda: explainer.attribute(images, target, options=options)
+
+
+def every_class(model: SkinClassifier, images: torch.Tensor) -> Way:
+    """Maps of all seven classes from one forward pass."""
+    from skinxai.explaining.views import View, Watch
+
+    def run() -> None:
+        with torch.no_grad():
+            features = model.features(images)
+        view = View(
+            model, images, features, score="logit", against=None,
+            image_size=tuple(images.shape[2:]), watch=Watch(),
+        )  # fmt: skip
+        explainer = explainers.get("gradcam")(view)
+        for k in range(7):
+            explainer.attribute(images, torch.full((len(images),), k), options=None)
+
+    return run
+
+
+def gradcam_ways(name: str, images: torch.Tensor, target: torch.Tensor) -> dict[str, Way]:
+    weights = backbones.build(name, 7).network.state_dict()
+    plain = copy_of(name, weights, torch.contiguous_format)
+    last = copy_of(name, weights, torch.channels_last)
+    images_last = images.to(memory_format=torch.channels_last)
+    ways = {
+        "ours": ours(last, "gradcam", images_last, target),
+        "ours, contiguous": ours(plain, "gradcam", images, target),
+        "ours, all seven classes": every_class(last, images_last),
+    }
+    if version("captum"):
+        from captum.attr import LayerGradCam
+
+        for label, model, batch in (
+            ("Captum", copy_of(name, weights, torch.contiguous_format), images),
+            ("Captum, channels last", copy_of(name, weights, torch.channels_last), images_last),
+        ):
+            method = LayerGradCam(model.network, getattr(model.network, NETWORKS[name]))
+            ways[label] = lambda m=method, b=batch: m.attribute(
+                b, target=target, relu_attributions=True
+            )
+    if version("grad-cam"):
+        from pytorch_grad_cam import GradCAM
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+        network = copy_of(name, weights, torch.contiguous_format).network
+        theirs = GradCAM(network, [getattr(network, NETWORKS[name])])
+        targets = [ClassifierOutputTarget(int(k)) for k in target]
+        ways["pytorch-grad-cam"] = lambda: theirs(input_tensor=images, targets=targets)
+    if version("torchcam"):
+        from torchcam.methods import GradCAM as TorchCam
+
+        network = copy_of(name, weights, torch.contiguous_format).network
+        extractor = TorchCam(network, NETWORKS[name])
+        ways["torch-cam"] = lambda: extractor([int(k) for k in target], network(images))
+    return ways
+
+
+def scorecam_ways(name: str, images: torch.Tensor, target: torch.Tensor) -> dict[str, Way]:
+    weights = backbones.build(name, 7).network.state_dict()
+    last = copy_of(name, weights, torch.channels_last)
+    ways = {"ours": ours(last, "scorecam", images, target)}
+    if version("grad-cam"):
+        from pytorch_grad_cam import ScoreCAM
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+        network = copy_of(name, weights, torch.contiguous_format).network
+        theirs = ScoreCAM(network, [getattr(network, NETWORKS[name])])
+        ways["pytorch-grad-cam"] = lambda: theirs(
+            input_tensor=images, targets=[ClassifierOutputTarget(int(target[0]))]
+        )
+    return ways
+
+
+def fastest(ways: dict[str, Way], rounds: int) -> dict[str, float]:
+    """Seconds of the fastest run of each way, which take turns."""
+    best = dict.fromkeys(ways, float("inf"))
+    for number in range(rounds + 1):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            if number or rounds == 1:  # the first round warms up
+                best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def main(rounds: int) -> None:
+    torch.manual_seed(0)
+    found: dict[str, object] = {
+        "threads": torch.get_num_threads(),
+        "versions": {n: version(n) for n in ("torch", "timm", "captum", "grad-cam", "torchcam")},
+    }
+    for name in NETWORKS:
+        for batch in BATCHES:
+            images, target = torch.randn(batch, 3, 224, 224), torch.arange(batch) % 7
+            best = fastest(gradcam_ways(name, images, target), rounds if batch > 1 else 5 * rounds)
+            found[f"gradcam, {name}, batch {batch}"] = shown(best)
+            print(name, batch, found[f"gradcam, {name}, batch {batch}"], flush=True)
+    images, target = torch.randn(1, 3, 224, 224), torch.tensor([0])
+    name = "tf_efficientnet_lite0"
+    found[f"scorecam, {name}, batch 1"] = shown(fastest(scorecam_ways(name, images, target), 1))
+    RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+    print(json.dumps(found, indent=2))
+
+
+def shown(best: dict[str, float]) -> dict[str, object]:
+    return {
+        "milliseconds": {name: round(1000 * value, 2) for name, value in best.items()},
+        "times as long as ours": {
+            name: round(value / best["ours"], 2) for name, value in best.items()
+        },
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=8)
+    main(parser.parse_args().rounds)

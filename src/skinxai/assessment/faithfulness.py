@@ -1,0 +1,147 @@
+"""Is a heatmap any good? Numbers of one map: faithfulness, localisation, stability.
+
+Each is to be read beside the same number of maps that never saw the image (`BLIND`): photographers
+centre lesions, so that a blob in the middle scores well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from skinxai.errors import OptionError
+
+Map = npt.NDArray[np.floating]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """Areas under the curves of deletion and insertion, each in the unit of the score.
+
+    Args:
+        deletion: mean score while the highest pixels are taken away first; low for a good map.
+        insertion: mean score while the highest pixels are put back first; high for a good map.
+    """
+
+    deletion: float
+    insertion: float
+
+
+def deletion_and_insertion(
+    score: Callable[[Tensor], Tensor],
+    image: Tensor,
+    cover: Tensor,
+    heatmap: Map,
+    *,
+    steps: int = 20,
+    seed: int = 0,
+) -> Faithfulness:
+    """Deletion and insertion (Petsiuk et al., "RISE", BMVC 2018, section 4.2).
+
+    Args:
+        score: of images ``(B, 3, H, W)``, ``(B,)``; usually the probability of the target.
+        image: preprocessed, ``(3, H, W)``.
+        cover: what stands in for deleted pixels, ``(3, H, W)``.
+        heatmap: float ``(H, W)``; pixels of the same value come in random order.
+        steps: equal shares of the pixels, >= 1; the curve has one value more.
+        seed: of the order of equal pixels.
+
+    Raises:
+        OptionError: a heatmap of another size, or no step.
+    """
+    size = (image.shape[1], image.shape[2])
+    if heatmap.shape != size or steps < 1:
+        raise OptionError(
+            f"heatmap must be {size} and steps >= 1, got {heatmap.shape} and {steps}."
+        )
+    tie_break = np.random.default_rng(seed).random(heatmap.size)
+    order = np.lexsort((tie_break, -heatmap.ravel()))  # highest first
+    rank = np.empty(heatmap.size, np.int64)
+    rank[order] = np.arange(heatmap.size)
+    ranks = torch.from_numpy(rank.reshape(size)).to(image.device)
+    counts = [round(step / steps * heatmap.size) for step in range(steps + 1)]
+    tops = torch.stack([ranks < count for count in counts])[:, None]  # (steps + 1, 1, H, W)
+    with torch.no_grad():
+        deleted = score(torch.where(tops, cover, image))
+        inserted = score(torch.where(tops, image, cover))
+    return Faithfulness(_area(deleted), _area(inserted))
+
+
+def _area(curve: Tensor) -> float:
+    """Mean height of a curve over equal steps, by trapezoids."""
+    values = curve.double().cpu().numpy()
+    return float((values[:-1] + values[1:]).mean() / 2)
+
+
+def pointing(heatmap: Map, mask: Mask) -> float:
+    """Pointing game (Zhang et al., IJCV 2018): share of the highest pixels that are in the mask.
+
+    Without the paper's tolerance of 15 pixels around the mask.
+
+    Args:
+        heatmap: float ``(H, W)``; its highest pixel is usually one.
+        mask: bool ``(H, W)``.
+    """
+    return float(mask[heatmap == heatmap.max()].mean())
+
+
+def mass_inside(heatmap: Map, mask: Mask) -> float:
+    """Share of the map's positive mass that is in the mask; NaN for a map without any.
+
+    Args:
+        heatmap: float ``(H, W)``.
+        mask: bool ``(H, W)``.
+    """
+    positive = np.maximum(heatmap, 0)
+    total = positive.sum()
+    return float((positive * mask).sum() / total) if total > 0 else float("nan")
+
+
+def rank_correlation(first: Map, second: Map) -> float:
+    """Spearman's rank correlation of two maps; NaN where one is constant.
+
+    Args:
+        first: float ``(H, W)``.
+        second: of the same shape.
+    """
+    from scipy.stats import rankdata
+
+    ranks = [rankdata(values.ravel()) for values in (first, second)]
+    if any(np.ptp(each) == 0 for each in ranks):
+        return float("nan")
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def uniform_map(size: tuple[int, int], seed: int) -> Map:
+    """The same everywhere."""
+    return np.ones(size, np.float32)
+
+
+def random_map(size: tuple[int, int], seed: int) -> Map:
+    """Smooth noise: 7 cells along the shorter side, enlarged."""
+    from skinxai.drawing import resize_map
+
+    cell = min(size) / 7
+    cells = (round(size[0] / cell), round(size[1] / cell))
+    return resize_map(np.random.default_rng(seed).random(cells, np.float32), size)
+
+
+def centre_map(size: tuple[int, int], seed: int) -> Map:
+    """A Gaussian in the middle, with a quarter of each side as its deviation."""
+    y = (np.arange(size[0]) + 0.5) / size[0] - 0.5
+    x = (np.arange(size[1]) + 0.5) / size[1] - 0.5
+    return np.exp(-8 * (y[:, None] ** 2 + x**2)).astype(np.float32)
+
+
+BLIND: dict[str, Callable[[tuple[int, int], int], Map]] = {
+    "uniform": uniform_map,
+    "random": random_map,
+    "centre": centre_map,
+}
+"""Maps that never saw the image: name → function of ``(H, W)`` and a seed."""

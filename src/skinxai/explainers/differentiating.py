@@ -1,0 +1,32 @@
+"""The gradient of a score, or a sentence about why there is none."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from skinxai.errors import ExplainError
+
+
+def score_gradient(scores: Tensor, target: Tensor, leaf: Tensor) -> Tensor:
+    """Gradient of each image's target score with respect to ``leaf``; images must not mix.
+
+    Args:
+        scores: ``(N, K)``, computed from ``leaf``.
+        target: ``(N,)`` int64, class positions.
+        leaf: ``(N, …)``.
+
+    Raises:
+        ExplainError: automatic differentiation cannot follow from the one to the other.
+    """
+    gradient = None
+    if scores.requires_grad:
+        chosen = scores.gather(1, target[:, None]).sum()
+        (gradient,) = torch.autograd.grad(chosen, leaf, allow_unused=True)
+    if gradient is None:
+        raise ExplainError(
+            "methods with gradients need a network that automatic differentiation can follow, "
+            "quantised and detached ones cannot be; use occlusion, rise, lime, scorecam or "
+            "ablationcam."
+        )
+    return gradient

@@ -1,0 +1,54 @@
+"""The rule of guided backpropagation, without touching the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from skinxai.errors import ExplainError
+
+_RELU = (
+    torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, functional.relu, functional.relu6,
+    functional.hardtanh,
+)  # fmt: skip
+_OTHERS = (
+    functional.silu, functional.gelu, functional.hardswish, functional.mish, functional.elu,
+    functional.selu, functional.celu, functional.leaky_relu, functional.prelu, functional.rrelu,
+    functional.softplus,
+)  # fmt: skip
+
+
+class GuidedReLU(TorchFunctionMode):
+    """Within it, each ReLU passes on positive gradients only; of one thread, for one call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rectified = 0
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Hook the result of each ReLU.
+
+        Raises:
+            ExplainError: an activation that the rule is not defined for.
+        """
+        if function in _OTHERS:
+            raise ExplainError(
+                f"guided_backprop needs a network whose activations are ReLU, this one has "
+                f"{function.__name__}; use smoothgrad or integrated_gradients."
+            )
+        result = function(*args, **(kwargs or {}))
+        if function in _RELU and result.requires_grad:
+            self.rectified += 1
+            result.register_hook(functional.relu)
+        return result

@@ -1,0 +1,97 @@
+"""One call of an explainer: contained if it is a plugin's, and its answer checked."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from skinxai.errors import ExplainError, PluginError, SkinxaiError
+from skinxai.explainers.base import Attribution
+from skinxai.explaining.asking import Method
+from skinxai.explaining.guarding import manners_checked
+from skinxai.explaining.views import View
+from skinxai.memory import is_out_of_memory
+
+Arrays = dict[str, npt.NDArray[np.float32]]
+
+_one_plugin_at_a_time = threading.RLock()
+"""What they leave changed is looked for in the whole process, so that two would be confused."""
+
+
+def attribute(method: Method, view: View, images: Tensor, target: Tensor) -> tuple[Arrays, Arrays]:
+    """Maps ``(N, h, w)`` and scores ``(N,)`` of one explainer, float32 and finite.
+
+    Args:
+        method: which, with its options.
+        view: the network as the explainer sees it.
+        images: ``(N, 3, H, W)``.
+        target: ``(N,)``.
+
+    Raises:
+        PluginError: a plugin that raised, or left the network or a random state changed.
+        ExplainError: values that are not finite.
+    """
+    if method.explainer.needs_gradients and _is_quantised(view):
+        raise ExplainError(
+            f"{method.name!r} needs a network that automatic differentiation can follow, a "
+            f"quantised one cannot be; use occlusion, rise, lime, scorecam or ablationcam."
+        )
+    if method.built_in:
+        found = method.explainer(view).attribute(images, target, options=method.options)
+    else:
+        with _one_plugin_at_a_time:
+            found = _contained(method, view, images, target)
+    return _checked(method.name, found, len(target))
+
+
+def _is_quantised(view: View) -> bool:
+    return any("quantized" in type(module).__module__ for module in view.network.modules())
+
+
+def _contained(method: Method, view: View, images: Tensor, target: Tensor) -> Attribution:
+    who = f"explainer {method.name!r} of {method.source}"
+    with manners_checked(who, view.network, changes_network=method.explainer.changes_network):
+        try:
+            return method.explainer(view).attribute(images, target, options=method.options)
+        except SkinxaiError:
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise  # a smaller batch is tried
+            raise PluginError(f"{who} raised {type(error).__name__}: {error}") from error
+
+
+def _checked(name: str, found: Attribution, count: int) -> tuple[Arrays, Arrays]:
+    if not isinstance(found, Attribution):
+        raise PluginError(
+            f"attribute() of {name!r} must return an Attribution, got {type(found).__name__}."
+        )
+    arrays: list[Arrays] = []
+    for kind, values, ndim in (("map", found.maps, 3), ("score", found.scores, 1)):
+        if not isinstance(values, Mapping):
+            raise PluginError(
+                f"{kind}s of {name!r} must be a mapping of names to tensors, got "
+                f"{type(values).__name__}."
+            )
+        part: Arrays = {}
+        for key, tensor in values.items():
+            if not isinstance(tensor, Tensor):
+                raise PluginError(
+                    f"{kind} {key!r} of {name!r} must be a tensor, got {type(tensor).__name__}."
+                )
+            array = tensor.detach().to(torch.float32).cpu().numpy()
+            if array.ndim != ndim or len(array) != count:
+                raise PluginError(
+                    f"{kind} {key!r} of {name!r} must have {ndim} dimensions, the first of size "
+                    f"{count}, got the shape {array.shape}."
+                )
+            if not np.isfinite(array).all():
+                raise ExplainError(f"{kind} {key!r} of {name!r} must be finite, and is not.")
+            part[key] = array
+        arrays.append(part)
+    return arrays[0], arrays[1]

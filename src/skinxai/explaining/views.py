@@ -1,0 +1,145 @@
+"""What an explainer sees of the network: one score of it, float32, in evaluation mode."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skinxai.errors import ExplainError, ExplainTimeoutError
+from skinxai.models import OwnFunction, SkinClassifier
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Looks on while the network computes.
+
+    Args:
+        deadline: ``time.monotonic()`` after which no pass begins, or ``None``.
+        count: is told of each pass's images, or ``None``.
+    """
+
+    deadline: float | None = None
+    count: Callable[[int], object] | None = None
+
+    def check(self) -> None:
+        """Stop where the time is up.
+
+        Raises:
+            ExplainTimeoutError: it is.
+        """
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise ExplainTimeoutError(
+                "timeout must leave time for all network passes, it is over; give more, or the "
+                "method a smaller budget."
+            )
+
+    def passed(self, images: int) -> None:
+        """Note a pass."""
+        self.check()
+        if self.count is not None:
+            self.count(images)
+
+
+class View(SkinClassifier):
+    """The same network for one call: features computed once, and the score that was asked for.
+
+    Args:
+        model: the network.
+        images: whose features are known, ``(N, 3, H, W)``, or ``None``.
+        features: of them.
+        score: ``"logit"`` or ``"probability"``.
+        against: position of the class whose score is subtracted from all, or ``None``.
+        image_size: ``(H, W)`` of all images of the call.
+        watch: looks on.
+    """
+
+    def __init__(
+        self,
+        model: SkinClassifier,
+        images: Tensor | None,
+        features: Any,
+        *,
+        score: str,
+        against: int | None,
+        image_size: tuple[int, int],
+        watch: Watch,
+    ) -> None:
+        super().__init__(
+            model.network,
+            model._features,
+            model._head,
+            model._pool,
+            model._grid,
+            model.layer,
+            model.reads,
+        )
+        self.training = model.training
+        self._images, self._computed = images, features
+        self._version = -1 if images is None else int(images._version)
+        self._score, self._against = score, against
+        self._image_size, self._watch = image_size, watch
+
+    def features(self, images: Tensor) -> Any:
+        """As the network's; those of the explained images are at hand."""
+        known = images is self._images and images._version == self._version
+        if known and not images.requires_grad:
+            return self._computed.detach() if isinstance(self._computed, Tensor) else self._computed
+        self._watch.passed(len(images))
+        return super().features(images)
+
+    def grid(self, features: Tensor, image_size: tuple[int, int] | None = None) -> Tensor:
+        """As the network's, which is told the images' size."""
+        return super().grid(features, image_size or self._image_size)
+
+    def pool_and_classify(self, features: Tensor) -> Tensor:
+        """Scores ``(N, K)``: logits or probabilities, less those of the class compared with."""
+        self._watch.check()
+        scores = super().pool_and_classify(features)
+        if self._score == "probability":
+            scores = scores.softmax(dim=1)
+        if self._against is not None:
+            scores = scores - scores[:, self._against, None]
+        return scores
+
+
+@contextmanager
+def plain_float32(device: torch.device) -> Iterator[None]:
+    """Gradients are possible and nothing is cast, whatever the caller's modes are."""
+    with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
+        yield
+
+
+def ready(model: SkinClassifier) -> SkinClassifier:
+    """The network itself, or a copy where it is in training mode, not float32 or an inference one.
+
+    Raises:
+        ExplainError: a network that must be copied and cannot be.
+    """
+    fit = not any(module.training for module in model.network.modules()) and all(
+        not weight.is_inference() and weight.dtype in (torch.float32, torch.float64)
+        for weight in model.network.parameters()
+    )
+    return model if fit else private_copy(model).float().eval()
+
+
+def private_copy(model: SkinClassifier) -> SkinClassifier:
+    """A copy that may be changed.
+
+    Raises:
+        ExplainError: the model's functions hold on to the original network.
+    """
+    for part in (model._features, model._head):
+        if isinstance(part, OwnFunction) and isinstance(part.function, FunctionType):
+            raise ExplainError(
+                "an explainer that changes the network needs a model that can be copied; give "
+                "from_module() features and head as methods or submodules, not as functions."
+            )
+    return copy.deepcopy(model)

@@ -1,0 +1,206 @@
+"""`check_explainer` passes every built-in method, and refuses planted bad ones by name."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from skinxai import Attribution, Explainer, explainers
+from skinxai.errors import OptionError, PluginError
+from skinxai.testing import check_explainer, colour_classifier
+from skinxai.testing.networks import COLOURS
+from skinxai.testing.pictures import picture
+
+ATTENTION = ("attention_rollout", "gradient_attention")
+QUICK = {"rise": {"budget": 400}, "lime": {"budget": 200, "segments": 30}}
+
+
+def problems(explainer: object, **options: object) -> dict[str, str]:
+    results = check_explainer(explainer, raise_on_failure=False, **options)
+    return {result.name: result.problem for result in results if result.problem is not None}
+
+
+@pytest.mark.parametrize("name", [n for n in explainers.names() if n not in ATTENTION])
+def test_every_method_passes(name: str) -> None:
+    assert problems(name, **QUICK.get(name, {})) == {}
+
+
+@pytest.mark.parametrize("name", [n for n in explainers.names() if "cam" not in n])
+def test_every_method_without_a_layer_passes_on_a_transformer(name: str) -> None:
+    assert problems(name, network="transformer", **QUICK.get(name, {})) == {}
+
+
+@pytest.mark.parametrize("name", ["gradcam", "layercam", "hirescam", "eigencam", "ablationcam"])
+def test_class_activation_maps_of_tokens(name: str) -> None:
+    assert problems(name, network="transformer") == {}
+
+
+class Constant(Explainer):
+    def attribute(self, images, target, *, options):
+        return Attribution(maps={"map": images.new_ones(len(images), 4, 4)})
+
+
+class CentreBlob(Explainer):
+    def attribute(self, images, target, *, options):
+        x = torch.linspace(-1, 1, 12)
+        blob = torch.exp(-(x[:, None] ** 2 + x**2))
+        return Attribution(maps={"map": blob.expand(len(images), -1, -1)})
+
+
+def grad_cam(model, images, target):
+    found = explainers.get("gradcam")(model).attribute(images, target, options=None)
+    return found.maps["gradcam"]
+
+
+class Transposed(Explainer):
+    def attribute(self, images, target, *, options):
+        return Attribution(maps={"map": grad_cam(self.model, images, target).transpose(1, 2)})
+
+
+class InputEdges(Explainer):
+    def attribute(self, images, target, *, options):
+        grey = images.mean(dim=1)
+        edges = functional.pad(grey.diff(dim=1).abs(), (0, 0, 0, 1))
+        return Attribution(maps={"map": edges})
+
+
+class LabelBlind(Explainer):
+    """Explains the top class, whatever was asked for."""
+
+    def attribute(self, images, target, *, options):
+        with torch.no_grad():
+            top = self.model(images).argmax(dim=1)
+        return Attribution(maps={"map": grad_cam(self.model, images, top)})
+
+
+class LabelBlindWithAScore(LabelBlind):
+    """A score that depends on the class hides nothing."""
+
+    def attribute(self, images, target, *, options):
+        maps = super().attribute(images, target, options=options).maps
+        return Attribution(maps=maps, scores={"target": target.float()})
+
+
+class NumPyDraws(Explainer):
+    """Puts the state back, and depends on it all the same."""
+
+    def attribute(self, images, target, *, options):
+        state = np.random.get_state()
+        maps = grad_cam(self.model, images, target)
+        drawn = torch.from_numpy(np.random.random(maps.shape)).float()
+        np.random.set_state(state)
+        return Attribution(maps={"map": maps + 0.1 * maps.max() * drawn})
+
+
+class LeavesAHook(Explainer):
+    def attribute(self, images, target, *, options):
+        self.model.network.register_forward_hook(lambda *_: None)
+        return Attribution(maps={"map": grad_cam(self.model, images, target)})
+
+
+class LeavesAHookOnErrors(Explainer):
+    def attribute(self, images, target, *, options):
+        handle = self.model.network.dropout.register_forward_hook(lambda *_: None)
+        self.model(images.clone())
+        handle.remove()
+        return Attribution(maps={"map": grad_cam(self.model, images, target)})
+
+
+class FillsGrad(Explainer):
+    def attribute(self, images, target, *, options):
+        with torch.enable_grad():
+            self.model(images)[torch.arange(len(target)), target].sum().backward()
+        return Attribution(maps={"map": grad_cam(self.model, images, target)})
+
+
+class GlobalSeed(Explainer):
+    def attribute(self, images, target, *, options):
+        torch.manual_seed(0)
+        return Attribution(maps={"map": grad_cam(self.model, images, target)})
+
+
+class GlobalDraws(Explainer):
+    def attribute(self, images, target, *, options):
+        maps = grad_cam(self.model, images, target)
+        return Attribution(maps={"map": maps + 0.1 * maps.max() * torch.rand_like(maps)})
+
+
+class OfTheBatch(Explainer):
+    """Scales with the largest value of the batch."""
+
+    def attribute(self, images, target, *, options):
+        maps = grad_cam(self.model, images, target)
+        return Attribution(maps={"map": maps / maps.max()})
+
+
+class NotANumber(Explainer):
+    def attribute(self, images, target, *, options):
+        maps = grad_cam(self.model, images, target)
+        return Attribution(maps={"map": maps / 0})
+
+
+class Greedy(Explainer):
+    """Sixteen passes at once, and no smaller part where memory runs out."""
+
+    def attribute(self, images, target, *, options):
+        with torch.no_grad():
+            self.model(images.repeat(16, 1, 1, 1))
+        return Attribution(maps={"map": grad_cam(self.model, images, target)})
+
+
+@pytest.mark.parametrize(
+    ("explainer", "check"),
+    [
+        (Constant, "coordinates"),
+        (CentreBlob, "coordinates"),
+        (Transposed, "coordinates"),
+        (InputEdges, "weights"),
+        (LabelBlind, "target"),
+        (LabelBlindWithAScore, "target"),
+        (NumPyDraws, "determinism"),
+        (LeavesAHook, "untouched"),
+        (LeavesAHookOnErrors, "error"),
+        (FillsGrad, "untouched"),
+        (GlobalSeed, "untouched"),
+        (GlobalDraws, "determinism"),
+        (OfTheBatch, "batch"),
+        (NotANumber, "answer"),
+        (Greedy, "memory"),
+    ],
+)
+def test_planted_faults_are_refused_by_name(explainer: type, check: str) -> None:
+    assert check in problems(explainer)
+    with pytest.raises(PluginError, match=f"'{explainer.__name__}' must pass .* {check}: "):
+        check_explainer(explainer)
+
+
+def test_the_message_of_a_leaked_hook_names_it() -> None:
+    assert "hooks" in problems(LeavesAHook)["untouched"]
+    assert "hooks" in problems(LeavesAHookOnErrors)["error"]
+
+
+@pytest.mark.parametrize(
+    ("explainer", "check"), [(LeavesAHook, "untouched"), (LeavesAHookOnErrors, "error")]
+)
+def test_the_checks_look_themselves(monkeypatch, explainer: type, check: str) -> None:
+    """Also where skinxai trusts the method, as it does its own."""
+    monkeypatch.setattr("skinxai.explaining.asking.Method.built_in", True)
+    assert "hooks" in problems(explainer)[check]
+
+
+def test_an_unknown_network() -> None:
+    with pytest.raises(OptionError, match="network must be one of"):
+        check_explainer("gradcam", network="convolution")
+
+
+def test_nothing_stays_registered() -> None:
+    before = explainers.names()
+    problems(Constant)
+    assert explainers.names() == before
+
+
+@pytest.mark.parametrize("kind", ["convolutions", "transformer"])
+def test_the_tiny_networks_know_their_colours(kind: str) -> None:
+    classifier = colour_classifier(kind)
+    for colour in COLOURS:
+        assert classifier.predict(picture({"upper right": colour})).label == colour

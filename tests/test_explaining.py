@@ -1,0 +1,471 @@
+"""What holds of every explanation, whatever the method; one test a row of the catalogue."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from skinxai import Attribution, Classifier, Explainer, PreprocessConfig, explainers, plugins
+from skinxai.errors import (
+    ExplainError,
+    ExplainTimeoutError,
+    OptionError,
+    PluginError,
+    PluginMannersError,
+    UnknownNameError,
+)
+from skinxai.explaining.guarding import NetworkState
+from skinxai.testing import colour_classifier
+from skinxai.testing.networks import ColourNetwork, of_network
+from skinxai.testing.pictures import picture
+
+THREE = picture({"upper left": "red", "upper right": "green", "lower middle": "blue"})
+
+
+@pytest.fixture
+def registered():
+    names: list[str] = []
+
+    def add(name: str, explainer: type) -> None:
+        explainers.register(name)(explainer)
+        names.append(name)
+
+    yield add
+    plugins.explainers.remove(names)
+
+
+def colour_of_peak(found) -> str:
+    row, column = np.unravel_index(found.heatmap.argmax(), found.heatmap.shape)
+    return ("red", "green", "blue")[int(THREE[row, column].argmax())]
+
+
+def same(first, second, tolerance: float = 1e-5) -> bool:
+    scale = np.abs(first.heatmap).max()
+    return bool(np.abs(first.heatmap - second.heatmap).max() <= tolerance * scale)
+
+
+class NoMap(nn.Module):
+    """Features are vectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def features(self, images):
+        return images.mean(dim=(2, 3))
+
+    def head(self, features):
+        return self.layer(features)
+
+
+def test_no_feature_map_names_the_methods_that_work_EXP01() -> None:
+    module = NoMap()
+    classifier = Classifier.from_module(
+        module, ["a", "b", "c"], PreprocessConfig((32, 32)), module.features, module.head
+    )
+    with pytest.raises(ExplainError, match=r"got \(1, 3\).*integrated_gradients, occlusion, rise"):
+        classifier.explain(THREE)
+    assert classifier.explain(THREE, "occlusion").heatmap.shape == THREE.shape[:2]
+
+
+def wrapped(kind: str) -> Classifier:
+    network = ColourNetwork().eval()
+    if kind == "compiled":
+        compiled = torch.compile(network.features, backend="eager")
+        return _of(network, compiled, network.head)
+    if kind == "scripted":
+        images = torch.zeros(1, 3, 48, 80)
+
+        class Features(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.network = network
+
+            def forward(self, images):
+                return nn.functional.avg_pool2d(self.network.colours(images).relu(), 8)
+
+        traced = torch.jit.trace(Features(), images)
+        return _of(network, traced, network.head)
+    if kind == "pruned":
+        prune.l1_unstructured(network.classifier, "weight", amount=6)
+    if kind == "parallel":
+        return _of(network, network.features, nn.DataParallel(network.classifier), pooled=True)
+    return _of(network, network.features, network.head)
+
+
+def _of(network, features, head, *, pooled: bool = False) -> Classifier:
+    own = (lambda f: head(f.mean(dim=(2, 3)))) if pooled else head
+    preprocessing = PreprocessConfig((48, 80), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    return Classifier.from_module(
+        network, ["red", "green", "blue"], preprocessing, features, own, device="cpu"
+    )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:`torch.jit")
+@pytest.mark.parametrize("kind", ["compiled", "scripted", "pruned", "parallel"])
+def test_networks_that_were_changed_EXP04(kind: str) -> None:
+    plain = colour_classifier().explain(THREE, "hirescam", target="blue", signed=True)
+    found = wrapped(kind).explain(THREE, "hirescam", target="blue", signed=True)
+    assert plain.heatmap.min() < 0
+    if kind == "pruned":  # the classifier's six weights of −½ are 0: nothing speaks against blue
+        assert colour_of_peak(found) == "blue" and found.heatmap.min() == 0
+    else:
+        assert same(plain, found)
+
+
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore:torch.quantize_per_tensor", "ignore:quantized"
+)
+def test_a_quantised_head_has_no_gradient_and_says_so_EXP04() -> None:
+    network = ColourNetwork().eval()
+    with torch.no_grad():
+        network.classifier = torch.ao.quantization.quantize_dynamic(
+            nn.Sequential(network.classifier), {nn.Linear}
+        )
+    classifier = of_network(network)
+    with pytest.raises(ExplainError, match="automatic differentiation can follow"):
+        classifier.explain(THREE, target="red")
+    assert not classifier.explain(THREE, "ablationcam", target="red").degenerate
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_explained_in_float32_EXP05(dtype) -> None:
+    expected = colour_classifier().explain(THREE, target="red").heatmap
+    classifier = colour_classifier()
+    classifier.network.to(dtype)
+    found = classifier.explain(THREE, target="red")
+    assert found.heatmap.dtype == np.float32
+    assert np.corrcoef(found.heatmap.ravel(), expected.ravel())[0, 1] > 0.99
+    assert next(classifier.network.parameters()).dtype == dtype
+
+
+def test_weights_that_were_made_in_inference_mode_EXP06() -> None:
+    with torch.inference_mode():
+        classifier = colour_classifier()
+    assert same(colour_classifier().explain(THREE), classifier.explain(THREE))
+
+
+def test_frozen_weights_EXP07() -> None:
+    classifier = colour_classifier()
+    classifier.network.requires_grad_(False)
+    assert same(colour_classifier().explain(THREE), classifier.explain(THREE))
+    assert not any(weight.requires_grad for weight in classifier.network.parameters())
+
+
+def test_a_network_in_training_mode_is_left_in_it_EXP08() -> None:
+    classifier = colour_classifier()
+    network = classifier.network.network
+    network.colours = nn.Sequential(network.colours, nn.BatchNorm2d(3).eval())
+    expected = classifier.explain(THREE, target="red")
+    network.train()
+    before = NetworkState.of(network)
+    assert same(expected, classifier.explain(THREE, target="red"))
+    assert before.differences(network) == [] and network.training
+
+
+def test_a_score_without_evidence_is_flagged_EXP13(tmp_path) -> None:
+    grey = np.full((60, 90, 3), 128, np.uint8)
+    found = colour_classifier().explain(grey, "layercam", target="red")
+    assert found.degenerate and "constant map" in repr(found)
+    found.save(tmp_path / "why")
+    assert json.loads((tmp_path / "why/explanation.json").read_text())["degenerate"] is True
+    assert not colour_classifier().explain(THREE, target="red").degenerate
+
+
+@pytest.mark.parametrize("target", [3, -1, 0.5, {"red"}])
+def test_a_target_that_is_no_label_EXP14(target) -> None:
+    with pytest.raises(OptionError, match="target must be a label, a list of labels, or None"):
+        colour_classifier().explain(THREE, target=target)
+
+
+def test_unknown_labels_and_lists_of_another_length_EXP14() -> None:
+    with pytest.raises(UnknownNameError, match="yellow"):
+        colour_classifier().explain(THREE, target="yellow")
+    with pytest.raises(OptionError, match="1 labels came for 2 images"):
+        colour_classifier().explain([THREE, THREE], target=["red"])
+
+
+def test_the_time_is_up_and_the_prediction_is_kept_EXP16() -> None:
+    classifier = colour_classifier()
+    classifier.network.network.disturb = lambda images: time.sleep(0.02)
+    expected = classifier.predict(THREE).label
+    with pytest.raises(ExplainTimeoutError, match="timeout must leave time") as caught:
+        classifier.explain(THREE, "rise", timeout=0.05)
+    assert [prediction.label for prediction in caught.value.predictions] == [expected]
+    found = classifier.explain([THREE, THREE], "rise", timeout=0.05, on_error="return")
+    assert [item.error.code for item in found] == ["explain_timeout"] * 2
+    assert classifier.explain(THREE, "rise", budget=32, timeout=60).heatmap is not None
+
+
+def test_passes_are_shown_for_one_image(capsys) -> None:
+    classifier = colour_classifier()
+    classifier.explain(THREE, "rise", budget=64, progress=True)
+    shown = capsys.readouterr().err
+    assert "/64" in shown and "pass" in shown
+    classifier.explain(THREE, "rise", budget=64, progress=False)
+    classifier.explain(THREE, "rise", budget=64)  # no terminal
+    assert "pass" not in capsys.readouterr().err
+
+
+def test_contrast_is_the_difference_of_both_scores() -> None:
+    """Signed HiResCAM is linear in the gradient, so that the maps subtract."""
+    classifier = colour_classifier()
+    red, blue = (
+        classifier.explain(THREE, "hirescam", target=colour, signed=True).heatmap
+        for colour in ("red", "blue")
+    )
+    found = classifier.explain(THREE, "hirescam", target="red", against="blue", signed=True)
+    np.testing.assert_allclose(found.heatmap, red - blue, atol=1e-5)
+    assert found.against == "blue" and "'red' against 'blue'" in repr(found)
+
+
+def test_contrast_without_a_target_is_never_the_same_class() -> None:
+    image = picture({"upper left": "red"})
+    assert colour_classifier().explain(image, against="green").target == "red"
+    assert colour_classifier().explain(image, against="red").target != "red"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"target": "red", "against": "red"}, "against must be another label"),
+        ({"against": "red", "all_classes": True}, "target and against must be None"),
+        ({"against": "red", "method": "eigencam"}, "against must be None for eigencam"),
+    ],
+)
+def test_contrasts_that_make_no_sense(options: dict, words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        colour_classifier().explain(THREE, **options)
+
+
+def test_methods_without_a_class_say_so() -> None:
+    assert colour_classifier().explain(THREE, "eigencam").score == "none"
+
+
+def test_flips_are_flipped_back_and_averaged() -> None:
+    classifier = colour_classifier()
+    image = picture({"upper left": "red"})
+    found = classifier.explain(image, "hirescam", target="red", tta=True, signed=True)
+    views = [image, image[::-1], image[:, ::-1], image[::-1, ::-1]]
+    maps = [
+        classifier.explain(np.ascontiguousarray(view), "hirescam", target="red", signed=True)
+        for view in views
+    ]
+    a, b, c, d = (each.heatmap for each in maps)
+    expected = (a + b[::-1] + c[:, ::-1] + d[::-1, ::-1]) / 4
+    np.testing.assert_allclose(found.heatmap, expected, atol=1e-5)
+    assert "four flips" in found.options["tta"]["score"]
+    pair = next(iter(classifier.stream(image, explain="gradcam", tta=True)))
+    assert pair[0].probabilities == classifier.predict(image, tta=True).probabilities
+
+
+def test_scorecam_without_any_evidence_is_flagged_EXP13() -> None:
+    grey = np.full((60, 90, 3), 128, np.uint8)
+    assert colour_classifier().explain(grey, "scorecam", target="red").degenerate
+
+
+class EatsItsInput(Explainer):
+    """Covers the image in place, asks again, and takes gradients where they accumulate."""
+
+    def attribute(self, images, target, *, options):
+        with torch.no_grad():
+            whole = self.model(images)
+            images[:, :, :, : images.shape[3] // 2] = 0
+            half = self.model(images)
+        assert not torch.equal(whole, half)  # not the answer that was at hand
+        with torch.enable_grad():
+            images.requires_grad_()
+            self.model(images)[0, target[0]].backward(inputs=[images])
+        return Attribution(maps={"map": images.grad.abs().sum(dim=1)})
+
+
+def test_what_a_plugin_does_to_its_input_reaches_no_other_call(registered) -> None:
+    registered("eats", EatsItsInput)
+    classifier = colour_classifier()
+    every = classifier.explain(THREE, "eats", all_classes=True)
+    for colour, found in every.items():
+        assert same(found, classifier.explain(THREE, "eats", target=colour))
+
+
+class InPlace(nn.Module):
+    def features(self, images):
+        return nn.functional.avg_pool2d(images, 8)
+
+    def head(self, features):
+        return nn.functional.relu(features, inplace=True).mean(dim=(2, 3))
+
+
+def test_a_head_that_works_in_place_EXP03() -> None:
+    module = InPlace()
+    preprocessing = PreprocessConfig((48, 80), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    classifier = Classifier.from_module(
+        module, ["red", "green", "blue"], preprocessing, module.features, module.head
+    )
+    found = classifier.explain(THREE, "hirescam", target="red", signed=True)
+    features = module.features(torch.from_numpy(_input(THREE)))[0, 0]
+    expected = np.maximum(features.numpy(), 0) / features.numel()  # the gradient is 1 / (h w)
+    np.testing.assert_allclose(found.heatmap.max(), expected.max(), rtol=1e-3)
+
+
+def _input(pixels: np.ndarray) -> np.ndarray:
+    from skinxai.transforms import evaluation_transform
+
+    preprocessing = PreprocessConfig((48, 80), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    return evaluation_transform(pixels, preprocessing)[None]
+
+
+class FailsOnBlue(Explainer):
+    def attribute(self, images, target, *, options):
+        if (target == 2).any():
+            raise ExplainError("no map for blue.")
+        return Attribution(maps={"map": torch.rand(len(images), 2, 2, generator=torch.Generator())})
+
+
+def test_one_map_that_cannot_be_made_leaves_the_others(registered) -> None:
+    registered("fails", FailsOnBlue)
+    images = [picture({"upper left": colour}) for colour in ("red", "blue", "green")]
+    found = colour_classifier().explain(images, "fails", on_error="return")
+    assert [getattr(each, "target", None) for each in found] == ["red", None, "green"]
+    assert found[1].index == 1 and "no map for blue" in str(found[1].error)
+
+
+class Raises(Explainer):
+    error: BaseException = ValueError("of its own")
+
+    def attribute(self, images, target, *, options):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyError("no"), RecursionError("no")])
+def test_errors_of_a_plugin_are_wrapped_PLG04(registered, error) -> None:
+    registered("raises", type("Raises", (Raises,), {"error": error}))
+    with pytest.raises(PluginError, match=f"raised {type(error).__name__}") as caught:
+        colour_classifier().explain(THREE, "raises")
+    assert caught.value.__cause__ is error
+
+
+def test_ctrl_c_passes_through_PLG04(registered) -> None:
+    registered("raises", type("Raises", (Raises,), {"error": KeyboardInterrupt()}))
+    with pytest.raises(KeyboardInterrupt):
+        colour_classifier().explain(THREE, "raises")
+
+
+@pytest.mark.parametrize(
+    ("maps", "words"),
+    [
+        (None, "must be a mapping"),
+        ({"map": [[1.0]]}, "must be a tensor, got list"),
+        ({"map": (value for value in (1, 2))}, "must be a tensor, got generator"),
+        ({"map": torch.ones(2, 2)}, "must have 3 dimensions"),
+    ],
+)
+def test_answers_that_are_none_PLG05(registered, maps, words) -> None:
+    class Odd(Explainer):
+        def attribute(self, images, target, *, options):
+            return Attribution(maps=maps)
+
+    registered("odd", Odd)
+    with pytest.raises(PluginError, match=words):
+        colour_classifier().explain(THREE, "odd")
+
+
+def widen(network) -> None:
+    network.double()
+
+
+def change_weights(network) -> None:
+    next(network.parameters()).data.add_(1)
+
+
+def freeze(network) -> None:
+    network.requires_grad_(False)
+
+
+def train(network) -> None:
+    network.train()
+
+
+def hook(network) -> None:
+    network.colours.register_full_backward_hook(lambda *_: None)
+
+
+def leave_grad(network) -> None:
+    weight = next(network.parameters())
+    weight.grad = torch.ones_like(weight)
+
+
+def seed_torch(network) -> None:
+    torch.manual_seed(7)
+
+
+def seed_numpy(network) -> None:
+    np.random.seed(7)
+
+
+def threads(network) -> None:
+    torch.set_num_threads(torch.get_num_threads() + 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (change_weights, "weights"),
+        (widen, "weights"),
+        (freeze, "requires_grad"),
+        (train, "train flags"),
+        (hook, "hooks"),
+        (leave_grad, ".grad"),
+        (seed_torch, "torch's random state"),
+        (seed_numpy, "NumPy's random state"),
+        (threads, "torch's number of threads"),
+    ],
+)
+@pytest.mark.parametrize("raises", [False, True])
+def test_what_a_plugin_leaves_is_named_and_put_back_PLG06(
+    registered, change, named: str, raises: bool
+) -> None:
+    class Rude(Explainer):
+        def attribute(self, images, target, *, options):
+            change(self.model.network)
+            if raises:
+                raise ValueError("after that")
+            return Attribution(maps={"map": torch.ones(len(images), 2, 2)})
+
+    registered("rude", Rude)
+    classifier = colour_classifier()
+    before = classifier.explain(THREE, target="red")
+    state, drawn = NetworkState.of(classifier.network.network), torch.get_rng_state()
+    number, drawn_numpy = torch.get_num_threads(), np.random.get_state()[1].copy()
+    with pytest.raises(PluginMannersError, match=f"it changed {named}"):
+        classifier.explain(THREE, "rude", target="red")
+    assert state.differences(classifier.network.network) == []
+    assert torch.equal(drawn, torch.get_rng_state()) and number == torch.get_num_threads()
+    np.testing.assert_array_equal(drawn_numpy, np.random.get_state()[1])
+    assert same(before, classifier.explain(THREE, target="red"))
+
+
+def test_plugins_run_one_at_a_time_PLG07(registered) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    inside: list[int] = []
+    most: list[int] = []
+
+    class Alone(Explainer):
+        def attribute(self, images, target, *, options):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.01)
+            inside.pop()
+            return Attribution(
+                maps={"map": torch.rand(len(images), 2, 2, generator=torch.Generator())}
+            )
+
+    registered("alone", Alone)
+    classifier = colour_classifier()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: classifier.explain(THREE, "alone"), range(8)))
+    assert max(most) == 1 and len(most) == 8

@@ -1,0 +1,74 @@
+"""Sheets show what they say: the overlay, its contour, its values."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinxai.drawing import colour_map, overlay
+from skinxai.errors import OptionError
+from skinxai.results import compare
+from skinxai.sheets import BAR, LINE, MARGIN, Panel, contour, sheet
+from skinxai.testing import colour_classifier
+from skinxai.testing.pictures import picture
+
+PIXELS = picture({"upper left": "red"})
+HEATMAP = np.linspace(-2, 6, PIXELS[..., 0].size, dtype=np.float32).reshape(PIXELS.shape[:2])
+
+
+def test_the_contour_is_the_border_of_the_top_tenth() -> None:
+    heatmap = np.zeros((40, 50), np.float32)
+    heatmap[10:20, 5:25] = 1.0  # 200 of 2000 pixels
+    border = contour(heatmap)
+    inner = np.zeros((40, 50), bool)
+    inner[12:18, 7:23] = True
+    expected = (heatmap == 1) & ~inner  # two pixels wide, inside the region
+    np.testing.assert_array_equal(border, expected)
+
+
+def test_a_panel_is_the_overlay_with_its_bar() -> None:
+    page = np.asarray(sheet([Panel(PIXELS, HEATMAP, "title")]))
+    height, width = PIXELS.shape[:2]
+    top = MARGIN + LINE
+    drawn = page[top : top + height, MARGIN : MARGIN + width]
+    expected = np.asarray(overlay(PIXELS, HEATMAP, 0.5)).copy()
+    border = contour(HEATMAP)
+    np.testing.assert_array_equal(drawn[~border], expected[~border])
+    assert (drawn[border] == 255).all()
+    bar = page[top + height + 4 : top + height + 4 + BAR, MARGIN : MARGIN + width]
+    ramp = np.rint(colour_map(np.linspace(0, 1, width))).astype(np.uint8)
+    assert (bar == ramp).all()
+
+
+def test_an_image_without_a_map_is_shown_as_it_is() -> None:
+    page = np.asarray(sheet([Panel(PIXELS)]))
+    top = MARGIN + LINE
+    shown = page[top : top + PIXELS.shape[0], MARGIN : MARGIN + PIXELS.shape[1]]
+    np.testing.assert_array_equal(shown, PIXELS)
+
+
+def test_large_images_are_made_smaller_and_rows_are_filled() -> None:
+    large = Panel(np.zeros((960, 1200, 3), np.uint8))
+    one, five = sheet([large]), sheet([large] * 5, columns=3)
+    assert one.width == 480 + 2 * MARGIN
+    assert five.width == 3 * (480 + MARGIN) + MARGIN
+    assert five.height == 2 * (one.height - MARGIN) + MARGIN
+
+
+@pytest.mark.parametrize(("panels", "columns"), [([], 4), ([Panel(PIXELS)], 0)])
+def test_nothing_to_show(panels: list, columns: int) -> None:
+    with pytest.raises(OptionError, match="needs at least one panel and one column"):
+        sheet(panels, columns=columns)
+
+
+def test_compare_shows_each_image_once(tmp_path) -> None:
+    classifier = colour_classifier()
+    every = classifier.explain(PIXELS, all_classes=True)
+    made = [classifier.explain(PIXELS, name) for name in ("gradcam", "layercam")]
+    width = 200 + MARGIN  # the least that a title gets
+    assert compare(made).width == 3 * width + MARGIN  # the image and two maps
+    other = classifier.explain(picture({"upper right": "blue"}))
+    assert compare([*made, other], columns=9).width == 5 * width + MARGIN
+    assert compare(list(every.values())).width == 4 * width + MARGIN
+    made[0].save(tmp_path / "why")
+    with Image.open(tmp_path / "why/sheet.png") as written:
+        np.testing.assert_array_equal(np.asarray(written), np.asarray(made[0].sheet()))
