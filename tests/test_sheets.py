@@ -7,7 +7,7 @@ from PIL import Image
 from skinxai.drawing import colour_map, overlay
 from skinxai.errors import OptionError
 from skinxai.results import compare
-from skinxai.sheets import BAR, LINE, MARGIN, Panel, contour, sheet
+from skinxai.sheets import BAR, LINE, MARGIN, Panel, contour, sheet, smooth
 from skinxai.testing import colour_classifier
 from skinxai.testing.pictures import picture
 
@@ -25,13 +25,24 @@ def test_the_contour_is_the_border_of_the_top_tenth() -> None:
     np.testing.assert_array_equal(border, expected)
 
 
+def test_smoothing_joins_single_pixels_and_keeps_the_mean() -> None:
+    heatmap = np.zeros((96, 160), np.float32)
+    heatmap[10:50:3, 20:80:3] = 1.0
+    smoothed = smooth(heatmap)
+    assert smoothed.mean() == pytest.approx(heatmap.mean(), rel=0.02)
+    region = smoothed > np.quantile(smoothed, 0.9)
+    assert region.sum() > 5 * (heatmap > 0).sum()  # joined: not the single pixels
+    border = contour(smoothed)
+    assert border.any() and not border[60:].any() and not border[:, 90:].any()
+
+
 def test_a_panel_is_the_overlay_with_its_bar() -> None:
     page = np.asarray(sheet([Panel(PIXELS, HEATMAP, "title")]))
     height, width = PIXELS.shape[:2]
     top = MARGIN + LINE
     drawn = page[top : top + height, MARGIN : MARGIN + width]
     expected = np.asarray(overlay(PIXELS, HEATMAP, 0.5)).copy()
-    border = contour(HEATMAP)
+    border = contour(smooth(HEATMAP))
     np.testing.assert_array_equal(drawn[~border], expected[~border])
     assert (drawn[border] == 255).all()
     bar = page[top + height + 4 : top + height + 4 + BAR, MARGIN : MARGIN + width]

@@ -15,6 +15,7 @@ from skinxai.errors import OptionError
 LONGEST = 480
 """Longest side of a panel's picture, in pixels."""
 TOP_SHARE = 0.1
+CELLS = 32
 MARGIN, LINE, BAR = 12, 20, 12
 INK, PAPER = (20, 20, 20), (255, 255, 255)
 
@@ -35,7 +36,7 @@ class Panel:
 
 
 def sheet(panels: Sequence[Panel], *, columns: int = 4, alpha: float = 0.5) -> Image.Image:
-    """Panels in rows, each overlay with the contour of its top tenth and a colour bar.
+    """Panels in rows, each overlay with the contour of its smoothed top tenth and a colour bar.
 
     Each map is drawn from its own minimum to its own maximum, which its bar names: colours of two
     panels cannot be compared, numbers can.
@@ -80,6 +81,18 @@ def contour(heatmap: npt.NDArray[np.float32], share: float = TOP_SHARE) -> npt.N
     return border
 
 
+def smooth(heatmap: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Means over `CELLS` along the longer side, joined again: maps of single pixels get regions.
+
+    Args:
+        heatmap: float32 ``(H, W)``.
+    """
+    scale = CELLS / max(heatmap.shape)
+    cells = max(1, round(heatmap.shape[1] * scale)), max(1, round(heatmap.shape[0] * scale))
+    coarse = Image.fromarray(heatmap).resize(cells, Image.Resampling.BOX)
+    return np.asarray(coarse.resize(heatmap.shape[::-1], Image.Resampling.BICUBIC), np.float32)
+
+
 def _draw(panel: Panel, alpha: float) -> Image.Image:
     scale = min(1.0, LONGEST / max(panel.pixels.shape[:2]))
     size = round(panel.pixels.shape[1] * scale), round(panel.pixels.shape[0] * scale)
@@ -96,7 +109,7 @@ def _draw(panel: Panel, alpha: float) -> Image.Image:
         draw.text((0, LINE * number), line, INK, font)
     if panel.heatmap is not None:
         small = Image.fromarray(panel.heatmap.astype(np.float32)).resize(size)
-        border = contour(np.asarray(small))[..., None]
+        border = contour(smooth(np.asarray(small)))[..., None]
         picture = Image.fromarray(np.where(border, 255, np.asarray(picture)).astype(np.uint8))
         bar = colour_map(np.linspace(0, 1, size[0])[None].repeat(BAR, axis=0))
         page.paste(Image.fromarray(np.rint(bar).astype(np.uint8)), (0, head + size[1] + 4))

@@ -181,10 +181,8 @@ def compare(
             panels.append(Panel(each.pixels, title=f"{Path(each.source).name}\n"))
             shown = each.pixels
         against = "" if each.against is None else f" rather than {each.against}"
-        named = len(each.maps) > 1
-        panels += [
-            Panel(each.pixels, values, f"{each.method}{f' {name}' if named else ''}\n"
-                  f"{each.target}{against}, {each.score}")
-            for name, values in each.maps.items()
-        ]  # fmt: skip
+        asked = "of no class" if each.score == "none" else f"{each.target}{against}, {each.score}"
+        for name, values in each.maps.items():
+            method = each.method if len(each.maps) == 1 else f"{each.method} {name}"
+            panels.append(Panel(each.pixels, values, f"{method}\n{asked}"))
     return sheet(panels, columns=columns, alpha=alpha)
