@@ -110,6 +110,7 @@ def loader(train: Records, workers: int) -> DataLoader[Any]:
 
 
 def fastai(train: Records, val: Records, workers: int) -> float:
+    import fastai.callback.progress  # noqa: F401  (gives learners no_bar())
     from fastai.callback.core import Callback as FastaiCallback
     from fastai.data.core import DataLoaders
     from fastai.learner import Learner
