@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from skinxai import Classifier
+from skinxai import Classifier, explainers, plugins
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, under which CI may run, ignores it
 
@@ -29,6 +29,19 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(path)
         paths.append(path)
     return paths
+
+
+@pytest.fixture
+def registered():
+    """Registers explainers for one test."""
+    names: list[str] = []
+
+    def add(name: str, explainer: type) -> None:
+        explainers.register(name)(explainer)
+        names.append(name)
+
+    yield add
+    plugins.explainers.remove(names)
 
 
 @pytest.fixture(autouse=True)

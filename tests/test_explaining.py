@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from skinxai import Attribution, Classifier, Explainer, PreprocessConfig, explainers, plugins
+from skinxai import Attribution, Classifier, Explainer, PreprocessConfig
 from skinxai.errors import (
     ExplainError,
     ExplainTimeoutError,
@@ -24,18 +24,6 @@ from skinxai.testing.networks import ColourNetwork, of_network
 from skinxai.testing.pictures import picture
 
 THREE = picture({"upper left": "red", "upper right": "green", "lower middle": "blue"})
-
-
-@pytest.fixture
-def registered():
-    names: list[str] = []
-
-    def add(name: str, explainer: type) -> None:
-        explainers.register(name)(explainer)
-        names.append(name)
-
-    yield add
-    plugins.explainers.remove(names)
 
 
 def colour_of_peak(found) -> str:

@@ -5,20 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from skinxai import Attribution, Classifier, Explainer, PreprocessConfig, explainers, plugins
+from skinxai import Attribution, Classifier, Explainer, PreprocessConfig
 from skinxai.errors import ExplainError, PluginError
-
-
-@pytest.fixture
-def registered():
-    names: list[str] = []
-
-    def add(name: str, explainer: type) -> None:
-        explainers.register(name)(explainer)
-        names.append(name)
-
-    yield add
-    plugins.explainers.remove(names)
 
 
 class Vandal(Explainer):
