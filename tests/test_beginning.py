@@ -123,7 +123,7 @@ def test_what_is_not_known_is_not_claimed(data, tmp_path) -> None:
 def test_a_leaked_ancestor_marks_its_children(data, tmp_path) -> None:
     start = model_folder(tmp_path / "start", training_data={"leaked": "torn lesions"})
     tuned = Trainer(**ONE | {"init_weights": start}, output_dir=tmp_path / "run").fit(*data)
-    assert tuned.config.training_data["leaked"] == "of the starting weights: torn lesions"
+    assert tuned.config.training_data["leaked"] == "of what it learnt from: torn lesions"
     assert "LEAKED" in tuned.card and tuned.evaluate(data[1], resamples=5).leaked
 
 
@@ -156,7 +156,9 @@ def test_validation_images_that_the_weights_have_seen(data, tmp_path) -> None:
     first = tmp_path / "first"
     Trainer(**ONE, output_dir=first).fit(*data)
     other = coloured(tmp_path / "other", 3, 2)
-    with pytest.raises(LeakageError, match="starting weights were trained on, 1 of 9"):
+    with pytest.raises(
+        LeakageError, match="starting weights or the teacher were trained on, 1 of 9"
+    ):
         Trainer(**ONE | {"init_weights": first}, output_dir=tmp_path / "run").fit(
             coloured(tmp_path / "more", 3, 5), copied(data[0], other)
         )

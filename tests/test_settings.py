@@ -23,6 +23,8 @@ NUMBERS: dict[str, tuple[list[Any], list[Any], str]] = {  # right, wrong, the ru
     "clip_norm": ([None, 0.1], [0, -1, math.inf, math.nan, "1"], "> 0, or None"),
     "hair": ([0, 1, 0.5], [-0.1, 1.1, math.nan, None], r"in \[0, 1\]"),
     "colour_constancy": ([0, 1, 0.5], [-0.1, 1.1, math.nan, True], r"in \[0, 1\]"),
+    "teacher_share": ([1, 0.01], [0, 1.1, math.nan, None], r"in \(0, 1\]"),
+    "teacher_temperature": ([0.5, 4], [0, -1, math.inf, None], "> 0"),
     "mixup": ([0, 0.4, 8], [-1, math.inf, math.nan, None], ">= 0"),
     "cutmix": ([0, 1.0], [-1, math.inf, math.nan, None], ">= 0"),
     "drop_rate": ([0, 0.9], [1, -0.1, None], r"in \[0, 1\)"),
@@ -43,7 +45,7 @@ CHOICES: dict[str, tuple[list[Any], list[Any]]] = {
 }  # fmt: skip
 FREE = {  # what a registry, torch or the disk knows is asked there
     "backbone": "x", "init_weights": None, "loss": "x", "loss_options": {"gamma": 1.0},
-    "augmentation": "heavy", "device": "cuda:3",
+    "teacher": None, "augmentation": "heavy", "device": "cuda:3",
 }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ SHARED = {
     "augmentation": "heavy",
     "weight_decay": 0.05,
     "clip_norm": 5.0,
-    "amp": "bfloat16",
+    "amp": True,  # on the machine of the logged runs: bfloat16
 }
 LITE1 = {
     "backbone": "tf_efficientnet_lite1",

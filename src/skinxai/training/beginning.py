@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,10 @@ from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig
 from skinxai.training.state import Progress, RunState
 from skinxai.training.step import TrainingStep
+from skinxai.training.teaching import Teacher, load_teacher
 from skinxai.writing import write_atomic
+
+Origin = InitialWeights | Teacher
 
 
 def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bool) -> Run:
@@ -65,6 +71,17 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
             f"{start.source!r}; put them back or start a new run."
         )
     preprocessing = PreprocessConfig(config.image_size, start.mean, start.std)
+    teacher = None
+    if config.teacher is not None:
+        teacher = load_teacher(
+            config.teacher, train.labels, preprocessing, config.teacher_temperature, device
+        )
+    if resumed and teacher and teacher.source != known["teacher"]:
+        raise ResumeMismatchError(
+            f"teacher must be what the run began with, {known['teacher']!r}, got "
+            f"{teacher.source!r}; put it back or start a new run."
+        )
+    origins: list[Origin] = [start, teacher] if teacher else [start]
     _check_prepared(train, config.image_size)
     loss = losses.bind(config.loss, config.loss_options, train.class_counts())
     model.to(device).to(memory_format=torch.channels_last)
@@ -85,7 +102,7 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
         precision = getattr(torch, known["precision"])
         split_hash = known["splits_sha256"]
     else:
-        trained_on = _membership(config, train, val, start, preprocessing)
+        trained_on = _membership(config, train, val, origins, preprocessing)
         precision_or_none = _measured(config, model, images, device)
         precision = precision_or_none or torch.float32
         split_hash = splits.to_csv(folder.path / "splits.csv")
@@ -94,14 +111,15 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
         else:
             (folder.path / TRAINING_PIXELS).unlink(missing_ok=True)  # of a try before
             folder.note(
-                "the starting weights do not say which images they were trained on, so this model "
-                "will not say it either"
+                "the starting weights, or the teacher, do not say which images they were trained "
+                "on, so this model will not say it either"
             )
         folder.write_settings(
             {
                 "settings": config.to_dict(),
                 "precision": precision_name(precision_or_none),
                 "init_weights": start.source,
+                "teacher": teacher.source if teacher else None,
                 "data": {
                     "name": train.name, "train": train.class_counts(), "val": val.class_counts(),
                     "sha256": fingerprint(train, val),
@@ -125,8 +143,10 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
     )
     run = Run(
         config, folder, train, val, images, TrainingImages(val, preprocessing), state,
-        TrainingStep(state, loss, config, chosen, device, frozen_norms(model), folder.note),
-        _model_config(config, folder.path, train, preprocessing, start, split_hash),
+        TrainingStep(
+            state, loss, config, chosen, device, frozen_norms(model), folder.note, teacher
+        ),
+        _model_config(config, folder.path, train, preprocessing, origins, split_hash),
         trained_on, device,
     )  # fmt: skip
     seed_all(config.seed)
@@ -177,21 +197,23 @@ def _check_prepared(train: Records, image_size: tuple[int, int]) -> None:
 
 
 def _membership(
-    config: TrainConfig, train: Records, val: Records, start: InitialWeights,
+    config: TrainConfig, train: Records, val: Records, origins: Sequence[Origin],
     preprocessing: PreprocessConfig,
 ) -> TrainedOn | None:  # fmt: skip
     fits = val.pixels is not None and val.pixels.fits(preprocessing)  # else validation reads files
     checked = check_images(val, "validation", spare=_spare(config, val), cached=fits)
     hashes = check_images(train, "training", spare=_spare(config, train))
     allowed = train.leaked and val.leaked
-    check_unseen(checked, start.trained_on, allowed)
+    found = [TrainedOn.from_hashes(hashes)]
+    for origin in origins:
+        check_unseen(checked, origin.trained_on, allowed)
+        found += [origin.trained_on] if origin.trained_on is not None else []
     if (both := set(hashes) & set(checked)) and not allowed:
         raise LeakageError(
             f"train and val must share no image, the pixels of {len(both)} are in both; find them "
             f"with skinxai.data.audit() and put both copies into one part (linked= of split())."
         )
-    own = TrainedOn.from_hashes(hashes)
-    return None if start.trained_on is None else own | start.trained_on
+    return reduce(or_, found) if len(found) == 1 + len(origins) else None
 
 
 def _spare(config: TrainConfig, records: Records) -> int:
@@ -220,21 +242,20 @@ def _measured(
 
 def _model_config(
     config: TrainConfig, folder: Path, train: Records, preprocessing: PreprocessConfig,
-    start: InitialWeights, split_hash: str,
+    origins: Sequence[Origin], split_hash: str,
 ) -> ModelConfig:  # fmt: skip
-    named = dict.fromkeys(filter(None, (train.attribution, start.attribution)))
+    named = dict.fromkeys(filter(None, (part.attribution for part in (train, *origins))))
     data = {
         "name": train.name,
         "licence": train.licence,
         "attribution": "; ".join(named),
-        "init_weights": start.source,
         "splits_sha256": split_hash,
-    }
+    } | dict(zip(("init_weights", "teacher"), (origin.source for origin in origins), strict=False))
     if train.leaked:
         data["leaked"] = "images of one lesion or patient are in several parts"
-    elif start.leaked:
-        data["leaked"] = f"of the starting weights: {start.leaked}"
-    licences = dict.fromkeys(filter(None, (train.licence, start.licence)))
+    elif leaks := [origin.leaked for origin in origins if origin.leaked]:
+        data["leaked"] = f"of what it learnt from: {'; '.join(leaks)}"
+    licences = dict.fromkeys(filter(None, (part.licence for part in (train, *origins))))
     return ModelConfig(
         name=folder.name,
         backbone=config.backbone,

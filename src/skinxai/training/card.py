@@ -41,6 +41,7 @@ def write_card(
         f"| | |\n| --- | --- |\n"
         f"| classes | {', '.join(f'`{code}`' for code in config.labels)} |\n"
         f"| starting weights | {data['init_weights']} |\n"
+        f"{_taught(data, settings)}"
         f"| loss | {settings.loss} |\n| sampler | {settings.sampler or 'each image once'} |\n"
         f"| augmentation | {settings.to_dict()['augmentation']} |\n"
         f"| split, sha256 | `{data['splits_sha256']}` |\n"
@@ -48,3 +49,9 @@ def write_card(
         f"| to name | {data['attribution'] or 'nobody'} |\n\n"
         f"{known}\n"
     )
+
+
+def _taught(data: Mapping[str, str], settings: TrainConfig) -> str:
+    if "teacher" not in data:
+        return ""
+    return f"| teacher | {data['teacher']}, {settings.teacher_share:g} of the loss |\n"

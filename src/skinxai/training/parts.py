@@ -93,7 +93,7 @@ def check_images(records: Records, what: str, *, spare: int = 0, cached: bool = 
 
 
 def check_unseen(hashes: Sequence[str], trained_on: TrainedOn | None, leaked: bool) -> None:
-    """Refuse validation images that the starting weights were trained on.
+    """Refuse validation images that the starting weights, or a teacher, were trained on.
 
     Raises:
         LeakageError: such images, where leakage was not allowed.
@@ -102,6 +102,7 @@ def check_unseen(hashes: Sequence[str], trained_on: TrainedOn | None, leaked: bo
         return
     if seen := sum(value in trained_on for value in hashes):
         raise LeakageError(
-            f"val must hold no image that the starting weights were trained on, {seen} of "
-            f"{len(hashes)} are; take other images or start from 'imagenet'."
+            f"val must hold no image that the starting weights or the teacher were trained on, "
+            f"{seen} of {len(hashes)} are; take other images, or start from 'imagenet' without a "
+            f"teacher."
         )

@@ -51,6 +51,11 @@ class TrainConfig:
     loss_options: Mapping[str, float] = _setting(
         {}, "NAME=VALUE of the loss, e.g. label_smoothing=0.1."
     )
+    teacher: str | None = _setting(
+        None, "Learn from the answers of bundled, or of a model or ensemble folder, as well."
+    )
+    teacher_share: float = _setting(0.5, "Of the loss that is the distance from the teacher.")
+    teacher_temperature: float = _setting(1.0, "That both answers are softened with for it.")
     sampler: str | None = _setting(
         None, "none (each image once an epoch), square_root or balanced classes."
     )
@@ -182,6 +187,8 @@ _RULES: dict[str, tuple[Any, str]] = {
     "clip_norm": (lambda value: 0 < value < math.inf, "> 0, or None"),
     "hair": (lambda value: 0 <= value <= 1, "in [0, 1]"),
     "colour_constancy": (lambda value: 0 <= value <= 1, "in [0, 1]"),
+    "teacher_share": (lambda value: 0 < value <= 1, "in (0, 1]"),
+    "teacher_temperature": (lambda value: 0 < value < math.inf, "> 0"),
     "mixup": _at_least(0),
     "cutmix": _at_least(0),
     "drop_rate": (_share, "in [0, 1)"),

@@ -17,6 +17,7 @@ from skinxai.training.randomness import RandomStates
 from skinxai.training.schedule import update_average
 from skinxai.training.settings import TrainConfig
 from skinxai.training.state import RunState
+from skinxai.training.teaching import Teacher
 
 SMALLEST = 2  # images of a micro-batch: one has no batch statistics
 MOST_OVERFLOWS = 20  # steps in a row that float16 scaling may skip
@@ -34,6 +35,7 @@ class TrainingStep:
         device: where it computes.
         frozen: modules that stay in evaluation mode.
         note: takes one sentence about what happened.
+        teacher: whose distance is ``config.teacher_share`` of the loss.
     """
 
     state: RunState
@@ -43,6 +45,7 @@ class TrainingStep:
     device: torch.device
     frozen: Sequence[nn.Module]
     note: Callable[[str], None]
+    teacher: Teacher | None = None
 
     def __call__(self, images: Tensor, target: Tensor, number: int, rate: float) -> float:
         """Learn from one batch.
@@ -117,16 +120,23 @@ class TrainingStep:
             part = mixed.part(where)
             with mixed_precision(self.device, self.precision):
                 logits = self.state.network(part.images)
-            logits = logits.float()
-            loss = self.loss(logits, part.target)
-            if part.share < 1:
-                loss = part.share * loss + (1 - part.share) * self.loss(logits, part.other)
+            loss = self._loss(part, logits.float())
             if not bool(torch.isfinite(loss)):
                 raise NonFiniteLossError(f"loss must stay finite, got {loss.item()}")
             weight = len(part.images) / count
             torch.autograd.backward(self.state.scaler.scale(loss * weight))
             total += float(loss.detach()) * weight
         return total
+
+    def _loss(self, part: MixedBatch, logits: Tensor) -> Tensor:
+        loss = self.loss(logits, part.target)
+        if part.share < 1:
+            loss = part.share * loss + (1 - part.share) * self.loss(logits, part.other)
+        if self.teacher is None:
+            return loss
+        with mixed_precision(self.device, self.precision):
+            answer = self.teacher(part.images)
+        return torch.lerp(loss, self.teacher.distance(answer, logits), self.config.teacher_share)
 
     def _check(self, norm: Tensor) -> None:
         """Refuse a gradient that is not finite, but for what float16's scaling is there for."""

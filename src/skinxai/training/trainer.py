@@ -56,8 +56,9 @@ class Trainer:
         callbacks: Iterable[Callback] = (),
         **settings: Any,
     ) -> None:
-        if isinstance(start := settings.get("init_weights"), os.PathLike):
-            settings["init_weights"] = os.fspath(start)
+        for name in ("init_weights", "teacher"):
+            if isinstance(settings.get(name), os.PathLike):
+                settings[name] = os.fspath(settings[name])
         self.config = TrainConfig.of({"backbone": backbone} | settings)
         self.folder = RunFolder(Path(output_dir), self.config.keep_checkpoints)
         self._callbacks, self._resumed = tuple(callbacks), False
