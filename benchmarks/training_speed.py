@@ -31,7 +31,7 @@ from skinxai.training.allocator import kept_memory
 from skinxai.training.augmentation import Augmentation
 from skinxai.training.callbacks import Callback
 from skinxai.training.loaders import TrainingImages, network_input
-from skinxai.training.precision import mixed_precision
+from skinxai.training.precision import choose_precision, mixed_precision
 
 SIZE, BATCH, BACKBONE = (168, 224), 32, "tf_efficientnet_lite0"
 WARM, STEPS = 8, 24
@@ -160,6 +160,12 @@ def lightning(train: Records, val: Records, workers: int) -> float:
     return STEPS * BATCH / (times[WARM + STEPS - 1] - times[WARM - 1])
 
 
+def faster_in_bfloat16() -> bool:
+    """Processors without instructions for it take some twenty times as long."""
+    images = torch.randn(BATCH, 3, *SIZE).to(memory_format=torch.channels_last)
+    return choose_precision(True, torch.device("cpu"), network(), images) is torch.bfloat16
+
+
 def memory(root: Path) -> dict[str, int]:
     """Peak memory in MiB of a process that trains one epoch, four, and on twice the images."""
     found = {}
@@ -190,6 +196,13 @@ def some(root: Path, count: int) -> tuple[Records, Records]:
     return train, parts.val.subset([item.image_id for item in parts.val][:64])
 
 
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    name = next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    flags = next(line.split() for line in lines if line.startswith("flags"))
+    return f"{name}, {'with' if 'avx512_bf16' in flags else 'without'} bfloat16 arithmetic"
+
+
 def version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
@@ -203,14 +216,18 @@ def main(root: Path, rounds: int) -> None:
         cached = prepare(train, Path(folder) / "prepared", image_size=(240, 320), progress=False)
         ways: dict[str, Callable[[], float]] = {
             "bare loop, float32": lambda: bare(None),
-            "bare loop, bfloat16": lambda: bare(torch.bfloat16),
             "bare loop, float32, allocator as it comes": lambda: bare(None, kept=False),
             "Trainer, files, float32": lambda: trainer(train, val, amp=False, workers=2),
             "Trainer, prepared, float32": lambda: trainer(cached, val, amp=False, workers=1),
-            "Trainer, prepared, bfloat16": lambda: trainer(cached, val, amp="bfloat16", workers=1),
-            "Trainer, files, bfloat16": lambda: trainer(train, val, amp="bfloat16", workers=2),
             "Trainer, files, amp=True": lambda: trainer(train, val, workers=2),
         }
+        if faster_in_bfloat16():
+            kind: dict[str, Any] = {"amp": "bfloat16"}
+            ways |= {
+                "bare loop, bfloat16": lambda: bare(torch.bfloat16),
+                "Trainer, prepared, bfloat16": lambda: trainer(cached, val, workers=1, **kind),
+                "Trainer, files, bfloat16": lambda: trainer(train, val, workers=2, **kind),
+            }
         if version("fastai"):
             ways["fastai, files, float32"] = lambda: fastai(train, val, 2)
         if version("lightning"):
@@ -228,6 +245,7 @@ def write(best: Mapping[str, float], peak: Mapping[str, int]) -> None:
         f"{name} / bare loop, {kind}": best[name] / best[f"bare loop, {kind}"]
         for name in best
         for kind in ("float32", "bfloat16")
+        if f"bare loop, {kind}" in best
         if name.endswith(kind) and not name.startswith("bare")
     }
     for peer in ("fastai, files, float32", "Lightning, files, float32"):
@@ -239,6 +257,7 @@ def write(best: Mapping[str, float], peak: Mapping[str, int]) -> None:
     )
     content = {
         "network": f"{BACKBONE}, {SIZE[0]} x {SIZE[1]}, batch {BATCH}",
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", "timm", "fastai", "lightning")},
         "images_per_second": {name: round(value, 1) for name, value in best.items()},

@@ -69,7 +69,8 @@ def deletion_and_insertion(
     tops = torch.stack([ranks < count for count in counts])[:, None]  # (steps + 1, 1, H, W)
     with torch.no_grad():
         deleted = score(torch.where(tops, cover, image))
-        inserted = score(torch.where(tops, image, cover))
+        between = score(torch.where(tops[1:-1], image, cover)) if steps > 1 else deleted[:0]
+    inserted = torch.cat([deleted[-1:], between, deleted[:1]])  # the ends are the same images
     return Faithfulness(_area(deleted), _area(inserted))
 
 

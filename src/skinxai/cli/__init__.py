@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from skinxai.cli.benchmarks import benchmark
 from skinxai.cli.datasets import audit, prepare
 from skinxai.cli.inspecting import doctor, plugins
 from skinxai.cli.models import evaluate, train
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 for command in (predict, explain, audit, prepare, train, evaluate, plugins, doctor):
     app.command()(command)
+app.add_typer(benchmark, name="benchmark")
 
 
 def _version(shown: bool) -> None:

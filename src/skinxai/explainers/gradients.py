@@ -22,6 +22,8 @@ from skinxai.models import SkinClassifier
 class Saliency(Explainer):
     """Saliency (Simonyan et al., ICLR Workshops 2014, section 3): max over RGB of |gradient|."""
 
+    needs_gradients: ClassVar[bool] = True
+
     def attribute(self, images: Tensor, target: Tensor, *, options: Any) -> Attribution:
         """Maps ``(N, H, W)`` of the input's resolution, >= 0; see `Explainer`."""
         gradient = input_gradient(self.model, images, target)
@@ -38,7 +40,6 @@ class SmoothGradOptions:
         seed: of the noise.
     """
 
-    needs_gradients: ClassVar[bool] = True
     budget: int = 25
     noise: float = 0.15
     seed: int = 0

@@ -1,0 +1,192 @@
+"""Numbers of one image's maps."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from skinxai.assessment.faithfulness import (
+    BLIND,
+    deletion_and_insertion,
+    mass_inside,
+    pointing,
+    rank_correlation,
+)
+from skinxai.benchmarking.plan import MASK, Plan, is_cheap, seeded
+from skinxai.checkpoints import LoadedModel
+from skinxai.classifier import Classifier
+from skinxai.data.records import Record
+from skinxai.drawing import resize_map
+from skinxai.errors import ExplainError
+from skinxai.explainers.baselines import baseline
+from skinxai.images import read_image
+from skinxai.models import SkinClassifier
+from skinxai.transforms import evaluation_transform
+
+COVERS = ("mean", "blur")
+NOISE = 0.02  # standard deviation, of the pixels' range
+Map = npt.NDArray[np.float32]
+Row = dict[str, Any]
+
+
+class Bench:
+    """A model with all that is asked of its explanations.
+
+    Args:
+        classifier: a single model.
+        plan: what is asked.
+        methods: name → options.
+        masks: folder of the lesions' masks.
+    """
+
+    def __init__(
+        self, classifier: Classifier, plan: Plan, methods: Mapping[str, Mapping[str, Any]],
+        masks: Path,
+    ) -> None:  # fmt: skip
+        self._classifier, self._plan, self._masks = classifier, plan, masks
+        self._methods = dict(methods)
+        self._network = classifier.network
+        self._scrambled = scrambled(classifier, plan.seed)
+
+    def rows(self, item: Record, number: int) -> Iterator[Row]:
+        """One row for each method, and for each map that never saw the image.
+
+        Args:
+            item: the image.
+            number: its place in the plan's list.
+        """
+        pixels = read_image(item.path).pixels
+        size = (pixels.shape[0], pixels.shape[1])
+        with Image.open(self._masks / MASK.format(item.path.stem)) as drawn:
+            mask = np.asarray(drawn.convert("L").resize(size[::-1], Image.Resampling.NEAREST)) > 127
+        target = self._classifier.predict(pixels).label
+        judge = _Judge(self._classifier, pixels, target, mask, self._plan)
+        shared = {"image": item.image_id, "lesion": item.lesion_id or item.image_id,
+                  "label": item.label, "target": target, "number": number}  # fmt: skip
+        for name, make in BLIND.items():
+            found = np.asarray(make(size, self._plan.seed + number), np.float32)
+            yield {**shared, "method": name, **judge(found)}
+        maps: dict[str, Map] = {}
+        for name, options in self._methods.items():
+            if number >= self._plan.stratified and not is_cheap(options):
+                continue
+            start = time.perf_counter()
+            try:
+                maps[name] = self._map(self._classifier, pixels, name, options, target)
+            except ExplainError as error:  # a network that the method refuses
+                yield {**shared, "method": name, "refused": str(error)}
+                continue
+            seconds = round(time.perf_counter() - start, 4)
+            row = {**shared, "method": name, "seconds": seconds, **judge(maps[name])}
+            if number < self._plan.checked:
+                row |= self._checks(maps[name], pixels, name, options, target)
+                row["agreement"] = {
+                    other: agreement(maps[name], found) for other, found in maps.items()
+                }
+            yield row
+
+    def _map(
+        self, classifier: Classifier, pixels: Any, name: str, options: Mapping[str, Any],
+        target: str,
+    ) -> Map:  # fmt: skip
+        found = classifier.explain(pixels, name, target=target, progress=False, **options)
+        return np.asarray(found.heatmap)
+
+    def _checks(
+        self, own: Map, pixels: npt.NDArray[np.uint8], name: str, options: Mapping[str, Any],
+        target: str,
+    ) -> Row:  # fmt: skip
+        """How the map changes with what should change it, and with what should not."""
+        draws = np.random.default_rng(self._plan.seed)
+        noisy = pixels + draws.normal(0, 255 * NOISE, pixels.shape)
+        noisy = np.rint(noisy.clip(0, 255)).astype(np.uint8)
+        found = {
+            "randomised": self._map(self._scrambled, pixels, name, options, target),
+            "noisy": self._map(self._classifier, noisy, name, options, target),
+        }
+        if seeded(name):
+            other = {**options, "seed": options["seed"] + 1}
+            found["other seed"] = self._map(self._classifier, pixels, name, other, target)
+        return {key: agreement(own, value) for key, value in found.items()}
+
+
+class _Judge:
+    """Scores maps of one image."""
+
+    def __init__(
+        self, classifier: Classifier, pixels: npt.NDArray[np.uint8], target: str, mask: Any,
+        plan: Plan,
+    ) -> None:  # fmt: skip
+        preprocessing = classifier.config.preprocessing  # type: ignore[union-attr]
+        array = evaluation_transform(pixels, preprocessing)
+        self._image = torch.from_numpy(array).to(next(classifier.network.parameters()).device)
+        self._covers = {kind: baseline(self._image[None], kind)[0] for kind in COVERS}
+        self._network, self._mask, self._plan = classifier.network, mask, plan
+        self._position = classifier.labels.index(target)
+
+    def __call__(self, heatmap: Map) -> Row:
+        size = (self._image.shape[1], self._image.shape[2])
+        fitted = resize_map(heatmap, size)
+        row: Row = {"constant": bool(heatmap.min() == heatmap.max())}
+        for kind, cover in self._covers.items():
+            curves = deletion_and_insertion(
+                self._score, self._image, cover, fitted, steps=self._plan.steps,
+                seed=self._plan.seed,
+            )  # fmt: skip
+            row |= {f"deletion, {kind}": curves.deletion, f"insertion, {kind}": curves.insertion}
+        if self._mask.any():
+            row |= {"pointing": pointing(heatmap, self._mask),
+                    "mass inside": _known(mass_inside(heatmap, self._mask))}  # fmt: skip
+        return row
+
+    @torch.no_grad()
+    def _score(self, images: Tensor) -> Tensor:
+        logits = self._network(images.contiguous(memory_format=torch.channels_last))
+        probabilities: Tensor = logits.softmax(dim=1)[:, self._position]
+        return probabilities
+
+
+def agreement(first: Map, second: Map) -> float | None:
+    """Rank correlation of two maps of one image, of cells of 4 × 4 pixels.
+
+    Args:
+        first: float32 ``(H, W)``.
+        second: of the same shape.
+
+    Returns:
+        −1 to 1; ``None`` where one of them is constant.
+    """
+    size = (max(2, first.shape[0] // 4), max(2, first.shape[1] // 4))
+    return _known(rank_correlation(resize_map(first, size), resize_map(second, size)))
+
+
+def _known(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if np.isnan(value) else value
+
+
+def scrambled(classifier: Classifier, seed: int) -> Classifier:
+    """The same network with the values of each of its tensors in random order.
+
+    Args:
+        classifier: a single model.
+        seed: of the order.
+    """
+    draws = torch.Generator().manual_seed(seed)
+    network: SkinClassifier = copy.deepcopy(classifier.network)
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            if tensor.is_floating_point() and tensor.numel() > 1:
+                order = torch.randperm(tensor.numel(), generator=draws)
+                tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
+    config = classifier.config
+    return Classifier(LoadedModel(network, config, "", "scrambled"))  # type: ignore[arg-type]

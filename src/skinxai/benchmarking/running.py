@@ -1,0 +1,132 @@
+"""`benchmark_explainers`: one row for each image and method, written as it is measured."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from skinxai import explainers
+from skinxai.benchmarking.measuring import Bench
+from skinxai.benchmarking.plan import Plan, check_methods
+from skinxai.benchmarking.summary import ROWS, STUDY, read_rows, summarise, to_markdown
+from skinxai.classifier import Classifier
+from skinxai.data.records import Record, Records
+from skinxai.errors import ExplainError, OutputError, ResumeMismatchError
+from skinxai.results import compare
+from skinxai.version import __version__
+from skinxai.writing import make_folder, write_atomic
+
+
+def benchmark_explainers(
+    classifier: Classifier,
+    records: Records,
+    masks: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    methods: Iterable[str] | None = None,
+    progress: bool = True,
+    **settings: Any,
+) -> Path:
+    """Measure what maps of several methods are worth on labelled images with lesion masks.
+
+    Stopped at any moment and called again with the same arguments, it goes on where it was. Beside
+    the rows it writes ``table.md`` with intervals (bootstrap over lesions), ``table.json`` and a
+    sheet of all methods' maps for one image of each class.
+
+    Args:
+        classifier: a single model.
+        records: images that took no part in training.
+        masks: folder of ``IMAGE_segmentation.png``, white where the lesion is.
+        out: folder of the results, created where it does not exist.
+        methods: names in `skinxai.explainers`; all built-in ones by default.
+        progress: show a bar with the time left.
+        **settings: of `skinxai.benchmarking.plan.Plan`.
+
+    Returns:
+        Path of ``table.md``.
+
+    Raises:
+        ResumeMismatchError: a folder with rows of another model, other images or settings.
+        DatasetError: no image with a mask.
+        ModelError: an ensemble.
+    """
+    plan, folder = Plan(**settings), Path(out)
+    built_in = [entry.name for entry in explainers.entries() if entry.source == "skinxai"]
+    names = check_methods(built_in if methods is None else methods)
+    options = {name: plan.options(name) for name in names}
+    images = plan.images(records, Path(masks))
+    _begin(folder, classifier, plan, options, images)
+    bench = Bench(classifier, plan, options, Path(masks))
+    rows = read_rows(folder)
+    done = {row["image"] for row in rows}
+    _forget_torn(folder / ROWS)
+    with (folder / ROWS).open("a") as out_file:
+        for number, item in enumerate(tqdm(images, unit="image", disable=not progress)):
+            if item.image_id in done:
+                continue
+            found = list(bench.rows(item, number))
+            out_file.write(json.dumps(found) + "\n")
+            out_file.flush()
+            os.fsync(out_file.fileno())
+            rows += found
+    table = summarise(rows, plan, options)
+    write_atomic(folder / "table.json", json.dumps(table, indent=2).encode() + b"\n")
+    write_atomic(folder / "table.md", to_markdown(table).encode())
+    _gallery(folder, classifier, images, options)
+    return folder / "table.md"
+
+
+def _begin(
+    folder: Path, classifier: Classifier, plan: Plan, options: Mapping[str, Any],
+    images: list[Record],
+) -> None:  # fmt: skip
+    """Write what is measured, or refuse to go on with something else."""
+    study = {
+        "skinxai": __version__, "model": classifier.model, "plan": asdict(plan),
+        "methods": dict(options), "images": [item.image_id for item in images],
+    }  # fmt: skip
+    make_folder(folder)
+    path = folder / STUDY
+    if not path.exists():
+        write_atomic(path, json.dumps(study, indent=2).encode() + b"\n")
+        return
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{str(path)!r} must be readable JSON: {error}.") from error
+    if changed := [key for key in study if known.get(key) != json.loads(json.dumps(study[key]))]:
+        raise ResumeMismatchError(
+            f"out must be a new folder or hold the same comparison, {str(folder)!r} has one with "
+            f"another {changed[0]!r}; take a new folder."
+        )
+
+
+def _forget_torn(path: Path) -> None:
+    """Cut off a line that a kill left half written."""
+    if path.exists():
+        whole = path.read_bytes().rpartition(b"\n")
+        write_atomic(path, whole[0] + whole[1])
+
+
+def _gallery(
+    folder: Path, classifier: Classifier, images: list[Record], options: Mapping[str, Any]
+) -> None:
+    """A sheet of all methods' maps for the first image of each class."""
+    make_folder(folder / "gallery")
+    first = {item.label: item for item in reversed(images)}
+    for label, item in first.items():
+        target = classifier.predict(item.path).label
+        made = []
+        for name, own in options.items():
+            try:
+                made += classifier.explain([item.path], name, target=target, progress=False, **own)
+            except ExplainError:
+                continue  # refused: the table says why
+        path = folder / "gallery" / f"{label}.jpg"
+        compare(made).convert("RGB").save(path, quality=88)

@@ -1,0 +1,62 @@
+"""``skinxai benchmark explainers``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skinxai.cli.options import Data, Model, Part, open_data
+
+benchmark = typer.Typer(
+    help="Measure what is installed.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@benchmark.callback()
+def _group() -> None:
+    """Measure what is installed."""
+
+
+@benchmark.command()
+def explainers(
+    data: Data,
+    masks: Annotated[Path, typer.Option(help="Folder of IMAGE_segmentation.png.")],
+    out: Annotated[Path, typer.Option(help="Folder of rows, tables and sheets; gone on with.")],
+    splits: Annotated[
+        Path | None, typer.Option(help="splits.csv; without it all images are taken.")
+    ] = None,
+    part: Annotated[Part | None, typer.Option(help="Which part of --splits is taken.")] = None,
+    methods: Annotated[
+        str, typer.Option(help="Separated by commas; all built-in ones by default.")
+    ] = "",
+    model: Model = None,
+    budget: Annotated[int, typer.Option(help="Most passes of a method for one image.")] = 200,
+    lesions: Annotated[int, typer.Option(help="Of methods with fewer than 50 passes.")] = 500,
+    stratified: Annotated[int, typer.Option(help="Lesions that every method is asked of.")] = 70,
+    checked: Annotated[
+        int, typer.Option(help="Of these, for random weights, noise and seeds.")
+    ] = 14,
+    steps: Annotated[int, typer.Option(help="Of the deletion and insertion curves.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of the choice of images and of noise.")] = 0,
+) -> None:
+    """Faithfulness, localisation, sanity and time of explanation methods, with intervals."""
+    from skinxai.benchmarking import benchmark_explainers
+    from skinxai.classifier import Classifier
+    from skinxai.data import Splits
+
+    if (splits is None) != (part is None):
+        raise typer.BadParameter("--splits and --part go together: a file, and val or test.")
+    classifier = Classifier.from_pretrained(model)
+    records = open_data(data, None, None, None, ",", classifier.config.labels)
+    if splits is not None and part is not None:
+        parts = Splits.from_csv(splits, records)
+        records = parts.val if part is Part.val else parts.test
+    table = benchmark_explainers(
+        classifier, records, masks, out,
+        methods=[name.strip() for name in methods.split(",") if name.strip()] or None,
+        budget=budget, lesions=lesions, stratified=stratified, checked=checked, steps=steps,
+        seed=seed,
+    )  # fmt: skip
+    typer.echo(table.read_text())
