@@ -27,6 +27,7 @@ from skinxai.hub import (
     write_model_folder,
 )
 from skinxai.models import SkinClassifier
+from skinxai.neighbours import NEIGHBOURS, Neighbours
 
 BINDING = "skinxai.binding"
 
@@ -42,6 +43,7 @@ class LoadedModel:
         revision: of the folder it came from.
         trained_on: the images that the weights were trained on; ``None`` where the folder
             does not say.
+        neighbours: embeddings of the training lesions, where the folder has them.
     """
 
     model: SkinClassifier
@@ -49,6 +51,7 @@ class LoadedModel:
     card: str
     revision: str
     trained_on: TrainedOn | None = None
+    neighbours: Neighbours | None = None
 
     @property
     def members(self) -> tuple[LoadedModel, ...]:
@@ -72,7 +75,7 @@ class LoadedModel:
                 "register its builder as a backbone."
             )
         config = replace(self.config, name=name) if name else self.config
-        return save(folder, self.model, config, self.card, self.trained_on)
+        return save(folder, self.model, config, self.card, self.trained_on, self.neighbours)
 
 
 @dataclass(frozen=True)
@@ -106,15 +109,23 @@ class LoadedEnsemble:
         known = [each for each in found if each is not None]
         return reduce(or_, known) if len(known) == len(found) else None
 
+    @property
+    def neighbours(self) -> None:
+        """None: each member has embeddings of its own."""
+
     def save(self, folder: str, name: str | None = None) -> str:
         """Write an ensemble's folder, members and all, and return its revision."""
         config = replace(self.config, name=name) if name else self.config
-        files = [pack(m.model, m.config, m.card, m.trained_on) for m in self.members]
+        files = [pack(m.model, m.config, m.card, m.trained_on, m.neighbours) for m in self.members]
         return ensembles.write_members(folder, config, files, self.card)
 
 
 def pack(
-    model: SkinClassifier, config: ModelConfig, card: str, trained_on: TrainedOn | None = None
+    model: SkinClassifier,
+    config: ModelConfig,
+    card: str,
+    trained_on: TrainedOn | None = None,
+    neighbours: Neighbours | None = None,
 ) -> dict[str, bytes]:
     """Files of a model folder.
 
@@ -127,6 +138,7 @@ def pack(
         card: model card, Markdown.
         trained_on: every image that the weights, and those they started from, were trained on;
             ``None`` where that is not known: nothing is written.
+        neighbours: embeddings of the training lesions, or ``None``.
     """
     tensors = {name: _stored(t) for name, t in model.network.state_dict().items()}
     files = {
@@ -135,7 +147,8 @@ def pack(
         CONFIG: json.dumps(config.to_dict(), indent=2).encode() + b"\n",
         CARD: card.encode(),
     }
-    return files if trained_on is None else files | {TRAINING_PIXELS: trained_on.to_bytes()}
+    parts = {TRAINING_PIXELS: trained_on, NEIGHBOURS: neighbours}
+    return files | {name: part.to_bytes() for name, part in parts.items() if part is not None}
 
 
 def save(
@@ -144,9 +157,10 @@ def save(
     config: ModelConfig,
     card: str,
     trained_on: TrainedOn | None = None,
+    neighbours: Neighbours | None = None,
 ) -> str:
     """Write a model folder and return its revision; the arguments are those of `pack`."""
-    return write_model_folder(folder, pack(model, config, card, trained_on))[:12]
+    return write_model_folder(folder, pack(model, config, card, trained_on, neighbours))[:12]
 
 
 def load(files: ModelFiles) -> LoadedModel | LoadedEnsemble:
@@ -188,7 +202,15 @@ def unpack(files: ModelFiles) -> LoadedModel:
         )
     model = backbones.build(config.backbone, len(config.labels), config.drop_rate)
     load_weights(model, weights)
-    return LoadedModel(model, config, _card(files), files.revision, read_trained_on(files))
+    neighbours = files.files.get(NEIGHBOURS)
+    return LoadedModel(
+        model,
+        config,
+        _card(files),
+        files.revision,
+        read_trained_on(files),
+        None if neighbours is None else Neighbours.from_bytes(neighbours),
+    )
 
 
 def load_weights(model: SkinClassifier, weights: bytes) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
     from skinxai.explaining import Watch
     from skinxai.models import SkinClassifier
+    from skinxai.neighbours import Neighbours
 
 
 class Classifier:
@@ -165,6 +166,11 @@ class Classifier:
         return self._loaded.trained_on
 
     @property
+    def neighbours(self) -> Neighbours | None:
+        """Embeddings of the training lesions, where the model has them; see `index`."""
+        return self._loaded.neighbours
+
+    @property
     def network(self) -> SkinClassifier:
         """The torch module, in evaluation mode and shared by all calls: do not change it.
 
@@ -303,10 +309,61 @@ class Classifier:
         from skinxai.inference import InputOptions, embeddings
 
         options, _ = InputOptions.take(inputs)
-        if options.on_error != "raise":
-            raise OptionError("on_error must be 'raise' in embed(): a row has no place for errors.")
         _, many = self._several(images, inputs)
         return embeddings(self._engine, many, options)
+
+    def index(self, records: Records, *, dimensions: int = 192, **inputs: Any) -> Self:
+        """The same model with embeddings of its training lesions, for `nearest`.
+
+        `save_pretrained` keeps them, as ``neighbours.safetensors``: one vector a lesion, projected
+        on its first principal components and in eight bits.
+
+        Args:
+            records: the images it was trained on; the first of each lesion is taken.
+            dimensions: that are kept; fewer are smaller and find fewer of the true neighbours.
+            **inputs: input options.
+
+        Raises:
+            OptionError: images that the model says it was not trained on.
+            ModelError: an ensemble.
+        """
+        from dataclasses import replace
+
+        from skinxai.inference import InputOptions
+        from skinxai.retrieval import index
+
+        self._engine.single("index()")
+        options, _ = InputOptions.take(inputs)
+        found = index(self._engine, records, self.trained_on, options, dimensions)
+        (loaded,) = self._loaded.members
+        return type(self)(replace(loaded, neighbours=found), device=str(self._engine.device))
+
+    def nearest(
+        self, images: Any, k: int = 5, *, records: Records | None = None, **inputs: Any
+    ) -> Any:
+        """The training lesions most like an image, to the network: explanation by example.
+
+        Args:
+            images: as in `predict`.
+            k: how many lesions.
+            records: training images, to find the lesions' pictures; without them a neighbour has
+                a label and a distance.
+            **inputs: input options.
+
+        Returns:
+            A list of k `Neighbour`, nearest first, for one image; a list of such lists for many.
+
+        Raises:
+            ModelError: an ensemble, or a model without embeddings of its lesions (`index`).
+            OptionError: k below 1 or above the number of lesions.
+        """
+        from skinxai.inference import InputOptions
+        from skinxai.retrieval import nearest
+
+        options, _ = InputOptions.take(inputs)
+        single, many = self._several(images, inputs)
+        found = nearest(self._engine, self.neighbours, many, options, k, records)
+        return found[0] if single else found
 
     def evaluate(
         self, records: Records, *, resamples: int = 2000, seed: int = 0, tta: bool = False,

@@ -302,7 +302,10 @@ def embeddings(
 
     Raises:
         ModelError: an ensemble, whose members have features of their own.
+        OptionError: ``on_error="return"``, since a row has no place for errors.
     """
+    if options.on_error != "raise":
+        raise OptionError("on_error must be 'raise' for embeddings: a row has no place for errors.")
     member = engine.single("embed()")
     rows: list[npt.NDArray[np.float32]] = []
     for batch in prepared_batches(images, engine.preprocessings, options):

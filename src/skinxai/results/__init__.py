@@ -4,6 +4,7 @@ from skinxai.results.audit import AuditedPair, AuditReport, Finding
 from skinxai.results.evaluation import Evaluation
 from skinxai.results.explanation import Explanation, compare
 from skinxai.results.figures import CalibrationBin, Figure, OperatingPoint, Subgroup
+from skinxai.results.neighbour import Neighbour
 from skinxai.results.prediction import ItemError, Prediction
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Figure",
     "Finding",
     "ItemError",
+    "Neighbour",
     "OperatingPoint",
     "Prediction",
     "Subgroup",

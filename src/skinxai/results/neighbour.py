@@ -1,0 +1,21 @@
+"""`Neighbour`: a training lesion that resembles an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """One of the training lesions most like an image, to the network.
+
+    Args:
+        label: the lesion's own label, not a prediction.
+        distance: cosine distance of the embeddings, 0 (alike) to 2.
+        path: of the lesion's image, where the training images were given; else ``None``.
+    """
+
+    label: str
+    distance: float
+    path: Path | None

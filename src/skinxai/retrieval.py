@@ -1,0 +1,128 @@
+"""Training lesions that resemble an image: explanation by example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skinxai.data.hashing import pixel_hashes
+from skinxai.data.membership import BYTES, TrainedOn
+from skinxai.data.records import Record, Records
+from skinxai.errors import ModelError, OptionError
+from skinxai.inference import Engine, InputOptions, embeddings
+from skinxai.neighbours import NEIGHBOURS, Neighbours
+from skinxai.results import Neighbour
+
+
+def index(
+    engine: Engine, records: Records, trained_on: TrainedOn | None, options: InputOptions,
+    dimensions: int,
+) -> Neighbours:  # fmt: skip
+    """Embed one image of each lesion, the first by its id.
+
+    Args:
+        engine: a single model.
+        records: images that it was trained on.
+        trained_on: what the model says of them, or ``None``.
+        options: of reading and batching.
+        dimensions: that are kept.
+
+    Raises:
+        OptionError: an image that the model was not trained on.
+        InputError: an image that cannot be read.
+        ModelError: an ensemble.
+    """
+    chosen = first_of_each_lesion(records)
+    hashes = [value for value in pixel_hashes(chosen) if isinstance(value, str)]
+    unknown = 0 if trained_on is None else sum(value not in trained_on for value in hashes)
+    if unknown:
+        raise OptionError(
+            f"records must be images that the model was trained on, {unknown} of {len(hashes)} "
+            f"lesions are not; pass the training part."
+        )
+    found = embeddings(engine, (item.path for item in chosen), options)
+    return Neighbours.build(found, chosen.targets(), hashes, dimensions=dimensions)
+
+
+def first_of_each_lesion(records: Records) -> Records:
+    """One image of each lesion, the first by its id; images without a lesion count as one each."""
+    first: dict[str, Record] = {}
+    for item in sorted(records, key=lambda item: item.image_id):
+        first.setdefault(item.lesion_id or item.image_id, item)
+    return records.subset([item.image_id for item in first.values()])
+
+
+def nearest(
+    engine: Engine, neighbours: Neighbours | None, images: Iterable[Any], options: InputOptions,
+    k: int, records: Records | None,
+) -> list[list[Neighbour]]:  # fmt: skip
+    """The k most similar training lesions of each image, nearest first.
+
+    Args:
+        engine: a single model.
+        neighbours: of its folder.
+        images: any.
+        options: of reading and batching.
+        k: how many.
+        records: training images, to find the lesions' pictures among.
+
+    Raises:
+        ModelError: a model without neighbours, or with others than its embeddings'.
+        OptionError: k outside its rule.
+    """
+    member = engine.single("nearest()")
+    if neighbours is None:
+        raise ModelError(
+            f"nearest() needs the training lesions' embeddings, and {member.model} has no "
+            f"{NEIGHBOURS}; make them with classifier.index(training_records)."
+        )
+    found = embeddings(engine, images, options)
+    if len(found) and found.shape[1] != len(neighbours.mean):
+        raise ModelError(
+            f"{NEIGHBOURS} must be of the model's own embeddings, of {found.shape[1]} values, it "
+            f"is of {len(neighbours.mean)}; make it again with classifier.index()."
+        )
+    if not len(found):
+        return []
+    paths = {} if records is None else _paths(records)
+    rows, distances = neighbours.nearest(found, k)
+    return [
+        [
+            Neighbour(
+                engine.labels.codes[neighbours.labels[row]],
+                float(distance),
+                paths.get(neighbours.pixels[row].tobytes()),
+            )
+            for row, distance in zip(*pair, strict=True)
+        ]
+        for pair in zip(rows, distances, strict=True)
+    ]
+
+
+def _paths(records: Records) -> dict[bytes, Path]:
+    """First bytes of each readable image's pixel hash → path."""
+    pairs = zip(records, pixel_hashes(records), strict=True)
+    return {
+        bytes.fromhex(value)[:BYTES]: item.path for item, value in pairs if isinstance(value, str)
+    }
+
+
+def recall(neighbours: Neighbours, training: Any, asked: Any, k: int = 5) -> float:
+    """Share of the k nearest of the full embeddings that the compressed ones find too.
+
+    Args:
+        neighbours: built from ``training``.
+        training: float32 ``(L, D)``, the embeddings that it was built from.
+        asked: float32 ``(N, D)``.
+        k: how many.
+    """
+    mean = training.mean(axis=0, dtype=np.float64)
+    whole = [rows - mean for rows in (asked, training)]
+    units = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in whole]
+    exact = np.argsort(-(units[0] @ units[1].T), axis=1, kind="stable")[:, :k]
+    found, _ = neighbours.nearest(asked, k)
+    hits = [len(set(a) & set(b)) for a, b in zip(exact.tolist(), found.tolist(), strict=True)]
+    return float(np.mean(hits)) / k

@@ -1,0 +1,140 @@
+"""Training lesions that resemble an image."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinxai import Classifier, checkpoints
+from skinxai.configs import ModelConfig, PreprocessConfig
+from skinxai.data import Record, Records, TrainedOn, pixel_hash
+from skinxai.ensembles import write_ensemble
+from skinxai.errors import IntegrityError, ModelError, OptionError
+from skinxai.labels import LabelSet
+from skinxai.neighbours import NEIGHBOURS, Neighbours
+from skinxai.retrieval import recall
+from skinxai.testing.networks import COLOURS, colour_classifier
+from skinxai.testing.pictures import PLACES, picture
+
+LABELS = LabelSet(tuple(COLOURS))
+
+
+def hashes(count: int) -> list[str]:
+    return [f"{number:064x}" for number in range(1, count + 1)]
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    """Two pictures of each of three lesions of each colour."""
+    items = []
+    for colour in COLOURS:
+        for number, place in enumerate(PLACES):
+            for shot in "ab":
+                pixels = picture({place: colour})
+                pixels[0, 0] = ord(shot)  # no two are identical
+                path = tmp_path / f"{colour}-{number}{shot}.png"
+                Image.fromarray(pixels).save(path)
+                items.append(Record(path.stem, path, colour, lesion_id=f"{colour}-{number}"))
+    return Records(tuple(items), LABELS, "patches")
+
+
+def test_the_nearest_by_hand() -> None:
+    """Vectors at known angles around their mean; all dimensions are kept."""
+    angles = np.radians([0, 90, 180, 270])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32) + 5
+    found = Neighbours.build(vectors, [0, 1, 2, 1], hashes(4), dimensions=2)
+    asked = np.array([[5 + np.cos(np.radians(30)), 5 + np.sin(np.radians(30))]], np.float32)
+    rows, distances = found.nearest(asked, 4)
+    assert rows.tolist() == [[0, 1, 3, 2]]
+    expected = 1 - np.cos(np.radians([30, 60, 120, 150]))
+    np.testing.assert_allclose(distances[0], expected, atol=0.01)  # eight bits
+    assert found.pixels[2].tobytes() == bytes.fromhex(hashes(3)[2])[:8]
+
+
+def test_compression_finds_what_the_whole_embeddings_find() -> None:
+    draws = np.random.default_rng(0)
+    spread = np.geomspace(1, 0.01, 256)  # as features are: few directions have most of it
+    training = (draws.normal(size=(400, 256)) * spread).astype(np.float32)
+    asked = (draws.normal(size=(50, 256)) * spread).astype(np.float32)
+    small = Neighbours.build(training, np.zeros(400), hashes(400), dimensions=96)
+    assert len(small.to_bytes()) < training.nbytes / 4
+    assert 0.8 < recall(small, training, asked) <= 1
+    poor = Neighbours.build(training, np.zeros(400), hashes(400), dimensions=2)
+    assert recall(poor, training, asked) < 0.5
+
+
+def test_one_lesion_is_one_neighbour_and_colours_go_together(records, tmp_path) -> None:
+    classifier = colour_classifier().index(records, dimensions=3)
+    asked = picture({"upper right": "green"})
+    found = classifier.nearest(asked, k=9)
+    assert [n.label for n in found][:3] == ["green"] * 3
+    assert found == sorted(found, key=lambda n: n.distance) and found[0].path is None
+    both = classifier.nearest([asked, picture({"lower middle": "blue"})], k=1, records=records)
+    assert [[n.label for n in each] for each in both] == [["green"], ["blue"]]
+    assert both[0][0].path.name.startswith("green") and both[0][0].path.stem.endswith("a")
+
+
+def saved(folder: Path, labels: LabelSet = LABELS, trained_on: TrainedOn | None = None) -> Path:
+    from skinxai import backbones
+
+    model = backbones.build("resnet18", len(labels))
+    config = ModelConfig(folder.name, "resnet18", labels, PreprocessConfig((64, 64)))
+    checkpoints.save(str(folder), model, config, "A card.", trained_on)
+    return folder
+
+
+def test_a_folder_keeps_them_without_names(records, tmp_path) -> None:
+    known = TrainedOn.from_hashes(pixel_hash(np.asarray(Image.open(i.path))) for i in records)
+    folder = saved(tmp_path / "model", trained_on=known)
+    indexed = Classifier.from_pretrained(folder, device="cpu").index(records, dimensions=4)
+    indexed.save_pretrained(tmp_path / "indexed")
+    again = Classifier.from_pretrained(tmp_path / "indexed", device="cpu")
+    asked = records[0].path
+    assert again.nearest(asked, k=4) == indexed.nearest(asked, k=4)
+    assert again.nearest(asked, k=1)[0].distance == pytest.approx(0, abs=0.01)
+    data = (tmp_path / "indexed" / NEIGHBOURS).read_bytes()
+    assert not any(item.image_id.encode() in data for item in records)
+    unknown = saved(tmp_path / "other", trained_on=TrainedOn())
+    with pytest.raises(OptionError, match="9 of 9 lesions are not; pass the training part"):
+        Classifier.from_pretrained(unknown, device="cpu").index(records)
+
+
+def test_models_that_cannot_answer(records, tmp_path) -> None:
+    folder = saved(tmp_path / "model")
+    plain = Classifier.from_pretrained(folder, device="cpu")
+    with pytest.raises(ModelError, match=r"has no neighbours.safetensors; make them with"):
+        plain.nearest(records[0].path)
+    write_ensemble(tmp_path / "both", [folder, saved(tmp_path / "more")], name="both")
+    ensemble = Classifier.from_pretrained(tmp_path / "both", device="cpu")
+    with pytest.raises(ModelError, match=r"nearest\(\) needs a single network"):
+        ensemble.nearest(records[0].path)
+    with pytest.raises(ModelError, match=r"index\(\) needs a single network"):
+        ensemble.index(records)
+    indexed = colour_classifier().index(records, dimensions=3)
+    for k in (0, 10, 1.0):
+        with pytest.raises(OptionError, match="k must be an integer from 1 to 9"):
+            indexed.nearest(records[0].path, k)
+    with pytest.raises(OptionError, match="on_error must be 'raise'"):
+        indexed.nearest([records[0].path, "missing.png"], on_error="return")
+
+
+@pytest.mark.parametrize("change", ["vectors", "labels", "mean", "cut", "more"])
+def test_damaged_files_are_refused(change) -> None:
+    from safetensors.numpy import load, save
+
+    vectors = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
+    data = Neighbours.build(vectors, [0] * 6, hashes(6), dimensions=3).to_bytes()
+    arrays = load(data)
+    if change == "vectors":
+        arrays["vectors"] = arrays["vectors"].astype(np.int16)
+    elif change == "labels":
+        arrays["labels"] = arrays["labels"][:-1]
+    elif change == "mean":
+        arrays["mean"] = arrays["mean"] * np.nan
+    elif change == "more":
+        arrays["more"] = arrays["mean"]
+    changed = data[:-1] if change == "cut" else save(arrays)
+    with pytest.raises(IntegrityError, match=r"neighbours\.safetensors"):
+        Neighbours.from_bytes(changed)
+    assert len(Neighbours.from_bytes(data)) == 6

@@ -1,0 +1,37 @@
+"""The models of the repository are what their cards, the README and the log say."""
+
+import csv
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from skinxai import Classifier, samples
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def test_the_second_model_of_the_repository() -> None:
+    """Its figures in README and card are those of the log, and it is its members' mean."""
+    folder = REPOSITORY / "models/skinxai-ham10000-ensemble"
+    ensemble = Classifier.from_pretrained(folder, device="cpu")
+    path = samples.paths()[0]
+    found = ensemble.predict(path)
+    parts = [
+        Classifier.from_pretrained(folder / member.folder, device="cpu").predict(path)
+        for member in ensemble.config.members
+    ]
+    for code in ensemble.labels:
+        mean = 0.8 * parts[0].probabilities[code] + 0.2 * parts[1].probabilities[code]
+        assert found.probabilities[code] == pytest.approx(mean, abs=1e-9)
+    digest = hashlib.sha256((folder / "config.json").read_bytes()).hexdigest()
+    rows = list(
+        csv.DictReader((REPOSITORY / "training/test_openings.csv").read_text().splitlines())
+    )
+    own = {row["views"]: row for row in rows if row["weights_sha256"] == digest}
+    readme = (REPOSITORY / "README.md").read_text()
+    for figure in ("accuracy", "balanced_accuracy", "macro_f1"):
+        shown = f"{float(own['one view'][figure]):.3f}"
+        assert shown in ensemble.card and shown in readme
+        assert f"{float(own['four flips'][figure]):.3f}" in readme
+    assert ensemble.trained_on == Classifier.from_pretrained().trained_on
