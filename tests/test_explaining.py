@@ -457,3 +457,45 @@ def test_plugins_run_one_at_a_time_PLG07(registered) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: classifier.explain(THREE, "alone"), range(8)))
     assert max(most) == 1 and len(most) == 8
+
+
+@pytest.mark.parametrize("method", ["occlusion", "rise", "lime", "scorecam"])
+def test_maps_of_all_classes_share_their_passes(method: str) -> None:
+    """Three classes take the passes of one, and each has the map it has alone."""
+    network = ColourNetwork()
+    classifier = of_network(network)
+    seen: list[int] = []
+    network.disturb = lambda images: seen.append(len(images))
+    options = {"budget": 40} if method != "scorecam" else {}
+    alone = {}
+    for code in classifier.labels:
+        seen.clear()
+        alone[code] = classifier.explain(THREE, method, target=code, **options)
+        of_one = sum(seen)
+    seen.clear()
+    every = classifier.explain(THREE, method, all_classes=True, **options)
+    assert sum(seen) == of_one > 2
+    for code, found in every.items():
+        np.testing.assert_array_equal(found.heatmap, alone[code].heatmap)
+    assert not same(every["red"], every["green"])
+
+
+def test_other_images_are_never_answered_from_memory() -> None:
+    """Two images in one batch, and a smaller part after a full memory, have their own scores."""
+    network = ColourNetwork()
+    classifier = of_network(network)
+    pictures = [picture({"upper left": "red"}), picture({"upper right": "green"})]
+    alone = [classifier.explain(p, "rise", all_classes=True, budget=40) for p in pictures]
+    calls = []
+
+    def once_full(images: torch.Tensor) -> None:
+        calls.append(len(images))
+        if len(calls) == 5:
+            raise RuntimeError("out of memory")
+
+    network.disturb = once_full
+    together = classifier.explain(pictures, "rise", all_classes=True, budget=40)
+    assert max(calls) > min(calls)
+    for one, both in zip(alone, together, strict=True):
+        for code, found in one.items():
+            assert same(found, both[code])

@@ -17,6 +17,7 @@ from skinxai.drawing import resize_map
 from skinxai.errors import ExplainError, ExplainTimeoutError, PluginError
 from skinxai.explaining.asking import Method, Targets
 from skinxai.explaining.attributing import Arrays, attribute
+from skinxai.explaining.tape import Tape
 from skinxai.explaining.views import View, Watch, plain_float32, private_copy, ready
 from skinxai.inference import (
     FLIPS,
@@ -72,6 +73,7 @@ class _Pass:
         images: the view ``(N, 3, h, w)``.
         features: of it.
         rows: its probabilities ``(N, K)``.
+        tape: of passes that maps of all classes share.
     """
 
     member: Member
@@ -81,6 +83,7 @@ class _Pass:
     images: Tensor
     features: Any
     rows: npt.NDArray[np.float64]
+    tape: Tape = field(default_factory=Tape)
 
     @classmethod
     @torch.no_grad()
@@ -104,7 +107,8 @@ class _Pass:
         """The same for some of the images."""
         images = self.images[kept]
         features = self.network.features(images) if kept else self.features
-        return replace(self, images=images, features=features, rows=self.rows[kept])
+        rows = self.rows[kept]
+        return replace(self, images=images, features=features, rows=rows, tape=Tape())
 
     def explained(self, question: Question, target: Tensor, watch: Watch) -> tuple[Arrays, Arrays]:
         """Maps ``(N, h, w)`` of the image, not of the view, and scores ``(N,)``."""
@@ -116,9 +120,10 @@ class _Pass:
             known = (images, _own(self.features))
         if method.explainer.changes_network:
             network, known = private_copy(network), (None, None)
+        self.tape.rewind()
         view = View(
             network, *known, score=method.score, against=method.against, image_size=size,
-            watch=watch,
+            watch=watch, tape=self.tape if question.targets.every and method.built_in else None,
         )  # fmt: skip
         maps, scores = attribute(method, view, images, target)
         flip = tuple(dimension - 1 for dimension in self.flip)  # of (N, h, w)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from skinxai.errors import ExplainError, ExplainTimeoutError
+from skinxai.explaining.tape import Tape
 from skinxai.models import OwnFunction, SkinClassifier
 
 
@@ -59,6 +60,7 @@ class View(SkinClassifier):
         against: position of the class whose score is subtracted from all, or ``None``.
         image_size: ``(H, W)`` of all images of the call.
         watch: looks on.
+        tape: of passes without gradients that maps of several classes share, or ``None``.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class View(SkinClassifier):
         against: int | None,
         image_size: tuple[int, int],
         watch: Watch,
+        tape: Tape | None = None,
     ) -> None:
         super().__init__(
             model.network,
@@ -85,7 +88,7 @@ class View(SkinClassifier):
         self._images, self._computed = images, features
         self._version = -1 if images is None else int(images._version)
         self._score, self._against = score, against
-        self._image_size, self._watch = image_size, watch
+        self._image_size, self._watch, self._tape = image_size, watch, tape
 
     def features(self, images: Tensor) -> Any:
         """As the network's; those of the explained images are at hand."""
@@ -94,6 +97,13 @@ class View(SkinClassifier):
             return self._computed.detach() if isinstance(self._computed, Tensor) else self._computed
         self._watch.passed(len(images))
         return super().features(images)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images ``(N, 3, H, W)`` to scores ``(N, K)``."""
+        if self._tape is None or torch.is_grad_enabled():
+            return super().forward(images)
+        self._watch.check()
+        return self._tape(images, super().forward)
 
     def grid(self, features: Tensor, image_size: tuple[int, int] | None = None) -> Tensor:
         """As the network's, which is told the images' size."""
