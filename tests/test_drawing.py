@@ -8,7 +8,7 @@ from picture_files import gradient
 from torch.nn import functional
 
 from skinxai.configs import PreprocessConfig
-from skinxai.drawing import colour_map, overlay, resize_map, scale_to_unit
+from skinxai.drawing import colour_map, map_colours, overlay, resize_map, scale_to_unit
 from skinxai.errors import ModelConfigError, OptionError
 from skinxai.transforms import evaluation_transform
 
@@ -97,3 +97,15 @@ def test_transform_sees_the_whole_image(size: tuple[int, int], interpolation: st
 def test_preprocessing_is_checked(values: dict) -> None:
     with pytest.raises(ModelConfigError):
         PreprocessConfig(**values)
+
+
+def test_maps_of_both_signs_have_a_colour_for_zero() -> None:
+    """White at 0, purple below and orange above, one step as long on both sides."""
+    colours = map_colours([-1.0, -0.5, 0.0, 0.5, 2.0])
+    np.testing.assert_array_equal(colours[2], (247, 247, 247))
+    np.testing.assert_array_equal(colours[4], (127, 59, 8))  # the largest magnitude is the end
+    assert colours[0][2] > colours[0][0] and colours[3][0] > colours[3][2]
+    np.testing.assert_allclose(colours[0], map_colours([-1.0], -2.0, 2.0)[0])
+    np.testing.assert_array_equal(map_colours([0.0, 2.0]), colour_map([0.0, 1.0]))
+    np.testing.assert_array_equal(map_colours([-2.0, -1.0]), colour_map([0.0, 1.0]))
+    np.testing.assert_array_equal(map_colours([-3.0, -3.0]), colour_map([0.0, 0.0]))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinxai.drawing import colour_map, overlay
+from skinxai.drawing import colour_map, map_colours, overlay
 from skinxai.errors import OptionError
 from skinxai.results import compare
 from skinxai.sheets import BAR, LINE, MARGIN, Panel, contour, sheet, smooth
@@ -36,18 +36,22 @@ def test_smoothing_joins_single_pixels_and_keeps_the_mean() -> None:
     assert border.any() and not border[60:].any() and not border[:, 90:].any()
 
 
-def test_a_panel_is_the_overlay_with_its_bar() -> None:
-    page = np.asarray(sheet([Panel(PIXELS, HEATMAP, "title")]))
+@pytest.mark.parametrize("lift", [0.0, 100.0])  # of both signs, and of one
+def test_a_panel_is_the_overlay_with_its_bar(lift: float) -> None:
+    heatmap = HEATMAP + np.float32(lift)
+    page = np.asarray(sheet([Panel(PIXELS, heatmap, "title")]))
     height, width = PIXELS.shape[:2]
     top = MARGIN + LINE
     drawn = page[top : top + height, MARGIN : MARGIN + width]
-    expected = np.asarray(overlay(PIXELS, HEATMAP, 0.5)).copy()
-    border = contour(smooth(HEATMAP))
+    expected = np.asarray(overlay(PIXELS, heatmap, 0.5)).copy()
+    border = contour(smooth(heatmap))
     np.testing.assert_array_equal(drawn[~border], expected[~border])
     assert (drawn[border] == 255).all()
     bar = page[top + height + 4 : top + height + 4 + BAR, MARGIN : MARGIN + width]
-    ramp = np.rint(colour_map(np.linspace(0, 1, width))).astype(np.uint8)
-    assert (bar == ramp).all()
+    ramp = map_colours(np.linspace(heatmap.min(), heatmap.max(), width))
+    if lift:
+        np.testing.assert_allclose(ramp, colour_map(np.linspace(0, 1, width)), atol=1e-3)
+    assert (bar == np.rint(ramp).astype(np.uint8)).all()
 
 
 def test_an_image_without_a_map_is_shown_as_it_is() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,16 @@ _INFERNO = np.array(
     np.float64,
 )  # fmt: skip
 
+# ColorBrewer's eleven-class "PuOr" (Brewer, Apache-2.0), turned: purple, white, orange.
+_PURPLE_ORANGE = np.array(
+    [
+        (45, 0, 75), (84, 39, 136), (128, 115, 172), (178, 171, 210), (216, 218, 235),
+        (247, 247, 247), (254, 224, 182), (253, 184, 99), (224, 130, 20), (179, 88, 6),
+        (127, 59, 8),
+    ],
+    np.float64,
+)  # fmt: skip
+
 
 def colour_map(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Inferno colours of values in 0–1.
@@ -33,8 +44,36 @@ def colour_map(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     values = np.asarray(values, np.float64)
     if not np.isfinite(values).all() or (values.size and (values.min() < 0 or values.max() > 1)):
         raise OptionError("colour_map values must be finite and in 0–1; scale them first.")
-    places = np.linspace(0, 1, len(_INFERNO))
-    return np.stack([np.interp(values, places, _INFERNO[:, c]) for c in range(3)], axis=-1)
+    return _between(_INFERNO, values)
+
+
+def map_colours(
+    values: npt.ArrayLike, low: float | None = None, high: float | None = None
+) -> npt.NDArray[np.float64]:
+    """Colours of a heatmap's raw values, linear in them.
+
+    Of one sign: inferno, from the lowest value to the highest. Of both signs: purple for what is
+    below 0, white for 0, orange for what is above, one step as long on both sides.
+
+    Args:
+        values: float, any shape, finite.
+        low: lowest value of the scale; the values' own by default.
+        high: its highest value.
+
+    Returns:
+        RGB float, the shape of ``values`` plus ``(3,)``, 0–255, not rounded.
+    """
+    values = np.asarray(values, np.float64)
+    low = float(values.min()) if low is None else low
+    high = float(values.max()) if high is None else high
+    if low < 0 < high:
+        return _between(_PURPLE_ORANGE, values / max(-low, high) / 2 + 0.5)
+    return colour_map(np.zeros_like(values) if high <= low else (values - low) / (high - low))
+
+
+def _between(anchors: npt.NDArray[np.float64], values: Any) -> npt.NDArray[np.float64]:
+    places = np.linspace(0, 1, len(anchors))
+    return np.stack([np.interp(values, places, anchors[:, c]) for c in range(3)], axis=-1)
 
 
 def scale_to_unit(heatmap: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -49,7 +88,7 @@ def scale_to_unit(heatmap: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def overlay(pixels: npt.NDArray[np.uint8], heatmap: npt.ArrayLike, alpha: float) -> Image.Image:
-    """Blend a heatmap over its image, computed in float and rounded once.
+    """Blend the colours of a heatmap (`map_colours`) over its image, rounded once.
 
     Args:
         pixels: RGB uint8 ``(H, W, 3)``.
@@ -66,7 +105,7 @@ def overlay(pixels: npt.NDArray[np.uint8], heatmap: npt.ArrayLike, alpha: float)
         raise OptionError(
             f"heatmap must have the image's shape {pixels.shape[:2]}, got {values.shape}."
         )
-    blended = (1 - alpha) * pixels + alpha * colour_map(scale_to_unit(values))
+    blended = (1 - alpha) * pixels + alpha * map_colours(values)
     return Image.fromarray(np.rint(blended).astype(np.uint8))
 
 

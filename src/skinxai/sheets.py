@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from skinxai.drawing import colour_map, overlay
+from skinxai.drawing import map_colours, overlay
 from skinxai.errors import OptionError
 
 LONGEST = 480
@@ -38,8 +38,8 @@ class Panel:
 def sheet(panels: Sequence[Panel], *, columns: int = 4, alpha: float = 0.5) -> Image.Image:
     """Panels in rows, each overlay with the contour of its smoothed top tenth and a colour bar.
 
-    Each map is drawn from its own minimum to its own maximum, which its bar names: colours of two
-    panels cannot be compared, numbers can.
+    Each map is drawn from its own minimum to its own maximum, which its bar names (0 is white in
+    maps of both signs): colours of two panels cannot be compared, numbers can.
 
     Args:
         panels: at least one.
@@ -111,9 +111,10 @@ def _draw(panel: Panel, alpha: float) -> Image.Image:
         small = Image.fromarray(panel.heatmap.astype(np.float32)).resize(size)
         border = contour(smooth(np.asarray(small)))[..., None]
         picture = Image.fromarray(np.where(border, 255, np.asarray(picture)).astype(np.uint8))
-        bar = colour_map(np.linspace(0, 1, size[0])[None].repeat(BAR, axis=0))
+        ends = float(panel.heatmap.min()), float(panel.heatmap.max())
+        bar = map_colours(np.linspace(*ends, size[0])[None].repeat(BAR, axis=0), *ends)
         page.paste(Image.fromarray(np.rint(bar).astype(np.uint8)), (0, head + size[1] + 4))
-        low, high = (f"{value:.3g}" for value in (panel.heatmap.min(), panel.heatmap.max()))
+        low, high = (f"{value:.3g}" for value in ends)
         below = head + size[1] + BAR + 4
         draw.text((0, below), low, INK, font)
         draw.text((size[0] - draw.textlength(high, font), below), high, INK, font)

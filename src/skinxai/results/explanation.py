@@ -71,7 +71,9 @@ class Explanation:
         return self.heatmap is not None and bool(self.heatmap.min() == self.heatmap.max())
 
     def overlay(self, alpha: float = 0.5) -> Image.Image:
-        """The heatmap over the image; scaled for drawing from its own minimum to its maximum.
+        """The heatmap over the image, from its own minimum (dark) to its own maximum (bright).
+
+        A map of both signs is purple below 0, white at 0 and orange above.
 
         Args:
             alpha: 0 shows the image alone, 1 the heatmap alone.
