@@ -35,3 +35,16 @@ def test_the_second_model_of_the_repository() -> None:
         assert shown in ensemble.card and shown in readme
         assert f"{float(own['four flips'][figure]):.3f}" in readme
     assert ensemble.trained_on == Classifier.from_pretrained().trained_on
+
+
+def test_the_bundled_models_neighbours() -> None:
+    """A training lesion's own place is found again; a file of at most 2 MB has all lesions."""
+    classifier = Classifier.from_pretrained(device="cpu")
+    path = REPOSITORY / "src/skinxai/bundled/neighbours.safetensors"
+    assert path.stat().st_size <= 2_000_000
+    assert len(classifier.neighbours) == 5248
+    found = classifier.nearest(list(samples.paths()), k=5)
+    assert [len(each) for each in found] == [5] * 4
+    labels = [[lesion.label for lesion in each] for each in found]
+    assert labels[0].count("mel") >= 3 and labels[3].count("nv") == 5  # a melanoma, a nevus
+    assert all(0 <= n.distance < 1 and n.path is None for each in found for n in each)
