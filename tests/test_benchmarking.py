@@ -167,13 +167,13 @@ def test_the_summary_by_hand() -> None:
         for method, masses in (("gradcam", (0.5, 0.7, None)), ("centre", (0.2, 0.3, 0.4)))
         for n, mass in enumerate(masses)
     ]  # fmt: skip
-    table = summarise(rows, Plan(stratified=2), {"gradcam": {}})
+    table = summarise(rows, Plan(stratified=2), {"gradcam": {}}, {"gradcam": 12.0})
     assert table["all"]["gradcam"]["mass inside"][0] == pytest.approx(0.6)  # one has no mass
     assert table["all"]["gradcam"]["above centre"][0] == pytest.approx((0.3 + 0.4) / 2)
     assert table["stratified"]["centre"]["mass inside"][0] == pytest.approx(0.25)
     low, high = table["all"]["gradcam"]["mass inside"][1:]
     assert 0.5 <= low <= 0.6 <= high <= 0.7
-    assert "0.60 (" in to_markdown(table)
+    assert "0.60 (" in to_markdown(table) and "| 12 |" in to_markdown(table)
 
 
 def test_what_cannot_be_compared(data, tmp_path) -> None:
@@ -205,3 +205,5 @@ def test_the_command(tmp_path) -> None:
     )  # fmt: skip
     assert found.exit_code == 0, found.exception
     assert "| `layercam` | 1 | 2 |" in found.output
+    memory = json.loads((tmp_path / "out/memory.json").read_text())
+    assert set(memory) == {"gradcam", "layercam"} and all(v >= 0 for v in memory.values())

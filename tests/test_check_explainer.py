@@ -1,11 +1,15 @@
 """`check_explainer` passes every built-in method, and refuses planted bad ones by name."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from typer.testing import CliRunner
 
 from skinxai import Attribution, Explainer, explainers
+from skinxai.cli import app
 from skinxai.errors import OptionError, PluginError
 from skinxai.testing import check_explainer, colour_classifier
 from skinxai.testing.networks import COLOURS
@@ -204,3 +208,24 @@ def test_the_tiny_networks_know_their_colours(kind: str) -> None:
     classifier = colour_classifier(kind)
     for colour in COLOURS:
         assert classifier.predict(picture({"upper right": colour})).label == colour
+
+
+class Good(Explainer):
+    """Grad-CAM under another name."""
+
+    def attribute(self, images, target, *, options):
+        return Attribution(maps={"map": grad_cam(self.model, images, target)})
+
+
+def test_the_command_checks_explainers_of_plugins(registered) -> None:
+    registered("good", Good)
+    assert CliRunner().invoke(app, ["plugins", "--check"]).exit_code == 0
+    registered("constant", Constant)
+    found = CliRunner().invoke(app, ["plugins", "--check"])
+    assert found.exit_code == 1
+    failed = [line.split() for line in found.stdout.splitlines() if line.startswith("fails")]
+    assert {words[1] for words in failed} == {"constant"}
+    assert {"coordinates", "target", "weights"} <= {words[2] for words in failed}
+    shown = json.loads(CliRunner().invoke(app, ["plugins", "--check", "--json"]).stdout)
+    assert set(shown["failed_checks"]) == {"constant"}
+    assert CliRunner().invoke(app, ["plugins"]).exit_code == 0  # a list alone checks nothing

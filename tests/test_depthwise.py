@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from skinxai import backbones
+from skinxai.training import depthwise
 from skinxai.training.depthwise import FastDepthwise
 from skinxai.training.precision import mixed_precision
 
@@ -34,6 +35,13 @@ def gradients(
 CASES = list(itertools.product((3, 5), (1, 2), (0, 1, 2), ((8, 12), (9, 13), (7, 10))))
 
 
+@pytest.fixture(params=["this processor", "one without bfloat16"])
+def processor(request, monkeypatch) -> None:
+    if request.param != "this processor":
+        monkeypatch.setattr(depthwise, "computed_in", lambda: torch.float32)
+
+
+@pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize(("kernel", "stride", "padding", "size"), CASES)
 def test_gradients_of_depthwise_convolutions(kernel, stride, padding, size) -> None:
     images, weight = numbers(2, 6, *size), numbers(6, 1, kernel, kernel, seed=1)
@@ -154,5 +162,5 @@ def test_the_networks_depthwise_layers_are_reached(monkeypatch) -> None:
     model = backbones.build("tf_efficientnet_lite0", 7).train()
     with mixed_precision(CPU, torch.bfloat16):
         model(numbers(2, 3, 64, 64))
-    depthwise = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
-    assert calls == [layer.out_channels for layer in depthwise] and len(calls) == 16
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
+    assert calls == [layer.out_channels for layer in layers] and len(calls) == 16

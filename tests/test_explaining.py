@@ -222,7 +222,8 @@ def test_contrast_without_a_target_is_never_the_same_class() -> None:
     [
         ({"target": "red", "against": "red"}, "against must be another label"),
         ({"against": "red", "all_classes": True}, "target and against must be None"),
-        ({"against": "red", "method": "eigencam"}, "against must be None for eigencam"),
+        ({"against": "red", "method": "eigencam"}, "against must be left out for eigencam"),
+        ({"score": "probability", "method": "eigencam"}, "score must be left out for eigencam"),
     ],
 )
 def test_contrasts_that_make_no_sense(options: dict, words: str) -> None:

@@ -115,7 +115,10 @@ def test_every_method_its_options_and_its_test_are_in_the_docs() -> None:
 def test_every_command_and_option_is_in_the_docs() -> None:
     group = typer.main.get_command(app)
     page = (ROOT / "docs/reference/command-line.md").read_text()
-    for name, command in group.commands.items():
+    commands = dict(group.commands)
+    own = commands.pop("benchmark")
+    commands |= {f"benchmark {name}": command for name, command in own.commands.items()}
+    for name, command in commands.items():
         assert f"## skinxai {name}" in page
         for parameter in command.params:
             for option in parameter.opts:

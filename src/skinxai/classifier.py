@@ -20,6 +20,7 @@ from skinxai.results import Evaluation, ItemError
 from skinxai.sources import iter_sources
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
@@ -47,7 +48,7 @@ class Classifier:
         self._loaded = loaded
         members = tuple(
             Member(
-                part.model.eval().to(place),
+                _evaluated(part, place),
                 part.config.preprocessing,
                 weight,
                 f"{part.config.name}@{part.revision}",
@@ -172,17 +173,21 @@ class Classifier:
 
     @property
     def network(self) -> SkinClassifier:
-        """The torch module, in evaluation mode and shared by all calls: do not change it.
+        """The torch module, in evaluation mode: do not change it.
+
+        What predicts and explains is a copy in which batch normalisation is folded into the
+        convolutions before it, where there is any: `skinxai.folding.folded`.
 
         Raises:
             ModelError: an ensemble, which has several.
         """
-        return self._engine.single("Classifier.network").network
+        self._engine.single("Classifier.network")
+        return self._loaded.members[0].model
 
     @property
     def num_parameters(self) -> int:
         """Number of weights, of all members together."""
-        networks = [member.network for member in self._engine.members]
+        networks = [member.model for member in self._loaded.members]
         return sum(weight.numel() for network in networks for weight in network.parameters())
 
     @property
@@ -467,6 +472,14 @@ class Classifier:
         targets = explaining.Targets(labels, codes, all_classes, against)
         question = explaining.Question(chosen, targets, tta, timeout, watch or explaining.Watch())
         return explaining.explanations(self._engine, images, question, options)
+
+
+def _evaluated(part: LoadedModel, place: torch.device) -> SkinClassifier:
+    """The network that answers: folded, where its weights are a model folder's."""
+    from skinxai.folding import folded
+
+    model = part.model.eval().to(place)
+    return folded(model, part.config.preprocessing.image_size) if part.config.backbone else model
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from skinxai import explainers
 from skinxai.benchmarking.measuring import Bench
+from skinxai.benchmarking.memory import peak_memory
 from skinxai.benchmarking.plan import Plan, check_methods
 from skinxai.benchmarking.summary import ROWS, STUDY, read_rows, summarise, to_markdown
 from skinxai.classifier import Classifier
@@ -75,7 +76,7 @@ def benchmark_explainers(
             out_file.flush()
             os.fsync(out_file.fileno())
             rows += found
-    table = summarise(rows, plan, options)
+    table = summarise(rows, plan, options, _memory(folder, classifier, images[0], options))
     write_atomic(folder / "table.json", json.dumps(table, indent=2).encode() + b"\n")
     write_atomic(folder / "table.md", to_markdown(table).encode())
     _gallery(folder, classifier, images, options)
@@ -112,6 +113,18 @@ def _forget_torn(path: Path) -> None:
     if path.exists():
         whole = path.read_bytes().rpartition(b"\n")
         write_atomic(path, whole[0] + whole[1])
+
+
+def _memory(
+    folder: Path, classifier: Classifier, item: Record, options: Mapping[str, Any]
+) -> dict[str, float]:
+    """Of each method, measured once."""
+    path = folder / "memory.json"
+    if not path.exists():
+        found = peak_memory(classifier, item.path, options)
+        write_atomic(path, json.dumps(found, indent=2).encode() + b"\n")
+    known: dict[str, float] = json.loads(path.read_text())
+    return known
 
 
 def _gallery(

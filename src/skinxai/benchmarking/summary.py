@@ -47,7 +47,10 @@ def read_rows(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def summarise(
-    rows: Sequence[Mapping[str, Any]], plan: Plan, options: Mapping[str, Mapping[str, Any]]
+    rows: Sequence[Mapping[str, Any]],
+    plan: Plan,
+    options: Mapping[str, Mapping[str, Any]],
+    memory: Mapping[str, float] | None = None,
 ) -> Table:
     """Means and 95 % intervals of every figure, over the stratified images and over all.
 
@@ -55,6 +58,7 @@ def summarise(
         rows: of `read_rows`.
         plan: that they were measured by.
         options: of each method.
+        memory: MiB of each method.
 
     Returns:
         ``{"stratified": {method: …}, "all": {method: …}, "agreement": {method: {method: ρ}},
@@ -69,6 +73,8 @@ def summarise(
         part: {name: _figures(some, name, options.get(name)) for name in names}
         for part, (names, some) in parts.items()
     }
+    for name, value in (memory or {}).items():
+        table["stratified"][name]["MiB"] = value
     table["agreement"] = _agreement(rows)
     table["refused"] = {row["method"]: row["refused"] for row in rows if "refused" in row}
     return table
@@ -142,7 +148,8 @@ def to_markdown(table: Table) -> str:
     parts = []
     for name, title in (("stratified", "Every method"), ("all", "Methods of few passes")):
         methods = table[name]
-        figures = [f for f in FIGURES if any(f in found for found in methods.values())]
+        known = (*FIGURES, "MiB")
+        figures = [f for f in known if any(f in found for found in methods.values())]
         lines = [["method", "passes", "images", *(SHOWN.get(f, f) for f in figures)]]
         lines.append(["---"] * len(lines[0]))
         for method, found in methods.items():
@@ -164,9 +171,11 @@ def to_markdown(table: Table) -> str:
     return "\n".join(parts)
 
 
-def _cell(figure: Sequence[float] | None) -> str:
+def _cell(figure: Sequence[float] | float | None) -> str:
     if figure is None:
         return ""
+    if isinstance(figure, float):
+        return f"{figure:.0f}"
     mean, low, high = figure
     return f"{mean:.2f} ({low:.2f}–{high:.2f})"
 

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from skinxai.errors import SkinxaiError
+
+if TYPE_CHECKING:
+    from skinxai.registry import Entry
 
 
 def plugins(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Exit 1 if a plugin is broken.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Run check_explainer on plugins' explainers; exit 1 if one is broken."
+        ),
+    ] = False,
 ) -> None:
     """List backbones, losses, explainers and data sets, and plugins that failed to load."""
     from skinxai import plugins as loaded
@@ -19,6 +30,7 @@ def plugins(
     registries = (loaded.backbones, loaded.losses, loaded.explainers, loaded.datasets)
     found = [(registry.kind, entry) for registry in registries for entry in registry.entries()]
     broken = [status for status in statuses if status.error is not None]
+    failed = _failed_checks(loaded.explainers.entries()) if check else {}
     if as_json:
         entries = [
             {"kind": kind, "name": e.name, "help": e.help, "source": e.source, "version": e.version}
@@ -28,7 +40,8 @@ def plugins(
             {"name": s.name, "version": s.version, "entry_point": s.entry_point,
              "entries": list(s.entries), "error": s.error} for s in statuses
         ]  # fmt: skip
-        typer.echo(json.dumps({"entries": entries, "plugins": rows}, indent=2))
+        shown = {"entries": entries, "plugins": rows} | ({"failed_checks": failed} if check else {})
+        typer.echo(json.dumps(shown, indent=2))
     else:
         for kind, e in found:
             origin = " ".join(filter(None, (e.source, e.version)))
@@ -36,7 +49,30 @@ def plugins(
         for status in broken:
             origin = " ".join(filter(None, (status.name, status.version)))
             typer.echo(f"{'broken':<10} {status.entry_point:<24} {origin:<22} {status.error}")
-    raise typer.Exit(1 if check and broken else 0)
+        for name, problems in failed.items():
+            for which, problem in problems.items():
+                typer.echo(f"{'fails':<10} {name:<24} {which:<22} {problem}")
+    raise typer.Exit(1 if check and (broken or failed) else 0)
+
+
+def _failed_checks(entries: Iterable[Entry]) -> dict[str, dict[str, str]]:
+    """What `check_explainer` finds wrong with explainers of plugins: name → check → problem."""
+    from skinxai.explaining.asking import BUILT_IN
+    from skinxai.testing import check_explainer
+
+    found: dict[str, dict[str, str]] = {}
+    for entry in entries:
+        if entry.source == BUILT_IN:
+            continue
+        typer.echo(f"checking {entry.name} of {entry.source} …", err=True)
+        try:
+            results = check_explainer(entry.name, raise_on_failure=False)
+            problems = {r.name: r.problem for r in results if r.problem is not None}
+        except SkinxaiError as error:  # it cannot even be imported
+            problems = {"import": str(error)}
+        if problems:
+            found[entry.name] = problems
+    return found
 
 
 def doctor() -> None:

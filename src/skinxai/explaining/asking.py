@@ -143,8 +143,12 @@ def choose_method(
     versions = {"skinxai": __version__, "torch": torch.__version__}
     if entry.source not in (BUILT_IN, "this process"):
         versions[entry.source] = entry.version
-    if against is not None and not explainer.uses_target:
-        raise OptionError(f"against must be None for {name}, which explains no class's score.")
+    if not explainer.uses_target:
+        for option, value, default in (("against", against, None), ("score", score, SCORES[0])):
+            if value != default:
+                raise OptionError(
+                    f"{option} must be left out for {name}, which explains no class's score."
+                )
     position = None if against is None else labels.position(against)
     own = explainer.options_type(**options)
     return Method(name, explainer, own, score, position, entry.source, versions)

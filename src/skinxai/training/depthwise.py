@@ -5,11 +5,15 @@ of a strided depthwise convolution and the weight gradient of a large depthwise 
 several times slower. EfficientNets spend half their time there, so that bfloat16 as it comes
 makes their training slower. `FastDepthwise` computes the first as the gradient of an unstrided
 convolution of the zero-filled output gradient, which is the same sum, and the second in float32.
+
+A processor without instructions for bfloat16 computes all of it in float32, rounded once: torch's
+own loops there round every partial sum, and take some twenty times as long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -20,6 +24,13 @@ from torch.overrides import TorchFunctionMode
 Pair = tuple[int, int]
 _SMALL_KERNEL = 3  # up to this size bfloat16 computes the weight gradient as fast as float32
 _backward = torch.ops.aten.convolution_backward
+
+
+@cache
+def computed_in() -> torch.dtype:
+    """bfloat16 where oneDNN has kernels of it for this processor, which sum in float32."""
+    native = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if native else torch.float32
 
 
 class FastDepthwise(TorchFunctionMode):
@@ -49,9 +60,10 @@ class _Depthwise(torch.autograd.Function):
         ctx.stride, ctx.padding, ctx.dtype = stride, padding, images.dtype
         groups = images.shape[1]
         result: Tensor = torch.ops.aten.convolution(
-            images16, weight.bfloat16(), None, stride, padding, (1, 1), False, (0, 0), groups
-        )
-        return result
+            images16.to(computed_in()), weight.bfloat16().to(computed_in()), None, stride, padding,
+            (1, 1), False, (0, 0), groups,
+        )  # fmt: skip
+        return result.bfloat16()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
@@ -61,10 +73,13 @@ class _Depthwise(torch.autograd.Function):
         of_images = of_weight = None
         if wants_images:
             filled = _zero_filled(grad, images, weight, ctx.stride, ctx.padding)
-            of_images = _gradients(filled, images, weight.bfloat16(), (1, 1), ctx.padding, 0)
-            of_images = of_images.to(ctx.dtype)
+            dtype = computed_in()
+            of_images = _gradients(
+                filled.to(dtype), images.to(dtype), weight.bfloat16().to(dtype), (1, 1),
+                ctx.padding, 0,
+            ).bfloat16().to(ctx.dtype)  # fmt: skip
         if wants_weight:
-            dtype = torch.bfloat16 if weight.shape[-1] <= _SMALL_KERNEL else torch.float32
+            dtype = computed_in() if weight.shape[-1] <= _SMALL_KERNEL else torch.float32
             of_weight = _gradients(
                 grad.to(dtype), images.to(dtype), weight.to(dtype), ctx.stride, ctx.padding, 1
             ).to(weight.dtype)

@@ -1,0 +1,101 @@
+"""Folded networks are the same functions with less in them."""
+
+import pytest
+import torch
+from torch import nn
+
+from skinxai import Classifier, backbones, samples
+from skinxai.folding import folded
+from skinxai.models import SkinClassifier
+
+NORMS = nn.BatchNorm2d
+
+
+def drawn(name: str) -> SkinClassifier:
+    """A network whose normalisations have statistics and weights of their own."""
+    model = backbones.build(name, 7).eval()
+    for module in model.network.modules():
+        if isinstance(module, NORMS):
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    return model
+
+
+def count(model: SkinClassifier) -> int:
+    return sum(isinstance(module, NORMS) for module in model.network.modules())
+
+
+@pytest.mark.parametrize(
+    "name", ["tf_efficientnet_lite0", "efficientnet_b0", "resnet18", "timm/convnext_atto"]
+)
+def test_logits_features_and_gradients_stay(name: str) -> None:
+    model = drawn(name)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    less = folded(model, (96, 128))
+    if "convnext" in name:  # it has none to fold
+        assert less is model
+        return
+    assert count(model) > 10 and count(less) == 0
+    images = torch.rand(2, 3, 96, 128)
+    gradients = []
+    for network in (model, less):
+        own = images.clone().requires_grad_()
+        network(own)[:, 3].sum().backward()
+        gradients.append(own.grad)
+    with torch.no_grad():
+        for one, two in (
+            (model(images), less(images)),
+            (model.features(images), less.features(images)),
+            gradients,
+        ):
+            assert (one - two).abs().max() < 1e-4 * one.abs().max()
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in less.network.modules())
+
+
+class Twice(nn.Module):
+    """Its convolution's output is used beside the normalisation as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2)
+        nn.init.constant_(self.norm.running_var, 9.0)
+
+    def features(self, images):
+        found = self.conv(images)
+        return self.norm(found) + found
+
+    def classify(self, features):
+        return self.head(features.mean((2, 3)))
+
+
+class Again(Twice):
+    """Its convolution is used twice, normalised once."""
+
+    def features(self, images):
+        return self.norm(self.conv(images)) + self.conv(images.flip(2))
+
+
+@pytest.mark.parametrize("kind", [Twice, Again])
+def test_what_cannot_be_folded_is_left_alone(kind: type[Twice]) -> None:
+    network = kind().eval()
+    model = SkinClassifier(network, kind.features, kind.classify)
+    assert folded(model, (32, 32)) is model
+
+
+def test_a_classifier_answers_with_the_folded_network_and_saves_the_whole(tmp_path) -> None:
+    classifier = Classifier.from_pretrained(device="cpu")
+    whole = count(classifier.network)
+    assert whole > 10 and count(classifier._engine.members[0].network) == 0
+    path = samples.paths()[0]
+    found = classifier.predict(path)
+    classifier.save_pretrained(tmp_path / "saved")
+    again = Classifier.from_pretrained(tmp_path / "saved", device="cpu")
+    assert count(again.network) == whole
+    assert again.predict(path).probabilities == found.probabilities
+    state = classifier.network.state_dict()
+    assert all(
+        torch.equal(tensor, state[name]) for name, tensor in again.network.state_dict().items()
+    )
