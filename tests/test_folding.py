@@ -78,7 +78,30 @@ class Again(Twice):
         return self.norm(self.conv(images)) + self.conv(images.flip(2))
 
 
-@pytest.mark.parametrize("kind", [Twice, Again])
+class Across(Twice):
+    """The split lies between the convolution and its normalisation."""
+
+    def features(self, images):
+        return self.conv(images)
+
+    def classify(self, features):
+        return self.head(self.norm(features).relu().mean((2, 3)))
+
+
+class Own(nn.BatchNorm2d):
+    """Whatever else it does, nobody knows."""
+
+
+class OtherNorm(Twice):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = Own(4)
+
+    def features(self, images):
+        return self.norm(self.conv(images))
+
+
+@pytest.mark.parametrize("kind", [Twice, Again, Across, OtherNorm])
 def test_what_cannot_be_folded_is_left_alone(kind: type[Twice]) -> None:
     network = kind().eval()
     model = SkinClassifier(network, kind.features, kind.classify)

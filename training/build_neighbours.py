@@ -31,7 +31,7 @@ def main(root: Path, folder: Path) -> None:
     asked = classifier.embed([item.path for item in splits.val], progress=True)
     hashes = [str(value) for value in pixel_hashes(lesions)]
     neighbours = Neighbours.build(training, lesions.targets(), hashes)
-    found = recall(neighbours, training, asked)
+    found = recall(neighbours, training, hashes, asked)
     loaded = replace(checkpoints.unpack(read_model_folder(folder)), neighbours=neighbours)
     row = (
         f"{ROW} embeddings of {len(neighbours)} in `{NEIGHBOURS}`: `classifier.nearest(image)`; "

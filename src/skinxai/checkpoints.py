@@ -202,15 +202,26 @@ def unpack(files: ModelFiles) -> LoadedModel:
         )
     model = backbones.build(config.backbone, len(config.labels), config.drop_rate)
     load_weights(model, weights)
-    neighbours = files.files.get(NEIGHBOURS)
     return LoadedModel(
         model,
         config,
         _card(files),
         files.revision,
         read_trained_on(files),
-        None if neighbours is None else Neighbours.from_bytes(neighbours),
+        _neighbours(files, len(config.labels)),
     )
+
+
+def _neighbours(files: ModelFiles, classes: int) -> Neighbours | None:
+    if (data := files.files.get(NEIGHBOURS)) is None:
+        return None
+    found = Neighbours.from_bytes(data)
+    if found.labels.max() >= classes:
+        raise IntegrityError(
+            f"labels of {NEIGHBOURS} must be positions among the model's {classes}, "
+            f"{found.labels.max()} is not; fetch or save the model again."
+        )
+    return found
 
 
 def load_weights(model: SkinClassifier, weights: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -341,7 +342,9 @@ class Classifier:
         options, _ = InputOptions.take(inputs)
         found = index(self._engine, records, self.trained_on, options, dimensions)
         (loaded,) = self._loaded.members
-        return type(self)(replace(loaded, neighbours=found), device=str(self._engine.device))
+        made = copy.copy(self)  # the same networks
+        made._loaded = replace(loaded, neighbours=found)
+        return made
 
     def nearest(
         self, images: Any, k: int = 5, *, records: Records | None = None, **inputs: Any

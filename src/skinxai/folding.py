@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -37,8 +38,9 @@ class Activation(nn.Module):
 def folded(model: SkinClassifier, image_size: tuple[int, int]) -> SkinClassifier:
     """A copy for evaluation without the normalisations that follow a convolution directly.
 
-    Which do is seen in a pass over a drawn image, whose logits must stay the same within 1e-4 of
-    the largest one; the model itself is returned where they don't, or where nothing can be folded.
+    Which do is seen in a pass over a drawn image, whose features and logits must stay the same
+    within 1e-4 of the largest; the model itself is returned where they don't, or where nothing can
+    be folded.
 
     Args:
         model: in evaluation mode.
@@ -51,7 +53,7 @@ def folded(model: SkinClassifier, image_size: tuple[int, int]) -> SkinClassifier
     images = torch.randn(1, 3, *image_size, generator=draws).to(device)
     try:
         with torch.no_grad(), _followers(model.network) as pairs:
-            before = model(images)
+            before = _outputs(model, images)
     except RuntimeError:  # no memory, say: an answer that is asked for will tell
         return model
     if not pairs:
@@ -61,9 +63,20 @@ def folded(model: SkinClassifier, image_size: tuple[int, int]) -> SkinClassifier
     for convolution, norm in pairs.items():
         _fold(modules, convolution, norm)
     with torch.no_grad():
-        difference = (copied(images) - before).abs().max()
-    same = bool(difference <= TOLERANCE * before.abs().max().clamp_min(1))
-    return copied if same else model
+        after = _outputs(copied, images)
+    same = [
+        one.shape == two.shape
+        and bool((one - two).abs().max() <= TOLERANCE * one.abs().max().clamp_min(1))
+        for one, two in zip(before, after, strict=True)
+    ]
+    return copied if all(same) else model
+
+
+def _outputs(model: SkinClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Features and logits: a normalisation must not move to the other side of the split."""
+    features = model.features(images)
+    logits = model.logits(features.clone() if isinstance(features, Tensor) else features)
+    return (features, logits) if isinstance(features, Tensor) else (logits, logits)
 
 
 @contextmanager
@@ -92,7 +105,7 @@ def _followers(network: nn.Module) -> Iterator[dict[str, str]]:
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
             handles.append(module.register_forward_hook(after(name)))
-        elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
+        elif type(module) in (nn.BatchNorm2d, BatchNormAct2d) and module.track_running_stats:
             handles.append(module.register_forward_pre_hook(before(name)))
     try:
         yield pairs
@@ -114,6 +127,6 @@ def _fold(modules: dict[str, nn.Module], convolution: str, norm: str) -> None:
     conv.bias = bias
     parent, _, own = norm.rpartition(".")
     left: nn.Module = nn.Identity()
-    if type(bn) is not nn.BatchNorm2d:  # timm's, with an activation of its own
-        left = Activation(bn.drop, bn.act)  # type: ignore[arg-type]
+    if isinstance(bn, BatchNormAct2d):
+        left = Activation(bn.drop, bn.act)
     setattr(modules[parent], own, left)

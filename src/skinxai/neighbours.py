@@ -1,8 +1,8 @@
 """`Neighbours`: embeddings of the training lesions, small enough to ship. Needs no torch.
 
 A model folder keeps them as ``neighbours.safetensors``: one vector a lesion, projected and in
-eight bits, its label, and the first bytes of its image's pixel hash. Names, lesions and patients
-are not in it.
+eight bits, its label, and the first bytes of its image's pixel hash, by which they are sorted.
+Names, lesions and patients are not in it.
 """
 
 from __future__ import annotations
@@ -91,10 +91,12 @@ class Neighbours:
         projected = centred @ components.astype(np.float64).T
         scale = np.abs(projected).max(axis=0) / 127
         scale[scale == 0] = 1
-        prefixes = b"".join(bytes.fromhex(value)[:BYTES] for value in hashes)
+        order = by_hash(hashes)
+        prefixes = b"".join(bytes.fromhex(hashes[k])[:BYTES] for k in order)
         return cls(
             mean.astype(np.float32), components, scale.astype(np.float32),
-            np.ascontiguousarray(np.rint(projected / scale), np.int8), positions.astype(np.uint8),
+            np.ascontiguousarray(np.rint(projected / scale)[order], np.int8),
+            positions.astype(np.uint8)[order],
             np.frombuffer(prefixes, np.uint8).reshape(-1, BYTES).copy(),
         )  # fmt: skip
 
@@ -146,6 +148,15 @@ class Neighbours:
         distances = 1 - asked @ known.T  # (N, L)
         order = np.argsort(distances, axis=1, kind="stable")[:, :k]
         return order, np.take_along_axis(distances, order, axis=1)
+
+
+def by_hash(hashes: list[str]) -> list[int]:
+    """Positions in the order of the hashes, which says nothing of the images' names.
+
+    Args:
+        hashes: hexadecimal.
+    """
+    return sorted(range(len(hashes)), key=hashes.__getitem__)
 
 
 def _unit(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -13,7 +13,7 @@ from skinxai.data.membership import BYTES, TrainedOn
 from skinxai.data.records import Record, Records
 from skinxai.errors import ModelError, OptionError
 from skinxai.inference import Engine, InputOptions, embeddings
-from skinxai.neighbours import NEIGHBOURS, Neighbours
+from skinxai.neighbours import NEIGHBOURS, Neighbours, by_hash
 from skinxai.results import Neighbour
 
 
@@ -31,10 +31,15 @@ def index(
         dimensions: that are kept.
 
     Raises:
-        OptionError: an image that the model was not trained on.
+        OptionError: other labels, or an image that the model was not trained on.
         InputError: an image that cannot be read.
         ModelError: an ensemble.
     """
+    if records.labels.codes != engine.labels.codes:
+        raise OptionError(
+            f"records must have the model's labels {list(engine.labels)} in the same order, got "
+            f"{list(records.labels)}."
+        )
     chosen = first_of_each_lesion(records)
     hashes = [value for value in pixel_hashes(chosen) if isinstance(value, str)]
     unknown = 0 if trained_on is None else sum(value not in trained_on for value in hashes)
@@ -110,15 +115,19 @@ def _paths(records: Records) -> dict[bytes, Path]:
     }
 
 
-def recall(neighbours: Neighbours, training: Any, asked: Any, k: int = 5) -> float:
+def recall(
+    neighbours: Neighbours, training: Any, hashes: list[str], asked: Any, k: int = 5
+) -> float:
     """Share of the k nearest of the full embeddings that the compressed ones find too.
 
     Args:
         neighbours: built from ``training``.
         training: float32 ``(L, D)``, the embeddings that it was built from.
+        hashes: as it was built from.
         asked: float32 ``(N, D)``.
         k: how many.
     """
+    training = training[by_hash(hashes)]
     mean = training.mean(axis=0, dtype=np.float64)
     whole = [rows - mean for rows in (asked, training)]
     units = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in whole]

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 
 from skinxai.assessment.faithfulness import (
@@ -21,12 +20,12 @@ from skinxai.assessment.faithfulness import (
     pointing,
     rank_correlation,
 )
-from skinxai.benchmarking.plan import MASK, Plan, is_cheap, seeded
+from skinxai.benchmarking.plan import MASK, Plan, is_cheap, read_mask, seeded
 from skinxai.checkpoints import LoadedModel
 from skinxai.classifier import Classifier
 from skinxai.data.records import Record
 from skinxai.drawing import resize_map
-from skinxai.errors import ExplainError
+from skinxai.errors import ExplainError, NonFiniteOutputError
 from skinxai.explainers.baselines import baseline
 from skinxai.images import read_image
 from skinxai.models import SkinClassifier
@@ -66,8 +65,7 @@ class Bench:
         """
         pixels = read_image(item.path).pixels
         size = (pixels.shape[0], pixels.shape[1])
-        with Image.open(self._masks / MASK.format(item.path.stem)) as drawn:
-            mask = np.asarray(drawn.convert("L").resize(size[::-1], Image.Resampling.NEAREST)) > 127
+        mask = read_mask(self._masks / MASK.format(item.path.stem), size)
         target = self._classifier.predict(pixels).label
         judge = _Judge(self._classifier, pixels, target, mask, self._plan)
         shared = {"image": item.image_id, "lesion": item.lesion_id or item.image_id,
@@ -109,14 +107,21 @@ class Bench:
         draws = np.random.default_rng(self._plan.seed)
         noisy = pixels + draws.normal(0, 255 * NOISE, pixels.shape)
         noisy = np.rint(noisy.clip(0, 255)).astype(np.uint8)
-        found = {
-            "randomised": self._map(self._scrambled, pixels, name, options, target),
-            "noisy": self._map(self._classifier, noisy, name, options, target),
+        asked = {
+            "randomised": (self._scrambled, pixels, options),
+            "noisy": (self._classifier, noisy, options),
         }
         if seeded(name):
             other = {**options, "seed": options["seed"] + 1}
-            found["other seed"] = self._map(self._classifier, pixels, name, other, target)
-        return {key: agreement(own, value) for key, value in found.items()}
+            asked["other seed"] = (self._classifier, pixels, other)
+        found: Row = {}
+        for key, (classifier, image, own_options) in asked.items():
+            try:
+                changed = self._map(classifier, image, name, own_options, target)
+                found[key] = agreement(own, changed)
+            except (ExplainError, NonFiniteOutputError):  # a scrambled network may overflow
+                found[key] = None
+        return found
 
 
 class _Judge:

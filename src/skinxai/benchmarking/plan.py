@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
 from skinxai import explainers
 from skinxai.data.records import Record, Records
@@ -16,6 +18,7 @@ from skinxai.errors import DatasetError, OptionError
 
 CHEAP = 50  # passes of the network: methods with fewer are asked about more images
 MASK = "{}_segmentation.png"
+NEAREST = Image.Resampling.NEAREST
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,35 @@ class Plan:
         chosen = [item for item in turns if item is not None][: self.stratified]
         rest = [item for item in shuffled if item not in chosen]
         return [*chosen, *rest][: max(self.lesions, self.stratified)]
+
+
+def read_mask(path: Path, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """A lesion's mask, brought to its image's size.
+
+    Args:
+        path: of a picture that is black outside and white (255, or 1) in the lesion.
+        size: ``(H, W)`` of the image.
+
+    Raises:
+        DatasetError: other values, no lesion, or another shape than the image's.
+    """
+    with Image.open(path) as drawn:
+        values = np.asarray(drawn.convert("L"))
+    levels = set(np.unique(values).tolist())
+    if not levels <= {0, 1} and not levels <= {0, 255}:
+        raise DatasetError(
+            f"mask {str(path)!r} must be black and white, it has {len(levels)} levels of grey."
+        )
+    if levels == {0}:
+        raise DatasetError(f"mask {str(path)!r} must have a lesion in it, it is black.")
+    height, width = values.shape
+    if abs(height * size[1] - width * size[0]) > max(*size, *values.shape):  # a pixel is rounding
+        raise DatasetError(
+            f"mask {str(path)!r} must have its image's shape {size}, or be an enlarged one, got "
+            f"{(height, width)}."
+        )
+    mask = Image.fromarray((values > 0).astype(np.uint8)).resize(size[::-1], NEAREST)
+    return np.asarray(mask) > 0
 
 
 def is_cheap(options: Mapping[str, Any]) -> bool:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from skinxai import explainers
 from skinxai.benchmarking.measuring import Bench
 from skinxai.benchmarking.memory import peak_memory
-from skinxai.benchmarking.plan import Plan, check_methods
+from skinxai.benchmarking.plan import MASK, Plan, check_methods
 from skinxai.benchmarking.summary import ROWS, STUDY, read_rows, summarise, to_markdown
 from skinxai.classifier import Classifier
+from skinxai.data.pixels import pixel_hash
 from skinxai.data.records import Record, Records
-from skinxai.errors import ExplainError, OutputError, ResumeMismatchError
+from skinxai.errors import ExplainError, LeakageError, OutputError, ResumeMismatchError
+from skinxai.images import read_image
 from skinxai.results import compare
 from skinxai.version import __version__
 from skinxai.writing import make_folder, write_atomic
@@ -53,17 +58,29 @@ def benchmark_explainers(
         Path of ``table.md``.
 
     Raises:
-        ResumeMismatchError: a folder with rows of another model, other images or settings.
-        DatasetError: no image with a mask.
+        ResumeMismatchError: a folder with rows of another model, other images, masks or settings.
+        LeakageError: images that the model says it was trained on.
+        DatasetError: no image with a mask, or a mask that is none.
+        OutputError: a folder that another process writes to.
         ModelError: an ensemble.
     """
     plan, folder = Plan(**settings), Path(out)
     built_in = [entry.name for entry in explainers.entries() if entry.source == "skinxai"]
+    _check_unseen(classifier, images := plan.images(records, Path(masks)))
     names = check_methods(built_in if methods is None else methods)
     options = {name: plan.options(name) for name in names}
-    images = plan.images(records, Path(masks))
-    _begin(folder, classifier, plan, options, images)
-    bench = Bench(classifier, plan, options, Path(masks))
+    make_folder(folder)
+    with _in_use(folder):
+        _begin(folder, classifier, plan, options, images, Path(masks))
+        return _run(folder, classifier, plan, options, images, Path(masks), progress=progress)
+
+
+def _run(
+    folder: Path, classifier: Classifier, plan: Plan, options: Mapping[str, Any],
+    images: list[Record], masks: Path, *, progress: bool,
+) -> Path:  # fmt: skip
+    """Measure what is not measured yet, and write the tables."""
+    bench = Bench(classifier, plan, options, masks)
     rows = read_rows(folder)
     done = {row["image"] for row in rows}
     _forget_torn(folder / ROWS)
@@ -76,23 +93,53 @@ def benchmark_explainers(
             out_file.flush()
             os.fsync(out_file.fileno())
             rows += found
-    table = summarise(rows, plan, options, _memory(folder, classifier, images[0], options))
+    memory = _memory(folder, classifier, images[0], options)
+    table = summarise(rows, plan, options, memory)
     write_atomic(folder / "table.json", json.dumps(table, indent=2).encode() + b"\n")
     write_atomic(folder / "table.md", to_markdown(table).encode())
     _gallery(folder, classifier, images, options)
     return folder / "table.md"
 
 
+def _check_unseen(classifier: Classifier, images: list[Record]) -> None:
+    """Refuse images that the model says it was trained on."""
+    if classifier.trained_on is None:
+        return
+    hashes = [pixel_hash(read_image(item.path).pixels) for item in images]
+    if seen := sum(value in classifier.trained_on for value in hashes):
+        raise LeakageError(
+            f"records must be images that took no part in training, {seen} of {len(images)} were "
+            f"trained on; pass the test part."
+        )
+
+
+@contextmanager
+def _in_use(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        with lock:
+            yield
+    except Timeout as error:
+        raise OutputError(
+            f"out must be written by one process at a time, {str(folder)!r} is in use."
+        ) from error
+
+
 def _begin(
     folder: Path, classifier: Classifier, plan: Plan, options: Mapping[str, Any],
-    images: list[Record],
+    images: list[Record], masks: Path,
 ) -> None:  # fmt: skip
     """Write what is measured, or refuse to go on with something else."""
+    weights, drawn = hashlib.sha256(), hashlib.sha256()
+    for tensor in classifier.network.state_dict().values():
+        weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    for item in images:
+        drawn.update((masks / MASK.format(item.path.stem)).read_bytes())
     study = {
-        "skinxai": __version__, "model": classifier.model, "plan": asdict(plan),
-        "methods": dict(options), "images": [item.image_id for item in images],
+        "skinxai": __version__, "model": classifier.model, "weights": weights.hexdigest(),
+        "plan": asdict(plan), "methods": dict(options),
+        "images": [item.image_id for item in images], "masks": drawn.hexdigest(),
     }  # fmt: skip
-    make_folder(folder)
     path = folder / STUDY
     if not path.exists():
         write_atomic(path, json.dumps(study, indent=2).encode() + b"\n")

@@ -206,7 +206,8 @@ def _membership(
     allowed = train.leaked and val.leaked
     found = [TrainedOn.from_hashes(hashes)]
     for origin in origins:
-        check_unseen(checked, origin.trained_on, allowed)
+        for known in origin.known:  # each: a silent member hides none of the others'
+            check_unseen(checked, known, allowed)
         found += [origin.trained_on] if origin.trained_on is not None else []
     if (both := set(hashes) & set(checked)) and not allowed:
         raise LeakageError(

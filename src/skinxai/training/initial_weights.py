@@ -45,6 +45,11 @@ class InitialWeights:
     note: str = ""
     trained_on: TrainedOn | None = field(default_factory=TrainedOn)
 
+    @property
+    def known(self) -> list[TrainedOn]:
+        """``trained_on``, where it is known."""
+        return [] if self.trained_on is None else [self.trained_on]
+
 
 def load_initial_weights(
     model: SkinClassifier, backbone: str, init_weights: str | None, labels: LabelSet

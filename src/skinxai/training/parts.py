@@ -92,13 +92,13 @@ def check_images(records: Records, what: str, *, spare: int = 0, cached: bool = 
     return hashes
 
 
-def check_unseen(hashes: Sequence[str], trained_on: TrainedOn | None, leaked: bool) -> None:
+def check_unseen(hashes: Sequence[str], trained_on: TrainedOn, leaked: bool) -> None:
     """Refuse validation images that the starting weights, or a teacher, were trained on.
 
     Raises:
         LeakageError: such images, where leakage was not allowed.
     """
-    if leaked or trained_on is None:
+    if leaked:
         return
     if seen := sum(value in trained_on for value in hashes):
         raise LeakageError(

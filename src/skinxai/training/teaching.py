@@ -31,7 +31,7 @@ class Teacher:
         licence: of its weights, which the trained model inherits.
         attribution: whom to name for them.
         leaked: why its figures are worth nothing, where they are marked so.
-        trained_on: the images it was trained on; ``None`` where it does not say.
+        trained_on: the images it was trained on; ``None`` where a member does not say.
     """
 
     members: Sequence[LoadedModel]
@@ -43,6 +43,11 @@ class Teacher:
     attribution: str
     leaked: str
     trained_on: TrainedOn | None
+
+    @property
+    def known(self) -> list[TrainedOn]:
+        """The images of each member that says which it was trained on."""
+        return [m.trained_on for m in self.members if m.trained_on is not None]
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
