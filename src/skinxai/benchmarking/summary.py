@@ -148,6 +148,9 @@ def to_markdown(table: Table) -> str:
     parts = []
     for name, title in (("stratified", "Every method"), ("all", "Methods of few passes")):
         methods = table[name]
+        first = table["stratified"]
+        if name == "all" and all(m["images"] == first[k]["images"] for k, m in methods.items()):
+            continue  # the same images again
         known = (*FIGURES, "MiB")
         figures = [f for f in known if any(f in found for found in methods.values())]
         lines = [["method", "passes", "images", *(SHOWN.get(f, f) for f in figures)]]
