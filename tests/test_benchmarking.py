@@ -194,7 +194,7 @@ def test_what_cannot_be_compared(data, tmp_path) -> None:
         benchmark_explainers(classifier, records, tmp_path, tmp_path / "out")
     with pytest.raises(UnknownNameError, match="gradcam"):
         benchmark_explainers(classifier, records, masks, tmp_path / "out", methods=["gradcan"])
-    with pytest.raises(OptionError, match="steps must be a whole number"):
+    with pytest.raises(OptionError, match="steps must be an integer >= 1"):
         benchmark_explainers(classifier, records, masks, tmp_path / "out", steps=0)
 
 
@@ -227,7 +227,7 @@ def test_masks_that_are_none(tmp_path) -> None:
     found = read_mask(path, (10, 20))
     assert found.shape == (10, 20) and 25 <= found.sum() <= 75
     for values, words in (
-        (inside * 100, "black and white"), (inside * 0, "it is black"),
+        (inside * 100, "black and white"), (inside * 0, "it has none"),
         (inside[:, :30] * 255, "shape"),
     ):  # fmt: skip
         Image.fromarray(values.astype(np.uint8)).save(path)

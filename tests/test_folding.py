@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from skinxai import Classifier, backbones, samples
+from skinxai.errors import ModelError
 from skinxai.folding import folded
 from skinxai.models import SkinClassifier
 
@@ -111,7 +112,7 @@ def test_what_cannot_be_folded_is_left_alone(kind: type[Twice]) -> None:
 def test_a_classifier_answers_with_the_folded_network_and_saves_the_whole(tmp_path) -> None:
     classifier = Classifier.from_pretrained(device="cpu")
     whole = count(classifier.network)
-    assert whole > 10 and count(classifier._engine.members[0].network) == 0
+    assert whole > 10 and count(classifier._engine.members[0].answering) == 0
     path = samples.paths()[0]
     found = classifier.predict(path)
     classifier.save_pretrained(tmp_path / "saved")
@@ -122,3 +123,18 @@ def test_a_classifier_answers_with_the_folded_network_and_saves_the_whole(tmp_pa
     assert all(
         torch.equal(tensor, state[name]) for name, tensor in again.network.state_dict().items()
     )
+
+
+def test_a_changed_network_does_not_answer_with_its_old_weights() -> None:
+    path = samples.paths()[0]
+    for change in (
+        lambda network: network.bn2.weight.mul_(2),
+        lambda network: setattr(network.bn2, "weight", nn.Parameter(network.bn2.weight.clone())),
+    ):
+        classifier = Classifier.from_pretrained(device="cpu")
+        classifier.predict(path)
+        with torch.no_grad():
+            change(classifier.network.network)
+        for ask in (classifier.predict, classifier.explain, classifier.embed):
+            with pytest.raises(ModelError, match="must stay as it was loaded, and was changed"):
+                ask(path)

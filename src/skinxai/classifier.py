@@ -21,7 +21,6 @@ from skinxai.results import Evaluation, ItemError
 from skinxai.sources import iter_sources
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
@@ -48,8 +47,9 @@ class Classifier:
         place = torch.device(device)
         self._loaded = loaded
         members = tuple(
-            Member(
-                _evaluated(part, place),
+            Member.of(
+                part.model.eval().to(place),
+                _answering(part),
                 part.config.preprocessing,
                 weight,
                 f"{part.config.name}@{part.revision}",
@@ -177,18 +177,18 @@ class Classifier:
         """The torch module, in evaluation mode: do not change it.
 
         What predicts and explains is a copy in which batch normalisation is folded into the
-        convolutions before it, where there is any: `skinxai.folding.folded`.
+        convolutions before it, where there is any (`skinxai.folding.folded`); after a change to
+        this one it refuses to answer. Torch hides what is written through ``.data``.
 
         Raises:
             ModelError: an ensemble, which has several.
         """
-        self._engine.single("Classifier.network")
-        return self._loaded.members[0].model
+        return self._engine.single("Classifier.network").whole
 
     @property
     def num_parameters(self) -> int:
         """Number of weights, of all members together."""
-        networks = [member.model for member in self._loaded.members]
+        networks = [member.whole for member in self._engine.members]
         return sum(weight.numel() for network in networks for weight in network.parameters())
 
     @property
@@ -477,12 +477,12 @@ class Classifier:
         return explaining.explanations(self._engine, images, question, options)
 
 
-def _evaluated(part: LoadedModel, place: torch.device) -> SkinClassifier:
+def _answering(part: LoadedModel) -> SkinClassifier:
     """The network that answers: folded, where its weights are a model folder's."""
     from skinxai.folding import folded
 
-    model = part.model.eval().to(place)
-    return folded(model, part.config.preprocessing.image_size) if part.config.backbone else model
+    size = part.config.preprocessing.image_size
+    return folded(part.model, size) if part.config.backbone else part.model
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -65,8 +65,7 @@ def folded(model: SkinClassifier, image_size: tuple[int, int]) -> SkinClassifier
     with torch.no_grad():
         after = _outputs(copied, images)
     same = [
-        one.shape == two.shape
-        and bool((one - two).abs().max() <= TOLERANCE * one.abs().max().clamp_min(1))
+        one.shape == two.shape and bool((one - two).abs().max() <= TOLERANCE * one.abs().max())
         for one, two in zip(before, after, strict=True)
     ]
     return copied if all(same) else model
@@ -87,14 +86,14 @@ def _followers(network: nn.Module) -> Iterator[dict[str, str]]:
     calls: Counter[str] = Counter()
     handles = []
 
-    def after(name: str):  # type: ignore[no-untyped-def]
+    def after(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             calls[name] += 1
             outputs[id(output)] = (name, output)
 
         return hook
 
-    def before(name: str):  # type: ignore[no-untyped-def]
+    def before(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             calls[name] += 1
             if id(inputs[0]) in outputs:

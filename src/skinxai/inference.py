@@ -156,16 +156,53 @@ class Member:
     """One network of an engine.
 
     Args:
-        network: in evaluation mode, on the engine's device.
+        whole: in evaluation mode, on the engine's device.
+        answering: the same, or a folded copy of it.
         preprocessing: of the evaluation transform.
         weight: its share of the mean.
         model: ``name@revision``.
+        seen: tensors of ``whole`` and how often each had been written to, when it was copied.
     """
 
-    network: SkinClassifier
+    whole: SkinClassifier
+    answering: SkinClassifier
     preprocessing: PreprocessConfig
     weight: float
     model: str
+    seen: tuple[tuple[Tensor, int], ...]
+
+    @classmethod
+    def of(
+        cls, whole: SkinClassifier, answering: SkinClassifier, preprocessing: PreprocessConfig,
+        weight: float, model: str,
+    ) -> Member:  # fmt: skip
+        """From the networks as they are now; the arguments are the fields."""
+        return cls(whole, answering, preprocessing, weight, model, _versions(whole))
+
+    @property
+    def network(self) -> SkinClassifier:
+        """What answers.
+
+        Raises:
+            ModelError: the whole network was changed after a folded copy was made of it.
+        """
+        if self.answering is not self.whole:
+            now = _versions(self.whole)
+            same = len(now) == len(self.seen) and all(
+                one is two and first == second
+                for (one, first), (two, second) in zip(now, self.seen, strict=True)
+            )
+            if not same:
+                raise ModelError(
+                    f"the network of {self.model} must stay as it was loaded, and was changed: its "
+                    f"answers would be the old ones; wrap the changed one in from_module()."
+                )
+        return self.answering
+
+
+def _versions(model: SkinClassifier) -> tuple[tuple[Tensor, int], ...]:
+    tensors = (*model.network.parameters(), *model.network.buffers())
+    return tuple((t, 0 if t.is_inference() else int(t._version)) for t in tensors)
 
 
 @dataclass(frozen=True)

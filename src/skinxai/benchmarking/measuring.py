@@ -23,9 +23,10 @@ from skinxai.assessment.faithfulness import (
 from skinxai.benchmarking.plan import MASK, Plan, is_cheap, read_mask, seeded
 from skinxai.checkpoints import LoadedModel
 from skinxai.classifier import Classifier
+from skinxai.configs import ModelConfig
 from skinxai.data.records import Record
 from skinxai.drawing import resize_map
-from skinxai.errors import ExplainError, NonFiniteOutputError
+from skinxai.errors import ExplainError, ModelError, NonFiniteOutputError
 from skinxai.explainers.baselines import baseline
 from skinxai.images import read_image
 from skinxai.models import SkinClassifier
@@ -53,7 +54,6 @@ class Bench:
     ) -> None:  # fmt: skip
         self._classifier, self._plan, self._masks = classifier, plan, masks
         self._methods = dict(methods)
-        self._network = classifier.network
         self._scrambled = scrambled(classifier, plan.seed)
 
     def rows(self, item: Record, number: int) -> Iterator[Row]:
@@ -131,8 +131,7 @@ class _Judge:
         self, classifier: Classifier, pixels: npt.NDArray[np.uint8], target: str, mask: Any,
         plan: Plan,
     ) -> None:  # fmt: skip
-        preprocessing = classifier.config.preprocessing  # type: ignore[union-attr]
-        array = evaluation_transform(pixels, preprocessing)
+        array = evaluation_transform(pixels, config_of(classifier).preprocessing)
         self._image = torch.from_numpy(array).to(next(classifier.network.parameters()).device)
         self._covers = {kind: baseline(self._image[None], kind)[0] for kind in COVERS}
         self._network, self._mask, self._plan = classifier.network, mask, plan
@@ -148,9 +147,8 @@ class _Judge:
                 seed=self._plan.seed,
             )  # fmt: skip
             row |= {f"deletion, {kind}": curves.deletion, f"insertion, {kind}": curves.insertion}
-        if self._mask.any():
-            row |= {"pointing": pointing(heatmap, self._mask),
-                    "mass inside": _known(mass_inside(heatmap, self._mask))}  # fmt: skip
+        row |= {"pointing": pointing(heatmap, self._mask),
+                "mass inside": _known(mass_inside(heatmap, self._mask))}  # fmt: skip
         return row
 
     @torch.no_grad()
@@ -193,5 +191,16 @@ def scrambled(classifier: Classifier, seed: int) -> Classifier:
             if tensor.is_floating_point() and tensor.numel() > 1:
                 order = torch.randperm(tensor.numel(), generator=draws)
                 tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
+    return Classifier(LoadedModel(network, config_of(classifier), "", "scrambled"))
+
+
+def config_of(classifier: Classifier) -> ModelConfig:
+    """Of a single model.
+
+    Raises:
+        ModelError: an ensemble.
+    """
     config = classifier.config
-    return Classifier(LoadedModel(network, config, "", "scrambled"))  # type: ignore[arg-type]
+    if not isinstance(config, ModelConfig):
+        raise ModelError(f"methods are compared on a single model, {classifier.model} is several.")
+    return config

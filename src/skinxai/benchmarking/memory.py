@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from skinxai.classifier import Classifier
 
 
@@ -27,7 +29,7 @@ def peak_memory(
         methods: name → options.
 
     Returns:
-        Method → MiB, of those that could be measured.
+        Method → MiB, of those that could be measured; why others could not is printed.
     """
     if not getattr(classifier.config, "backbone", "") or sys.platform != "linux":
         return {}
@@ -40,8 +42,10 @@ def peak_memory(
                 [sys.executable, "-m", "skinxai.benchmarking.memory", *words],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
-            if done.returncode == 0:  # not of methods that this network, or process, does not have
+            if done.returncode == 0:
                 found[name] = float(done.stdout)
+            else:
+                tqdm.write(f"memory of {name} is not measured: {done.stderr.strip()[-300:]}")
     return found
 
 

@@ -43,8 +43,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if type(value) is not int or value < (0 if name in ("seed", "checked") else 1):
-                raise OptionError(f"{name} must be a whole number of at least 1, got {value!r}.")
+            least = 0 if name in ("seed", "checked") else 1
+            if type(value) is not int or value < least:
+                raise OptionError(f"{name} must be an integer >= {least}, got {value!r}.")
 
     def options(self, method: str) -> dict[str, Any]:
         """Of a method: its defaults, with ``budget`` at most the plan's.
@@ -106,16 +107,17 @@ def read_mask(path: Path, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
         raise DatasetError(
             f"mask {str(path)!r} must be black and white, it has {len(levels)} levels of grey."
         )
-    if levels == {0}:
-        raise DatasetError(f"mask {str(path)!r} must have a lesion in it, it is black.")
     height, width = values.shape
     if abs(height * size[1] - width * size[0]) > max(*size, *values.shape):  # a pixel is rounding
         raise DatasetError(
             f"mask {str(path)!r} must have its image's shape {size}, or be an enlarged one, got "
             f"{(height, width)}."
         )
-    mask = Image.fromarray((values > 0).astype(np.uint8)).resize(size[::-1], NEAREST)
-    return np.asarray(mask) > 0
+    fitted = Image.fromarray((values > 0).astype(np.uint8)).resize(size[::-1], NEAREST)
+    mask: npt.NDArray[np.bool_] = np.asarray(fitted) > 0
+    if not mask.any():
+        raise DatasetError(f"mask {str(path)!r} must have a lesion in it at {size}, it has none.")
+    return mask
 
 
 def is_cheap(options: Mapping[str, Any]) -> bool:
