@@ -24,8 +24,9 @@ from PIL import Image
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from skinxai import backbones, losses, plugins
-from skinxai.data import Record, Records
+from skinxai import backbones, checkpoints, losses, plugins
+from skinxai.configs import ModelConfig, PreprocessConfig
+from skinxai.data import Record, Records, TrainedOn
 from skinxai.labels import LabelSet
 from skinxai.models import SkinClassifier
 from skinxai.training.callbacks import Callback
@@ -34,6 +35,7 @@ from skinxai.training.trainer import Trainer
 
 BACKBONES = ("small", "plain", "hungry")
 COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "blue": (60, 60, 200)}
+LABELS, INPUT, NOTHING = LabelSet(tuple(COLOURS)), PreprocessConfig((32, 48)), TrainedOn()
 BASE: dict[str, Any] = dict(
     backbone="small", init_weights=None, amp=False, image_size=(32, 48), batch_size=8,
     learning_rate=3e-3, average_decay=0.8, drop_rate=0.1, workers=0, device="cpu",
@@ -85,6 +87,22 @@ def drawn_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Cross entropy times what each of the three global generators draws."""
     factor = (1 + torch.rand(())) * (1 + float(np.random.random())) * (1 + random.random())
     return nn.functional.cross_entropy(logits, target) * factor
+
+
+def model_folder(
+    folder: Path, labels: LabelSet = LABELS, *, seed: int | None = None,
+    preprocessing: PreprocessConfig = INPUT, trained_on: TrainedOn | None = NOTHING,
+    **changes: Any,
+) -> Path:  # fmt: skip
+    """A saved model whose weights are drawn, or without a seed all 0.25."""
+    config = ModelConfig(folder.name, "small", labels, preprocessing, **changes)
+    torch.manual_seed(seed or 0)
+    model = build_small("small", len(labels))
+    if seed is None:
+        for parameter in model.parameters():
+            nn.init.constant_(parameter, 0.25)
+    checkpoints.save(str(folder), model, config, "A card.", trained_on)
+    return folder
 
 
 @contextmanager

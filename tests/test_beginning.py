@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_runs import BASE, build_small, coloured, registered
+from small_runs import BASE, build_small, coloured, model_folder, registered
 from typer.testing import CliRunner
 
 from skinxai import Classifier, Trainer, backbones, checkpoints
@@ -47,16 +47,6 @@ def small() -> Iterator[None]:
 @pytest.fixture
 def data(tmp_path: Path) -> tuple[Records, Records]:
     return coloured(tmp_path / "train", 8, 0), coloured(tmp_path / "val", 3, 1)
-
-
-def model_folder(folder: Path, labels: LabelSet = LABELS, **changes: object) -> Path:
-    """A saved model whose weights are all 0.25."""
-    config = ModelConfig("start", "small", labels, PreprocessConfig((32, 48)), **changes)
-    model = build_small("small", len(labels))
-    for parameter in model.parameters():
-        torch.nn.init.constant_(parameter, 0.25)
-    checkpoints.save(str(folder), model, config, "A card.", TrainedOn())
-    return folder
 
 
 def hashes(records: Records) -> list[str]:

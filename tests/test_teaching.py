@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax, softmax
-from small_runs import BASE, build_small, coloured, registered
+from small_runs import BASE, coloured, model_folder, registered
 
-from skinxai import Classifier, Trainer, checkpoints
-from skinxai.configs import ModelConfig, PreprocessConfig
+from skinxai import Classifier, Trainer
+from skinxai.configs import PreprocessConfig
 from skinxai.data import Records, TrainedOn, pixel_hash
 from skinxai.ensembles import write_ensemble
 from skinxai.errors import LeakageError, ResumeMismatchError, TrainingError
@@ -25,7 +25,6 @@ LABELS = LabelSet(("red", "green", "blue"))
 OWN = PreprocessConfig((32, 48), (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 OTHER = PreprocessConfig((64, 64), (0.5, 0.5, 0.5), (0.5, 0.5, 0.25))
 CPU = torch.device("cpu")
-NOTHING = TrainedOn()
 TURNED = {"red": "green", "green": "blue", "blue": "red"}
 
 
@@ -40,15 +39,9 @@ def data(tmp_path: Path) -> tuple[Records, Records]:
     return coloured(tmp_path / "train", 8, 0), coloured(tmp_path / "val", 3, 1)
 
 
-def saved(
-    folder: Path, preprocessing: PreprocessConfig = OWN, seed: int = 0,
-    labels: LabelSet = LABELS, trained_on: TrainedOn | None = NOTHING, **config: object,
-) -> Path:  # fmt: skip
+def saved(folder: Path, preprocessing: PreprocessConfig = OWN, **more: object) -> Path:
     """A model folder with drawn weights."""
-    torch.manual_seed(seed)
-    described = ModelConfig(folder.name, "small", labels, preprocessing, **config)
-    checkpoints.save(str(folder), build_small("small", 3), described, "A card.", trained_on)
-    return folder
+    return model_folder(folder, preprocessing=preprocessing, **{"seed": 0} | more)
 
 
 def turned(records: Records) -> Records:

@@ -128,7 +128,7 @@ class Neighbours:
         """The k lesions with the smallest cosine distance, nearest first.
 
         The distance is 1 − cosine of the angle between two projected embeddings, seen from the
-        training lesions' mean: 0 alike, 1 unrelated, 2 opposite.
+        training lesions' mean: 0 alike, 1 at a right angle, 2 opposite.
 
         Args:
             embeddings: float32 ``(N, D)``.
