@@ -1,5 +1,7 @@
 """Folded networks are the same functions with less in them."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -138,3 +140,17 @@ def test_a_changed_network_does_not_answer_with_its_old_weights() -> None:
         for ask in (classifier.predict, classifier.explain, classifier.embed):
             with pytest.raises(ModelError, match="must stay as it was loaded, and was changed"):
                 ask(path)
+
+
+def test_a_copy_answers_for_itself() -> None:
+    path = samples.paths()[0]
+    classifier = Classifier.from_pretrained(device="cpu")
+    twin = copy.deepcopy(classifier)
+    assert twin.predict(path).probabilities == classifier.predict(path).probabilities
+    with torch.no_grad():
+        twin.network.network.bn2.weight.mul_(2)
+    classifier.predict(path)
+    with pytest.raises(ModelError, match="was changed"):
+        twin.predict(path)
+    with pytest.raises(ModelError, match="was changed"):  # a copy must not make it the truth
+        copy.deepcopy(twin)

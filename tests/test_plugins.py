@@ -52,6 +52,24 @@ def skinxai_losses():
     "i-absent": HEAD
     + "@hookimpl\ndef skinxai_explainers():\n    return [Entry('absent', 'i_absent.gone:X')]\n",
     "j-name": HEAD + "@hookimpl\ndef skinxai_losses():\n    return [Entry('Bad Name', 'a:b')]\n",
+    "k-leaves": HEAD
+    + """
+@hookimpl
+def skinxai_explainers():
+    return [Entry("leaves", "k_leaves:Leaves")]
+
+def __getattr__(name):
+    if name != "Leaves":
+        raise AttributeError(name)
+    import os
+    from skinxai import Explainer
+
+    class Leaves(Explainer):
+        def attribute(self, images, target, *, options):
+            os._exit(3)
+
+    return Leaves
+""",
 }
 REASONS = {
     "b-import": "RuntimeError: no licence found",
@@ -110,7 +128,7 @@ def test_each_broken_plugin_is_a_row_with_its_reason(installed) -> None:
     assert list(errors) == list(PLUGINS)
     for name, words in REASONS.items():
         assert words in errors[name], name
-    assert errors["a-good"] is None and errors["i-absent"] is None
+    assert not any(errors[name] for name in ("a-good", "i-absent", "k-leaves"))
     good = next(e for e in listed["entries"] if e["name"] == "good_loss")
     assert good == {
         "kind": "loss", "name": "good_loss", "help": "A loss", "source": "a-good",
@@ -145,6 +163,26 @@ def test_a_target_that_is_gone_is_an_error_when_it_is_used(installed, photos, tm
     assert "'absent' of plugin i-absent cannot be loaded from 'i_absent.gone:X'" in found.stderr
 
 
+def test_a_plugin_that_ends_its_process_PLG04(installed, photos) -> None:
+    """Only a process of its own contains that."""
+    code = f"""
+from skinxai import Classifier
+from skinxai.errors import PluginError
+classifier = Classifier.from_pretrained()
+try: classifier.explain({str(photos[0])!r}, "leaves", isolate="process")
+except PluginError as error: print(error)
+print(len(classifier.predict({str(photos[0])!r}).probabilities), flush=True)
+classifier.explain({str(photos[0])!r}, "leaves")
+print("not reached")
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=installed
+    )
+    said, count = found.stdout.splitlines()
+    assert "'leaves' of k-leaves must answer, its process ended with the exit code 3" in said
+    assert count == "7" and found.returncode == 3
+
+
 def test_listing_imports_no_target(installed) -> None:
     code = "import sys, skinxai.losses as losses; losses.entries(); "
     code += "print('a_good' in sys.modules, 'torch' in sys.modules)"
@@ -169,7 +207,7 @@ for name, error in (("a.odd", PluginError), ("a.none", InputNotFoundError)):
     assert "must exist" in lines[2]
 
 
-@pytest.mark.parametrize(("value", "blocked"), [("1", 10), ("b-import, A-Good", 2)])
+@pytest.mark.parametrize(("value", "blocked"), [("1", 11), ("b-import, A-Good", 2)])
 def test_blocking(installed, value: str, blocked: int) -> None:
     environment = installed | {"SKINXAI_BLOCK_PLUGINS": value}
     rows = json.loads(skinxai(environment, "plugins", "--json").stdout)["plugins"]

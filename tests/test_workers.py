@@ -207,6 +207,20 @@ def test_a_worker_fails_TRN20(data, monkeypatch, death) -> None:
     assert "workers=0" in str(info.value)
 
 
+def test_a_worker_that_never_ends_TRN20(data, monkeypatch) -> None:
+    """It ignores SIGTERM: Python would wait for it when the run's process ends."""
+    quiet = loaders._quiet_worker
+
+    def stuck(number: int) -> None:
+        quiet(number)
+        if number == 1:
+            time.sleep(1000)
+
+    monkeypatch.setattr(loaders, "_quiet_worker", stuck)
+    (batch,) = batches(images_of(data[0]), [[0, 1]], 2, augment_seed=(0, 0))
+    assert len(batch.target) == 2 and children() == []
+
+
 def test_an_error_without_workers_TRN20(data, monkeypatch) -> None:
     def wrong(pixels: np.ndarray) -> np.ndarray:
         raise ZeroDivisionError("in a pipeline")

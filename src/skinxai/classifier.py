@@ -254,6 +254,7 @@ class Classifier:
         all_classes: bool = False,
         tta: bool = False,
         timeout: float | None = None,
+        isolate: str | None = None,
         **inputs_and_options: Any,
     ) -> Any:
         """Why an image got the score of a class.
@@ -278,6 +279,8 @@ class Classifier:
             tta: explain the mean score of the four flips: the four maps are flipped back and
                 averaged. With ``score="probability"`` it is what `predict` returns with ``tta``.
             timeout: seconds for one batch, after which no further network pass begins.
+            isolate: ``"process"``: in a new process, which an installed plugin may crash or end
+                without harm to this one; some seconds more.
             **inputs_and_options: input options, and the method's own.
 
         Returns:
@@ -288,8 +291,16 @@ class Classifier:
             OptionError: an unknown option.
             ExplainError: the network or the method cannot explain this.
             ExplainTimeoutError: the time is up; the error has the predictions.
-            PluginError: a plugin's method that raised or broke its contract.
+            PluginError: a plugin's method that raised, broke its contract or ended its process.
         """
+        if isolate is not None:
+            from skinxai.isolation import explain_in_process
+
+            return explain_in_process(
+                self.explain, isolate, images, method, target=target, against=against,
+                score=score, all_classes=all_classes, tta=tta, timeout=timeout,
+                **inputs_and_options,
+            )  # fmt: skip
         single, many = self._several(images, inputs_and_options)
         with _pass_bar(single, method, inputs_and_options) as watch:
             found = self._explanations(

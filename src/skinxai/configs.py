@@ -8,11 +8,11 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from types import MappingProxyType
 from typing import Any, Self
 
 from skinxai.errors import ModelConfigError, OptionError
 from skinxai.labels import LabelSet
+from skinxai.readonly import ReadOnly
 
 SCHEMA_VERSION = 1
 INTERPOLATIONS = ("bilinear", "bicubic")
@@ -145,7 +145,7 @@ class ModelConfig:
                     f"{name} must be null in schema {SCHEMA_VERSION}; "
                     f"use a version of skinxai that reads it."
                 )
-        object.__setattr__(self, "training_data", MappingProxyType(dict(self.training_data)))
+        object.__setattr__(self, "training_data", ReadOnly(self.training_data))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

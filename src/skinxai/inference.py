@@ -199,6 +199,11 @@ class Member:
                 )
         return self.answering
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies count afresh what is written to their own tensors."""
+        answering = self.network  # an outdated one is not copied
+        return Member.of, (self.whole, answering, self.preprocessing, self.weight, self.model)
+
 
 def _versions(model: SkinClassifier) -> tuple[tuple[Tensor, int], ...]:
     tensors = (*model.network.parameters(), *model.network.buffers())

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from skinxai.errors import ModelConfigError, UnknownNameError
+from skinxai.readonly import ReadOnly
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LabelSet(Sequence[str]):
                     f"labels.{part} must only name labels {list(codes)}, got {unknown}."
                 )
         object.__setattr__(self, "codes", codes)
-        object.__setattr__(self, "names", MappingProxyType(dict(self.names)))
+        object.__setattr__(self, "names", ReadOnly(self.names))
         object.__setattr__(self, "malignant", malignant)
 
     def __len__(self) -> int:
@@ -53,9 +53,6 @@ class LabelSet(Sequence[str]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.codes)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.codes, dict(self.names), self.malignant)
 
     def position(self, code: str) -> int:
         """Column of ``code`` in the logits; an unknown code is an `UnknownNameError`."""

@@ -19,6 +19,7 @@ from skinxai.errors import PluginError, UnknownNameError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+THIS_PROCESS = "this process"  # the source of what was registered without a plugin
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Registry:
         def add(target: Any) -> Any:
             self._prepare()
             line = help or (target.__doc__ or "").strip().partition("\n")[0]
-            self.add([Entry(name, target, line, source="this process")])
+            self.add([Entry(name, target, line, source=THIS_PROCESS)])
             return target
 
         return add

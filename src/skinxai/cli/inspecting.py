@@ -57,7 +57,10 @@ def plugins(
 
 def _failed_checks(entries: Iterable[Entry]) -> dict[str, dict[str, str]]:
     """What `check_explainer` finds wrong with explainers of plugins: name → check → problem."""
+    from functools import partial
+
     from skinxai.explaining.asking import BUILT_IN
+    from skinxai.isolation import in_process
     from skinxai.testing import check_explainer
 
     found: dict[str, dict[str, str]] = {}
@@ -66,10 +69,11 @@ def _failed_checks(entries: Iterable[Entry]) -> dict[str, dict[str, str]]:
             continue
         typer.echo(f"checking {entry.name} of {entry.source} …", err=True)
         try:
-            results = check_explainer(entry.name, raise_on_failure=False)
+            call = partial(check_explainer, entry.name, raise_on_failure=False)
+            results = in_process(call, f"explainer {entry.name!r} of {entry.source}")
             problems = {r.name: r.problem for r in results if r.problem is not None}
-        except SkinxaiError as error:  # it cannot even be imported
-            problems = {"import": str(error)}
+        except SkinxaiError as error:  # it cannot be imported, or ends its process
+            problems = {"run": str(error)}
         if problems:
             found[entry.name] = problems
     return found

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from skinxai.data.shards import PreparedPixels
 from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
 from skinxai.labels import LabelSet
+from skinxai.readonly import ReadOnly
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,7 @@ class Record:
     def __post_init__(self) -> None:
         object.__setattr__(self, "lesion_id", self.lesion_id or self.image_id)
         object.__setattr__(self, "patient_id", self.patient_id or None)
-        object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        values = (self.image_id, self.path, self.label, self.lesion_id, self.patient_id)
-        return Record, (*values, dict(self.attributes))
+        object.__setattr__(self, "attributes", ReadOnly(self.attributes))
 
 
 @dataclass(frozen=True, repr=False)

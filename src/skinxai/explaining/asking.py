@@ -15,6 +15,7 @@ from skinxai import explainers
 from skinxai.errors import OptionError, PluginError
 from skinxai.explainers.base import Explainer
 from skinxai.labels import LabelSet
+from skinxai.registry import THIS_PROCESS
 from skinxai.version import __version__
 
 SCORES = ("logit", "probability")
@@ -141,7 +142,7 @@ def choose_method(
         raise OptionError(f"{name} has the options {known}, got {unknown[0]!r}.")
     entry = next(entry for entry in explainers.entries() if entry.name == name)
     versions = {"skinxai": __version__, "torch": torch.__version__}
-    if entry.source not in (BUILT_IN, "this process"):
+    if entry.source not in (BUILT_IN, THIS_PROCESS):
         versions[entry.source] = entry.version
     if not explainer.uses_target:
         for option, value, default in (("against", against, None), ("score", score, SCORES[0])):

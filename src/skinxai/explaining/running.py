@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from skinxai.inference import (
 )
 from skinxai.memory import in_batches
 from skinxai.models import SkinClassifier
+from skinxai.readonly import ReadOnly
 from skinxai.results import Explanation, ItemError, Prediction
 
 Answer = Explanation | dict[str, Explanation]
@@ -246,18 +246,18 @@ def _explain(
         height, width = item.pixels.shape[:2]
         scores = {name: _mean(passes, (s[name][row] for _, s in found)) for name in score_names}
         return Explanation(
-            maps=MappingProxyType({k: mean_map(k, row, (height, width)) for k in map_names}),
-            scores=MappingProxyType({name: float(value) for name, value in scores.items()}),
+            maps=ReadOnly({k: mean_map(k, row, (height, width)) for k in map_names}),
+            scores=ReadOnly({name: float(value) for name, value in scores.items()}),
             target=engine.labels[int(positions[row])],
             against=None if method.against is None else engine.labels[method.against],
             score=method.score if method.explainer.uses_target else "none",
             method=method.name,
             layer=", ".join(layers),
-            options=MappingProxyType(options),
+            options=ReadOnly(options),
             source=item.source,
             model=engine.model,
             backend=engine.backend,
-            versions=MappingProxyType(dict(method.versions)),
+            versions=ReadOnly(method.versions),
             seconds=seconds,
             pixels=item.pixels,
         )

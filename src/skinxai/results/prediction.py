@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any
 
 from skinxai.errors import OptionError, SkinxaiError
 from skinxai.labels import LabelSet
+from skinxai.readonly import ReadOnly
 
 DISCLAIMER = "Research tool, not a medical device."
 
@@ -67,7 +67,7 @@ class Prediction:
         return cls(
             label=label,
             probability=by_code[label],
-            probabilities=MappingProxyType(by_code),
+            probabilities=ReadOnly(by_code),
             malignant_probability=malignant,
             source=source,
             model=model,
@@ -99,10 +99,6 @@ class Prediction:
             "backend": self.backend,
         }
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return _restored, (values | {"probabilities": dict(self.probabilities)},)
-
     def __repr__(self) -> str:
         shown = ", ".join(
             f"{code}={value:.2f}" for code, value in self.top(min(3, len(self.labels)))
@@ -121,11 +117,6 @@ class Prediction:
             f"<table><caption>{html.escape(self.source)}</caption>{rows}</table>"
             f"<small>{html.escape(self.model)}. {DISCLAIMER}</small>"
         )
-
-
-def _restored(values: dict[str, Any]) -> Prediction:
-    """Pickling takes this way, since read-only mappings cannot be pickled."""
-    return Prediction(**values | {"probabilities": MappingProxyType(values["probabilities"])})
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
 import cv2
@@ -183,22 +184,30 @@ def batches(
     others = set(multiprocessing.active_children())
     stream = iter(loader)
     own = set(multiprocessing.active_children()) - others
-    for waited in keys:
-        try:
-            batch = next(stream)
-        except Exception as error:  # a pipeline of one's own may raise anything
-            for worker in own:
-                worker.kill()
-                worker.join()
-            if isinstance(error, SkinxaiError) or is_out_of_memory(error):
-                raise
-            ids = [images.records[position].image_id for position, _ in waited]
-            raise WorkerCrashError(
-                f"decoding processes must live, answer within {WORKER_SECONDS} s and raise "
-                f"nothing, one did not near the images {ids[:8]}: {type(error).__name__}: {error}; "
-                f"resume the run, with workers=0 to find the image."
-            ) from error
-        yield batch
+    try:
+        for waited in keys:
+            try:
+                batch = next(stream)
+            except Exception as error:  # a pipeline of one's own may raise anything
+                _end(own)
+                if isinstance(error, SkinxaiError) or is_out_of_memory(error):
+                    raise
+                ids = [images.records[position].image_id for position, _ in waited]
+                raise WorkerCrashError(
+                    f"decoding processes must live, answer within {WORKER_SECONDS} s and raise "
+                    f"nothing, one did not near the images {ids[:8]}: {type(error).__name__}: "
+                    f"{error}; resume the run, with workers=0 to find the image."
+                ) from error
+            yield batch
+    finally:
+        del stream  # tells its workers to end, and waits some seconds
+        _end(own)  # as one that hangs would be waited for when this process ends
+
+
+def _end(workers: Iterable[BaseProcess]) -> None:
+    for worker in workers:
+        worker.kill()
+        worker.join()
 
 
 def _collate(items: list[Item]) -> Batch:

@@ -7,11 +7,11 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from types import MappingProxyType
 from typing import Any, Self
 
 from skinxai.configs import parse_size
 from skinxai.errors import OptionError
+from skinxai.readonly import ReadOnly
 
 CHANGEABLE = frozenset(
     ("epochs", "learning_rate", "weight_decay", "patience", "accumulate", "device", "workers",
@@ -93,7 +93,7 @@ class TrainConfig:
         object.__setattr__(self, "image_size", tuple(size))
         if self.workers != "auto" and not (type(self.workers) is int and self.workers >= 0):
             raise OptionError(f"workers must be 'auto' or an integer >= 0, got {self.workers!r}.")
-        object.__setattr__(self, "loss_options", MappingProxyType(dict(self.loss_options)))
+        object.__setattr__(self, "loss_options", ReadOnly(self.loss_options))
         for name, (test, rule) in _RULES.items():
             value = getattr(self, name)
             kind = int if name in _INTEGERS else int | float
