@@ -56,7 +56,7 @@ from skinxai.errors import (
     SkinxaiWarning,
     UnsafeFormatError,
 )
-from skinxai.hub import read_model_folder
+from skinxai.folders import read_model_folder
 from skinxai.labels import HAM10000_LABELS, LabelSet
 from skinxai.models import OwnFunction, SkinClassifier
 

@@ -23,7 +23,7 @@ from skinxai import Classifier, Evaluation, checkpoints
 from skinxai.configs import EnsembleConfig, parse_size
 from skinxai.data import Splits, load_ham10000
 from skinxai.ensembles import read_members, write_members
-from skinxai.hub import CARD, CONFIG, WEIGHTS, read_config, read_model_folder
+from skinxai.folders import CARD, CONFIG, WEIGHTS, read_config, read_model_folder
 
 HERE = Path(__file__).parent
 LOG = HERE / "test_openings.csv"

@@ -17,7 +17,7 @@ from skinxai import backbones, ensembles
 from skinxai.configs import EnsembleConfig, ModelConfig
 from skinxai.data.membership import TrainedOn, read_trained_on
 from skinxai.errors import IntegrityError, ModelError
-from skinxai.hub import (
+from skinxai.folders import (
     CARD,
     CONFIG,
     TRAINING_PIXELS,

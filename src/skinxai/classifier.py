@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ from skinxai.configs import EnsembleConfig, ModelConfig, PreprocessConfig
 from skinxai.data.membership import TrainedOn
 from skinxai.data.records import Records
 from skinxai.errors import OptionError
-from skinxai.hub import find_model, read_model_folder
+from skinxai.hub import open_model
 from skinxai.labels import LabelSet
 from skinxai.results import Evaluation, ItemError
 from skinxai.sources import iter_sources
@@ -79,25 +80,29 @@ class Classifier:
 
         Args:
             model: ``None`` for the bundled model, the folder of a model or of an ensemble
-                (`skinxai.ensembles.write_ensemble`), or ``"org/name"``.
-            revision: refuse a model of another revision (a prefix of the manifest's digest).
+                (`skinxai.ensembles.write_ensemble`), or ``"org/name"`` or
+                ``"org/name@revision"`` on the Hugging Face Hub.
+            revision: of a repository of the Hub: a commit of 40 digits, a tag or a branch, which
+                may change and warns. Of a folder: refuse a model of another revision (a prefix
+                of the manifest's digest).
             device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"`` …
-            cache_dir: where downloads are kept.
+            cache_dir: where downloads are kept; the Hub's own cache by default.
             local_files_only: never use the network.
-            token: of the Hugging Face Hub.
+            token: of the Hugging Face Hub; ``HF_TOKEN`` by default.
 
         Raises:
             ModelNotFoundError: no such model.
+            HubError: the Hub does not answer, or not as it should.
             IntegrityError: a damaged or changed model, or another revision.
             UnsafeFormatError: pickled weights.
         """
         from skinxai import checkpoints
 
-        folder = find_model(
-            model, cache_dir=cache_dir, local_files_only=local_files_only, token=token
-        )
-        loaded = checkpoints.load(read_model_folder(folder, revision=revision))
-        return cls(loaded, device=device)
+        files = open_model(
+            model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only,
+            token=token,
+        )  # fmt: skip
+        return cls(checkpoints.load(files), device=device)
 
     @classmethod
     def from_module(
@@ -344,8 +349,6 @@ class Classifier:
             OptionError: images that the model says it was not trained on.
             ModelError: an ensemble.
         """
-        from dataclasses import replace
-
         from skinxai.inference import InputOptions
         from skinxai.retrieval import index
 
@@ -447,6 +450,47 @@ class Classifier:
             OutputError: the folder cannot be written.
         """
         return self._loaded.save(os.fspath(folder), name)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        revision: str | None = None,
+        evaluation: Evaluation | None = None,
+        message: str = "Upload a skinxai model",
+        token: str | None = None,
+    ) -> str:
+        """Upload the model folder to the Hugging Face Hub, in one commit.
+
+        The card gets what the Hub reads (library, task, licence, training data, base model, the
+        evaluation's figures) and the lines that load the model, where it has none yet.
+
+        Args:
+            repo_id: ``"org/name"``; made where it does not exist.
+            private: of a new repository.
+            revision: branch; made where it does not exist.
+            evaluation: on images that took no part in training.
+            message: of the commit.
+            token: that may write; ``HF_TOKEN`` or the one of ``hf auth login`` by default.
+
+        Returns:
+            ``"org/name@commit"``, which `from_pretrained` takes.
+
+        Raises:
+            HubError: the Hub does not answer, or refuses.
+            ModelError: a network that cannot be saved.
+        """
+        import tempfile
+
+        from skinxai.uploading import upload, with_metadata
+
+        card = with_metadata(self.card, self.config, repo_id, evaluation)
+        with tempfile.TemporaryDirectory() as folder:
+            replace(self._loaded, card=card).save(folder)
+            return upload(
+                folder, repo_id, private=private, revision=revision, message=message, token=token
+            )
 
     def _several(self, images: Any, inputs: Mapping[str, Any]) -> tuple[bool, Iterable[Any]]:
         """Whether one image came, and all of them behind a progress bar."""

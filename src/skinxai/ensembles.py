@@ -18,16 +18,16 @@ from pathlib import Path
 from skinxai.configs import EnsembleConfig, MemberConfig, ModelConfig
 from skinxai.data.membership import TrainedOn, read_trained_on
 from skinxai.errors import ModelConfigError, ModelError, OptionError
-from skinxai.hub import (
+from skinxai.folders import (
     CARD,
     CONFIG,
     WEIGHTS,
     ModelFiles,
-    find_model,
     read_config,
     read_model_folder,
     write_model_folder,
 )
+from skinxai.hub import open_model
 from skinxai.labels import LabelSet
 
 
@@ -59,7 +59,7 @@ def write_ensemble(
         OptionError: no members, another number of weights, or a folder that is a member.
         OutputError: the folder cannot be written.
     """
-    found = [_single(Path(find_model(member))) for member in members]
+    found = [_single(open_model(member)) for member in members]
     shares = [1 / len(found) for _ in found] if weights is None else list(weights)
     if not found or len(shares) != len(found):
         raise OptionError(
@@ -122,7 +122,7 @@ def read_members(files: ModelFiles, config: EnsembleConfig) -> Iterator[ModelFil
         ModelConfigError: a member with other labels than the ensemble's.
     """
     for member in config.members:
-        found = _single(files.folder / member.folder, revision=member.revision)
+        found = _single(read_model_folder(files.folder / member.folder, revision=member.revision))
         _check_labels(config.labels, read_config(found, ModelConfig), found.folder)
         yield found
 
@@ -162,11 +162,10 @@ def training_pixels(files: ModelFiles) -> TrainingPixels:
     )
 
 
-def _single(folder: Path, *, revision: str | None = None) -> ModelFiles:
-    files = read_model_folder(folder, revision=revision)
+def _single(files: ModelFiles) -> ModelFiles:
     if WEIGHTS not in files.files:
         raise ModelError(
-            f"a member must be a single model with {WEIGHTS}, {str(folder)!r} has none; "
+            f"a member must be a single model with {WEIGHTS}, {str(files.folder)!r} has none; "
             f"name the members of an ensemble one by one."
         )
     return files

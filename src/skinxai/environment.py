@@ -17,7 +17,7 @@ def describe_environment() -> dict[str, str]:
     import timm
     import torch
 
-    bundled = hub.read_model_folder(hub.find_model(None))
+    bundled = hub.open_model(None)
     statuses = plugins.statuses()
     broken = sum(status.error is not None for status in statuses)
     cuda = torch.cuda.is_available()

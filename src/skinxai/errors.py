@@ -28,6 +28,7 @@ the rule, the value and the remedy::
     │   └── LeakageError              one lesion, patient or image in two parts, or a part misused
     ├── ModelError                a model that cannot be used
     │   ├── ModelNotFoundError        no such model folder or Hub name
+    │   ├── HubError                  the Hub does not answer, or not as it should
     │   ├── IntegrityError            files that do not agree with the manifest or the weights
     │   ├── UnsafeFormatError         weights in a format that can run code
     │   ├── ModelConfigError          a config that breaks its schema
@@ -222,6 +223,12 @@ class ModelNotFoundError(ModelError):
     """No such model folder or Hub name."""
 
     code = "model_not_found"
+
+
+class HubError(ModelError):
+    """The Hugging Face Hub does not answer, or not as it should."""
+
+    code = "hub"
 
 
 class IntegrityError(ModelError):

@@ -1,219 +1,62 @@
-"""Model folders as verified bytes: where they come from, and whether they are whole.
-
-``manifest.json`` lists the sha256 of each file and carries its own digest, whose first twelve
-digits are the model's revision. It proves integrity, not origin. An ensemble's folder lists no
-weights: `skinxai.ensembles` finds its members. Needs no torch.
-"""
+"""Models by name: the bundled one, folders, and repositories of the Hugging Face Hub. No torch."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
 from pathlib import Path
-from typing import Any, TypeVar
 
-from skinxai.configs import EnsembleConfig, ModelConfig, canonical_json
-from skinxai.errors import (
-    IntegrityError,
-    ModelConfigError,
-    ModelNotFoundError,
-    SkinxaiWarning,
-    UnsafeFormatError,
-)
-from skinxai.writing import make_folder, write_atomic
+from skinxai.downloading import Repository
+from skinxai.errors import ModelNotFoundError, OptionError, UnsafeFormatError
+from skinxai.folders import BUNDLED, PICKLES, WEIGHTS, ModelFiles, read_model_folder
 
-WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.json", "README.md"
-TRAINING_PIXELS = "training_pixels.bin"
-PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
-BUNDLED = Path(__file__).parent / "bundled"
-MAX_FILE_BYTES = 2 * 1024**3
-Config = TypeVar("Config", ModelConfig, EnsembleConfig)
+_NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
 
 
-@dataclass(frozen=True)
-class ModelFiles:
-    """A model folder's files, each already checked against the manifest.
-
-    Args:
-        folder: where they were read.
-        files: name → bytes; exactly what was hashed.
-        digest: sha256 of the manifest's content.
-    """
-
-    folder: Path
-    files: Mapping[str, bytes]
-    digest: str
-
-    @property
-    def revision(self) -> str:
-        """First twelve hexadecimal digits of the manifest's digest."""
-        return self.digest[:12]
-
-
-def find_model(
+def open_model(
     model: str | os.PathLike[str] | None,
     *,
+    revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
     token: str | None = None,
-) -> Path:
-    """Local folder of a model: the bundled one, a folder, or a Hub name.
+) -> ModelFiles:
+    """Verified files of a model: the bundled one, a folder, or a repository of the Hub.
 
     Args:
-        model: ``None`` for the bundled model, a folder, or ``"org/name"``.
-        cache_dir: where downloads are kept; unused as long as nothing is downloaded.
-        local_files_only: never use the network; this version never does.
-        token: of the Hugging Face Hub; unused as long as nothing is downloaded.
+        model: ``None`` for the bundled model, a folder, or ``"org/name"``, also
+            ``"org/name@revision"``. A folder of that name comes first.
+        revision: of a repository: a commit (40 digits, which alone cannot change), a tag or a
+            branch, ``"main"`` by default. Of a folder: the beginning of its manifest's digest.
+        cache_dir: where downloads are kept; the Hub's own cache by default.
+        local_files_only: never use the network.
+        token: of the Hugging Face Hub; ``HF_TOKEN`` or the one of ``hf auth login`` by default.
 
     Raises:
-        ModelNotFoundError: no such folder; or a Hub name, which this version cannot fetch.
+        ModelNotFoundError: no such folder, repository or revision, or one that is no model.
+        HubError: the Hub does not answer, or not as it should.
         UnsafeFormatError: a single weights file in a format that can run code.
+        IntegrityError: files that do not agree with their manifest.
     """
     if model is None:
-        return BUNDLED
+        return read_model_folder(BUNDLED, revision=revision)
     path = Path(model)
     if path.is_dir():
-        return path
+        return read_model_folder(path, revision=revision)
     if path.suffix.lower() in PICKLES:
         raise UnsafeFormatError(
             f"model must be a folder with {WEIGHTS}, got {str(model)!r}; pickled weights can run "
             f"code and are never opened."
         )
-    name = str(model)
-    if name.count("/") == 1 and not path.is_absolute() and not name.startswith((".", "~")):
+    found = _NAME.fullmatch(str(model))
+    if not found:
         raise ModelNotFoundError(
-            f"model {name!r} is no folder here, and this version does not download from the "
-            f"Hugging Face Hub; download it and pass the folder."
+            f"model must be a folder, 'org/name' or 'org/name@revision', found no folder "
+            f"{str(model)!r}."
         )
-    raise ModelNotFoundError(f"model must be a folder or 'org/name', found no folder {name!r}.")
-
-
-def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFiles:
-    """Read every file that the manifest lists and check each against its sha256.
-
-    A changed model card warns; anything else that differs is refused before it is parsed.
-
-    Args:
-        folder: a model folder.
-        revision: what the manifest's digest must begin with, at least seven digits.
-
-    Raises:
-        ModelNotFoundError: no manifest, nor weights.
-        UnsafeFormatError: pickled weights only.
-        IntegrityError: a missing, truncated or changed file, or a damaged manifest.
-    """
-    path = folder / MANIFEST
-    if not path.is_file():
-        if not (folder / WEIGHTS).is_file() and (found := _pickles(folder)):
-            raise UnsafeFormatError(
-                f"model folder {str(folder)!r} must hold {WEIGHTS}, found {found[0]!r}; pickled "
-                f"weights can run code and are never opened."
-            )
-        raise ModelNotFoundError(
-            f"model folder {str(folder)!r} must hold {MANIFEST}, found none; write the folder "
-            f"with save_pretrained()."
+    if revision and found["revision"]:
+        raise OptionError(
+            f"revision must be given once, got {found['revision']!r} in the name and {revision!r}."
         )
-    listed, digest = _parse_manifest(path.read_bytes(), folder)
-    if revision is not None and (len(revision) < 7 or not digest.startswith(revision)):
-        raise IntegrityError(
-            f"revision of {str(folder)!r} must begin with {revision!r} (at least 7 digits), "
-            f"it is {digest[:12]}."
-        )
-    files = {}
-    for name, expected in listed.items():
-        data = _read(folder / name)
-        if hashlib.sha256(data).hexdigest() != expected:
-            message = (
-                f"{name} in {str(folder)!r} must have the sha256 of its manifest, "
-                f"{expected[:12]}…, and has another"
-            )
-            if name != CARD:
-                raise IntegrityError(f"{message}; fetch or save the model again.")
-            warnings.warn(f"{message}; the model itself is unchanged.", SkinxaiWarning, 3)
-        files[name] = data
-    return ModelFiles(folder, files, digest)
-
-
-def read_config(files: ModelFiles, kind: type[Config]) -> Config:
-    """The config of verified files.
-
-    Args:
-        files: of a model or of an ensemble.
-        kind: which of both.
-
-    Raises:
-        ModelConfigError: no JSON, or a config that breaks the schema of ``kind``.
-    """
-    try:
-        return kind.from_dict(json.loads(files.files[CONFIG]))
-    except ValueError as error:
-        raise ModelConfigError(
-            f"{CONFIG} in {str(files.folder)!r} must be JSON: {error}"
-        ) from error
-    except TypeError as error:
-        raise ModelConfigError(f"{CONFIG} in {str(files.folder)!r}: {error}") from error
-
-
-def write_model_folder(folder: str | os.PathLike[str], files: Mapping[str, bytes]) -> str:
-    """Write a model folder, the manifest last, each file whole or not at all.
-
-    Args:
-        folder: created where it does not exist.
-        files: name → bytes, without the manifest.
-
-    Returns:
-        The manifest's digest.
-    """
-    target = Path(folder)
-    listed = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    content: dict[str, Any] = {"files": listed, "schema_version": 1}
-    digest = hashlib.sha256(canonical_json(content)).hexdigest()
-    make_folder(target)
-    for name, data in files.items():
-        write_atomic(target / name, data)
-    write_atomic(target / MANIFEST, canonical_json(content | {"digest": digest}))
-    return digest
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise IntegrityError(f"{str(path)!r} must be at most {MAX_FILE_BYTES} bytes.")
-        return path.read_bytes()
-    except OSError as error:
-        raise IntegrityError(
-            f"{str(path)!r} is in the manifest and must be readable: {error.strerror}."
-        ) from error
-
-
-def _parse_manifest(data: bytes, folder: Path) -> tuple[dict[str, str], str]:
-    """Names and hashes, and the digest; any deviation from the schema is an error."""
-    damaged = IntegrityError(
-        f"{MANIFEST} in {str(folder)!r} must be whole and match its own digest; "
-        f"fetch or save the model again."
-    )
-    try:
-        content = json.loads(data)
-        canonical = canonical_json(content) == data
-        digest = content.pop("digest")
-        listed: dict[str, str] = content["files"]
-        whole = hashlib.sha256(canonical_json(content)).hexdigest() == digest
-        plain = all(Path(name).name == name and name not in ("", "..") for name in listed)
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise damaged from error
-    if not canonical or not whole or not plain or CONFIG not in listed:
-        raise damaged
-    return listed, digest
-
-
-def _pickles(folder: Path) -> list[str]:
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(
-        path.name
-        for path in found
-        if path.suffix.lower() in PICKLES and path.name != TRAINING_PIXELS
-    )
+    repository = Repository(found["repo"], cache_dir, token, local_files_only)
+    return read_model_folder(repository.snapshot(revision or found["revision"] or "main"))

@@ -15,6 +15,7 @@ from skinxai.cli.datasets import audit, prepare
 from skinxai.cli.inspecting import doctor, plugins
 from skinxai.cli.models import evaluate, train
 from skinxai.cli.predicting import explain, predict
+from skinxai.cli.sharing import pull, push, verify
 from skinxai.errors import SkinxaiError
 from skinxai.version import __version__
 
@@ -25,7 +26,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (predict, explain, audit, prepare, train, evaluate, plugins, doctor):
+for command in (
+    predict, explain, audit, prepare, train, evaluate, push, pull, verify, plugins, doctor
+):  # fmt: skip
     app.command()(command)
 app.add_typer(benchmark, name="benchmark")
 

@@ -72,10 +72,9 @@ def _trained_on(init_weights: str | None) -> Container[str]:
     if init_weights in (None, "imagenet", "none"):  # trained on no image of skin
         return ()
     from skinxai.ensembles import training_pixels
-    from skinxai.hub import find_model, read_model_folder
+    from skinxai.hub import open_model
 
-    folder = find_model(None if init_weights == "bundled" else init_weights)
-    found = training_pixels(read_model_folder(folder))
+    found = training_pixels(open_model(None if init_weights == "bundled" else init_weights))
     for model in found.models:
         typer.echo(f"note: {model} says which images it was trained on", err=True)
     for model in found.silent:

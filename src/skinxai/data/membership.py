@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 
 from skinxai.errors import IntegrityError, OptionError
-from skinxai.hub import TRAINING_PIXELS, ModelFiles
+from skinxai.folders import TRAINING_PIXELS, ModelFiles
 
 BYTES = 8
 _HASH = re.compile(r"[0-9a-f]{64}")

@@ -21,7 +21,7 @@ from skinxai.data.membership import TrainedOn
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
 from skinxai.errors import LeakageError, OptionError, ResumeMismatchError, SkinxaiWarning
-from skinxai.hub import TRAINING_PIXELS
+from skinxai.folders import TRAINING_PIXELS
 from skinxai.memory import is_out_of_memory
 from skinxai.training.augmentation import ALBUMENTATIONS, Augmentation
 from skinxai.training.groups import frozen_norms, parameter_groups

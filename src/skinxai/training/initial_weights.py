@@ -13,7 +13,7 @@ from safetensors.torch import load as load_tensors
 from skinxai import backbones, checkpoints
 from skinxai.data.membership import TrainedOn
 from skinxai.errors import TrainingError
-from skinxai.hub import find_model, read_model_folder
+from skinxai.hub import open_model
 from skinxai.labels import LabelSet
 from skinxai.models import SkinClassifier
 
@@ -93,9 +93,7 @@ def load_initial_weights(
             f"safetensors, sha256 {digest}",
             trained_on=TrainedOn() if classes == IMAGENET_CLASSES else None,
         )
-    start = checkpoints.unpack(
-        read_model_folder(find_model(None if init_weights == "bundled" else init_weights))
-    )
+    start = checkpoints.unpack(open_model(None if init_weights == "bundled" else init_weights))
     config = start.config
     same = config.labels.codes == labels.codes
     _copy(model, start.model.network.state_dict(), init_weights, classifier=same)

@@ -14,7 +14,7 @@ from skinxai.checkpoints import LoadedModel
 from skinxai.configs import PreprocessConfig
 from skinxai.data.membership import TrainedOn
 from skinxai.errors import TrainingError
-from skinxai.hub import find_model, read_model_folder
+from skinxai.hub import open_model
 from skinxai.labels import LabelSet
 
 
@@ -99,7 +99,7 @@ def load_teacher(
     Raises:
         TrainingError: a teacher with other labels, or the same in another order.
     """
-    loaded = checkpoints.load(read_model_folder(find_model(None if model == "bundled" else model)))
+    loaded = checkpoints.load(open_model(None if model == "bundled" else model))
     if loaded.config.labels.codes != labels.codes:
         raise TrainingError(
             f"teacher {model!r} must have the labels of the images in the same order, "

@@ -1,0 +1,60 @@
+"""``skinxai push``, ``skinxai pull`` and ``skinxai verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Repo = Annotated[str, typer.Argument(help="org/name, or org/name@revision.", metavar="REPO")]
+
+
+def push(
+    model: Annotated[str, typer.Argument(help="Folder of a model.", metavar="FOLDER")],
+    repo: Annotated[str, typer.Argument(help="org/name on the Hub.", metavar="REPO")],
+    private: Annotated[bool, typer.Option("--private", help="If the repository is new.")] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch; main by default.")] = None,
+    evaluation: Annotated[
+        Path | None, typer.Option(help="evaluation.json, for the card's figures.")
+    ] = None,
+) -> None:
+    """Upload a model folder to the Hugging Face Hub; HF_TOKEN must be allowed to write."""
+    import json
+
+    from skinxai.classifier import Classifier
+    from skinxai.results import Evaluation
+
+    known = None if evaluation is None else Evaluation.from_dict(json.loads(evaluation.read_text()))
+    done = Classifier.from_pretrained(Path(model)).push_to_hub(
+        repo, private=private, revision=revision, evaluation=known
+    )
+    typer.echo(done)
+
+
+def pull(
+    repo: Repo,
+    out: Annotated[
+        Path | None, typer.Option(help="Copy the files into this folder; else the cache has them.")
+    ] = None,
+) -> None:
+    """Download a model from the Hugging Face Hub, check every file, and print its folder."""
+    from skinxai.folders import contents
+    from skinxai.hub import open_model
+    from skinxai.writing import make_folder, write_atomic
+
+    folder = open_model(repo).folder
+    if out is not None:
+        for name, data in contents(folder):
+            make_folder((out / name).parent)
+            write_atomic(out / name, data)
+    typer.echo(str(out or folder))
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(help="Of a model or an ensemble.", metavar="FOLDER")],
+) -> None:
+    """Check every file of a model folder against its manifest, load it, and print its revision."""
+    from skinxai.classifier import Classifier
+
+    typer.echo(Classifier.from_pretrained(folder).model)

@@ -1,0 +1,261 @@
+"""Downloads from the Hugging Face Hub, through its own client: checked, of one commit, or nothing.
+
+What the Hub's client keeps in its cache is as long as the server said and no more is known of it:
+here each file must have the sha256 of its manifest, a damaged one is thrown away and fetched once
+more, and only names that a model folder has are asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from skinxai.configs import EnsembleConfig
+from skinxai.errors import (
+    HubError,
+    IntegrityError,
+    ModelNotFoundError,
+    OptionError,
+    SkinxaiWarning,
+)
+from skinxai.folders import (
+    CARD,
+    CONFIG,
+    MANIFEST,
+    MAX_FILE_BYTES,
+    TRAINING_PIXELS,
+    WEIGHTS,
+    parse_config,
+    parse_manifest,
+)
+
+SECONDS = 4  # that the first answer of the Hub may take
+MAX_JSON_BYTES = 2**20
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]{0,199}", re.ASCII)
+_ALLOWED = re.compile(rf"\w[\w.-]*\.(json|safetensors)|{re.escape(CARD)}|{TRAINING_PIXELS}")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A model's repository on the Hub, and what the cache has of it.
+
+    Args:
+        name: ``org/name``.
+        cache_dir: of downloads; the client's own by default.
+        token: the client's own by default.
+        local_files_only: never use the network.
+    """
+
+    name: str
+    cache_dir: str | os.PathLike[str] | None = None
+    token: str | None = None
+    local_files_only: bool = False
+
+    def snapshot(self, revision: str) -> Path:
+        """Folder with every file of the model, all of one commit and as their manifests say.
+
+        A commit that the cache has whole is not asked for. A branch or tag is looked up, and
+        taken from the cache with a warning where the Hub does not answer.
+
+        Args:
+            revision: commit, tag or branch.
+
+        Raises:
+            ModelNotFoundError: no such repository, revision or model; or not open to the token.
+            HubError: the Hub does not answer, or not as it should, and the cache has nothing.
+            IntegrityError: files that are damaged each time they come.
+        """
+        from huggingface_hub import constants
+
+        if not _REVISION.fullmatch(revision):
+            raise OptionError(f"revision must be a commit, tag or branch, got {revision!r}.")
+        pinned = _COMMIT.fullmatch(revision) is not None
+        offline = self.local_files_only or constants.HF_HUB_OFFLINE
+        if (pinned or offline) and (folder := self._cached(revision)):
+            return folder
+        if offline:
+            raise HubError(f"{self._in_cache(revision)} and the network may not be used.")
+        try:
+            commit = self._look_up(revision)
+        except HubError as error:
+            if folder := self._cached(revision):
+                warnings.warn(f"{error} The cached {folder.name[:12]} is used.", SkinxaiWarning, 4)
+                return folder
+            raise
+        if not pinned:
+            warnings.warn(
+                f"{self.name!r} is taken as its {revision!r} is now, which may change; "
+                f"revision={commit!r} will not.",
+                SkinxaiWarning,
+                4,
+            )
+        folder = self._fetch(MANIFEST, commit).parent
+        self._remember(revision, folder)
+        for _ in self._files(commit):
+            pass
+        return folder
+
+    def _look_up(self, revision: str) -> str:
+        """The commit of a revision, from the Hub."""
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+        from huggingface_hub.errors import (
+            GatedRepoError,
+            RemoteEntryNotFoundError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
+
+        try:
+            url = hf_hub_url(self.name, MANIFEST, revision=revision)
+            found = get_hf_file_metadata(url, token=self.token, timeout=SECONDS)
+        except GatedRepoError as error:
+            raise ModelNotFoundError(
+                f"repository {self.name!r} must be open to the token, it is gated: accept its "
+                f"terms on its page, then set HF_TOKEN."
+            ) from error
+        except RepositoryNotFoundError as error:
+            raise ModelNotFoundError(
+                f"repository {self.name!r} must exist on the Hub, and be open to the token if it "
+                f"is private (HF_TOKEN); it was not found."
+            ) from error
+        except RevisionNotFoundError as error:
+            raise ModelNotFoundError(
+                f"repository {self.name!r} must have the revision {revision!r}, and has none."
+            ) from error
+        except RemoteEntryNotFoundError as error:
+            raise ModelNotFoundError(
+                f"repository {self.name!r} must hold {MANIFEST}, found none; it is no model of "
+                f"skinxai. A network of timm is imported with 'skinxai import'."
+            ) from error
+        except failures() as error:
+            raise HubError(
+                f"the Hub must answer for {self.name!r}, it did not: {line(error)}. Where it "
+                f"cannot be reached, fetch its files ({MANIFEST} and those listed in it) by hand "
+                f"into a folder, and pass the folder."
+            ) from error
+        if not _COMMIT.fullmatch(found.commit_hash or ""):
+            raise HubError(
+                f"the Hub must say which commit {self.name!r} is at, what answered did not; look "
+                f"at HF_ENDPOINT and at proxies."
+            )
+        return str(found.commit_hash)
+
+    def _cached(self, revision: str) -> Path | None:
+        """The folder, where the cache has all of it, as the manifests say."""
+        try:
+            files = list(self._files(revision, local=True))
+        except (IntegrityError, HubError, OSError):
+            return None
+        return files[0].parent
+
+    def _files(self, revision: str, prefix: str = "", *, local: bool = False) -> Iterator[Path]:
+        """Each file of the model, checked, the manifest first; members after their ensemble."""
+        manifest = self._fetch(prefix + MANIFEST, revision, local=local)
+        listed, _ = parse_manifest(manifest.read_bytes(), manifest.parent)
+        yield manifest
+        for name, sha256 in listed.items():
+            if not _ALLOWED.fullmatch(name):
+                raise IntegrityError(
+                    f"{MANIFEST} of {self.name!r} must list files of a model alone, got {name!r}."
+                )
+            yield self._fetch(prefix + name, revision, sha256, local=local)
+        if WEIGHTS not in listed:
+            folder = manifest.parent
+            config = parse_config((folder / CONFIG).read_bytes(), folder, EnsembleConfig)
+            for member in config.members:
+                yield from self._files(revision, f"{prefix}{member.folder}/", local=local)
+
+    def _fetch(
+        self, name: str, revision: str, sha256: str | None = None, *, local: bool = False
+    ) -> Path:
+        """One file, from the cache or the Hub; what is damaged is fetched once more."""
+        for again in (False, True):
+            path = self._load(name, revision, again=again, local=local)
+            try:
+                data = path.read_bytes()
+                if sha256 is None:
+                    parse_manifest(data, path.parent)
+                elif hashlib.sha256(data).hexdigest() != sha256:
+                    raise IntegrityError(
+                        f"{name} of {self.name!r} must have the sha256 of its manifest, "
+                        f"{sha256[:12]}…, and has another each time it comes."
+                    )
+            except IntegrityError:
+                if local:
+                    raise
+                _throw_away(path)
+                if again:
+                    raise
+            else:
+                return path
+        raise AssertionError  # the loop returns or raises
+
+    def _load(self, name: str, revision: str, *, again: bool, local: bool) -> Path:
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        place: dict[str, Any] = {"cache_dir": self.cache_dir, "revision": revision}
+        try:
+            return Path(hf_hub_download(self.name, name, local_files_only=True, **place))
+        except LocalEntryNotFoundError as error:
+            if local:
+                raise HubError(f"{self._in_cache(revision)}: {name}.") from error
+        download = partial(
+            hf_hub_download, self.name, name, token=self.token, library_name="skinxai", **place
+        )
+        try:
+            url = hf_hub_url(self.name, name, revision=revision)
+            size = get_hf_file_metadata(url, token=self.token, timeout=SECONDS).size
+            most = MAX_JSON_BYTES if name.endswith(".json") else MAX_FILE_BYTES
+            if size is None or size > most:
+                raise IntegrityError(
+                    f"{name} of {self.name!r} must have at most {most} bytes, got {size}."
+                )
+            try:
+                return Path(download(force_download=again))
+            except HfHubHTTPError:
+                raise
+            except failures():  # cut, or of another length: some clients would go on with that
+                return Path(download(force_download=True))
+        except failures() as error:
+            raise HubError(
+                f"the Hub must send {name} of {self.name!r}, it did not: {line(error)}; try again."
+            ) from error
+
+    def _remember(self, revision: str, folder: Path) -> None:
+        """Note the commit of a branch or tag, for when the network is away, as the client does."""
+        if _COMMIT.fullmatch(revision):
+            return
+        path = folder.parent.parent / "refs" / revision
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(folder.name)
+
+    def _in_cache(self, revision: str) -> str:
+        return f"{self.name!r} at {revision!r} must be in the cache whole, it is not"
+
+
+def _throw_away(path: Path) -> None:
+    blob = path.resolve()
+    path.unlink(missing_ok=True)
+    blob.unlink(missing_ok=True)
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What the client raises when the network or the Hub fails; its HTTP library varies."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    return (HFValidationError, OSError, *HfHubHTTPError.__bases__)  # the second is the library's
+
+
+def line(error: BaseException) -> str:
+    """The first line of a message, which clients write in many."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")

@@ -1,0 +1,206 @@
+"""Model folders as verified bytes.
+
+``manifest.json`` lists the sha256 of each file and carries its own digest, whose first twelve
+digits are the model's revision. It proves integrity, not origin. An ensemble's folder lists no
+weights: `skinxai.ensembles` finds its members. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from skinxai.configs import EnsembleConfig, ModelConfig, canonical_json
+from skinxai.errors import (
+    IntegrityError,
+    ModelConfigError,
+    ModelNotFoundError,
+    SkinxaiWarning,
+    UnsafeFormatError,
+)
+from skinxai.writing import make_folder, write_atomic
+
+WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.json", "README.md"
+TRAINING_PIXELS = "training_pixels.bin"
+PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
+BUNDLED = Path(__file__).parent / "bundled"
+MAX_FILE_BYTES = 2 * 1024**3
+Config = TypeVar("Config", ModelConfig, EnsembleConfig)
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model folder's files, each already checked against the manifest.
+
+    Args:
+        folder: where they were read.
+        files: name → bytes; exactly what was hashed.
+        digest: sha256 of the manifest's content.
+    """
+
+    folder: Path
+    files: Mapping[str, bytes]
+    digest: str
+
+    @property
+    def revision(self) -> str:
+        """First twelve hexadecimal digits of the manifest's digest."""
+        return self.digest[:12]
+
+
+def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFiles:
+    """Read every file that the manifest lists and check each against its sha256.
+
+    A changed model card warns; anything else that differs is refused before it is parsed.
+
+    Args:
+        folder: a model folder.
+        revision: what the manifest's digest must begin with, at least seven digits.
+
+    Raises:
+        ModelNotFoundError: no manifest, nor weights.
+        UnsafeFormatError: pickled weights only.
+        IntegrityError: a missing, truncated or changed file, or a damaged manifest.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        if not (folder / WEIGHTS).is_file() and (found := _pickles(folder)):
+            raise UnsafeFormatError(
+                f"model folder {str(folder)!r} must hold {WEIGHTS}, found {found[0]!r}; pickled "
+                f"weights can run code and are never opened."
+            )
+        raise ModelNotFoundError(
+            f"model folder {str(folder)!r} must hold {MANIFEST}, found none; write the folder "
+            f"with save_pretrained()."
+        )
+    listed, digest = parse_manifest(path.read_bytes(), folder)
+    if revision is not None and (len(revision) < 7 or not digest.startswith(revision)):
+        raise IntegrityError(
+            f"revision of {str(folder)!r} must begin with {revision!r} (at least 7 digits), "
+            f"it is {digest[:12]}."
+        )
+    files = {}
+    for name, expected in listed.items():
+        data = _read(folder / name)
+        if hashlib.sha256(data).hexdigest() != expected:
+            message = (
+                f"{name} in {str(folder)!r} must have the sha256 of its manifest, "
+                f"{expected[:12]}…, and has another"
+            )
+            if name != CARD:
+                raise IntegrityError(f"{message}; fetch or save the model again.")
+            warnings.warn(f"{message}; the model itself is unchanged.", SkinxaiWarning, 3)
+        files[name] = data
+    return ModelFiles(folder, files, digest)
+
+
+def read_config(files: ModelFiles, kind: type[Config]) -> Config:
+    """The config of verified files.
+
+    Args:
+        files: of a model or of an ensemble.
+        kind: which of both.
+
+    Raises:
+        ModelConfigError: no JSON, or a config that breaks the schema of ``kind``.
+    """
+    return parse_config(files.files[CONFIG], files.folder, kind)
+
+
+def parse_config(data: bytes, folder: Path, kind: type[Config]) -> Config:
+    """`read_config`, from the bytes of a folder's ``config.json``."""
+    try:
+        return kind.from_dict(json.loads(data))
+    except ValueError as error:
+        raise ModelConfigError(f"{CONFIG} in {str(folder)!r} must be JSON: {error}") from error
+    except TypeError as error:
+        raise ModelConfigError(f"{CONFIG} in {str(folder)!r}: {error}") from error
+
+
+def contents(folder: Path, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+    """Every verified file of a model, or of an ensemble and its members: name, bytes.
+
+    In the order in which a folder is written: what is not whole has no manifest.
+
+    Args:
+        folder: of the model.
+        prefix: of the names.
+    """
+    files = read_model_folder(folder)
+    if WEIGHTS not in files.files:
+        for member in read_config(files, EnsembleConfig).members:
+            yield from contents(folder / member.folder, f"{prefix}{member.folder}/")
+    for name, data in files.files.items():
+        yield prefix + name, data
+    yield prefix + MANIFEST, (folder / MANIFEST).read_bytes()
+
+
+def write_model_folder(folder: str | os.PathLike[str], files: Mapping[str, bytes]) -> str:
+    """Write a model folder, the manifest last, each file whole or not at all.
+
+    Args:
+        folder: created where it does not exist.
+        files: name → bytes, without the manifest.
+
+    Returns:
+        The manifest's digest.
+    """
+    target = Path(folder)
+    listed = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    content: dict[str, Any] = {"files": listed, "schema_version": 1}
+    digest = hashlib.sha256(canonical_json(content)).hexdigest()
+    make_folder(target)
+    for name, data in files.items():
+        write_atomic(target / name, data)
+    write_atomic(target / MANIFEST, canonical_json(content | {"digest": digest}))
+    return digest
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise IntegrityError(f"{str(path)!r} must be at most {MAX_FILE_BYTES} bytes.")
+        return path.read_bytes()
+    except OSError as error:
+        raise IntegrityError(
+            f"{str(path)!r} is in the manifest and must be readable: {error.strerror}."
+        ) from error
+
+
+def parse_manifest(data: bytes, folder: Path) -> tuple[dict[str, str], str]:
+    """Names and hashes, and the digest.
+
+    Raises:
+        IntegrityError: any deviation from the schema.
+    """
+    damaged = IntegrityError(
+        f"{MANIFEST} in {str(folder)!r} must be whole and match its own digest; "
+        f"fetch or save the model again."
+    )
+    try:
+        content = json.loads(data)
+        canonical = canonical_json(content) == data
+        digest = content.pop("digest")
+        listed: dict[str, str] = content["files"]
+        whole = hashlib.sha256(canonical_json(content)).hexdigest() == digest
+        plain = all(Path(name).name == name and name not in ("", "..") for name in listed)
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise damaged from error
+    if not canonical or not whole or not plain or CONFIG not in listed:
+        raise damaged
+    return listed, digest
+
+
+def _pickles(folder: Path) -> list[str]:
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(
+        path.name
+        for path in found
+        if path.suffix.lower() in PICKLES and path.name != TRAINING_PIXELS
+    )

@@ -1,0 +1,349 @@
+"""Models on the Hub, by the real client against a server on the loopback interface."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hub_server import TOKEN, Answer, Hub, Repo
+
+from skinxai import Classifier
+from skinxai.configs import canonical_json
+from skinxai.ensembles import write_ensemble
+from skinxai.errors import (
+    HubError,
+    IntegrityError,
+    ModelNotFoundError,
+    OptionError,
+    SkinxaiWarning,
+)
+from skinxai.folders import contents
+from skinxai.hub import open_model
+from skinxai.uploading import upload
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=")  # the client's own
+NAME = "tester/lesions"
+WARNS = "is taken as its 'main' is now, which may change"
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path) -> Iterator[Hub]:
+    from huggingface_hub import close_session, constants
+
+    server = Hub()
+    point_to(server.url, monkeypatch)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    yield server
+    server.close()
+    close_session()  # else it would go on with connections that are still open
+
+
+def point_to(url: str, monkeypatch) -> None:
+    """What HF_ENDPOINT does when the client is imported."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    template = url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
+def files_of(content: dict[str, bytes]) -> dict[str, bytes]:
+    """A model folder's files with their manifest."""
+    listed = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+    inside = {"files": listed, "schema_version": 1}
+    digest = hashlib.sha256(canonical_json(inside)).hexdigest()
+    return content | {"manifest.json": canonical_json(inside | {"digest": digest})}
+
+
+def model(fill: int = 7) -> dict[str, bytes]:
+    """Files as of a model; nothing here reads the weights."""
+    return files_of({
+        "model.safetensors": bytes([fill]) * 20_000,
+        "config.json": b'{"filled": %d}' % fill,
+        "README.md": b"A card.",
+    })  # fmt: skip
+
+
+@pytest.fixture
+def published(hub) -> str:
+    """The commit of a model in a public repository, beside files that are not its own."""
+    hub.repos[NAME] = Repo()
+    return hub.repos[NAME].commit(model() | {"pytorch_model.bin": b"x", "code.py": b"raise"})
+
+
+def cached(tmp_path: Path) -> list[Path]:
+    return [p for p in (tmp_path / "cache").rglob("*") if p.is_file() and "lock" not in p.name]
+
+
+def test_pushed_pulled_and_without_a_network_the_same_bits(
+    hub, classifier, photos, monkeypatch
+) -> None:
+    pushed = classifier.push_to_hub(NAME, private=True, token=TOKEN)
+    name, commit = pushed.split("@")
+    assert name == NAME and hub.repos[NAME].branches == {"main": commit}
+    pulled = Classifier.from_pretrained(NAME, revision=commit, token=TOKEN)
+    hub.close()
+    again = Classifier.from_pretrained(pushed, local_files_only=True)
+    for other in (pulled, again):
+        assert other.predict(photos[0]).probabilities == classifier.predict(photos[0]).probabilities
+        maps = [each.explain(photos[0], target="mel").heatmap for each in (classifier, other)]
+        np.testing.assert_array_equal(*maps)
+        assert other.trained_on == classifier.trained_on and other.model == pulled.model
+
+
+def test_only_a_models_own_files_are_asked_for(hub, published) -> None:
+    open_model(NAME, revision=published)
+    paths = [path for path in (*hub.paths(), *hub.paths("HEAD")) if "/resolve/" in path]
+    asked = {path.rpartition("/")[2] for path in paths}
+    assert asked == {"manifest.json", "config.json", "README.md", "model.safetensors"}
+
+
+def test_what_is_pinned_and_cached_is_not_asked_for(hub, published) -> None:
+    first = open_model(f"{NAME}@{published}")
+    hub.requests.clear()
+    assert open_model(NAME, revision=published) == first and hub.requests == []
+
+
+def test_a_branch_warns_and_names_its_commit(hub, published) -> None:
+    with pytest.warns(SkinxaiWarning, match=WARNS) as seen:
+        open_model(NAME)
+    assert f"revision='{published}' will not" in str(seen[0].message)
+
+
+def test_a_branch_that_moves_between_two_files(hub, published) -> None:
+    def move(method: str, path: str, answer: Answer) -> None:
+        if method == "GET" and path.endswith("manifest.json"):
+            hub.repos[NAME].commit(model(fill=9))
+
+    hub.faults.append(move)
+    with pytest.warns(SkinxaiWarning, match=WARNS):
+        found = open_model(NAME)
+    assert dict(found.files) == {k: v for k, v in model().items() if k != "manifest.json"}
+
+
+def flip(answer: Answer) -> Answer:
+    place = len(answer.body) // 2
+    body = bytearray(answer.body)
+    body[place] ^= 1
+    return Answer(answer.status, bytes(body), answer.headers)
+
+
+DAMAGE = {
+    "flipped": flip,
+    "shorter": lambda a: Answer(a.status, a.body[:-9], a.headers),
+    "cut": lambda a: Answer(a.status, a.body[: len(a.body) // 3], a.headers, len(a.body)),
+    "longer": lambda a: Answer(a.status, a.body + b"more", a.headers),
+    "other": lambda a: Answer(a.status, b"z" * len(a.body), a.headers),
+    "a page": lambda a: Answer(200, b"<html>Log in</html>", {"Content-Type": "text/html"}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("name", ["manifest.json", "config.json", "model.safetensors"])
+def test_a_damaged_file_is_fetched_once_more(hub, published, tmp_path, name, damage) -> None:
+    """And never given out; what stays in the cache is right."""
+    left = [1]
+
+    def fault(method: str, path: str, answer: Answer) -> Answer | None:
+        if method == "GET" and path.endswith(name) and answer.status in (200, 206) and left[0]:
+            left[0] -= 1
+            return DAMAGE[damage](answer)
+        return None
+
+    hub.faults.append(fault)
+    found = dict(open_model(NAME, revision=published).files)
+    assert found == {k: v for k, v in model().items() if k != "manifest.json"}
+    whole = set(model().values())
+    for path in cached(tmp_path):
+        assert path.name in ("CACHEDIR.TAG", ".gitignore") or path.read_bytes() in whole
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "config.json", "model.safetensors"])
+def test_a_file_that_stays_damaged_is_refused_and_thrown_away(
+    hub, published, tmp_path, name
+) -> None:
+    def fault(method: str, path: str, answer: Answer) -> Answer | None:
+        return flip(answer) if method == "GET" and path.endswith(name) and answer.body else None
+
+    hub.faults.append(fault)
+    with pytest.raises(IntegrityError, match=name):
+        open_model(NAME, revision=published)
+    assert sum(path.endswith(name) for path in hub.paths()) == 2
+    whole = set(model().values())
+    assert all(p.read_bytes() in whole for p in cached(tmp_path) if "snapshots" in p.parts)
+    with pytest.raises(HubError, match="must be in the cache whole"):
+        open_model(NAME, revision=published, local_files_only=True)
+
+
+def test_a_cache_that_was_damaged_is_mended(hub, published, tmp_path) -> None:
+    folder = open_model(NAME, revision=published).folder
+    weights = (folder / "model.safetensors").resolve()
+    weights.write_bytes(b"\0" + weights.read_bytes()[1:])
+    with pytest.raises(HubError, match="must be in the cache whole"):
+        open_model(NAME, revision=published, local_files_only=True)
+    assert open_model(NAME, revision=published).files["model.safetensors"] == b"\7" * 20_000
+
+
+@pytest.mark.parametrize("listed", ["weights.pkl", "../config.json", "code.py", "a/b.json"])
+def test_a_manifest_that_lists_other_files(hub, listed) -> None:
+    hub.repos[NAME] = Repo()
+    files = files_of({"config.json": b"{}", listed: b"x"})
+    commit = hub.repos[NAME].commit(files)
+    with pytest.raises(IntegrityError, match=r"manifest\.json"):
+        open_model(NAME, revision=commit)
+    assert not any(path.endswith(("pkl", "py", "b.json")) for path in hub.paths())
+
+
+def test_sizes_are_looked_at_before_anything_is_fetched(hub, published) -> None:
+    def fault(method: str, path: str, answer: Answer) -> Answer | None:
+        if method == "HEAD" and path.endswith("config.json"):
+            return Answer(200, b"", answer.headers, length=2**40)
+        return None
+
+    hub.faults.append(fault)
+    with pytest.raises(IntegrityError, match=r"config\.json .* at most 1048576 bytes, got 1099511"):
+        open_model(NAME, revision=published)
+    assert not any(path.endswith("config.json") for path in hub.paths())
+
+
+def told(status: int, code: str = "") -> Answer:
+    return Answer(status, b"{}", {"X-Error-Code": code} if code else {})
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (told(401, "RepoNotFound"), ModelNotFoundError, "must exist on the Hub, and be open"),
+        (told(403, "GatedRepo"), ModelNotFoundError, "it is gated: accept its terms"),
+        (told(404, "RevisionNotFound"), ModelNotFoundError, "must have the revision"),
+        (told(404, "EntryNotFound"), ModelNotFoundError, "it is no model of skinxai"),
+        (told(403), HubError, "403"),
+        (told(429), HubError, "429"),
+        (told(500), HubError, "500"),
+        (Answer(200, b"<html></html>", {}), HubError, "HF_ENDPOINT and at proxies"),
+    ],
+)  # fmt: skip
+def test_what_the_hub_may_answer(hub, published, answer, error, words) -> None:
+    hub.faults.append(lambda method, path, usual: answer)
+    with pytest.raises(error, match=words) as info:
+        open_model(NAME, revision=published)
+    assert "\n" not in str(info.value)
+
+
+def test_private_repositories_and_those_that_are_not_there(hub, published) -> None:
+    hub.repos[NAME].private = True
+    for name, token in ((NAME, None), ("tester/absent", TOKEN)):
+        with pytest.raises(ModelNotFoundError, match="was not found"):
+            open_model(name, revision=published, token=token)
+    assert open_model(NAME, revision=published, token=TOKEN)
+
+
+def test_a_dead_network_is_told_soon_and_what_to_do(hub, published, monkeypatch) -> None:
+    from huggingface_hub import constants
+
+    with pytest.warns(SkinxaiWarning, match=WARNS):
+        known = open_model(NAME)
+    point_to("http://10.255.255.1", monkeypatch)  # answers nothing
+    start = time.monotonic()
+    with pytest.warns(SkinxaiWarning, match=f"did not: .* The cached {published[:12]} is used"):
+        assert open_model(NAME) == known
+    with pytest.raises(HubError, match=r"fetch its files \(manifest\.json and those listed"):
+        open_model("tester/other")
+    assert time.monotonic() - start < 10
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert open_model(NAME) == known
+    with pytest.raises(HubError, match="the network may not be used"):
+        open_model("tester/other")
+
+
+@pytest.mark.parametrize("name", ["lesions", "a/b/c", "a/../b", "a/b@", "./a/b", "a b/c"])
+def test_names(hub, name) -> None:
+    with pytest.raises(ModelNotFoundError, match="must be a folder, 'org/name'"):
+        open_model(name)
+    assert hub.requests == []
+
+
+def test_revisions(hub, published) -> None:
+    for revision in ("../main", "a..b", "/x", ""):
+        with pytest.raises(OptionError, match="revision must be"):
+            open_model(NAME, revision=revision or " ")
+    with pytest.raises(OptionError, match="must be given once"):
+        open_model(f"{NAME}@main", revision="main")
+    assert hub.requests == []
+
+
+def test_an_ensemble_goes_with_its_members(hub, classifier, tmp_path) -> None:
+    classifier.save_pretrained(tmp_path / "a", name="a")
+    write_ensemble(tmp_path / "both", [tmp_path / "a", tmp_path / "a"], name="both")
+    pushed = upload(tmp_path / "both", NAME, token=TOKEN)
+    files = open_model(pushed)
+    hub.close()
+    assert dict(contents(files.folder)) == dict(contents(tmp_path / "both"))
+    assert Classifier.from_pretrained(pushed).model.startswith("both@")
+
+
+def test_a_branch_that_is_new(hub, classifier) -> None:
+    first = classifier.push_to_hub(NAME, token=TOKEN)
+    other = classifier.push_to_hub(NAME, revision="trial", token=TOKEN)
+    assert hub.repos[NAME].branches == {"main": first[-40:], "trial": other[-40:]}
+
+
+def test_who_may_not_write(hub, classifier) -> None:
+    with pytest.raises(HubError, match="A token that may write is needed: set HF_TOKEN"):
+        classifier.push_to_hub(NAME, token="hf_another")
+    with pytest.raises(OptionError, match="repo_id must be 'org/name'"):
+        classifier.push_to_hub("a/b/c", token=TOKEN)
+    assert hub.repos == {}
+
+
+def test_the_card_says_what_the_hub_reads(hub, classifier) -> None:
+    import yaml
+
+    classifier.push_to_hub(NAME, token=TOKEN)
+    (files,) = (hub.repos[NAME].commits[sha] for sha in hub.repos[NAME].branches.values())
+    card = files["README.md"].decode()
+    metadata = yaml.safe_load(card.split("---\n")[1])
+    assert metadata["library_name"] == "skinxai" and metadata["license"] == "cc-by-nc-4.0"
+    assert metadata["pipeline_tag"] == "image-classification"
+    assert metadata["base_model"] == "timm/tf_efficientnet_lite1"
+    assert metadata["datasets"] == ["HAM10000"]
+    assert f'Classifier.from_pretrained("{NAME}")' in card
+    pulled = Classifier.from_pretrained(f"{NAME}@{hub.repos[NAME].branches['main']}")
+    pulled.push_to_hub(NAME, token=TOKEN)  # its metadata stays as it is
+    sha = hub.repos[NAME].branches["main"]
+    assert hub.repos[NAME].commits[sha]["README.md"].decode() == card
+
+
+def test_the_commands(hub, classifier, tmp_path) -> None:
+    """With the environment that users set."""
+    classifier.save_pretrained(tmp_path / "mine")
+    environment = os.environ | {
+        "HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_CACHE": str(tmp_path / "cache"),
+    }  # fmt: skip
+
+    def skinxai(*words: str, offline: str = "0") -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from skinxai.cli import main; main()", *words]
+        return subprocess.run(
+            command, capture_output=True, text=True,
+            env=environment | {"HF_HUB_OFFLINE": offline},
+        )  # fmt: skip
+
+    pushed = skinxai("push", str(tmp_path / "mine"), NAME, "--private").stdout.strip()
+    assert pushed == f"{NAME}@{hub.repos[NAME].branches['main']}" and hub.repos[NAME].private
+    out = tmp_path / "fetched"
+    assert skinxai("pull", pushed, "--out", str(out)).stdout.strip() == str(out)
+    folder = Path(skinxai("pull", pushed, offline="1").stdout.strip())
+    assert dict(contents(folder)) == dict(contents(out))
+    assert skinxai("verify", str(out)).stdout.startswith(f"{classifier.config.name}@")
+    (out / "config.json").write_text("{}")
+    refused = skinxai("verify", str(out))
+    assert refused.returncode == 2 and "must have the sha256 of its manifest" in refused.stderr
