@@ -57,6 +57,7 @@ def upload(
         CommitOperationAdd(path_in_repo=name, path_or_fileobj=data)
         for name, data in contents(Path(folder))
     ]
+    known: tuple[type[Exception], ...] = (RuntimeError, *failures())  # of a large file
     api = HfApi(token=token, library_name="skinxai")
     try:
         api.create_repo(repo_id, private=private, exist_ok=True)
@@ -67,7 +68,7 @@ def upload(
         )  # fmt: skip
     except HFValidationError as error:
         raise OptionError(f"repo_id must be 'org/name', got {repo_id!r}: {line(error)}.") from error
-    except (RuntimeError, *failures()) as error:  # the first, where a large file does not arrive
+    except known as error:
         raise HubError(
             f"the Hub must take {repo_id!r}, it did not: {line(error)}. A token that may write is "
             f"needed: set HF_TOKEN, or run 'hf auth login'."
