@@ -14,7 +14,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from skinxai import backbones, ensembles
-from skinxai.configs import EnsembleConfig, ModelConfig
+from skinxai.configs import MAX_JSON_BYTES, EnsembleConfig, ModelConfig, strict_json
 from skinxai.data.membership import TrainedOn, read_trained_on
 from skinxai.errors import IntegrityError, ModelError
 from skinxai.folders import (
@@ -266,11 +266,23 @@ def _card(files: ModelFiles) -> str:
 
 
 def _metadata(weights: bytes) -> dict[str, str]:
-    """The ``__metadata__`` of safetensors bytes: 8 bytes of length, then a JSON header."""
+    """The ``__metadata__`` of safetensors bytes: 8 bytes of length, then a JSON header.
+
+    The header is looked at here before the library reads it, which takes one that names a tensor
+    twice.
+
+    Raises:
+        IntegrityError: no such header.
+    """
     length = int.from_bytes(weights[:8], "little")
+    if not 2 <= length <= min(len(weights) - 8, MAX_JSON_BYTES):
+        raise IntegrityError(
+            f"{WEIGHTS} must be whole safetensors: its header must have at most "
+            f"{min(len(weights) - 8, MAX_JSON_BYTES)} bytes, it tells of {length}."
+        )
     try:
-        header = json.loads(weights[8 : 8 + length])
-    except ValueError:
-        return {}
+        header = strict_json(weights[8 : 8 + length])
+    except ValueError as error:
+        raise IntegrityError(f"{WEIGHTS} must be whole safetensors: {error}.") from error
     metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
     return metadata if isinstance(metadata, dict) else {}

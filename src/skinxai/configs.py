@@ -15,6 +15,7 @@ from skinxai.labels import LabelSet
 from skinxai.readonly import ReadOnly
 
 SCHEMA_VERSION = 1
+MAX_JSON_BYTES = 2**20
 INTERPOLATIONS = ("bilinear", "bicubic")
 _MEMBER = re.compile(r"members/\w[\w.-]{0,79}", re.ASCII)
 
@@ -22,6 +23,32 @@ _MEMBER = re.compile(r"members/\w[\w.-]{0,79}", re.ASCII)
 def canonical_json(value: Any) -> bytes:
     """One byte string for one value: sorted keys, no spaces, ASCII, finite numbers only."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def strict_json(data: bytes) -> Any:
+    """The value of UTF-8 JSON: no key twice, finite numbers only, at most `MAX_JSON_BYTES`.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if len(data) > MAX_JSON_BYTES:
+        raise ValueError(f"it must have at most {MAX_JSON_BYTES} bytes, it has {len(data)}")
+    try:
+        return json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"it has a key twice: {max(keys, key=keys.count)!r}")
+    return found
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -7,6 +7,7 @@ more, and only names that a model folder has are asked for.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -23,21 +24,22 @@ from skinxai.errors import (
     IntegrityError,
     ModelNotFoundError,
     OptionError,
+    OutputError,
     SkinxaiWarning,
 )
 from skinxai.folders import (
     CARD,
     CONFIG,
     MANIFEST,
-    MAX_FILE_BYTES,
     TRAINING_PIXELS,
     WEIGHTS,
     parse_config,
     parse_manifest,
+    size_limit,
 )
 
 SECONDS = 4  # that the first answer of the Hub may take
-MAX_JSON_BYTES = 2**20
+CACHE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]{0,199}", re.ASCII)
 _ALLOWED = re.compile(rf"\w[\w.-]*\.(json|safetensors)|{re.escape(CARD)}|{TRAINING_PIXELS}")
@@ -199,7 +201,7 @@ class Repository:
         raise AssertionError  # the loop returns or raises
 
     def _load(self, name: str, revision: str, *, again: bool, local: bool) -> Path:
-        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+        from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
         place: dict[str, Any] = {"cache_dir": self.cache_dir, "revision": revision}
@@ -214,7 +216,7 @@ class Repository:
         try:
             url = hf_hub_url(self.name, name, revision=revision)
             size = get_hf_file_metadata(url, token=self.token, timeout=SECONDS).size
-            most = MAX_JSON_BYTES if name.endswith(".json") else MAX_FILE_BYTES
+            most = size_limit(name)
             if size is None or size > most:
                 raise IntegrityError(
                     f"{name} of {self.name!r} must have at most {most} bytes, got {size}."
@@ -226,6 +228,12 @@ class Repository:
             except failures():  # cut, or of another length: some clients would go on with that
                 return Path(download(force_download=True))
         except failures() as error:
+            if isinstance(error, OSError) and error.errno in CACHE_ERRORS:
+                raise OutputError(
+                    f"the Hub's cache {str(self.cache_dir or constants.HF_HUB_CACHE)!r} must be a "
+                    f"folder that can be written: {line(error)}; name another with cache_dir or "
+                    f"HF_HUB_CACHE."
+                ) from error
             raise HubError(
                 f"the Hub must send {name} of {self.name!r}, it did not: {line(error)}; try again."
             ) from error

@@ -8,7 +8,6 @@ weights: `skinxai.ensembles` finds its members. Needs no torch.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from skinxai.configs import EnsembleConfig, ModelConfig, canonical_json
+from skinxai.configs import (
+    MAX_JSON_BYTES,
+    EnsembleConfig,
+    ModelConfig,
+    canonical_json,
+    strict_json,
+)
 from skinxai.errors import (
     IntegrityError,
     ModelConfigError,
@@ -79,7 +84,7 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
             f"model folder {str(folder)!r} must hold {MANIFEST}, found none; write the folder "
             f"with save_pretrained()."
         )
-    listed, digest = parse_manifest(path.read_bytes(), folder)
+    listed, digest = parse_manifest(_read(path), folder)
     if revision is not None and (len(revision) < 7 or not digest.startswith(revision)):
         raise IntegrityError(
             f"revision of {str(folder)!r} must begin with {revision!r} (at least 7 digits), "
@@ -116,7 +121,7 @@ def read_config(files: ModelFiles, kind: type[Config]) -> Config:
 def parse_config(data: bytes, folder: Path, kind: type[Config]) -> Config:
     """`read_config`, from the bytes of a folder's ``config.json``."""
     try:
-        return kind.from_dict(json.loads(data))
+        return kind.from_dict(strict_json(data))
     except ValueError as error:
         raise ModelConfigError(f"{CONFIG} in {str(folder)!r} must be JSON: {error}") from error
     except TypeError as error:
@@ -162,15 +167,32 @@ def write_model_folder(folder: str | os.PathLike[str], files: Mapping[str, bytes
     return digest
 
 
+def size_limit(name: str) -> int:
+    """Bytes that a file of a model folder may have."""
+    return MAX_JSON_BYTES if name.endswith(".json") else MAX_FILE_BYTES
+
+
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise IntegrityError(f"{str(path)!r} must be at most {MAX_FILE_BYTES} bytes.")
+        if path.is_symlink() and not _is_own_link(path):
+            raise IntegrityError(
+                f"{str(path)!r} must be in its folder, it is a link to {str(path.resolve())!r}."
+            )
+        if path.stat().st_size > size_limit(path.name):
+            raise IntegrityError(f"{str(path)!r} must be at most {size_limit(path.name)} bytes.")
         return path.read_bytes()
     except OSError as error:
         raise IntegrityError(
             f"{str(path)!r} is in the manifest and must be readable: {error.strerror}."
         ) from error
+
+
+def _is_own_link(path: Path) -> bool:
+    """Whether a link stays in its folder, or is one of the Hub's cache to the same cache."""
+    target, folder = path.resolve(), path.parent.resolve()
+    if target.parent == folder:
+        return True
+    return target.parent.name == "blobs" and target.parent.parent / "snapshots" in folder.parents
 
 
 def parse_manifest(data: bytes, folder: Path) -> tuple[dict[str, str], str]:
@@ -184,7 +206,7 @@ def parse_manifest(data: bytes, folder: Path) -> tuple[dict[str, str], str]:
         f"fetch or save the model again."
     )
     try:
-        content = json.loads(data)
+        content = strict_json(data)
         canonical = canonical_json(content) == data
         digest = content.pop("digest")
         listed: dict[str, str] = content["files"]
