@@ -227,7 +227,7 @@ def told(status: int, code: str = "") -> Answer:
         (told(401, "RepoNotFound"), ModelNotFoundError, "must exist on the Hub, and be open"),
         (told(403, "GatedRepo"), ModelNotFoundError, "it is gated: accept its terms"),
         (told(404, "RevisionNotFound"), ModelNotFoundError, "must have the revision"),
-        (told(404, "EntryNotFound"), ModelNotFoundError, "it is no model of skinxai"),
+        (told(404, "EntryNotFound"), ModelNotFoundError, "import it: 'skinxai import hf-hub:"),
         (told(403), HubError, "403"),
         (told(429), HubError, "429"),
         (told(500), HubError, "500"),

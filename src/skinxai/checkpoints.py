@@ -126,11 +126,14 @@ def pack(
     card: str,
     trained_on: TrainedOn | None = None,
     neighbours: Neighbours | None = None,
+    *,
+    half: bool = False,
 ) -> dict[str, bytes]:
     """Files of a model folder.
 
-    Matrices and kernels are stored in half precision; vectors (biases, batch statistics) keep
-    float32, since their range is wider than half precision's and their size is nothing.
+    Matrices and kernels that half precision holds exactly are stored in it; with ``half`` all of
+    them, rounded. Vectors (biases, batch statistics) keep float32, since their range is wider and
+    their size is nothing.
 
     Args:
         model: what to save.
@@ -139,8 +142,9 @@ def pack(
         trained_on: every image that the weights, and those they started from, were trained on;
             ``None`` where that is not known: nothing is written.
         neighbours: embeddings of the training lesions, or ``None``.
+        half: round to half precision: half the size, and what is loaded is the rounded network.
     """
-    tensors = {name: _stored(t) for name, t in model.network.state_dict().items()}
+    tensors = {name: _stored(t, half) for name, t in model.network.state_dict().items()}
     files = {
         # One key only: safetensors writes several in random order, and one model has one digest.
         WEIGHTS: save_tensors(tensors, {BINDING: config.binding()}),
@@ -158,9 +162,12 @@ def save(
     card: str,
     trained_on: TrainedOn | None = None,
     neighbours: Neighbours | None = None,
+    *,
+    half: bool = False,
 ) -> str:
     """Write a model folder and return its revision; the arguments are those of `pack`."""
-    return write_model_folder(folder, pack(model, config, card, trained_on, neighbours))[:12]
+    files = pack(model, config, card, trained_on, neighbours, half=half)
+    return write_model_folder(folder, files)[:12]
 
 
 def load(files: ModelFiles) -> LoadedModel | LoadedEnsemble:
@@ -256,9 +263,12 @@ def is_bound(weights: bytes) -> bool:
     return BINDING in _metadata(weights)
 
 
-def _stored(tensor: Tensor) -> Tensor:
+def _stored(tensor: Tensor, half: bool) -> Tensor:
     tensor = tensor.detach().cpu().contiguous()
-    return tensor.half() if tensor.ndim > 1 and tensor.is_floating_point() else tensor
+    if tensor.ndim < 2 or not tensor.is_floating_point():
+        return tensor
+    rounded = tensor.half()
+    return rounded if half or torch.equal(rounded.to(tensor.dtype), tensor) else tensor
 
 
 def _card(files: ModelFiles) -> str:

@@ -86,7 +86,7 @@ class Repository:
         if offline:
             raise HubError(f"{self._in_cache(revision)} and the network may not be used.")
         try:
-            commit = self._look_up(revision)
+            commit = self.look_up(revision)
         except HubError as error:
             if folder := self._cached(revision):
                 warnings.warn(f"{error} The cached {folder.name[:12]} is used.", SkinxaiWarning, 4)
@@ -105,8 +105,8 @@ class Repository:
             pass
         return folder
 
-    def _look_up(self, revision: str) -> str:
-        """The commit of a revision, from the Hub."""
+    def look_up(self, revision: str, file: str = MANIFEST) -> str:
+        """The commit of a revision, from the Hub, where it has that file."""
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
         from huggingface_hub.errors import (
             GatedRepoError,
@@ -116,7 +116,7 @@ class Repository:
         )
 
         try:
-            url = hf_hub_url(self.name, MANIFEST, revision=revision)
+            url = hf_hub_url(self.name, file, revision=revision)
             found = get_hf_file_metadata(url, token=self.token, timeout=SECONDS)
         except GatedRepoError as error:
             raise ModelNotFoundError(
@@ -134,8 +134,8 @@ class Repository:
             ) from error
         except RemoteEntryNotFoundError as error:
             raise ModelNotFoundError(
-                f"repository {self.name!r} must hold {MANIFEST}, found none; it is no model of "
-                f"skinxai. A network of timm is imported with 'skinxai import'."
+                f"repository {self.name!r} must hold {file}, found none. Where it is a network of "
+                f"timm, import it: 'skinxai import hf-hub:{self.name}'."
             ) from error
         except failures() as error:
             raise HubError(
@@ -180,7 +180,7 @@ class Repository:
     ) -> Path:
         """One file, from the cache or the Hub; what is damaged is fetched once more."""
         for again in (False, True):
-            path = self._load(name, revision, again=again, local=local)
+            path = self.load(name, revision, again=again, local=local)
             try:
                 data = path.read_bytes()
                 if sha256 is None:
@@ -200,7 +200,8 @@ class Repository:
                 return path
         raise AssertionError  # the loop returns or raises
 
-    def _load(self, name: str, revision: str, *, again: bool, local: bool) -> Path:
+    def load(self, name: str, revision: str, *, again: bool = False, local: bool = False) -> Path:
+        """One file as the client gives it, not looked into yet."""
         from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -248,6 +249,24 @@ class Repository:
 
     def _in_cache(self, revision: str) -> str:
         return f"{self.name!r} at {revision!r} must be in the cache whole, it is not"
+
+
+def timm_snapshot(name: str, token: str | None = None) -> Path:
+    """Folder with ``config.json`` and ``model.safetensors`` of a network that timm pushed.
+
+    Args:
+        name: ``org/name`` or ``org/name@revision``.
+        token: the client's own by default.
+
+    Raises:
+        ModelNotFoundError: no such repository, revision or files.
+        HubError: the Hub does not answer, or not as it should.
+    """
+    repo, _, revision = name.partition("@")
+    repository = Repository(repo, token=token)
+    commit = repository.look_up(revision or "main", CONFIG)
+    repository.load(CONFIG, commit)
+    return repository.load(WEIGHTS, commit).parent
 
 
 def _throw_away(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``skinxai push``, ``skinxai pull`` and ``skinxai verify``."""
+"""``skinxai push``, ``pull``, ``verify`` and ``import``."""
 
 from __future__ import annotations
 
@@ -58,3 +58,31 @@ def verify(
     from skinxai.classifier import Classifier
 
     typer.echo(Classifier.from_pretrained(folder).model)
+
+
+def import_network(
+    source: Annotated[str, typer.Argument(help="Folder of timm, or hf-hub:org/name.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the model.", metavar="OUT")],
+    labels: Annotated[str, typer.Option(help="In the order of the logits: mel,nv,…")],
+    malignant: Annotated[
+        str | None, typer.Option(help="Which of them are; '' for none, left out: not known.")
+    ] = None,
+    image_size: Annotated[
+        str | None, typer.Option(help="HEIGHTxWIDTH; timm's own by default.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Of the weights, as an SPDX name.")] = "",
+    name: Annotated[str | None, typer.Option(help="Of the model.")] = None,
+) -> None:
+    """Make a model folder of a network that timm saved; its answers are compared with timm's."""
+    from skinxai.configs import parse_size
+    from skinxai.importing import import_timm
+    from skinxai.labels import LabelSet
+
+    codes = tuple(code.strip() for code in labels.split(",") if code.strip())
+    known = None if malignant is None else {c.strip() for c in malignant.split(",") if c.strip()}
+    revision = import_timm(
+        source, out, labels=LabelSet(codes, {}, None if known is None else frozenset(known)),
+        image_size=None if image_size is None else parse_size(image_size), licence=licence,
+        name=name,
+    )  # fmt: skip
+    typer.echo(revision)

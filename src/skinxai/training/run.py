@@ -116,7 +116,7 @@ class Run:
             says=self.trained_on is not None,
         )  # fmt: skip
         checkpoints.save(
-            str(self.folder.path), best, self.model_config, card, trained_on=self.trained_on
+            str(self.folder.path), best, self.model_config, card, self.trained_on, half=True
         )
 
 

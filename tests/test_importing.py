@@ -1,0 +1,115 @@
+"""Networks that timm saved, as model folders: the same answers, or a sentence."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from hub_server import TOKEN, Hub, Repo
+from test_hub import hub, point_to
+
+from skinxai import Classifier
+from skinxai.errors import (
+    IntegrityError,
+    ModelConfigError,
+    ModelError,
+    ModelNotFoundError,
+    UnknownNameError,
+)
+from skinxai.importing import import_timm
+from skinxai.labels import LabelSet
+
+__all__ = ["hub", "point_to"]
+LABELS = LabelSet(("mel", "nv", "bkl"), {}, frozenset({"mel"}))
+
+
+@pytest.fixture(scope="module")
+def network() -> torch.nn.Module:
+    torch.manual_seed(1)
+    return timm.create_model("resnet10t", num_classes=3).eval()
+
+
+@pytest.fixture
+def saved(network, tmp_path) -> Path:
+    folder = tmp_path / "timm"
+    timm.models.save_for_hf(network, folder, safe_serialization=True)
+    return folder
+
+
+def test_it_answers_as_timm_does(saved, network, photos, tmp_path) -> None:
+    import_timm(saved, tmp_path / "own", labels=LABELS, image_size=(96, 128), licence="MIT")
+    classifier = Classifier.from_pretrained(tmp_path / "own")
+    found = classifier.predict(photos[0])
+    from skinxai.images import read_image
+    from skinxai.transforms import evaluation_transform
+
+    array = evaluation_transform(read_image(photos[0]).pixels, classifier.config.preprocessing)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(array)[None]).softmax(dim=1)[0].numpy()
+    np.testing.assert_allclose(list(found.probabilities.values()), expected, atol=1e-6)
+    assert classifier.config.preprocessing.mean == tuple(network.pretrained_cfg["mean"])
+    assert found.malignant_probability == pytest.approx(float(expected[0]), abs=1e-6)
+    assert classifier.explain(photos[0]).heatmap.shape == read_image(photos[0]).pixels.shape[:2]
+
+
+def test_saving_again_keeps_every_weight(saved, tmp_path) -> None:
+    import_timm(saved, tmp_path / "own", labels=LABELS)
+    first = Classifier.from_pretrained(tmp_path / "own")
+    first.save_pretrained(tmp_path / "again")
+    second = Classifier.from_pretrained(tmp_path / "again")
+    state = second.network.state_dict()
+    assert all(torch.equal(t, state[n]) for n, t in first.network.state_dict().items())
+
+
+def test_from_the_hub(hub: Hub, saved, tmp_path) -> None:
+    hub.repos["tester/timm"] = Repo(private=True)
+    files = {path.name: path.read_bytes() for path in saved.iterdir()}
+    commit = hub.repos["tester/timm"].commit(files | {"pytorch_model.bin": b"x"})
+    source = f"hf-hub:tester/timm@{commit}"
+    revision = import_timm(source, tmp_path / "hub", labels=LABELS, token=TOKEN)
+    assert revision == import_timm(saved, tmp_path / "here", labels=LABELS)
+    assert not any("pytorch_model" in path for path in hub.paths())
+    with pytest.raises(ModelNotFoundError, match="was not found"):
+        import_timm("hf-hub:tester/absent", tmp_path / "x", labels=LABELS)
+    assert not (tmp_path / "x").exists()
+
+
+CHANGES = {
+    "classes": (lambda c: c.update(num_classes=4), ModelConfigError, "one for each of the 4"),
+    "architecture": (lambda c: c.update(architecture="resnet11t"), UnknownNameError, "resnet11t"),
+    "arguments": (
+        lambda c: c["model_args"].update(global_pool="max"), IntegrityError, "answer as in timm"),
+    "another network": (
+        lambda c: c.update(architecture="resnet14t"), IntegrityError, "must hold exactly"),
+    "no mean": (lambda c: c["pretrained_cfg"].pop("mean"), ModelConfigError, "mean and std"),
+    "none of timm's": (lambda c: c.clear(), ModelConfigError, "must be timm's"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_refused(saved, tmp_path, change) -> None:
+    edit, error, words = CHANGES[change]
+    config = json.loads((saved / "config.json").read_text())
+    edit(config)
+    (saved / "config.json").write_text(json.dumps(config))
+    with pytest.raises(error, match=words):
+        import_timm(saved, tmp_path / "own", labels=LABELS)
+    assert not (tmp_path / "own").exists()
+
+
+def test_other_refusals(saved, tmp_path) -> None:
+    (saved / "model.safetensors").rename(saved / "pytorch_model.bin")
+    with pytest.raises(ModelNotFoundError, match=r"must hold model\.safetensors"):
+        import_timm(saved, tmp_path / "own", labels=LABELS)
+    with pytest.raises(ModelNotFoundError, match=r"must hold config\.json"):
+        import_timm(tmp_path / "nowhere", tmp_path / "own", labels=LABELS)
+
+
+def test_a_size_that_a_transformer_does_not_take(tmp_path) -> None:
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=3)
+    timm.models.save_for_hf(network, tmp_path / "vit", safe_serialization=True)
+    with pytest.raises(ModelError, match="image_size must be one that the network takes"):
+        import_timm(tmp_path / "vit", tmp_path / "own", labels=LABELS, image_size=(96, 128))
+    import_timm(tmp_path / "vit", tmp_path / "own", labels=LABELS)
