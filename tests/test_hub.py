@@ -130,6 +130,18 @@ def test_a_branch_that_moves_between_two_files_WGT29(hub, published) -> None:
     assert dict(found.files) == {k: v for k, v in model().items() if k != "manifest.json"}
 
 
+def test_a_card_that_was_edited_on_the_hub_warns(hub, published) -> None:
+    commit = hub.repos[NAME].commit({"README.md": b"Edited."})
+    for _ in range(2):
+        with pytest.warns(SkinxaiWarning, match=r"README\.md .* the model itself is unchanged"):
+            found = open_model(NAME, revision=commit)
+        assert found.files["README.md"] == b"Edited."
+        hub.requests.clear()
+    hub.close()
+    with pytest.warns(SkinxaiWarning, match="unchanged"):
+        assert open_model(NAME, revision=commit).files["README.md"] == b"Edited."
+
+
 def flip(answer: Answer) -> Answer:
     place = len(answer.body) // 2
     body = bytearray(answer.body)
@@ -296,6 +308,9 @@ def test_a_dead_network_is_told_soon_WGT24_WGT35(hub, published, monkeypatch) ->
 def test_names(hub, name) -> None:
     with pytest.raises(ModelNotFoundError, match="must be a folder, 'org/name'"):
         open_model(name)
+    for name in ("a--b/c", "a/b-"):
+        with pytest.raises(ModelNotFoundError, match="must be a folder or 'org/name'"):
+            open_model(name, revision="0" * 40)
     assert hub.requests == []
 
 

@@ -168,7 +168,10 @@ class Repository:
                 raise IntegrityError(
                     f"{MANIFEST} of {self.name!r} must list files of a model alone, got {name!r}."
                 )
-            yield self._fetch(prefix + name, revision, sha256, local=local)
+            if name == CARD:  # may be edited on the Hub's page: another hash warns later
+                yield self.load(prefix + name, revision, local=local)
+            else:
+                yield self._fetch(prefix + name, revision, sha256, local=local)
         if WEIGHTS not in listed:
             folder = manifest.parent
             config = parse_config((folder / CONFIG).read_bytes(), folder, EnsembleConfig)
@@ -203,11 +206,19 @@ class Repository:
     def load(self, name: str, revision: str, *, again: bool = False, local: bool = False) -> Path:
         """One file as the client gives it, not looked into yet."""
         from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import (
+            HfHubHTTPError,
+            HFValidationError,
+            LocalEntryNotFoundError,
+        )
 
         place: dict[str, Any] = {"cache_dir": self.cache_dir, "revision": revision}
         try:
             return Path(hf_hub_download(self.name, name, local_files_only=True, **place))
+        except HFValidationError as error:
+            raise ModelNotFoundError(
+                f"model must be a folder or 'org/name', got {self.name!r}: {line(error)}."
+            ) from error
         except LocalEntryNotFoundError as error:
             if local:
                 raise HubError(f"{self._in_cache(revision)}: {name}.") from error
