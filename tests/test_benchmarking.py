@@ -185,6 +185,9 @@ def test_the_summary_by_hand() -> None:
     low, high = table["all"]["gradcam"]["mass inside"][1:]
     assert 0.5 <= low <= 0.6 <= high <= 0.7
     assert "0.60 (" in to_markdown(table) and "| 12 |" in to_markdown(table)
+    timed = [{**row, "seconds": (1.0, 2.0, 60.0)[row["number"]]} for row in rows]
+    table = summarise(timed, Plan(stratified=2), {"gradcam": {}})
+    assert table["all"]["gradcam"]["seconds"][0] == 2  # the median
 
 
 def test_what_cannot_be_compared(data, tmp_path) -> None:
