@@ -496,7 +496,7 @@ def test_other_images_are_never_answered_from_memory() -> None:
 
     network.disturb = once_full
     together = classifier.explain(pictures, "rise", all_classes=True, budget=40)
-    assert max(calls) > min(calls)
+    assert len(calls) > 5  # it went on
     for one, both in zip(alone, together, strict=True):
         for code, found in one.items():
             assert same(found, both[code])

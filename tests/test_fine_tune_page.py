@@ -50,7 +50,7 @@ def test_a_model_a_report_and_a_prediction(place: Path) -> None:
 
 def test_the_drawn_classes_are_learnt(place: Path) -> None:
     report = json.loads((place / "report/evaluation.json").read_text())
-    assert report["accuracy"]["value"] > 0.5  # 0.25 is chance
+    assert report["accuracy"]["value"] >= 0.5  # 0.25 is chance; of 16
 
 
 def test_nothing_private_leaves_with_the_model(place: Path) -> None:

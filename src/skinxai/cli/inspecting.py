@@ -61,6 +61,7 @@ def _failed_checks(entries: Iterable[Entry]) -> dict[str, dict[str, str]]:
 
     from skinxai.explaining.asking import BUILT_IN
     from skinxai.isolation import in_process
+    from skinxai.registry import THIS_PROCESS
     from skinxai.testing import check_explainer
 
     found: dict[str, dict[str, str]] = {}
@@ -70,7 +71,9 @@ def _failed_checks(entries: Iterable[Entry]) -> dict[str, dict[str, str]]:
         typer.echo(f"checking {entry.name} of {entry.source} …", err=True)
         try:
             call = partial(check_explainer, entry.name, raise_on_failure=False)
-            results = in_process(call, f"explainer {entry.name!r} of {entry.source}")
+            known_there = entry.source != THIS_PROCESS
+            who = f"explainer {entry.name!r} of {entry.source}"
+            results = in_process(call, who) if known_there else call()
             problems = {r.name: r.problem for r in results if r.problem is not None}
         except SkinxaiError as error:  # it cannot be imported, or ends its process
             problems = {"run": str(error)}
