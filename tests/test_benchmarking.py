@@ -1,6 +1,7 @@
 """Methods compared on pictures whose patch is the lesion."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -137,6 +138,7 @@ def test_a_killed_comparison_goes_on(data, tmp_path, monkeypatch) -> None:
         benchmark_explainers(colour_classifier(), records, masks, tmp_path / "run", **settings)
     monkeypatch.undo()
     assert len({row["image"] for row in read_rows(tmp_path / "run")}) == 4
+    assert re.search(r"`smoothgrad` \| \d+ \| 4 \|", (tmp_path / "run/table.md").read_text())
     with (tmp_path / "run/rows.jsonl").open("a") as torn:
         torn.write('[{"image": "red-upper-l')
     benchmark_explainers(colour_classifier(), records, masks, tmp_path / "run", **settings)

@@ -41,9 +41,10 @@ def benchmark_explainers(
 ) -> Path:
     """Measure what maps of several methods are worth on labelled images with lesion masks.
 
-    Stopped at any moment and called again with the same arguments, it goes on where it was. Beside
-    the rows it writes ``table.md`` with intervals (bootstrap over lesions), ``table.json`` and a
-    sheet of all methods' maps for one image of each class.
+    Stopped at any moment and called again with the same arguments, it goes on where it was; Ctrl-C
+    writes the tables of what was measured so far. Beside the rows it writes ``table.md`` with
+    intervals (bootstrap over lesions), ``table.json`` and a sheet of all methods' maps for one
+    image of each class.
 
     Args:
         classifier: a single model.
@@ -84,20 +85,27 @@ def _run(
     rows = read_rows(folder)
     done = {row["image"] for row in rows}
     _forget_torn(folder / ROWS)
-    with (folder / ROWS).open("a") as out_file:
-        for number, item in enumerate(tqdm(images, unit="image", disable=not progress)):
-            if item.image_id in done:
-                continue
-            found = list(bench.rows(item, number))
-            out_file.write(json.dumps(found) + "\n")
-            out_file.flush()
-            os.fsync(out_file.fileno())
-            rows += found
+    try:
+        with (folder / ROWS).open("a") as out_file:
+            for number, item in enumerate(tqdm(images, unit="image", disable=not progress)):
+                if item.image_id in done:
+                    continue
+                found = list(bench.rows(item, number))
+                out_file.write(json.dumps(found) + "\n")
+                out_file.flush()
+                os.fsync(out_file.fileno())
+                rows += found
+    except KeyboardInterrupt:
+        _write_tables(folder, summarise(rows, plan, options))
+        raise
     memory = _memory(folder, classifier, images[0], options)
-    table = summarise(rows, plan, options, memory)
+    _gallery(folder, classifier, images, options)
+    return _write_tables(folder, summarise(rows, plan, options, memory))
+
+
+def _write_tables(folder: Path, table: Mapping[str, Any]) -> Path:
     write_atomic(folder / "table.json", json.dumps(table, indent=2).encode() + b"\n")
     write_atomic(folder / "table.md", to_markdown(table).encode())
-    _gallery(folder, classifier, images, options)
     return folder / "table.md"
 
 
