@@ -28,6 +28,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 PART = 32
 """Passes at once: more are not faster on a CPU, whose activations then leave its caches."""
+DIFFERENTIATED_PART = 8
+"""Passes at once where activations are kept for a gradient, some 140 MiB each at 288 × 384."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -80,12 +82,13 @@ def in_batches(
     return found
 
 
-def in_parts(count: int, scores: Callable[[slice], Tensor]) -> Tensor:
+def in_parts(count: int, scores: Callable[[slice], Tensor], size: int = PART) -> Tensor:
     """Results of items 0 … count − 1, a part at a time, in smaller ones where memory runs out.
 
     Args:
         count: of items, >= 1.
         scores: of the items of a slice, ``(stop − start, …)``.
+        size: of a part, to begin with.
 
     Raises:
         OutOfMemoryError: no memory for one item.
@@ -96,5 +99,5 @@ def in_parts(count: int, scores: Callable[[slice], Tensor]) -> Tensor:
         while (start := sum(map(len, found))) < count:
             found.append(scores(slice(start, min(start + size, count))))
 
-    backing_off(go_on)
+    backing_off(go_on, size)
     return torch.cat(found)

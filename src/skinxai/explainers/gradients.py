@@ -14,7 +14,7 @@ from skinxai.explainers.baselines import baseline, check_baseline
 from skinxai.explainers.differentiating import score_gradient
 from skinxai.explainers.guided import GuidedReLU
 from skinxai.explainers.rules import check_budget, check_seed, check_share
-from skinxai.memory import backing_off, in_parts
+from skinxai.memory import DIFFERENTIATED_PART, backing_off, in_parts
 from skinxai.models import SkinClassifier
 
 
@@ -79,7 +79,8 @@ class SmoothGrad(Explainer):
             copies = torch.stack([image + spread * noise(image, options.seed, k) for k in numbers])
             return input_gradient(self.model, copies, target.expand(len(copies)))
 
-        return in_parts(options.budget, gradients).mean(dim=0)  # (3, H, W)
+        found = in_parts(options.budget, gradients, DIFFERENTIATED_PART)
+        return found.mean(dim=0)  # (3, H, W)
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class IntegratedGradients(Explainer):
                 internal_batch_size=max(size, len(images)), return_convergence_delta=True,
             )  # fmt: skip
 
-        values, gaps = backing_off(integrals)  # (N, 3, H, W), (N,)
+        values, gaps = backing_off(integrals, DIFFERENTIATED_PART)  # (N, 3, H, W), (N,)
         return Attribution(
             maps={"integrated_gradients": values.detach().sum(dim=1)},
             scores={"completeness_gap": gaps.detach()},
