@@ -103,7 +103,7 @@ def _run(
     return _write_tables(folder, summarise(rows, plan, options, memory))
 
 
-def _write_tables(folder: Path, table: Mapping[str, Any]) -> Path:
+def _write_tables(folder: Path, table: dict[str, Any]) -> Path:
     write_atomic(folder / "table.json", json.dumps(table, indent=2).encode() + b"\n")
     write_atomic(folder / "table.md", to_markdown(table).encode())
     return folder / "table.md"
