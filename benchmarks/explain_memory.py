@@ -61,14 +61,18 @@ def by_threads(classifier: Classifier, images: list, threads: int, count: int) -
 
 
 def main(explanations: int, threads: int, by: int) -> None:
+    torch.set_num_threads(1)  # of each: the threads are those that call
     classifier = small()
     images = [read_image(path).pixels for path in samples.paths()]
     memory = one_after_the_other(classifier, images, explanations)
-    content = {
+    content: dict[str, object] = {
         "model": classifier.model, "input": SIZE, "torch": torch.__version__,
         "explanations": explanations, "methods": METHODS,
         "resident MiB after each twentieth": memory,
         "growth over the last three quarters, MiB": round(memory[-1] - memory[4], 1),
+    }  # fmt: skip
+    RESULTS.write_text(json.dumps(content, indent=2) + "\n")
+    content |= {
         "threads": threads, "explanations by threads": by,
         "maps that differ from one thread's": by_threads(classifier, images, threads, by),
         "resident MiB after the threads": round(resident(), 1),

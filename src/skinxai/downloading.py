@@ -168,10 +168,12 @@ class Repository:
                 raise IntegrityError(
                     f"{MANIFEST} of {self.name!r} must list files of a model alone, got {name!r}."
                 )
-            if name == CARD:  # may be edited on the Hub's page: another hash warns later
-                yield self.load(prefix + name, revision, local=local)
-            else:
+            try:
                 yield self._fetch(prefix + name, revision, sha256, local=local)
+            except IntegrityError:
+                if name != CARD:
+                    raise
+                yield self.load(prefix + name, revision, local=local)  # edited there: warns later
         if WEIGHTS not in listed:
             folder = manifest.parent
             config = parse_config((folder / CONFIG).read_bytes(), folder, EnsembleConfig)
