@@ -142,6 +142,15 @@ def test_a_changed_network_does_not_answer_with_its_old_weights() -> None:
                 ask(path)
 
 
+def test_an_explanation_copies_no_network(monkeypatch) -> None:
+    """One in training mode is copied first; what is folded must not look like one."""
+    from skinxai.explaining import views
+
+    monkeypatch.setattr(views, "private_copy", lambda model: pytest.fail("a copy"))
+    for method in ("gradcam", "saliency"):
+        Classifier.from_pretrained(device="cpu").explain(samples.paths()[0], method)
+
+
 def test_a_copy_answers_for_itself() -> None:
     path = samples.paths()[0]
     classifier = Classifier.from_pretrained(device="cpu")

@@ -68,7 +68,7 @@ def folded(model: SkinClassifier, image_size: tuple[int, int]) -> SkinClassifier
         one.shape == two.shape and bool((one - two).abs().max() <= TOLERANCE * one.abs().max())
         for one, two in zip(before, after, strict=True)
     ]
-    return copied if all(same) else model
+    return copied.eval() if all(same) else model
 
 
 def _outputs(model: SkinClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
