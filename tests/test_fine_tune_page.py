@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
@@ -22,10 +23,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     (folder / "examples").symlink_to(ROOT / "examples")
     binaries = Path(sys.executable).parent
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}  # as users have
     for command in COMMANDS:
         done = subprocess.run(
             ["bash", "-c", f'PATH="{binaries}:$PATH" {command}'],
-            cwd=folder, capture_output=True, text=True, timeout=600,
+            cwd=folder, capture_output=True, text=True, timeout=600, env=environment,
         )  # fmt: skip
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return folder
@@ -50,7 +52,7 @@ def test_a_model_a_report_and_a_prediction(place: Path) -> None:
 
 def test_the_drawn_classes_are_learnt(place: Path) -> None:
     report = json.loads((place / "report/evaluation.json").read_text())
-    assert report["accuracy"]["value"] >= 0.5  # 0.25 is chance; of 16
+    assert report["accuracy"]["value"] > 0.5  # 0.25 is chance
 
 
 def test_nothing_private_leaves_with_the_model(place: Path) -> None:

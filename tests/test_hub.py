@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ import pytest
 from hub_server import TOKEN, Answer, Hub, Repo
 
 from skinxai import Classifier
+from skinxai.assessment.evaluation import evaluate_probabilities
 from skinxai.configs import canonical_json
 from skinxai.ensembles import write_ensemble
 from skinxai.errors import (
     HubError,
     IntegrityError,
+    LeakageError,
     ModelNotFoundError,
     OptionError,
     OutputError,
@@ -25,7 +28,9 @@ from skinxai.errors import (
 )
 from skinxai.folders import contents
 from skinxai.hub import open_model
-from skinxai.uploading import upload
+from skinxai.reporting import read_evaluation, write_evaluation
+from skinxai.results import Evaluation
+from skinxai.uploading import upload, with_metadata
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=")  # the client's own
 NAME = "tester/lesions"
@@ -365,6 +370,54 @@ def test_the_card_says_what_the_hub_reads(hub, classifier) -> None:
     assert hub.repos[NAME].commits[sha]["README.md"].decode() == card
 
 
+def judged(classifier: Classifier, **changes: object) -> Evaluation:
+    found = evaluate_probabilities(
+        [0, 1] * 5, np.eye(7)[[0, 1] * 5], [str(n) for n in range(10)], classifier.config.labels,
+        model=classifier.model, data="ten drawn images", resamples=20,
+    )  # fmt: skip
+    return replace(found, **changes)
+
+
+def test_the_figures_of_an_evaluation_go_into_the_card(hub, classifier, tmp_path) -> None:
+    import yaml
+
+    write_evaluation(judged(classifier), tmp_path / "report")
+    (evaluation, _) = read_evaluation(tmp_path / "report" / "evaluation.json")
+    pushed = classifier.push_to_hub(NAME, evaluation=evaluation, token=TOKEN)
+    card = hub.repos[NAME].commits[pushed[-40:]]["README.md"].decode()
+    (index,) = yaml.safe_load(card.split("---\n")[1])["model-index"]
+    metrics = index["results"][0]["metrics"]
+    assert {m["name"]: m["value"] for m in metrics}["accuracy"] == 1.0
+    assert index["results"][0]["dataset"]["name"] == "ten drawn images"
+    with pytest.raises(OptionError, match="evaluation must be of skinxai-ham10000-lite1@"):
+        classifier.push_to_hub(NAME, evaluation=judged(classifier, model="other@1"), token=TOKEN)
+    with pytest.raises(LeakageError, match="must not be published"):
+        classifier.push_to_hub(NAME, evaluation=judged(classifier, leaked=True), token=TOKEN)
+    pulled = Classifier.from_pretrained(pushed)
+    with pytest.raises(OptionError, match="metadata of its own"):
+        pulled.push_to_hub(NAME, evaluation=judged(pulled), token=TOKEN)
+
+
+def test_an_ensemble_has_the_licences_of_all_its_members(classifier) -> None:
+    import yaml
+
+    one = classifier.config
+    for others, expected in (
+        ([one], {"license": "cc-by-nc-4.0"}),
+        ([replace(one, licence="MIT")], {"license": "other", "license_name": "cc-by-nc-4.0, mit"}),
+        ([replace(one, licence="")], {"license": "other", "license_name": "cc-by-nc-4.0"}),
+    ):
+        card = with_metadata("A card.", "both@1", [one, *others], NAME, None)
+        found = yaml.safe_load(card.split("---\n")[1])
+        assert {k: v for k, v in found.items() if k.startswith("license")} == expected
+
+
+def test_a_path_is_a_folder_and_never_a_name(hub) -> None:
+    with pytest.raises(ModelNotFoundError, match="found no folder 'runs/mine'"):
+        open_model(Path("runs/mine"))
+    assert hub.requests == []
+
+
 def test_the_commands(hub, classifier, tmp_path) -> None:
     """With the environment that users set."""
     classifier.save_pretrained(tmp_path / "mine")
@@ -380,7 +433,10 @@ def test_the_commands(hub, classifier, tmp_path) -> None:
             env=environment | {"HF_HUB_OFFLINE": offline},
         )  # fmt: skip
 
-    pushed = skinxai("push", str(tmp_path / "mine"), NAME, "--private").stdout.strip()
+    write_evaluation(judged(classifier), tmp_path / "report")
+    report = str(tmp_path / "report" / "evaluation.json")
+    told = skinxai("push", str(tmp_path / "mine"), NAME, "--private", "--evaluation", report)
+    pushed = told.stdout.strip()
     assert pushed == f"{NAME}@{hub.repos[NAME].branches['main']}" and hub.repos[NAME].private
     out = tmp_path / "fetched"
     assert skinxai("pull", pushed, "--out", str(out)).stdout.strip() == str(out)

@@ -480,12 +480,15 @@ class Classifier:
         Raises:
             HubError: the Hub does not answer, or refuses.
             ModelError: a network that cannot be saved.
+            OptionError: an evaluation of another model, or for a card that has metadata already.
+            LeakageError: an evaluation on images that were in training.
         """
         import tempfile
 
         from skinxai.uploading import upload, with_metadata
 
-        card = with_metadata(self.card, self.config, repo_id, evaluation)
+        members = [member.config for member in self._loaded.members]
+        card = with_metadata(self.card, self.model, members, repo_id, evaluation)
         with tempfile.TemporaryDirectory() as folder:
             replace(self._loaded, card=card).save(folder)
             return upload(

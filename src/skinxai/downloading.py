@@ -126,7 +126,7 @@ class Repository:
         except RepositoryNotFoundError as error:
             raise ModelNotFoundError(
                 f"repository {self.name!r} must exist on the Hub, and be open to the token if it "
-                f"is private (HF_TOKEN); it was not found."
+                f"is private (HF_TOKEN); it was not found, nor is a folder of that name here."
             ) from error
         except RevisionNotFoundError as error:
             raise ModelNotFoundError(
@@ -139,7 +139,8 @@ class Repository:
             ) from error
         except failures() as error:
             raise HubError(
-                f"the Hub must answer for {self.name!r}, it did not: {line(error)}. Where it "
+                f"the Hub must answer for {self.name!r}, which is no folder here, and did not: "
+                f"{line(error)}. Where it "
                 f"cannot be reached, fetch its files ({MANIFEST} and those listed in it) by hand "
                 f"into a folder, and pass the folder."
             ) from error

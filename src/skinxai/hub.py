@@ -48,7 +48,7 @@ def open_model(
             f"model must be a folder with {WEIGHTS}, got {str(model)!r}; pickled weights can run "
             f"code and are never opened."
         )
-    found = _NAME.fullmatch(str(model))
+    found = _NAME.fullmatch(model) if isinstance(model, str) else None  # a Path is a folder
     if not found:
         raise ModelNotFoundError(
             f"model must be a folder, 'org/name' or 'org/name@revision', found no folder "

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from skinxai.configs import EnsembleConfig, ModelConfig
+from skinxai.configs import ModelConfig
 from skinxai.downloading import failures, line
 from skinxai.errors import HubError, LeakageError, OptionError
 from skinxai.folders import contents
@@ -76,37 +77,53 @@ def upload(
     return f"{repo_id}@{done.oid}"
 
 
+def _each(values: Iterable[str]) -> list[str]:
+    """Those that are not empty, each once."""
+    return [value for value in dict.fromkeys(values) if value]
+
+
 def with_metadata(
-    card: str, config: ModelConfig | EnsembleConfig, repo_id: str, evaluation: Evaluation | None
-) -> str:
+    card: str, model: str, members: Sequence[ModelConfig], repo_id: str,
+    evaluation: Evaluation | None,
+) -> str:  # fmt: skip
     """A model card with what the Hub reads of it, and how to load the model.
 
     Args:
         card: Markdown; one that has its own metadata block keeps it as it is.
-        config: of the model.
+        model: ``name@revision``.
+        members: configs of the model, or of an ensemble's members, whose licences all hold.
         repo_id: where it will be.
         evaluation: its figures go into the metadata.
 
     Raises:
         LeakageError: an evaluation on images that were in training.
+        OptionError: an evaluation of another model, or for a card that has its own metadata.
     """
     if evaluation is not None and evaluation.leaked:
         raise LeakageError("an evaluation on training images must not be published as the model's.")
+    if evaluation is not None and evaluation.model != model:
+        raise OptionError(f"evaluation must be of {model}, it is of {evaluation.model}.")
     if card.startswith("---\n"):
+        if evaluation is not None:
+            raise OptionError(
+                "evaluation must be None for a card that begins with metadata of its own; write "
+                "the figures there."
+            )
         return card
     from huggingface_hub import EvalResult, ModelCardData
 
     values: dict[str, Any] = {
         "library_name": "skinxai", "pipeline_tag": "image-classification",
-        "tags": ["dermatoscopy", "explainability", *config.labels], "model_name": config.name,
+        "tags": ["dermatoscopy", "explainability", *members[0].labels],
+        "model_name": model.partition("@")[0],
+        "datasets": _each(config.training_data.get("name", "") for config in members),
     }  # fmt: skip
-    if isinstance(config, ModelConfig):
-        if config.licence:
-            values["license"] = config.licence.lower()
-        if name := config.training_data.get("name"):
-            values["datasets"] = [name]
-        if config.backbone:
-            values["base_model"] = f"timm/{config.backbone.removeprefix('timm/')}"
+    bases = _each(f"timm/{config.backbone.removeprefix('timm/')}" for config in members)
+    values["base_model"] = bases[0] if len(bases) == 1 else bases
+    if licences := _each(config.licence.lower() for config in members):
+        single = len(licences) == 1 and all(config.licence for config in members)
+        values |= {"license": licences[0]} if single else {
+            "license": "other", "license_name": ", ".join(licences)}  # fmt: skip
     if evaluation is not None:
         values["metrics"] = list(_FIGURES.values())
         values["eval_results"] = [

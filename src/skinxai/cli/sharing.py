@@ -20,12 +20,10 @@ def push(
     ] = None,
 ) -> None:
     """Upload a model folder to the Hugging Face Hub; HF_TOKEN must be allowed to write."""
-    import json
-
     from skinxai.classifier import Classifier
-    from skinxai.results import Evaluation
+    from skinxai.reporting import read_evaluation
 
-    known = None if evaluation is None else Evaluation.from_dict(json.loads(evaluation.read_text()))
+    known = None if evaluation is None else read_evaluation(evaluation)[0]
     done = Classifier.from_pretrained(Path(model)).push_to_hub(
         repo, private=private, revision=revision, evaluation=known
     )
