@@ -1,10 +1,15 @@
 """Eight threads that share one classifier answer exactly as one does."""
 
+import contextlib
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from skinxai import Classifier, read_image
+from skinxai import Classifier, backbones, read_image
+from skinxai.models import without_gradients
+from skinxai.testing.networks import ColourTransformer, of_network
+from skinxai.testing.pictures import picture
 
 
 def test_eight_threads_equal_serial(classifier: Classifier, photos: list) -> None:
@@ -27,3 +32,54 @@ def test_eight_threads_equal_serial(classifier: Classifier, photos: list) -> Non
     finally:
         torch.set_num_threads(threads)
     assert all(answer == serial[n % jobs] for n, answer in enumerate(shared))
+
+
+def at_once(network: ColourTransformer, patience: float) -> int:
+    """How many of four threads that explain are within the network at a time, at most.
+
+    A thread within it waits so many seconds for the three others.
+    """
+    inside, most, counting = 0, 0, threading.Lock()
+    meeting = threading.Barrier(4)
+
+    def disturb(images: torch.Tensor) -> None:
+        nonlocal inside, most
+        with counting:
+            inside, most = inside + 1, max(most, inside + 1)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            meeting.wait(patience)
+        with counting:
+            inside -= 1
+
+    network.disturb = disturb
+    classifier = of_network(network)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: classifier.explain(picture({}), "saliency"), range(4)))
+    return most
+
+
+def test_weights_with_gradients_are_explained_by_one_thread_at_a_time() -> None:
+    """Two that index a weight and record gradients of it can wait for each other for ever."""
+    assert at_once(ColourTransformer(), 0.2) == 1
+
+
+def test_weights_without_gradients_are_explained_by_all_threads_at_once() -> None:
+    assert at_once(ColourTransformer().requires_grad_(False), 60) == 4
+
+
+def test_what_answers_for_a_model_folder_needs_no_gradient_of_weights(
+    classifier: Classifier,
+) -> None:
+    (member,) = classifier._engine.members
+    assert not any(weight.requires_grad for weight in member.answering.parameters())
+    assert all(weight.requires_grad for weight in member.whole.parameters())
+
+
+def test_a_network_without_gradients_shares_the_memory_of_the_weights() -> None:
+    network = backbones.build("timm/vit_tiny_patch16_224", 3).eval()
+    copied = without_gradients(network)
+    pairs = list(zip(network.parameters(), copied.parameters(), strict=True))
+    assert all(one is not two and one.data_ptr() == two.data_ptr() for one, two in pairs)
+    images = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        assert torch.equal(network(images), copied(images))

@@ -5,7 +5,8 @@ Killed and started again, it goes on after the newest checkpoint. The test part 
     python training/train_bundled.py HAM10000_FOLDER IMAGENET_WEIGHTS.safetensors RUNS_FOLDER lite1
 
 The last word names one of `RECIPES`; ``lite1`` is the bundled model's. The starting weights are
-those of ``training/convert_imagenet.py`` for its network.
+those of ``training/convert_imagenet.py`` for its network; ``student`` starts from a model folder,
+``src/skinxai/bundled``, and learns from the ensemble in ``models`` as well.
 """
 
 import sys
@@ -30,7 +31,7 @@ LITE1 = {
     "mixup": 0.2,
 }
 LITE2 = {"backbone": "tf_efficientnet_lite2", "drop_rate": 0.3}
-RECIPES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+RECIPES: dict[str, tuple[dict[str, object], ...]] = {
     "lite1": (  # the bundled one
         LITE1 | dict(image_size=(144, 192), epochs=12, stop_after=6, learning_rate=8e-4,
                      drop_path_rate=0.1),
@@ -42,6 +43,12 @@ RECIPES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
                      drop_path_rate=0.1),
         LITE2 | dict(image_size=(192, 256), epochs=13, learning_rate=6e-4, drop_path_rate=0.2,
                      seed=1),
+    ),
+    "student": (
+        dict(backbone="tf_efficientnet_lite1", mixup=0.2, image_size=(224, 304), epochs=5,
+             learning_rate=3e-4, drop_path_rate=0.15, seed=2, teacher_share=0.7,
+             teacher=str(HERE.parent / "models/skinxai-ham10000-ensemble"),
+             teacher_temperature=2.0),
     ),
 }  # fmt: skip
 
@@ -81,9 +88,10 @@ def stage(splits: Splits, folder: Path, *, stop_after: int = 10_000, **settings:
 def main(root: Path, weights: Path, runs: Path, recipe: str = "lite1") -> None:
     sha256 = (HERE / "splits.sha256").read_text().strip()
     splits = Splits.from_csv(HERE / "splits.csv", load_ham10000(root), sha256=sha256)
-    first, second = RECIPES[recipe]
-    small = stage(splits, runs / f"{recipe}-small", init_weights=weights, **first)
-    stage(splits, runs / f"skinxai-ham10000-{recipe}", init_weights=small, **second)
+    *before, last = RECIPES[recipe]
+    for settings in before:
+        weights = stage(splits, runs / f"{recipe}-small", init_weights=weights, **settings)
+    stage(splits, runs / f"skinxai-ham10000-{recipe}", init_weights=weights, **last)
 
 
 if __name__ == "__main__":

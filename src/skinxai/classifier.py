@@ -181,9 +181,10 @@ class Classifier:
     def network(self) -> SkinClassifier:
         """The torch module, in evaluation mode: do not change it.
 
-        What predicts and explains is a copy in which batch normalisation is folded into the
-        convolutions before it, where there is any (`skinxai.folding.folded`); after a change to
-        this one it refuses to answer. Torch hides what is written through ``.data``.
+        What predicts and explains is a copy whose weights need no gradient, and in which batch
+        normalisation is folded into the convolutions before it (`skinxai.folding.folded`); after
+        a change to this one it refuses to answer. Torch hides what is written through ``.data``.
+        A network given to `from_module` answers itself.
 
         Raises:
             ModelError: an ensemble, which has several.
@@ -536,11 +537,13 @@ class Classifier:
 
 
 def _answering(part: LoadedModel) -> SkinClassifier:
-    """The network that answers: folded, where its weights are a model folder's."""
+    """What answers: a copy without gradients, where the weights are a model folder's."""
     from skinxai.folding import folded
+    from skinxai.models import without_gradients
 
-    size = part.config.preprocessing.image_size
-    return folded(part.model, size) if part.config.backbone else part.model
+    if not part.config.backbone:
+        return part.model
+    return without_gradients(folded(part.model, part.config.preprocessing.image_size))
 
 
 @contextmanager

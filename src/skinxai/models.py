@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
@@ -112,3 +113,15 @@ class SkinClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images ``(N, 3, H, W)`` to logits ``(N, K)``."""
         return self.pool_and_classify(self.features(images))
+
+
+def without_gradients(model: SkinClassifier) -> SkinClassifier:
+    """A copy that shares the weights' memory, and whose weights need no gradient.
+
+    Threads can then differentiate by their images at the same time; see
+    `skinxai.explaining.views.alone`.
+    """
+    weights = {
+        id(w): nn.Parameter(w.detach(), requires_grad=False) for w in model.network.parameters()
+    }
+    return copy.deepcopy(model, weights)

@@ -17,7 +17,7 @@ from skinxai.errors import ExplainError, ExplainTimeoutError, PluginError
 from skinxai.explaining.asking import Method, Targets
 from skinxai.explaining.attributing import Arrays, attribute
 from skinxai.explaining.tape import Tape
-from skinxai.explaining.views import View, Watch, plain_float32, private_copy, ready
+from skinxai.explaining.views import View, Watch, alone, plain_float32, private_copy, ready
 from skinxai.inference import (
     FLIPS,
     Engine,
@@ -157,7 +157,7 @@ def _explained(
         results = _predict_and_explain(engine, question, list(some), options)
         return [results[item.index] for item in some]
 
-    with plain_float32(engine.device):
+    with plain_float32(engine.device), alone(each.network for each in engine.members):
         return in_batches(items, run)
 
 

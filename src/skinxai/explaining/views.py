@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
@@ -125,6 +126,20 @@ def plain_float32(device: torch.device) -> Iterator[None]:
     """Gradients are possible and nothing is cast, whatever the caller's modes are."""
     with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
         yield
+
+
+_one_at_a_time = threading.RLock()
+
+
+def alone(networks: Iterable[SkinClassifier]) -> AbstractContextManager[object]:
+    """Within it, no other thread explains a network whose weights need gradients, if one does.
+
+    Two threads that record passes over such a network can wait for each other for ever: torch 2.14
+    takes the interpreter's lock while it holds a weight's (``grad_accumulator``), and a weight's
+    while it holds the interpreter's (``weight[…]``).
+    """
+    weights = (weight for network in networks for weight in network.parameters())
+    return _one_at_a_time if any(weight.requires_grad for weight in weights) else nullcontext()
 
 
 def ready(model: SkinClassifier) -> SkinClassifier:
