@@ -29,8 +29,8 @@ from skinxai import (
     backbones,
     checkpoints,
     explainers,
-    inference,
     plugins,
+    predicting,
     read_image,
 )
 from skinxai.assessment.evaluation import evaluate_probabilities
@@ -197,7 +197,7 @@ def test_each_image_is_read_once(ensemble, photos, monkeypatch) -> None:
         next(count)
         return read_image(image, **options)
 
-    monkeypatch.setattr(inference, "read_image", counted)
+    monkeypatch.setattr(predicting, "read_image", counted)
     ensemble.predict(photos[:3])
     assert next(count) == 3
     ensemble.explain([io.BytesIO(photos[0].read_bytes()), photos[1]])

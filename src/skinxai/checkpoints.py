@@ -20,6 +20,7 @@ from skinxai.errors import IntegrityError, ModelError
 from skinxai.folders import (
     CARD,
     CONFIG,
+    GRAPH,
     TRAINING_PIXELS,
     WEIGHTS,
     ModelFiles,
@@ -44,6 +45,7 @@ class LoadedModel:
         trained_on: the images that the weights were trained on; ``None`` where the folder
             does not say.
         neighbours: embeddings of the training lesions, where the folder has them.
+        graph: for backends other than torch, where the folder has one.
     """
 
     model: SkinClassifier
@@ -52,6 +54,7 @@ class LoadedModel:
     revision: str
     trained_on: TrainedOn | None = None
     neighbours: Neighbours | None = None
+    graph: bytes | None = None
 
     @property
     def members(self) -> tuple[LoadedModel, ...]:
@@ -75,7 +78,12 @@ class LoadedModel:
                 "register its builder as a backbone."
             )
         config = replace(self.config, name=name) if name else self.config
-        return save(folder, self.model, config, self.card, self.trained_on, self.neighbours)
+        return write_model_folder(folder, replace(self, config=config).files())[:12]
+
+    def files(self) -> dict[str, bytes]:
+        """Of the model folder, without the manifest."""
+        found = pack(self.model, self.config, self.card, self.trained_on, self.neighbours)
+        return found if self.graph is None else found | {GRAPH: self.graph}
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,7 @@ class LoadedEnsemble:
     def save(self, folder: str, name: str | None = None) -> str:
         """Write an ensemble's folder, members and all, and return its revision."""
         config = replace(self.config, name=name) if name else self.config
-        files = [pack(m.model, m.config, m.card, m.trained_on, m.neighbours) for m in self.members]
+        files = [member.files() for member in self.members]
         return ensembles.write_members(folder, config, files, self.card)
 
 
@@ -216,6 +224,7 @@ def unpack(files: ModelFiles) -> LoadedModel:
         files.revision,
         read_trained_on(files),
         _neighbours(files, len(config.labels)),
+        files.files.get(GRAPH),
     )
 
 

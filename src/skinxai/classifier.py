@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -16,16 +16,24 @@ from skinxai.configs import EnsembleConfig, ModelConfig, PreprocessConfig
 from skinxai.data.membership import TrainedOn
 from skinxai.data.records import Records
 from skinxai.errors import OptionError
+from skinxai.folders import GRAPH
+from skinxai.graphs import GRAPH_METHODS, GraphEngine, choose
+from skinxai.graphs import explanations as graph_explanations
 from skinxai.hub import open_model
 from skinxai.labels import LabelSet
+from skinxai.parts import Parts
+from skinxai.predicting import InputOptions, predictions
 from skinxai.results import Evaluation, ItemError
 from skinxai.sources import iter_sources
+from skinxai.targets import Targets
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
     from skinxai.explaining import Watch
+    from skinxai.exporting import Parity
+    from skinxai.inference import Engine
     from skinxai.models import SkinClassifier
     from skinxai.neighbours import Neighbours
 
@@ -33,37 +41,27 @@ if TYPE_CHECKING:
 class Classifier:
     """One trained model, or an ensemble of several, and everything that is needed to use it.
 
-    Make one with `from_pretrained`. Threads may share it: nothing is locked, nothing is changed.
+    Make one with `from_pretrained`. Threads may share it: nothing is changed.
 
     A research tool, not a medical device.
     """
 
     def __init__(self, loaded: LoadedModel | LoadedEnsemble, *, device: str = "auto") -> None:
-        import torch
+        self._parts = Parts.of_loaded(loaded, device)
 
-        from skinxai.inference import Engine, Member
+    @classmethod
+    def _of(cls, parts: Parts) -> Self:
+        made = cls.__new__(cls)
+        made._parts = parts
+        return made
 
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        place = torch.device(device)
-        self._loaded = loaded
-        members = tuple(
-            Member.of(
-                part.model.eval().to(place),
-                _answering(part),
-                part.config.preprocessing,
-                weight,
-                f"{part.config.name}@{part.revision}",
-            )
-            for part, weight in zip(loaded.members, loaded.weights, strict=True)
-        )
-        self._engine = Engine(
-            members,
-            loaded.config.labels,
-            place,
-            f"{loaded.config.name}@{loaded.revision}",
-            f"torch {place.type} float32",
-        )
+    @property
+    def _engine(self) -> Engine:
+        return self._parts.engine
+
+    @property
+    def _loaded(self) -> LoadedModel | LoadedEnsemble:
+        return self._parts.loaded
 
     @classmethod
     def from_pretrained(
@@ -72,6 +70,7 @@ class Classifier:
         *,
         revision: str | None = None,
         device: str = "auto",
+        backend: str = "torch",
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
         token: str | None = None,
@@ -81,11 +80,15 @@ class Classifier:
         Args:
             model: ``None`` for the bundled model, the folder of a model or of an ensemble
                 (`skinxai.ensembles.write_ensemble`), or ``"org/name"`` or
-                ``"org/name@revision"`` on the Hugging Face Hub.
+                ``"org/name@revision"`` on the Hugging Face Hub; also a file that `export` wrote.
             revision: of a repository of the Hub: a commit of 40 digits, a tag or a branch, which
                 may change and warns. Of a folder: refuse a model of another revision (a prefix
                 of the manifest's digest).
             device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"`` …
+            backend: what predicts: ``"torch"``; ``"onnx"`` or ``"openvino"``, for a model with a
+                graph (`save_pretrained`), on the processor and without importing torch until
+                something needs it; or ``"auto"``: OpenVINO where it is installed and the model
+                has a graph, else torch. It is in every result.
             cache_dir: where downloads are kept; the Hub's own cache by default.
             local_files_only: never use the network.
             token: of the Hugging Face Hub; ``HF_TOKEN`` by default.
@@ -95,13 +98,20 @@ class Classifier:
             HubError: the Hub does not answer, or not as it should.
             IntegrityError: a damaged or changed model, or another revision.
             UnsafeFormatError: pickled weights.
+            ModelError: a backend that needs a graph, of a model without one.
+            OptionError: an unknown backend, or one whose package is not installed.
         """
-        from skinxai import checkpoints
-
+        if model is not None and Path(model).suffix.lower() in (".onnx", ".xml"):
+            return cls._of(Parts.of_exported(Path(model), device, backend))
         files = open_model(
             model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only,
             token=token,
         )  # fmt: skip
+        chosen = choose(backend, has_graph=GRAPH in files.files)
+        if chosen != "torch":
+            return cls._of(Parts.of_files(files, device, chosen))
+        from skinxai import checkpoints
+
         return cls(checkpoints.load(files), device=device)
 
     @classmethod
@@ -143,7 +153,7 @@ class Classifier:
     @property
     def labels(self) -> tuple[str, ...]:
         """Label codes in logit order."""
-        return self._loaded.config.labels.codes
+        return self.config.labels.codes
 
     @property
     def config(self) -> ModelConfig | EnsembleConfig:
@@ -151,17 +161,17 @@ class Classifier:
 
         That of an ensemble has the label set, and the members' folders, revisions and weights.
         """
-        return self._loaded.config
+        return self._parts.config
 
     @property
     def model(self) -> str:
         """``name@revision``; the revision is a digest of every file."""
-        return self._engine.model
+        return self._parts.predictor.model
 
     @property
     def card(self) -> str:
         """The model card, Markdown."""
-        return self._loaded.card
+        return self._parts.card
 
     @property
     def trained_on(self) -> TrainedOn | None:
@@ -199,8 +209,8 @@ class Classifier:
 
     @property
     def backend(self) -> str:
-        """What computes, e.g. ``"torch cpu float32"``."""
-        return self._engine.backend
+        """What predicts, e.g. ``"torch cpu float32"``."""
+        return self._parts.predictor.backend
 
     def __repr__(self) -> str:
         return f"Classifier(model={self.model!r}, labels={list(self.labels)})"
@@ -212,7 +222,7 @@ class Classifier:
             images: one image (a path, bytes, a file object, a PIL image, a NumPy array or a
                 torch tensor), or many: a folder, a glob, a list or any iterable of images.
             tta: average over the four flips of each image; four times the time.
-            **inputs: see `skinxai.inference.InputOptions`.
+            **inputs: see `skinxai.predicting.InputOptions`.
 
         Returns:
             A `Prediction` for one image; a list in the images' order for many, with an
@@ -222,11 +232,9 @@ class Classifier:
             InputError: an image that cannot be used.
             NonFiniteOutputError: the network's logits are not finite.
         """
-        from skinxai.inference import InputOptions, predictions
-
         options, _ = InputOptions.take(inputs)
         single, many = self._several(images, inputs)
-        results = list(predictions(self._engine, many, options, tta=tta))
+        results = list(predictions(self._parts.predictor, many, options, tta=tta))
         return results[0] if single else results
 
     def stream(
@@ -241,12 +249,10 @@ class Classifier:
             tta: as in `predict` and `explain`.
             **inputs: input options, and the method's own.
         """
-        from skinxai.inference import InputOptions, predictions
-
         _, many = self._several(images, inputs)
         if explain is None:
             options, _ = InputOptions.take(inputs)
-            return predictions(self._engine, many, options, tta=tta)
+            return predictions(self._parts.predictor, many, options, tta=tta)
         return self._explanations(many, explain, inputs, tta=tta)
 
     def explain(
@@ -273,6 +279,10 @@ class Classifier:
         their maps is the map of that score for methods that are linear in the gradient, such as
         integrated gradients; Grad-CAM sets negative values of each member's map to zero before.
         The result's ``options["ensemble"]`` says what was averaged.
+
+        Backends other than torch give Grad-CAM of a logit themselves, where their graph has class
+        activation maps. For all else torch predicts and explains; the result's ``backend`` says
+        which did.
 
         Args:
             images: as in `predict`.
@@ -308,7 +318,8 @@ class Classifier:
                 **inputs_and_options,
             )  # fmt: skip
         single, many = self._several(images, inputs_and_options)
-        with _pass_bar(single, method, inputs_and_options) as watch:
+        one_pass = self._graph_for(method, score, tta, timeout) is not None
+        with nullcontext() if one_pass else _pass_bar(single, method, inputs_and_options) as watch:
             found = self._explanations(
                 many, method, inputs_and_options, target=target, against=against, score=score,
                 all_classes=all_classes, tta=tta, timeout=timeout, watch=watch,
@@ -329,7 +340,7 @@ class Classifier:
         Raises:
             ModelError: an ensemble: its members have features of their own.
         """
-        from skinxai.inference import InputOptions, embeddings
+        from skinxai.inference import embeddings
 
         options, _ = InputOptions.take(inputs)
         _, many = self._several(images, inputs)
@@ -350,16 +361,64 @@ class Classifier:
             OptionError: images that the model says it was not trained on.
             ModelError: an ensemble.
         """
-        from skinxai.inference import InputOptions
         from skinxai.retrieval import index
 
         self._engine.single("index()")
         options, _ = InputOptions.take(inputs)
         found = index(self._engine, records, self.trained_on, options, dimensions)
         (loaded,) = self._loaded.members
-        made = copy.copy(self)  # the same networks
-        made._loaded = replace(loaded, neighbours=found)
-        return made
+        return self._of(self._parts.with_loaded(replace(loaded, neighbours=found)))
+
+    def with_graph(self, images: Any = None) -> Self:
+        """The same model with a graph, for ``from_pretrained(…, backend="onnx" | "openvino")``.
+
+        `save_pretrained` keeps it, as ``graph.onnx``: the operations without the weights, which
+        stay those of ``model.safetensors``. It is compared with torch in each backend that is
+        installed: probabilities and Grad-CAM within 0.001, the same labels.
+
+        Args:
+            images: real ones, for the comparison; ``None``: the sample images.
+
+        Raises:
+            ExportError: a network that cannot be exported, or whose graph answers otherwise.
+            ModelError: an ensemble: give its members graphs.
+            OptionError: the packages that write a graph are not installed.
+        """
+        from skinxai.exporting import checked_graph
+
+        self._engine.single("with_graph()")
+        (loaded,) = self._loaded.members
+        many = None if images is None else list(iter_sources(images)[1])
+        return self._of(self._parts.with_loaded(checked_graph(self._engine, loaded, many)))
+
+    def export(self, path: str | os.PathLike[str], *, images: Any = None) -> Parity:
+        """Write the model as one file for other programs, after a comparison with torch.
+
+        Its input is ``images``, float32 ``(N, 3, H, W)`` as `PreprocessConfig` says; its outputs
+        are ``logits`` ``(N, K)`` and, where the network's head is the mean over space and a linear
+        layer, ``class_activation_maps`` ``(N, K, h, w)``: their positive part is Grad-CAM. Labels,
+        preprocessing and the model's name are in the metadata, and `from_pretrained` takes it.
+
+        Args:
+            path: ``*.onnx``, or ``*.xml`` for OpenVINO, which puts a ``*.bin`` beside it.
+            images: real ones, for the comparison; ``None``: the sample images.
+
+        Returns:
+            How much its answers differ.
+
+        Raises:
+            ExportError: a network that cannot be exported, or probabilities or Grad-CAM that
+                differ by more than 0.001, or other labels; nothing is written.
+            ModelError: an ensemble.
+            OptionError: another suffix, or the packages that write it are not installed.
+            OutputError: the file cannot be written.
+        """
+        from skinxai.exporting import export
+
+        self._engine.single("export()")
+        (loaded,) = self._loaded.members
+        many = None if images is None else iter_sources(images)[1]
+        return export(self._engine, loaded, Path(path), many)
 
     def nearest(
         self, images: Any, k: int = 5, *, records: Records | None = None, **inputs: Any
@@ -380,7 +439,6 @@ class Classifier:
             ModelError: an ensemble, or a model without embeddings of its lesions (`index`).
             OptionError: k below 1 or above the number of lesions.
         """
-        from skinxai.inference import InputOptions
         from skinxai.retrieval import nearest
 
         options, _ = InputOptions.take(inputs)
@@ -417,7 +475,7 @@ class Classifier:
             )
         images: Any = [item.path for item in records]
         cache = records.pixels
-        if cache is not None and all(cache.fits(m.preprocessing) for m in self._engine.members):
+        if cache is not None and all(cache.fits(p) for p in self._parts.predictor.preprocessings):
             images = (cache.read(item.image_id) for item in records)  # the same bits
         found = self.predict(images, tta=tta, **inputs)
         rows = [[p.probabilities[code] for code in self.labels] for p in found]
@@ -524,26 +582,27 @@ class Classifier:
         timeout: float | None = None,
         watch: Watch | None = None,
     ) -> Iterator[Any]:
-        from skinxai import explaining
-        from skinxai.inference import InputOptions
-
-        labels = self._engine.labels
-        options, own = InputOptions.take(keywords, *explaining.options_of(method))
-        chosen = explaining.choose_method(method, own, labels, score=score, against=against)
         codes: Any = tuple(target) if isinstance(target, list | tuple) else target
-        targets = explaining.Targets(labels, codes, all_classes, against)
+        targets = Targets(self.config.labels, codes, all_classes, against)
+        if graph := self._graph_for(method, score, tta, timeout):
+            options, _ = InputOptions.take(keywords)
+            return graph_explanations(graph, images, method, targets, options)
+        from skinxai import explaining
+
+        options, own = InputOptions.take(keywords, *explaining.options_of(method))
+        chosen = explaining.choose_method(
+            method, own, self.config.labels, score=score, against=against
+        )
         question = explaining.Question(chosen, targets, tta, timeout, watch or explaining.Watch())
         return explaining.explanations(self._engine, images, question, options)
 
-
-def _answering(part: LoadedModel) -> SkinClassifier:
-    """What answers: a copy without gradients, where the weights are a model folder's."""
-    from skinxai.folding import folded
-    from skinxai.models import without_gradients
-
-    if not part.config.backbone:
-        return part.model
-    return without_gradients(folded(part.model, part.config.preprocessing.image_size))
+    def _graph_for(
+        self, method: str, score: str, tta: bool, timeout: float | None
+    ) -> GraphEngine | None:
+        """The graph that can explain this by itself, or ``None``: torch does."""
+        graph = self._parts.graph
+        plain = method in GRAPH_METHODS and score == "logit" and not tta and timeout is None
+        return graph if graph is not None and graph.maps and plain else None
 
 
 @contextmanager

@@ -32,6 +32,7 @@ the rule, the value and the remedy::
     │   ├── IntegrityError            files that do not agree with the manifest or the weights
     │   ├── UnsafeFormatError         weights in a format that can run code
     │   ├── ModelConfigError          a config that breaks its schema
+    │   ├── ExportError               a network that cannot be exported, or whose export differs
     │   └── NonFiniteOutputError      NaN or infinite logits
     ├── ExplainError              an explanation that cannot be made
     │   └── ExplainTimeoutError       no time left for all network passes
@@ -247,6 +248,12 @@ class ModelConfigError(ModelError):
     """A config that breaks its schema."""
 
     code = "model_config"
+
+
+class ExportError(ModelError):
+    """A network that cannot be exported, or an exported one that answers otherwise."""
+
+    code = "export"
 
 
 class NonFiniteOutputError(ModelError):

@@ -1,14 +1,14 @@
-"""What "out of memory" looks like on devices, on the host and in Python; backing off from it."""
+"""What "out of memory" looks like on devices, on the host and in Python; backing off. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeVar
 
 from skinxai.errors import OutOfMemoryError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _WORDS = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
 
@@ -93,6 +93,8 @@ def in_parts(count: int, scores: Callable[[slice], Tensor], size: int = PART) ->
     Raises:
         OutOfMemoryError: no memory for one item.
     """
+    import torch
+
     found: list[Tensor] = []
 
     def go_on(size: int) -> None:

@@ -12,8 +12,9 @@ from skinxai.data.hashing import pixel_hashes
 from skinxai.data.membership import BYTES, TrainedOn
 from skinxai.data.records import Record, Records
 from skinxai.errors import ModelError, OptionError
-from skinxai.inference import Engine, InputOptions, embeddings
+from skinxai.inference import Engine, embeddings
 from skinxai.neighbours import NEIGHBOURS, Neighbours, by_hash
+from skinxai.predicting import InputOptions
 from skinxai.results import Neighbour
 
 

@@ -15,7 +15,7 @@ from skinxai.cli.datasets import audit, prepare
 from skinxai.cli.inspecting import doctor, plugins
 from skinxai.cli.models import evaluate, train
 from skinxai.cli.predicting import explain, predict
-from skinxai.cli.sharing import import_network, pull, push, verify
+from skinxai.cli.sharing import export, import_network, pull, push, verify
 from skinxai.errors import SkinxaiError
 from skinxai.version import __version__
 
@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    predict, explain, audit, prepare, train, evaluate, push, pull, verify, plugins, doctor
+    predict, explain, audit, prepare, train, evaluate, export, push, pull, verify, plugins, doctor
 ):  # fmt: skip
     app.command()(command)
 app.command("import")(import_network)

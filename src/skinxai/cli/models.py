@@ -11,6 +11,7 @@ from typing import Annotated, get_type_hints
 import typer
 
 from skinxai.cli.options import (
+    Backend,
     Columns,
     Data,
     Delimiter,
@@ -87,6 +88,7 @@ def evaluate(
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder for evaluation.html and evaluation.json.")],
     model: Model = None,
+    backend: Backend = "torch",
     images: ImageFolder = None,
     column: Columns = None,
     label: LabelMap = None,
@@ -109,7 +111,7 @@ def evaluate(
 
     if (splits is None) != (part is None):
         raise typer.BadParameter("--splits and --part go together: a file, and val or test.")
-    classifier = Classifier.from_pretrained(model)
+    classifier = Classifier.from_pretrained(model, backend=backend)
     labels = None if is_prepared(data) else classifier.config.labels
     records = open_data(data, images, column, label, delimiter, labels)
     if splits is not None and part is not None:

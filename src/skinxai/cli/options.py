@@ -41,6 +41,9 @@ Columns = Annotated[
 LabelMap = Annotated[
     list[str] | None, typer.Option(help="TABLE=CODE: what a label of the table means.")
 ]
+Backend = Annotated[
+    str, typer.Option(help="torch, onnx, openvino, or auto; all but torch need a model's graph.")
+]
 Model = Annotated[str | None, typer.Option(help="Model folder; the bundled model by default.")]
 
 

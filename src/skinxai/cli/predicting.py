@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skinxai.cli.options import Format, Images, Model
+from skinxai.cli.options import Backend, Format, Images, Model
 from skinxai.errors import NoInputsError
 
 
@@ -22,6 +22,7 @@ def predict(
         Path | None, typer.Option(help="Folder for results.csv, results.json and overlays.")
     ] = None,
     model: Model = None,
+    backend: Backend = "torch",
     format: Annotated[Format, typer.Option(help="What is printed.")] = Format.table,
     tta: Annotated[bool, typer.Option("--tta", help="Average over four flips.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images in one forward pass.")] = 32,
@@ -35,7 +36,7 @@ def predict(
         raise typer.BadParameter("--explain needs --out FOLDER for the overlays.")
     sources = _sources(images)
     folder = ResultFolder(out, sources) if out is not None else None
-    classifier = Classifier.from_pretrained(model)
+    classifier = Classifier.from_pretrained(model, backend=backend)
     stream = classifier.stream(
         _bytes(sources), explain=explain, tta=tta, batch_size=batch_size, on_error="return",
         progress=False,
@@ -82,6 +83,7 @@ def explain(
     ] = None,
     tta: Annotated[bool, typer.Option("--tta", help="Average over the four flips.")] = False,
     model: Model = None,
+    backend: Backend = "torch",
 ) -> None:
     """Write, for each image, a folder with the overlay, the raw map and how it was made."""
     from skinxai import explainers
@@ -98,7 +100,7 @@ def explain(
     methods = list(dict.fromkeys(named)) or [method]
     for name in methods:  # an unknown one is an error before anything is written
         explainers.get(name)
-    classifier = Classifier.from_pretrained(model)
+    classifier = Classifier.from_pretrained(model, backend=backend)
     failed = 0
     for source in _progress(sources):
         image, made = next(_bytes([source])), []

@@ -1,4 +1,4 @@
-"""``skinxai push``, ``pull``, ``verify`` and ``import``."""
+"""``skinxai push``, ``pull``, ``verify``, ``import`` and ``export``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from skinxai.cli.options import Model
 
 Repo = Annotated[str, typer.Argument(help="org/name, or org/name@revision.", metavar="REPO")]
 
@@ -84,3 +86,22 @@ def import_network(
         name=name,
     )  # fmt: skip
     typer.echo(revision)
+
+
+def export(
+    out: Annotated[Path, typer.Argument(help="model.onnx, model.xml, or a folder.", metavar="OUT")],
+    model: Model = None,
+) -> None:
+    """Write a model as ONNX or for OpenVINO, or its folder with a graph; compared with torch."""
+    from skinxai.classifier import Classifier
+
+    classifier = Classifier.from_pretrained(model)
+    if not out.suffix:
+        typer.echo(classifier.with_graph().save_pretrained(out))
+        return
+    found = classifier.export(out)
+    maps = "" if found.map is None else f", of Grad-CAM {found.map:.1g} of its largest value"
+    typer.echo(
+        f"{out}: {found.images} images through {found.backend}, largest difference of a "
+        f"probability {found.probability:.1g}{maps}"
+    )

@@ -14,23 +14,17 @@ from torch import Tensor
 
 from skinxai.drawing import resize_map
 from skinxai.errors import ExplainError, ExplainTimeoutError, PluginError
-from skinxai.explaining.asking import Method, Targets
+from skinxai.explaining.asking import Method
 from skinxai.explaining.attributing import Arrays, attribute
 from skinxai.explaining.tape import Tape
 from skinxai.explaining.views import View, Watch, alone, plain_float32, private_copy, ready
-from skinxai.inference import (
-    FLIPS,
-    Engine,
-    InputOptions,
-    Member,
-    Prepared,
-    prepared_batches,
-    to_batch,
-)
+from skinxai.inference import Engine, Member, to_batch
 from skinxai.memory import in_batches
 from skinxai.models import SkinClassifier
+from skinxai.predicting import FLIPS, InputOptions, Prepared, prepared_batches, weighted_mean
 from skinxai.readonly import ReadOnly
 from skinxai.results import Explanation, ItemError, Prediction
+from skinxai.targets import Targets
 
 Answer = Explanation | dict[str, Explanation]
 Pair = tuple[Prediction, Answer]
@@ -266,9 +260,7 @@ def _explain(
 
 
 def _mean(passes: list[_Pass], values: Iterable[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
-    pairs = zip(passes, values, strict=True)
-    first, *others = [each.weight * np.asarray(array, np.float64) for each, array in pairs]
-    return np.asarray(sum(others, start=first), np.float64)
+    return weighted_mean([each.weight for each in passes], values)
 
 
 def _own(features: Any) -> Any:

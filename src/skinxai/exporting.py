@@ -1,0 +1,283 @@
+"""Networks as ONNX graphs and OpenVINO files, each checked against the network it came from."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skinxai import samples
+from skinxai.configs import canonical_json
+from skinxai.errors import ExplainError, ExportError, OptionError
+from skinxai.explainers.cam import GradCAM
+from skinxai.folders import ModelFiles
+from skinxai.graphs.engine import GraphEngine
+from skinxai.graphs.files import BINDING, CONFIG, IMAGES, LAYER, LOGITS, MAPS, MODEL, open_exported
+from skinxai.graphs.runners import RUNNERS, installed
+from skinxai.models import SkinClassifier
+from skinxai.predicting import InputOptions, Prepared, prepared_batches
+from skinxai.writing import write_atomic
+
+if TYPE_CHECKING:
+    from skinxai.checkpoints import LoadedModel
+    from skinxai.inference import Engine
+
+FORMATS = {".onnx": "onnx", ".xml": "openvino"}
+TOLERANCE = 1e-3
+"""Largest difference of a probability, and of a map as a share of its largest value."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How an exported graph differs from torch on real images.
+
+    Args:
+        images: how many were compared.
+        probability: largest difference of a probability.
+        map: largest difference of a Grad-CAM, as a share of its largest value; ``None`` where the
+            graph has no maps.
+        backend: that ran the graph.
+    """
+
+    images: int
+    probability: float
+    map: float | None
+    backend: str
+
+
+class _Traced(nn.Module):
+    """Images to logits and, for a pooled linear head, the class activation maps of all classes."""
+
+    def __init__(self, model: SkinClassifier, kernel: Tensor | None) -> None:
+        super().__init__()
+        self.network = model.network
+        self._functions = (model._features, model._head)
+        self.kernel: Tensor | None
+        self.register_buffer("kernel", None if kernel is None else kernel[:, :, None, None])
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        features, head = self._functions
+        channels = features(self.network, images)
+        logits = head(self.network, channels)
+        if self.kernel is None:
+            return (logits,)
+        return logits, nn.functional.conv2d(channels, self.kernel)
+
+
+def class_map_kernel(model: SkinClassifier, image_size: tuple[int, int]) -> Tensor | None:
+    """``w_kc / (h · w)`` ``(K, C)`` where the head is the mean over space and a linear layer.
+
+    That is seen in its gradient, the same in every cell and for two images; else ``None``.
+    """
+    draws = torch.Generator().manual_seed(0)
+    device = next(model.network.parameters()).device
+    images = torch.randn(2, 3, *image_size, generator=draws).to(device)
+    with torch.no_grad():
+        features = model.features(images)
+    try:
+        if model.grid(features, image_size).shape != features.shape:
+            return None
+    except ExplainError:  # no map
+        return None
+    with torch.enable_grad():
+        leaf = features.detach().clone().requires_grad_()
+        logits = model.logits(leaf)
+        rows = [torch.autograd.grad(k.sum(), leaf, retain_graph=True)[0] for k in logits.T]
+    gradient = torch.stack(rows, dim=1)  # (2, K, C, h, w)
+    kernel = gradient.mean(dim=(0, 3, 4))
+    spread = (gradient - kernel[None, :, :, None, None]).abs().max()
+    bias = logits.detach() - (gradient * features[:, None]).sum(dim=(2, 3, 4))
+    linear = torch.allclose(bias[0], bias[1], rtol=1e-4, atol=1e-4)
+    return kernel if linear and spread <= 1e-5 * kernel.abs().max() else None
+
+
+def graph_of(model: SkinClassifier, image_size: tuple[int, int], *, own_weights: bool) -> Any:
+    """The network as an ``onnx.ModelProto`` for any number of images, without metadata.
+
+    Args:
+        model: in evaluation mode.
+        image_size: ``(H, W)`` of its input.
+        own_weights: keep them in the graph; else it names them as ``model.safetensors`` does.
+
+    Raises:
+        OptionError: the packages that write it are not installed.
+        ExportError: torch cannot write the network as a graph.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise OptionError(
+            f"export needs the package {error.name}: pip install 'skinxai[onnx]'."
+        ) from error
+    traced = _Traced(model, class_map_kernel(model, image_size)).eval()
+    outputs = [LOGITS] if traced.kernel is None else [LOGITS, MAPS]
+    device = next(model.network.parameters()).device
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of what torch itself calls
+            program = torch.onnx.export(
+                traced, (torch.zeros(2, 3, *image_size, device=device),), dynamo=True,
+                input_names=[IMAGES], output_names=outputs, optimize=False, verbose=False,
+                dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+            )  # fmt: skip
+    except Exception as error:  # of many kinds, which wrap the one that says why
+        reason = (str(error.__cause__ or error).strip().splitlines() or [type(error).__name__])[0]
+        raise ExportError(
+            f"torch must be able to export the network as a graph, it is not: {reason}"
+        ) from error
+    assert program is not None
+    graph: Any = program.model_proto
+    graph.ClearField("metadata_props")
+    del graph.graph.value_info[:]
+    for node in graph.graph.node:  # each has the Python lines it came from
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    if not own_weights:
+        _name_weights(graph, set(model.network.state_dict()))
+    return graph
+
+
+def _name_weights(graph: Any, names: set[str]) -> None:
+    """Leave weights out, and name them without the ``network.`` in front."""
+    renamed = {}
+    for own in graph.graph.initializer:
+        own.ClearField("metadata_props")
+        plain = own.name.removeprefix("network.")
+        if plain in names and plain != own.name:
+            renamed[own.name] = own.name = plain
+            own.ClearField("raw_data")
+    for node in graph.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = renamed.get(name, name)
+
+
+def describe(graph: Any, values: dict[str, str]) -> bytes:
+    """The graph with metadata, serialised."""
+    for key, value in values.items():
+        graph.metadata_props.add(key=key, value=value)
+    return bytes(graph.SerializeToString(deterministic=True))
+
+
+def checked_graph(engine: Engine, loaded: LoadedModel, images: list[Any] | None) -> LoadedModel:
+    """The model with its ``graph.onnx`` (see `skinxai.graphs.files`), compared with torch.
+
+    Args:
+        engine: of the model.
+        loaded: the same.
+        images: real ones, for the check in each backend that is installed; ``None``: the samples.
+
+    Raises:
+        ExportError: the graph's answers differ.
+    """
+    graph = graph_of(loaded.model, loaded.config.preprocessing.image_size, own_weights=False)
+    data = describe(graph, {BINDING: loaded.config.binding(), LAYER: loaded.model.layer})
+    made = replace(loaded, graph=data)
+    files = ModelFiles(Path(), made.files(), "0" * 64)
+    for name in RUNNERS:
+        if installed(RUNNERS[name].package):
+            check_parity(engine, GraphEngine.of_folder(files, name), images)
+    return made
+
+
+def export(engine: Engine, loaded: LoadedModel, path: Path, images: Iterable[Any] | None) -> Parity:
+    """Write ``*.onnx``, or ``*.xml`` and ``*.bin``, after a check against torch.
+
+    Args:
+        engine: of the model.
+        loaded: the same.
+        path: whose suffix is the format.
+        images: real ones, for the check; ``None``: the sample images.
+
+    Raises:
+        ExportError: the graph's answers differ; nothing is written.
+    """
+    if path.suffix not in FORMATS:
+        raise OptionError(f"path must end in {' or '.join(FORMATS)}, got {path.name!r}.")
+    graph = graph_of(loaded.model, loaded.config.preprocessing.image_size, own_weights=True)
+    metadata = {
+        BINDING: loaded.config.binding(), CONFIG: canonical_json(loaded.config.to_dict()).decode(),
+        LAYER: loaded.model.layer, MODEL: engine.model,
+    }  # fmt: skip
+    data = describe(graph, metadata)
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, path.name)
+        if path.suffix == ".onnx":
+            made.write_bytes(data)
+        else:
+            _write_openvino(data, metadata, made)
+        found = GraphEngine.of_exported(open_exported(made), FORMATS[path.suffix])
+        parity = check_parity(engine, found, images)
+        for each in sorted(Path(folder).iterdir()):  # .bin before .xml
+            write_atomic(path.parent / each.name, each.read_bytes())
+    return parity
+
+
+def _write_openvino(data: bytes, metadata: dict[str, str], path: Path) -> None:
+    try:
+        import openvino
+    except ImportError as error:
+        raise OptionError(
+            "*.xml needs the package openvino: pip install 'skinxai[openvino]'."
+        ) from error
+    model = openvino.Core().read_model(data)
+    for key, value in metadata.items():
+        model.set_rt_info(value, key.split("."))
+    openvino.save_model(model, str(path), compress_to_fp16=False)
+
+
+def check_parity(engine: Engine, graph: GraphEngine, images: Iterable[Any] | None = None) -> Parity:
+    """Compare a graph with torch: probabilities of all classes, labels, Grad-CAM of the top class.
+
+    Args:
+        engine: torch's.
+        graph: the same model's.
+        images: real ones, at least one; ``None``: the sample images.
+
+    Raises:
+        ExportError: a probability, or a share of a map, that differs by more than `TOLERANCE`, or
+            another label.
+    """
+    member = engine.single("a graph")
+    kernel = graph.members[0]
+    worst, worst_map, count = 0.0, 0.0, 0
+    many = samples.paths() if images is None else images
+    for batch in prepared_batches(many, engine.preprocessings, InputOptions(batch_size=8)):
+        items = [item for item in batch if isinstance(item, Prepared)]
+        expected = engine.predict(items)
+        outputs = kernel.outputs(items)
+        rows = graph.probabilities(outputs[LOGITS])
+        gap = float(np.abs(rows - expected).max())
+        top = expected.argmax(axis=1)
+        worst, count = max(worst, gap), count + len(items)
+        if not gap <= TOLERANCE or (rows.argmax(axis=1) != top).any():
+            raise ExportError(
+                f"an exported graph must give torch's probabilities within {TOLERANCE:g}, and its "
+                f"labels; it differs by {gap:.2g} for one of {[item.source for item in items]}."
+            )
+        if graph.maps:
+            own = _grad_cam(member.network, items, member.preprocessing, top)
+            chosen = np.maximum(outputs[MAPS][np.arange(len(items)), top], 0)
+            share = np.abs(chosen - own).max() / max(float(own.max()), 1e-12)
+            worst_map = max(worst_map, float(share))
+    if not worst_map <= TOLERANCE or not count:
+        raise ExportError(
+            f"an exported graph must give torch's Grad-CAM within {TOLERANCE:g} of its largest "
+            f"value on at least one image; it differs by {worst_map:.2g} on {count} images."
+        )
+    return Parity(count, worst, worst_map if graph.maps else None, graph.backend)
+
+
+def _grad_cam(network: SkinClassifier, items: list[Prepared], preprocessing: Any, top: Any) -> Any:
+    device = next(network.network.parameters()).device
+    images = torch.from_numpy(np.stack([item.arrays[preprocessing] for item in items])).to(device)
+    target = torch.from_numpy(top).to(device)
+    found = GradCAM(network).attribute(images, target, options=None)
+    return found.maps["gradcam"].detach().cpu().numpy()

@@ -1,0 +1,18 @@
+"""Networks as ONNX graphs, which answer through ONNX Runtime or OpenVINO. No torch."""
+
+from skinxai.graphs.engine import GraphEngine, GraphMember
+from skinxai.graphs.explaining import GRAPH_METHODS, explanations
+from skinxai.graphs.files import Exported, open_exported, with_weights
+from skinxai.graphs.runners import RUNNERS, choose
+
+__all__ = [
+    "GRAPH_METHODS",
+    "RUNNERS",
+    "Exported",
+    "GraphEngine",
+    "GraphMember",
+    "choose",
+    "explanations",
+    "open_exported",
+    "with_weights",
+]

@@ -1,0 +1,160 @@
+"""Graphs as bytes: a model folder's ``graph.onnx`` without weights, and exported files with them.
+
+``graph.onnx`` has the operations alone. Its weights are those of the folder's
+``model.safetensors``, by name: what torch and what a graph answers rests on the same bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skinxai.configs import ModelConfig, strict_json
+from skinxai.errors import IntegrityError, ModelConfigError, ModelNotFoundError, OptionError
+from skinxai.folders import GRAPH, size_limit
+
+if TYPE_CHECKING:
+    import onnx
+
+BINDING, CONFIG, LAYER, MODEL = (
+    f"skinxai.{key}" for key in ("binding", "config", "layer", "model")
+)
+"""Keys of a graph's metadata; a folder's has no config and model, which are the folder's own."""
+IMAGES, LOGITS, MAPS = "images", "logits", "class_activation_maps"
+"""Names of a graph's input and outputs; not every graph has maps."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A graph with its weights, and all that is needed to use it.
+
+    Args:
+        graph: ONNX, or the XML of OpenVINO's own format.
+        weights: of OpenVINO's format; empty for ONNX, which holds its own.
+        config: of the model.
+        model: ``name@revision``.
+        layer: where the network was split, for explanations.
+    """
+
+    graph: bytes
+    weights: bytes
+    config: ModelConfig
+    model: str
+    layer: str
+
+
+def with_weights(graph: bytes, weights: bytes, binding: str) -> tuple[bytes, str]:
+    """A whole ONNX graph of ``graph.onnx``, and its layer.
+
+    Args:
+        graph: without weights.
+        weights: safetensors that hold them, by name; half precision becomes float32.
+        binding: of the config that the graph must have been made with.
+
+    Raises:
+        IntegrityError: a damaged graph, or one of another model.
+    """
+    from safetensors.numpy import load
+
+    parsed = _parse(graph, GRAPH)
+    metadata = {each.key: each.value for each in parsed.metadata_props}
+    if metadata.get(BINDING) != binding:
+        raise IntegrityError(
+            f"{GRAPH} must be the one of its folder's weights and config, and is another's; save "
+            f"the model again."
+        )
+    tensors = load(weights)
+    for own in parsed.graph.initializer:
+        if own.HasField("raw_data"):
+            continue  # a constant of the graph
+        values = tensors.get(own.name)
+        if values is None or values.shape != tuple(own.dims):
+            raise IntegrityError(
+                f"{GRAPH} must take weights of its folder, {own.name!r} {tuple(own.dims)} is none."
+            )
+        own.raw_data = values.astype(np.float32).tobytes()
+    return parsed.SerializeToString(), metadata.get(LAYER, "features")
+
+
+def open_exported(path: Path) -> Exported:
+    """What `skinxai.exporting.export` wrote: ``*.onnx``, or ``*.xml`` with its ``*.bin``.
+
+    Raises:
+        ModelNotFoundError: no such file.
+        IntegrityError: a file that is damaged, too large, or without skinxai's metadata.
+        OptionError: the package that reads it is not installed.
+    """
+    graph = _read(path)
+    if path.suffix.lower() == ".onnx":
+        weights = b""
+        metadata = {each.key: each.value for each in _parse(graph, str(path)).metadata_props}
+    else:
+        weights = _read(path.with_suffix(".bin"))
+        metadata = _of_openvino(graph, weights, path)
+    try:
+        config = ModelConfig.from_dict(strict_json(metadata[CONFIG].encode()))
+        bound = metadata[BINDING] == config.binding()
+        found = Exported(graph, weights, config, metadata[MODEL], metadata[LAYER])
+    except (KeyError, ValueError, TypeError, ModelConfigError) as error:
+        raise IntegrityError(
+            f"{str(path)!r} must carry the labels and preprocessing that Classifier.export() "
+            f"writes, and does not: {error}; export the model again."
+        ) from error
+    if not bound:
+        raise IntegrityError(f"{str(path)!r} must be as exported; its config was changed.")
+    return found
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > size_limit(path.name):
+            raise IntegrityError(f"{str(path)!r} must be at most {size_limit(path.name)} bytes.")
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelNotFoundError(
+            f"exported model {str(path)!r} must be readable: {error.strerror}."
+        ) from error
+
+
+def _parse(graph: bytes, name: str) -> onnx.ModelProto:
+    try:
+        import onnx
+    except ImportError as error:
+        raise OptionError(f"{name} needs the package onnx: pip install 'skinxai[onnx]'.") from error
+    try:
+        parsed = onnx.load_from_string(graph)
+    except Exception as error:  # protobuf's own kinds
+        raise IntegrityError(f"{name} must be a whole ONNX graph: {error}") from error
+    constants = [a.t for node in parsed.graph.node for a in node.attribute if a.HasField("t")]
+    if (
+        any(each.domain not in ("", "ai.onnx") for each in parsed.opset_import)
+        or any(each.external_data for each in (*parsed.graph.initializer, *constants))
+        or parsed.functions
+        or any(a.HasField("g") or a.graphs for node in parsed.graph.node for a in node.attribute)
+    ):
+        raise IntegrityError(
+            f"{name} must hold ONNX's own operators and nothing else: no functions, no subgraphs, "
+            f"no values in other files; export the model again."
+        )
+    return parsed
+
+
+def _of_openvino(graph: bytes, weights: bytes, path: Path) -> dict[str, str]:
+    try:
+        import openvino
+    except ImportError as error:
+        raise OptionError(
+            f"{str(path)!r} needs the package openvino: pip install 'skinxai[openvino]'."
+        ) from error
+    try:
+        model = openvino.Core().read_model(graph, weights)
+        return {
+            key: str(model.get_rt_info(key.split(".")).value)
+            for key in (BINDING, CONFIG, LAYER, MODEL)
+        }
+    except RuntimeError as error:
+        line = str(error).strip().splitlines()[-1]
+        raise IntegrityError(f"{str(path)!r} must be an exported model: {line}") from error

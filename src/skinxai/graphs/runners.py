@@ -1,0 +1,160 @@
+"""What runs a graph: ONNX Runtime, or OpenVINO. Each computes in float32 on the processor."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.errors import IntegrityError, OptionError
+from skinxai.graphs.files import IMAGES
+
+Arrays = dict[str, npt.NDArray[np.float32]]
+
+
+class Runner(Protocol):
+    """A compiled graph that threads share."""
+
+    backend: str
+    """What computes, for results."""
+    names: list[str]
+    """Of the outputs."""
+    versions: dict[str, str]
+    """Of the package that computes."""
+
+    def __call__(self, images: npt.NDArray[np.float32]) -> Arrays:
+        """Outputs by name, of images ``(N, 3, h, w)`` float32."""
+
+
+class OnnxRuntime:
+    """ONNX Runtime.
+
+    Args:
+        graph: ONNX.
+        weights: none; the graph holds its own.
+
+    Raises:
+        OptionError: not installed.
+        IntegrityError: a graph that it cannot run.
+    """
+
+    package: ClassVar[str] = "onnxruntime"
+
+    def __init__(self, graph: bytes, weights: bytes = b"") -> None:
+        _need("onnx", self.package)
+        import onnxruntime
+
+        if weights:
+            raise OptionError("backend 'onnx' reads *.onnx, not *.xml; use backend='openvino'.")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # what it says of its own optimisations is not for users
+        try:
+            self._session = onnxruntime.InferenceSession(
+                graph, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # of many kinds, none public
+            raise IntegrityError(
+                f"ONNX Runtime must take the graph, it did not: {error}"
+            ) from error
+        self._graph, self.names = graph, [each.name for each in self._session.get_outputs()]
+        self.versions = {"onnxruntime": onnxruntime.__version__}
+        self.backend = f"onnxruntime {onnxruntime.__version__} cpu float32"
+
+    def __call__(self, images: npt.NDArray[np.float32]) -> Arrays:
+        """Outputs by name."""
+        return dict(zip(self.names, self._session.run(None, {IMAGES: images}), strict=True))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OnnxRuntime, (self._graph,)
+
+
+class OpenVino:
+    """OpenVINO, one image at a time: activations of one stay in the processor's cache.
+
+    Args:
+        graph: ONNX, or the XML of OpenVINO's own format.
+        weights: of that format.
+
+    Raises:
+        OptionError: not installed.
+        IntegrityError: a graph that it cannot run.
+    """
+
+    package: ClassVar[str] = "openvino"
+
+    def __init__(self, graph: bytes, weights: bytes = b"") -> None:
+        _need("openvino", self.package)
+        import openvino
+
+        core = openvino.Core()
+        # Left to itself it computes in bfloat16 where the processor can.
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        try:
+            model = core.read_model(graph, weights) if weights else core.read_model(graph)
+            self._compiled = core.compile_model(model, "CPU", settings)
+        except RuntimeError as error:
+            raise IntegrityError(f"OpenVINO must take the graph: {error}") from error
+        self._graph, self._weights = graph, weights
+        self.names = [output.get_any_name() for output in self._compiled.outputs]
+        self._requests = threading.local()  # a request serves one thread at a time
+        version = openvino.__version__.partition("-")[0]
+        self.versions = {"openvino": version}
+        self.backend = f"openvino {version} cpu float32"
+
+    def __call__(self, images: npt.NDArray[np.float32]) -> Arrays:
+        """Outputs by name."""
+        if not hasattr(self._requests, "own"):
+            self._requests.own = self._compiled.create_infer_request()
+        found: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in self.names}
+        for image in images:
+            outputs = self._requests.own.infer({IMAGES: image[None]})
+            for name, values in zip(self.names, outputs.values(), strict=True):
+                found[name].append(np.array(values))
+        return {name: np.concatenate(rows) for name, rows in found.items()}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OpenVino, (self._graph, self._weights)
+
+
+RUNNERS: dict[str, type[OnnxRuntime] | type[OpenVino]] = {
+    "onnx": OnnxRuntime,
+    "openvino": OpenVino,
+}
+
+
+def choose(backend: str, *, has_graph: bool) -> str:
+    """``"torch"``, or a name in `RUNNERS`.
+
+    Args:
+        backend: one of them, or ``"auto"``: OpenVINO where it is installed and the model has a
+            graph, else torch, which is faster than ONNX Runtime here.
+        has_graph: whether the model's folder has one.
+
+    Raises:
+        OptionError: another name.
+    """
+    if backend not in ("torch", "auto", *RUNNERS):
+        raise OptionError(
+            f"backend must be 'torch', 'auto', 'onnx' or 'openvino', got {backend!r}."
+        )
+    if backend != "auto":
+        return backend
+    return "openvino" if has_graph and installed("openvino") else "torch"
+
+
+def installed(package: str) -> bool:
+    """Whether a package can be imported."""
+    try:
+        __import__(package)
+    except ImportError:
+        return False
+    return True
+
+
+def _need(extra: str, package: str) -> None:
+    if not installed(package):
+        raise OptionError(
+            f"backend {extra!r} needs the package {package}: pip install 'skinxai[{extra}]'."
+        )

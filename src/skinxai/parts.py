@@ -1,0 +1,135 @@
+"""What a `Classifier` is made of: config, card, what predicts, and torch's network when needed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from skinxai.configs import EnsembleConfig, ModelConfig
+from skinxai.errors import ModelError, OptionError
+from skinxai.folders import CARD, WEIGHTS, ModelFiles, read_config
+from skinxai.graphs import RUNNERS, GraphEngine, open_exported
+from skinxai.predicting import Predictor
+
+if TYPE_CHECKING:
+    from skinxai.checkpoints import LoadedEnsemble, LoadedModel
+    from skinxai.inference import Engine
+
+
+class Parts:
+    """A model, or an ensemble of several. Copies and pickles with the classifier.
+
+    Args:
+        config: labels, preprocessing, names, licences.
+        card: the model card, Markdown.
+        load: makes the networks; called once, when something needs torch.
+        device: where they compute.
+        graph: what predicts in their place, or ``None``.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig | EnsembleConfig,
+        card: str,
+        load: Callable[[], LoadedModel | LoadedEnsemble],
+        device: str,
+        graph: GraphEngine | None = None,
+    ) -> None:
+        self.config, self.card, self.device, self.graph = config, card, device, graph
+        self._load = load
+
+    @classmethod
+    def of_loaded(cls, loaded: LoadedModel | LoadedEnsemble, device: str) -> Self:
+        """Of networks that there are."""
+        found = cls(loaded.config, loaded.card, partial(_given, loaded), device)
+        found.engine  # noqa: B018  (what is wrong with the device, or a network, is said now)
+        return found
+
+    @classmethod
+    def of_files(cls, files: ModelFiles, device: str, runner: str) -> Self:
+        """Of a verified folder with graphs.
+
+        Args:
+            files: of a model, or of an ensemble.
+            device: of the networks, should they be needed.
+            runner: name in `skinxai.graphs.RUNNERS`.
+        """
+        _on_cpu(runner, device)
+        config: ModelConfig | EnsembleConfig
+        if WEIGHTS in files.files:
+            config = read_config(files, ModelConfig)
+        else:
+            config = read_config(files, EnsembleConfig)
+        card = files.files.get(CARD, b"").decode(errors="replace")
+        graph = GraphEngine.of_folder(files, runner)
+        return cls(config, card, partial(_read, files), device, graph)
+
+    @classmethod
+    def of_exported(cls, path: Path, device: str, runner: str) -> Self:
+        """Of a single exported file, which has no network for torch."""
+        runner = ("openvino" if path.suffix == ".xml" else "onnx") if runner == "auto" else runner
+        if runner not in RUNNERS:
+            raise OptionError(
+                f"backend of the exported {path.name!r} must be 'onnx' or 'openvino', got "
+                f"{runner!r}; load the model's folder for torch."
+            )
+        _on_cpu(runner, device)
+        found = open_exported(path)
+        graph = GraphEngine.of_exported(found, runner)
+        return cls(found.config, "", partial(_exported, path.name), device, graph)
+
+    def with_loaded(self, loaded: LoadedModel) -> Self:
+        """The same networks, with something added to what is saved with them."""
+        made = copy.copy(self)
+        made.__dict__["loaded"] = loaded
+        return made
+
+    @cached_property
+    def loaded(self) -> LoadedModel | LoadedEnsemble:
+        """Torch's networks, with all that their folder holds.
+
+        Raises:
+            ModelError: an exported file, which has none.
+        """
+        return self._load()
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Torch's answers, whatever predicts.
+
+        Raises:
+            ModelError: an exported file, which has no network.
+        """
+        from skinxai.inference import Engine
+
+        return Engine.of(self.loaded, self.device)
+
+    @property
+    def predictor(self) -> Predictor:
+        """What predicts."""
+        return self.graph or self.engine
+
+
+def _given(loaded: LoadedModel | LoadedEnsemble) -> LoadedModel | LoadedEnsemble:
+    return loaded
+
+
+def _read(files: ModelFiles) -> LoadedModel | LoadedEnsemble:
+    from skinxai import checkpoints
+
+    return checkpoints.load(files)
+
+
+def _exported(name: str) -> LoadedModel:
+    raise ModelError(
+        f"the exported {name!r} must be asked for what it holds, predictions and Grad-CAM where it "
+        f"has class activation maps; for all else load the model's folder."
+    )
+
+
+def _on_cpu(runner: str, device: str) -> None:
+    if device not in ("auto", "cpu"):
+        raise OptionError(f"device must be 'cpu' for backend {runner!r}, got {device!r}.")

@@ -1,0 +1,227 @@
+"""From images to predictions, whatever computes: reading, batching and streaming. No torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.configs import PreprocessConfig
+from skinxai.errors import NonFiniteOutputError, OptionError, SkinxaiError
+from skinxai.images import read_image
+from skinxai.labels import LabelSet
+from skinxai.memory import in_batches
+from skinxai.results import ItemError, Prediction
+from skinxai.sources import describe
+from skinxai.transforms import evaluation_transform
+
+FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
+"""Dimensions of ``(N, 3, h, w)`` that each view of an image reverses."""
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """The keywords that every method takes which reads images.
+
+    Args:
+        batch_size: images in one forward pass, >= 1.
+        layout: ``"HWC"`` or ``"CHW"``, of arrays.
+        value_range: ``(low, high)`` of array values, where they are not uint8 or floating 0–1.
+        allow_urls: whether ``http(s)`` URLs may be read.
+        on_error: ``"raise"``, or ``"return"`` to put an `ItemError` in a bad image's place.
+        progress: ``True`` or ``False``; ``None`` shows a bar on a terminal for several images.
+    """
+
+    batch_size: int = 32
+    layout: str = "HWC"
+    value_range: tuple[float, float] | None = None
+    allow_urls: bool = False
+    on_error: str = "raise"
+    progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.batch_size) is not int or self.batch_size < 1:
+            raise OptionError(f"batch_size must be an integer >= 1, got {self.batch_size!r}.")
+        if self.layout not in ("HWC", "CHW"):
+            raise OptionError(f"layout must be 'HWC' or 'CHW', got {self.layout!r}.")
+        if self.on_error not in ("raise", "return"):
+            raise OptionError(f"on_error must be 'raise' or 'return', got {self.on_error!r}.")
+
+    @classmethod
+    def take(cls, values: Mapping[str, Any], *more: str) -> tuple[InputOptions, dict[str, Any]]:
+        """Split keywords into input options and the rest, whose names must be in ``more``."""
+        own = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - own - set(more)):
+            raise OptionError(
+                f"Unknown option {unknown[0]!r}; the options here are {sorted(own | set(more))}."
+            )
+        rest = {name: value for name, value in values.items() if name not in own}
+        return cls(**{name: value for name, value in values.items() if name in own}), rest
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One image, read once, on its way into the networks.
+
+    Args:
+        index: position in the call's order.
+        source: which image.
+        arrays: network input, float32 ``(3, h, w)``, for each preprocessing.
+        warnings: notes from reading.
+        pixels: the upright source, RGB uint8 ``(H, W, 3)``, where it was asked for.
+    """
+
+    index: int
+    source: str
+    arrays: Mapping[PreprocessConfig, npt.NDArray[np.float32]]
+    warnings: tuple[str, ...]
+    pixels: npt.NDArray[np.uint8] | None
+
+
+def prepared_batches(
+    images: Iterable[Any],
+    preprocessings: Collection[PreprocessConfig],
+    options: InputOptions,
+    *,
+    keep_pixels: bool = False,
+) -> Iterator[list[Prepared | ItemError]]:
+    """Read images once and transform them in each way, one batch at a time, in order.
+
+    An error comes only after everything before it has been handed on.
+
+    Raises:
+        SkinxaiError: of a bad image, with ``on_error="raise"``; its index is set.
+    """
+    batch: list[Prepared | ItemError] = []
+    stream = enumerate(images)
+    failure: BaseException | None = None
+    while failure is None:
+        try:
+            index, image = next(stream)
+        except StopIteration:
+            break
+        except Exception as error:  # the caller's own generator: pass it on after what it gave
+            failure = error
+            break
+        try:
+            batch.append(_prepare(index, image, preprocessings, options, keep_pixels))
+        except SkinxaiError as error:
+            error.at(index, describe(image))
+            if options.on_error == "raise":
+                failure = error
+            else:
+                batch.append(ItemError(index, describe(image), error))
+        if len(batch) == options.batch_size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+    if failure is not None:
+        raise failure
+
+
+def _prepare(
+    index: int,
+    image: Any,
+    preprocessings: Collection[PreprocessConfig],
+    options: InputOptions,
+    keep: bool,
+) -> Prepared:
+    source = read_image(
+        image,
+        layout=options.layout,
+        value_range=options.value_range,
+        allow_urls=options.allow_urls,
+    )
+    arrays = {each: evaluation_transform(source.pixels, each) for each in preprocessings}
+    pixels = source.pixels if keep else None
+    return Prepared(index, source.source, arrays, source.warnings, pixels)
+
+
+def weighted_mean(
+    weights: Iterable[float], values: Iterable[npt.NDArray[Any]]
+) -> npt.NDArray[np.float64]:
+    """Sum of weight times array, float64, in order.
+
+    Args:
+        weights: at least one.
+        values: one array for each, of one shape.
+    """
+    pairs = zip(weights, values, strict=True)
+    first, *others = [weight * np.asarray(array, np.float64) for weight, array in pairs]
+    return np.asarray(sum(others, start=first), np.float64)
+
+
+class Predictor(ABC):
+    """What turns prepared images into probabilities; shared by threads, changed by none.
+
+    Attributes:
+        labels: in logit order.
+        model: ``name@revision``.
+        backend: what computes, for results.
+    """
+
+    labels: LabelSet
+    model: str
+    backend: str
+
+    @property
+    @abstractmethod
+    def preprocessings(self) -> frozenset[PreprocessConfig]:
+        """Of all networks, each once."""
+
+    @abstractmethod
+    def predict(self, items: Sequence[Prepared], *, tta: bool = False) -> npt.NDArray[np.float64]:
+        """Probabilities ``(N, K)``; a row of NaN where logits are not finite.
+
+        Args:
+            items: N >= 1 images.
+            tta: average the probabilities over the four flips of each image, in each network.
+        """
+
+    def prediction(
+        self, item: Prepared, row: npt.NDArray[np.float64], options: InputOptions
+    ) -> Prediction | ItemError:
+        """The result of one row of probabilities; a row of NaN is an error, never a class.
+
+        Raises:
+            NonFiniteOutputError: with ``on_error="raise"``.
+        """
+        if not np.isfinite(row).all():
+            error = NonFiniteOutputError(
+                f"logits must be finite, the network's are not for {item.source}; the weights or "
+                f"the precision are at fault, no class is returned."
+            )
+            error.at(item.index, item.source)
+            if options.on_error == "raise":
+                raise error
+            return ItemError(item.index, item.source, error)
+        return Prediction.from_probabilities(
+            row.tolist(),
+            self.labels,
+            source=item.source,
+            model=self.model,
+            backend=self.backend,
+            warnings=item.warnings,
+        )
+
+
+def predictions(
+    predictor: Predictor, images: Iterable[Any], options: InputOptions, *, tta: bool = False
+) -> Iterator[Prediction | ItemError]:
+    """Predict lazily, in order; memory holds one batch."""
+    for batch in prepared_batches(images, predictor.preprocessings, options):
+        items = [item for item in batch if isinstance(item, Prepared)]
+        rows: dict[int, npt.NDArray[np.float64]] = {}
+        if items:
+            found = in_batches(items, lambda some: predictor.predict(some, tta=tta))
+            rows = {item.index: row for item, row in zip(items, found, strict=True)}
+        for item in batch:
+            if isinstance(item, Prepared):
+                yield predictor.prediction(item, rows[item.index], options)
+            else:
+                yield item

@@ -1,0 +1,70 @@
+"""Which class of each image is explained. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.errors import OptionError
+from skinxai.labels import LabelSet
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Which class of each image is explained.
+
+    Args:
+        labels: the label set.
+        chosen: ``None``: each image's own top class; a code for all; or one code an image.
+        every: explain every class instead.
+        against: what the class is compared with, so that it cannot be that itself.
+
+    Raises:
+        UnknownNameError: a code that is no label.
+        OptionError: a target together with ``all_classes``, or one that is ``against``.
+    """
+
+    labels: LabelSet
+    chosen: str | tuple[str, ...] | None
+    every: bool
+    against: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.every and (self.chosen is not None or self.against is not None):
+            raise OptionError("target and against must be None with all_classes=True.")
+        if not isinstance(self.chosen, str | tuple | None):
+            raise OptionError(
+                f"target must be a label, a list of labels, or None, got {self.chosen!r}."
+            )
+        chosen = (self.chosen,) if isinstance(self.chosen, str) else self.chosen or ()
+        for code in chosen:
+            self.labels.position(code)
+        if self.against in chosen:
+            raise OptionError(f"against must be another label than target, got {self.against!r}.")
+
+    def positions(
+        self, indices: Sequence[int], rows: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.int64]:
+        """Class positions ``(N,)`` for images at ``indices`` with probabilities ``(N, K)``."""
+        if self.chosen is None:
+            if self.against is not None:  # why this one rather than that: never that itself
+                rows = rows.copy()
+                rows[:, self.labels.position(self.against)] = -1
+            return np.asarray(rows.argmax(axis=1), np.int64)
+        if isinstance(self.chosen, str):
+            return np.full(len(indices), self.labels.position(self.chosen), np.int64)
+        self.check_count(max(indices) + 1, at_least=True)
+        return np.array([self.labels.position(self.chosen[i]) for i in indices], np.int64)
+
+    def check_count(self, images: int, *, at_least: bool = False) -> None:
+        """A list of targets must have one label for each image."""
+        if isinstance(self.chosen, tuple):
+            given = len(self.chosen)
+            if given < images or (given > images and not at_least):
+                raise OptionError(
+                    f"target must be one label, or one for each image; {given} labels came "
+                    f"for {images} images{' or more' if at_least else ''}."
+                )

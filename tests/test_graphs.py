@@ -1,0 +1,363 @@
+"""Graphs answer as torch does, without torch, and those that do not are refused."""
+
+import copy
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from small_runs import INPUT, Small, build_small, coloured, model_folder, registered
+from test_checkpoints import sign
+from torch import nn
+
+from skinxai import Classifier, exporting
+from skinxai.ensembles import write_ensemble
+from skinxai.errors import ExportError, IntegrityError, ModelError, OptionError
+from skinxai.exporting import class_map_kernel
+from skinxai.folders import GRAPH
+from skinxai.models import SkinClassifier
+
+BACKENDS = ("onnx", "openvino")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def networks():
+    with registered():
+        yield
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with a graph."""
+    folder = tmp_path_factory.mktemp("models")
+    whole = Classifier.from_pretrained(model_folder(folder / "whole", seed=1))
+    whole.with_graph().save_pretrained(folder / "small")
+    return folder / "small"
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return [r.path for r in coloured(tmp_path_factory.mktemp("data") / "pictures", 3, seed=0)]
+
+
+def rows(predictions: list) -> np.ndarray:
+    return np.array([list(p.probabilities.values()) for p in predictions])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("tta", [False, True])
+def test_probabilities_are_torchs(small: Path, pictures: list, backend: str, tta: bool) -> None:
+    own = Classifier.from_pretrained(small)
+    graph = Classifier.from_pretrained(small, backend=backend)
+    expected, found = (each.predict(pictures, tta=tta) for each in (own, graph))
+    np.testing.assert_allclose(rows(found), rows(expected), atol=1e-5)
+    assert found[0].model == expected[0].model == graph.model
+    assert found[0].backend == graph.backend
+    assert graph.backend.startswith({"onnx": "onnxruntime", "openvino": "openvino"}[backend])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_grad_cam_is_torchs(small: Path, pictures: list, backend: str) -> None:
+    own = Classifier.from_pretrained(small)
+    graph = Classifier.from_pretrained(small, backend=backend)
+    questions: tuple = ({}, {"target": "blue"}, {"against": "red"}, {"all_classes": True})
+    for more in questions:
+        for expected, found in zip(
+            own.explain(pictures, **more), graph.explain(pictures, **more), strict=True
+        ):
+            pairs = [(expected, found)]
+            if more.get("all_classes"):
+                assert list(expected) == list(found)
+                pairs = list(zip(expected.values(), found.values(), strict=True))
+            for one, two in pairs:
+                scale = max(float(one.heatmap.max()), 1e-6)
+                np.testing.assert_allclose(two.heatmap / scale, one.heatmap / scale, atol=1e-4)
+                names = ("target", "against", "score", "method", "layer", "model", "source")
+                assert all(getattr(one, name) == getattr(two, name) for name in names)
+                assert two.backend == graph.backend and "torch" not in two.versions
+
+
+def test_class_activation_maps_and_the_bias_sum_to_the_logit(small: Path) -> None:
+    """Zhou et al., CVPR 2016, and by hand: the kernel is the classifier's weight over the cells."""
+    own = Classifier.from_pretrained(small).network
+    kernel = class_map_kernel(own, INPUT.image_size)
+    fc, cells = own.network.fc, 4 * 6
+    assert kernel is not None
+    torch.testing.assert_close(kernel, fc.weight.detach() / cells)
+    images = torch.randn(3, 3, *INPUT.image_size)
+    run = Classifier.from_pretrained(small, backend="onnx")._parts.graph.members[0].run
+    outputs = run(images.numpy())
+    sums = outputs["class_activation_maps"].sum(axis=(2, 3)) + fc.bias.detach().numpy()
+    np.testing.assert_allclose(sums, outputs["logits"], atol=1e-5)
+
+
+class Curved(Small):
+    """A head that is not linear."""
+
+    def head(self, maps: torch.Tensor) -> torch.Tensor:
+        return self.fc(maps.mean((2, 3)).tanh())
+
+
+class Corner(Small):
+    """A linear head that looks at one corner."""
+
+    def head(self, maps: torch.Tensor) -> torch.Tensor:
+        return self.fc(maps[:, :, 0, 0])
+
+
+@pytest.mark.parametrize("kind", [Curved, Corner])
+def test_another_head_has_no_such_maps(kind: type[Small]) -> None:
+    network = kind(3, 0.0).eval()
+    model = SkinClassifier(network, lambda n, x: n.features(x), lambda n, f: n.head(f))
+    assert class_map_kernel(model, INPUT.image_size) is None
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_a_graph_cannot_explain_torch_does_and_says_so(
+    small: Path, pictures: list, backend: str
+) -> None:
+    own = Classifier.from_pretrained(small)
+    graph = Classifier.from_pretrained(small, backend=backend)
+    for more in ({"method": "saliency"}, {"tta": True}, {"score": "probability"}):
+        expected, found = (each.explain(pictures[0], **more) for each in (own, graph))
+        assert np.array_equal(expected.heatmap, found.heatmap)
+        assert found.backend == "torch cpu float32" != graph.backend
+    ((prediction, explanation),) = graph.stream(pictures[:1], explain="gradcam")
+    assert prediction.backend == explanation.backend == graph.backend
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_image_gets_one_answer_in_any_batch_copy_and_thread(
+    small: Path, pictures: list, backend: str
+) -> None:
+    graph = Classifier.from_pretrained(small, backend=backend)
+    alone = rows([graph.predict(path) for path in pictures])
+    np.testing.assert_allclose(rows(graph.predict(pictures)), alone, atol=1e-6)
+    for made in (copy.deepcopy(graph), pickle.loads(pickle.dumps(graph))):
+        assert np.array_equal(rows([made.predict(path) for path in pictures]), alone)
+    with ThreadPoolExecutor(8) as pool:
+        many = list(pool.map(graph.predict, pictures * 10))
+    assert np.array_equal(rows(many), np.tile(alone, (10, 1)))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_ensemble_of_graphs(small: Path, pictures: list, backend: str, tmp_path: Path) -> None:
+    other = Classifier.from_pretrained(model_folder(tmp_path / "other", seed=2))
+    other.with_graph().save_pretrained(tmp_path / "with")
+    write_ensemble(tmp_path / "both", [small, tmp_path / "with"], weights=[0.25, 0.75], name="two")
+    own = Classifier.from_pretrained(tmp_path / "both")
+    graph = Classifier.from_pretrained(tmp_path / "both", backend=backend)
+    np.testing.assert_allclose(
+        rows(graph.predict(pictures)), rows(own.predict(pictures)), atol=1e-5
+    )
+    assert graph.model == own.model
+    assert graph.explain(pictures[0]).backend == "torch cpu float32"  # of several maps
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["model.onnx", "model.xml"])
+def test_an_exported_file_is_a_model(
+    small: Path, pictures: list, backend: str, name: str, tmp_path: Path
+) -> None:
+    own = Classifier.from_pretrained(small)
+    parity = own.export(tmp_path / name, images=pictures)
+    assert parity.images == len(pictures) and parity.probability < 1e-5 and parity.map < 1e-4
+    if (name, backend) == ("model.xml", "onnx"):
+        with pytest.raises(OptionError, match=r"reads \*.onnx"):
+            Classifier.from_pretrained(tmp_path / name, backend=backend)
+        return
+    graph = Classifier.from_pretrained(tmp_path / name, backend=backend)
+    np.testing.assert_allclose(
+        rows(graph.predict(pictures)), rows(own.predict(pictures)), atol=1e-5
+    )
+    assert (graph.labels, graph.model, graph.config) == (own.labels, own.model, own.config)
+    assert graph.explain(pictures[0]).backend == graph.backend
+    with pytest.raises(ModelError, match="load the model's folder"):
+        graph.explain(pictures[0], "saliency")
+    with pytest.raises(OptionError, match="must be 'onnx' or 'openvino'"):
+        Classifier.from_pretrained(tmp_path / name)
+
+
+def test_from_module_and_training_weights_can_be_exported(tmp_path: Path, pictures: list) -> None:
+    network = Small(2, 0.0)
+    own = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
+    own.export(tmp_path / "own.onnx")
+    graph = Classifier.from_pretrained(tmp_path / "own.onnx", backend="onnx")
+    np.testing.assert_allclose(
+        rows(graph.predict(pictures)), rows(own.predict(pictures)), atol=1e-5
+    )
+
+
+def other_epsilon(graph: onnx.ModelProto) -> None:
+    for node in graph.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "epsilon":
+                attribute.f = 0.5
+
+
+def other_maps(graph: onnx.ModelProto) -> None:
+    (kernel,) = (own for own in graph.graph.initializer if own.name == "kernel")
+    kernel.raw_data = (2 * np.frombuffer(kernel.raw_data, np.float32)).tobytes()
+
+
+@pytest.mark.parametrize("change", [other_epsilon, other_maps])
+def test_a_graph_that_answers_otherwise_is_not_written(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change
+) -> None:
+    made = exporting.graph_of
+
+    def wrong(*args, **kwargs):
+        graph = made(*args, **kwargs)
+        change(graph)
+        return graph
+
+    monkeypatch.setattr(exporting, "graph_of", wrong)
+    own = Classifier.from_pretrained(small)
+    for ask in (lambda: own.export(tmp_path / "x.onnx"), own.with_graph):
+        with pytest.raises(ExportError, match="must give torch's"):
+            ask()
+    assert not list(tmp_path.iterdir())
+
+
+def with_function(graph: onnx.ModelProto) -> None:
+    graph.functions.add(name="f", domain="own")
+
+
+def with_other_operators(graph: onnx.ModelProto) -> None:
+    graph.opset_import.add(domain="com.example", version=1)
+
+
+def with_values_elsewhere(graph: onnx.ModelProto) -> None:
+    graph.graph.initializer[0].external_data.add(key="location", value="/etc/passwd")
+
+
+def with_a_subgraph(graph: onnx.ModelProto) -> None:
+    graph.graph.node[0].attribute.add(name="body", g=onnx.GraphProto())
+
+
+def with_an_unknown_weight(graph: onnx.ModelProto) -> None:
+    next(o for o in graph.graph.initializer if not o.HasField("raw_data")).name = "nobody.weight"
+
+
+def with_another_shape(graph: onnx.ModelProto) -> None:
+    next(o for o in graph.graph.initializer if not o.HasField("raw_data")).dims[0] += 1
+
+
+def of_another_model(graph: onnx.ModelProto) -> None:
+    graph.metadata_props[0].value = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (with_function, "nothing else"),
+        (with_other_operators, "nothing else"),
+        (with_values_elsewhere, "nothing else"),
+        (with_a_subgraph, "nothing else"),
+        (with_an_unknown_weight, "is none"),
+        (with_another_shape, "is none"),
+        (of_another_model, "is another's"),
+        (None, "whole ONNX graph"),
+    ],
+)
+def test_a_forged_graph_is_refused(small: Path, tmp_path: Path, change, words: str) -> None:
+    """In a folder whose manifest agrees with it, as a forger would see to."""
+    data = (small / GRAPH).read_bytes()
+    if change is None:
+        data = data[: len(data) // 2]
+    else:
+        graph = onnx.load_from_string(data)
+        change(graph)
+        data = graph.SerializeToString()
+    for path in small.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / GRAPH).write_bytes(data)
+    sign(tmp_path)
+    with pytest.raises(IntegrityError, match=words):
+        Classifier.from_pretrained(tmp_path, backend="onnx")
+
+
+def test_an_edited_export_is_refused(small: Path, tmp_path: Path) -> None:
+    Classifier.from_pretrained(small).export(tmp_path / "x.onnx")
+    graph = onnx.load(tmp_path / "x.onnx")
+    for each in graph.metadata_props:
+        each.value = each.value.replace('["red","green"', '["green","red"')
+    onnx.save(graph, tmp_path / "x.onnx")
+    with pytest.raises(IntegrityError, match="config was changed"):
+        Classifier.from_pretrained(tmp_path / "x.onnx", backend="onnx")
+    del graph.metadata_props[:]
+    onnx.save(graph, tmp_path / "x.onnx")
+    with pytest.raises(IntegrityError, match="must carry the labels"):
+        Classifier.from_pretrained(tmp_path / "x.onnx", backend="onnx")
+
+
+def test_what_is_missing_is_named(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = model_folder(tmp_path / "without", seed=1)
+    with pytest.raises(ModelError, match=r"needs graph.onnx .*with_graph"):
+        Classifier.from_pretrained(without, backend="onnx")
+    with pytest.raises(OptionError, match="backend must be"):
+        Classifier.from_pretrained(small, backend="tensorrt")
+    with pytest.raises(OptionError, match="device must be 'cpu'"):
+        Classifier.from_pretrained(small, backend="onnx", device="cuda")
+    with pytest.raises(OptionError, match="must end in"):
+        Classifier.from_pretrained(small).export(tmp_path / "model.pt")
+    assert Classifier.from_pretrained(without, backend="auto").backend.startswith("torch")
+    assert Classifier.from_pretrained(small, backend="auto").backend.startswith("openvino")
+    for package in ("onnxruntime", "openvino"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert Classifier.from_pretrained(small, backend="auto").backend.startswith("torch")
+    for backend in BACKENDS:
+        with pytest.raises(OptionError, match=rf"pip install 'skinxai\[{backend}\]'"):
+            Classifier.from_pretrained(small, backend=backend)
+
+
+class Sorted(Small):
+    """What no graph does: a loop over values."""
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        if float(images.mean()) > 0:
+            return self.body(images)
+        return self.body(-images)
+
+
+def test_a_network_that_torch_cannot_export_is_named(tmp_path: Path) -> None:
+    network = Sorted(2, 0.0)
+    own = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
+    with pytest.raises(ExportError, match="torch must be able to export"):
+        own.export(tmp_path / "x.onnx")
+
+
+ALONE = """
+import sys
+from skinxai import Classifier
+found = Classifier.from_pretrained(sys.argv[1], backend=sys.argv[2])
+print(found.predict(sys.argv[3]).label, found.explain(sys.argv[3]).heatmap.shape)
+heavy = {"torch", "timm", "torchvision", "pandas", "sklearn", "albumentations"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_predictions_and_grad_cam_need_no_torch(small: Path, pictures: list, backend: str) -> None:
+    command = [sys.executable, "-c", ALONE, str(small), backend, str(pictures[0])]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = Classifier.from_pretrained(small).predict(pictures[0]).label
+    assert done.stdout.split() == [expected, "(40,", "56)"]
+
+
+def test_a_graph_of_this_folder_builds_the_registered_network(small: Path) -> None:
+    """It is saved again with the model, and serves the same weights under another name."""
+    again = Classifier.from_pretrained(small)
+    folder = small.parent / "again"
+    again.save_pretrained(folder, name="renamed")
+    assert (folder / GRAPH).read_bytes() == (small / GRAPH).read_bytes()
+    assert Classifier.from_pretrained(folder, backend="onnx").model.startswith("renamed@")
+    assert isinstance(build_small("small", 3).network, nn.Module)
