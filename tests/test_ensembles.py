@@ -560,7 +560,7 @@ def verify(folder: Path) -> None:
 
 def test_any_missing_file_is_refused(written, torn) -> None:
     names = files_of(written)
-    assert len(names) == 3 + 3 * 5
+    assert len(names) == 3 + 3 * 6
     for name in names:
         (torn / name).rename(torn / "away")
         with pytest.raises(ModelError):

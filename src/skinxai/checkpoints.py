@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -21,6 +22,7 @@ from skinxai.folders import (
     CARD,
     CONFIG,
     GRAPH,
+    PROBE,
     TRAINING_PIXELS,
     WEIGHTS,
     ModelFiles,
@@ -29,6 +31,8 @@ from skinxai.folders import (
 )
 from skinxai.models import SkinClassifier
 from skinxai.neighbours import NEIGHBOURS, Neighbours
+from skinxai.probes import picture
+from skinxai.probes import to_bytes as probe_bytes
 
 BINDING = "skinxai.binding"
 
@@ -46,6 +50,7 @@ class LoadedModel:
             does not say.
         neighbours: embeddings of the training lesions, where the folder has them.
         graph: for backends other than torch, where the folder has one.
+        probe: what it answered when it was saved, where the folder has it.
     """
 
     model: SkinClassifier
@@ -55,6 +60,7 @@ class LoadedModel:
     trained_on: TrainedOn | None = None
     neighbours: Neighbours | None = None
     graph: bytes | None = None
+    probe: bytes | None = None
 
     @property
     def members(self) -> tuple[LoadedModel, ...]:
@@ -82,7 +88,8 @@ class LoadedModel:
 
     def files(self) -> dict[str, bytes]:
         """Of the model folder, without the manifest."""
-        found = pack(self.model, self.config, self.card, self.trained_on, self.neighbours)
+        parts = (self.trained_on, self.neighbours, self.probe or b"")
+        found = pack(self.model, self.config, self.card, *parts)
         return found if self.graph is None else found | {GRAPH: self.graph}
 
 
@@ -134,6 +141,7 @@ def pack(
     card: str,
     trained_on: TrainedOn | None = None,
     neighbours: Neighbours | None = None,
+    probe: bytes | None = None,
     *,
     half: bool = False,
 ) -> dict[str, bytes]:
@@ -150,6 +158,8 @@ def pack(
         trained_on: every image that the weights, and those they started from, were trained on;
             ``None`` where that is not known: nothing is written.
         neighbours: embeddings of the training lesions, or ``None``.
+        probe: what it answered when it was first saved; ``None``: it is asked now; empty: not
+            known, nothing is written.
         half: round to half precision: half the size, and what is loaded is the rounded network.
     """
     tensors = {name: _stored(t, half) for name, t in model.network.state_dict().items()}
@@ -159,6 +169,8 @@ def pack(
         CONFIG: json.dumps(config.to_dict(), indent=2).encode() + b"\n",
         CARD: card.encode(),
     }
+    probe = _probe(model, config, tensors) if probe is None else probe
+    files |= {PROBE: probe} if probe else {}
     parts = {TRAINING_PIXELS: trained_on, NEIGHBOURS: neighbours}
     return files | {name: part.to_bytes() for name, part in parts.items() if part is not None}
 
@@ -225,6 +237,7 @@ def unpack(files: ModelFiles) -> LoadedModel:
         read_trained_on(files),
         _neighbours(files, len(config.labels)),
         files.files.get(GRAPH),
+        files.files.get(PROBE),
     )
 
 
@@ -278,6 +291,17 @@ def _stored(tensor: Tensor, half: bool) -> Tensor:
         return tensor
     rounded = tensor.half()
     return rounded if half or torch.equal(rounded.to(tensor.dtype), tensor) else tensor
+
+
+@torch.no_grad()
+def _probe(model: SkinClassifier, config: ModelConfig, tensors: dict[str, Tensor]) -> bytes:
+    """What the network that will be loaded answers."""
+    copied = copy.deepcopy(model).cpu().eval()
+    own = copied.network.state_dict()
+    copied.network.load_state_dict({n: t.to(own[n].dtype) for n, t in tensors.items()})
+    logits = copied(torch.from_numpy(picture(config.preprocessing)[None]))
+    row: list[float] = logits[0].double().softmax(dim=0).tolist()
+    return probe_bytes(row)
 
 
 def _card(files: ModelFiles) -> str:

@@ -71,6 +71,7 @@ class Classifier:
         revision: str | None = None,
         device: str = "auto",
         backend: str = "torch",
+        check: bool = False,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
         token: str | None = None,
@@ -89,6 +90,8 @@ class Classifier:
                 graph (`save_pretrained`), on the processor and without importing torch until
                 something needs it; or ``"auto"``: OpenVINO where it is installed and the model
                 has a graph, else torch. It is in every result.
+            check: ask for a drawn picture, and compare with what the model answered when it was
+                saved, ``probe.json``: whether this machine's packages build the same network.
             cache_dir: where downloads are kept; the Hub's own cache by default.
             local_files_only: never use the network.
             token: of the Hugging Face Hub; ``HF_TOKEN`` by default.
@@ -98,21 +101,22 @@ class Classifier:
             HubError: the Hub does not answer, or not as it should.
             IntegrityError: a damaged or changed model, or another revision.
             UnsafeFormatError: pickled weights.
-            ModelError: a backend that needs a graph, of a model without one.
+            ModelError: a backend that needs a graph, of a model without one; with ``check``, a
+                probability that differs by more than 0.001, or a model that keeps no answer.
             OptionError: an unknown backend, or one whose package is not installed.
         """
         if model is not None and Path(model).suffix.lower() in (".onnx", ".xml"):
+            if check:
+                raise OptionError("check must be False for an exported file, which has no probe.")
             return cls._of(Parts.of_exported(Path(model), device, backend))
         files = open_model(
             model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only,
             token=token,
         )  # fmt: skip
-        chosen = choose(backend, has_graph=GRAPH in files.files)
-        if chosen != "torch":
-            return cls._of(Parts.of_files(files, device, chosen))
-        from skinxai import checkpoints
-
-        return cls(checkpoints.load(files), device=device)
+        parts = Parts.of_files(files, device, choose(backend, has_graph=GRAPH in files.files))
+        if check:
+            parts.check(files)
+        return cls._of(parts)
 
     @classmethod
     def from_module(

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from skinxai import samples
+from skinxai.checkpoints import LoadedModel, pack
 from skinxai.configs import canonical_json
 from skinxai.errors import ExplainError, ExportError, OptionError
 from skinxai.explainers.cam import GradCAM
-from skinxai.folders import ModelFiles
+from skinxai.folders import PROBE, ModelFiles
 from skinxai.graphs.engine import GraphEngine
 from skinxai.graphs.files import BINDING, CONFIG, IMAGES, LAYER, LOGITS, MAPS, MODEL, open_exported
 from skinxai.graphs.runners import RUNNERS, installed
@@ -26,7 +27,6 @@ from skinxai.predicting import InputOptions, Prepared, prepared_batches
 from skinxai.writing import write_atomic
 
 if TYPE_CHECKING:
-    from skinxai.checkpoints import LoadedModel
     from skinxai.inference import Engine
 
 FORMATS = {".onnx": "onnx", ".xml": "openvino"}
@@ -180,6 +180,8 @@ def checked_graph(engine: Engine, loaded: LoadedModel, images: list[Any] | None)
     graph = graph_of(loaded.model, loaded.config.preprocessing.image_size, own_weights=False)
     data = describe(graph, {BINDING: loaded.config.binding(), LAYER: loaded.model.layer})
     made = replace(loaded, graph=data)
+    if made.probe is None:
+        made = replace(made, probe=pack(made.model, made.config, "")[PROBE])
     files = ModelFiles(Path(), made.files(), "0" * 64)
     for name in RUNNERS:
         if installed(RUNNERS[name].package):

@@ -33,7 +33,7 @@ from skinxai.writing import make_folder, write_atomic
 
 WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.json", "README.md"
 TRAINING_PIXELS = "training_pixels.bin"
-GRAPH = "graph.onnx"
+GRAPH, PROBE = "graph.onnx", "probe.json"
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
 BUNDLED = Path(__file__).parent / "bundled"
 MAX_FILE_BYTES = 2 * 1024**3

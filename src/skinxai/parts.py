@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from skinxai.configs import EnsembleConfig, ModelConfig
+from skinxai.ensembles import read_members
 from skinxai.errors import ModelError, OptionError
 from skinxai.folders import CARD, WEIGHTS, ModelFiles, read_config
 from skinxai.graphs import RUNNERS, GraphEngine, open_exported
 from skinxai.predicting import Predictor
+from skinxai.probes import check, read_probes
 
 if TYPE_CHECKING:
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
@@ -50,13 +52,15 @@ class Parts:
 
     @classmethod
     def of_files(cls, files: ModelFiles, device: str, runner: str) -> Self:
-        """Of a verified folder with graphs.
+        """Of a verified folder.
 
         Args:
             files: of a model, or of an ensemble.
-            device: of the networks, should they be needed.
-            runner: name in `skinxai.graphs.RUNNERS`.
+            device: of torch's networks.
+            runner: ``"torch"``, or a name in `skinxai.graphs.RUNNERS`.
         """
+        if runner == "torch":
+            return cls.of_loaded(_read(files), device)
         _on_cpu(runner, device)
         config: ModelConfig | EnsembleConfig
         if WEIGHTS in files.files:
@@ -106,6 +110,18 @@ class Parts:
         from skinxai.inference import Engine
 
         return Engine.of(self.loaded, self.device)
+
+    def check(self, files: ModelFiles) -> None:
+        """Ask for the drawn picture that the folder keeps an answer for.
+
+        Raises:
+            ModelError: another answer, or a folder that keeps none.
+        """
+        models, weights = [files], [1.0]
+        if isinstance(self.config, EnsembleConfig):
+            models = list(read_members(files, self.config))
+            weights = [member.weight for member in self.config.members]
+        check(self.predictor, read_probes(models, len(self.config.labels)), weights)
 
     @property
     def predictor(self) -> Predictor:

@@ -44,6 +44,7 @@ _manager = pluggy.PluginManager(hookspecs.PROJECT)
 _manager.add_hookspecs(hookspecs)
 _statuses: list[PluginStatus] = []
 _lock = threading.RLock()
+_reading = threading.RLock()
 _state = {"loaded": False}
 
 
@@ -69,9 +70,10 @@ def statuses() -> tuple[PluginStatus, ...]:
 
 
 def read_image_hook(image: Any) -> Any:
-    """First answer of the installed plugins' ``skinxai_read_image``, or ``None``."""
+    """First answer of the installed plugins' ``skinxai_read_image``, or ``None``; one at a time."""
     load()
-    return _manager.hook.skinxai_read_image(image=image)
+    with _reading:
+        return _manager.hook.skinxai_read_image(image=image)
 
 
 _REGISTRIES = {

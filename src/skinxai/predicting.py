@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,7 @@ from skinxai.results import ItemError, Prediction
 from skinxai.sources import describe
 from skinxai.transforms import evaluation_transform
 
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
 """Dimensions of ``(N, 3, h, w)`` that each view of an image reverses."""
 
@@ -91,37 +95,53 @@ def prepared_batches(
 ) -> Iterator[list[Prepared | ItemError]]:
     """Read images once and transform them in each way, one batch at a time, in order.
 
-    An error comes only after everything before it has been handed on.
+    A few are read at once, by as many threads as there are cores. An error comes only after
+    everything before it has been handed on.
 
     Raises:
         SkinxaiError: of a bad image, with ``on_error="raise"``; its index is set.
     """
+
+    def prepare(pair: tuple[int, Any]) -> Prepared | ItemError:
+        index, image = pair
+        try:
+            return _prepare(index, image, preprocessings, options, keep_pixels)
+        except SkinxaiError as error:
+            error.at(index, describe(image))
+            return ItemError(index, describe(image), error)
+
     batch: list[Prepared | ItemError] = []
     stream = enumerate(images)
     failure: BaseException | None = None
-    while failure is None:
-        try:
-            index, image = next(stream)
-        except StopIteration:
-            break
-        except Exception as error:  # the caller's own generator: pass it on after what it gave
-            failure = error
-            break
-        try:
-            batch.append(_prepare(index, image, preprocessings, options, keep_pixels))
-        except SkinxaiError as error:
-            error.at(index, describe(image))
-            if options.on_error == "raise":
-                failure = error
-            else:
-                batch.append(ItemError(index, describe(image), error))
-        if len(batch) == options.batch_size:
+    with ThreadPoolExecutor(CORES) as pool:  # no thread before the first use
+        while failure is None:
+            few, failure = _few(stream, min(options.batch_size, 2 * CORES))
+            if not few:
+                break
+            for item in pool.map(prepare, few) if len(few) > 1 else map(prepare, few):
+                if isinstance(item, ItemError) and options.on_error == "raise":
+                    failure = item.error
+                    break
+                batch.append(item)
+                if len(batch) == options.batch_size:
+                    yield batch
+                    batch = []
+        if batch:
             yield batch
-            batch = []
-    if batch:
-        yield batch
     if failure is not None:
         raise failure
+
+
+def _few(
+    stream: Iterator[tuple[int, Any]], count: int
+) -> tuple[list[tuple[int, Any]], BaseException | None]:
+    """The next images, and an error of the caller's own generator, which comes after them."""
+    found: list[tuple[int, Any]] = []
+    try:
+        found.extend(islice(stream, count))
+    except Exception as error:
+        return found, error
+    return found, None
 
 
 def _prepare(

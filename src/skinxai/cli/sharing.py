@@ -54,10 +54,14 @@ def pull(
 def verify(
     folder: Annotated[Path, typer.Argument(help="Of a model or an ensemble.", metavar="FOLDER")],
 ) -> None:
-    """Check every file of a model folder against its manifest, load it, and print its revision."""
+    """Check every file against the manifest, and the model's answer; print its revision."""
     from skinxai.classifier import Classifier
+    from skinxai.folders import PROBE, contents
 
-    typer.echo(Classifier.from_pretrained(folder).model)
+    keeps = any(name.rpartition("/")[2] == PROBE for name, _ in contents(folder))
+    typer.echo(Classifier.from_pretrained(folder, check=keeps).model)
+    if not keeps:
+        typer.echo(f"no {PROBE}: whether it answers as when it was saved is not known", err=True)
 
 
 def import_network(

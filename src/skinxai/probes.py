@@ -1,0 +1,90 @@
+"""What a model answered for a drawn picture when it was saved, to ask it again elsewhere.
+
+The manifest proves that the bytes are the same. That the same bytes still give the same answer,
+under another version of timm, torch or Pillow and on another processor, only an answer can show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.configs import PreprocessConfig, canonical_json, strict_json
+from skinxai.errors import IntegrityError, ModelError
+from skinxai.folders import PROBE, ModelFiles
+from skinxai.predicting import Predictor, Prepared, weighted_mean
+from skinxai.transforms import evaluation_transform
+
+TOLERANCE = 1e-3
+"""Largest difference of a probability."""
+
+
+def picture(config: PreprocessConfig) -> npt.NDArray[np.float32]:
+    """Network input ``(3, h, w)``: a brown spot on skin, drawn with integers, the same anywhere."""
+    height, width = config.image_size
+    y, x = np.mgrid[:height, :width]
+    across = 1024 * (2 * x - width) // width
+    down = 1024 * (2 * y - height) // height
+    inside = across**2 + down**2 + (across * down) // 2 < 350_000
+    shade = (x * 40 // width + y * 24 // height + (x // 5 + y // 7) % 3 * 6).astype(np.int64)
+    skin, spot = np.array([200, 150, 130]), np.array([110, 70, 50])
+    pixels = np.where(inside[..., None], spot, skin) + shade[..., None] // np.array([1, 2, 3])
+    return evaluation_transform(pixels.clip(0, 255).astype(np.uint8), config)
+
+
+def to_bytes(row: Sequence[float]) -> bytes:
+    """``probe.json`` of probabilities ``(K,)``."""
+    return canonical_json({"probabilities": [round(float(value), 6) for value in row]})
+
+
+def read_probes(models: Sequence[ModelFiles], classes: int) -> list[npt.NDArray[np.float64]]:
+    """Kept probabilities ``(K,)`` of each model.
+
+    Raises:
+        ModelError: a model that keeps none.
+        IntegrityError: of another schema.
+    """
+    found = []
+    for files in models:
+        if PROBE not in files.files:
+            raise ModelError(
+                f"check needs {PROBE} in the model folder {str(files.folder)!r}, found none; save "
+                f"the model again."
+            )
+        try:
+            values = strict_json(files.files[PROBE])
+            row = np.array(values["probabilities"], np.float64)
+            if set(values) != {"probabilities"} or row.shape != (classes,):
+                raise ValueError(f"it has {sorted(values)}")
+        except (ValueError, KeyError, TypeError) as error:
+            raise IntegrityError(
+                f"{PROBE} in {str(files.folder)!r} must hold {classes} probabilities: {error}."
+            ) from error
+        found.append(row)
+    return found
+
+
+def check(
+    predictor: Predictor, probes: Sequence[npt.NDArray[np.float64]], weights: Sequence[float]
+) -> None:
+    """Ask a model for the drawn picture.
+
+    Args:
+        predictor: of one model, or of an ensemble.
+        probes: what each network answered when it was saved.
+        weights: of the networks.
+
+    Raises:
+        ModelError: a probability that differs by more than `TOLERANCE`.
+    """
+    arrays = {each: picture(each) for each in predictor.preprocessings}
+    (row,) = predictor.predict([Prepared(0, "probe", arrays, (), None)])
+    gap = float(np.abs(row - weighted_mean(weights, probes)).max())
+    if not gap <= TOLERANCE:
+        raise ModelError(
+            f"{predictor.model} must answer as when it was saved, within {TOLERANCE:g}; through "
+            f"{predictor.backend} a probability of its probe differs by {gap:.2g}. Another version "
+            f"of a package may build another network: install those it was saved with."
+        )
