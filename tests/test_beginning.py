@@ -104,10 +104,10 @@ def test_what_is_not_known_is_not_claimed(data, tmp_path) -> None:
     save_file(build_small("small", 7).network.state_dict(), path)
     run = tmp_path / "run"
     run.mkdir()
-    (run / "training_pixels.bin").write_bytes(b"")  # of a try that ended before train.json
+    (run / "training_pixels.safetensors").write_bytes(b"")  # of a try that ended before train.json
     tuned = Trainer(**ONE | {"init_weights": path}, output_dir=run).fit(*data)
-    assert tuned.trained_on is None and not (run / "training_pixels.bin").exists()
-    assert "is not known" in tuned.card and "training_pixels.bin" not in tuned.card
+    assert tuned.trained_on is None and not (run / "training_pixels.safetensors").exists()
+    assert "is not known" in tuned.card and "training_pixels.safetensors" not in tuned.card
 
 
 def test_a_leaked_ancestor_marks_its_children(data, tmp_path) -> None:

@@ -29,7 +29,7 @@ def folder(classifier, tmp_path) -> Path:
 
 def sign(folder: Path) -> None:
     """Make the manifest agree with the files again, as a forger would."""
-    names = ("model.safetensors", "config.json", "README.md", "graph.onnx", "probe.json")
+    names = ("model.safetensors", "config.json", "README.md", "graph.safetensors", "probe.json")
     files = {
         n: hashlib.sha256((folder / n).read_bytes()).hexdigest()
         for n in names

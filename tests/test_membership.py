@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save
 from typer.testing import CliRunner
 
 import skinxai
@@ -22,7 +23,7 @@ from skinxai.errors import IntegrityError, ModelNotFoundError, OptionError
 from skinxai.labels import LabelSet
 
 LABELS = LabelSet(("nv", "mel"))
-FILE = "training_pixels.bin"
+FILE = "training_pixels.safetensors"
 PLANTED = ("planted-folder", "planted-file", "planted-lesion", "planted-patient")
 
 
@@ -33,13 +34,13 @@ def digest(number: int) -> str:
 def test_bytes_by_hand() -> None:
     low, high = "00000000000000ff" + 48 * "a", "ff00000000000001" + 48 * "b"
     found = TrainedOn.from_hashes([high, low, high])
-    assert found.to_bytes() == bytes.fromhex("00000000000000ffff00000000000001")
+    assert found.prefixes == bytes.fromhex("00000000000000ffff00000000000001")
     assert len(found) == 2 and low in found and high in found
     assert "00000000000000fe" + 48 * "a" not in found
     assert low[:16] + 48 * "c" in found  # 64 bits are kept
     assert repr(found) == "TrainedOn(2 images)"
     assert TrainedOn.from_bytes(found.to_bytes()) == found == TrainedOn.from_hashes([low, high])
-    assert len(TrainedOn.from_hashes([])) == 0 and low not in TrainedOn.from_bytes(b"")
+    assert len(TrainedOn.from_hashes([])) == 0 and low not in TrainedOn(b"")
 
 
 def test_as_a_set_would_answer() -> None:
@@ -57,6 +58,20 @@ def test_as_a_set_would_answer() -> None:
 )
 def test_damaged_bytes(data: bytes) -> None:
     with pytest.raises(IntegrityError, match="training pixel hashes must be"):
+        TrainedOn(data)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {}, {"other": np.zeros((2, 8), np.uint8)}, {"prefixes": np.zeros((2, 8), np.int8)},
+        {"prefixes": np.zeros((2, 7), np.uint8)}, {"prefixes": np.zeros(16, np.uint8)},
+        {"prefixes": np.zeros((1, 8), np.uint8), "more": np.zeros((1, 8), np.uint8)}, None,
+    ],
+)  # fmt: skip
+def test_other_arrays(arrays: dict | None) -> None:
+    data = b"no safetensors" if arrays is None else save(arrays)
+    with pytest.raises(IntegrityError, match=FILE):
         TrainedOn.from_bytes(data)
 
 
@@ -99,10 +114,10 @@ def test_a_folder_without_it_says_nothing(tmp_path: Path, classifier: Classifier
 def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     path = tiny(tmp_path / "model", [digest(1), digest(2)]) / FILE
     hashes = path.read_bytes()
-    path.write_bytes(hashes[:8])
+    path.write_bytes(hashes[:-8])
     with pytest.raises(IntegrityError, match=rf"{FILE} in .* must have the sha256"):
         Classifier.from_pretrained(path.parent)
-    path.write_bytes(hashes[8:] + hashes[:8])
+    path.write_bytes(hashes[:-16] + hashes[-8:] + hashes[-16:-8])
     content = json.loads((path.parent / "manifest.json").read_text())
     content.pop("digest")
     content["files"][FILE] = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -110,12 +125,6 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     (path.parent / "manifest.json").write_bytes(canonical_json(signed))
     with pytest.raises(IntegrityError, match="strictly ascending"):
         Classifier.from_pretrained(path.parent)
-
-
-def test_its_name_makes_no_pickle_of_it(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_bytes(b"")
-    with pytest.raises(ModelNotFoundError, match=r"must hold manifest\.json"):
-        Classifier.from_pretrained(tmp_path)
 
 
 def pictures(folder: Path, count: int, seed: int = 0) -> Records:
@@ -200,7 +209,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert "first@" in text and "note: second@" in text and "does not say" in text
 
     code, text = audit_command(records, tmp_path, "--init-weights", silent)
-    assert "trained on    " not in text and "has no training_pixels.bin" in text
+    assert "trained on    " not in text and "has no training_pixels.safetensors" in text
     code, text = audit_command(records, tmp_path)
     assert "trained on" not in text
     with pytest.raises(ModelNotFoundError):
@@ -253,7 +262,7 @@ def test_a_saved_model_holds_no_names(tmp_path: Path) -> None:
         assert planted_in(tmp_path / name) == []
     for name in ("saved", "copy"):
         data = (tmp_path / name / FILE).read_bytes()
-        assert len(data) == 8 * len(train)
+        assert len(TrainedOn.from_bytes(data).prefixes) == 8 * len(train)
         assert all(bytes.fromhex(value)[:8] in data for value in hashes_of(train))
 
     leaky = replace(tuned.config, training_data={"name": "planted-lesion-0-1"})

@@ -11,6 +11,10 @@ from skinxai import Classifier, samples
 REPOSITORY = Path(__file__).parent.parent
 
 
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def test_the_second_model_of_the_repository() -> None:
     """Its figures in README and card are those of the log, and it is its members' mean."""
     folder = REPOSITORY / "models/skinxai-ham10000-ensemble"
@@ -24,7 +28,11 @@ def test_the_second_model_of_the_repository() -> None:
     for code in ensemble.labels:
         mean = 0.8 * parts[0].probabilities[code] + 0.2 * parts[1].probabilities[code]
         assert found.probabilities[code] == pytest.approx(mean, abs=1e-9)
-    digest = hashlib.sha256((folder / "config.json").read_bytes()).hexdigest()
+    lines = [
+        f"{member.weight!r} {sha256(folder / member.folder / 'model.safetensors')}\n"
+        for member in ensemble.config.members
+    ]
+    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
     rows = list(
         csv.DictReader((REPOSITORY / "training/test_openings.csv").read_text().splitlines())
     )

@@ -23,7 +23,7 @@ from skinxai import Classifier, Evaluation, checkpoints
 from skinxai.configs import EnsembleConfig, parse_size
 from skinxai.data import Splits, load_ham10000
 from skinxai.ensembles import read_members, write_members
-from skinxai.folders import CARD, CONFIG, WEIGHTS, read_config, read_model_folder
+from skinxai.folders import CARD, WEIGHTS, read_config, read_model_folder
 
 HERE = Path(__file__).parent
 LOG = HERE / "test_openings.csv"
@@ -40,13 +40,24 @@ def main(root: Path, folder: Path, output: Path, size: str | None = None) -> Non
     }
     if size:
         write_single(folder, classifier, splits, sha256, views, output)
-        identity = output / WEIGHTS
     else:
         write_ensemble(folder, views, output)
-        identity = output / CONFIG  # it has the digests of the members
-    weights = hashlib.sha256(identity.read_bytes()).hexdigest()
+    weights = weights_digest(output)
     for name, evaluation in views.items():
         append(name, weights, sha256, evaluation)
+
+
+def weights_digest(folder: Path) -> str:
+    """sha256 of the weights file; of an ensemble, of a line for each member: share, its own sha256.
+
+    What a folder holds besides the weights may change without another answer.
+    """
+    files = read_model_folder(folder)
+    if WEIGHTS in files.files:
+        return hashlib.sha256(files.files[WEIGHTS]).hexdigest()
+    members = read_config(files, EnsembleConfig).members
+    lines = [f"{each.weight!r} {weights_digest(folder / each.folder)}\n" for each in members]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def write_single(

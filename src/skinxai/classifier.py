@@ -376,9 +376,9 @@ class Classifier:
     def with_graph(self, images: Any = None) -> Self:
         """The same model with a graph, for ``from_pretrained(…, backend="onnx" | "openvino")``.
 
-        `save_pretrained` keeps it, as ``graph.onnx``: the operations without the weights, which
-        stay those of ``model.safetensors``. It is compared with torch in each backend that is
-        installed: probabilities and Grad-CAM within 0.001, the same labels.
+        `save_pretrained` keeps it, as ``graph.safetensors``: the operations without the weights,
+        which stay those of ``model.safetensors``. It is compared with torch in each backend that
+        is installed: probabilities and Grad-CAM within 0.001, the same labels.
 
         Args:
             images: real ones, for the comparison; ``None``: the sample images.

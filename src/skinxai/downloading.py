@@ -30,9 +30,7 @@ from skinxai.errors import (
 from skinxai.folders import (
     CARD,
     CONFIG,
-    GRAPH,
     MANIFEST,
-    TRAINING_PIXELS,
     WEIGHTS,
     parse_config,
     parse_manifest,
@@ -43,8 +41,7 @@ SECONDS = 4  # that the first answer of the Hub may take
 CACHE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]{0,199}", re.ASCII)
-_NAMED = "|".join(map(re.escape, (CARD, TRAINING_PIXELS, GRAPH)))
-_ALLOWED = re.compile(rf"\w[\w.-]*\.(json|safetensors)|{_NAMED}")
+_ALLOWED = re.compile(rf"\w[\w.-]*\.(json|safetensors)|{re.escape(CARD)}")
 
 
 @dataclass(frozen=True)

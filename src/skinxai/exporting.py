@@ -20,10 +20,22 @@ from skinxai.errors import ExplainError, ExportError, OptionError
 from skinxai.explainers.cam import GradCAM
 from skinxai.folders import PROBE, ModelFiles
 from skinxai.graphs.engine import GraphEngine
-from skinxai.graphs.files import BINDING, CONFIG, IMAGES, LAYER, LOGITS, MAPS, MODEL, open_exported
+from skinxai.graphs.files import (
+    ARRAY,
+    BINDING,
+    CONFIG,
+    IMAGES,
+    LAYER,
+    LOGITS,
+    MAPS,
+    MODEL,
+    open_exported,
+    openvino_core,
+)
 from skinxai.graphs.runners import RUNNERS, installed
 from skinxai.models import SkinClassifier
 from skinxai.predicting import InputOptions, Prepared, prepared_batches
+from skinxai.tensors import pack_bytes
 from skinxai.writing import write_atomic
 
 if TYPE_CHECKING:
@@ -167,7 +179,7 @@ def describe(graph: Any, values: dict[str, str]) -> bytes:
 
 
 def checked_graph(engine: Engine, loaded: LoadedModel, images: list[Any] | None) -> LoadedModel:
-    """The model with its ``graph.onnx`` (see `skinxai.graphs.files`), compared with torch.
+    """The model with its ``graph.safetensors`` (see `skinxai.graphs.files`), compared with torch.
 
     Args:
         engine: of the model.
@@ -179,7 +191,7 @@ def checked_graph(engine: Engine, loaded: LoadedModel, images: list[Any] | None)
     """
     graph = graph_of(loaded.model, loaded.config.preprocessing.image_size, own_weights=False)
     data = describe(graph, {BINDING: loaded.config.binding(), LAYER: loaded.model.layer})
-    made = replace(loaded, graph=data)
+    made = replace(loaded, graph=pack_bytes(ARRAY, np.frombuffer(data, np.uint8)))
     if made.probe is None:
         made = replace(made, probe=pack(made.model, made.config, "")[PROBE])
     files = ModelFiles(Path(), made.files(), "0" * 64)
@@ -223,15 +235,11 @@ def export(engine: Engine, loaded: LoadedModel, path: Path, images: Iterable[Any
 
 
 def _write_openvino(data: bytes, metadata: dict[str, str], path: Path) -> None:
-    try:
-        import openvino
-    except ImportError as error:
-        raise OptionError(
-            "*.xml needs the package openvino: pip install 'skinxai[openvino]'."
-        ) from error
-    model = openvino.Core().read_model(data)
+    model = openvino_core().read_model(data)
     for key, value in metadata.items():
         model.set_rt_info(value, key.split("."))
+    import openvino
+
     openvino.save_model(model, str(path), compress_to_fp16=False)
 
 

@@ -32,8 +32,8 @@ from skinxai.errors import (
 from skinxai.writing import make_folder, write_atomic
 
 WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.json", "README.md"
-TRAINING_PIXELS = "training_pixels.bin"
-GRAPH, PROBE = "graph.onnx", "probe.json"
+TRAINING_PIXELS = "training_pixels.safetensors"
+GRAPH, PROBE = "graph.safetensors", "probe.json"
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
 BUNDLED = Path(__file__).parent / "bundled"
 MAX_FILE_BYTES = 2 * 1024**3
@@ -222,8 +222,4 @@ def parse_manifest(data: bytes, folder: Path) -> tuple[dict[str, str], str]:
 
 def _pickles(folder: Path) -> list[str]:
     found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(
-        path.name
-        for path in found
-        if path.suffix.lower() in PICKLES and path.name != TRAINING_PIXELS
-    )
+    return sorted(path.name for path in found if path.suffix.lower() in PICKLES)

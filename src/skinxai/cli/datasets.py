@@ -80,7 +80,7 @@ def _trained_on(init_weights: str | None) -> Container[str]:
     for model in found.silent:
         typer.echo(
             f"note: {model} does not say which images it was trained on: it has no "
-            f"training_pixels.bin, and no image can be found to be one of them",
+            f"training_pixels.safetensors, and no image can be found to be one of them",
             err=True,
         )
     if found.models:

@@ -1,8 +1,9 @@
 """`TrainedOn`: which images a model was trained on, as hashes of their pixels and nothing else.
 
-A model folder keeps it as ``training_pixels.bin``: the first eight bytes of each image's
-`skinxai.data.pixel_hash`, sorted, without a header. Who holds an image can ask whether it is
-among them; names, lesions and patients are not in it, and the pixels cannot be computed from it.
+A model folder keeps it as ``training_pixels.safetensors``: the first eight bytes of each image's
+`skinxai.data.pixel_hash`, sorted, as one uint8 array ``(n, 8)``. Who holds an image can ask whether
+it is among them; names, lesions and patients are not in it, and the pixels cannot be computed from
+it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import numpy as np
 
 from skinxai.errors import IntegrityError, OptionError
 from skinxai.folders import TRAINING_PIXELS, ModelFiles
+from skinxai.tensors import pack_bytes, unpack_bytes
 
 BYTES = 8
+_NAME = "prefixes"
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -68,12 +71,16 @@ class TrainedOn:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Strict inverse of `to_bytes`; raises `IntegrityError` as the class does."""
-        return cls(bytes(data))
+        """Strict inverse of `to_bytes`.
+
+        Raises:
+            IntegrityError: other bytes, or as the class does.
+        """
+        return cls(unpack_bytes(_NAME, data, (-1, BYTES), TRAINING_PIXELS))
 
     def to_bytes(self) -> bytes:
-        """Content of ``training_pixels.bin``."""
-        return self.prefixes
+        """Content of ``training_pixels.safetensors``."""
+        return pack_bytes(_NAME, np.frombuffer(self.prefixes, np.uint8).reshape(-1, BYTES))
 
     def __contains__(self, pixel_hash: object) -> bool:
         wanted = _prefix(pixel_hash)
@@ -109,7 +116,7 @@ def read_trained_on(files: ModelFiles) -> TrainedOn | None:
     """What verified files of one model say; ``None`` where they say nothing.
 
     Raises:
-        IntegrityError: a damaged ``training_pixels.bin``.
+        IntegrityError: a damaged ``training_pixels.safetensors``.
     """
     data = files.files.get(TRAINING_PIXELS)
     return None if data is None else TrainedOn.from_bytes(data)

@@ -42,7 +42,7 @@ class GraphMember:
         """The network of a model folder.
 
         Raises:
-            ModelError: a folder without ``graph.onnx``.
+            ModelError: a folder without a graph.
             IntegrityError: a graph of another model.
         """
         config = read_config(files, ModelConfig)

@@ -1,20 +1,23 @@
-"""Graphs as bytes: a model folder's ``graph.onnx`` without weights, and exported files with them.
+"""Graphs as bytes: a model folder's own, without weights, and exported files with them.
 
-``graph.onnx`` has the operations alone. Its weights are those of the folder's
+``graph.safetensors`` has the operations alone, ONNX as bytes. Its weights are those of the folder's
 ``model.safetensors``, by name: what torch and what a graph answers rests on the same bytes.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skinxai.configs import ModelConfig, strict_json
 from skinxai.errors import IntegrityError, ModelConfigError, ModelNotFoundError, OptionError
 from skinxai.folders import GRAPH, size_limit
+from skinxai.tensors import unpack_bytes
 
 if TYPE_CHECKING:
     import onnx
@@ -23,6 +26,8 @@ BINDING, CONFIG, LAYER, MODEL = (
     f"skinxai.{key}" for key in ("binding", "config", "layer", "model")
 )
 """Keys of a graph's metadata; a folder's has no config and model, which are the folder's own."""
+ARRAY = "onnx"
+"""Name of the array that holds the graph of a folder."""
 IMAGES, LOGITS, MAPS = "images", "logits", "class_activation_maps"
 """Names of a graph's input and outputs; not every graph has maps."""
 
@@ -47,10 +52,10 @@ class Exported:
 
 
 def with_weights(graph: bytes, weights: bytes, binding: str) -> tuple[bytes, str]:
-    """A whole ONNX graph of ``graph.onnx``, and its layer.
+    """A whole ONNX graph of a folder's own, and its layer.
 
     Args:
-        graph: without weights.
+        graph: ``graph.safetensors``, without weights.
         weights: safetensors that hold them, by name; half precision becomes float32.
         binding: of the config that the graph must have been made with.
 
@@ -59,7 +64,7 @@ def with_weights(graph: bytes, weights: bytes, binding: str) -> tuple[bytes, str
     """
     from safetensors.numpy import load
 
-    parsed = _parse(graph, GRAPH)
+    parsed = _parse(unpack_bytes(ARRAY, graph, (-1,), GRAPH), GRAPH)
     metadata = {each.key: each.value for each in parsed.metadata_props}
     if metadata.get(BINDING) != binding:
         raise IntegrityError(
@@ -142,15 +147,35 @@ def _parse(graph: bytes, name: str) -> onnx.ModelProto:
     return parsed
 
 
-def _of_openvino(graph: bytes, weights: bytes, path: Path) -> dict[str, str]:
+_making_the_core = threading.Lock()
+
+
+def openvino_core() -> Any:
+    """OpenVINO's ``Core``, one for the process and never let go of.
+
+    Each that compiles gives the thread a stack for signals, and takes it back when it ends; where a
+    second has begun meanwhile, that one then hands back what is gone, and the next signal, Ctrl-C
+    say, ends the process.
+
+    Raises:
+        OptionError: not installed.
+    """
     try:
         import openvino
     except ImportError as error:
-        raise OptionError(
-            f"{str(path)!r} needs the package openvino: pip install 'skinxai[openvino]'."
-        ) from error
+        raise OptionError("OpenVINO is not installed: pip install 'skinxai[openvino]'.") from error
+    with _making_the_core:
+        return _core(openvino)
+
+
+@cache
+def _core(openvino: Any) -> Any:
+    return openvino.Core()
+
+
+def _of_openvino(graph: bytes, weights: bytes, path: Path) -> dict[str, str]:
     try:
-        model = openvino.Core().read_model(graph, weights)
+        model = openvino_core().read_model(graph, weights)
         return {
             key: str(model.get_rt_info(key.split(".")).value)
             for key in (BINDING, CONFIG, LAYER, MODEL)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.errors import IntegrityError, OptionError
-from skinxai.graphs.files import IMAGES
+from skinxai.graphs.files import IMAGES, openvino_core
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
@@ -88,7 +88,7 @@ class OpenVino:
         _need("openvino", self.package)
         import openvino
 
-        core = openvino.Core()
+        core = openvino_core()
         # Left to itself it computes in bfloat16 where the processor can.
         settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         try:

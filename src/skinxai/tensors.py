@@ -1,0 +1,55 @@
+"""One array as safetensors bytes: the only container that a model folder has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.errors import IntegrityError
+
+
+def pack_bytes(name: str, rows: npt.NDArray[np.uint8]) -> bytes:
+    """Safetensors of one uint8 array.
+
+    Args:
+        name: of the array.
+        rows: any shape.
+    """
+    from safetensors.numpy import save
+
+    return save({name: np.ascontiguousarray(rows)})
+
+
+def unpack_bytes(name: str, data: bytes, shape: tuple[int, ...], file: str) -> bytes:
+    """Strict inverse of `pack_bytes`: the array's bytes.
+
+    Args:
+        name: of the array.
+        data: safetensors.
+        shape: that it must have; −1 for any size.
+        file: for the message.
+
+    Raises:
+        IntegrityError: damaged bytes, or other arrays.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        found: dict[str, Any] = load(data)
+    except SafetensorError as error:
+        raise IntegrityError(f"{file} must be whole safetensors: {error}") from error
+    array = found.get(name)
+    fits = (
+        array is not None
+        and array.dtype == np.uint8
+        and array.ndim == len(shape)
+        and all(want in (-1, size) for want, size in zip(shape, array.shape, strict=True))
+    )
+    if len(found) != 1 or array is None or not fits:
+        raise IntegrityError(
+            f"{file} must hold the uint8 array {name!r} alone; fetch or save the model again."
+        )
+    return bytes(array.tobytes())
