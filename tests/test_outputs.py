@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from skinxai.cli import app
 from skinxai.errors import OutputError
-from skinxai.outputs import ResultFolder
+from skinxai.outputs import ResultFolder, table
 from skinxai.writing import write_atomic
 
 
@@ -135,3 +135,20 @@ def test_what_is_done_is_written_after_an_interruption(photos, tmp_path: Path) -
     found = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ))
     assert found.returncode != 0
     assert len(json.loads((tmp_path / "results.json").read_text())) == 3
+
+
+def test_a_name_that_a_spreadsheet_would_compute_is_text() -> None:
+    rows = [{"source": "=HYPERLINK(0).jpg", "warnings": ["+1: x"], "p": -0.5}]
+    assert table(rows) == "source,warnings,p\n'=HYPERLINK(0).jpg,'+1: x,-0.5\n"
+
+
+def test_nothing_of_a_files_own_metadata_is_kept(classifier, photos, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010E], exif[0x013B] = "of the planted patient", "planted artist"
+    with Image.open(photos[0]) as photo:
+        photo.convert("RGB").save(tmp_path / "photo.jpg", exif=exif, comment=b"planted comment")
+    assert (tmp_path / "photo.jpg").read_bytes().count(b"planted") == 3
+    assert "planted" not in json.dumps(classifier.predict(tmp_path / "photo.jpg").to_dict())
+    classifier.explain(tmp_path / "photo.jpg").save(tmp_path / "why")
+    written = [path.read_bytes() for path in (tmp_path / "why").iterdir()]
+    assert written and not any(b"planted" in data for data in written)

@@ -25,6 +25,7 @@ from skinxai.graphs.files import (
     BINDING,
     CONFIG,
     IMAGES,
+    KERNEL,
     LAYER,
     LOGITS,
     MAPS,
@@ -72,7 +73,7 @@ class _Traced(nn.Module):
         self.network = model.network
         self._functions = (model._features, model._head)
         self.kernel: Tensor | None
-        self.register_buffer("kernel", None if kernel is None else kernel[:, :, None, None])
+        self.register_buffer(KERNEL, None if kernel is None else kernel[:, :, None, None])
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         features, head = self._functions

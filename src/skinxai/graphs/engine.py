@@ -99,7 +99,7 @@ class GraphEngine(Predictor):
     @classmethod
     def of_exported(cls, found: Exported, runner: str) -> Self:
         """Of an exported file."""
-        run = RUNNERS[runner](found.graph, found.weights)
+        run = RUNNERS[runner](found.graph, found.weights, found.precision)
         member = GraphMember(run, found.config.preprocessing, 1.0, found.model, found.layer)
         return cls((member,), found.config.labels, found.model)
 

@@ -22,12 +22,13 @@ from skinxai.tensors import unpack_bytes
 if TYPE_CHECKING:
     import onnx
 
-BINDING, CONFIG, LAYER, MODEL = (
-    f"skinxai.{key}" for key in ("binding", "config", "layer", "model")
-)
+BINDING, CONFIG, LAYER = "skinxai.binding", "skinxai.config", "skinxai.layer"
+MODEL, PRECISION = "skinxai.model", "skinxai.precision"
 """Keys of a graph's metadata; a folder's has no config and model, which are the folder's own."""
 ARRAY = "onnx"
 """Name of the array that holds the graph of a folder."""
+KERNEL = "kernel"
+"""Name of the constant that makes maps of features."""
 IMAGES, LOGITS, MAPS = "images", "logits", "class_activation_maps"
 """Names of a graph's input and outputs; not every graph has maps."""
 
@@ -42,6 +43,7 @@ class Exported:
         config: of the model.
         model: ``name@revision``.
         layer: where the network was split, for explanations.
+        precision: ``"float32"``, or ``"int8"`` (`skinxai.quantising`).
     """
 
     graph: bytes
@@ -49,6 +51,7 @@ class Exported:
     config: ModelConfig
     model: str
     layer: str
+    precision: str = "float32"
 
 
 def with_weights(graph: bytes, weights: bytes, binding: str) -> tuple[bytes, str]:
@@ -102,7 +105,8 @@ def open_exported(path: Path) -> Exported:
     try:
         config = ModelConfig.from_dict(strict_json(metadata[CONFIG].encode()))
         bound = metadata[BINDING] == config.binding()
-        found = Exported(graph, weights, config, metadata[MODEL], metadata[LAYER])
+        precision = metadata.get(PRECISION, "float32")
+        found = Exported(graph, weights, config, metadata[MODEL], metadata[LAYER], precision)
     except (KeyError, ValueError, TypeError, ModelConfigError) as error:
         raise IntegrityError(
             f"{str(path)!r} must carry the labels and preprocessing that Classifier.export() "

@@ -1,4 +1,4 @@
-"""What runs a graph: ONNX Runtime, or OpenVINO. Each computes in float32 on the processor."""
+"""What runs a graph: ONNX Runtime, or OpenVINO. On the processor."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class OnnxRuntime:
     Args:
         graph: ONNX.
         weights: none; the graph holds its own.
+        precision: of most of its arithmetic, for results.
 
     Raises:
         OptionError: not installed.
@@ -42,7 +43,7 @@ class OnnxRuntime:
 
     package: ClassVar[str] = "onnxruntime"
 
-    def __init__(self, graph: bytes, weights: bytes = b"") -> None:
+    def __init__(self, graph: bytes, weights: bytes = b"", precision: str = "float32") -> None:
         _need("onnx", self.package)
         import onnxruntime
 
@@ -58,16 +59,17 @@ class OnnxRuntime:
             raise IntegrityError(
                 f"ONNX Runtime must take the graph, it did not: {error}"
             ) from error
-        self._graph, self.names = graph, [each.name for each in self._session.get_outputs()]
+        self._graph, self._precision = graph, precision
+        self.names = [each.name for each in self._session.get_outputs()]
         self.versions = {"onnxruntime": onnxruntime.__version__}
-        self.backend = f"onnxruntime {onnxruntime.__version__} cpu float32"
+        self.backend = f"onnxruntime {onnxruntime.__version__} cpu {precision}"
 
     def __call__(self, images: npt.NDArray[np.float32]) -> Arrays:
         """Outputs by name."""
         return dict(zip(self.names, self._session.run(None, {IMAGES: images}), strict=True))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return OnnxRuntime, (self._graph,)
+        return OnnxRuntime, (self._graph, b"", self._precision)
 
 
 class OpenVino:
@@ -76,6 +78,7 @@ class OpenVino:
     Args:
         graph: ONNX, or the XML of OpenVINO's own format.
         weights: of that format.
+        precision: of most of its arithmetic, for results.
 
     Raises:
         OptionError: not installed.
@@ -84,7 +87,7 @@ class OpenVino:
 
     package: ClassVar[str] = "openvino"
 
-    def __init__(self, graph: bytes, weights: bytes = b"") -> None:
+    def __init__(self, graph: bytes, weights: bytes = b"", precision: str = "float32") -> None:
         _need("openvino", self.package)
         import openvino
 
@@ -96,12 +99,12 @@ class OpenVino:
             self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise IntegrityError(f"OpenVINO must take the graph: {error}") from error
-        self._graph, self._weights = graph, weights
+        self._graph, self._weights, self._precision = graph, weights, precision
         self.names = [output.get_any_name() for output in self._compiled.outputs]
         self._requests = threading.local()  # a request serves one thread at a time
         version = openvino.__version__.partition("-")[0]
         self.versions = {"openvino": version}
-        self.backend = f"openvino {version} cpu float32"
+        self.backend = f"openvino {version} cpu {precision}"
 
     def __call__(self, images: npt.NDArray[np.float32]) -> Arrays:
         """Outputs by name."""
@@ -115,7 +118,7 @@ class OpenVino:
         return {name: np.concatenate(rows) for name, rows in found.items()}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return OpenVino, (self._graph, self._weights)
+        return OpenVino, (self._graph, self._weights, self._precision)
 
 
 RUNNERS: dict[str, type[OnnxRuntime] | type[OpenVino]] = {

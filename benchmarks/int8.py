@@ -1,0 +1,42 @@
+"""What eight bits cost the bundled model, on the validation part of HAM10000.
+
+Usage: python benchmarks/int8.py HAM10000_FOLDER
+
+Calibrated on 128 images of the training part, each of another lesion. Writes results/int8.json.
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from skinxai import Classifier
+from skinxai.data import Splits, load_ham10000
+from skinxai.quantising import export_int8
+from skinxai.retrieval import first_of_each_lesion
+
+HERE = Path(__file__).parent
+TRAINING = HERE.parent / "training"
+
+
+def main(root: Path) -> None:
+    sha256 = (TRAINING / "splits.sha256").read_text().strip()
+    splits = Splits.from_csv(TRAINING / "splits.csv", load_ham10000(root), sha256=sha256)
+    lesions = [item.path for item in first_of_each_lesion(splits.train)]
+    classifier = Classifier.from_pretrained()
+    report: dict[str, object] = {"model": classifier.model, "judged on": "the validation part"}
+    path = HERE / "results" / "int8.onnx"
+    for backend in ("onnx", "openvino"):
+        found = export_int8(
+            classifier, path, calibrate=lesions[:: len(lesions) // 128][:128], judge=splits.val,
+            backend=backend,
+        )  # fmt: skip
+        report[backend] = asdict(found) | {"bytes": path.stat().st_size}
+        path.unlink()
+    text = json.dumps(report, indent=2)
+    (HERE / "results/int8.json").write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

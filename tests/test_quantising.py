@@ -1,0 +1,75 @@
+"""A graph in eight bits answers nearly so, says so, and its cost is counted."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_runs import coloured, model_folder, registered
+
+from skinxai import Classifier
+from skinxai.data import TrainedOn, pixel_hash
+from skinxai.errors import LeakageError, OptionError
+from skinxai.images import read_image
+from skinxai.labels import LabelSet
+from skinxai.quantising import export_int8
+
+
+@pytest.fixture(autouse=True)
+def networks():
+    with registered():
+        yield
+
+
+@pytest.fixture
+def parts(tmp_path: Path):
+    return [coloured(tmp_path / name, 6, seed) for seed, name in enumerate(("seen", "new"))]
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_the_cost_is_that_of_its_answers(parts: list, backend: str, tmp_path: Path) -> None:
+    seen, new = parts
+    whole = Classifier.from_pretrained(model_folder(tmp_path / "model", seed=1))
+    path = tmp_path / "int8.onnx"
+    cost = export_int8(
+        whole, path, calibrate=[item.path for item in seen], judge=new, backend=backend
+    )
+    small = Classifier.from_pretrained(path, backend=backend)
+    assert small.backend.endswith("cpu int8") and small.backend == cost.backend
+    one, two = ([each.predict(item.path) for item in new] for each in (whole, small))
+    assert [p.backend for p in two] == [small.backend] * len(new)
+    gaps = [
+        abs(p.probabilities[code] - q.probabilities[code])
+        for p, q in zip(one, two, strict=True)
+        for code in whole.labels
+    ]
+    assert 1e-5 < max(gaps) < 0.05  # rounded, and not otherwise
+    assert cost.probability == pytest.approx(max(gaps), abs=1e-6)
+    assert cost.labels == sum(p.label != q.label for p, q in zip(one, two, strict=True))
+    truth = [item.label for item in new]
+    for found, shown in zip((one, two), cost.balanced_accuracy, strict=True):
+        recalls = [
+            np.mean([p.label == code for p, t in zip(found, truth, strict=True) if t == code])
+            for code in whole.labels
+        ]
+        assert shown == pytest.approx(np.mean(recalls))
+    assert cost.images == len(new)
+
+
+def test_what_would_hide_the_cost_is_refused(parts: list, tmp_path: Path) -> None:
+    seen, new = parts
+    images = [item.path for item in seen]
+    known = TrainedOn.from_hashes([pixel_hash(read_image(new.items[0].path).pixels)])
+    learnt = Classifier.from_pretrained(model_folder(tmp_path / "learnt", seed=1, trained_on=known))
+    with pytest.raises(LeakageError, match="trained on"):
+        export_int8(learnt, tmp_path / "x.onnx", calibrate=images, judge=new)
+    whole = Classifier.from_pretrained(model_folder(tmp_path / "model", seed=1))
+    other = replace(new, labels=LabelSet(("green", "red", "blue")))
+    for more, words in (
+        ({"judge": other}, "labels"), ({"calibrate": []}, "at least one image"),
+    ):  # fmt: skip
+        with pytest.raises(OptionError, match=words):
+            export_int8(whole, tmp_path / "x.onnx", **{"calibrate": images, "judge": new} | more)
+    with pytest.raises(OptionError, match=r"must end in \.onnx"):
+        export_int8(whole, tmp_path / "x.xml", calibrate=images, judge=new)
+    assert not (tmp_path / "x.onnx").exists()
