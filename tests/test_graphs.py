@@ -184,6 +184,14 @@ def test_an_exported_file_is_a_model(
         Classifier.from_pretrained(tmp_path / name)
 
 
+def test_an_exported_file_is_evaluated(small: Path, tmp_path: Path) -> None:
+    own, records = Classifier.from_pretrained(small), coloured(tmp_path / "pictures", 3, seed=2)
+    own.export(tmp_path / "x.onnx")
+    graph = Classifier.from_pretrained(tmp_path / "x.onnx", backend="onnx")
+    one, two = (each.evaluate(records, resamples=20) for each in (own, graph))
+    assert one.confusion == two.confusion and two.model == own.model and not two.leaked
+
+
 def test_from_module_and_training_weights_can_be_exported(tmp_path: Path, pictures: list) -> None:
     network = Small(2, 0.0)
     own = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)

@@ -71,6 +71,7 @@ class Classifier:
         revision: str | None = None,
         device: str = "auto",
         backend: str = "torch",
+        precision: str = "float32",
         check: bool = False,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -90,6 +91,10 @@ class Classifier:
                 graph (`save_pretrained`), on the processor and without importing torch until
                 something needs it; or ``"auto"``: OpenVINO where it is installed and the model
                 has a graph, else torch. It is in every result.
+            precision: of predictions: ``"float32"``; ``"bfloat16"``, faster where the processor
+                computes in it, through torch or OpenVINO; ``"float16"`` on CUDA. The last two are
+                other answers: bfloat16 moves the bundled model's probabilities by some
+                hundredths. Explanations are float32 always.
             check: ask for a drawn picture, and compare with what the model answered when it was
                 saved, ``probe.json``: whether this machine's packages build the same network.
             cache_dir: where downloads are kept; the Hub's own cache by default.
@@ -106,14 +111,18 @@ class Classifier:
             OptionError: an unknown backend, or one whose package is not installed.
         """
         if model is not None and Path(model).suffix.lower() in (".onnx", ".xml"):
-            if check:
-                raise OptionError("check must be False for an exported file, which has no probe.")
+            if check or precision != "float32":
+                raise OptionError(
+                    "check and precision must be left out for an exported file: it has no probe, "
+                    "and a precision of its own."
+                )
             return cls._of(Parts.of_exported(Path(model), device, backend))
         files = open_model(
             model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only,
             token=token,
         )  # fmt: skip
-        parts = Parts.of_files(files, device, choose(backend, has_graph=GRAPH in files.files))
+        runner = choose(backend, has_graph=GRAPH in files.files)
+        parts = Parts.of_files(files, device, runner, precision)
         if check:
             parts.check(files)
         return cls._of(parts)
@@ -483,7 +492,8 @@ class Classifier:
             images = (cache.read(item.image_id) for item in records)  # the same bits
         found = self.predict(images, tta=tta, **inputs)
         rows = [[p.probabilities[code] for code in self.labels] for p in found]
-        known = [own.trained_on for own in self._loaded.members if own.trained_on is not None]
+        members = () if self._parts.exported else self._loaded.members  # a file does not say
+        known = [own.trained_on for own in members if own.trained_on is not None]
         hashes = pixel_hashes(records) if known else ()
         seen = any(isinstance(h, str) and h in each for h in hashes for each in known)
         return evaluate_probabilities(
@@ -496,7 +506,7 @@ class Classifier:
             attributes=[item.attributes for item in records],
             leaked=records.leaked
             or seen
-            or any("leaked" in member.config.training_data for member in self._loaded.members),
+            or any("leaked" in config.training_data for config in self._parts.configs),
             resamples=resamples,
             seed=seed,
         )

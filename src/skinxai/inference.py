@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -33,7 +33,9 @@ def to_batch(
 ) -> Tensor:
     """Network input ``(N, 3, h, w)`` float32, channels last in memory, of prepared images."""
     batch = torch.from_numpy(np.stack([item.arrays[preprocessing] for item in items]))
-    return batch.to(device, memory_format=torch.channels_last)
+    if device.type == "cuda":  # the copy goes on while the processor reads the next images
+        batch = batch.pin_memory()
+    return batch.to(device, memory_format=torch.channels_last, non_blocking=True)
 
 
 @dataclass(frozen=True)
@@ -106,25 +108,35 @@ class Engine(Predictor):
         labels: in logit order, of all members.
         device: where they compute.
         model: ``name@revision``.
-        backend: what computes, for results.
+        precision: of predictions; explanations and embeddings are float32 always.
     """
 
     members: tuple[Member, ...]
     labels: LabelSet
     device: torch.device
     model: str
-    backend: str
+    precision: str = "float32"
 
     @classmethod
-    def of(cls, loaded: LoadedModel | LoadedEnsemble, device: str) -> Self:
+    def of(
+        cls, loaded: LoadedModel | LoadedEnsemble, device: str, precision: str = "float32"
+    ) -> Self:
         """Of a model, or of an ensemble, whose networks are moved to a device.
 
         Args:
             loaded: the networks.
             device: ``"auto"``, or what torch takes.
+            precision: ``"float32"``, ``"bfloat16"``, or on CUDA ``"float16"``.
+
+        Raises:
+            OptionError: half precision on a processor.
         """
         auto = "cuda" if torch.cuda.is_available() else "cpu"
         place = torch.device(auto if device == "auto" else device)
+        if precision == "float16" and place.type != "cuda":
+            raise OptionError(
+                f"precision 'float16' needs a CUDA device, got {place.type!r}; take 'bfloat16'."
+            )
         members = tuple(
             Member.of(
                 part.model.eval().to(place),
@@ -137,7 +149,16 @@ class Engine(Predictor):
         )
         config = loaded.config
         name = f"{config.name}@{loaded.revision}"
-        return cls(members, config.labels, place, name, f"torch {place.type} float32")
+        return cls(members, config.labels, place, name, precision)
+
+    @property
+    def backend(self) -> str:
+        """What computes, for results."""
+        return f"torch {self.device.type} {self.precision}"
+
+    def in_float32(self) -> Engine:
+        """The same, for what must not be rounded."""
+        return replace(self, precision="float32")
 
     @property
     def preprocessings(self) -> frozenset[PreprocessConfig]:
@@ -190,8 +211,11 @@ class Engine(Predictor):
         images = to_batch(items, member.preprocessing, self.device)
         views = FLIPS if tta else FLIPS[:1]
         total = np.zeros((len(images), len(self.labels)))
+        dtype = getattr(torch, self.precision)
+        cast = torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
         for view in views:
-            logits = member.network(images.flip(view) if view else images)
+            with cast:
+                logits = member.network(images.flip(view) if view else images).float()
             total += self.probabilities(logits).cpu().numpy()
         return total / len(views)
 

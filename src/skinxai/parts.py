@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from skinxai.inference import Engine
 
 
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
 class Parts:
     """A model, or an ensemble of several. Copies and pickles with the classifier.
 
@@ -30,6 +33,8 @@ class Parts:
         load: makes the networks; called once, when something needs torch.
         device: where they compute.
         graph: what predicts in their place, or ``None``.
+        exported: there are no networks to load.
+        precision: of predictions.
     """
 
     def __init__(
@@ -39,28 +44,41 @@ class Parts:
         load: Callable[[], LoadedModel | LoadedEnsemble],
         device: str,
         graph: GraphEngine | None = None,
+        *,
+        exported: bool = False,
+        precision: str = "float32",
     ) -> None:
-        self.config, self.card, self.device, self.graph = config, card, device, graph
+        self.config, self.card, self.device = config, card, device
+        self.graph, self.exported, self.precision = graph, exported, precision
         self._load = load
 
     @classmethod
-    def of_loaded(cls, loaded: LoadedModel | LoadedEnsemble, device: str) -> Self:
+    def of_loaded(
+        cls, loaded: LoadedModel | LoadedEnsemble, device: str, precision: str = "float32"
+    ) -> Self:
         """Of networks that there are."""
-        found = cls(loaded.config, loaded.card, partial(_given, loaded), device)
+        found = cls(
+            loaded.config, loaded.card, partial(_given, loaded), device, precision=precision
+        )
         found.engine  # noqa: B018  (what is wrong with the device, or a network, is said now)
         return found
 
     @classmethod
-    def of_files(cls, files: ModelFiles, device: str, runner: str) -> Self:
+    def of_files(
+        cls, files: ModelFiles, device: str, runner: str, precision: str = "float32"
+    ) -> Self:
         """Of a verified folder.
 
         Args:
             files: of a model, or of an ensemble.
             device: of torch's networks.
             runner: ``"torch"``, or a name in `skinxai.graphs.RUNNERS`.
+            precision: of predictions.
         """
+        if precision not in PRECISIONS:
+            raise OptionError(f"precision must be one of {PRECISIONS}, got {precision!r}.")
         if runner == "torch":
-            return cls.of_loaded(_read(files), device)
+            return cls.of_loaded(_read(files), device, precision)
         _on_cpu(runner, device)
         config: ModelConfig | EnsembleConfig
         if WEIGHTS in files.files:
@@ -68,8 +86,8 @@ class Parts:
         else:
             config = read_config(files, EnsembleConfig)
         card = files.files.get(CARD, b"").decode(errors="replace")
-        graph = GraphEngine.of_folder(files, runner)
-        return cls(config, card, partial(_read, files), device, graph)
+        graph = GraphEngine.of_folder(files, runner, precision)
+        return cls(config, card, partial(_read, files), device, graph, precision=precision)
 
     @classmethod
     def of_exported(cls, path: Path, device: str, runner: str) -> Self:
@@ -83,13 +101,20 @@ class Parts:
         _on_cpu(runner, device)
         found = open_exported(path)
         graph = GraphEngine.of_exported(found, runner)
-        return cls(found.config, "", partial(_exported, path.name), device, graph)
+        return cls(found.config, "", partial(_exported, path.name), device, graph, exported=True)
 
     def with_loaded(self, loaded: LoadedModel) -> Self:
         """The same networks, with something added to what is saved with them."""
         made = copy.copy(self)
         made.__dict__["loaded"] = loaded
         return made
+
+    @property
+    def configs(self) -> tuple[ModelConfig, ...]:
+        """Of each network."""
+        if isinstance(self.config, ModelConfig):
+            return (self.config,)
+        return tuple(member.config for member in self.loaded.members)
 
     @cached_property
     def loaded(self) -> LoadedModel | LoadedEnsemble:
@@ -109,14 +134,18 @@ class Parts:
         """
         from skinxai.inference import Engine
 
-        return Engine.of(self.loaded, self.device)
+        precision = "float32" if self.graph else self.precision
+        return Engine.of(self.loaded, self.device, precision)
 
     def check(self, files: ModelFiles) -> None:
         """Ask for the drawn picture that the folder keeps an answer for.
 
         Raises:
             ModelError: another answer, or a folder that keeps none.
+            OptionError: a model that rounds.
         """
+        if self.precision != "float32":
+            raise OptionError(f"check needs precision='float32', got {self.precision!r}.")
         models, weights = [files], [1.0]
         if isinstance(self.config, EnsembleConfig):
             models = list(read_members(files, self.config))

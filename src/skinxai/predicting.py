@@ -182,12 +182,15 @@ class Predictor(ABC):
     Attributes:
         labels: in logit order.
         model: ``name@revision``.
-        backend: what computes, for results.
     """
 
     labels: LabelSet
     model: str
-    backend: str
+
+    @property
+    @abstractmethod
+    def backend(self) -> str:
+        """What computes, for results: name, device and precision."""
 
     @property
     @abstractmethod

@@ -134,7 +134,8 @@ class _Judge:
         array = evaluation_transform(pixels, config_of(classifier).preprocessing)
         self._image = torch.from_numpy(array).to(next(classifier.network.parameters()).device)
         self._covers = {kind: baseline(self._image[None], kind)[0] for kind in COVERS}
-        self._network, self._mask, self._plan = classifier.network, mask, plan
+        self._network = classifier._engine.single("the judge").network  # what answers
+        self._mask, self._plan = mask, plan
         self._position = classifier.labels.index(target)
 
     def __call__(self, heatmap: Map) -> Row:

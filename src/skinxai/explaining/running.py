@@ -132,7 +132,7 @@ def explanations(
     One forward pass of each member and view serves the prediction, the choice of the class, and
     the explainer. A batch that does not fit into memory is halved.
     """
-    count = 0
+    engine, count = engine.in_float32(), 0
     for batch in prepared_batches(images, engine.preprocessings, options, keep_pixels=True):
         count += len(batch)
         items = [item for item in batch if isinstance(item, Prepared)]

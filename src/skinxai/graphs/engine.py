@@ -38,7 +38,9 @@ class GraphMember:
     layer: str
 
     @classmethod
-    def of_folder(cls, files: ModelFiles, runner: str, weight: float = 1.0) -> Self:
+    def of_folder(
+        cls, files: ModelFiles, runner: str, precision: str = "float32", weight: float = 1.0
+    ) -> Self:
         """The network of a model folder.
 
         Raises:
@@ -53,7 +55,8 @@ class GraphMember:
             )
         graph, layer = with_weights(files.files[GRAPH], files.files[WEIGHTS], config.binding())
         name = f"{config.name}@{files.revision}"
-        return cls(RUNNERS[runner](graph), config.preprocessing, weight, name, layer)
+        run = RUNNERS[runner](graph, precision=precision)
+        return cls(run, config.preprocessing, weight, name, layer)
 
     def outputs(self, items: Sequence[Prepared]) -> dict[str, npt.NDArray[np.float32]]:
         """Of the graph, for images as they are."""
@@ -75,23 +78,24 @@ class GraphEngine(Predictor):
     model: str
 
     @classmethod
-    def of_folder(cls, files: ModelFiles, runner: str) -> Self:
+    def of_folder(cls, files: ModelFiles, runner: str, precision: str = "float32") -> Self:
         """Of verified files.
 
         Args:
             files: of a model, or of an ensemble.
             runner: name in `RUNNERS`.
+            precision: that it computes in.
 
         Raises:
             ModelError: a folder, or a member's, without a graph.
             IntegrityError: as in `GraphMember.of_folder` and `skinxai.ensembles.read_members`.
         """
         if WEIGHTS in files.files:
-            member = GraphMember.of_folder(files, runner)
+            member = GraphMember.of_folder(files, runner, precision)
             return cls((member,), read_config(files, ModelConfig).labels, member.model)
         config = read_config(files, EnsembleConfig)
         members = tuple(
-            GraphMember.of_folder(own, runner, entry.weight)
+            GraphMember.of_folder(own, runner, precision, entry.weight)
             for own, entry in zip(read_members(files, config), config.members, strict=True)
         )
         return cls(members, config.labels, f"{config.name}@{files.revision}")
@@ -104,14 +108,18 @@ class GraphEngine(Predictor):
         return cls((member,), found.config.labels, found.model)
 
     @property
-    def backend(self) -> str:  # type: ignore[override]
-        """What computes."""
+    def backend(self) -> str:
+        """What computes, for results."""
         return self.members[0].run.backend
 
     @property
     def maps(self) -> bool:
-        """Whether Grad-CAM can be had of it: a single model with class activation maps."""
-        return len(self.members) == 1 and MAPS in self.members[0].run.names
+        """Whether Grad-CAM can be had of it: of one model with such maps that does not round.
+
+        One in eight bits has no network besides its own.
+        """
+        run = self.members[0].run
+        return len(self.members) == 1 and MAPS in run.names and run.precision != "bfloat16"
 
     @property
     def preprocessings(self) -> frozenset[PreprocessConfig]:

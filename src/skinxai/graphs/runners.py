@@ -21,6 +21,8 @@ class Runner(Protocol):
     """What computes, for results."""
     names: list[str]
     """Of the outputs."""
+    precision: str
+    """Of most of its arithmetic."""
     versions: dict[str, str]
     """Of the package that computes."""
 
@@ -47,6 +49,8 @@ class OnnxRuntime:
         _need("onnx", self.package)
         import onnxruntime
 
+        if precision not in ("float32", "int8"):
+            raise OptionError(f"backend 'onnx' must compute in float32, got {precision!r}.")
         if weights:
             raise OptionError("backend 'onnx' reads *.onnx, not *.xml; use backend='openvino'.")
         options = onnxruntime.SessionOptions()
@@ -59,7 +63,7 @@ class OnnxRuntime:
             raise IntegrityError(
                 f"ONNX Runtime must take the graph, it did not: {error}"
             ) from error
-        self._graph, self._precision = graph, precision
+        self._graph, self.precision = graph, precision
         self.names = [each.name for each in self._session.get_outputs()]
         self.versions = {"onnxruntime": onnxruntime.__version__}
         self.backend = f"onnxruntime {onnxruntime.__version__} cpu {precision}"
@@ -69,7 +73,7 @@ class OnnxRuntime:
         return dict(zip(self.names, self._session.run(None, {IMAGES: images}), strict=True))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return OnnxRuntime, (self._graph, b"", self._precision)
+        return OnnxRuntime, (self._graph, b"", self.precision)
 
 
 class OpenVino:
@@ -93,13 +97,14 @@ class OpenVino:
 
         core = openvino_core()
         # Left to itself it computes in bfloat16 where the processor can.
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        hint = "bf16" if precision == "bfloat16" else "f32"
+        settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
         try:
             model = core.read_model(graph, weights) if weights else core.read_model(graph)
             self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise IntegrityError(f"OpenVINO must take the graph: {error}") from error
-        self._graph, self._weights, self._precision = graph, weights, precision
+        self._graph, self._weights, self.precision = graph, weights, precision
         self.names = [output.get_any_name() for output in self._compiled.outputs]
         self._requests = threading.local()  # a request serves one thread at a time
         version = openvino.__version__.partition("-")[0]
@@ -118,7 +123,7 @@ class OpenVino:
         return {name: np.concatenate(rows) for name, rows in found.items()}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return OpenVino, (self._graph, self._weights, self._precision)
+        return OpenVino, (self._graph, self._weights, self.precision)
 
 
 RUNNERS: dict[str, type[OnnxRuntime] | type[OpenVino]] = {

@@ -1,0 +1,59 @@
+"""Predictions in sixteen bits, where they are asked for; explanations never."""
+
+import numpy as np
+import pytest
+import torch
+
+from skinxai import Classifier, read_image, samples
+from skinxai.errors import OptionError
+from skinxai.transforms import evaluation_transform
+
+
+def rows(predictions: list) -> np.ndarray:
+    return np.array([list(p.probabilities.values()) for p in predictions])
+
+
+def test_torch_rounds_what_it_predicts_and_nothing_else(classifier, photos) -> None:
+    rounded = Classifier.from_pretrained(precision="bfloat16", device="cpu")
+    found = rounded.predict(photos[0])
+    (member,) = classifier._engine.members
+    pixels = evaluation_transform(read_image(photos[0]).pixels, member.preprocessing)
+    batch = torch.from_numpy(pixels)[None].to(memory_format=torch.channels_last)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        expected = member.network(batch).float().softmax(1)[0]
+    np.testing.assert_allclose(rows([found])[0], expected, atol=1e-6)
+    whole = classifier.predict(photos[0])
+    assert np.abs(rows([found]) - rows([whole])).max() > 1e-4
+    assert found.backend == rounded.backend == "torch cpu bfloat16"
+    one, two = (each.explain(photos[0], target="mel") for each in (rounded, classifier))
+    assert one.backend == "torch cpu float32" and np.array_equal(one.heatmap, two.heatmap)
+    assert np.array_equal(rounded.embed(photos[0]), classifier.embed(photos[0]))
+
+
+def test_a_callers_autocast_rounds_nothing(classifier, photos) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        found = classifier.predict(photos)
+    assert np.array_equal(rows(found), rows(classifier.predict(photos)))
+
+
+def test_openvino_rounds_where_it_is_asked(classifier) -> None:
+    rounded = Classifier.from_pretrained(backend="openvino", precision="bfloat16")
+    images = list(samples.paths())
+    found = rounded.predict(images)
+    assert found[0].backend.startswith("openvino") and found[0].backend.endswith("bfloat16")
+    assert np.abs(rows(found) - rows(classifier.predict(images))).max() < 0.06
+    assert rounded.explain(images[0]).backend == "torch cpu float32"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"precision": "float16", "device": "cpu"}, "needs a CUDA device"),
+        ({"precision": "int4"}, "precision must be one of"),
+        ({"precision": "bfloat16", "backend": "onnx"}, "must compute in float32"),
+        ({"precision": "bfloat16", "check": True}, "needs precision='float32'"),
+    ],
+)
+def test_what_cannot_be_rounded(options: dict, words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        Classifier.from_pretrained(**options)
