@@ -284,3 +284,26 @@ def test_wrong_use_is_one_clear_sentence(classifier, photos, keywords, error, wo
 def test_an_empty_folder_is_an_error(classifier, tmp_path) -> None:
     with pytest.raises(NoInputsError):
         classifier.predict(tmp_path)
+
+
+def test_a_generator_that_uses_one_buffer_again(classifier, tmp_path) -> None:
+    """Or one file: what it gave is read before it is asked for more."""
+    values = (40, 100, 160, 220)
+    whole = [np.full((96, 128, 3), value, np.uint8) for value in values]
+    expected = [p.to_dict()["probabilities"] for p in classifier.predict(whole)]
+
+    def buffers():
+        buffer = np.zeros((96, 128, 3), np.uint8)
+        for value in values:
+            buffer[:] = value
+            yield buffer
+
+    def files():
+        for pixels in whole:
+            Image.fromarray(pixels).save(tmp_path / "frame.png")
+            yield tmp_path / "frame.png"
+
+    for frames in (buffers(), files()):
+        found = [p.to_dict()["probabilities"] for p in classifier.predict(frames)]
+        for one, two in zip(found, expected, strict=True):
+            assert one == pytest.approx(two, abs=1e-6)

@@ -1,6 +1,7 @@
 """Graphs answer as torch does, without torch, and those that do not are refused."""
 
 import copy
+import hashlib
 import pickle
 import subprocess
 import sys
@@ -11,17 +12,19 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from safetensors.numpy import load, save
 from small_runs import INPUT, Small, build_small, coloured, model_folder, registered
 from test_checkpoints import sign
 from torch import nn
 
 from skinxai import Classifier, exporting
 from skinxai.ensembles import write_ensemble
-from skinxai.errors import ExportError, IntegrityError, ModelError, OptionError
+from skinxai.errors import ExportError, IntegrityError, ModelError, OptionError, SkinxaiError
 from skinxai.exporting import class_map_kernel
-from skinxai.folders import GRAPH
+from skinxai.folders import GRAPH, WEIGHTS
+from skinxai.graphs.files import WEIGHTS_DIGEST
 from skinxai.models import SkinClassifier
-from skinxai.tensors import pack_bytes, unpack_bytes
+from skinxai.tensors import BINDING, pack_bytes, unpack_bytes, weights_metadata
 
 BACKENDS = ("onnx", "openvino")
 
@@ -257,6 +260,10 @@ def with_another_shape(graph: onnx.ModelProto) -> None:
     next(o for o in graph.graph.initializer if not o.HasField("raw_data")).dims[0] += 1
 
 
+def with_another_type(graph: onnx.ModelProto) -> None:
+    next(o for o in graph.graph.initializer if not o.HasField("raw_data")).data_type = 7
+
+
 def of_another_model(graph: onnx.ModelProto) -> None:
     graph.metadata_props[0].value = "0" * 64
 
@@ -264,6 +271,7 @@ def of_another_model(graph: onnx.ModelProto) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        (with_another_type, "is none"),
         (with_function, "nothing else"),
         (with_other_operators, "nothing else"),
         (with_values_elsewhere, "nothing else"),
@@ -292,13 +300,85 @@ def test_a_forged_graph_is_refused(small: Path, tmp_path: Path, change, words: s
         Classifier.from_pretrained(tmp_path, backend="onnx")
 
 
+def reversed_labels(tensors: dict) -> None:
+    for name in ("fc.weight", "fc.bias"):
+        tensors[name] = np.ascontiguousarray(tensors[name][::-1])
+
+
+def not_a_number(tensors: dict) -> None:
+    tensors["fc.bias"] = np.full_like(tensors["fc.bias"], np.nan)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("change", [reversed_labels, not_a_number, None])
+def test_other_weights_than_the_graphs_are_refused(
+    small: Path, tmp_path: Path, backend: str, change
+) -> None:
+    """The logits would be theirs, and the maps those of the old ones."""
+    for path in small.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    weights = (small / WEIGHTS).read_bytes()
+    metadata = {BINDING: weights_metadata(weights)[BINDING]}
+    tensors = {name: values.copy() for name, values in load(weights).items()}
+    if change is None:
+        metadata = {BINDING: "0" * 64}
+    else:
+        change(tensors)
+    (tmp_path / WEIGHTS).write_bytes(save(tensors, metadata))
+    sign(tmp_path)
+    with pytest.raises(IntegrityError):
+        Classifier.from_pretrained(tmp_path, backend=backend)
+
+
+def test_a_graph_that_agrees_with_damaged_weights_is_refused(small: Path, tmp_path: Path) -> None:
+    """As a forger would see to, who computes the digest of the weights anew."""
+    for path in small.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    weights = (small / WEIGHTS).read_bytes()
+    tensors = {name: values.copy() for name, values in load(weights).items()}
+    not_a_number(tensors)
+    made = save(tensors, {BINDING: weights_metadata(weights)[BINDING]})
+    graph = onnx.load_from_string(unpack_bytes("onnx", (small / GRAPH).read_bytes(), (-1,), GRAPH))
+    for each in graph.metadata_props:
+        if each.key == WEIGHTS_DIGEST:
+            each.value = hashlib.sha256(made).hexdigest()
+    (tmp_path / WEIGHTS).write_bytes(made)
+    data = np.frombuffer(graph.SerializeToString(), np.uint8)
+    (tmp_path / GRAPH).write_bytes(pack_bytes("onnx", data))
+    sign(tmp_path)
+    with pytest.raises(IntegrityError, match="must hold finite values"):
+        Classifier.from_pretrained(tmp_path, backend="onnx")
+
+
+@pytest.mark.parametrize("name", ["x.onnx", "x.xml", "x.bin"])
+def test_an_export_with_one_other_bit_is_refused(small: Path, tmp_path: Path, name: str) -> None:
+    own = Classifier.from_pretrained(small)
+    path = tmp_path / name
+    loaded = path.with_suffix(".xml") if name == "x.bin" else path
+    own.export(loaded)
+    whole, draws = path.read_bytes(), np.random.default_rng(0)
+    for place in draws.integers(len(whole), size=40):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(SkinxaiError):
+            Classifier.from_pretrained(loaded, backend="openvino")
+    path.write_bytes(whole)
+    Classifier.from_pretrained(loaded, backend="openvino")
+
+
+def test_a_rounding_classifier_exports_what_does_not_round(small: Path, tmp_path: Path) -> None:
+    rounded = Classifier.from_pretrained(small, precision="bfloat16")
+    with torch.autocast("cpu", torch.bfloat16):
+        parity = rounded.export(tmp_path / "x.onnx")
+    assert parity.probability < 1e-5
+
+
 def test_an_edited_export_is_refused(small: Path, tmp_path: Path) -> None:
     Classifier.from_pretrained(small).export(tmp_path / "x.onnx")
     graph = onnx.load(tmp_path / "x.onnx")
     for each in graph.metadata_props:
         each.value = each.value.replace('["red","green"', '["green","red"')
     onnx.save(graph, tmp_path / "x.onnx")
-    with pytest.raises(IntegrityError, match="config was changed"):
+    with pytest.raises(IntegrityError, match="must be as exported"):
         Classifier.from_pretrained(tmp_path / "x.onnx", backend="onnx")
     del graph.metadata_props[:]
     onnx.save(graph, tmp_path / "x.onnx")
@@ -316,6 +396,10 @@ def test_what_is_missing_is_named(
         Classifier.from_pretrained(small, backend="tensorrt")
     with pytest.raises(OptionError, match="device must be 'cpu'"):
         Classifier.from_pretrained(small, backend="onnx", device="cuda")
+    Classifier.from_pretrained(small).export(tmp_path / "own.onnx")
+    for more in ({"revision": "0123456"}, {"check": True}, {"precision": "bfloat16"}):
+        with pytest.raises(OptionError, match="must be left out for an exported file"):
+            Classifier.from_pretrained(tmp_path / "own.onnx", backend="onnx", **more)
     with pytest.raises(OptionError, match="must end in"):
         Classifier.from_pretrained(small).export(tmp_path / "model.pt")
     assert Classifier.from_pretrained(without, backend="auto").backend.startswith("torch")

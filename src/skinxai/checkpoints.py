@@ -15,7 +15,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from skinxai import backbones, ensembles
-from skinxai.configs import MAX_JSON_BYTES, EnsembleConfig, ModelConfig, strict_json
+from skinxai.configs import EnsembleConfig, ModelConfig
 from skinxai.data.membership import TrainedOn, read_trained_on
 from skinxai.errors import IntegrityError, ModelError
 from skinxai.folders import (
@@ -33,8 +33,7 @@ from skinxai.models import SkinClassifier
 from skinxai.neighbours import NEIGHBOURS, Neighbours
 from skinxai.probes import picture
 from skinxai.probes import to_bytes as probe_bytes
-
-BINDING = "skinxai.binding"
+from skinxai.tensors import BINDING, weights_metadata
 
 
 @dataclass(frozen=True)
@@ -222,7 +221,7 @@ def unpack(files: ModelFiles) -> LoadedModel:
         )
     config = read_config(files, ModelConfig)
     weights = files.files[WEIGHTS]
-    if _metadata(weights).get(BINDING) != config.binding():
+    if weights_metadata(weights).get(BINDING) != config.binding():
         raise IntegrityError(
             f"{CONFIG} in {str(files.folder)!r} must be the one its weights were saved with "
             f"(labels, preprocessing, backbone), and is another; fetch the model again."
@@ -282,7 +281,7 @@ def load_weights(model: SkinClassifier, weights: bytes) -> None:
 
 def is_bound(weights: bytes) -> bool:
     """Whether safetensors bytes are a model folder's, bound to its config."""
-    return BINDING in _metadata(weights)
+    return BINDING in weights_metadata(weights)
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:
@@ -299,33 +298,11 @@ def _probe(model: SkinClassifier, config: ModelConfig, tensors: dict[str, Tensor
     copied = copy.deepcopy(model).cpu().eval()
     own = copied.network.state_dict()
     copied.network.load_state_dict({n: t.to(own[n].dtype) for n, t in tensors.items()})
-    logits = copied(torch.from_numpy(picture(config.preprocessing)[None]))
+    with torch.autocast("cpu", enabled=False):
+        logits = copied(torch.from_numpy(picture(config.preprocessing)[None]))
     row: list[float] = logits[0].double().softmax(dim=0).tolist()
     return probe_bytes(row)
 
 
 def _card(files: ModelFiles) -> str:
     return files.files.get(CARD, b"").decode(errors="replace")
-
-
-def _metadata(weights: bytes) -> dict[str, str]:
-    """The ``__metadata__`` of safetensors bytes: 8 bytes of length, then a JSON header.
-
-    The header is looked at here before the library reads it, which takes one that names a tensor
-    twice.
-
-    Raises:
-        IntegrityError: no such header.
-    """
-    length = int.from_bytes(weights[:8], "little")
-    if not 2 <= length <= min(len(weights) - 8, MAX_JSON_BYTES):
-        raise IntegrityError(
-            f"{WEIGHTS} must be whole safetensors: its header must have at most "
-            f"{min(len(weights) - 8, MAX_JSON_BYTES)} bytes, it tells of {length}."
-        )
-    try:
-        header = strict_json(weights[8 : 8 + length])
-    except ValueError as error:
-        raise IntegrityError(f"{WEIGHTS} must be whole safetensors: {error}.") from error
-    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
-    return metadata if isinstance(metadata, dict) else {}

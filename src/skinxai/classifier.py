@@ -111,17 +111,18 @@ class Classifier:
             OptionError: an unknown backend, or one whose package is not installed.
         """
         if model is not None and Path(model).suffix.lower() in (".onnx", ".xml"):
-            if check or precision != "float32":
+            if check or precision != "float32" or revision is not None:
                 raise OptionError(
-                    "check and precision must be left out for an exported file: it has no probe, "
-                    "and a precision of its own."
+                    "check, precision and revision must be left out for an exported file: it has "
+                    "no probe, and a precision and revision of its own."
                 )
             return cls._of(Parts.of_exported(Path(model), device, backend))
         files = open_model(
             model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only,
             token=token,
         )  # fmt: skip
-        runner = choose(backend, has_graph=GRAPH in files.files)
+        plain = device in ("auto", "cpu") and precision != "float16"
+        runner = choose(backend, has_graph=GRAPH in files.files and plain)
         parts = Parts.of_files(files, device, runner, precision)
         if check:
             parts.check(files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import warnings
 from collections.abc import Iterable
@@ -18,25 +19,30 @@ from skinxai.checkpoints import LoadedModel, pack
 from skinxai.configs import canonical_json
 from skinxai.errors import ExplainError, ExportError, OptionError
 from skinxai.explainers.cam import GradCAM
-from skinxai.folders import PROBE, ModelFiles
+from skinxai.explaining.views import plain_float32
+from skinxai.folders import PROBE, WEIGHTS, ModelFiles
 from skinxai.graphs.engine import GraphEngine
 from skinxai.graphs.files import (
     ARRAY,
-    BINDING,
     CONFIG,
+    FLOAT,
     IMAGES,
     KERNEL,
     LAYER,
     LOGITS,
     MAPS,
     MODEL,
+    SEAL,
+    UNSEALED,
+    WEIGHTS_DIGEST,
     open_exported,
     openvino_core,
+    seal,
 )
 from skinxai.graphs.runners import RUNNERS, installed
 from skinxai.models import SkinClassifier
 from skinxai.predicting import InputOptions, Prepared, prepared_batches
-from skinxai.tensors import pack_bytes
+from skinxai.tensors import BINDING, pack_bytes
 from skinxai.writing import write_atomic
 
 if TYPE_CHECKING:
@@ -164,7 +170,7 @@ def _name_weights(graph: Any, names: set[str]) -> None:
     for own in graph.graph.initializer:
         own.ClearField("metadata_props")
         plain = own.name.removeprefix("network.")
-        if plain in names and plain != own.name:
+        if plain in names and plain != own.name and own.data_type == FLOAT:
             renamed[own.name] = own.name = plain
             own.ClearField("raw_data")
     for node in graph.graph.node:
@@ -190,8 +196,13 @@ def checked_graph(engine: Engine, loaded: LoadedModel, images: list[Any] | None)
     Raises:
         ExportError: the graph's answers differ.
     """
-    graph = graph_of(loaded.model, loaded.config.preprocessing.image_size, own_weights=False)
-    data = describe(graph, {BINDING: loaded.config.binding(), LAYER: loaded.model.layer})
+    with plain_float32(engine.device):
+        graph = graph_of(loaded.model, loaded.config.preprocessing.image_size, own_weights=False)
+    weights = replace(loaded, graph=None).files()[WEIGHTS]
+    data = describe(graph, {
+        BINDING: loaded.config.binding(), LAYER: loaded.model.layer,
+        WEIGHTS_DIGEST: hashlib.sha256(weights).hexdigest(),
+    })  # fmt: skip
     made = replace(loaded, graph=pack_bytes(ARRAY, np.frombuffer(data, np.uint8)))
     if made.probe is None:
         made = replace(made, probe=pack(made.model, made.config, "")[PROBE])
@@ -216,18 +227,18 @@ def export(engine: Engine, loaded: LoadedModel, path: Path, images: Iterable[Any
     """
     if path.suffix not in FORMATS:
         raise OptionError(f"path must end in {' or '.join(FORMATS)}, got {path.name!r}.")
-    graph = graph_of(loaded.model, loaded.config.preprocessing.image_size, own_weights=True)
+    with plain_float32(engine.device):
+        graph = graph_of(loaded.model, loaded.config.preprocessing.image_size, own_weights=True)
     metadata = {
         BINDING: loaded.config.binding(), CONFIG: canonical_json(loaded.config.to_dict()).decode(),
-        LAYER: loaded.model.layer, MODEL: engine.model,
+        LAYER: loaded.model.layer, MODEL: engine.model, SEAL: UNSEALED.decode(),
     }  # fmt: skip
-    data = describe(graph, metadata)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, path.name)
         if path.suffix == ".onnx":
-            made.write_bytes(data)
+            made.write_bytes(seal(describe(graph, metadata)))
         else:
-            _write_openvino(data, metadata, made)
+            _write_openvino(describe(graph, {}), metadata, made)  # which would copy them
         found = GraphEngine.of_exported(open_exported(made), FORMATS[path.suffix])
         parity = check_parity(engine, found, images)
         for each in sorted(Path(folder).iterdir()):  # .bin before .xml
@@ -242,6 +253,7 @@ def _write_openvino(data: bytes, metadata: dict[str, str], path: Path) -> None:
     import openvino
 
     openvino.save_model(model, str(path), compress_to_fp16=False)
+    path.write_bytes(seal(path.read_bytes(), path.with_suffix(".bin").read_bytes()))
 
 
 def check_parity(engine: Engine, graph: GraphEngine, images: Iterable[Any] | None = None) -> Parity:
@@ -256,6 +268,7 @@ def check_parity(engine: Engine, graph: GraphEngine, images: Iterable[Any] | Non
         ExportError: a probability, or a share of a map, that differs by more than `TOLERANCE`, or
             another label.
     """
+    engine = engine.in_float32()
     member = engine.single("a graph")
     kernel = graph.members[0]
     worst, worst_map, count = 0.0, 0.0, 0
@@ -274,7 +287,8 @@ def check_parity(engine: Engine, graph: GraphEngine, images: Iterable[Any] | Non
                 f"labels; it differs by {gap:.2g} for one of {[item.source for item in items]}."
             )
         if graph.maps:
-            own = _grad_cam(member.network, items, member.preprocessing, top)
+            with plain_float32(engine.device):
+                own = _grad_cam(member.network, items, member.preprocessing, top)
             chosen = np.maximum(outputs[MAPS][np.arange(len(items)), top], 0)
             share = np.abs(chosen - own).max() / max(float(own.max()), 1e-12)
             worst_map = max(worst_map, float(share))

@@ -86,6 +86,11 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
             f"with save_pretrained()."
         )
     listed, digest = parse_manifest(_read(path), folder)
+    if pickled := [name for name in listed if Path(name).suffix.lower() in PICKLES]:
+        raise UnsafeFormatError(
+            f"{MANIFEST} in {str(folder)!r} must list *.json, *.safetensors and the card alone, it "
+            f"lists {pickled[0]!r}; save the model again."
+        )
     if revision is not None and (len(revision) < 7 or not digest.startswith(revision)):
         raise IntegrityError(
             f"revision of {str(folder)!r} must begin with {revision!r} (at least 7 digits), "

@@ -224,7 +224,9 @@ def _answering(part: LoadedModel) -> SkinClassifier:
     """What answers: a copy without gradients, where the weights are a model folder's."""
     if not part.config.backbone:
         return part.model
-    return without_gradients(folded(part.model, part.config.preprocessing.image_size))
+    device = next(part.model.network.parameters()).device
+    with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
+        return without_gradients(folded(part.model, part.config.preprocessing.image_size))
 
 
 def embeddings(
@@ -249,5 +251,6 @@ def embeddings(
 @torch.inference_mode()
 def _embed(engine: Engine, member: Member, items: Sequence[Prepared]) -> npt.NDArray[np.float32]:
     images = to_batch(items, member.preprocessing, engine.device)
-    features = member.network.pool(member.network.features(images))
+    with torch.autocast(engine.device.type, enabled=False):
+        features = member.network.pool(member.network.features(images))
     return np.asarray(features.float().cpu().numpy(), np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from skinxai.inference import Engine
 
 
+_building = threading.RLock()
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
@@ -92,7 +94,8 @@ class Parts:
     @classmethod
     def of_exported(cls, path: Path, device: str, runner: str) -> Self:
         """Of a single exported file, which has no network for torch."""
-        runner = ("openvino" if path.suffix == ".xml" else "onnx") if runner == "auto" else runner
+        if runner == "auto":
+            runner = "openvino" if path.suffix.lower() == ".xml" else "onnx"
         if runner not in RUNNERS:
             raise OptionError(
                 f"backend of the exported {path.name!r} must be 'onnx' or 'openvino', got "
@@ -123,7 +126,8 @@ class Parts:
         Raises:
             ModelError: an exported file, which has none.
         """
-        return self._load()
+        with _building:
+            return self.__dict__.get("loaded") or self._load()
 
     @cached_property
     def engine(self) -> Engine:
@@ -135,7 +139,9 @@ class Parts:
         from skinxai.inference import Engine
 
         precision = "float32" if self.graph else self.precision
-        return Engine.of(self.loaded, self.device, precision)
+        with _building:
+            known: Engine | None = self.__dict__.get("engine")
+            return known or Engine.of(self.loaded, self.device, precision)
 
     def check(self, files: ModelFiles) -> None:
         """Ask for the drawn picture that the folder keeps an answer for.

@@ -19,7 +19,7 @@ from skinxai.images import read_image
 from skinxai.labels import LabelSet
 from skinxai.memory import in_batches
 from skinxai.results import ItemError, Prediction
-from skinxai.sources import describe
+from skinxai.sources import describe, may_read_ahead
 from skinxai.transforms import evaluation_transform
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -95,8 +95,8 @@ def prepared_batches(
 ) -> Iterator[list[Prepared | ItemError]]:
     """Read images once and transform them in each way, one batch at a time, in order.
 
-    A few are read at once, by as many threads as there are cores. An error comes only after
-    everything before it has been handed on.
+    Of a list of files a few are read at once, by as many threads as there are cores. An error
+    comes only after everything before it has been handed on.
 
     Raises:
         SkinxaiError: of a bad image, with ``on_error="raise"``; its index is set.
@@ -113,12 +113,14 @@ def prepared_batches(
     batch: list[Prepared | ItemError] = []
     stream = enumerate(images)
     failure: BaseException | None = None
+    count = min(options.batch_size, 2 * CORES) if may_read_ahead(images) else 1
     with ThreadPoolExecutor(CORES) as pool:  # no thread before the first use
         while failure is None:
-            few, failure = _few(stream, min(options.batch_size, 2 * CORES))
+            few, failure = _few(stream, count)
             if not few:
                 break
-            for item in pool.map(prepare, few) if len(few) > 1 else map(prepare, few):
+            files = all(isinstance(image, str | os.PathLike | bytes) for _, image in few)
+            for item in pool.map(prepare, few) if files and len(few) > 1 else map(prepare, few):
                 if isinstance(item, ItemError) and options.on_error == "raise":
                     failure = item.error
                     break

@@ -22,8 +22,8 @@ TOLERANCE = 1e-3
 
 
 def picture(config: PreprocessConfig) -> npt.NDArray[np.float32]:
-    """Network input ``(3, h, w)``: a brown spot on skin, drawn with integers, the same anywhere."""
-    height, width = config.image_size
+    """Network input ``(3, h, w)``: a brown spot on skin, drawn with integers, then resized."""
+    height, width = (side * 5 // 4 for side in config.image_size)  # so that it is resized too
     y, x = np.mgrid[:height, :width]
     across = 1024 * (2 * x - width) // width
     down = 1024 * (2 * y - height) // height

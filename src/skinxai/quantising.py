@@ -13,11 +13,14 @@ import numpy.typing as npt
 
 from skinxai.assessment.metrics import confusion_matrix, metrics_of
 from skinxai.classifier import Classifier
+from skinxai.data import pixel_hash
 from skinxai.data.hashing import pixel_hashes
 from skinxai.data.records import Records
 from skinxai.errors import LeakageError, OptionError
-from skinxai.graphs.files import IMAGES, KERNEL, PRECISION
-from skinxai.predicting import InputOptions, Prepared, prepared_batches
+from skinxai.graphs.files import IMAGES, KERNEL, PRECISION, SEAL, UNSEALED, seal
+from skinxai.images import read_image
+from skinxai.predicting import InputOptions, Predictor, Prepared, predictions, prepared_batches
+from skinxai.results import Prediction
 from skinxai.sources import iter_sources
 from skinxai.writing import write_atomic
 
@@ -49,8 +52,8 @@ def export_int8(
     """Write ``*.onnx`` whose convolutions compute in eight bits, and say what that costs.
 
     Weights are rounded for each output channel, activations to the range that they have on the
-    calibration images; the head and the class activation maps stay float32. A smaller and faster
-    file with other answers: look at the cost before it is used.
+    calibration images; the head stays float32. A smaller file
+    with other answers: look at the cost before it is used. Grad-CAM is not had from it.
 
     Args:
         classifier: a single model.
@@ -72,7 +75,11 @@ def export_int8(
     if known is not None and any(isinstance(h, str) and h in known for h in pixel_hashes(judge)):
         raise LeakageError("judge must hold no image that the model was trained on, it does.")
     _, many = iter_sources(calibrate)
-    arrays = list(_arrays(classifier, many))
+    images = list(many)
+    arrays = list(_arrays(classifier, images))
+    asked = {pixel_hash(read_image(image).pixels) for image in images}
+    if asked & set(pixel_hashes(judge)):
+        raise OptionError("judge must hold no image of calibrate, it does.")
     if not arrays or not len(judge):
         raise OptionError(
             f"calibrate and judge must each be at least one image, got {len(arrays)} and "
@@ -83,7 +90,8 @@ def export_int8(
         classifier.export(whole)
         _quantise(whole, small, arrays)
         graph = Classifier.from_pretrained(small, backend=backend)
-        first, second = (_rows(each, judge) for each in (classifier, graph))
+        whole_model = classifier._engine.in_float32()
+        first, second = (_rows(each, judge) for each in (whole_model, graph._parts.predictor))
         write_atomic(path, small.read_bytes())
     target, classes = np.asarray(judge.targets()), len(judge.labels)
     one, two = (
@@ -109,9 +117,9 @@ def _arrays(classifier: Classifier, images: Iterable[Any]) -> Iterator[npt.NDArr
             yield item.arrays[preprocessing][None]
 
 
-def _rows(classifier: Classifier, records: Records) -> npt.NDArray[np.float64]:
-    found = classifier.predict([item.path for item in records], progress=None)
-    return np.array([list(each.probabilities.values()) for each in found])
+def _rows(predictor: Predictor, records: Records) -> npt.NDArray[np.float64]:
+    found = list(predictions(predictor, [item.path for item in records], InputOptions()))
+    return np.array([list(p.probabilities.values()) for p in found if isinstance(p, Prediction)])
 
 
 def _quantise(whole: Path, small: Path, arrays: list[npt.NDArray[np.float32]]) -> None:
@@ -152,6 +160,6 @@ def _quantise(whole: Path, small: Path, arrays: list[npt.NDArray[np.float32]]) -
     onnx.checker.check_model(made)
     metadata = {each.key: each.value for each in onnx.load(whole).metadata_props}
     del made.metadata_props[:]
-    for key, value in (metadata | {PRECISION: "int8"}).items():
+    for key, value in (metadata | {PRECISION: "int8", SEAL: UNSEALED.decode()}).items():
         made.metadata_props.add(key=key, value=value)
-    onnx.save(made, small)
+    small.write_bytes(seal(made.SerializeToString(deterministic=True)))

@@ -45,6 +45,16 @@ def iter_sources(images: Any) -> tuple[bool, Iterator[Any]]:
     return False, iter(images)
 
 
+def may_read_ahead(images: Iterable[Any]) -> bool:
+    """Whether the next images can be taken before the last is read.
+
+    Not of a caller's own generator, which may give the same buffer or file each time, with other
+    content.
+    """
+    inner = getattr(images, "iterable", images)  # of a progress bar
+    return isinstance(inner, list | tuple | type(iter([])) | type(iter(())) | _Files)
+
+
 def describe(image: Any) -> str:
     """Printable name of an image: an escaped path, or its kind and size."""
     if isinstance(image, str | os.PathLike):
@@ -84,4 +94,14 @@ def _some(found: Iterator[str], what: str) -> Iterator[str]:
         raise NoInputsError(
             f"{what} must hold at least one image ({', '.join(sorted(SUFFIXES))}), found none."
         )
-    return itertools.chain([first], found)
+    return _Files(itertools.chain([first], found))
+
+
+class _Files(Iterator[str]):
+    """Of a folder, or of a pattern."""
+
+    def __init__(self, found: Iterator[str]) -> None:
+        self._found = found
+
+    def __next__(self) -> str:
+        return next(self._found)

@@ -1,4 +1,4 @@
-"""One array as safetensors bytes: the only container that a model folder has."""
+"""Safetensors bytes: the header of a weights file, and files of one array. No torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,35 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from skinxai.configs import MAX_JSON_BYTES, strict_json
 from skinxai.errors import IntegrityError
+from skinxai.folders import WEIGHTS
+
+BINDING = "skinxai.binding"
+"""Key of the hash that binds weights, and graphs, to a config."""
+
+
+def weights_metadata(weights: bytes) -> dict[str, str]:
+    """The ``__metadata__`` of safetensors bytes: 8 bytes of length, then a JSON header.
+
+    The header is looked at here before the library reads it, which takes one that names a tensor
+    twice.
+
+    Raises:
+        IntegrityError: no such header.
+    """
+    length = int.from_bytes(weights[:8], "little")
+    if not 2 <= length <= min(len(weights) - 8, MAX_JSON_BYTES):
+        raise IntegrityError(
+            f"{WEIGHTS} must be whole safetensors: its header must have at most "
+            f"{min(len(weights) - 8, MAX_JSON_BYTES)} bytes, it tells of {length}."
+        )
+    try:
+        header = strict_json(weights[8 : 8 + length])
+    except ValueError as error:
+        raise IntegrityError(f"{WEIGHTS} must be whole safetensors: {error}.") from error
+    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def pack_bytes(name: str, rows: npt.NDArray[np.uint8]) -> bytes:

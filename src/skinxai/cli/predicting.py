@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -103,7 +102,7 @@ def explain(
     classifier = Classifier.from_pretrained(model, backend=backend)
     failed = 0
     for source in _progress(sources):
-        image, made = next(_bytes([source])), []
+        image, made = _bytes([source])[0], []
         for name in methods:
             found = classifier.explain(
                 image, name, target=target, against=against, tta=tta, on_error="return"
@@ -140,9 +139,8 @@ def _sources(images: list[str]) -> list[str]:
     return list(found.values())
 
 
-def _bytes(sources: list[str]) -> Iterator[Any]:
-    for source in sources:
-        yield sys.stdin.buffer.read() if source == "-" else source
+def _bytes(sources: list[str]) -> list[Any]:
+    return [sys.stdin.buffer.read() if source == "-" else source for source in sources]
 
 
 def _progress(sources: list[str]) -> Any:

@@ -114,12 +114,9 @@ class GraphEngine(Predictor):
 
     @property
     def maps(self) -> bool:
-        """Whether Grad-CAM can be had of it: of one model with such maps that does not round.
-
-        One in eight bits has no network besides its own.
-        """
+        """Whether Grad-CAM can be had of it: of one model with such maps that does not round."""
         run = self.members[0].run
-        return len(self.members) == 1 and MAPS in run.names and run.precision != "bfloat16"
+        return len(self.members) == 1 and MAPS in run.names and run.precision == "float32"
 
     @property
     def preprocessings(self) -> frozenset[PreprocessConfig]:

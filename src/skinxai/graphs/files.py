@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from dataclasses import dataclass
 from functools import cache
@@ -15,16 +16,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skinxai.configs import ModelConfig, strict_json
-from skinxai.errors import IntegrityError, ModelConfigError, ModelNotFoundError, OptionError
-from skinxai.folders import GRAPH, size_limit
-from skinxai.tensors import unpack_bytes
+from skinxai.errors import (
+    ExportError,
+    IntegrityError,
+    ModelConfigError,
+    ModelNotFoundError,
+    OptionError,
+)
+from skinxai.folders import GRAPH, WEIGHTS, size_limit
+from skinxai.tensors import BINDING, unpack_bytes, weights_metadata
 
 if TYPE_CHECKING:
     import onnx
 
-BINDING, CONFIG, LAYER = "skinxai.binding", "skinxai.config", "skinxai.layer"
-MODEL, PRECISION = "skinxai.model", "skinxai.precision"
+CONFIG, LAYER, MODEL = "skinxai.config", "skinxai.layer", "skinxai.model"
+PRECISION, WEIGHTS_DIGEST = "skinxai.precision", "skinxai.weights"
+SEAL = "skinxai.seal"
 """Keys of a graph's metadata; a folder's has no config and model, which are the folder's own."""
+UNSEALED = b"sha256:" + 64 * b"0"
+"""What stands in the place of a digest while it is computed."""
+FLOAT = 1
+"""ONNX's number of float32."""
 ARRAY = "onnx"
 """Name of the array that holds the graph of a folder."""
 KERNEL = "kernel"
@@ -65,26 +77,53 @@ def with_weights(graph: bytes, weights: bytes, binding: str) -> tuple[bytes, str
     Raises:
         IntegrityError: a damaged graph, or one of another model.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import load
 
     parsed = _parse(unpack_bytes(ARRAY, graph, (-1,), GRAPH), GRAPH)
     metadata = {each.key: each.value for each in parsed.metadata_props}
-    if metadata.get(BINDING) != binding:
+    bound = metadata.get(BINDING) == weights_metadata(weights).get(BINDING) == binding
+    if not bound or metadata.get(WEIGHTS_DIGEST) != hashlib.sha256(weights).hexdigest():
         raise IntegrityError(
             f"{GRAPH} must be the one of its folder's weights and config, and is another's; save "
             f"the model again."
         )
-    tensors = load(weights)
+    try:
+        tensors = load(weights)
+    except SafetensorError as error:
+        raise IntegrityError(f"{WEIGHTS} must be whole safetensors: {error}") from error
     for own in parsed.graph.initializer:
         if own.HasField("raw_data"):
             continue  # a constant of the graph
         values = tensors.get(own.name)
-        if values is None or values.shape != tuple(own.dims):
+        fits = values is not None and values.shape == tuple(own.dims) and own.data_type == FLOAT
+        if values is None or not fits:
             raise IntegrityError(
                 f"{GRAPH} must take weights of its folder, {own.name!r} {tuple(own.dims)} is none."
             )
+        if not np.isfinite(values).all():
+            raise IntegrityError(f"{WEIGHTS} must hold finite values, {own.name!r} does not.")
         own.raw_data = values.astype(np.float32).tobytes()
     return parsed.SerializeToString(), metadata.get(LAYER, "features")
+
+
+def seal(graph: bytes, weights: bytes = b"") -> bytes:
+    """The graph with a digest of itself and of its weights in the place of `UNSEALED`."""
+    if graph.count(UNSEALED) != 1:
+        raise ExportError("an exported graph must have one place for its digest, and has not.")
+    return graph.replace(UNSEALED, _digest(graph, weights))
+
+
+def _digest(unsealed: bytes, weights: bytes) -> bytes:
+    found = hashlib.sha256(hashlib.sha256(unsealed).digest() + hashlib.sha256(weights).digest())
+    return b"sha256:" + found.hexdigest().encode()
+
+
+def _is_sealed(graph: bytes, weights: bytes, digest: str) -> bool:
+    own = digest.encode()
+    if len(own) != len(UNSEALED) or graph.count(own) != 1:
+        return False
+    return _digest(graph.replace(own, UNSEALED), weights) == own
 
 
 def open_exported(path: Path) -> Exported:
@@ -105,6 +144,7 @@ def open_exported(path: Path) -> Exported:
     try:
         config = ModelConfig.from_dict(strict_json(metadata[CONFIG].encode()))
         bound = metadata[BINDING] == config.binding()
+        sealed = _is_sealed(graph, weights, metadata[SEAL])
         precision = metadata.get(PRECISION, "float32")
         found = Exported(graph, weights, config, metadata[MODEL], metadata[LAYER], precision)
     except (KeyError, ValueError, TypeError, ModelConfigError) as error:
@@ -112,8 +152,11 @@ def open_exported(path: Path) -> Exported:
             f"{str(path)!r} must carry the labels and preprocessing that Classifier.export() "
             f"writes, and does not: {error}; export the model again."
         ) from error
-    if not bound:
-        raise IntegrityError(f"{str(path)!r} must be as exported; its config was changed.")
+    if not bound or not sealed or precision not in ("float32", "int8"):
+        raise IntegrityError(
+            f"{str(path)!r} must be as exported, and was changed or belongs to other weights; "
+            f"export the model again."
+        )
     return found
 
 
@@ -137,12 +180,14 @@ def _parse(graph: bytes, name: str) -> onnx.ModelProto:
         parsed = onnx.load_from_string(graph)
     except Exception as error:  # protobuf's own kinds
         raise IntegrityError(f"{name} must be a whole ONNX graph: {error}") from error
-    constants = [a.t for node in parsed.graph.node for a in node.attribute if a.HasField("t")]
+    attributes = [a for node in parsed.graph.node for a in node.attribute]
+    constants = [t for a in attributes for t in ([a.t] if a.HasField("t") else []) + [*a.tensors]]
     if (
         any(each.domain not in ("", "ai.onnx") for each in parsed.opset_import)
         or any(each.external_data for each in (*parsed.graph.initializer, *constants))
         or parsed.functions
-        or any(a.HasField("g") or a.graphs for node in parsed.graph.node for a in node.attribute)
+        or parsed.graph.sparse_initializer
+        or any(a.HasField("g") or a.graphs or a.HasField("sparse_tensor") for a in attributes)
     ):
         raise IntegrityError(
             f"{name} must hold ONNX's own operators and nothing else: no functions, no subgraphs, "
@@ -182,7 +227,7 @@ def _of_openvino(graph: bytes, weights: bytes, path: Path) -> dict[str, str]:
         model = openvino_core().read_model(graph, weights)
         return {
             key: str(model.get_rt_info(key.split(".")).value)
-            for key in (BINDING, CONFIG, LAYER, MODEL)
+            for key in (BINDING, CONFIG, LAYER, MODEL, SEAL)
         }
     except RuntimeError as error:
         line = str(error).strip().splitlines()[-1]

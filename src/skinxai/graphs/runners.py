@@ -96,6 +96,10 @@ class OpenVino:
         import openvino
 
         core = openvino_core()
+        if precision not in ("float32", "bfloat16", "int8"):
+            raise OptionError(
+                f"backend 'openvino' must compute in float32 or bfloat16, got {precision!r}."
+            )
         # Left to itself it computes in bfloat16 where the processor can.
         hint = "bf16" if precision == "bfloat16" else "f32"
         settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
@@ -104,6 +108,9 @@ class OpenVino:
             self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise IntegrityError(f"OpenVINO must take the graph: {error}") from error
+        used = self._compiled.get_property("INFERENCE_PRECISION_HINT")
+        if precision == "bfloat16" and used != openvino.Type.bf16:  # the processor has none
+            precision = "float32"
         self._graph, self._weights, self.precision = graph, weights, precision
         self.names = [output.get_any_name() for output in self._compiled.outputs]
         self._requests = threading.local()  # a request serves one thread at a time
