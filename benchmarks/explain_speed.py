@@ -6,7 +6,10 @@ Network time for the same input tensor, 224 × 224, the same weights, all in flo
 out where they are not installed. Each way runs in turn, in rounds; the fastest of each counts.
 "ours, contiguous" is the split into features and head alone; "ours, channels last" adds the layout,
 and "ours" the folding of batch normalisation, as `Classifier` has both; "Captum, channels last" is
-given the layout as well. Writes results/explain_speed.json.
+given the layout as well. "ours, OpenVINO" is the same network's graph, as with
+`backend="openvino"`: its class activation maps, and for Score-CAM its passes. Of the trained
+network most last channels are constant over a photograph and share a pass; of random weights on
+noise none is. Writes results/explain_speed.json.
 """
 
 import argparse
@@ -16,14 +19,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 
-from skinxai import backbones, explainers
+from skinxai import Classifier, backbones, explainers, samples
+from skinxai.explaining.passes import GraphPasses
+from skinxai.explaining.views import View, Watch
+from skinxai.exporting import graph_of
 from skinxai.folding import folded
+from skinxai.graphs import MAPS, RUNNERS, Runner
 from skinxai.models import SkinClassifier
 
 RESULTS = Path(__file__).parent / "results" / "explain_speed.json"
-NETWORKS = {"tf_efficientnet_lite0": "bn2", "efficientnet_b0": "bn2"}
+NETWORKS = ("tf_efficientnet_lite0", "efficientnet_b0")
+LAYER = "bn2"  # last before the pooling, in each of them
 BATCHES = (1, 16)
 Way = Callable[[], object]
 
@@ -42,9 +52,27 @@ def ours(model: SkinClassifier, method: str, images: torch.Tensor, target: torch
     return lambda: explainer.attribute(images, target, options=options)
 
 
+def openvino_graph(model: SkinClassifier, images: torch.Tensor) -> Runner:
+    graph = graph_of(model, tuple(images.shape[2:]), own_weights=True)
+    return RUNNERS["openvino"](graph.SerializeToString())
+
+
+def ours_by_graph(model: SkinClassifier, images: torch.Tensor, target: torch.Tensor) -> Way:
+    """Grad-CAM as `skinxai.graphs.explaining` has it."""
+    run, arrays, rows = openvino_graph(model, images), images.numpy(), np.arange(len(images))
+    return lambda: np.maximum(run(arrays)[MAPS][rows, target.numpy()], 0)
+
+
+def scorecam_by_graph(model: SkinClassifier, images: torch.Tensor, target: torch.Tensor) -> Way:
+    view = View(
+        model, None, None, score="logit", against=None, image_size=tuple(images.shape[2:]),
+        watch=Watch(), passes=GraphPasses(openvino_graph(model, images)),
+    )  # fmt: skip
+    return ours(view, "scorecam", images, target)
+
+
 def every_class(model: SkinClassifier, images: torch.Tensor) -> Way:
     """Maps of all seven classes from one forward pass."""
-    from skinxai.explaining.views import View, Watch
 
     def run() -> None:
         with torch.no_grad():
@@ -72,6 +100,8 @@ def gradcam_ways(name: str, images: torch.Tensor, target: torch.Tensor) -> dict[
         "ours, contiguous": ours(plain, "gradcam", images, target),
         "ours, all seven classes": every_class(fused, images_last),
     }
+    if version("openvino"):
+        ways["ours, OpenVINO"] = ours_by_graph(last, images, target)
     if version("captum"):
         from captum.attr import LayerGradCam
 
@@ -79,7 +109,7 @@ def gradcam_ways(name: str, images: torch.Tensor, target: torch.Tensor) -> dict[
             ("Captum", copy_of(name, weights, torch.contiguous_format), images),
             ("Captum, channels last", copy_of(name, weights, torch.channels_last), images_last),
         ):
-            method = LayerGradCam(model.network, getattr(model.network, NETWORKS[name]))
+            method = LayerGradCam(model.network, getattr(model.network, LAYER))
             ways[label] = lambda m=method, b=batch: m.attribute(
                 b, target=target, relu_attributions=True
             )
@@ -88,29 +118,42 @@ def gradcam_ways(name: str, images: torch.Tensor, target: torch.Tensor) -> dict[
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
         network = copy_of(name, weights, torch.contiguous_format).network
-        theirs = GradCAM(network, [getattr(network, NETWORKS[name])])
+        theirs = GradCAM(network, [getattr(network, LAYER)])
         targets = [ClassifierOutputTarget(int(k)) for k in target]
         ways["pytorch-grad-cam"] = lambda: theirs(input_tensor=images, targets=targets)
     if version("torchcam"):
         from torchcam.methods import GradCAM as TorchCam
 
         network = copy_of(name, weights, torch.contiguous_format).network
-        extractor = TorchCam(network, NETWORKS[name])
+        extractor = TorchCam(network, LAYER)
         ways["torch-cam"] = lambda: extractor([int(k) for k in target], network(images))
     return ways
 
 
-def scorecam_ways(name: str, images: torch.Tensor, target: torch.Tensor) -> dict[str, Way]:
-    weights = backbones.build(name, 7).network.state_dict()
+def a_sample() -> torch.Tensor:
+    """A photograph ``(1, 3, 224, 224)``, as the bundled network reads it."""
+    from torchvision.transforms.v2.functional import normalize, pil_to_tensor, resize
+
+    pixels = pil_to_tensor(Image.open(samples.paths()[0])).float() / 255
+    small = resize(pixels, [224, 224], antialias=True)
+    own = Classifier.from_pretrained().config.preprocessing
+    return normalize(small, list(own.mean), list(own.std))[None]
+
+
+def scorecam_ways(
+    name: str, weights: dict[str, torch.Tensor], images: torch.Tensor, target: torch.Tensor
+) -> dict[str, Way]:
     last = copy_of(name, weights, torch.channels_last)
     fused = folded(last.eval(), (images.shape[2], images.shape[3]))
     ways = {"ours": ours(fused, "scorecam", images, target)}
+    if version("openvino"):
+        ways["ours, OpenVINO"] = scorecam_by_graph(fused, images, target)
     if version("grad-cam"):
         from pytorch_grad_cam import ScoreCAM
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
         network = copy_of(name, weights, torch.contiguous_format).network
-        theirs = ScoreCAM(network, [getattr(network, NETWORKS[name])])
+        theirs = ScoreCAM(network, [getattr(network, LAYER)])
         ways["pytorch-grad-cam"] = lambda: theirs(
             input_tensor=images, targets=[ClassifierOutputTarget(int(target[0]))]
         )
@@ -140,7 +183,9 @@ def main(rounds: int) -> None:
     torch.manual_seed(0)
     found: dict[str, object] = {
         "threads": torch.get_num_threads(),
-        "versions": {n: version(n) for n in ("torch", "timm", "captum", "grad-cam", "torchcam")},
+        "versions": {
+            n: version(n) for n in ("torch", "timm", "openvino", "captum", "grad-cam", "torchcam")
+        },
     }
     for name in NETWORKS:
         for batch in BATCHES:
@@ -148,9 +193,15 @@ def main(rounds: int) -> None:
             best = fastest(gradcam_ways(name, images, target), rounds if batch > 1 else 5 * rounds)
             found[f"gradcam, {name}, batch {batch}"] = shown(best)
             print(name, batch, found[f"gradcam, {name}, batch {batch}"], flush=True)
-    images, target = torch.randn(1, 3, 224, 224), torch.tensor([0])
-    name = "tf_efficientnet_lite0"
-    found[f"scorecam, {name}, batch 1"] = shown(fastest(scorecam_ways(name, images, target), 1))
+    bundled, target = Classifier.from_pretrained(), torch.tensor([0])
+    trained = bundled.network.network.state_dict()
+    random = backbones.build(NETWORKS[0], 7).network.state_dict()
+    for name, what, weights, images in (
+        (bundled.config.backbone, "bundled weights, a photograph", trained, a_sample()),
+        (NETWORKS[0], "random weights, noise", random, torch.randn(1, 3, 224, 224)),
+    ):
+        best = fastest(scorecam_ways(name, weights, images, target), 2)
+        found[f"scorecam, {name}, batch 1, {what}"] = shown(best)
     RESULTS.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found, indent=2))
 

@@ -609,7 +609,9 @@ class Classifier:
             method, own, self.config.labels, score=score, against=against
         )
         question = explaining.Question(chosen, targets, tta, timeout, watch or explaining.Watch())
-        return explaining.explanations(self._engine, images, question, options)
+        graph = self._parts.graph
+        passes = graph if graph is not None and graph.exact else None
+        return explaining.explanations(self._engine, images, question, options, passes)
 
     def _graph_for(
         self, method: str, score: str, tta: bool, timeout: float | None

@@ -16,8 +16,10 @@ from skinxai.drawing import resize_map
 from skinxai.errors import ExplainError, ExplainTimeoutError, PluginError
 from skinxai.explaining.asking import Method
 from skinxai.explaining.attributing import Arrays, attribute
+from skinxai.explaining.passes import GraphPasses
 from skinxai.explaining.tape import Tape
 from skinxai.explaining.views import View, Watch, alone, plain_float32, private_copy, ready
+from skinxai.graphs import GraphEngine
 from skinxai.inference import Engine, Member, to_batch
 from skinxai.memory import in_batches
 from skinxai.models import SkinClassifier
@@ -67,6 +69,7 @@ class _Pass:
         images: the view ``(N, 3, h, w)``.
         features: of it.
         rows: its probabilities ``(N, K)``.
+        graph: computes what needs no gradient, or ``None``.
         tape: of passes that maps of all classes share.
     """
 
@@ -77,15 +80,19 @@ class _Pass:
     images: Tensor
     features: Any
     rows: npt.NDArray[np.float64]
+    graph: GraphPasses | None
     tape: Tape = field(default_factory=Tape)
 
     @classmethod
     @torch.no_grad()
-    def all(cls, engine: Engine, items: list[Prepared], *, tta: bool) -> list[_Pass]:
+    def all(
+        cls, engine: Engine, graph: GraphEngine | None, items: list[Prepared], *, tta: bool
+    ) -> list[_Pass]:
         """Of every member and view."""
         found, views = [], FLIPS if tta else FLIPS[:1]
-        for member in engine.members:
-            network = ready(member.network)
+        runs = [each.run for each in graph.members] if graph else [None] * len(engine.members)
+        for member, run in zip(engine.members, runs, strict=True):
+            network, passes = ready(member.network), GraphPasses(run) if run else None
             images = to_batch(items, member.preprocessing, engine.device)
             for flip in views:
                 view = images.flip(flip) if flip else images
@@ -93,7 +100,7 @@ class _Pass:
                 logits = network.pool_and_classify(_own(features))  # it may work in place
                 rows = engine.probabilities(logits).cpu().numpy()
                 weight = member.weight / len(views)
-                found.append(cls(member, network, weight, flip, view, features, rows))
+                found.append(cls(member, network, weight, flip, view, features, rows, passes))
         return found
 
     @torch.no_grad()
@@ -118,6 +125,7 @@ class _Pass:
         view = View(
             network, *known, score=method.score, against=method.against, image_size=size,
             watch=watch, tape=self.tape if question.targets.every and method.built_in else None,
+            passes=self.graph if method.built_in else None,
         )  # fmt: skip
         maps, scores = attribute(method, view, images, target)
         flip = tuple(dimension - 1 for dimension in self.flip)  # of (N, h, w)
@@ -125,12 +133,24 @@ class _Pass:
 
 
 def explanations(
-    engine: Engine, images: Iterable[Any], question: Question, options: InputOptions
+    engine: Engine,
+    images: Iterable[Any],
+    question: Question,
+    options: InputOptions,
+    graph: GraphEngine | None = None,
 ) -> Iterator[Pair | ItemError]:
     """Predict and explain lazily, in order; memory holds one batch.
 
     One forward pass of each member and view serves the prediction, the choice of the class, and
     the explainer. A batch that does not fit into memory is halved.
+
+    Args:
+        engine: predicts, and gives gradients.
+        images: as in `Classifier.predict`.
+        question: what is asked.
+        options: as in `Classifier.predict`.
+        graph: of the same model in float32: computes passes of built-in methods that need no
+            gradient.
     """
     engine, count = engine.in_float32(), 0
     for batch in prepared_batches(images, engine.preprocessings, options, keep_pixels=True):
@@ -138,17 +158,21 @@ def explanations(
         items = [item for item in batch if isinstance(item, Prepared)]
         found: Iterator[Pair | ItemError] = iter(())
         if items:
-            found = iter(_explained(engine, question, items, options))
+            found = iter(_explained(engine, graph, question, items, options))
         for each in batch:
             yield each if isinstance(each, ItemError) else next(found)
     question.targets.check_count(count)
 
 
 def _explained(
-    engine: Engine, question: Question, items: list[Prepared], options: InputOptions
+    engine: Engine,
+    graph: GraphEngine | None,
+    question: Question,
+    items: list[Prepared],
+    options: InputOptions,
 ) -> list[Pair | ItemError]:
     def run(some: Sequence[Prepared]) -> list[Pair | ItemError]:
-        results = _predict_and_explain(engine, question, list(some), options)
+        results = _predict_and_explain(engine, graph, question, list(some), options)
         return [results[item.index] for item in some]
 
     with plain_float32(engine.device), alone(each.network for each in engine.members):
@@ -156,9 +180,13 @@ def _explained(
 
 
 def _predict_and_explain(
-    engine: Engine, question: Question, items: list[Prepared], options: InputOptions
+    engine: Engine,
+    graph: GraphEngine | None,
+    question: Question,
+    items: list[Prepared],
+    options: InputOptions,
 ) -> dict[int, Pair | ItemError]:
-    passes = _Pass.all(engine, items, tta=question.tta)
+    passes = _Pass.all(engine, graph, items, tta=question.tta)
     rows = _mean(passes, (each.rows for each in passes))
     results: dict[int, Pair | ItemError] = {}
     sound: list[tuple[int, Prediction]] = []
@@ -180,7 +208,9 @@ def _predict_and_explain(
         if isinstance(error, ExplainTimeoutError):
             error.predictions = tuple(prediction for _, prediction in sound)
         elif len(items) > 1:  # find out whose fault it is
-            each = (_predict_and_explain(engine, question, [item], options) for item in items)
+            each = (
+                _predict_and_explain(engine, graph, question, [item], options) for item in items
+            )
             return results | {index: answer for one in each for index, answer in one.items()}
         if options.on_error == "raise":
             raise
@@ -230,6 +260,9 @@ def _explain(
     (map_names, score_names), seconds = names.pop(), (time.perf_counter() - started) / len(items)
     options = asdict(method.options) | _averaging(engine, question)
     layers = sorted({each.network.layer for each in passes})
+    runs = [each.graph.run for each in passes if each.graph and each.graph.used]
+    backend = f"{engine.backend}, passes by {runs[0].backend}" if runs else engine.backend
+    versions = ReadOnly(dict(method.versions) | (dict(runs[0].versions) if runs else {}))
 
     def mean_map(name: str, row: int, size: tuple[int, int]) -> npt.NDArray[np.float32]:
         each = (resize_map(maps[name][row], size) for maps, _ in found)
@@ -250,8 +283,8 @@ def _explain(
             options=ReadOnly(options),
             source=item.source,
             model=engine.model,
-            backend=engine.backend,
-            versions=ReadOnly(method.versions),
+            backend=backend,
+            versions=versions,
             seconds=seconds,
             pixels=item.pixels,
         )

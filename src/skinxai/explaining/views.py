@@ -62,6 +62,7 @@ class View(SkinClassifier):
         image_size: ``(H, W)`` of all images of the call.
         watch: looks on.
         tape: of passes without gradients that maps of several classes share, or ``None``.
+        passes: compute logits in the network's place where no gradient is wanted, or ``None``.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class View(SkinClassifier):
         image_size: tuple[int, int],
         watch: Watch,
         tape: Tape | None = None,
+        passes: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__(
             model.network,
@@ -90,6 +92,7 @@ class View(SkinClassifier):
         self._version = -1 if images is None else int(images._version)
         self._score, self._against = score, against
         self._image_size, self._watch, self._tape = image_size, watch, tape
+        self._passes = passes
 
     def features(self, images: Tensor) -> Any:
         """As the network's; those of the explained images are at hand."""
@@ -101,10 +104,18 @@ class View(SkinClassifier):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``(N, 3, H, W)`` to scores ``(N, K)``."""
-        if self._tape is None or torch.is_grad_enabled():
+        if torch.is_grad_enabled():
             return super().forward(images)
+        if self._tape is None:
+            return self._without_gradients(images)
         self._watch.check()
-        return self._tape(images, super().forward)
+        return self._tape(images, self._without_gradients)
+
+    def _without_gradients(self, images: Tensor) -> Tensor:
+        if self._passes is None or tuple(images.shape[2:]) != self._image_size:
+            return super().forward(images)
+        self._watch.passed(len(images))
+        return self._asked(self._passes(images))
 
     def grid(self, features: Tensor, image_size: tuple[int, int] | None = None) -> Tensor:
         """As the network's, which is told the images' size."""
@@ -113,7 +124,9 @@ class View(SkinClassifier):
     def pool_and_classify(self, features: Tensor) -> Tensor:
         """Scores ``(N, K)``: logits or probabilities, less those of the class compared with."""
         self._watch.check()
-        scores = super().pool_and_classify(features)
+        return self._asked(super().pool_and_classify(features))
+
+    def _asked(self, scores: Tensor) -> Tensor:
         if self._score == "probability":
             scores = scores.softmax(dim=1)
         if self._against is not None:

@@ -2,15 +2,18 @@
 
 from skinxai.graphs.engine import GraphEngine, GraphMember
 from skinxai.graphs.explaining import GRAPH_METHODS, explanations
-from skinxai.graphs.files import Exported, open_exported, with_weights
-from skinxai.graphs.runners import RUNNERS, choose
+from skinxai.graphs.files import LOGITS, MAPS, Exported, open_exported, with_weights
+from skinxai.graphs.runners import RUNNERS, Runner, choose
 
 __all__ = [
     "GRAPH_METHODS",
+    "LOGITS",
+    "MAPS",
     "RUNNERS",
     "Exported",
     "GraphEngine",
     "GraphMember",
+    "Runner",
     "choose",
     "explanations",
     "open_exported",

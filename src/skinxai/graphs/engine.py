@@ -113,10 +113,14 @@ class GraphEngine(Predictor):
         return self.members[0].run.backend
 
     @property
+    def exact(self) -> bool:
+        """Whether it computes in float32."""
+        return all(member.run.precision == "float32" for member in self.members)
+
+    @property
     def maps(self) -> bool:
         """Whether Grad-CAM can be had of it: of one model with such maps that does not round."""
-        run = self.members[0].run
-        return len(self.members) == 1 and MAPS in run.names and run.precision == "float32"
+        return len(self.members) == 1 and MAPS in self.members[0].run.names and self.exact
 
     @property
     def preprocessings(self) -> frozenset[PreprocessConfig]:

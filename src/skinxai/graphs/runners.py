@@ -105,6 +105,9 @@ class OpenVino:
         settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
         try:
             model = core.read_model(graph, weights) if weights else core.read_model(graph)
+            shape = model.input(IMAGES).partial_shape
+            shape[0] = 1  # known sizes are faster
+            model.reshape({IMAGES: shape})
             self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise IntegrityError(f"OpenVINO must take the graph: {error}") from error
