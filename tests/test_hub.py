@@ -27,7 +27,7 @@ from skinxai.errors import (
     SkinxaiWarning,
 )
 from skinxai.folders import contents
-from skinxai.hub import open_model
+from skinxai.hub import models_at_hand, open_model
 from skinxai.reporting import read_evaluation, write_evaluation
 from skinxai.results import Evaluation
 from skinxai.uploading import upload, with_metadata
@@ -103,6 +103,24 @@ def test_pushed_pulled_and_without_a_network_the_same_bits(
         maps = [each.explain(photos[0], target="mel").heatmap for each in (classifier, other)]
         np.testing.assert_array_equal(*maps)
         assert other.trained_on == classifier.trained_on and other.model == pulled.model
+
+
+def test_models_at_hand_are_named_as_they_load_without_a_network(hub, published, tmp_path) -> None:
+    cache = tmp_path / "own cache"
+    (bundled,) = models_at_hand(cache)
+    assert bundled.model is None and bundled.revision == Classifier.from_pretrained().model[-12:]
+    with pytest.warns(SkinxaiWarning):
+        open_model(NAME, cache_dir=cache)
+    other = cache / "models--an--other" / "snapshots" / ("0" * 40)
+    other.mkdir(parents=True)
+    (other / "manifest.json").write_text("{}")
+    _, found = models_at_hand(cache)
+    assert found.model == f"{NAME}@{published}"
+    hub.close()
+    files = open_model(found.model, cache_dir=cache, local_files_only=True)
+    assert files.revision == found.revision
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.files.items()}
+    assert sums == found.files
 
 
 def test_only_a_models_own_files_are_asked_for_WGT15(hub, published) -> None:

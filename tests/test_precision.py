@@ -1,8 +1,13 @@
 """Predictions in sixteen bits, where they are asked for; explanations never."""
 
+import copy
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from small_runs import model_folder, registered
 
 from skinxai import Classifier, read_image, samples
 from skinxai.errors import OptionError
@@ -64,3 +69,33 @@ def test_openvino_rounds_where_it_is_asked(classifier) -> None:
 def test_what_cannot_be_rounded(options: dict, words: str) -> None:
     with pytest.raises(OptionError, match=words):
         Classifier.from_pretrained(**options)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, of what it compiles
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_a_compiled_network_gives_the_same_answers(photos, tmp_path: Path) -> None:
+    with registered():
+        folder = model_folder(tmp_path, seed=1)
+        whole, compiled = (Classifier.from_pretrained(folder, compile=c) for c in (False, True))
+        assert compiled.backend == "torch compiled cpu float32" != whole.backend
+        for images in (photos[:1], photos[:5], photos):
+            np.testing.assert_allclose(
+                rows(compiled.predict(images)), rows(whole.predict(images)), atol=1e-5
+            )
+        explained = [each.explain(photos[0], target="red") for each in (whole, compiled)]
+        assert np.array_equal(explained[0].heatmap, explained[1].heatmap)
+        assert explained[1].backend == "torch cpu float32"
+        assert copy.deepcopy(compiled).predict(photos[0]).backend == "torch cpu float32"
+
+
+def test_compiling_where_that_cannot_be_is_a_sentence(tmp_path: Path, monkeypatch) -> None:
+    with pytest.raises(OptionError, match="compile must be left out for backend 'onnx'"):
+        Classifier.from_pretrained(backend="onnx", compile=True)
+    assert Classifier.from_pretrained(backend="auto").backend.startswith("openvino")
+
+    def fails(self, *args, **more):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", fails)
+    with registered(), pytest.raises(OptionError, match=r"compile needs .* no compiler"):
+        Classifier.from_pretrained(model_folder(tmp_path, seed=1), compile=True)

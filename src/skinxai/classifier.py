@@ -23,6 +23,7 @@ from skinxai.hub import open_model
 from skinxai.labels import LabelSet
 from skinxai.parts import Parts
 from skinxai.predicting import InputOptions, predictions
+from skinxai.progress import counter, watched
 from skinxai.results import Evaluation, ItemError
 from skinxai.sources import iter_sources
 from skinxai.targets import Targets
@@ -72,6 +73,7 @@ class Classifier:
         device: str = "auto",
         backend: str = "torch",
         precision: str = "float32",
+        compile: bool = False,
         check: bool = False,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -95,6 +97,8 @@ class Classifier:
                 computes in it, through torch or OpenVINO; ``"float16"`` on CUDA. The last two are
                 other answers: bfloat16 moves the bundled model's probabilities by some
                 hundredths. Explanations are float32 always.
+            compile: let torch compile the network, which takes a minute when it is loaded, and a
+                C++ compiler; predictions only. A copy, or a pickled one, is not compiled.
             check: ask for a drawn picture, and compare with what the model answered when it was
                 saved, ``probe.json``: whether this machine's packages build the same network.
             cache_dir: where downloads are kept; the Hub's own cache by default.
@@ -111,19 +115,19 @@ class Classifier:
             OptionError: an unknown backend, or one whose package is not installed.
         """
         if model is not None and Path(model).suffix.lower() in (".onnx", ".xml"):
-            if check or precision != "float32" or revision is not None:
+            if check or compile or precision != "float32" or revision is not None:
                 raise OptionError(
-                    "check, precision and revision must be left out for an exported file: it has "
-                    "no probe, and a precision and revision of its own."
+                    "check, compile, precision and revision must be left out for an exported file: "
+                    "it has no probe, and a precision and revision of its own."
                 )
             return cls._of(Parts.of_exported(Path(model), device, backend))
         files = open_model(
             model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only,
             token=token,
         )  # fmt: skip
-        plain = device in ("auto", "cpu") and precision != "float16"
+        plain = device in ("auto", "cpu") and precision != "float16" and not compile
         runner = choose(backend, has_graph=GRAPH in files.files and plain)
-        parts = Parts.of_files(files, device, runner, precision)
+        parts = Parts.of_files(files, device, runner, precision, compiled=compile)
         if check:
             parts.check(files)
         return cls._of(parts)
@@ -572,16 +576,9 @@ class Classifier:
     def _several(self, images: Any, inputs: Mapping[str, Any]) -> tuple[bool, Iterable[Any]]:
         """Whether one image came, and all of them behind a progress bar."""
         single, many = iter_sources(images)
-        progress = inputs.get("progress")
-        if single or progress is False:
-            return single, many
-        from tqdm import tqdm
-
-        total = (
-            len(images) if isinstance(images, Sequence) and not isinstance(images, str) else None
-        )
-        hidden = None if progress is None else not progress  # None: hidden unless on a terminal
-        return single, tqdm(many, total=total, unit="image", disable=hidden)
+        known = isinstance(images, Sequence) and not isinstance(images, str)
+        progress = False if single else inputs.get("progress")
+        return single, watched(many, len(images) if known else None, progress, "image")
 
     def _explanations(
         self,
@@ -632,8 +629,5 @@ def _pass_bar(single: bool, method: str, keywords: Mapping[str, Any]) -> Iterato
     if not single or type(budget) is not int or progress is False:
         yield None
         return
-    from tqdm import tqdm
-
-    hidden = None if progress is None else not progress  # None: hidden unless on a terminal
-    with tqdm(total=budget, unit="pass", disable=hidden, leave=False) as bar:
-        yield explaining.Watch(count=bar.update)
+    with counter(budget, progress, "pass") as count:
+        yield explaining.Watch(count=count)

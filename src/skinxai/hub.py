@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from skinxai.downloading import Repository
-from skinxai.errors import ModelNotFoundError, OptionError, UnsafeFormatError
-from skinxai.folders import BUNDLED, PICKLES, WEIGHTS, ModelFiles, read_model_folder
+from skinxai.errors import IntegrityError, ModelNotFoundError, OptionError, UnsafeFormatError
+from skinxai.folders import (
+    BUNDLED,
+    MANIFEST,
+    PICKLES,
+    WEIGHTS,
+    ModelFiles,
+    parse_manifest,
+    read_model_folder,
+)
 
 _NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
 
@@ -60,3 +70,51 @@ def open_model(
         )
     repository = Repository(found["repo"], cache_dir, token, local_files_only)
     return read_model_folder(repository.snapshot(revision or found["revision"] or "main"))
+
+
+@dataclass(frozen=True)
+class ModelAtHand:
+    """A model that needs no network.
+
+    Args:
+        model: for `Classifier.from_pretrained`: ``"org/name@commit"`` with the commit's 40 digits,
+            ``None`` for the bundled model.
+        folder: where its files lie.
+        revision: first twelve digits of the manifest's digest.
+        files: name → sha256, as its manifest says; they are compared when it is loaded.
+    """
+
+    model: str | None
+    folder: Path
+    revision: str
+    files: Mapping[str, str]
+
+
+def models_at_hand(cache_dir: str | os.PathLike[str] | None = None) -> list[ModelAtHand]:
+    """The bundled model, and those of the Hugging Face Hub that were downloaded.
+
+    Args:
+        cache_dir: where downloads are kept; the Hub's own cache by default.
+    """
+    found = [_at_hand(None, BUNDLED)]
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repositories = scan_cache_dir(None if cache_dir is None else Path(cache_dir)).repos
+    except (CacheNotFound, ValueError):  # no cache, or a file in its place
+        return found
+    for repository in sorted(repositories, key=lambda each: each.repo_id):
+        for commit in sorted(repository.revisions, key=lambda each: each.commit_hash):
+            if repository.repo_type == "model" and (commit.snapshot_path / MANIFEST).is_file():
+                try:
+                    name = f"{repository.repo_id}@{commit.commit_hash}"
+                    found.append(_at_hand(name, commit.snapshot_path))
+                except IntegrityError:  # of another program, or damaged
+                    continue
+    return found
+
+
+def _at_hand(model: str | None, folder: Path) -> ModelAtHand:
+    files, digest = parse_manifest((folder / MANIFEST).read_bytes(), folder)
+    return ModelAtHand(model, folder, digest[:12], files)

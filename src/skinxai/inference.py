@@ -109,6 +109,7 @@ class Engine(Predictor):
         device: where they compute.
         model: ``name@revision``.
         precision: of predictions; explanations and embeddings are float32 always.
+        compiled: whether torch has compiled the networks' calls; their parts never.
     """
 
     members: tuple[Member, ...]
@@ -116,10 +117,16 @@ class Engine(Predictor):
     device: torch.device
     model: str
     precision: str = "float32"
+    compiled: bool = False
 
     @classmethod
     def of(
-        cls, loaded: LoadedModel | LoadedEnsemble, device: str, precision: str = "float32"
+        cls,
+        loaded: LoadedModel | LoadedEnsemble,
+        device: str,
+        precision: str = "float32",
+        *,
+        compiled: bool = False,
     ) -> Self:
         """Of a model, or of an ensemble, whose networks are moved to a device.
 
@@ -127,9 +134,10 @@ class Engine(Predictor):
             loaded: the networks.
             device: ``"auto"``, or what torch takes.
             precision: ``"float32"``, ``"bfloat16"``, or on CUDA ``"float16"``.
+            compiled: whether torch compiles the networks, for predictions.
 
         Raises:
-            OptionError: half precision on a processor.
+            OptionError: half precision on a processor, or networks that cannot be compiled here.
         """
         auto = "cuda" if torch.cuda.is_available() else "cpu"
         place = torch.device(auto if device == "auto" else device)
@@ -149,16 +157,38 @@ class Engine(Predictor):
         )
         config = loaded.config
         name = f"{config.name}@{loaded.revision}"
-        return cls(members, config.labels, place, name, precision)
+        made = cls(members, config.labels, place, name, precision, compiled)
+        if compiled:
+            made._compile()
+        return made
+
+    def _compile(self) -> None:
+        """Let torch compile the networks' calls, now and for single images and batches."""
+        try:
+            for member in self.members:
+                member.answering.compile()
+                for count in (1, 2, 3):  # of two sizes it learns that the number may change
+                    size = (count, 3, *member.preprocessing.image_size)
+                    images = torch.zeros(size, device=self.device)
+                    with torch.inference_mode():
+                        member.answering(images.contiguous(memory_format=torch.channels_last))
+        except Exception as error:  # of many kinds: no compiler, or a network it cannot follow
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise OptionError(
+                f"compile needs a C++ compiler and a network that torch.compile can follow: "
+                f"{reason}; leave it out."
+            ) from error
 
     @property
     def backend(self) -> str:
         """What computes, for results."""
-        return f"torch {self.device.type} {self.precision}"
+        calls = (each.answering._compiled_call_impl for each in self.members)  # copies have none
+        name = "torch compiled" if self.compiled and all(calls) else "torch"
+        return f"{name} {self.device.type} {self.precision}"
 
     def in_float32(self) -> Engine:
         """The same, for what must not be rounded."""
-        return replace(self, precision="float32")
+        return replace(self, precision="float32", compiled=False)
 
     @property
     def preprocessings(self) -> frozenset[PreprocessConfig]:

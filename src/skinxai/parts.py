@@ -37,6 +37,7 @@ class Parts:
         graph: what predicts in their place, or ``None``.
         exported: there are no networks to load.
         precision: of predictions.
+        compiled: whether torch compiles the networks.
     """
 
     def __init__(
@@ -49,25 +50,38 @@ class Parts:
         *,
         exported: bool = False,
         precision: str = "float32",
+        compiled: bool = False,
     ) -> None:
         self.config, self.card, self.device = config, card, device
         self.graph, self.exported, self.precision = graph, exported, precision
-        self._load = load
+        self._load, self._compiled = load, compiled
 
     @classmethod
     def of_loaded(
-        cls, loaded: LoadedModel | LoadedEnsemble, device: str, precision: str = "float32"
+        cls,
+        loaded: LoadedModel | LoadedEnsemble,
+        device: str,
+        precision: str = "float32",
+        *,
+        compiled: bool = False,
     ) -> Self:
         """Of networks that there are."""
         found = cls(
-            loaded.config, loaded.card, partial(_given, loaded), device, precision=precision
-        )
+            loaded.config, loaded.card, partial(_given, loaded), device, precision=precision,
+            compiled=compiled,
+        )  # fmt: skip
         found.engine  # noqa: B018  (what is wrong with the device, or a network, is said now)
         return found
 
     @classmethod
     def of_files(
-        cls, files: ModelFiles, device: str, runner: str, precision: str = "float32"
+        cls,
+        files: ModelFiles,
+        device: str,
+        runner: str,
+        precision: str = "float32",
+        *,
+        compiled: bool = False,
     ) -> Self:
         """Of a verified folder.
 
@@ -76,11 +90,14 @@ class Parts:
             device: of torch's networks.
             runner: ``"torch"``, or a name in `skinxai.graphs.RUNNERS`.
             precision: of predictions.
+            compiled: whether torch compiles the networks.
         """
         if precision not in PRECISIONS:
             raise OptionError(f"precision must be one of {PRECISIONS}, got {precision!r}.")
         if runner == "torch":
-            return cls.of_loaded(_read(files), device, precision)
+            return cls.of_loaded(_read(files), device, precision, compiled=compiled)
+        if compiled:
+            raise OptionError(f"compile must be left out for backend {runner!r}: it is torch's.")
         _on_cpu(runner, device)
         config: ModelConfig | EnsembleConfig
         if WEIGHTS in files.files:
@@ -141,7 +158,7 @@ class Parts:
         precision = "float32" if self.graph else self.precision
         with _building:
             known: Engine | None = self.__dict__.get("engine")
-            return known or Engine.of(self.loaded, self.device, precision)
+            return known or Engine.of(self.loaded, self.device, precision, compiled=self._compiled)
 
     def check(self, files: ModelFiles) -> None:
         """Ask for the drawn picture that the folder keeps an answer for.

@@ -18,6 +18,7 @@ from skinxai.errors import NonFiniteOutputError, OptionError, SkinxaiError
 from skinxai.images import read_image
 from skinxai.labels import LabelSet
 from skinxai.memory import in_batches
+from skinxai.progress import Progress
 from skinxai.results import ItemError, Prediction
 from skinxai.sources import describe, may_read_ahead
 from skinxai.transforms import evaluation_transform
@@ -37,7 +38,9 @@ class InputOptions:
         value_range: ``(low, high)`` of array values, where they are not uint8 or floating 0–1.
         allow_urls: whether ``http(s)`` URLs may be read.
         on_error: ``"raise"``, or ``"return"`` to put an `ItemError` in a bad image's place.
-        progress: ``True`` or ``False``; ``None`` shows a bar on a terminal for several images.
+        progress: ``True`` or ``False``; ``None`` shows a bar on a terminal for several images, or
+            for one whose explanation takes many network passes; a function is told of both
+            instead: how many are done, of how many (``None``: not known).
     """
 
     batch_size: int = 32
@@ -45,7 +48,7 @@ class InputOptions:
     value_range: tuple[float, float] | None = None
     allow_urls: bool = False
     on_error: str = "raise"
-    progress: bool | None = None
+    progress: Progress = None
 
     def __post_init__(self) -> None:
         if type(self.batch_size) is not int or self.batch_size < 1:

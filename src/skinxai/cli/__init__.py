@@ -12,10 +12,11 @@ import typer
 
 from skinxai.cli.benchmarks import benchmark
 from skinxai.cli.datasets import audit, prepare
+from skinxai.cli.demonstrating import demo
 from skinxai.cli.inspecting import doctor, plugins
 from skinxai.cli.models import evaluate, train
 from skinxai.cli.predicting import explain, predict
-from skinxai.cli.sharing import export, import_network, pull, push, verify
+from skinxai.cli.sharing import export, import_network, list_models, pull, push, verify
 from skinxai.errors import SkinxaiError
 from skinxai.version import __version__
 
@@ -27,10 +28,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    predict, explain, audit, prepare, train, evaluate, export, push, pull, verify, plugins, doctor
+    predict, explain, demo, audit, prepare, train, evaluate, export, push, pull, verify, plugins,
+    doctor,
 ):  # fmt: skip
     app.command()(command)
 app.command("import")(import_network)
+app.command("models")(list_models)
 app.add_typer(benchmark, name="benchmark")
 
 

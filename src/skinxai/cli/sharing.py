@@ -1,7 +1,8 @@
-"""``skinxai push``, ``pull``, ``verify``, ``import`` and ``export``."""
+"""``skinxai push``, ``pull``, ``models``, ``verify``, ``import`` and ``export``."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -49,6 +50,25 @@ def pull(
             make_folder((out / name).parent)
             write_atomic(out / name, data)
     typer.echo(str(out or folder))
+
+
+def list_models(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With folders, and the sha256 of each file.")
+    ] = False,
+) -> None:
+    """List models that need no network, as --model and from_pretrained take them."""
+    import json
+
+    from skinxai.hub import models_at_hand
+
+    found = models_at_hand()
+    if as_json:
+        rows = [asdict(each) | {"folder": str(each.folder)} for each in found]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for each in found:
+        typer.echo(f"{each.model or 'bundled'}  revision {each.revision}")
 
 
 def verify(

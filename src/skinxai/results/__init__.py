@@ -5,9 +5,10 @@ from skinxai.results.evaluation import Evaluation
 from skinxai.results.explanation import Explanation, compare
 from skinxai.results.figures import CalibrationBin, Figure, OperatingPoint, Subgroup
 from skinxai.results.neighbour import Neighbour
-from skinxai.results.prediction import ItemError, Prediction
+from skinxai.results.prediction import DISCLAIMER, ItemError, Prediction
 
 __all__ = [
+    "DISCLAIMER",
     "AuditReport",
     "AuditedPair",
     "CalibrationBin",

@@ -113,15 +113,25 @@ class Explanation:
         if target.suffix.lower() in {".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".webp", ".bmp"}:
             raise OutputError(f"path must end in .png or be a folder, got {str(target)!r}.")
         make_folder(target)
+        for name, data in self.files(alpha).items():
+            write_atomic(target / name, data)
+
+    def files(self, alpha: float = 0.5) -> dict[str, bytes]:
+        """What `save` writes into a folder, name → bytes.
+
+        Args:
+            alpha: of the overlays, as in `overlay`.
+        """
+        found: dict[str, bytes] = {}
         for name, values in self.maps.items():
             buffer = io.BytesIO()
             np.save(buffer, values, allow_pickle=False)
-            write_atomic(target / f"{name}.npy", buffer.getvalue())
+            found[f"{name}.npy"] = buffer.getvalue()
         if self.heatmap is not None:
-            write_atomic(target / "overlay.png", self._png(alpha))
-            write_atomic(target / "sheet.png", encode_png(self.sheet(alpha)))
-        text = json.dumps(self.to_dict(), indent=2)
-        write_atomic(target / "explanation.json", text.encode() + b"\n")
+            found["overlay.png"] = self._png(alpha)
+            found["sheet.png"] = encode_png(self.sheet(alpha))
+        found["explanation.json"] = json.dumps(self.to_dict(), indent=2).encode() + b"\n"
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; the maps as shapes, their values are in `save`'s folder."""

@@ -1,0 +1,23 @@
+"""``skinxai demo``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from skinxai.cli.options import Model
+
+
+def demo(
+    model: Model = None,
+    port: Annotated[int, typer.Option(help="Where it listens.")] = 8501,
+    address: Annotated[
+        str, typer.Option(help="Interface; 0.0.0.0 shows it to other machines.")
+    ] = "localhost",
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Show the demo in a browser; nothing leaves this machine."""
+    from skinxai.demo import serve
+
+    serve(model, port=port, address=address, browser=browser)

@@ -1,0 +1,5 @@
+"""The demo: a page in the browser, thin over `Classifier`. ``pip install 'skinxai[demo]'``."""
+
+from skinxai.demo.serving import serve
+
+__all__ = ["serve"]

@@ -1,0 +1,220 @@
+"""The demo in a real browser: uploads, numbers, downloads, several visitors at once.
+
+Needs Chromium: ``sh scripts/browser`` installs Debian's.
+"""
+
+import csv
+import io
+import json
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from demo_server import CHROMIUM, chromium, running
+from picture_files import encode, gradient
+from PIL import Image
+
+from skinxai import Classifier, samples
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="NO BROWSER: the demo is not tested in one; sh scripts/browser"
+)
+playwright = pytest.importorskip("playwright.sync_api")
+expect = playwright.expect
+expect.set_options(timeout=60_000)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    with running(tmp_path_factory.mktemp("demo")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def page(server, browser) -> Iterator[object]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    made = context.new_page()
+    made.goto(server[0])
+    expect(made.locator("table.differential")).to_be_visible()
+    yield made
+    context.close()
+
+
+def upload(page, name: str, data: bytes) -> None:
+    page.get_by_role("radio", name="File").or_(page.get_by_text("File", exact=True)).first.click()
+    page.locator("input[type=file]").set_input_files(
+        {"name": name, "mimeType": "image/png", "buffer": data}
+    )
+
+
+def percentages(page) -> dict[str, str]:
+    rows = page.locator("table.differential tr")
+    return {row.get_attribute("data-code"): row.locator("td").inner_text() for row in rows.all()}
+
+
+def expected(classifier: Classifier, image) -> dict[str, str]:
+    found = classifier.predict(image).probabilities
+    return {code: f"{100 * value:.1f} %" for code, value in found.items()}
+
+
+def choose(page, label: str, value: str) -> None:
+    box = page.get_by_role("combobox", name=label)
+    box.click()
+    page.get_by_role("option", name=value, exact=True).click()
+
+
+def downloaded(page, button: str) -> bytes:
+    with page.expect_download() as found:
+        page.get_by_role("button", name=button).click()
+    return Path(found.value.path()).read_bytes()
+
+
+def photograph(page, name: str) -> None:
+    """Keep a picture in the folder `SKINXAI_PICTURES`, where that is set."""
+    if folder := os.environ.get("SKINXAI_PICTURES"):
+        page.wait_for_timeout(2500)
+        page.screenshot(path=Path(folder, f"{name}.jpg"), quality=85)
+
+
+def test_the_sample_has_the_classifiers_numbers(page, classifier: Classifier) -> None:
+    assert percentages(page) == expected(classifier, samples.paths()[0])
+    expect(page.get_by_text("no medical device").first).to_be_visible()
+
+
+def test_an_upload_its_methods_and_its_downloads(page, server, classifier: Classifier) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (900, 1200, 3), np.uint8)
+    data = encode(noise)
+    assert len(data) > 2_000_000  # more than the server's form parser holds in memory by itself
+    upload(page, "my own mole.png", data)
+    expect(page.get_by_text("my own mole.png").last).to_be_visible()
+    page.wait_for_function(
+        "want => [...document.querySelectorAll('table.differential td')]"
+        ".some(cell => cell.innerText == want)",
+        arg=max(expected(classifier, data).values(), key=lambda text: float(text[:-2])),
+    )
+    assert percentages(page) == expected(classifier, data)
+    choose(page, "Method", "layercam")
+    choose(page, "Class", "Vascular lesion")
+    expect(page.get_by_text("layercam: Vascular lesion")).to_be_visible()
+    overlay = Image.open(io.BytesIO(downloaded(page, "Overlay")))
+    own = classifier.explain(data, "layercam", target="vasc")
+    assert overlay.size == (1200, 900)
+    difference = np.asarray(overlay, float) - np.asarray(own.overlay(0.5), float)
+    assert np.abs(difference).max() <= 2  # another backend may have predicted
+    both = json.loads(downloaded(page, "JSON"))
+    assert both["explanation"]["method"] == "layercam" and both["explanation"]["target"] == "vasc"
+    assert both["prediction"]["source"] == "my own mole.png"
+    with zipfile.ZipFile(io.BytesIO(downloaded(page, "Explanation folder"))) as folder:
+        assert set(folder.namelist()) == {
+            "explanation.json", "layercam.npy", "overlay.png", "sheet.png"
+        }  # fmt: skip
+        np.testing.assert_allclose(
+            np.load(io.BytesIO(folder.read("layercam.npy"))), own.heatmap,
+            atol=1e-3 * own.heatmap.max(),
+        )  # fmt: skip
+    assert "mole" not in server[1].read_text()
+
+
+def test_a_batch_and_its_table(page, classifier: Classifier) -> None:
+    page.get_by_role("link", name="Batch").click()
+    own = [(path.name, path.read_bytes()) for path in samples.paths()]
+    files = [*own, ("bad.jpg", b"just words")]
+    page.locator("input[type=file]").set_input_files([
+        {"name": name, "mimeType": "image/jpeg", "buffer": data} for name, data in files
+    ])  # fmt: skip
+    expect(page.get_by_text("4 of 5 images have an answer")).to_be_visible()
+    expect(page.get_by_text("Not read")).to_be_visible()
+    photograph(page, "batch-table")
+    rows = list(csv.DictReader(io.StringIO(downloaded(page, "Download CSV").decode())))
+    assert [row["source"] for row in rows] == [name for name, _ in own]
+    for row, (_, data) in zip(rows, own, strict=True):
+        for code, value in classifier.predict(data).probabilities.items():
+            assert abs(float(row[f"p_{code}"]) - value) < 1e-3
+
+
+def test_a_storm_of_changes_ends_at_the_last(page) -> None:
+    names = ("gradcam++", "layercam", "eigencam", "hirescam", "saliency")
+    for name in (*names, *names):
+        page.get_by_role("combobox", name="Method").click()
+        page.get_by_role("option", name=name, exact=True).click()
+    expect(page.get_by_text("saliency: Melanoma")).to_be_visible()
+    expect(page.get_by_text(re.compile("Traceback|Error"))).to_have_count(0)
+
+
+def test_it_works_by_keyboard_alone(page) -> None:
+    page.get_by_role("combobox", name="Method").focus()
+    page.keyboard.type("layercam")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("layercam: Melanoma")).to_be_visible()
+
+
+def test_nothing_jumps_while_it_computes(page) -> None:
+    original = page.get_by_alt_text("The image", exact=True)
+    place = original.bounding_box()
+    choose(page, "Method", "occlusion")
+    bar = page.get_by_text(re.compile(r"of 200 network passes, about \d+ s left"))
+    expect(bar).to_be_visible()
+    places = []
+    while bar.is_visible():
+        places.append(original.bounding_box())
+    expect(page.get_by_text("occlusion: Melanoma")).to_be_visible()
+    assert len(places) > 3 and all(each == place for each in [*places, original.bounding_box()])
+
+
+def test_two_visitors_see_their_own(server, browser, classifier: Classifier) -> None:
+    images = [encode(gradient(96, 128)), encode(gradient(128, 96)[::-1].copy())]
+    contexts = [browser.new_context() for _ in images]
+    pages = [context.new_page() for context in contexts]
+    for each in pages:
+        each.goto(server[0])
+    for number, (each, image) in enumerate(zip(pages, images, strict=True)):
+        upload(each, f"of visitor {number}.png", image)
+    for number, (each, image) in enumerate(zip(pages, images, strict=True)):
+        expect(each.get_by_text(f"of visitor {number}.png").last).to_be_visible()
+        expect(each.locator("table.differential")).to_be_visible()
+        each.wait_for_timeout(1500)
+        assert percentages(each) == expected(classifier, image)
+        expect(each.get_by_text(f"of visitor {1 - number}.png")).to_have_count(0)
+    for context in contexts:
+        context.close()
+
+
+def test_bad_uploads_are_sentences(page) -> None:
+    for name, data, words in (
+        ("text.jpg", b"just words", "its content is text"),
+        ("bomb.zip", b"PK\x03\x04" + bytes(100), "image must be"),
+        ("large.png", b"\x89PNG" + bytes(26 * 1024**2), "exceeds|larger than|too large|must be"),
+    ):
+        upload(page, name, data)
+        expect(page.get_by_text(re.compile(words, re.IGNORECASE)).first).to_be_visible()
+        expect(page.get_by_text("Traceback")).to_have_count(0)
+        page.reload()
+        expect(page.locator("table.differential")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_fit_their_window(server, browser, scheme: str, width: int) -> None:
+    context = browser.new_context(
+        viewport={"width": width, "height": 844}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    for name in ("", "compare", "batch", "model"):
+        page.goto(f"{server[0]}/{name}")
+        expect(page.get_by_text("no diagnosis may rest on it").last).to_be_visible()
+        if name == "model":
+            expect(page.get_by_role("cell", name="885", exact=True)).to_be_visible()
+        main = page.locator("[data-testid=stMain]")
+        assert main.evaluate("main => main.scrollWidth <= main.clientWidth"), name
+        photograph(page, f"{name or 'one'}-{width}-{scheme}")
+    context.close()

@@ -1,0 +1,223 @@
+"""What the demo's pages stand on: uploads within limits, and answers computed once."""
+
+import io
+import struct
+import threading
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from picture_files import encode, gradient
+
+from skinxai import Classifier, samples
+from skinxai.demo import showing, uploads
+from skinxai.demo.answering import Answers
+from skinxai.demo.uploads import Refused, Upload, images_of
+from skinxai.errors import UnknownNameError
+from skinxai.labels import LabelSet
+
+PNG = encode(gradient())
+SAMPLE = samples.paths()[0].read_bytes()
+
+
+def zipped(files: dict[str, bytes], **how: int) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", **how) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def test_images_of_files_and_zips_in_order() -> None:
+    inner = zipped({"a/one.png": PNG, "a/": b"", "__MACOSX/one.png": b"x", "a/.DS_Store": b"x"})
+    found = list(images_of([Upload("x.png", PNG), Upload("many.zip", inner), Upload("y", b"z")]))
+    assert [each.name for each in found] == ["x.png", "many.zip/a/one.png", "y"]
+    assert found[1].data == PNG
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/x.png", "a/../../x.png", "C:\\x.png",
+                                  "..\\x.png"])  # fmt: skip
+def test_no_name_leads_out_of_a_zip(name: str) -> None:
+    bad, good = images_of([Upload("z.zip", zipped({name: PNG, "good.png": PNG}))])
+    assert isinstance(bad, Refused) and "leads out" in bad.reason
+    assert isinstance(good, Upload)
+
+
+def test_zip_bombs_are_refused_before_they_unpack(monkeypatch: pytest.MonkeyPatch) -> None:
+    zeros = bytes(uploads.MAX_FILE + 1)
+    large = zipped({"zeros.png": zeros, "one.png": PNG}, compression=zipfile.ZIP_DEFLATED)
+    assert len(large) < 100_000
+    bad, good = images_of([Upload("z.zip", large)])
+    assert isinstance(bad, Refused) and "25 MiB" in bad.reason and isinstance(good, Upload)
+    monkeypatch.setattr(uploads, "MAX_UNPACKED", 1000)
+    many = zipped({f"{k}.png": bytes(400) for k in range(5)}, compression=zipfile.ZIP_DEFLATED)
+    found = list(images_of([Upload("z.zip", many)]))
+    assert [isinstance(each, Upload) for each in found] == [True, True, False, False, False]
+
+
+def test_a_zip_that_lies_about_its_sizes_gives_no_more_than_it_says() -> None:
+    data = bytearray(zipped({"a.png": bytes(100_000)}, compression=zipfile.ZIP_DEFLATED))
+    for place in (data.find(b"PK\x03\x04") + 22, data.find(b"PK\x01\x02") + 24):
+        struct.pack_into("<I", data, place, 10)  # the size, unpacked
+    (found,) = images_of([Upload("z.zip", bytes(data))])
+    assert isinstance(found, Refused) and "must be whole" in found.reason
+
+
+def test_a_zip_with_a_password_or_damage_is_a_sentence() -> None:
+    locked = bytearray(zipped({"a.png": PNG}))
+    for head, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        locked[locked.find(head) + offset] |= 1
+    (found,) = images_of([Upload("z.zip", bytes(locked))])
+    assert "password" in found.reason
+    whole = zipped({"a.png": PNG})
+    for cut in range(4, len(whole), 7):
+        for found in images_of([Upload("z.zip", whole[:cut])]):
+            assert isinstance(found, Refused)
+
+
+def test_too_many_and_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MAX_FILES", 3)
+    found = list(images_of([Upload(str(k), PNG) for k in range(10)]))
+    assert len(found) == 4 and isinstance(found[-1], Refused) and "at most 3" in found[-1].reason
+    monkeypatch.setattr(uploads, "MAX_FILE", len(PNG) - 1)
+    (found,) = images_of([Upload("x", PNG)])
+    assert isinstance(found, Refused)
+
+
+def test_answers_are_the_classifiers(classifier: Classifier) -> None:
+    answers = Answers(classifier)
+    files = [Upload(path.name, path.read_bytes()) for path in samples.paths()]
+    bad = Upload("bad.jpg", b"no image at all, but text")
+    found = answers.predict([files[0], bad, *files])
+    for upload, answer in zip([*files[:1], *files], [found[0], *found[2:]], strict=True):
+        own = classifier.predict(upload.data).probabilities
+        assert answer.probabilities == pytest.approx(dict(own), abs=1e-6)
+        assert answer.source == upload.name
+    assert isinstance(found[1], Refused)
+    assert found[1].reason.startswith("Image must be JPEG") and "bad.jpg" not in found[1].reason
+    explained = answers.explain(files[0], "gradcam", "nv")
+    own = classifier.explain(files[0].data, "gradcam", target="nv")
+    assert np.array_equal(explained.heatmap, own.heatmap)
+    assert explained.source == files[0].name
+
+
+def test_one_content_under_two_names_shows_each_visitor_their_own(classifier: Classifier) -> None:
+    answers = Answers(classifier)
+    names = ("my mole.jpg", "left arm.jpg")
+    for name in names:
+        upload = Upload(name, SAMPLE)
+        assert answers.predict([upload])[0].source == name
+        assert answers.explain(upload, "gradcam", None).source == name
+        assert answers.predict([Upload(name, b"text")])[0].name == name
+
+
+class Slow:
+    """Stands in for the classifier: counts, waits, and fails as often as it is told."""
+
+    def __init__(self, whole: Classifier, failures: int = 0) -> None:
+        self.whole, self.failures, self.asked = whole, failures, 0
+        self.started, self.go = threading.Event(), threading.Event()
+
+    def explain(self, *args, **more):
+        self.asked += 1
+        self.started.set()
+        self.go.wait(10)
+        if self.failures:
+            self.failures -= 1
+            raise KeyboardInterrupt  # as a page that was left
+        return self.whole.explain(*args, **more)
+
+
+@pytest.mark.parametrize("failures", [0, 1])
+def test_one_question_is_computed_once_and_again_if_its_visitor_leaves(
+    classifier: Classifier, failures: int
+) -> None:
+    slow = Slow(classifier, failures)
+    answers = Answers(slow)
+    upload = Upload("x.jpg", SAMPLE)
+    with ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(answers.explain, upload, "gradcam", None) for _ in range(6)]
+        slow.started.wait(10)
+        slow.go.set()
+        errors = [each.exception(30) for each in asked]
+    assert sum(error is not None for error in errors) == failures
+    assert slow.asked == 1 + failures
+    maps = [each.result().heatmap for each, error in zip(asked, errors, strict=True) if not error]
+    assert all(np.array_equal(maps[0], each) for each in maps)
+
+
+def test_an_error_is_not_kept(classifier: Classifier) -> None:
+    answers = Answers(classifier)
+    upload = Upload("x.jpg", SAMPLE)
+    for _ in range(2):
+        with pytest.raises(UnknownNameError):
+            answers.explain(upload, "gradcam", "no such class")
+    assert answers.explain(upload, "gradcam", "nv").target == "nv"
+
+
+def test_answers_stay_within_their_room(classifier: Classifier) -> None:
+    upload = Upload("x.jpg", SAMPLE)
+    one = classifier.explain(SAMPLE)
+    size = one.pixels.nbytes + one.heatmap.nbytes
+    answers = Answers(classifier, room=2 * size + 100)
+    first = answers.explain(upload, "gradcam", "nv")
+    answers.explain(upload, "gradcam", "mel")
+    assert answers.explain(upload, "gradcam", "nv") is first  # used last
+    answers.explain(upload, "gradcam", "bkl")
+    assert answers.explain(upload, "gradcam", "nv") is first
+    assert answers._used <= answers._room and len(answers._kept) == 2
+
+
+def test_progress_is_told(classifier: Classifier) -> None:
+    told: list[tuple[int, int | None]] = []
+    upload = Upload("x.png", encode(gradient(96, 128)))
+    Answers(classifier).explain(upload, "rise", "nv", lambda *each: told.append(each))
+    numbers = [done for done, _ in told]
+    assert numbers == sorted(numbers) and told[-1] == (1000, 1000)
+
+
+def test_names_are_shown_as_they_are() -> None:
+    bad = "![x](http://a.b/c.png) <b> :material/delete: $x$ [l](u) `c` **b**"
+    shown = showing.plain(bad)
+    for mark in "![](<>:$`*":
+        assert all(shown[k - 1] == "\\" for k, c in enumerate(shown) if c == mark)
+    assert shown.replace("\\", "") == bad
+
+
+def test_the_cards_confusion_matrix(classifier: Classifier) -> None:
+    labels = classifier.config.labels
+    before, counts, after = showing.around_confusion(classifier.card, labels)
+    assert before.endswith("predicted:\n") and after.strip().startswith("## Limits")
+    assert sum(map(sum, counts)) == 1502
+    assert counts[4] == [0, 2, 15, 0, 98, 49, 3]
+    assert "mel called nv: 49 of 167" in showing.confusion(counts, labels)
+    assert showing.around_confusion("no table", labels) is None
+    assert showing.around_confusion("|  | a | b |\n|---|---|---|\n| a | 1 | x |\n| b | 1 | 2 |",
+                                LabelSet(("a", "b"))) is None  # fmt: skip
+
+
+def test_the_differential_names_and_marks_every_class(classifier: Classifier) -> None:
+    prediction = classifier.predict(SAMPLE)
+    shown = showing.differential(prediction)
+    assert shown.count("▲ malignant") == 3
+    for code, value in prediction.probabilities.items():
+        row = shown.split(f"data-code='{code}'")[1].split("</tr>")[0]
+        assert f"{100 * value:.1f} %" in row and f"width:{100 * value:.2f}%" in row
+    forged = replace(prediction, labels=replace(prediction.labels, names={"nv": "<script>"}))
+    assert "<script>" not in showing.differential(forged)
+
+
+def test_the_scale_has_the_raw_values(classifier: Classifier) -> None:
+    explanation = classifier.explain(SAMPLE, "gradcam")
+    shown = showing.scale(explanation)
+    assert f"<span>{explanation.heatmap.max():.3g}</span>" in shown
+    assert "rgb(0 0 4)" in shown and "rgb(252 255 164)" in shown
+
+
+def test_a_large_image_is_shown_small_and_kept_whole(classifier: Classifier) -> None:
+    large = np.kron(gradient(200, 300), np.ones((8, 8, 1), np.uint8))
+    explanation = classifier.explain(large, "gradcam")
+    assert explanation.heatmap.shape == (1600, 2400)
+    assert max(showing.blended(explanation, 0.5).size) == showing.SIDE
