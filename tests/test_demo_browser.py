@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(
 )
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=120_000)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,7 @@ def browser() -> Iterator[object]:
 @pytest.fixture
 def page(server, browser) -> Iterator[object]:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(120_000)  # other tests may take the processors
     made = context.new_page()
     made.goto(server[0])
     expect(made.locator("table.differential")).to_be_visible()

@@ -256,7 +256,11 @@ def _answering(part: LoadedModel) -> SkinClassifier:
         return part.model
     device = next(part.model.network.parameters()).device
     with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
-        return without_gradients(folded(part.model, part.config.preprocessing.image_size))
+        made = folded(part.model, part.config.preprocessing.image_size)
+        if made is part.model:  # nothing to fold: it is the caller's, and stays as it is
+            return without_gradients(made)
+        made.network.requires_grad_(False)
+        return made
 
 
 def embeddings(
