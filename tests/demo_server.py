@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DEMO = (sys.executable, "-c", "from skinxai.cli import main; main()", "demo", "--no-browser")
+NO_FILES = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))"
+DEMO = (sys.executable, "-c", f"{NO_FILES}; from skinxai.cli import main; main()", "demo")
 
 
 def free_port() -> int:
@@ -22,13 +23,13 @@ def free_port() -> int:
 
 @contextmanager
 def running(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The demo's address, and its log. There is no folder for temporary files to be written."""
+    """The demo's address, and its log. It can write no file of more than 64 KiB."""
     port, log = free_port(), folder / "log.txt"
-    more = {"TMPDIR": str(folder / "nowhere"), "HF_HUB_OFFLINE": "1"}
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [*DEMO, "--port", str(port)], stdout=out, stderr=out, env=os.environ | more, cwd=folder
-        )
+            [*DEMO, "--no-browser", "--port", str(port)], stdout=out, stderr=out, cwd=folder,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        )  # fmt: skip
     try:
         for _ in range(600):
             assert process.poll() is None, log.read_text()

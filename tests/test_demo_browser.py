@@ -75,6 +75,8 @@ def choose(page, label: str, value: str) -> None:
 
 
 def downloaded(page, button: str) -> bytes:
+    idle = page.locator("[data-testid=stApp][data-test-script-state=notRunning]")
+    expect(idle).to_be_visible()  # else the button may be the last answer's
     with page.expect_download() as found:
         page.get_by_role("button", name=button).click()
     return Path(found.value.path()).read_bytes()
