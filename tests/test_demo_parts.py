@@ -1,22 +1,27 @@
 """What the demo's pages stand on: uploads within limits, and answers computed once."""
 
+import inspect
 import io
 import struct
+import subprocess
+import sys
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from picture_files import encode, gradient
 
 from skinxai import Classifier, samples
-from skinxai.demo import showing, uploads
+from skinxai.demo import serve, showing, uploads
 from skinxai.demo.answering import Answers
 from skinxai.demo.uploads import Refused, Upload, images_of
-from skinxai.errors import UnknownNameError
+from skinxai.errors import OptionError, UnknownNameError
 from skinxai.labels import LabelSet
+from skinxai.version import __version__
 
 PNG = encode(gradient())
 SAMPLE = samples.paths()[0].read_bytes()
@@ -222,3 +227,28 @@ def test_a_large_image_is_shown_small_and_kept_whole(classifier: Classifier) -> 
     explanation = classifier.explain(large, "gradcam")
     assert explanation.heatmap.shape == (1600, 2400)
     assert max(showing.blended(explanation, 0.5).size) == showing.SIDE
+
+
+def test_a_model_that_is_not_there_is_said_before_anything_is_served(tmp_path: Path) -> None:
+    code = "from skinxai.cli import main; main()"
+    command = [sys.executable, "-c", code, "demo", "--model", str(tmp_path / "none")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2 and not ended.stdout
+    assert "model must be a folder" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_without_streamlit_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "streamlit", None)
+    with pytest.raises(OptionError, match=r"needs the package streamlit: .*skinxai\[demo\]"):
+        serve()
+
+
+def test_the_space_installs_this_version_and_listens_where_it_says() -> None:
+    space = Path(__file__).parents[1] / "examples" / "space"
+    assert (space / "requirements.txt").read_text() == f"skinxai[demo,openvino]=={__version__}\n"
+    port = inspect.signature(serve).parameters["port"].default
+    assert f"app_port: {port}\n" in (space / "README.md").read_text()
+    assert f"EXPOSE {port}\n" in (space / "Dockerfile").read_text()
+    names = {line.split()[-1] for line in (space / "Dockerfile").read_text().splitlines()}
+    assert '"app.py"]' in names
+    compile((space / "app.py").read_text(), "app.py", "exec")

@@ -53,7 +53,7 @@ def serve(
         from streamlit.web import cli
     except ImportError as error:
         raise OptionError(
-            f"the demo needs the package {error.name}: pip install 'skinxai[demo]'."
+            "the demo needs the package streamlit: pip install 'skinxai[demo]'."
         ) from error
     from skinxai.demo import answering
 
@@ -65,6 +65,8 @@ def serve(
         "server.port": str(port),
         "server.address": address,
         "server.headless": str(not browser).lower(),
+        # Else a server for all interfaces asks another one what its address is.
+        "browser.serverAddress": "localhost" if address in ("0.0.0.0", "::") else address,
     }
     if framed:
         settings["server.xsrfCookieSameSite"] = "none"
