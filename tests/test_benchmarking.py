@@ -12,6 +12,7 @@ import pytest
 import torch
 from filelock import FileLock
 from PIL import Image
+from small_runs import model_folder, registered
 from typer.testing import CliRunner
 
 from skinxai import Classifier, samples
@@ -24,6 +25,7 @@ from skinxai.assessment.faithfulness import (
 from skinxai.benchmarking import benchmark_explainers, read_rows, summarise, to_markdown
 from skinxai.benchmarking.measuring import Bench, agreement, scrambled
 from skinxai.benchmarking.plan import Plan, read_mask
+from skinxai.benchmarking.prediction import prediction_speed, to_lines
 from skinxai.cli import app
 from skinxai.data import Record, Records, TrainedOn, pixel_hash
 from skinxai.drawing import resize_map
@@ -298,3 +300,21 @@ def test_the_command(tmp_path) -> None:
     assert "| `layercam` | 1 | 2 |" in found.output
     memory = json.loads((tmp_path / "out/memory.json").read_text())
     assert set(memory) == {"gradcam", "layercam"}
+
+
+def test_backends_are_timed_and_compared(photos, tmp_path: Path) -> None:
+    with registered():
+        plain = model_folder(tmp_path / "plain", seed=1)
+        Classifier.from_pretrained(plain).with_graph().save_pretrained(tmp_path / "with")
+        found, missing = prediction_speed(photos, tmp_path / "with", rounds=1)
+        torch_row, onnx_row, openvino_row, rounded = found
+        assert not missing
+        assert torch_row.difference == 0 and not any(row.labels for row in found[:3])
+        assert 0 < onnx_row.difference < 1e-5 and 0 < openvino_row.difference < 1e-5
+        exact = "float32" in rounded.backend  # as the processor can
+        assert exact or rounded.difference > 10 * openvino_row.difference
+        assert all(row.images_per_second > 0 and row.milliseconds > 0 for row in found)
+        (only,), missing = prediction_speed(photos, plain, rounds=1)
+        assert only.backend == "torch cpu float32" and set(missing) == {"onnx", "openvino"}
+        lines = "\n".join(to_lines([only], missing, len(photos)))
+        assert "| torch cpu float32 |" in lines and "left out: backend 'onnx' needs" in lines

@@ -15,7 +15,9 @@ from skinxai.classifier import Classifier
 from skinxai.errors import ModelError, NoInputsError, OptionError
 from skinxai.graphs import RUNNERS
 
-BACKENDS = ("torch", *RUNNERS)
+WAYS = {name: (name, "float32") for name in ("torch", *RUNNERS)} | {
+    "sixteen bits": ("openvino", "bfloat16")
+}
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,15 @@ def prediction_speed(
     if not images:
         raise NoInputsError("benchmark needs at least one image, got none.")
     classifiers, missing = {}, {}
-    for name in BACKENDS:
+    for name, (backend, precision) in WAYS.items():
         try:
-            classifiers[name] = Classifier.from_pretrained(model, backend=name)
+            classifiers[name] = Classifier.from_pretrained(
+                model, backend=backend, precision=precision
+            )
         except (OptionError, ModelError) as error:
             if name == "torch":
                 raise
-            missing[name] = str(error)
+            missing[backend] = str(error)
     rows = {name: _rows(each, images) for name, each in classifiers.items()}  # and warm
     many: dict[str, list[float]] = {name: [] for name in classifiers}
     one: dict[str, list[float]] = {name: [] for name in classifiers}
