@@ -174,6 +174,29 @@ def test_nothing_jumps_while_it_computes(page) -> None:
     assert len(places) > 3 and all(each == place for each in [*places, original.bounding_box()])
 
 
+def test_nothing_of_the_last_image_stays_beside_the_next(page) -> None:
+    page.get_by_text("Nevus", exact=True).click()
+    expect(page.get_by_text("gradcam: Melanocytic nevus")).to_be_visible()
+    choose(page, "Method", "occlusion")
+    expect(page.get_by_text("occlusion: Melanocytic nevus")).to_be_visible()
+    page.get_by_text("Basal cell carcinoma", exact=True).first.click()
+    expect(page.get_by_text(re.compile("of 200 network passes"))).to_be_visible()
+    expect(page.get_by_text("ISIC_0024436.jpg")).to_be_visible()
+    assert page.get_by_text("occlusion: Melanocytic nevus").count() == 0
+    assert page.get_by_text("ISIC_0024319.jpg").count() == 0
+    for name in ("Overlay", "Explanation folder", "JSON"):
+        assert page.get_by_role("button", name=name).is_disabled()
+    expect(page.get_by_text("occlusion: Basal cell carcinoma")).to_be_visible()
+
+
+def test_a_name_is_no_link(page) -> None:
+    upload(
+        page, "see www.evil.example and http://evil.example a@evil.example.png", encode(gradient())
+    )
+    expect(page.get_by_text(re.compile("^see www")).last).to_be_visible()
+    assert page.locator("[data-testid=stMain] a").count() == 0
+
+
 def test_two_visitors_see_their_own(server, browser, classifier: Classifier) -> None:
     images = [encode(gradient(96, 128)), encode(gradient(128, 96)[::-1].copy())]
     contexts = [browser.new_context() for _ in images]

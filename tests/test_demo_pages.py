@@ -65,6 +65,24 @@ def test_an_upload_gets_the_classifiers_answer(classifier: Classifier) -> None:
         assert f"{100 * value:.1f} %" in shown(page)
 
 
+def test_each_click_shows_its_sample() -> None:
+    page = opened("pages", "one_image")
+    for number, name in enumerate(("Melanoma, missed", "Basal cell carcinoma", "Nevus"), 1):
+        page.button_group[1].set_value(name).run()
+        assert captions(page)[0] == samples.paths()[number].name
+    for source in ("File", "Camera", "Sample"):
+        page.button_group[0].set_value(source).run()
+        assert page.button_group[0].value == source
+
+
+def test_an_image_that_is_taken_back_is_forgotten() -> None:
+    page = with_file("mine.png", PNG)
+    assert captions(page)[0] == "mine.png"
+    page.file_uploader[0].set_value(None).run()
+    assert not captions(page) and not page.download_button
+    assert sentences(page) == ["Choose an image, or drop a file."]
+
+
 def test_a_name_is_no_markdown() -> None:
     page = with_file("![a](http://a.example/x.png) **b**.jpg", b"text")
     assert "](http" not in page.warning[0].value and "**b" not in page.warning[0].value

@@ -43,7 +43,7 @@ def test_images_of_files_and_zips_in_order() -> None:
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/x.png", "a/../../x.png", "C:\\x.png",
-                                  "..\\x.png"])  # fmt: skip
+                                  "..\\x.png", "."])  # fmt: skip
 def test_no_name_leads_out_of_a_zip(name: str) -> None:
     bad, good = images_of([Upload("z.zip", zipped({name: PNG, "good.png": PNG}))])
     assert isinstance(bad, Refused) and "leads out" in bad.reason
@@ -60,6 +60,14 @@ def test_zip_bombs_are_refused_before_they_unpack(monkeypatch: pytest.MonkeyPatc
     many = zipped({f"{k}.png": bytes(400) for k in range(5)}, compression=zipfile.ZIP_DEFLATED)
     found = list(images_of([Upload("z.zip", many)]))
     assert [isinstance(each, Upload) for each in found] == [True, True, False, False, False]
+
+
+def test_the_zips_of_a_batch_share_one_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MAX_UNPACKED", 1000)
+    made = zipped({f"{k}.png": bytes(400) for k in range(2)}, compression=zipfile.ZIP_DEFLATED)
+    files = [Upload("plain.png", bytes(100)), Upload("a.zip", made), Upload("b.zip", made)]
+    assert [isinstance(each, Upload) for each in images_of(files)] == [True] * 3 + [False] * 2
+    assert uploads.count_of(files) == 5
 
 
 def test_a_zip_that_lies_about_its_sizes_gives_no_more_than_it_says() -> None:
@@ -153,6 +161,30 @@ def test_one_question_is_computed_once_and_again_if_its_visitor_leaves(
     assert all(np.array_equal(maps[0], each) for each in maps)
 
 
+def test_who_waits_for_another_is_told_and_may_leave(classifier: Classifier) -> None:
+    slow = Slow(classifier)
+    answers = Answers(slow)
+    upload = Upload("x.jpg", SAMPLE)
+    told: list[tuple[int, int | None]] = []
+
+    class Left(BaseException):
+        pass
+
+    def tell(*each: int | None) -> None:
+        told.append(each)
+        if len(told) == 3:
+            raise Left
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(answers.explain, upload, "gradcam", None)
+        slow.started.wait(10)
+        with pytest.raises(Left):
+            answers.explain(upload, "gradcam", None, tell)
+        slow.go.set()
+        assert first.result(30).heatmap is not None
+    assert told == [(0, None)] * 3 and slow.asked == 1
+
+
 def test_an_error_is_not_kept(classifier: Classifier) -> None:
     answers = Answers(classifier)
     upload = Upload("x.jpg", SAMPLE)
@@ -189,7 +221,7 @@ def test_names_are_shown_as_they_are() -> None:
     shown = showing.plain(bad)
     for mark in "![](<>:$`*":
         assert all(shown[k - 1] == "\\" for k, c in enumerate(shown) if c == mark)
-    assert shown.replace("\\", "") == bad
+    assert shown.replace("\\", "").replace("\u2060", "") == bad
 
 
 def test_the_cards_confusion_matrix(classifier: Classifier) -> None:

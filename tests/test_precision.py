@@ -85,6 +85,12 @@ def test_a_compiled_network_gives_the_same_answers(photos, tmp_path: Path) -> No
         explained = [each.explain(photos[0], target="red") for each in (whole, compiled)]
         assert np.array_equal(explained[0].heatmap, explained[1].heatmap)
         assert explained[1].backend == "torch cpu float32"
+        rounded = [
+            Classifier.from_pretrained(folder, compile=c, precision="bfloat16")
+            for c in (False, True)
+        ]
+        assert rounded[1].backend == "torch compiled cpu bfloat16"
+        np.testing.assert_allclose(*(rows(each.predict(photos[:1])) for each in rounded), atol=1e-2)
         assert copy.deepcopy(compiled).predict(photos[0]).backend == "torch cpu float32"
 
 

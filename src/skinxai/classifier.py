@@ -607,7 +607,8 @@ class Classifier:
         )
         question = explaining.Question(chosen, targets, tta, timeout, watch or explaining.Watch())
         graph = self._parts.graph
-        passes = graph if graph is not None and graph.exact else None
+        local = self._engine.device.type == "cpu"  # where graphs compute
+        passes = graph if graph is not None and graph.exact and local else None
         return explaining.explanations(self._engine, images, question, options, passes)
 
     def _graph_for(

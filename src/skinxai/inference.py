@@ -170,7 +170,7 @@ class Engine(Predictor):
                 for count in (1, 2, 3):  # of two sizes it learns that the number may change
                     size = (count, 3, *member.preprocessing.image_size)
                     images = torch.zeros(size, device=self.device)
-                    with torch.inference_mode():
+                    with torch.inference_mode(), self._cast():
                         member.answering(images.contiguous(memory_format=torch.channels_last))
         except Exception as error:  # of many kinds: no compiler, or a network it cannot follow
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -185,6 +185,11 @@ class Engine(Predictor):
         calls = (each.answering._compiled_call_impl for each in self.members)  # copies have none
         name = "torch compiled" if self.compiled and all(calls) else "torch"
         return f"{name} {self.device.type} {self.precision}"
+
+    def _cast(self) -> torch.autocast:
+        """Within it, networks compute in the engine's precision, whatever a caller's is."""
+        dtype = getattr(torch, self.precision)
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
 
     def in_float32(self) -> Engine:
         """The same, for what must not be rounded."""
@@ -241,10 +246,8 @@ class Engine(Predictor):
         images = to_batch(items, member.preprocessing, self.device)
         views = FLIPS if tta else FLIPS[:1]
         total = np.zeros((len(images), len(self.labels)))
-        dtype = getattr(torch, self.precision)
-        cast = torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
         for view in views:
-            with cast:
+            with self._cast():
                 logits = member.network(images.flip(view) if view else images).float()
             total += self.probabilities(logits).cpu().numpy()
         return total / len(views)

@@ -51,7 +51,7 @@ class Answers:
                     result = Refused(upload.name, reason(upload.name, result.error))
                 known[upload.key] = result
                 with self._lock:
-                    self._keep(upload.key, result, 4096)
+                    self._keep(upload.key, result, 4096 + 8 * len(upload.name))
         return [known[upload.key] for upload in uploads]
 
     def explain(
@@ -63,7 +63,8 @@ class Answers:
             upload: an image.
             method: name in `skinxai.explainers`.
             target: label; ``None``: the most probable.
-            tell: is told of network passes, where the method has a budget of them.
+            tell: is told of network passes, where the method has a budget of them; and of 0 of
+                ``None`` while the same question is being computed for somebody else.
         """
 
         def compute() -> Explanation:
@@ -75,10 +76,23 @@ class Answers:
         def size(result: Explanation) -> int:
             return result.pixels.nbytes + sum(values.nbytes for values in result.maps.values())
 
-        return self._once((*upload.key, method, target), compute, size)
+        def waits() -> None:
+            if tell is not None:
+                tell(0, None)
+
+        return self._once((*upload.key, method, target), compute, size, waits)
+
+    def knows(self, upload: Upload, method: str, target: str | None) -> bool:
+        """Whether `explain` has the answer at hand."""
+        with self._lock:
+            return (*upload.key, method, target) in self._kept
 
     def _once(
-        self, key: Hashable, compute: Callable[[], Value], size: Callable[[Value], int]
+        self,
+        key: Hashable,
+        compute: Callable[[], Value],
+        size: Callable[[Value], int],
+        waits: Callable[[], object],
     ) -> Value:
         while True:
             with self._lock:
@@ -89,7 +103,9 @@ class Answers:
                 if running is None:
                     done = self._running[key] = threading.Event()
                     break
-            running.wait()  # then look again: whoever computed may have given up
+            while not running.wait(0.25):
+                waits()  # which may end the wait, if its page was left
+            # then look again: whoever computed may have given up
         try:
             value = compute()
             with self._lock:

@@ -25,23 +25,35 @@ def choose_image() -> Upload | None:
     """The image that all pages look at; it stays while its visitor does."""
     left, right = st.columns([1, 2], vertical_alignment="bottom")
     with left:
-        source = st.segmented_control("Image", SOURCES, default=_kept("source", "Sample"))
+        source = st.segmented_control("Image", SOURCES, key=_kept("source", SOURCES[0]))
     st.session_state["kept source"] = source
     with right:
-        if source == "File":
-            given: Any = st.file_uploader(
-                "JPEG, PNG, TIFF, WebP or BMP", max_upload_size=MAX_FILE // MIB
-            )
-        elif source == "Camera":
-            given = st.camera_input("A picture through a dermatoscope")
-        else:
-            name = st.pills("HAM10000, CC BY-NC 4.0", SAMPLES, default=_kept("sample", SAMPLES[0]))
+        if source == "Sample":
+            name = st.pills("HAM10000, CC BY-NC 4.0", SAMPLES, key=_kept("sample", SAMPLES[0]))
             st.session_state["kept sample"] = name
             path = samples.paths()[SAMPLES.index(name)] if name else None
             return Upload(path.name, path.read_bytes()) if path else None
-    if given is not None:
-        st.session_state["kept image"] = Upload(given.name, given.getvalue())
-    return st.session_state.get("kept image")
+        given: Any = None
+        if source == "File":
+            given = st.file_uploader(
+                "JPEG, PNG, TIFF, WebP or BMP", key="file", on_change=_take, args=("file",),
+                max_upload_size=MAX_FILE // MIB,
+            )  # fmt: skip
+        elif source == "Camera":
+            given = st.camera_input(
+                "A picture through a dermatoscope", key="camera", on_change=_take, args=("camera",)
+            )
+        image: Upload | None = st.session_state.get("kept image")
+        if image is not None and given is None:
+            st.caption(f"Still shown: {plain(image.name)}")
+        return image
+
+
+def _take(key: str) -> None:
+    """What was given becomes the image of all pages; what is taken back is forgotten."""
+    given = st.session_state[key]
+    image = None if given is None else Upload(given.name, given.getvalue())
+    st.session_state["kept image"] = image
 
 
 def choose_method(key: str) -> str:
@@ -71,6 +83,8 @@ class Line:
         started = time.monotonic()
 
         def tell(done: int, total: int | None) -> None:
+            if total is None:
+                self.say("Waiting: the same was asked for a moment ago, and is being computed.")
             if not total or not done:
                 return
             left = (time.monotonic() - started) / done * (total - done)
@@ -84,7 +98,7 @@ class Line:
         self._place.progress(done / total, plain(words))
 
     def say(self, words: str) -> None:
-        """A sentence in its place."""
+        """A sentence in its place, or nothing."""
         self._place.caption(plain(words))
 
 
@@ -97,6 +111,8 @@ def sentences() -> Iterator[None]:
         st.warning(plain(str(error)))
 
 
-def _kept(name: str, first: str) -> str | None:
-    found: str | None = st.session_state.get(f"kept {name}", first)
-    return found
+def _kept(name: str, first: str) -> str:
+    """The key of a widget, whose value is the one before its page was left."""
+    if name not in st.session_state:
+        st.session_state[name] = st.session_state.get(f"kept {name}", first)
+    return name

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from itertools import islice
 
 import pandas as pd
 import streamlit as st
@@ -10,7 +12,7 @@ import streamlit as st
 from skinxai.demo.answering import Answers, shared
 from skinxai.demo.asking import Line
 from skinxai.demo.showing import full_name, thumbnail
-from skinxai.demo.uploads import MAX_FILES, MAX_ZIP, MIB, Refused, Upload, images_of
+from skinxai.demo.uploads import MAX_FILES, MAX_ZIP, MIB, Refused, Upload, count_of, images_of
 from skinxai.images import read_image
 from skinxai.outputs import table
 from skinxai.results import Prediction
@@ -29,52 +31,60 @@ def batch() -> None:
     if not given:
         st.info("Drop many files here; their table can be sorted, and downloaded as CSV.")
         return
-    files = [Upload(file.name, file.getvalue()) for file in given]
-    found = list(images_of(files))
-    rows, bad = _answered(answers, found, line)
-    line.say(f"{len(rows)} of {len(found)} images have an answer.")
-    if rows:
-        _table(answers, rows)
-    if bad:
-        st.subheader("Not read", anchor=False)
-        reasons = pd.DataFrame(
-            [(each.name, each.reason) for each in bad], columns=["file", "reason"]
-        )
-        st.dataframe(reasons, hide_index=True, alt="Files that could not be read, and why")
+    place = st.empty()  # the last batch's table does not stay beside this one's progress
+    rows, bad = _answered(answers, [Upload(file.name, file.getvalue()) for file in given], line)
+    line.say(f"{len(rows)} of {len(rows) + len(bad)} images have an answer.")
+    with place.container():
+        if rows:
+            _table(answers, rows)
+        if bad:
+            st.subheader("Not read", anchor=False)
+            reasons = [(each.name, each.reason) for each in bad]
+            shown = pd.DataFrame(reasons, columns=["file", "reason"])
+            st.dataframe(shown, hide_index=True, alt="Files that could not be read, and why")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """An image that has an answer; its own bytes are not kept."""
+
+    thumbnail: str
+    answer: Prediction
 
 
 def _answered(
-    answers: Answers, found: list[Upload | Refused], line: Line
-) -> tuple[list[tuple[Upload, Prediction]], list[Refused]]:
-    started = time.monotonic()
-    bad = [each for each in found if isinstance(each, Refused)]
-    images = [each for each in found if isinstance(each, Upload)]
-    rows: list[tuple[Upload, Prediction]] = []
-    for start in range(0, len(images), AT_ONCE):
-        some = images[start : start + AT_ONCE]
-        for upload, answer in zip(some, answers.predict(some), strict=True):
+    answers: Answers, files: list[Upload], line: Line
+) -> tuple[list[_Row], list[Refused]]:
+    started, total = time.monotonic(), count_of(files)
+    rows: list[_Row] = []
+    bad: list[Refused] = []
+    images = images_of(files)
+    while some := list(islice(images, AT_ONCE)):
+        good = [each for each in some if isinstance(each, Upload)]
+        bad += [each for each in some if isinstance(each, Refused)]
+        for upload, answer in zip(good, answers.predict(good), strict=True):
             if isinstance(answer, Refused):
                 bad.append(answer)
             else:
-                rows.append((upload, answer))
-        done = start + len(some)
-        left = (time.monotonic() - started) / done * (len(images) - done)
-        line.progress(done, len(images), f"{done} of {len(images)}, about {left:.0f} s left")
+                rows.append(_Row(thumbnail(read_image(upload.open()).pixels), answer))
+        done = len(rows) + len(bad)
+        left = (time.monotonic() - started) / done * max(0, total - done)
+        line.progress(min(done, total), total, f"{done} of {total}, about {left:.0f} s left")
     return rows, bad
 
 
-def _table(answers: Answers, rows: list[tuple[Upload, Prediction]]) -> None:
+def _table(answers: Answers, rows: list[_Row]) -> None:
     labels = answers.classifier.config.labels
     shown = pd.DataFrame([
         {
-            "image": thumbnail(read_image(upload.open()).pixels),
-            "file": upload.name,
-            "class": full_name(labels, answer.label),
-            "probability": answer.probability,
+            "image": row.thumbnail,
+            "file": row.answer.source,
+            "class": full_name(labels, row.answer.label),
+            "probability": row.answer.probability,
         }
-        | ({} if labels.malignant is None else {"malignant": answer.malignant_probability})
-        | dict(answer.probabilities)
-        for upload, answer in rows
+        | ({} if labels.malignant is None else {"malignant": row.answer.malignant_probability})
+        | dict(row.answer.probabilities)
+        for row in rows
     ])  # fmt: skip
     share = {
         name: st.column_config.ProgressColumn(name, format="%.3f", min_value=0, max_value=1)
@@ -87,6 +97,6 @@ def _table(answers: Answers, rows: list[tuple[Upload, Prediction]]) -> None:
         alt="Predictions of all images",
     )  # fmt: skip
     st.download_button(
-        "Download CSV", table(answer.to_dict() for _, answer in rows), "predictions.csv",
+        "Download CSV", table(row.answer.to_dict() for row in rows), "predictions.csv",
         "text/csv", on_click="ignore", icon=":material/download:",
     )  # fmt: skip

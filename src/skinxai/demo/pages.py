@@ -9,7 +9,10 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from skinxai import explainers
 from skinxai.demo.answering import Answers, shared
@@ -20,7 +23,15 @@ from skinxai.demo.asking import (
     choose_target,
     sentences,
 )
-from skinxai.demo.showing import blended, differential, full_name, picture, plain, scale
+from skinxai.demo.showing import (
+    NO_SCALE,
+    blended,
+    differential,
+    full_name,
+    picture,
+    plain,
+    scale,
+)
 from skinxai.demo.uploads import Refused, Upload
 from skinxai.drawing import encode_png
 from skinxai.images import read_image
@@ -54,17 +65,28 @@ def one_image() -> None:
         with opacity:
             alpha = st.slider("Opacity", 0.0, 1.0, 0.5, 0.05)
         line = Line()
-        explanation = _explained(answers, upload, name, code, line)
-        if explanation:
-            line.say(f"Explained in {explanation.seconds:.2f} s by {explanation.backend}.")
+        known = answers.knows(upload, name, code)
+        explanation = _explained(answers, upload, name, code, line) if known else None
+        pixels = explanation.pixels if explanation else read_image(upload.open()).pixels
         original, over = st.columns(2)
         with original:
-            shown = explanation.pixels if explanation else read_image(upload.open()).pixels
-            st.image(picture(shown), plain(upload.name), width="stretch", alt="The image")
-        with over:
-            if explanation:
-                _map(explanation, answers, alpha)
-    if explanation:
+            st.image(picture(pixels), plain(upload.name), width="stretch", alt="The image")
+        place = over.empty()
+    below = st.empty()
+    if explanation is None:  # nothing of the last answer stays beside this one
+        _nothing_yet(place, pixels)
+        with below.container(horizontal=True):
+            for label in ("Overlay", "Explanation folder", "JSON"):
+                st.button(label, disabled=True, icon=ICON)
+        explanation = _explained(answers, upload, name, code, line)
+    if explanation is None:
+        place.empty()
+        below.empty()
+        return
+    line.say(f"Explained in {explanation.seconds:.2f} s by {explanation.backend}.")
+    with place.container():
+        _map(explanation, answers, alpha)
+    with below.container(horizontal=True):
         _downloads(prediction, explanation, alpha)
 
 
@@ -88,18 +110,22 @@ def comparison() -> None:
             names = st.multiselect("Methods", list(explainers.names()), COMPARED, max_selections=9)
             target = choose_target(answers, "of methods")
             asked = [(name, target) for name in names]
-    line, explanations = Line(), []
-    for start in range(0, len(asked), COLUMNS):
-        row = asked[start : start + COLUMNS]
-        for place, (name, code) in zip(st.columns(COLUMNS), row, strict=False):
-            with place:
-                explanation = _explained(answers, upload, name, code, line)
-                if explanation:
-                    _map(explanation, answers, alpha)
-                    explanations.append(explanation)
+    line, explanations, pixels = Line(), [], read_image(upload.open()).pixels
+    rows = [st.columns(COLUMNS) for _ in range(0, len(asked), COLUMNS)]
+    places = [column.empty() for row in rows for column in row]
+    below = st.empty()
+    for place, (name, code) in zip(places, asked, strict=False):
+        if not answers.knows(upload, name, code):
+            _nothing_yet(place, pixels)
+    for place, (name, code) in zip(places, asked, strict=False):
+        with place.container():
+            explanation = _explained(answers, upload, name, code, line)
+            if explanation:
+                _map(explanation, answers, alpha)
+                explanations.append(explanation)
     line.say("Each map has its own scale: colours of two cannot be compared, numbers can.")
     if explanations:
-        st.download_button(
+        below.download_button(
             "Download the sheet", lambda: encode_png(compare(explanations, alpha=alpha)),
             "comparison.png", "image/png", on_click="ignore", icon=ICON,
         )  # fmt: skip
@@ -117,11 +143,19 @@ def _chosen(answers: Answers) -> tuple[Upload, Prediction] | None:
     return upload, replace(prediction, source=upload.name)
 
 
+def _nothing_yet(place: DeltaGenerator, pixels: npt.NDArray[np.uint8]) -> None:
+    """The image alone, where its heatmap will be: of the same height, so that nothing jumps."""
+    with place.container():
+        st.image(picture(pixels), "…", width="stretch", alt="The image, not explained yet")
+        st.html(NO_SCALE)
+
+
 def _explained(
     answers: Answers, upload: Upload, method: str, target: str | None, line: Line
 ) -> Explanation | None:
     with sentences():
         return answers.explain(upload, method, target, line.teller(method))
+    line.say("")
     return None
 
 
@@ -142,25 +176,25 @@ def _map(explanation: Explanation, answers: Answers, alpha: float) -> None:
 
 def _downloads(prediction: Prediction, explanation: Explanation, alpha: float) -> None:
     both = {"prediction": prediction.to_dict(), "explanation": explanation.to_dict()}
-    with st.container(horizontal=True):
-        if explanation.heatmap is not None:
-            st.download_button(
-                "Overlay", lambda: explanation.files(alpha)["overlay.png"], "overlay.png",
-                "image/png", on_click="ignore", icon=ICON,
-            )  # fmt: skip
+    if explanation.heatmap is not None:
         st.download_button(
-            "Explanation folder", lambda: _zipped(explanation.files(alpha).items()),
-            "explanation.zip", "application/zip", on_click="ignore", icon=ICON,
+            "Overlay", lambda: explanation.files(alpha)["overlay.png"], "overlay.png",
+            "image/png", on_click="ignore", icon=ICON,
         )  # fmt: skip
-        st.download_button(
-            "JSON", json.dumps(both, indent=2), "answer.json", "application/json",
-            on_click="ignore", icon=ICON,
-        )  # fmt: skip
+    st.download_button(
+        "Explanation folder", lambda: _zipped(explanation.files(alpha).items()),
+        "explanation.zip", "application/zip", on_click="ignore", icon=ICON,
+    )  # fmt: skip
+    st.download_button(
+        "JSON", json.dumps(both, indent=2), "answer.json", "application/json",
+        on_click="ignore", icon=ICON,
+    )  # fmt: skip
 
 
 def _zipped(files: Iterable[tuple[str, bytes]]) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in files:
-            archive.writestr(zipfile.ZipInfo(name, time.gmtime()[:6]), data)
+            entry = zipfile.ZipInfo(name, time.gmtime()[:6])
+            archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()

@@ -47,8 +47,12 @@ STYLE = """<style>
 
 
 def plain(text: str) -> str:
-    """Text that Markdown shows as it is: no link, picture or icon of a visitor's file name."""
-    return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~$:&@=^])", r"\\\1", " ".join(text.split()))
+    """Text that Markdown shows as it is: no link, picture or icon of a visitor's file name.
+
+    A word joiner, which is not seen, keeps addresses from becoming links by themselves.
+    """
+    text = re.sub(r"(?i)(://|@|(?<=www)\.)", "\u2060\\1\u2060", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~$:&@=^])", r"\\\1", text)
 
 
 def full_name(labels: LabelSet, code: str) -> str:
@@ -100,6 +104,10 @@ def scale(explanation: Explanation) -> str:
         f"<div class='scale' style='background:linear-gradient(to right,{steps})'></div>"
         f"<div class='ends'><span>{low:.3g}</span>{zero}<span>{high:.3g}</span></div>"
     )
+
+
+NO_SCALE = "<div class='scale'></div><div class='ends'><span>&nbsp;</span></div>"
+"""In the place of `scale`, of the same height."""
 
 
 def thumbnail(pixels: npt.NDArray[np.uint8]) -> str:

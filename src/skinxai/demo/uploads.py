@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -19,9 +21,16 @@ MAX_FILE = 25 * MIB
 MAX_ZIP = 200 * MIB
 """Bytes of a zip, packed."""
 MAX_UNPACKED = 500 * MIB
-"""Bytes of all images of a zip."""
+"""Bytes of all images of a batch, unpacked."""
 MAX_FILES = 1000
 """Images of one batch."""
+MAX_NAME = 300
+"""Characters of an image's name in a zip."""
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, NotImplementedError,
+    RuntimeError, ValueError, IndexError,
+)  # fmt: skip
+"""What zipfile raises of damaged files."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +75,35 @@ class Refused:
 
 
 def images_of(files: Iterable[Upload]) -> Iterator[Upload | Refused]:
-    """Images of files and of the zips among them, in order; what is against a limit is refused."""
-    count = 0
+    """Images of files and of the zips among them, in order; what is against a limit is refused.
+
+    One after the other: what the images of zips take of the memory is for the caller to keep.
+    """
+    count, left = 0, MAX_UNPACKED
     for file in files:
-        inside = _unzipped(file) if file.data[:4] == b"PK\x03\x04" else iter([_limited(file)])
-        for found in inside:
+        for found in _unzipped(file, left) if _is_zip(file) else [_limited(file)]:
             count += 1
             if count > MAX_FILES:
                 yield Refused(file.name, f"A batch must have at most {MAX_FILES} images.")
                 return
+            left -= len(found.data) if isinstance(found, Upload) else 0
             yield found
+
+
+def count_of(files: Iterable[Upload]) -> int:
+    """How many `images_of` has, about: entries that are no images count as well."""
+    total = 0
+    for file in files:
+        entries = 1
+        if _is_zip(file):
+            with suppress(*DAMAGED), zipfile.ZipFile(io.BytesIO(file.data)) as archive:
+                entries = len(archive.infolist())
+        total += entries
+    return min(total, MAX_FILES)
+
+
+def _is_zip(file: Upload) -> bool:
+    return file.data[:4] == b"PK\x03\x04"
 
 
 def _limited(file: Upload) -> Upload | Refused:
@@ -84,19 +112,18 @@ def _limited(file: Upload) -> Upload | Refused:
     return file
 
 
-def _unzipped(file: Upload) -> Iterator[Upload | Refused]:
+def _unzipped(file: Upload, left: int) -> Iterator[Upload | Refused]:
     """The images of a zip; nothing is written, so that no name can lead out of a folder."""
     if len(file.data) > MAX_ZIP:
         yield Refused(file.name, f"A zip must have at most {MAX_ZIP // MIB} MiB.")
         return
-    left = MAX_UNPACKED
     try:
         with zipfile.ZipFile(io.BytesIO(file.data)) as archive:
             for entry in archive.infolist():
                 path = PurePosixPath(entry.filename.replace("\\", "/"))
                 if entry.is_dir() or path.name.startswith(".") or path.parts[:1] == ("__MACOSX",):
                     continue
-                name = f"{file.name}/{path}"
+                name = f"{file.name}/{path}"[:MAX_NAME]
                 if reason := _against(entry, path, left):
                     yield Refused(name, reason)
                     continue
@@ -104,18 +131,18 @@ def _unzipped(file: Upload) -> Iterator[Upload | Refused]:
                     data = content.read(MAX_FILE + 1)
                 left -= len(data)
                 yield _limited(Upload(name, data))
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+    except DAMAGED as error:
         yield Refused(file.name, f"A zip must be whole, this one is not: {describe(str(error))}.")
 
 
 def _against(entry: zipfile.ZipInfo, path: PurePosixPath, left: int) -> str:
     """Why an entry is refused; empty where it is not."""
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+    if not path.name or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         return "A name in a zip must lie in it, this one leads out of it."
     if entry.flag_bits & 1:
         return "A zip must have no password."
     if entry.file_size > MAX_FILE:
         return f"An image must have at most {MAX_FILE // MIB} MiB."
     if entry.file_size > left:
-        return f"The images of a zip must have at most {MAX_UNPACKED // MIB} MiB together."
+        return f"The images of a batch must have at most {MAX_UNPACKED // MIB} MiB together."
     return ""
