@@ -22,7 +22,7 @@ def opened(page: str, name: str) -> AppTest:
 
 
 def with_file(name: str, data: bytes) -> AppTest:
-    page = opened("pages", "one_image")
+    page = opened("one", "one_image")
     page.button_group[0].set_value("File").run()
     return page.file_uploader[0].set_value((name, data, "image/jpeg")).run()
 
@@ -41,7 +41,7 @@ def captions(page: AppTest) -> list[str]:
 
 
 def test_it_starts_with_a_sample_and_its_differential(classifier: Classifier) -> None:
-    page = opened("pages", "one_image")
+    page = opened("one", "one_image")
     assert not sentences(page)
     prediction = classifier.predict(samples.paths()[0])
     for value in prediction.probabilities.values():
@@ -66,7 +66,7 @@ def test_an_upload_gets_the_classifiers_answer(classifier: Classifier) -> None:
 
 
 def test_each_click_shows_its_sample() -> None:
-    page = opened("pages", "one_image")
+    page = opened("one", "one_image")
     for number, name in enumerate(("Melanoma, missed", "Basal cell carcinoma", "Nevus"), 1):
         page.button_group[1].set_value(name).run()
         assert captions(page)[0] == samples.paths()[number].name
@@ -89,7 +89,7 @@ def test_a_name_is_no_markdown() -> None:
 
 
 def test_methods_and_classes_can_be_chosen() -> None:
-    page = opened("pages", "one_image")
+    page = opened("one", "one_image")
     assert set(page.selectbox[0].options) == set(explainers.names())
     page.selectbox[0].set_value("layercam").run()
     page.selectbox[1].set_value("nv").run()
@@ -110,7 +110,7 @@ def test_a_plugin_that_fails_is_a_sentence(registered) -> None:
 
     registered("broken", Broken)
     registered("scores_alone", Scores)
-    page = opened("pages", "one_image")
+    page = opened("one", "one_image")
     page.selectbox[0].set_value("broken").run()
     (sentence,) = sentences(page)
     assert "broken" in sentence
@@ -120,7 +120,7 @@ def test_a_plugin_that_fails_is_a_sentence(registered) -> None:
 
 
 def test_methods_and_classes_side_by_side() -> None:
-    page = opened("pages", "comparison")
+    page = opened("comparing", "comparison")
     assert not sentences(page)
     assert [b.label for b in page.download_button] == ["Download the sheet"]
     assert captions(page) == [f"{m}: Melanoma" for m in ("gradcam", "layercam")] + [

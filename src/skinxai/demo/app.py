@@ -6,7 +6,8 @@ import streamlit as st
 
 from skinxai.demo.about import model
 from skinxai.demo.batch import batch
-from skinxai.demo.pages import comparison, one_image
+from skinxai.demo.comparing import comparison
+from skinxai.demo.one import one_image
 from skinxai.demo.showing import STYLE
 
 ABOUT = (

@@ -1,0 +1,64 @@
+"""Pieces of the pages on one image: the choice, an explanation, and how it is shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from skinxai.demo.answering import Answers
+from skinxai.demo.asking import Line, choose_image, sentences
+from skinxai.demo.showing import NO_SCALE, blended, full_name, picture, plain, scale
+from skinxai.demo.uploads import Refused, Upload
+from skinxai.results import Explanation, Prediction
+
+ICON = ":material/download:"
+
+
+def chosen(answers: Answers) -> tuple[Upload, Prediction] | None:
+    """The image that was chosen and its prediction, or a sentence on the page."""
+    upload = choose_image()
+    if upload is None:
+        st.info("Choose an image, or drop a file.")
+        return None
+    (prediction,) = answers.predict([upload])
+    if isinstance(prediction, Refused):
+        st.warning(f"{plain(prediction.name)}: {plain(prediction.reason)}")
+        return None
+    return upload, replace(prediction, source=upload.name)
+
+
+def nothing_yet(place: DeltaGenerator, pixels: npt.NDArray[np.uint8]) -> None:
+    """The image alone, where its heatmap will be: of the same height, so that nothing jumps."""
+    with place.container():
+        st.image(picture(pixels), "…", width="stretch", alt="The image, not explained yet")
+        st.html(NO_SCALE)
+
+
+def explained(
+    answers: Answers, upload: Upload, method: str, target: str | None, line: Line
+) -> Explanation | None:
+    """An explanation, or a sentence on the page."""
+    with sentences():
+        return answers.explain(upload, method, target, line.teller(method))
+    line.say("")
+    return None
+
+
+def show_map(explanation: Explanation, answers: Answers, alpha: float) -> None:
+    """A heatmap over its image, with its name and scale."""
+    title = explanation.method
+    if explanation.score != "none":
+        title += f": {full_name(answers.classifier.config.labels, explanation.target)}"
+    if explanation.heatmap is None:
+        scores = ", ".join(f"{name} {value:.4g}" for name, value in explanation.scores.items())
+        st.caption(plain(f"{title} gives scores alone: {scores}"))
+        return
+    alt = f"Heatmap over the image, {title}"
+    st.image(blended(explanation, alpha), plain(title), width="stretch", alt=alt)
+    st.html(scale(explanation))
+    if explanation.degenerate:
+        st.caption("The map is constant: it says nothing.")
