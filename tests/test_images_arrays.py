@@ -1,6 +1,8 @@
 """Arrays and tensors: what their numbers mean is never guessed."""
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -49,6 +51,12 @@ ACCEPTED = {
     "ARR11-grad": (torch.from_numpy(FLOAT.copy()).requires_grad_(), {}),
     "ARR11-bfloat16": (torch.from_numpy(np.where(PIXELS > 99, 1.0, 0.0)).bfloat16(), {}),
 }
+
+
+def test_an_image_is_read_while_another_thread_imports_torch(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))  # as it is halfway
+    pixels = np.zeros((40, 50, 3), np.uint8)
+    assert np.array_equal(read_image(pixels).pixels, pixels)
 
 
 @pytest.mark.parametrize("case", ACCEPTED)

@@ -17,7 +17,8 @@ RGB = npt.NDArray[np.uint8]
 def is_tensor(value: Any) -> bool:
     """Whether ``value`` is a torch tensor; torch is not imported to find out."""
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
+    known = getattr(torch, "Tensor", None)  # none while another thread is importing torch
+    return known is not None and isinstance(value, known)
 
 
 def check_value_range(value_range: Any) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
+from skinxai import samples
 from skinxai.classifier import Classifier
 from skinxai.demo.uploads import Refused, Upload
 from skinxai.progress import Tell
@@ -86,6 +87,12 @@ class Answers:
         """Whether `explain` has the answer at hand."""
         with self._lock:
             return (*upload.key, method, target) in self._kept
+
+    def warm(self) -> None:
+        """Load what the first visitor would wait for: the networks, and torch beside a graph."""
+        path = samples.paths()[0]
+        for method in ("gradcam", "saliency"):
+            self.explain(Upload(path.name, path.read_bytes()), method, None)
 
     def _once(
         self,

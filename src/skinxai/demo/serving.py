@@ -11,6 +11,7 @@ from skinxai.errors import OptionError
 SETTINGS = {
     "browser.gatherUsageStats": "false",
     "client.showErrorDetails": "none",
+    "client.showErrorLinks": "false",
     "client.toolbarMode": "minimal",
     "server.fileWatcherType": "none",
     "server.maxUploadSize": "200",
@@ -59,7 +60,7 @@ def serve(
 
     if model is not None:
         os.environ[answering.MODEL] = model
-    answering.shared()
+    answering.shared().warm()
     MultiPartParser.spool_max_size = sys.maxsize  # uploads above 1 MiB would go to the disk
     settings = SETTINGS | {
         "server.port": str(port),
