@@ -2,6 +2,7 @@
 
 import inspect
 import io
+import socket
 import struct
 import subprocess
 import sys
@@ -269,8 +270,19 @@ def test_a_model_that_is_not_there_is_said_before_anything_is_served(tmp_path: P
     assert "model must be a folder" in ended.stderr and "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("taken", [True, False])
+def test_where_nothing_can_listen_is_a_sentence(taken: bool) -> None:
+    with socket.create_server(("localhost", 0)) as other:
+        port = other.getsockname()[1] if taken else 70_000
+        with pytest.raises(OptionError, match=f"port {port} of 'localhost' must be free"):
+            serve(port=port)
+    with pytest.raises(OptionError, match=r"of 'no\.such\.host\.invalid' must be free"):
+        serve(address="no.such.host.invalid")
+
+
 def test_without_streamlit_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "streamlit", None)
+    monkeypatch.setitem(sys.modules, "streamlit.web", None)  # where it was imported before
     with pytest.raises(OptionError, match=r"needs the package streamlit: .*skinxai\[demo\]"):
         serve()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def serve(
             need a cookie that other sites' pages send as well.
 
     Raises:
-        OptionError: streamlit is not installed.
+        OptionError: streamlit is not installed, or nothing can listen at the address and port.
         ModelError: no such model, or a damaged one.
     """
     try:
@@ -58,6 +59,7 @@ def serve(
         ) from error
     from skinxai.demo import answering
 
+    _check_free(address, port)
     if model is not None:
         os.environ[answering.MODEL] = model
     answering.shared().warm()
@@ -73,3 +75,17 @@ def serve(
         settings["server.xsrfCookieSameSite"] = "none"
     options = [f"--{name}={value}" for name, value in settings.items()]
     cli.main(["run", str(Path(__file__).with_name("app.py")), *options], standalone_mode=False)
+
+
+def _check_free(address: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind((address, port))
+    except (OSError, OverflowError) as error:
+        reason = str(error).rstrip(".")
+        raise OptionError(
+            f"port {port} of {address!r} must be free to listen at, it is not: {reason}; "
+            f"choose another."
+        ) from error
