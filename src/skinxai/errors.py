@@ -49,6 +49,9 @@ the rule, the value and the remedy::
 
 from __future__ import annotations
 
+import copy
+from typing import Self
+
 
 class SkinxaiWarning(UserWarning):
     """Something that does not change a result but that its reader should know."""
@@ -59,11 +62,27 @@ class SkinxaiError(Exception):
 
     ``index`` and ``source`` are set where the error belongs to one of several inputs:
     the position in the call's order, and what came in, as text.
+
+    Args:
+        message: the sentence. It is complete where no remedy follows as an argument of its own.
+        python: a remedy in Python, without a full stop, such as ``"pass max_pixels=60_000_000"``.
+        command: the same remedy as the command line has it; ``python`` where it is empty.
     """
 
     code = "skinxai"
     index: int | None = None
     source: str | None = None
+
+    def __init__(self, message: str = "", *, python: str = "", command: str = "") -> None:
+        super().__init__(_with_remedy(message, python))
+        self.on_command_line = _with_remedy(message, command or python)
+
+    def prefixed(self, text: str) -> Self:
+        """The same error with ``text`` and a colon in front of both of its sentences."""
+        made = copy.copy(self)
+        made.args = (f"{text}: {self}",)
+        made.on_command_line = f"{text}: {self.on_command_line}"
+        return made
 
     def at(self, index: int, source: str) -> SkinxaiError:
         """Note which input this error belongs to, and return the error itself."""
@@ -71,6 +90,10 @@ class SkinxaiError(Exception):
             self.index, self.source = index, source
             self.add_note(f"input {index}: {source}")
         return self
+
+
+def _with_remedy(message: str, remedy: str) -> str:
+    return f"{message}; {remedy}." if remedy else message
 
 
 class InputError(SkinxaiError):
@@ -177,11 +200,20 @@ class DatasetError(SkinxaiError):
 
     code = "dataset"
 
-    def __init__(self, message: str, problems: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        problems: tuple[str, ...] = (),
+        *,
+        python: str = "",
+        command: str = "",
+    ) -> None:
         self.problems = problems
         shown = "; ".join(problems[:20])
         more = f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
-        super().__init__(f"{message} {shown}{more}." if problems else message)
+        stop = "" if python or command else "."
+        text = f"{message} {shown}{more}{stop}" if problems else message
+        super().__init__(text, python=python, command=command)
 
 
 class DatasetSchemaError(DatasetError):

@@ -100,12 +100,12 @@ def read_image(
     except (InputDtypeError, UnsupportedImageError) as error:
         answer = plugins.read_image_hook(image)
         if answer is None:
-            raise error.__class__(f"{source}: {error}") from error.__cause__
+            raise error.prefixed(source) from error.__cause__
         return SourceImage(_checked(answer, max_pixels, min_side), source, "plugin")
     except SkinxaiError as error:
         if source in str(error):
             raise
-        raise error.__class__(f"{source}: {error}") from error.__cause__
+        raise error.prefixed(source) from error.__cause__
     return SourceImage(pixels, source, format, notes)
 
 

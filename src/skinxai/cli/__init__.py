@@ -57,5 +57,5 @@ def main() -> None:
     try:
         app()
     except SkinxaiError as error:
-        typer.echo(f"skinxai: {error}", err=True)
+        typer.echo(f"skinxai: {error.on_command_line}", err=True)
         sys.exit(2)
