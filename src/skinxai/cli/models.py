@@ -88,7 +88,7 @@ def evaluate(
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder for evaluation.html and evaluation.json.")],
     model: Model = None,
-    backend: Backend = "torch",
+    backend: Backend = None,
     images: ImageFolder = None,
     column: Columns = None,
     label: LabelMap = None,

@@ -42,9 +42,16 @@ LabelMap = Annotated[
     list[str] | None, typer.Option(help="TABLE=CODE: what a label of the table means.")
 ]
 Backend = Annotated[
-    str, typer.Option(help="torch, onnx, openvino, or auto; all but torch need a model's graph.")
+    str | None,
+    typer.Option(
+        help="torch, onnx, openvino, or auto; all but torch need a model's graph. Torch by "
+        "default, or what the suffix of an exported file names."
+    ),
 ]
-Model = Annotated[str | None, typer.Option(help="Model folder; the bundled model by default.")]
+Model = Annotated[
+    str | None,
+    typer.Option(help="Folder, exported file, org/name on the Hub, or bundled, the default."),
+]
 
 
 def mapping(option: str, pairs: list[str] | None) -> dict[str, str]:

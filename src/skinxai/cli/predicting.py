@@ -21,7 +21,7 @@ def predict(
         Path | None, typer.Option(help="Folder for results.csv, results.json and overlays.")
     ] = None,
     model: Model = None,
-    backend: Backend = "torch",
+    backend: Backend = None,
     format: Annotated[Format, typer.Option(help="What is printed.")] = Format.table,
     tta: Annotated[bool, typer.Option("--tta", help="Average over four flips.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images in one forward pass.")] = 32,
@@ -82,7 +82,7 @@ def explain(
     ] = None,
     tta: Annotated[bool, typer.Option("--tta", help="Average over the four flips.")] = False,
     model: Model = None,
-    backend: Backend = "torch",
+    backend: Backend = None,
 ) -> None:
     """Write, for each image, a folder with the overlay, the raw map and how it was made."""
     from skinxai import explainers
