@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from skinxai.cli.inputs import bar, listed, named, opened
-from skinxai.cli.options import Backend, Images, Model, Score, Tta
+from skinxai.cli.options import Backend, Images, Model, Score, Tta, Uniform
 from skinxai.errors import OptionError
 
 
@@ -43,6 +43,7 @@ def explain(
     tta: Tta = False,
     model: Model = None,
     backend: Backend = "torch",
+    uniform: Uniform = False,
 ) -> None:  # fmt: skip
     """Write, for each image, a folder with the overlay, the raw map and how it was made."""
     from skinxai.classifier import Classifier
@@ -71,11 +72,11 @@ def explain(
                 break
             made.append(found)
             place = folder.make() / folder.name_for(named(source), f".{name}")
-            found.save(place)
+            found.save(place, uniform=uniform)
             _print(f"{found.source}  {found.target}  {place}")
         if several and len(made) == len(options):
             sheet = folder.folder / folder.name_for(named(source), ".sheet.png")
-            write_atomic(sheet, encode_png(side_by_side(made)))
+            write_atomic(sheet, encode_png(side_by_side(made, uniform=uniform)))
             _print(f"{made[0].source}  {sheet}")
     raise typer.Exit(1 if failed else 0)
 

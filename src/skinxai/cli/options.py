@@ -43,6 +43,9 @@ Model = Annotated[
 ]
 Tta = Annotated[bool, typer.Option("--tta", help="Average over the four flips.")]
 BatchSize = Annotated[int, typer.Option(help="Images in one forward pass.")]
+Uniform = Annotated[
+    bool, typer.Option("--uniform", help="Overlays of one opacity; else it follows the map.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from skinxai.cli.inputs import bar, failure, listed, named, opened
-from skinxai.cli.options import Backend, BatchSize, Format, Images, Model, Tta
+from skinxai.cli.options import Backend, BatchSize, Format, Images, Model, Tta, Uniform
 from skinxai.cli.saying import note
 from skinxai.progress import is_quiet
 
@@ -26,6 +26,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     tta: Tta = False,
     batch_size: BatchSize = 32,
+    uniform: Uniform = False,
 ) -> None:
     """Print each image's class probabilities; with --explain, write overlays to --out."""
     from skinxai.classifier import Classifier
@@ -51,7 +52,7 @@ def predict(
             more = failure(result) if isinstance(result, ItemError) else {}
             if explanation is not None and folder is not None:
                 more["overlay"] = folder.name_for(named(source), f".{explain}.png")
-                explanation.save(folder.make() / more["overlay"])
+                explanation.save(folder.make() / more["overlay"], uniform=uniform)
             failed += isinstance(result, ItemError)
             if folder is not None:
                 folder.add(result, **more)
