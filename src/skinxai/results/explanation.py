@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from skinxai import drawing
 from skinxai.drawing import encode_png
@@ -164,10 +164,8 @@ class Explanation:
         )
 
     def _png(self, alpha: float) -> bytes:
-        notes = PngImagePlugin.PngInfo()
-        for name in ("model", "method", "target", "against", "score", "degenerate"):
-            notes.add_text(f"skinxai:{name}", str(getattr(self, name)))
-        return encode_png(self.overlay(alpha), notes)
+        names = ("model", "method", "target", "against", "score", "degenerate")
+        return encode_png(self.overlay(alpha), {name: str(getattr(self, name)) for name in names})
 
     def _repr_png_(self) -> bytes | None:
         return None if self.heatmap is None else self._png(0.5)
