@@ -53,7 +53,7 @@ def explain(
     from skinxai.results import compare as side_by_side
     from skinxai.writing import write_atomic
 
-    sources = listed(images)
+    sources, _ = listed(images, out)
     folder = ResultFolder(out, sources)
     several = [name.strip() for name in compare.split(",") if name.strip()]
     options = _options(list(dict.fromkeys(several)) or [method], budget)

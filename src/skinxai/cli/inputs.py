@@ -6,11 +6,15 @@ import io
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from skinxai.cli.saying import note
 from skinxai.errors import NoInputsError
 from skinxai.progress import hidden
+
+if TYPE_CHECKING:
+    from skinxai.image_files import LeftOut
 
 STDIN = "-"
 
@@ -21,14 +25,24 @@ class StandardInput(io.BytesIO):
     name = "stdin"
 
 
-def listed(images: list[str]) -> list[str]:
-    """All images asked for, each file once even if two patterns match it."""
+def listed(images: list[str], out: Path | None = None) -> tuple[list[str], list[LeftOut]]:
+    """All images asked for, each file once even if two patterns match it, and what is left out.
+
+    Args:
+        images: files, folders, patterns, or `STDIN`.
+        out: a folder of results, which is not read.
+    """
     from skinxai.sources import iter_sources
 
     found: dict[str, str] = {}
+    left_out: list[LeftOut] = []
     total = 0
     for image in images:
-        for source in [STDIN] if image == STDIN else iter_sources(image)[1]:
+        if image == STDIN:
+            sources: Iterable[str] = [STDIN]
+        else:
+            sources = iter_sources(image, out=out, report=left_out.append)[1]
+        for source in sources:
             total += 1
             place = source if source == STDIN else os.path.realpath(source)
             found.setdefault(place, os.fspath(source))
@@ -36,7 +50,9 @@ def listed(images: list[str]) -> list[str]:
         raise NoInputsError("predict needs at least one image, got none.")
     if total > len(found):
         note(f"{total - len(found)} files came more than once and are read once")
-    return list(found.values())
+    for left in left_out:
+        note(left.note)
+    return list(found.values()), left_out
 
 
 def opened(source: str) -> Any:

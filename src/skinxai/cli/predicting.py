@@ -36,8 +36,8 @@ def predict(
     if explain is not None and out is None:
         raise typer.BadParameter("--explain needs --out FOLDER for the overlays.")
     format = Format.json if as_json else format
-    sources = listed(images)
-    folder = ResultFolder(out, sources) if out is not None else None
+    sources, left_out = listed(images, out)
+    folder = ResultFolder(out, sources, left_out) if out is not None else None
     classifier = Classifier.from_pretrained(model, backend=backend)
     stream = classifier.stream(
         [opened(source) for source in sources], explain=explain, tta=tta, batch_size=batch_size,
@@ -64,7 +64,8 @@ def predict(
         if folder is not None:
             folder.write()  # also after an interruption: what is done is kept
     if format is not Format.table:
-        typer.echo(table(rows) if format is Format.csv else json.dumps(rows, indent=2))
+        rest = [left.to_dict() for left in left_out]
+        typer.echo(table(rows) if format is Format.csv else json.dumps(rows + rest, indent=2))
     if folder is not None:
         note(f"{len(sources) - failed} of {len(sources)} images, results in {out}")
     raise typer.Exit(1 if failed else 0)
