@@ -47,8 +47,10 @@ def test_an_option_goes_to_the_methods_that_have_it(colours, image) -> None:
     expected = compare(
         [colours.explain(image, "gradcam"), colours.explain(image, "rise", budget=20, seed=3)],
         alpha=0.2,
+        uniform=True,
     )
-    found = colours.compare(image, ["gradcam", "rise"], budget=20, seed=3, alpha=0.2)
+    drawn = {"alpha": 0.2, "uniform": True}
+    found = colours.compare(image, ["gradcam", "rise"], budget=20, seed=3, **drawn)
     assert same(found, expected)
 
 

@@ -14,6 +14,7 @@ from skinxai.errors import ModelError, OptionError
 from skinxai.inference import Engine, embeddings
 from skinxai.neighbours import NEIGHBOURS, Neighbours, by_hash
 from skinxai.predicting import InputOptions
+from skinxai.progress import Progress, watched
 from skinxai.results import Neighbour
 
 
@@ -92,7 +93,7 @@ def nearest(
         )
     if not len(found):
         return []
-    known = {} if records is None else _by_pixels(records)
+    known = {} if records is None else _by_pixels(records, options.progress)
     rows, distances = neighbours.nearest(found, k)
     return [
         [
@@ -115,10 +116,11 @@ def _neighbour(pixels: bytes, label: str, distance: float, known: dict[bytes, Re
     return Neighbour(item.image_id, label, distance, item.path)
 
 
-def _by_pixels(records: Records) -> dict[bytes, Record]:
+def _by_pixels(records: Records, progress: Progress) -> dict[bytes, Record]:
     """First bytes of each readable image's pixel hash → the first such image by its id."""
+    hashes = watched(pixel_hashes(records), len(records), progress, "image", "look for the lesions")
+    pairs = zip(records, hashes, strict=True)
     found: dict[bytes, Record] = {}
-    pairs = zip(records, pixel_hashes(records), strict=True)
     for item, value in sorted(pairs, key=lambda pair: pair[0].image_id):
         if isinstance(value, str):
             found.setdefault(bytes.fromhex(value)[:BYTES], item)

@@ -127,9 +127,11 @@ def export(
     if not out.suffix and format is None:
         typer.echo(classifier.with_graph().save_pretrained(out))
         return
+    from skinxai.exporting import exported_path
+
     found = classifier.export(out, format=format)
     maps = "" if found.map is None else f", of Grad-CAM {found.map:.1g} of its largest value"
     typer.echo(
-        f"{out}: {found.images} images through {found.backend}, largest difference of a "
+        f"{exported_path(out, format)[0]}: {found.images} images through {found.backend}, largest difference of a "
         f"probability {found.probability:.1g}{maps}"
     )
