@@ -16,7 +16,11 @@ from PIL import Image
 from skinxai.arrays import is_tensor
 from skinxai.errors import NoInputsError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"})
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"}
+)
+"""Of the files that are taken for images wherever names are listed; a file's content decides how
+it is read."""
 _SINGLE = (bytes, bytearray, memoryview, np.ndarray, Image.Image, io.IOBase)
 
 
