@@ -13,6 +13,10 @@ import typer
 from skinxai.cli.options import Backend, Format, Images, Model
 from skinxai.errors import NoInputsError
 
+Uniform = Annotated[
+    bool, typer.Option("--uniform", help="Overlays of one opacity; else it follows the map.")
+]
+
 
 def predict(
     images: Images,
@@ -25,6 +29,7 @@ def predict(
     format: Annotated[Format, typer.Option(help="What is printed.")] = Format.table,
     tta: Annotated[bool, typer.Option("--tta", help="Average over four flips.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images in one forward pass.")] = 32,
+    uniform: Uniform = False,
 ) -> None:
     """Print each image's class probabilities; with --explain, write overlays to --out."""
     from skinxai.classifier import Classifier
@@ -48,7 +53,7 @@ def predict(
             more = {}
             if explanation is not None and folder is not None:
                 more["overlay"] = folder.name_for(source, f".{explain}.png")
-                explanation.save(folder.folder / more["overlay"])
+                explanation.save(folder.folder / more["overlay"], uniform=uniform)
             failed += isinstance(result, ItemError)
             if folder is not None:
                 folder.add(result, **more)
@@ -83,6 +88,7 @@ def explain(
     tta: Annotated[bool, typer.Option("--tta", help="Average over the four flips.")] = False,
     model: Model = None,
     backend: Backend = "torch",
+    uniform: Uniform = False,
 ) -> None:
     """Write, for each image, a folder with the overlay, the raw map and how it was made."""
     from skinxai import explainers
@@ -113,11 +119,11 @@ def explain(
                 break
             made.append(found)
             place = folder.folder / folder.name_for(source, f".{name}")
-            found.save(place)
+            found.save(place, uniform=uniform)
             _say(f"{found.source}  {found.target}  {place}")
         if named and len(made) == len(methods):
             sheet = folder.folder / folder.name_for(source, ".sheet.png")
-            write_atomic(sheet, encode_png(side_by_side(made)))
+            write_atomic(sheet, encode_png(side_by_side(made, uniform=uniform)))
             _say(f"{made[0].source}  {sheet}")
     raise typer.Exit(1 if failed else 0)
 
