@@ -10,8 +10,8 @@ from skinxai.data.assembling import Listed, assemble
 from skinxai.data.records import Record, Records
 from skinxai.data.tables import ImageFiles, Table
 from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
+from skinxai.image_files import SUFFIXES
 from skinxai.labels import HAM10000_LABELS, LabelSet
-from skinxai.sources import SUFFIXES
 
 HAM10000_LICENCE = "CC-BY-NC-4.0"
 HAM10000_ATTRIBUTION = (

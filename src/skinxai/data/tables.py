@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skinxai.errors import DatasetPathError, DatasetSchemaError
-from skinxai.sources import SUFFIXES
+from skinxai.image_files import SUFFIXES
 
 csv.field_size_limit(1 << 20)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from skinxai import drawing
 from skinxai.drawing import encode_png
@@ -176,9 +176,8 @@ class Explanation:
         )
 
     def _png(self, alpha: float = 0.5, uniform: bool = False) -> bytes:
-        notes = PngImagePlugin.PngInfo()
-        for name in ("model", "method", "target", "against", "score", "degenerate"):
-            notes.add_text(f"skinxai:{name}", str(getattr(self, name)))
+        names = ("model", "method", "target", "against", "score", "degenerate")
+        notes = {name: str(getattr(self, name)) for name in names}
         return encode_png(self.overlay(alpha, uniform=uniform), notes)
 
     def _repr_png_(self) -> bytes | None:
