@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from skinxai.cli.options import Data, Images, Model, Part, open_data
+from skinxai.cli.options import Data, Images, Model, Part, open_data, say_notes
 
 benchmark = typer.Typer(
     help="Measure what is installed.", no_args_is_help=True, rich_markup_mode=None
@@ -52,6 +52,7 @@ def explainers(
     records = open_data(data, None, None, None, ",", classifier.config.labels)
     if splits is not None and part is not None:
         parts = Splits.from_csv(splits, records)
+        say_notes(parts.notes)
         records = parts.val if part is Part.val else parts.test
     table = benchmark_explainers(
         classifier, records, masks, out,

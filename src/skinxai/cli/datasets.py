@@ -9,7 +9,15 @@ from typing import Annotated
 
 import typer
 
-from skinxai.cli.options import Columns, Data, Delimiter, ImageFolder, LabelMap, open_data
+from skinxai.cli.options import (
+    Columns,
+    Data,
+    Delimiter,
+    ImageFolder,
+    LabelMap,
+    open_data,
+    say_notes,
+)
 from skinxai.configs import parse_size
 
 
@@ -39,6 +47,7 @@ def audit(
     parts = split(records, seed=seed) if splits is None else Splits.from_csv(
         splits, records, allow_leakage=True
     )  # fmt: skip
+    say_notes(parts.notes)
     report = run_audit(parts, trained_on=_trained_on(init_weights))
     typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.to_text())
     if out is not None:

@@ -20,6 +20,7 @@ from skinxai.cli.options import (
     Model,
     Part,
     open_data,
+    say_notes,
 )
 from skinxai.training.settings import TrainConfig
 
@@ -75,6 +76,7 @@ def train(
         trainer = Trainer(output_dir=out, callbacks=callbacks, **chosen)
     records = open_data(data, images, column, label, delimiter)
     parts = Splits.from_csv(splits, records) if splits else split(records, seed=trainer.config.seed)
+    say_notes(parts.notes)
     typer.echo(repr(parts), err=True)
     try:
         classifier = trainer.fit(parts)
@@ -116,6 +118,7 @@ def evaluate(
     records = open_data(data, images, column, label, delimiter, labels)
     if splits is not None and part is not None:
         parts = Splits.from_csv(splits, records, allow_leakage=allow_leakage)
+        say_notes(parts.notes)
         records = parts.val if part is Part.val else parts.test
     found = classifier.evaluate(records, tta=tta, batch_size=batch_size)
     page, _ = write_evaluation(found, out, log=read_log(model) if model is not None else ())

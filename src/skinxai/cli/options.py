@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -54,6 +54,12 @@ def mapping(option: str, pairs: list[str] | None) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs or ())
 
 
+def say_notes(notes: Iterable[str]) -> None:
+    """Each note as a line on standard error."""
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+
+
 def open_data(
     data: Path,
     images: Path | None,
@@ -69,6 +75,5 @@ def open_data(
         data, images=images, columns=mapping("--column", column),
         label_map=mapping("--label", label), delimiter=delimiter, labels=labels,
     )  # fmt: skip
-    for note in records.notes:
-        typer.echo(f"note: {note}", err=True)
+    say_notes(records.notes)
     return records
