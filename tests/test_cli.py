@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from skinxai.cli import app
@@ -87,6 +89,19 @@ def test_explain_writes_a_folder_for_each(photos, tmp_path) -> None:
         assert {p.name for p in (tmp_path / name).iterdir()} == {
             "overlay.png", "sheet.png", "gradcam.npy", "explanation.json",
         }  # fmt: skip
+
+
+def test_the_opacity_of_overlays_is_uniform_where_asked(photos, tmp_path, classifier) -> None:
+    own = classifier.explain(photos[0])
+    for uniform in (False, True):
+        expected, more = np.asarray(own.overlay(uniform=uniform)), ["--uniform"][: int(uniform)]
+        out = tmp_path / str(uniform)
+        assert run("explain", photos[0], "--out", out / "why", *more)[0] == 0
+        assert run("predict", photos[0], "--explain", "gradcam", "--out", out, *more)[0] == 0
+        for name in ("photo_00.gradcam.png", "why/photo_00.gradcam/overlay.png"):
+            with Image.open(out / name) as written:
+                difference = np.asarray(written).astype(int) - expected
+            assert np.abs(difference).max() <= 1
 
 
 def test_explain_compares_methods_on_one_sheet(photos, tmp_path) -> None:

@@ -28,15 +28,48 @@ def test_brighter_is_more() -> None:
     assert (np.diff(luminance) > 0).all()
 
 
-def test_overlay_by_hand() -> None:
+def test_a_map_of_one_sign_covers_the_image_as_strongly_as_its_value() -> None:
+    heatmap = np.full(PIXELS.shape[:2], 2.0, np.float32)  # its minimum: the image, unchanged
+    heatmap[10, 20], heatmap[30, 30] = 4.0, 3.0
+    for alpha in (0.0, 0.3, 1.0):
+        found = np.asarray(overlay(PIXELS, heatmap, alpha)).astype(float)
+        for place, share, colour in (((10, 20), alpha, (252, 255, 164)),
+                                     ((30, 30), alpha / 2, (188, 55, 84))):  # fmt: skip
+            expected = (1 - share) * PIXELS[place] + share * np.array(colour)
+            np.testing.assert_allclose(found[place], expected, atol=0.51)
+        elsewhere = heatmap == 2
+        np.testing.assert_array_equal(found[elsewhere], PIXELS[elsewhere])
+    np.testing.assert_array_equal(overlay(PIXELS, heatmap, 0.0), PIXELS)
+
+
+@pytest.mark.parametrize("top", [4.0, 1.0, 0.0])
+def test_a_map_that_has_values_below_0_is_transparent_at_0(top: float) -> None:
+    heatmap = np.zeros(PIXELS.shape[:2], np.float32)
+    heatmap[10, 20], heatmap[30, 30], heatmap[40, 50] = -2.0, -1.0, top
+    found = np.asarray(overlay(PIXELS, heatmap, 0.6)).astype(float)
+    largest = max(2.0, top)
+    for place, value in (((10, 20), -2.0), ((30, 30), -1.0), ((40, 50), top)):
+        share = 0.6 * abs(value) / largest
+        colour = map_colours([value], -2.0, top)[0]
+        expected = (1 - share) * PIXELS[place] + share * colour
+        np.testing.assert_allclose(found[place], expected, atol=0.51)
+    np.testing.assert_array_equal(found[heatmap == 0], PIXELS[heatmap == 0])
+
+
+def test_a_uniform_overlay_blends_every_pixel_alike() -> None:
     heatmap = np.zeros(PIXELS.shape[:2], np.float32)
     heatmap[10, 20] = 3.0
     for alpha in (0.0, 0.3, 1.0):
-        found = np.asarray(overlay(PIXELS, heatmap, alpha)).astype(float)
+        found = np.asarray(overlay(PIXELS, heatmap, alpha, uniform=True)).astype(float)
         for place, colour in (((10, 20), (252, 255, 164)), ((30, 30), (0, 0, 4))):
             expected = (1 - alpha) * PIXELS[place] + alpha * np.array(colour)
             np.testing.assert_allclose(found[place], expected, atol=0.51)
-    np.testing.assert_array_equal(overlay(PIXELS, heatmap, 0.0), PIXELS)
+
+
+@pytest.mark.parametrize("value", [-3.0, 0.0, 3.0])
+def test_a_constant_map_covers_nothing(value: float) -> None:
+    heatmap = np.full(PIXELS.shape[:2], value, np.float32)
+    np.testing.assert_array_equal(overlay(PIXELS, heatmap, 1.0), PIXELS)
 
 
 def test_scaling_for_drawing() -> None:
@@ -108,4 +141,5 @@ def test_maps_of_both_signs_have_a_colour_for_zero() -> None:
     np.testing.assert_allclose(colours[0], map_colours([-1.0], -2.0, 2.0)[0])
     np.testing.assert_array_equal(map_colours([0.0, 2.0]), colour_map([0.0, 1.0]))
     np.testing.assert_array_equal(map_colours([-2.0, -1.0]), colour_map([0.0, 1.0]))
+    np.testing.assert_array_equal(map_colours([-2.0, 0.0])[1], (247, 247, 247))  # 0 is in it
     np.testing.assert_array_equal(map_colours([-3.0, -3.0]), colour_map([0.0, 0.0]))

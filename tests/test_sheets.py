@@ -36,14 +36,15 @@ def test_smoothing_joins_single_pixels_and_keeps_the_mean() -> None:
     assert border.any() and not border[60:].any() and not border[:, 90:].any()
 
 
+@pytest.mark.parametrize("uniform", [False, True])
 @pytest.mark.parametrize("lift", [0.0, 100.0])  # of both signs, and of one
-def test_a_panel_is_the_overlay_with_its_bar(lift: float) -> None:
+def test_a_panel_is_the_overlay_with_its_bar(lift: float, uniform: bool) -> None:
     heatmap = HEATMAP + np.float32(lift)
-    page = np.asarray(sheet([Panel(PIXELS, heatmap, "title")]))
+    page = np.asarray(sheet([Panel(PIXELS, heatmap, "title")], uniform=uniform))
     height, width = PIXELS.shape[:2]
     top = MARGIN + LINE
     drawn = page[top : top + height, MARGIN : MARGIN + width]
-    expected = np.asarray(overlay(PIXELS, heatmap, 0.5)).copy()
+    expected = np.asarray(overlay(PIXELS, heatmap, 0.5, uniform=uniform)).copy()
     border = contour(smooth(heatmap))
     np.testing.assert_array_equal(drawn[~border], expected[~border])
     assert (drawn[border] == 255).all()
@@ -87,3 +88,18 @@ def test_compare_shows_each_image_once(tmp_path) -> None:
     made[0].save(tmp_path / "why")
     with Image.open(tmp_path / "why/sheet.png") as written:
         np.testing.assert_array_equal(np.asarray(written), np.asarray(made[0].sheet()))
+
+
+def test_whoever_draws_can_draw_uniformly(tmp_path) -> None:
+    made = colour_classifier().explain(PIXELS)
+    assert made.heatmap.min() < made.heatmap.max()
+    for uniform in (False, True):
+        expected = np.asarray(overlay(PIXELS, made.heatmap, 0.7, uniform=uniform))
+        np.testing.assert_array_equal(np.asarray(made.overlay(0.7, uniform=uniform)), expected)
+        made.save(tmp_path / "one.png", alpha=0.7, uniform=uniform)
+        made.save(tmp_path / "all", alpha=0.7, uniform=uniform)
+        sheet = np.asarray(compare([made], alpha=0.7, uniform=uniform))
+        for name, wanted in (("one.png", expected), ("all/overlay.png", expected),
+                             ("all/sheet.png", sheet)):  # fmt: skip
+            with Image.open(tmp_path / name) as written:
+                np.testing.assert_array_equal(np.asarray(written), wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,9 @@ def map_colours(
 ) -> npt.NDArray[np.float64]:
     """Colours of a heatmap's raw values, linear in them.
 
-    Of one sign: inferno, from the lowest value to the highest. Of both signs: purple for what is
-    below 0, white for 0, orange for what is above, one step as long on both sides.
+    A scale that starts at 0 or above, or ends below 0: inferno, from the lowest value to the
+    highest. A scale that has values below 0 and reaches 0: purple for what is below 0, white for
+    0, orange for what is above, one step as long on both sides.
 
     Args:
         values: float, any shape, finite.
@@ -66,7 +68,7 @@ def map_colours(
     values = np.asarray(values, np.float64)
     low = float(values.min()) if low is None else low
     high = float(values.max()) if high is None else high
-    if low < 0 < high:
+    if has_signs(low, high):
         return _between(_PURPLE_ORANGE, values / max(-low, high) / 2 + 0.5)
     return colour_map(np.zeros_like(values) if high <= low else (values - low) / (high - low))
 
@@ -74,6 +76,16 @@ def map_colours(
 def _between(anchors: npt.NDArray[np.float64], values: Any) -> npt.NDArray[np.float64]:
     places = np.linspace(0, 1, len(anchors))
     return np.stack([np.interp(values, places, anchors[:, c]) for c in range(3)], axis=-1)
+
+
+def has_signs(low: float, high: float) -> bool:
+    """Whether a scale is drawn around 0, in purple and orange.
+
+    Args:
+        low: lowest value.
+        high: highest value.
+    """
+    return low < 0 <= high
 
 
 def scale_to_unit(heatmap: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -87,16 +99,40 @@ def scale_to_unit(heatmap: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.zeros_like(values) if high <= low else (values - low) / (high - low)
 
 
-def overlay(pixels: npt.NDArray[np.uint8], heatmap: npt.ArrayLike, alpha: float) -> Image.Image:
+def opacity(heatmap: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """How opaque each value is drawn, 0–1: what is coloured strongly covers the image.
+
+    Of one sign: `scale_to_unit`, 0 at the map's minimum and 1 at its maximum. Of both signs, as
+    in `map_colours`: the value's magnitude divided by the largest, 0 where the map is 0. Constant
+    maps are transparent.
+
+    Args:
+        heatmap: float ``(H, W)``, finite.
+    """
+    values = np.asarray(heatmap, np.float64)
+    low, high = float(values.min()), float(values.max())
+    if low < high and has_signs(low, high):
+        return np.abs(values) / max(-low, high)
+    return scale_to_unit(values)
+
+
+def overlay(
+    pixels: npt.NDArray[np.uint8], heatmap: npt.ArrayLike, alpha: float, *, uniform: bool = False
+) -> Image.Image:
     """Blend the colours of a heatmap (`map_colours`) over its image, rounded once.
+
+    The blend follows the map: a pixel's share of colour is ``alpha`` times its `opacity`, so that
+    the image shows unchanged where the map is 0 (or, in a map of one sign, at its minimum).
 
     Args:
         pixels: RGB uint8 ``(H, W, 3)``.
         heatmap: float ``(H, W)``, any range.
-        alpha: 0 shows the image alone, 1 the heatmap alone.
+        alpha: share of colour where the map is strongest: 0 shows the image alone.
+        uniform: give every pixel the share ``alpha``, whatever the map's value.
 
     Raises:
-        OptionError: alpha outside 0–1, or another shape than the image's.
+        OptionError: alpha outside 0–1, another shape than the image's, or a value that is not
+            finite.
     """
     values = np.asarray(heatmap)
     if not 0 <= alpha <= 1:
@@ -105,7 +141,9 @@ def overlay(pixels: npt.NDArray[np.uint8], heatmap: npt.ArrayLike, alpha: float)
         raise OptionError(
             f"heatmap must have the image's shape {pixels.shape[:2]}, got {values.shape}."
         )
-    blended = (1 - alpha) * pixels + alpha * map_colours(values)
+    colours = map_colours(values)
+    share = alpha if uniform else alpha * opacity(values)[..., None]  # (H, W, 1)
+    blended = (1 - share) * pixels + share * colours
     return Image.fromarray(np.rint(blended).astype(np.uint8))
 
 
@@ -124,13 +162,39 @@ def resize_map(values: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.ND
     return np.array(image.resize((width, height), Image.Resampling.BILINEAR), np.float32)
 
 
-def encode_png(image: Image.Image, notes: PngImagePlugin.PngInfo | None = None) -> bytes:
-    """A PNG file's bytes.
+MARK = "skinxai"
+MARK_WITHIN = 512
+"""The mark of our own pictures is within the first bytes of their files."""
+
+
+def encode_png(image: Image.Image, notes: Mapping[str, str] | None = None) -> bytes:
+    """A PNG file's bytes, with a mark that says that it is no photograph (`is_own_picture`).
 
     Args:
         image: any picture.
-        notes: text fields.
+        notes: further text fields, each written as ``skinxai:NAME``.
     """
+    fields = PngImagePlugin.PngInfo()
+    fields.add_text(MARK, "drawn by skinxai, not a photograph")
+    for name, text in (notes or {}).items():
+        fields.add_text(f"{MARK}:{name}", text)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", pnginfo=notes)
+    image.save(buffer, "PNG", pnginfo=fields)
     return buffer.getvalue()
+
+
+def is_own_picture(start: bytes) -> bool:
+    """Whether a PNG file is an overlay or a sheet that skinxai wrote, of any version.
+
+    Args:
+        start: its first `MARK_WITHIN` bytes, or all of them.
+    """
+    if not start.startswith(b"\x89PNG\r\n\x1a\n"):
+        return False
+    place = 8
+    while (kind := start[place + 4 : place + 8]) not in (b"", b"IDAT"):
+        text = start[place + 8 : place + 8 + len(MARK) + 1]
+        if kind in (b"tEXt", b"iTXt") and text in (b"skinxai\0", b"skinxai:"):
+            return True
+        place += 12 + int.from_bytes(start[place : place + 4], "big")
+    return False

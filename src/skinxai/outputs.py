@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from skinxai.errors import OutputError
+from skinxai.image_files import LeftOut
 from skinxai.results import ItemError, Prediction
 from skinxai.writing import escape_cell, write_atomic
 
@@ -25,14 +26,21 @@ class ResultFolder:
     Args:
         folder: created where it does not exist; what it holds stays until it is replaced.
         inputs: files that are being read; those in the folder are never replaced.
+        left_out: what is not read of the folders of inputs; ``results.json`` ends with it.
 
     Raises:
         OutputError: a file, or a folder that cannot be written.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], inputs: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        inputs: Iterable[str] = (),
+        left_out: Iterable[LeftOut] = (),
+    ) -> None:
         self.folder = Path(folder)
         self._rows: list[dict[str, Any]] = []
+        self._left_out = [left.to_dict() for left in left_out]
         home = self.folder.resolve()
         read = (Path(os.path.realpath(path)) for path in inputs)
         self._taken = {path.name.lower() for path in read if path.parent == home}
@@ -69,7 +77,7 @@ class ResultFolder:
     def write(self) -> None:
         """Write ``results.csv`` and ``results.json``."""
         write_atomic(self.folder / "results.csv", table(self._rows).encode())
-        text = json.dumps(self._rows, indent=2)
+        text = json.dumps(self._rows + self._left_out, indent=2)
         write_atomic(self.folder / "results.json", text.encode() + b"\n")
 
 

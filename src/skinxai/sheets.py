@@ -35,7 +35,9 @@ class Panel:
     title: str = ""
 
 
-def sheet(panels: Sequence[Panel], *, columns: int = 4, alpha: float = 0.5) -> Image.Image:
+def sheet(
+    panels: Sequence[Panel], *, columns: int = 4, alpha: float = 0.5, uniform: bool = False
+) -> Image.Image:
     """Panels in rows, each overlay with the contour of its smoothed top tenth and a colour bar.
 
     Each map is drawn from its own minimum to its own maximum, which its bar names (0 is white in
@@ -44,7 +46,8 @@ def sheet(panels: Sequence[Panel], *, columns: int = 4, alpha: float = 0.5) -> I
     Args:
         panels: at least one.
         columns: most panels in a row, >= 1.
-        alpha: of the overlays; 0 shows the image alone, 1 the heatmap alone.
+        alpha: of the overlays, as in `skinxai.drawing.overlay`.
+        uniform: of the overlays, as there.
 
     Raises:
         OptionError: no panel, or no column.
@@ -53,7 +56,7 @@ def sheet(panels: Sequence[Panel], *, columns: int = 4, alpha: float = 0.5) -> I
         raise OptionError(
             f"a sheet needs at least one panel and one column, got {len(panels)} and {columns}."
         )
-    drawn = [_draw(panel, alpha) for panel in panels]
+    drawn = [_draw(panel, alpha, uniform) for panel in panels]
     columns = min(columns, len(drawn))
     width = max(image.width for image in drawn) + MARGIN
     rows = [drawn[start : start + columns] for start in range(0, len(drawn), columns)]
@@ -93,13 +96,13 @@ def smooth(heatmap: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(coarse.resize(heatmap.shape[::-1], Image.Resampling.BICUBIC), np.float32)
 
 
-def _draw(panel: Panel, alpha: float) -> Image.Image:
+def _draw(panel: Panel, alpha: float, uniform: bool) -> Image.Image:
     scale = min(1.0, LONGEST / max(panel.pixels.shape[:2]))
     size = round(panel.pixels.shape[1] * scale), round(panel.pixels.shape[0] * scale)
     if panel.heatmap is None:
         picture = Image.fromarray(panel.pixels)
     else:
-        picture = overlay(panel.pixels, panel.heatmap, alpha)
+        picture = overlay(panel.pixels, panel.heatmap, alpha, uniform=uniform)
     picture = picture.resize(size, Image.Resampling.LANCZOS)
     lines = panel.title.split("\n")
     head = LINE * len(lines)

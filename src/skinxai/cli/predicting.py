@@ -6,12 +6,19 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from skinxai.cli.options import Backend, Format, Images, Model
 from skinxai.errors import NoInputsError
+
+if TYPE_CHECKING:
+    from skinxai.image_files import LeftOut
+
+Uniform = Annotated[
+    bool, typer.Option("--uniform", help="Overlays of one opacity; else it follows the map.")
+]
 
 
 def predict(
@@ -25,6 +32,7 @@ def predict(
     format: Annotated[Format, typer.Option(help="What is printed.")] = Format.table,
     tta: Annotated[bool, typer.Option("--tta", help="Average over four flips.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images in one forward pass.")] = 32,
+    uniform: Uniform = False,
 ) -> None:
     """Print each image's class probabilities; with --explain, write overlays to --out."""
     from skinxai.classifier import Classifier
@@ -33,8 +41,8 @@ def predict(
 
     if explain is not None and out is None:
         raise typer.BadParameter("--explain needs --out FOLDER for the overlays.")
-    sources = _sources(images)
-    folder = ResultFolder(out, sources) if out is not None else None
+    sources, left_out = _sources(images, out)
+    folder = ResultFolder(out, sources, left_out) if out is not None else None
     classifier = Classifier.from_pretrained(model, backend=backend)
     stream = classifier.stream(
         _bytes(sources), explain=explain, tta=tta, batch_size=batch_size, on_error="return",
@@ -48,7 +56,7 @@ def predict(
             more = {}
             if explanation is not None and folder is not None:
                 more["overlay"] = folder.name_for(source, f".{explain}.png")
-                explanation.save(folder.folder / more["overlay"])
+                explanation.save(folder.folder / more["overlay"], uniform=uniform)
             failed += isinstance(result, ItemError)
             if folder is not None:
                 folder.add(result, **more)
@@ -60,7 +68,8 @@ def predict(
         if folder is not None:
             folder.write()  # also after an interruption: what is done is kept
     if format is not Format.table:
-        typer.echo(table(rows) if format is Format.csv else json.dumps(rows, indent=2))
+        rows_and_rest = rows + [left.to_dict() for left in left_out]
+        typer.echo(table(rows) if format is Format.csv else json.dumps(rows_and_rest, indent=2))
     if folder is not None:
         typer.echo(f"{len(sources) - failed} of {len(sources)} images, results in {out}", err=True)
     raise typer.Exit(1 if failed else 0)
@@ -83,6 +92,7 @@ def explain(
     tta: Annotated[bool, typer.Option("--tta", help="Average over the four flips.")] = False,
     model: Model = None,
     backend: Backend = "torch",
+    uniform: Uniform = False,
 ) -> None:
     """Write, for each image, a folder with the overlay, the raw map and how it was made."""
     from skinxai import explainers
@@ -93,7 +103,7 @@ def explain(
     from skinxai.results import compare as side_by_side
     from skinxai.writing import write_atomic
 
-    sources = _sources(images)
+    sources, _ = _sources(images, out)
     folder = ResultFolder(out, sources)
     named = [name.strip() for name in compare.split(",") if name.strip()]
     methods = list(dict.fromkeys(named)) or [method]
@@ -113,30 +123,35 @@ def explain(
                 break
             made.append(found)
             place = folder.folder / folder.name_for(source, f".{name}")
-            found.save(place)
+            found.save(place, uniform=uniform)
             _say(f"{found.source}  {found.target}  {place}")
         if named and len(made) == len(methods):
             sheet = folder.folder / folder.name_for(source, ".sheet.png")
-            write_atomic(sheet, encode_png(side_by_side(made)))
+            write_atomic(sheet, encode_png(side_by_side(made, uniform=uniform)))
             _say(f"{made[0].source}  {sheet}")
     raise typer.Exit(1 if failed else 0)
 
 
-def _sources(images: list[str]) -> list[str]:
-    """All images asked for, each file once even if two patterns match it."""
+def _sources(images: list[str], out: Path | None) -> tuple[list[str], list[LeftOut]]:
+    """All images asked for, each file once even if two patterns match it, and what is left out."""
     from skinxai.sources import iter_sources
 
     found: dict[str, str] = {}
+    left_out: list[LeftOut] = []
     total = 0
     for image in images:
-        for source in ["-"] if image == "-" else iter_sources(image)[1]:
+        for source in (
+            ["-"] if image == "-" else iter_sources(image, out=out, report=left_out.append)[1]
+        ):
             total += 1
             found.setdefault(os.path.realpath(source) if source != "-" else "-", os.fspath(source))
     if not found:
         raise NoInputsError("predict needs at least one image, got none.")
     if total > len(found):
         typer.echo(f"{total - len(found)} files came more than once and are read once", err=True)
-    return list(found.values())
+    for left in left_out:
+        typer.echo(f"note: {left.note}", err=True)
+    return list(found.values()), left_out
 
 
 def _bytes(sources: list[str]) -> list[Any]:

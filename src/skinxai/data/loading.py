@@ -8,8 +8,9 @@ from pathlib import Path
 
 from skinxai.data.assembling import Listed, assemble
 from skinxai.data.records import Record, Records
-from skinxai.data.tables import SUFFIXES, ImageFiles, Table
+from skinxai.data.tables import ImageFiles, Table
 from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
+from skinxai.image_files import SUFFIXES
 from skinxai.labels import HAM10000_LABELS, LabelSet
 
 HAM10000_LICENCE = "CC-BY-NC-4.0"

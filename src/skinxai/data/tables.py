@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skinxai.errors import DatasetPathError, DatasetSchemaError
+from skinxai.image_files import SUFFIXES
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
 csv.field_size_limit(1 << 20)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from skinxai import drawing
 from skinxai.drawing import encode_png
@@ -70,35 +70,46 @@ class Explanation:
         """Whether the heatmap is constant, so that it says nothing, e.g. of a saturated score."""
         return self.heatmap is not None and bool(self.heatmap.min() == self.heatmap.max())
 
-    def overlay(self, alpha: float = 0.5) -> Image.Image:
+    def overlay(self, alpha: float = 0.5, *, uniform: bool = False) -> Image.Image:
         """The heatmap over the image, from its own minimum (dark) to its own maximum (bright).
 
-        A map of both signs is purple below 0, white at 0 and orange above.
+        A map of both signs is purple below 0, white at 0 and orange above. The opacity follows
+        the map: the image shows unchanged where the map is at its minimum or, in a map of both
+        signs, where it is 0.
 
         Args:
-            alpha: 0 shows the image alone, 1 the heatmap alone.
+            alpha: share of colour where the map is strongest, 0–1; 0 shows the image alone.
+            uniform: give every pixel the share ``alpha``, whatever the map's value.
 
         Raises:
             ExplainError: the method has no map.
         """
         if self.heatmap is None:
             raise ExplainError(f"overlay needs a heatmap; method {self.method!r} has only scores.")
-        return drawing.overlay(self.pixels, self.heatmap, alpha)
+        return drawing.overlay(self.pixels, self.heatmap, alpha, uniform=uniform)
 
-    def sheet(self, alpha: float = 0.5) -> Image.Image:
+    def sheet(self, alpha: float = 0.5, *, uniform: bool = False) -> Image.Image:
         """The image, and beside it each map: overlay, contour of its top tenth, colour bar.
 
         Args:
             alpha: of the overlays, as in `overlay`.
+            uniform: of the overlays, as in `overlay`.
         """
-        return compare([self], alpha=alpha)
+        return compare([self], alpha=alpha, uniform=uniform)
 
-    def save(self, path: str | os.PathLike[str], *, alpha: float = 0.5) -> None:
+    def save(
+        self, path: str | os.PathLike[str], *, alpha: float = 0.5, uniform: bool = False
+    ) -> None:
         """Write the overlay as PNG, or everything into a folder.
 
         A path that ends in ``.png`` gets the overlay, with model, method and target in its text
         fields. Any other path becomes a folder with ``overlay.png``, ``sheet.png`` (see
         `sheet`), one ``.npy`` for each map and ``explanation.json``.
+
+        Args:
+            path: ends in ``.png``, or is a folder.
+            alpha: of the overlays, as in `overlay`.
+            uniform: of the overlays, as in `overlay`.
 
         Raises:
             OutputError: the path cannot be written, has another image suffix, or is the image
@@ -108,19 +119,20 @@ class Explanation:
         if target.is_file() and Path(self.source).is_file() and target.samefile(self.source):
             raise OutputError(f"path must not be the explained image itself, got {str(target)!r}.")
         if target.suffix.lower() == ".png":
-            write_atomic(target, self._png(alpha))
+            write_atomic(target, self._png(alpha, uniform))
             return
         if target.suffix.lower() in {".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".webp", ".bmp"}:
             raise OutputError(f"path must end in .png or be a folder, got {str(target)!r}.")
         make_folder(target)
-        for name, data in self.files(alpha).items():
+        for name, data in self.files(alpha, uniform=uniform).items():
             write_atomic(target / name, data)
 
-    def files(self, alpha: float = 0.5) -> dict[str, bytes]:
+    def files(self, alpha: float = 0.5, *, uniform: bool = False) -> dict[str, bytes]:
         """What `save` writes into a folder, name → bytes.
 
         Args:
             alpha: of the overlays, as in `overlay`.
+            uniform: of the overlays, as in `overlay`.
         """
         found: dict[str, bytes] = {}
         for name, values in self.maps.items():
@@ -128,8 +140,8 @@ class Explanation:
             np.save(buffer, values, allow_pickle=False)
             found[f"{name}.npy"] = buffer.getvalue()
         if self.heatmap is not None:
-            found["overlay.png"] = self._png(alpha)
-            found["sheet.png"] = encode_png(self.sheet(alpha))
+            found["overlay.png"] = self._png(alpha, uniform)
+            found["sheet.png"] = encode_png(self.sheet(alpha, uniform=uniform))
         found["explanation.json"] = json.dumps(self.to_dict(), indent=2).encode() + b"\n"
         return found
 
@@ -163,25 +175,26 @@ class Explanation:
             f"source={self.source!r}, model={self.model!r})"
         )
 
-    def _png(self, alpha: float) -> bytes:
-        notes = PngImagePlugin.PngInfo()
-        for name in ("model", "method", "target", "against", "score", "degenerate"):
-            notes.add_text(f"skinxai:{name}", str(getattr(self, name)))
-        return encode_png(self.overlay(alpha), notes)
+    def _png(self, alpha: float = 0.5, uniform: bool = False) -> bytes:
+        names = ("model", "method", "target", "against", "score", "degenerate")
+        notes = {name: str(getattr(self, name)) for name in names}
+        return encode_png(self.overlay(alpha, uniform=uniform), notes)
 
     def _repr_png_(self) -> bytes | None:
-        return None if self.heatmap is None else self._png(0.5)
+        return None if self.heatmap is None else self._png()
 
 
 def compare(
-    explanations: Sequence[Explanation], *, columns: int = 4, alpha: float = 0.5
-) -> Image.Image:
+    explanations: Sequence[Explanation], *, columns: int = 4, alpha: float = 0.5,
+    uniform: bool = False,
+) -> Image.Image:  # fmt: skip
     """Explanations side by side, the image first: of methods, of classes, of images.
 
     Args:
         explanations: at least one; the image is drawn again where it changes.
         columns: most panels in a row.
-        alpha: of the overlays, 0–1.
+        alpha: of the overlays, as in `Explanation.overlay`.
+        uniform: of the overlays, as there.
 
     Raises:
         OptionError: no explanation.
@@ -197,4 +210,4 @@ def compare(
         for name, values in each.maps.items():
             method = each.method if len(each.maps) == 1 else f"{each.method} {name}"
             panels.append(Panel(each.pixels, values, f"{method}\n{asked}"))
-    return sheet(panels, columns=columns, alpha=alpha)
+    return sheet(panels, columns=columns, alpha=alpha, uniform=uniform)
