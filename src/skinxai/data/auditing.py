@@ -14,6 +14,7 @@ from skinxai.data.records import Record, Records
 from skinxai.data.splits import PARTS, Splits
 from skinxai.errors import SkinxaiError
 from skinxai.images import read_image
+from skinxai.progress import watched
 from skinxai.results import AuditedPair, AuditReport, Finding
 
 FEW_LESIONS = 10
@@ -163,7 +164,4 @@ def _some(names: list[str]) -> str:
 
 
 def _bar(loop: Iterable[Any], name: str, progress: bool | None, total: int | None = None) -> Any:
-    from tqdm import tqdm
-
-    hidden = None if progress is None else not progress
-    return tqdm(loop, name, total, disable=hidden)
+    return watched(loop, total, progress, "", name)
