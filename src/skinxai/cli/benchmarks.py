@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from skinxai.cli.options import Data, Images, Model, Part
+from skinxai.cli.saying import note
 from skinxai.cli.tables import open_data
 
 benchmark = typer.Typer(
@@ -53,6 +54,8 @@ def explainers(
     records = open_data(data, labels=classifier.config.labels)
     if splits is not None and part is not None:
         parts = Splits.from_csv(splits, records)
+        for text in parts.notes:
+            note(text)
         records = parts.val if part is Part.val else parts.test
     table = benchmark_explainers(
         classifier, records, masks, out,

@@ -43,6 +43,8 @@ def audit(
     parts = split(records, seed=seed) if splits is None else Splits.from_csv(
         splits, records, allow_leakage=True
     )  # fmt: skip
+    for text in parts.notes:
+        note(text)
     report = run_audit(parts, trained_on=_trained_on(init_weights))
     typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.to_text())
     if out is not None:

@@ -47,6 +47,8 @@ def evaluate(
     records = open_data(data, table, labels=labels)
     if splits is not None and part is not None:
         parts = Splits.from_csv(splits, records, allow_leakage=allow_leakage)
+        for text in parts.notes:
+            note(text)
         records = parts.val if part is Part.val else parts.test
     found = classifier.evaluate(records, tta=tta, batch_size=batch_size)
     page, _ = write_evaluation(found, out, log=read_log(model) if model is not None else ())

@@ -98,6 +98,8 @@ def train(
         note("no label is declared malignant, so that the model gives no malignant probability; "
              "--malignant declares them")  # fmt: skip
     parts = Splits.from_csv(splits, records) if splits else split(records, seed=trainer.config.seed)
+    for text in parts.notes:
+        note(text)
     for line in _parts(parts):
         say(line, error=True)
     try:
