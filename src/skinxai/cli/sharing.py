@@ -132,6 +132,6 @@ def export(
     found = classifier.export(out, format=format)
     maps = "" if found.map is None else f", of Grad-CAM {found.map:.1g} of its largest value"
     typer.echo(
-        f"{exported_path(out, format)[0]}: {found.images} images through {found.backend}, largest difference of a "
-        f"probability {found.probability:.1g}{maps}"
+        f"{exported_path(out, format)[0]}: {found.images} images through {found.backend}, largest "
+        f"difference of a probability {found.probability:.1g}{maps}"
     )
