@@ -83,9 +83,12 @@ def test_the_space_installs_the_wheel_that_lies_in_it(tmp_path: Path) -> None:
     space = tmp_path / "space"
     shutil.copytree(ROOT / "examples/space", space, ignore=shutil.ignore_patterns("*.whl"))
     pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(space), str(ROOT))
-    assert [path.name for path in space.glob("*.whl")] == [
-        f"skinxai-{__version__}-py3-none-any.whl"
-    ]
+    (wheel,) = space.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        name = f"skinxai-{__version__}.dist-info/METADATA"
+        metadata = email.message_from_bytes(archive.read(name))
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata.get_payload(decode=True).decode() == (ROOT / "README.md").read_text()
     resolves("--ignore-installed", "-r", str(space / "requirements.txt"), folder=tmp_path)
     assert f"skinxai[demo,openvino]=={__version__}\n" in (space / "requirements.txt").read_text()
     assert "COPY . ./" in (space / "Dockerfile").read_text()
