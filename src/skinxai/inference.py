@@ -31,11 +31,23 @@ from skinxai.predicting import (
 def to_batch(
     items: Sequence[Prepared], preprocessing: PreprocessConfig, device: torch.device
 ) -> Tensor:
-    """Network input ``(N, 3, h, w)`` float32, channels last in memory, of prepared images."""
+    """Network input ``(N, 3, h, w)`` float32, channels last in memory, of prepared images.
+
+    Raises:
+        ModelError: a CUDA device, in a process that was forked after CUDA was used.
+    """
     batch = torch.from_numpy(np.stack([item.arrays[preprocessing] for item in items]))
-    if device.type == "cuda":  # the copy goes on while the processor reads the next images
-        batch = batch.pin_memory()
-    return batch.to(device, memory_format=torch.channels_last, non_blocking=True)
+    try:
+        if device.type == "cuda":  # the copy goes on while the processor reads the next images
+            batch = batch.pin_memory()
+        return batch.to(device, memory_format=torch.channels_last, non_blocking=True)
+    except RuntimeError as error:
+        if "forked subprocess" not in str(error):
+            raise
+        raise ModelError(
+            "a forked process cannot use a model that was loaded on a CUDA device before; load it "
+            "in each process, or start them with multiprocessing.get_context('spawn')."
+        ) from error
 
 
 @dataclass(frozen=True)

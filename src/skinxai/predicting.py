@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from skinxai import forking  # noqa: F401  (what forked processes need is arranged)
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import NonFiniteOutputError, OptionError, SkinxaiError
 from skinxai.images import read_image
