@@ -52,7 +52,7 @@ def load_folder(root: Root, *, labels: LabelSet | Sequence[str] | None = None) -
 
     Folders ``train``, ``val`` and ``test`` (also ``training``, ``valid``, ``validation`` and
     ``testing``, in any case) above the class folders, or below each of them, are no classes: they
-    are read as the attribute ``part``, and `Splits.given` has that split.
+    are read as the attribute ``part``, and `given_split` has that split.
 
     Args:
         root: the folder.

@@ -20,6 +20,10 @@ USUAL = {
     "patient_id": ("patient_id", "patient"),
 }  # fmt: skip
 """Names that columns usually have, the likeliest first."""
+OPTIONS = {
+    "image": "--image-column", "label": "--label-column", "lesion_id": "--lesion-column",
+    "patient_id": "--patient-column",
+}  # fmt: skip
 
 
 class Remedy(TypedDict, total=False):
@@ -61,8 +65,10 @@ def table_remedy(path: Path, images: Path) -> Remedy:
     more = "" if tab == "," else f", delimiter={tab!r}"
     python = f"load_csv({str(path)!r}, {str(images)!r}, columns={columns}{more})"
     options = [f"--images {shlex.quote(str(images))}"]
-    options += [shlex.quote(f"--column={role}={name}") for role, name in columns.items()]
+    options += [f"{OPTIONS[role]} {shlex.quote(name)}" for role, name in columns.items()]
     options += [] if tab == "," else [f"--delimiter {shlex.quote(tab)}"]
+    if columns["label"] == "…":
+        python += f", or folders of classes with load_folder({str(images)!r})"
     return {
         "python": f"read the table with {python}",
         "command": f"give the table itself: {shlex.quote(str(path))} {' '.join(options)}",
