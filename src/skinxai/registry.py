@@ -134,7 +134,7 @@ class Registry:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "", name.casefold())
+    return re.sub(r"[^a-z0-9+]+", "", name.casefold())
 
 
 def installed_plugins(group: str) -> list[importlib.metadata.EntryPoint]:
