@@ -152,7 +152,7 @@ def test_warnings_are_notes_of_one_line(monkeypatch, model, words, notes) -> Non
     monkeypatch.setattr("skinxai.hub.models_at_hand", lambda: warned() or [])
     assert run("models", *words).stderr == notes
     assert run(*words, "models").stderr == notes
-    with pytest.warns(RuntimeWarning), pytest.warns(SkinxaiWarning):  # as before, where the command line is not at work
+    with pytest.warns(RuntimeWarning), pytest.warns(SkinxaiWarning):  # as before
         warned()
 
 
