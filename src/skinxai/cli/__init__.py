@@ -18,6 +18,7 @@ from skinxai.cli.demonstrating import demo
 from skinxai.cli.evaluating import evaluate
 from skinxai.cli.explaining import explain
 from skinxai.cli.inspecting import doctor, plugins
+from skinxai.cli.nearest import nearest
 from skinxai.cli.predicting import predict
 from skinxai.cli.saying import Quiet, warnings_as_notes, with_quiet
 from skinxai.cli.sharing import export, import_network, list_models, pull, push, verify
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    predict, explain, demo, audit, prepare, train, evaluate, export, push, pull, verify,
+    predict, explain, nearest, demo, audit, prepare, train, evaluate, export, push, pull, verify,
     plugins, doctor,
 ):  # fmt: skip
     app.command(cls=Command)(with_quiet(command))
