@@ -1,4 +1,4 @@
-"""Hashes of the pixels of labelled images, read in threads."""
+"""Hashes of the pixels of labelled images, and their fingerprints, read in threads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from skinxai.data.membership import Look
 from skinxai.data.pixels import pixel_hash
 from skinxai.data.records import Record, Records
 from skinxai.errors import SkinxaiError
@@ -26,6 +27,27 @@ def pixel_hashes(records: Records, *, cached: bool = True) -> Iterator[str | Ski
     def one(item: Record) -> str | SkinxaiError:
         try:
             return pixel_hash(read_image(item.path).pixels)
+        except SkinxaiError as error:
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(one, records)
+
+
+def looks(records: Records, *, cached: bool = True) -> Iterator[Look | SkinxaiError]:
+    """What each image is recognised by, in order; its error in the place of a bad one.
+
+    Args:
+        records: the images.
+        cached: read the pixels that a prepared folder keeps; else the files.
+    """
+    pixels = records.pixels if cached else None
+
+    def one(item: Record) -> Look | SkinxaiError:
+        try:
+            if pixels is None:
+                return Look.at(read_image(item.path).pixels)
+            return Look.at(pixels.read(item.image_id), pixels.hash_of(item.image_id))
         except SkinxaiError as error:
             return error
 
