@@ -463,9 +463,11 @@ def test_the_command(pictures: Path, tmp_path: Path) -> None:
         "--size", "48x64",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "10 images of 10 lesions; mel 5, nv 5, prepared at 48×64)" in result.stdout
-    assert f"{10 * 48 * 64 * 3} bytes of pixels in {tmp_path / 'out'}" in result.stdout
-    assert len(result.stdout.strip().splitlines()) == 1
+    assert result.stdout.splitlines() == [
+        "private data: 10 images of 10 lesions at 48×64 pixels", "  mel       5", "  nv        5",
+        f"{10 * 48 * 64 * 3 / 1e6:.2f} MB of pixels in {tmp_path / 'out'}",
+        f"next: skinxai train --data {tmp_path / 'out'} --out RUN",
+    ]  # fmt: skip
     assert "10 rows without a lesion id" in result.stderr
     found = open_records(tmp_path / "out")
     assert found == load_prepared(tmp_path / "out")

@@ -10,6 +10,7 @@ import pytest
 from picture_files import encode, gradient
 
 from skinxai import ItemError, read_image
+from skinxai.data import load_csv, load_folder
 from skinxai.errors import (
     InputDtypeError,
     InputNotFoundError,
@@ -133,6 +134,19 @@ def test_folders_are_searched_in_order(tmp_path: Path) -> None:
         path.write_bytes(DATA)
     found = [os.path.relpath(p, tmp_path) for p in iter_sources(tmp_path)[1]]
     assert found == ["a.webp", "a/z.png", "b/10.jpg", "b/2.JPG"]
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".JPE", ".gif", ".jpeg"])
+def test_one_list_of_suffixes_for_folders_and_tables(suffix: str, tmp_path: Path) -> None:
+    for label in ("mel", "nv"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / f"{label}{suffix}").write_bytes(DATA)
+    names = [f"mel{suffix}", f"nv{suffix}"]
+    assert [Path(path).name for path in iter_sources(tmp_path)[1]] == names
+    assert [item.path.name for item in load_folder(tmp_path)] == names
+    (tmp_path / "table.csv").write_text("image,label\nmel,mel\nnv,nv\n")
+    listed = load_csv(tmp_path / "table.csv", tmp_path)
+    assert [item.path.name for item in listed] == names
 
 
 def test_file_that_goes_before_it_is_read_PTH14(classifier, photos, tmp_path: Path) -> None:

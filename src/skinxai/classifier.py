@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -267,11 +267,14 @@ class Classifier:
             tta: as in `predict` and `explain`.
             **inputs: input options, and the method's own.
         """
-        _, many = self._several(images, inputs)
+        single, many = self._several(images, inputs)
         if explain is None:
             options, _ = InputOptions.take(inputs)
             return predictions(self._parts.predictor, many, options, tta=tta)
-        return self._explanations(many, explain, inputs, tta=tta)
+        with ExitStack() as stack:
+            watch = stack.enter_context(_pass_bar(_count(images, single), explain, inputs))
+            found = self._explanations(many, explain, inputs, tta=tta, watch=watch)
+            return _closed_after(found, stack.pop_all())
 
     def explain(
         self,
@@ -337,7 +340,8 @@ class Classifier:
             )  # fmt: skip
         single, many = self._several(images, inputs_and_options)
         one_pass = self._graph_for(method, score, tta, timeout) is not None
-        with nullcontext() if one_pass else _pass_bar(single, method, inputs_and_options) as watch:
+        count = None if one_pass else _count(images, single)
+        with _pass_bar(count, method, inputs_and_options) as watch:
             found = self._explanations(
                 many, method, inputs_and_options, target=target, against=against, score=score,
                 all_classes=all_classes, tta=tta, timeout=timeout, watch=watch,
@@ -499,7 +503,10 @@ class Classifier:
         rows = [[p.probabilities[code] for code in self.labels] for p in found]
         members = () if self._parts.exported else self._loaded.members  # a file does not say
         known = [own.trained_on for own in members if own.trained_on is not None]
-        hashes = pixel_hashes(records) if known else ()
+        hashes = watched(
+            pixel_hashes(records) if known else (), len(records) if known else 0,
+            inputs.get("progress") if known else False, "image", "look for training images",
+        )  # fmt: skip
         seen = any(isinstance(h, str) and h in each for h in hashes for each in known)
         return evaluate_probabilities(
             records.targets(),
@@ -576,9 +583,8 @@ class Classifier:
     def _several(self, images: Any, inputs: Mapping[str, Any]) -> tuple[bool, Iterable[Any]]:
         """Whether one image came, and all of them behind a progress bar."""
         single, many = iter_sources(images)
-        known = isinstance(images, Sequence) and not isinstance(images, str)
         progress = False if single else inputs.get("progress")
-        return single, watched(many, len(images) if known else None, progress, "image")
+        return single, watched(many, _count(images, single), progress, "image")
 
     def _explanations(
         self,
@@ -620,15 +626,30 @@ class Classifier:
         return graph if graph is not None and graph.maps and plain else None
 
 
+def _count(images: Any, single: bool) -> int | None:
+    """How many images there are, where that is known."""
+    if single:
+        return 1
+    return len(images) if isinstance(images, Sequence) and not isinstance(images, str) else None
+
+
+def _closed_after(found: Iterator[Any], stack: ExitStack) -> Iterator[Any]:
+    with stack:
+        yield from found
+
+
 @contextmanager
-def _pass_bar(single: bool, method: str, keywords: Mapping[str, Any]) -> Iterator[Watch | None]:
-    """A bar of network passes, for one image and a method that has a budget of them."""
+def _pass_bar(
+    images: int | None, method: str, keywords: Mapping[str, Any]
+) -> Iterator[Watch | None]:
+    """A bar of network passes, for a known number of images and a method that has a budget."""
     from skinxai import explainers, explaining
 
     budget = keywords.get("budget", getattr(explainers.get(method).options_type, "budget", None))
     progress = keywords.get("progress")
-    if not single or type(budget) is not int or progress is False:
+    told = callable(progress) and images != 1  # it is told of the images
+    if images is None or type(budget) is not int or progress is False or told:
         yield None
         return
-    with counter(budget, progress, "pass") as count:
+    with counter(budget * images, progress, "pass") as count:
         yield explaining.Watch(count=count)

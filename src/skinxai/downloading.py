@@ -11,8 +11,11 @@ import errno
 import hashlib
 import os
 import re
+import threading
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +25,7 @@ from skinxai.configs import EnsembleConfig
 from skinxai.errors import (
     HubError,
     IntegrityError,
+    ModelError,
     ModelNotFoundError,
     OptionError,
     OutputError,
@@ -280,6 +284,37 @@ def timm_snapshot(name: str, token: str | None = None) -> Path:
     commit = repository.look_up(revision or "main", CONFIG)
     repository.load(CONFIG, commit)
     return repository.load(WEIGHTS, commit).parent
+
+
+def weights_of_timm(name: str) -> Path:
+    """The weights of a network of timm's own repositories, from the cache or the Hub.
+
+    Only ``model.safetensors`` is asked for: no file that could run code.
+
+    Args:
+        name: ``timm/name``.
+
+    Raises:
+        HubError: the Hub does not answer within some seconds, or not as it should.
+    """
+    repository, answer = Repository(name), Future[str]()
+    with suppress(HubError):
+        return repository.load(WEIGHTS, "main", local=True)
+
+    def ask() -> None:
+        try:
+            answer.set_result(repository.look_up("main", WEIGHTS))
+        except Exception as error:  # for the thread that waits
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()  # looking a name up has no limit of its own
+    try:
+        answer.result(SECONDS + 1)
+    except TimeoutError:
+        raise HubError(f"no answer within {SECONDS + 1} seconds.") from None
+    except ModelError as error:
+        raise HubError(f"{line(error.__cause__ or error)}.") from error
+    return repository.load(WEIGHTS, "main")
 
 
 def _throw_away(path: Path) -> None:

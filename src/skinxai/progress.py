@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +12,8 @@ Tell = Callable[[int, int | None], object]
 """Is told how many are done, of how many (``None``: not known)."""
 Progress = bool | Tell | None
 """``True`` or ``False``; ``None`` shows a bar on a terminal; a function is told in its place."""
+
+_state = {"quiet": False}
 
 
 class _Told:
@@ -26,7 +30,7 @@ class _Told:
 
 
 def watched(
-    items: Iterable[Any], total: int | None, progress: Progress, unit: str
+    items: Iterable[Any], total: int | None, progress: Progress, unit: str, what: str = ""
 ) -> Iterable[Any]:
     """The items, whose taking moves a bar or is told.
 
@@ -35,6 +39,7 @@ def watched(
         total: how many, where that is known.
         progress: as in `Progress`.
         unit: what an item is called.
+        what: is done with them, in front of the bar.
     """
     if progress is False:
         return items
@@ -42,7 +47,7 @@ def watched(
         return _Told(items, total, progress)
     from tqdm import tqdm
 
-    return tqdm(items, total=total, unit=unit, disable=_hidden(progress))
+    return tqdm(items, what or None, total, unit=unit, disable=hidden(progress))
 
 
 @contextmanager
@@ -66,10 +71,71 @@ def counter(total: int, progress: Progress, unit: str) -> Iterator[Callable[[int
         return
     from tqdm import tqdm
 
-    disable = True if progress is False else _hidden(progress)
+    disable = True if progress is False else hidden(progress)
     with tqdm(total=total, unit=unit, disable=disable, leave=False) as bar:
         yield bar.update
 
 
-def _hidden(progress: bool | None) -> bool | None:
-    return None if progress is None else not progress  # None: hidden unless on a terminal
+@contextmanager
+def busy(what: str, progress: bool | None = None) -> Iterator[None]:
+    """Within it, a line with the time that work takes which cannot be counted.
+
+    Args:
+        what: is done.
+        progress: ``True`` or ``False``; ``None`` shows the line on a terminal.
+    """
+    from tqdm import tqdm
+
+    line = "{desc}: {elapsed}"
+    disable = True if progress is False else hidden(progress)
+    with tqdm(desc=what, bar_format=line, disable=disable, leave=False) as bar:
+        done = threading.Event()
+
+        def tick() -> None:
+            while not done.wait(0.5):
+                bar.refresh()
+
+        clock = threading.Thread(target=tick, daemon=True)
+        if not bar.disable:
+            clock.start()
+        try:
+            yield
+        finally:
+            done.set()
+            if clock.ident is not None:
+                clock.join()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within it, bars that were not asked for and what `say` says are left out."""
+    before, _state["quiet"] = _state["quiet"], True
+    try:
+        yield
+    finally:
+        _state["quiet"] = before
+
+
+def is_quiet() -> bool:
+    """Whether `quiet` is in force."""
+    return _state["quiet"]
+
+
+def say(line: str, *, error: bool = False) -> None:
+    """Print what long work has to say above its bar.
+
+    Args:
+        line: one line.
+        error: on standard error, in place of standard output.
+    """
+    if not is_quiet():
+        from tqdm import tqdm
+
+        tqdm.write(line, file=sys.stderr if error else sys.stdout)
+
+
+def hidden(progress: bool | None) -> bool | None:
+    """What tqdm calls ``disable``; ``None`` hides a bar unless it is on a terminal."""
+    if progress is None:
+        return True if is_quiet() else None
+    return not progress

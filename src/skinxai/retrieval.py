@@ -15,6 +15,7 @@ from skinxai.errors import ModelError, OptionError
 from skinxai.inference import Engine, embeddings
 from skinxai.neighbours import NEIGHBOURS, Neighbours, by_hash
 from skinxai.predicting import InputOptions
+from skinxai.progress import Progress, watched
 from skinxai.results import Neighbour
 
 
@@ -93,7 +94,7 @@ def nearest(
         )
     if not len(found):
         return []
-    paths = {} if records is None else _paths(records)
+    paths = {} if records is None else _paths(records, options.progress)
     rows, distances = neighbours.nearest(found, k)
     return [
         [
@@ -108,9 +109,10 @@ def nearest(
     ]
 
 
-def _paths(records: Records) -> dict[bytes, Path]:
+def _paths(records: Records, progress: Progress) -> dict[bytes, Path]:
     """First bytes of each readable image's pixel hash → path."""
-    pairs = zip(records, pixel_hashes(records), strict=True)
+    found = watched(pixel_hashes(records), len(records), progress, "image", "look for the lesions")
+    pairs = zip(records, found, strict=True)
     return {
         bytes.fromhex(value)[:BYTES]: item.path for item, value in pairs if isinstance(value, str)
     }

@@ -14,6 +14,7 @@ from skinxai.data.records import Record, Records
 from skinxai.data.splits import PARTS, Splits
 from skinxai.errors import SkinxaiError
 from skinxai.images import read_image
+from skinxai.progress import watched
 from skinxai.results import AuditedPair, AuditReport, Finding
 
 FEW_LESIONS = 10
@@ -22,7 +23,7 @@ FEW_LESIONS = 10
 def audit(
     splits: Splits, *, trained_on: Container[str] = (), progress: bool | None = None
 ) -> AuditReport:
-    """Audit a split: overlaps, duplicates, leak columns, classes, unreadable files.
+    """Audit a split: overlaps, duplicates, leak columns, classes, files.
 
     Reads every image. Ten thousand images of 320×240 take some minutes on two cores and about
     1 GB of memory.
@@ -36,7 +37,7 @@ def audit(
     """
     parts = {name: getattr(splits, name) for name in PARTS}
     items = [(name, item) for name in PARTS for item in parts[name]]
-    findings = [*_overlaps(parts), *_columns(items), *_classes(parts)]
+    findings = [*_overlaps(parts), *_columns(items), *_classes(parts), *_left_out(splits)]
     prints, unreadable = _read([item for _, item in items], progress)
     if unreadable:
         findings.append(
@@ -101,6 +102,13 @@ def _classes(parts: dict[str, Records]) -> list[Finding]:
     return found
 
 
+def _left_out(splits: Splits) -> list[Finding]:
+    if not splits.left_out:
+        return []
+    message = "images of the data set in no part: nothing is learnt from them or judged on them"
+    return [Finding("left out", "warning", message, splits.left_out)]
+
+
 def _read(items: list[Record], progress: bool | None) -> tuple[list[Fingerprint | None], list[str]]:
     unreadable: list[str] = []
 
@@ -156,7 +164,4 @@ def _some(names: list[str]) -> str:
 
 
 def _bar(loop: Iterable[Any], name: str, progress: bool | None, total: int | None = None) -> Any:
-    from tqdm import tqdm
-
-    hidden = None if progress is None else not progress
-    return tqdm(loop, name, total, disable=hidden)
+    return watched(loop, total, progress, "", name)

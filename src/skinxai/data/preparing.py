@@ -34,8 +34,9 @@ from skinxai.errors import (
     SkinxaiWarning,
 )
 from skinxai.images import read_image
+from skinxai.progress import watched
 from skinxai.transforms import resize
-from skinxai.writing import make_folder
+from skinxai.writing import made_folder
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -80,8 +81,7 @@ def prepare(
     target = Path(folder).resolve()
     if _taken(target):
         return _existing(target, records, config)
-    make_folder(target.parent)
-    with _alone(target):
+    with made_folder(target.parent), _alone(target):
         if _taken(target):
             return _existing(target, records, config)
         _remove_leftovers(target)
@@ -119,7 +119,6 @@ def _write(
     Raises:
         DatasetImageError: after all images were tried.
     """
-    from tqdm import tqdm
 
     def read(item: Record) -> _Read:
         sha256 = file_sha256(item.path)  # first: a file that changes meanwhile is noticed later
@@ -130,12 +129,11 @@ def _write(
         stored = pixels if config is None else resize(pixels, config)
         return _Read(item, stored, pixel_hash(pixels), sha256)
 
-    hidden = None if progress is None else not progress
     problems: list[str] = []
     places: dict[str, Place] = {}
     with ShardWriter(folder) as shards:
         stream = _ordered(read, records, workers=os.cpu_count() or 1)
-        for found in tqdm(stream, "prepare", len(records), disable=hidden, unit="image"):
+        for found in watched(stream, len(records), progress, "image", "prepare"):
             if found.problem is not None:
                 problems.append(found.problem)
             if found.pixels is None or problems:
@@ -245,6 +243,9 @@ def _alone(target: Path) -> Iterator[None]:
         ) from error
     try:
         yield
+    except BaseException:
+        Path(lock.lock_file).unlink(missing_ok=True)  # so that a folder made for it can go
+        raise
     finally:
         lock.release()
 

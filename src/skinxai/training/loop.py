@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from skinxai.errors import DatasetImageError, NonFiniteLossError, TrainingError
+from skinxai.progress import hidden, say
 from skinxai.training.callbacks import Callback
 from skinxai.training.interruption import Interruption
 from skinxai.training.loaders import Batch
@@ -45,6 +46,7 @@ class Loop:
             initial=progress.epoch * len(run.train) + progress.images,
             unit="image",
             smoothing=0.05,
+            disable=hidden(None),
         ) as bar:
             while progress.epoch < config.epochs and not _patience_is_over(run):
                 last = saved = time.perf_counter()
@@ -70,7 +72,7 @@ class Loop:
                     if stop:
                         interruption.stop()
                 row = self._end_epoch(rate)
-                tqdm.write(", ".join(f"{name} {value:.4g}" for name, value in row.items()))
+                say(_line(row, config.epochs))
                 self.tell("on_epoch", row)
                 if interruption.received:
                     interruption.stop()
@@ -171,6 +173,15 @@ class Loop:
 def _patience_is_over(run: Run) -> bool:
     patience, progress = run.config.patience, run.state.progress
     return patience is not None and progress.epoch - progress.best[1] >= patience
+
+
+def _line(row: dict[str, float], epochs: int) -> str:
+    """One epoch, as a person reads it; ``log.csv`` has all of it."""
+    return (
+        f"epoch {row['epoch']:.0f} of {epochs}: loss {row['loss']:.3f}; validation: balanced "
+        f"accuracy {row['balanced_accuracy']:.3f}, macro-F1 {row['macro_f1']:.3f}, accuracy "
+        f"{row['accuracy']:.3f}; {row['images_per_second']:.1f} images a second"
+    )
 
 
 def _shown(run: Run) -> dict[str, str]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from tqdm import tqdm
-
 from skinxai.configs import canonical_json
 from skinxai.data.hashing import pixel_hashes
 from skinxai.data.membership import TrainedOn
 from skinxai.data.records import Records
 from skinxai.errors import DatasetImageError, LeakageError, TrainingError
+from skinxai.progress import watched
 
 
 def check_parts(train: Records, val: Records) -> None:
@@ -77,7 +76,7 @@ def check_images(records: Records, what: str, *, spare: int = 0, cached: bool = 
     found = pixel_hashes(records, cached=cached)
     hashes, problems = [], []
     for item, value in zip(
-        records, tqdm(found, f"check {what} images", len(records), unit="image", leave=False),
+        records, watched(found, len(records), None, "image", f"check {what} images"),
         strict=True,
     ):  # fmt: skip
         if isinstance(value, str):

@@ -113,6 +113,11 @@ class TrainConfig:
             )
 
     @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Names of all settings."""
+        return tuple(f.name for f in fields(cls))
+
+    @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         """From names and values; an unknown name is an error with a suggestion."""
         known = [f.name for f in fields(cls)]
