@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from itertools import islice
@@ -27,6 +27,9 @@ from skinxai.transforms import evaluation_transform
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
 """Dimensions of ``(N, 3, h, w)`` that each view of an image reverses."""
+
+Look = Callable[[int, npt.NDArray[np.uint8]], None]
+"""Sees each image as it was read: its index and pixels, in any order and from several threads."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ def prepared_batches(
     options: InputOptions,
     *,
     keep_pixels: bool = False,
+    look: Look | None = None,
 ) -> Iterator[list[Prepared | ItemError]]:
     """Read images once and transform them in each way, one batch at a time, in order.
 
@@ -109,7 +113,7 @@ def prepared_batches(
     def prepare(pair: tuple[int, Any]) -> Prepared | ItemError:
         index, image = pair
         try:
-            return _prepare(index, image, preprocessings, options, keep_pixels)
+            return _prepare(index, image, preprocessings, options, keep_pixels, look)
         except SkinxaiError as error:
             error.at(index, describe(image))
             return ItemError(index, describe(image), error)
@@ -156,6 +160,7 @@ def _prepare(
     preprocessings: Collection[PreprocessConfig],
     options: InputOptions,
     keep: bool,
+    look: Look | None,
 ) -> Prepared:
     source = read_image(
         image,
@@ -164,6 +169,8 @@ def _prepare(
         allow_urls=options.allow_urls,
     )
     arrays = {each: evaluation_transform(source.pixels, each) for each in preprocessings}
+    if look is not None:
+        look(index, source.pixels)
     pixels = source.pixels if keep else None
     return Prepared(index, source.source, arrays, source.warnings, pixels)
 
@@ -240,10 +247,19 @@ class Predictor(ABC):
 
 
 def predictions(
-    predictor: Predictor, images: Iterable[Any], options: InputOptions, *, tta: bool = False
-) -> Iterator[Prediction | ItemError]:
-    """Predict lazily, in order; memory holds one batch."""
-    for batch in prepared_batches(images, predictor.preprocessings, options):
+    predictor: Predictor, images: Iterable[Any], options: InputOptions, *, tta: bool = False,
+    look: Look | None = None,
+) -> Iterator[Prediction | ItemError]:  # fmt: skip
+    """Predict lazily, in order; memory holds one batch.
+
+    Args:
+        predictor: what computes.
+        images: any.
+        options: of reading and batching.
+        tta: as in `Predictor.predict`.
+        look: sees each image once.
+    """
+    for batch in prepared_batches(images, predictor.preprocessings, options, look=look):
         items = [item for item in batch if isinstance(item, Prepared)]
         rows: dict[int, npt.NDArray[np.float64]] = {}
         if items:

@@ -58,10 +58,8 @@ def evaluate(
 
 def in_words(found: Evaluation) -> str:
     """The main figures, in one sentence."""
-    from skinxai.results.evaluation import LEAKED
-
     return (
-        f"{f'{LEAKED} ' if found.leaked else ''}{found.data}: balanced accuracy "
+        f"{f'{found.leak} ' if found.leaked else ''}{found.data}: balanced accuracy "
         f"{found.balanced_accuracy}, macro-F1 {found.macro_f1}, accuracy {found.accuracy}; "
         f"{found.images} images of {found.lesions} lesions"
     )

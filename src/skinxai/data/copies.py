@@ -193,7 +193,9 @@ class _Views:
         """
         level = _coarse()
         is_even, rows = _is_even(level), level.asked(turned)
-        alike = self.even[:, places] @ rows[:, is_even].T + self.mixed[:, places] @ rows[:, ~is_even].T
+        alike = (
+            self.even[:, places] @ rows[:, is_even].T + self.mixed[:, places] @ rows[:, ~is_even].T
+        )
         flat = alike.transpose(1, 2, 0).reshape(len(places), -1).argmax(axis=1)  # (C, 8 * 49)
         orientation, view = np.divmod(flat, len(alike))
         return orientation.tolist(), view.tolist()
@@ -208,7 +210,8 @@ def _fine() -> _Level:
 
 
 def _is_even(level: _Level) -> npt.NDArray[np.bool_]:
-    return np.add(*np.nonzero(level.chosen)) % 2 == 0
+    rows, columns = np.nonzero(level.chosen)
+    return np.asarray((rows + columns) % 2 == 0)
 
 
 def _confirmed(known: Floats, views: _Views, asked: Floats, places: npt.NDArray[np.intp]) -> float:
@@ -237,12 +240,13 @@ def _overlaid(asked: Floats, known: Floats, affine: Affine) -> float:
     similarity = -1.0
     for orders, side, steps in ((12, 24, 12), (ORDERS, 40, 10)):
         waves = _waves(orders, side)
-        top, below = (waves @ each[:orders, :orders] @ waves.T for each in (asked, known))
+        top = np.asarray(waves @ asked[:orders, :orders] @ waves.T, np.float32)
+        below = np.asarray(waves @ known[:orders, :orders] @ waves.T, np.float32)
         matrix = _in_pixels(affine, side)
         try:
             criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, steps, 1e-3)
             _, found = cv2.findTransformECC(
-                top, below, matrix, cv2.MOTION_AFFINE, criteria, None, 1
+                top, below, matrix, cv2.MOTION_AFFINE, criteria, np.ones((side, side), np.uint8), 1
             )
         except cv2.error:  # it does not converge: another image
             return -1.0
@@ -257,7 +261,9 @@ def _overlaid(asked: Floats, known: Floats, affine: Affine) -> float:
 def _correlation(top: Floats, below: Floats, matrix: Floats) -> float:
     """Where both are, without a margin, over at least 40 % of the asked relief."""
     side, margin = len(top), len(top) // 20
-    moved = cv2.warpAffine(below, matrix, (side, side), flags=cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR)
+    moved = cv2.warpAffine(
+        below, matrix, (side, side), flags=cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
+    )
     inside = cv2.warpAffine(
         np.ones_like(below), matrix, (side, side), flags=cv2.WARP_INVERSE_MAP | cv2.INTER_NEAREST
     ).astype(bool)

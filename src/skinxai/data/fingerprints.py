@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -115,7 +116,7 @@ class Fingerprints:
                 f"{len(self.rows)}; fetch or save the model again."
             )
         each = self._each()
-        if any(before >= after for before, after in zip(each, each[1:], strict=False)):
+        if any(before >= after for before, after in pairwise(each)):
             raise IntegrityError(
                 "training fingerprints must be strictly ascending, and are not; "
                 "fetch or save the model again."

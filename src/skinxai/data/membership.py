@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from skinxai.data.fingerprints import Fingerprints, image_fingerprint
 from skinxai.data.pixels import pixel_hash
+from skinxai.data.records import Record
 from skinxai.errors import IntegrityError, OptionError
 from skinxai.folders import TRAINING_FINGERPRINTS, TRAINING_PIXELS
 from skinxai.results import SeenImages
@@ -30,6 +31,12 @@ from skinxai.tensors import pack_bytes, unpack_bytes
 BYTES = 8
 _NAME = "prefixes"
 _HASH = re.compile(r"[0-9a-f]{64}")
+
+
+SILENT = SeenImages(
+    notes=("the model does not say which images it was trained on, so that none can be recognised",)
+)
+"""What is seen by a model without `TrainedOn`."""
 
 
 class Look(NamedTuple):
@@ -207,3 +214,17 @@ def _prefix(pixel_hash: object) -> bytes:
             f"got {pixel_hash!r}."
         )
     return bytes.fromhex(pixel_hash)[:BYTES]
+
+
+def check_ids(not_copies: Collection[str], records: Iterable[Record]) -> None:
+    """Refuse ids in ``not_copies`` that belong to no image.
+
+    Raises:
+        OptionError: text instead of a list of ids, or an id that is none.
+    """
+    if isinstance(not_copies, str):
+        raise OptionError(f"not_copies must be a list of image ids, got {not_copies!r}.")
+    if unknown := sorted(set(not_copies) - {item.image_id for item in records}):
+        raise OptionError(
+            f"not_copies must be ids of the images that are looked at, {unknown[0]!r} is none."
+        )

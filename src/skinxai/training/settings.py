@@ -81,6 +81,9 @@ class TrainConfig:
     unreadable: str = _setting(
         "raise", "raise, or skip images that fail while training, one in a thousand at most."
     )
+    not_copies: tuple[str, ...] = _setting(
+        (), "IDS of validation images that look like copies of training images and are none."
+    )
     checkpoint_minutes: float = _setting(10.0, "Between checkpoints within an epoch.")
     keep_checkpoints: int = _setting(2, "Newest checkpoints that are kept.")
 
@@ -91,6 +94,10 @@ class TrainConfig:
                 f"image_size must be (height, width) of 32 to 4096 pixels, got {size!r}."
             )
         object.__setattr__(self, "image_size", tuple(size))
+        ids = self.not_copies
+        if isinstance(ids, str) or not all(isinstance(each, str) for each in ids):
+            raise OptionError(f"not_copies must be a list of image ids, got {ids!r}.")
+        object.__setattr__(self, "not_copies", tuple(ids))
         if self.workers != "auto" and not (type(self.workers) is int and self.workers >= 0):
             raise OptionError(f"workers must be 'auto' or an integer >= 0, got {self.workers!r}.")
         object.__setattr__(self, "loss_options", ReadOnly(self.loss_options))
@@ -139,6 +146,8 @@ class TrainConfig:
         for name, text in texts.items():
             if name == "image_size":
                 values[name] = parse_size(text)
+            elif name == "not_copies":
+                values[name] = tuple(each.strip() for each in text.split(",") if each.strip())
             elif name == "loss_options":
                 pairs = [pair.partition("=") for pair in text.split(",")]
                 if not all(option and equals for option, equals, _ in pairs):
@@ -154,7 +163,8 @@ class TrainConfig:
         if not isinstance(self.augmentation, str):
             name = getattr(self.augmentation, "__qualname__", type(self.augmentation).__qualname__)
             values["augmentation"] = {"own": name}
-        return values | {"loss_options": dict(self.loss_options)}
+        more = {"loss_options": dict(self.loss_options), "not_copies": list(self.not_copies)}
+        return values | more
 
 
 def _value(text: str) -> Any:
