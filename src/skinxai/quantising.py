@@ -77,7 +77,7 @@ def export_int8(
     judged = {item.image_id: look for item, look in pairs if isinstance(look, Look)}
     if known is not None and (seen := known.seen(judged)):
         raise LeakageError(
-            f"judge must hold no image that the model was trained on, {seen.describe()}."
+            f"judge must hold no image that the model was trained on: {seen.describe()}."
         )
     _, many = iter_sources(calibrate)
     images = list(many)

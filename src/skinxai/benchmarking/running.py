@@ -116,7 +116,7 @@ def _check_unseen(classifier: Classifier, images: list[Record]) -> None:
     looks = {item.image_id: Look.at(read_image(item.path).pixels) for item in images}
     if seen := classifier.trained_on.seen(looks):
         raise LeakageError(
-            f"records must be images that took no part in training, of {len(images)} "
+            f"records must be images that took no part in training: of {len(images)}, "
             f"{seen.describe()}; pass the test part."
         )
 

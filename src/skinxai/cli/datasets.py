@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from skinxai.cli.options import Data, Json, words
+from skinxai.cli.options import Data, Json, NotCopies, words
 from skinxai.cli.saying import note
 from skinxai.cli.tables import Labels, Malignant, TableOptions, open_data, with_table
 from skinxai.configs import parse_size
@@ -28,6 +28,7 @@ def audit(
         str | None,
         typer.Option(help="What training will start from: bundled, imagenet or a model folder."),
     ] = None,
+    not_copies: NotCopies = None,
     out: Annotated[Path | None, typer.Option(help="Folder for audit.html and audit.json.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -45,7 +46,9 @@ def audit(
     )  # fmt: skip
     for text in parts.notes:
         note(text)
-    report = run_audit(parts, trained_on=_trained_on(init_weights))
+    report = run_audit(
+        parts, trained_on=_trained_on(init_weights), not_copies=words(not_copies) or []
+    )
     typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.to_text())
     if out is not None:
         page, _ = write_audit(report, parts, out)

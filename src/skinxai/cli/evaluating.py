@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skinxai.cli.options import Backend, BatchSize, Data, Model, Part, Tta
+from skinxai.cli.options import Backend, BatchSize, Data, Model, NotCopies, Part, Tta, words
 from skinxai.cli.saying import note
 from skinxai.cli.tables import TableOptions, open_data, with_table
 
@@ -29,6 +29,7 @@ def evaluate(
     allow_leakage: Annotated[
         bool, typer.Option("--allow-leakage", help="Judge leaked splits, and mark every figure.")
     ] = False,
+    not_copies: NotCopies = None,
     tta: Tta = False,
     batch_size: BatchSize = 32,
 ) -> None:
@@ -50,9 +51,13 @@ def evaluate(
         for text in parts.notes:
             note(text)
         records = parts.val if part is Part.val else parts.test
-    found = classifier.evaluate(records, tta=tta, batch_size=batch_size)
+    others = words(not_copies) or []
+    found = classifier.evaluate(records, tta=tta, batch_size=batch_size, not_copies=others)
     page, _ = write_evaluation(found, out, log=read_log(model) if model is not None else ())
     typer.echo(f"{in_words(found)}\n\n{found.to_markdown()}")
+    if found.seen.copies:
+        ids = ",".join([*others, *found.seen.copies])
+        note(f"look at these images; where they show other skin, give --not-copies {ids}")
     note(f"the page is {page}")
 
 

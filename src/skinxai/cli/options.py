@@ -46,6 +46,10 @@ BatchSize = Annotated[int, typer.Option(help="Images in one forward pass.")]
 Uniform = Annotated[
     bool, typer.Option("--uniform", help="Overlays of one opacity; else it follows the map.")
 ]
+NotCopies = Annotated[
+    str | None,
+    typer.Option(help="IDS, with commas, that look like copies of training images and are none."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -27,7 +27,7 @@ BYTES = ORDERS * ORDERS // 2
 SPECTRUM = np.asarray(
     1 / (1 + np.add.outer(np.arange(ORDERS) ** 2, np.arange(ORDERS) ** 2) / 94), np.float32
 )
-"""How strong each coefficient is in photographs of skin: fitted to the training part of HAM10000."""
+"""How strong each coefficient is in photographs of skin, fitted to HAM10000."""
 SIDE, BLUR = 48, 13
 STEP = 0.335
 """Of four bits for values of deviation 1: the best uniform quantiser (Max, 1960)."""

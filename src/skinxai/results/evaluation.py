@@ -81,7 +81,7 @@ class Evaluation:
         """Why the figures are worth nothing, or an empty text."""
         if not self.leaked:
             return ""
-        return f"LEAKED: {self.seen.describe()}." if self.seen else LEAKED
+        return f"LEAKED: of {self.images} images, {self.seen.describe()}." if self.seen else LEAKED
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; ``None`` where a figure is not defined."""

@@ -28,11 +28,12 @@ class SeenImages:
     def describe(self) -> str:
         """How many there are of both kinds, and the first ids of each."""
         kinds = (
-            (self.exact, "is the same pixels as", "are the same pixels as"),
-            (self.copies, "looks like a copy of", "look like copies of"),
+            (self.exact, "has the pixels of a training", "have the pixels of training"),
+            (self.copies, "looks like a copy of a training", "look like copies of training"),
         )
-        return "; ".join(
-            f"{len(names)} {one if len(names) == 1 else many} training images ({_some(names)})"
+        return " and ".join(
+            f"{len(names)} {f'{one} image' if len(names) == 1 else f'{many} images'} "
+            f"({_some(names)})"
             for names, one, many in kinds
             if names
         )

@@ -113,7 +113,7 @@ def check_unseen(
     seen = trained_on.seen(val, not_copies=not_copies)
     if not seen:
         return
-    message = f"val must hold no image of {source}, of its {len(val)} {seen.describe()}; {remedy}"
+    message = f"val must hold no image of {source}: of {len(val)}, {seen.describe()}; {remedy}"
     if seen.exact:
         raise LeakageError(f"{message}.")
     ids = [*not_copies, *seen.copies]
