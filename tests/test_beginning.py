@@ -148,7 +148,7 @@ def test_validation_images_that_the_weights_have_seen(data, tmp_path) -> None:
     other = coloured(tmp_path / "other", 3, 2)
     with pytest.raises(
         LeakageError,
-        match="starting weights or the teacher were trained on: of 9, 1 has the pixels",
+        match="weights or the teacher were trained on: of 9, 1 has the pixels",
     ):
         Trainer(**ONE | {"init_weights": first}, output_dir=tmp_path / "run").fit(
             coloured(tmp_path / "more", 3, 5), copied(data[0], other)

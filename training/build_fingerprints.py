@@ -15,8 +15,14 @@ from skinxai.configs import EnsembleConfig
 from skinxai.data import Splits, TrainedOn, load_ham10000
 from skinxai.data.hashing import looks
 from skinxai.ensembles import read_members, write_members
-from skinxai.folders import CARD, CONFIG, WEIGHTS, read_config, read_model_folder
-from skinxai.folders import write_model_folder
+from skinxai.folders import (
+    CARD,
+    CONFIG,
+    WEIGHTS,
+    read_config,
+    read_model_folder,
+    write_model_folder,
+)
 
 HERE = Path(__file__).parent
 ROW = "| copies of them | fingerprints in `training_fingerprints.safetensors` |"
