@@ -114,7 +114,7 @@ def to_uint8(values: npt.NDArray[Any], value_range: tuple[float, float] | None) 
     if least < low - allowed or most > high + allowed:
         raise InputRangeError(_out_of_range(least, most, low, high, value_range is None))
     scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
-    return np.rint(scaled.clip(0, 255)).astype(np.uint8)
+    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 
 def _out_of_range(least: float, most: float, low: float, high: float, default: bool) -> str:

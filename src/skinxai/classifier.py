@@ -22,6 +22,7 @@ from skinxai.graphs import GRAPH_METHODS, GraphEngine, choose
 from skinxai.graphs import explanations as graph_explanations
 from skinxai.hub import open_model
 from skinxai.labels import LabelSet
+from skinxai.limits import MAX_PIXELS
 from skinxai.parts import Parts
 from skinxai.predicting import InputOptions, predictions
 from skinxai.progress import counter, watched
@@ -574,7 +575,8 @@ class Classifier:
         members = () if self._parts.exported else self._loaded.members  # a file does not say
         known = [own.trained_on for own in members if own.trained_on is not None]
         hashes = watched(
-            pixel_hashes(records) if known else (), len(records) if known else 0,
+            pixel_hashes(records, max_pixels=inputs.get("max_pixels", MAX_PIXELS)) if known else (),
+            len(records) if known else 0,
             inputs.get("progress") if known else False, "image", "look for training images",
         )  # fmt: skip
         seen = any(isinstance(h, str) and h in each for h in hashes for each in known)

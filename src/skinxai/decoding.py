@@ -135,8 +135,9 @@ def decode_opened(
     except SkinxaiError:
         raise
     except Exception as error:  # Pillow raises many kinds
+        what = f"{type(error).__name__}: {error}".rstrip(": ")
         raise ImageDecodeError(
-            f"PIL image must be open and whole: {type(error).__name__}: {error}; open it again."
+            f"PIL image must be whole, and open unless it was loaded, {what}; open it again."
         ) from error
     return pixels, image.format, notes
 

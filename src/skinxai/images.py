@@ -88,8 +88,9 @@ def read_image(
     check_max_pixels(max_pixels)
     source = describe(image)
     if isinstance(image, SourceImage):
+        size = image.pixels.size  # it was let through when it was read
         pixels = array_to_rgb(
-            image.pixels, layout="HWC", value_range=None, max_pixels=max_pixels, min_side=min_side
+            image.pixels, layout="HWC", value_range=None, max_pixels=size, min_side=1
         )
         return replace(image, pixels=pixels)
     if isinstance(image, Image.Image):

@@ -14,6 +14,7 @@ from skinxai.data.records import Record, Records
 from skinxai.data.splits import PARTS, Splits
 from skinxai.errors import SkinxaiError
 from skinxai.images import read_image
+from skinxai.limits import MAX_PIXELS
 from skinxai.progress import watched
 from skinxai.results import AuditedPair, AuditReport, Finding
 
@@ -21,7 +22,11 @@ FEW_LESIONS = 10
 
 
 def audit(
-    splits: Splits, *, trained_on: Container[str] = (), progress: bool | None = None
+    splits: Splits,
+    *,
+    trained_on: Container[str] = (),
+    progress: bool | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> AuditReport:
     """Audit a split: overlaps, duplicates, leak columns, classes, files.
 
@@ -34,11 +39,12 @@ def audit(
             `TrainedOn`, or any container of hashes of `skinxai.data.pixel_hash`. Only images
             outside the training part count: training goes on with those inside it.
         progress: ``True`` or ``False``; ``None`` shows bars on a terminal.
+        max_pixels: most pixels of an image that are decoded.
     """
     parts = {name: getattr(splits, name) for name in PARTS}
     items = [(name, item) for name in PARTS for item in parts[name]]
     findings = [*_overlaps(parts), *_columns(items), *_classes(parts), *_left_out(splits)]
-    prints, unreadable = _read([item for _, item in items], progress)
+    prints, unreadable = _read([item for _, item in items], progress, max_pixels)
     if unreadable:
         findings.append(
             Finding("unreadable", "error", f"cannot be read: {_some(unreadable)}", len(unreadable))
@@ -109,12 +115,14 @@ def _left_out(splits: Splits) -> list[Finding]:
     return [Finding("left out", "warning", message, splits.left_out)]
 
 
-def _read(items: list[Record], progress: bool | None) -> tuple[list[Fingerprint | None], list[str]]:
+def _read(
+    items: list[Record], progress: bool | None, max_pixels: int
+) -> tuple[list[Fingerprint | None], list[str]]:
     unreadable: list[str] = []
 
     def one(item: Record) -> Fingerprint | None:
         try:
-            return fingerprint(read_image(item.path).pixels)
+            return fingerprint(read_image(item.path, max_pixels=max_pixels).pixels)
         except SkinxaiError as error:
             unreadable.append(f"{item.image_id} ({error.code})")
             return None

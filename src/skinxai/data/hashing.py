@@ -10,14 +10,18 @@ from skinxai.data.pixels import pixel_hash
 from skinxai.data.records import Record, Records
 from skinxai.errors import SkinxaiError
 from skinxai.images import read_image
+from skinxai.limits import MAX_PIXELS
 
 
-def pixel_hashes(records: Records, *, cached: bool = True) -> Iterator[str | SkinxaiError]:
+def pixel_hashes(
+    records: Records, *, cached: bool = True, max_pixels: int = MAX_PIXELS
+) -> Iterator[str | SkinxaiError]:
     """`pixel_hash` of each image, in order; its error in the place of one that cannot be read.
 
     Args:
         records: the images.
         cached: take what a prepared folder knows; else read the files.
+        max_pixels: most pixels of an image that are decoded.
     """
     if cached and records.pixels is not None:
         yield from (records.pixels.hash_of(item.image_id) for item in records)
@@ -25,7 +29,7 @@ def pixel_hashes(records: Records, *, cached: bool = True) -> Iterator[str | Ski
 
     def one(item: Record) -> str | SkinxaiError:
         try:
-            return pixel_hash(read_image(item.path).pixels)
+            return pixel_hash(read_image(item.path, max_pixels=max_pixels).pixels)
         except SkinxaiError as error:
             return error
 

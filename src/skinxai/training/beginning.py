@@ -96,7 +96,8 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
         config.image_size, config.augmentation, hair=config.hair,
         colour_constancy=config.colour_constancy,
     )  # fmt: skip
-    images = TrainingImages(train, preprocessing, augmentation)
+    images = TrainingImages(train, preprocessing, augmentation, config.max_pixels)
+    checks = TrainingImages(val, preprocessing, max_pixels=config.max_pixels)
     if resumed:
         path = folder.path / TRAINING_PIXELS
         trained_on = TrainedOn.from_bytes(path.read_bytes()) if path.exists() else None
@@ -143,7 +144,7 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
         splits_sha256=split_hash,
     )
     run = Run(
-        config, folder, train, val, images, TrainingImages(val, preprocessing), state,
+        config, folder, train, val, images, checks, state,
         TrainingStep(
             state, loss, config, chosen, device, frozen_norms(model), folder.note, teacher
         ),
@@ -202,8 +203,11 @@ def _membership(
     preprocessing: PreprocessConfig,
 ) -> TrainedOn | None:  # fmt: skip
     fits = val.pixels is not None and val.pixels.fits(preprocessing)  # else validation reads files
-    checked = check_images(val, "validation", spare=_spare(config, val), cached=fits)
-    hashes = check_images(train, "training", spare=_spare(config, train))
+    most = config.max_pixels
+    checked = check_images(
+        val, "validation", spare=_spare(config, val), cached=fits, max_pixels=most
+    )
+    hashes = check_images(train, "training", spare=_spare(config, train), max_pixels=most)
     allowed = train.leaked and val.leaked
     found = [TrainedOn.from_hashes(hashes)]
     for origin in origins:

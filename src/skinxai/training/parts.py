@@ -10,6 +10,7 @@ from skinxai.data.hashing import pixel_hashes
 from skinxai.data.membership import TrainedOn
 from skinxai.data.records import Records
 from skinxai.errors import DatasetImageError, LeakageError, TrainingError
+from skinxai.limits import MAX_PIXELS
 from skinxai.progress import watched
 
 
@@ -61,7 +62,14 @@ def most_skipped(records: Records) -> int:
     return max(1, len(records) // 1000)
 
 
-def check_images(records: Records, what: str, *, spare: int = 0, cached: bool = True) -> list[str]:
+def check_images(
+    records: Records,
+    what: str,
+    *,
+    spare: int = 0,
+    cached: bool = True,
+    max_pixels: int = MAX_PIXELS,
+) -> list[str]:
     """Read every image once and return the hashes of their pixels.
 
     Args:
@@ -69,11 +77,12 @@ def check_images(records: Records, what: str, *, spare: int = 0, cached: bool = 
         what: the part, for the progress bar and messages.
         spare: unreadable images that are let through, without a hash.
         cached: whether prepared pixels are what will be read; else the files are checked.
+        max_pixels: most pixels of an image that are decoded.
 
     Raises:
         DatasetImageError: more unreadable images, all of them named.
     """
-    found = pixel_hashes(records, cached=cached)
+    found = pixel_hashes(records, cached=cached, max_pixels=max_pixels)
     hashes, problems = [], []
     for item, value in zip(
         records, watched(found, len(records), None, "image", f"check {what} images"),

@@ -10,11 +10,12 @@ from typing import Any, Self
 
 from skinxai.configs import as_size, parse_size
 from skinxai.errors import OptionError, did_you_mean
+from skinxai.limits import MAX_PIXELS
 from skinxai.readonly import ReadOnly
 
 CHANGEABLE = frozenset(
     ("epochs", "learning_rate", "weight_decay", "patience", "accumulate", "device", "workers",
-     "checkpoint_minutes", "keep_checkpoints", "unreadable", "augmentation")
+     "checkpoint_minutes", "keep_checkpoints", "unreadable", "augmentation", "max_pixels")
 )  # fmt: skip
 """What `Trainer.resume` may change; everything else would make it another run."""
 
@@ -76,6 +77,7 @@ class TrainConfig:
     amp: bool | str = _setting(
         True, "true (mixed precision where it is faster), false, bfloat16 or float16."
     )
+    max_pixels: int = _setting(MAX_PIXELS, "Most pixels of an image that are decoded.")
     device: str = _setting("auto", "auto, cpu, cuda, …")
     workers: int | str = _setting("auto", "Decoding processes besides the one that trains.")
     seed: int = _setting(0, "Of weights, order, augmentation and dropout.")
@@ -198,6 +200,7 @@ _RULES: dict[str, tuple[Any, str]] = {
     "epochs": _at_least(1),
     "batch_size": _at_least(2),
     "accumulate": _at_least(1),
+    "max_pixels": _at_least(1),
     "learning_rate": (lambda value: 0 < value < math.inf, "> 0"),
     "warm_up": (_share, "in [0, 1)"),
     "weight_decay": _at_least(0),
@@ -220,7 +223,16 @@ _RULES: dict[str, tuple[Any, str]] = {
 }
 _OPTIONAL = ("clip_norm", "patience", "init_weights", "teacher")
 _INTEGERS = frozenset(
-    ("epochs", "batch_size", "accumulate", "frozen_groups", "patience", "seed", "keep_checkpoints")
+    (
+        "epochs",
+        "batch_size",
+        "accumulate",
+        "frozen_groups",
+        "patience",
+        "seed",
+        "keep_checkpoints",
+        "max_pixels",
+    )
 )
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "amp": (True, False, "bfloat16", "float16"),

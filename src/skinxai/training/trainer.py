@@ -161,7 +161,9 @@ class Trainer:
             read = [item.image_id for item in run.val if item.image_id not in skipped]
             judged = run.val.subset(read, part=run.val.part)
             size = max(1, min(32, self.config.batch_size // progress.accumulate))
-            evaluation = classifier.evaluate(judged, batch_size=size, progress=False)
+            evaluation = classifier.evaluate(
+                judged, batch_size=size, progress=False, max_pixels=self.config.max_pixels
+            )
             (path / PAGE).unlink(missing_ok=True)  # of an epoch before
             write_evaluation(evaluation, path, log=progress.log)
         return classifier
