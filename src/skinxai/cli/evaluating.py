@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skinxai.cli.options import Backend, BatchSize, Data, Model, Part, Tta
+from skinxai.cli.options import Backend, BatchSize, Data, MaxPixels, Model, Part, Tta
 from skinxai.cli.saying import note
 from skinxai.cli.tables import TableOptions, open_data, with_table
+from skinxai.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from skinxai.results import Evaluation
@@ -31,6 +32,7 @@ def evaluate(
     ] = False,
     tta: Tta = False,
     batch_size: BatchSize = 32,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Judge a model on labelled images: a page with intervals and curves, and JSON."""
     from skinxai.classifier import Classifier
@@ -50,7 +52,7 @@ def evaluate(
         for text in parts.notes:
             note(text)
         records = parts.val if part is Part.val else parts.test
-    found = classifier.evaluate(records, tta=tta, batch_size=batch_size)
+    found = classifier.evaluate(records, tta=tta, batch_size=batch_size, max_pixels=max_pixels)
     page, _ = write_evaluation(found, out, log=read_log(model) if model is not None else ())
     typer.echo(f"{in_words(found)}\n\n{found.to_markdown()}")
     note(f"the page is {page}")
