@@ -88,7 +88,7 @@ def _trained_on(init_weights: str | None) -> Container[str]:
     from skinxai.ensembles import training_pixels
     from skinxai.hub import open_model
 
-    found = training_pixels(open_model(None if init_weights == "bundled" else init_weights))
+    found = training_pixels(open_model(init_weights))
     for model in found.models:
         note(f"{model} says which images it was trained on")
     for model in found.silent:

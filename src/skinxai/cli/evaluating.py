@@ -21,7 +21,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for evaluation.html and evaluation.json.")],
     table: TableOptions,
     model: Model = None,
-    backend: Backend = "torch",
+    backend: Backend = None,
     splits: Annotated[
         Path | None, typer.Option(help="splits.csv; without it all images are judged.")
     ] = None,

@@ -42,7 +42,7 @@ def explain(
     ] = None,
     tta: Tta = False,
     model: Model = None,
-    backend: Backend = "torch",
+    backend: Backend = None,
     uniform: Uniform = False,
 ) -> None:  # fmt: skip
     """Write, for each image, a folder with the overlay, the raw map and how it was made."""

@@ -21,7 +21,7 @@ def predict(
         Path | None, typer.Option(help="Folder for results.csv, results.json and overlays.")
     ] = None,
     model: Model = None,
-    backend: Backend = "torch",
+    backend: Backend = None,
     format: Annotated[Format, typer.Option(help="What is printed.")] = Format.table,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     tta: Tta = False,

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.configs import PreprocessConfig
+from skinxai.configs import PreprocessConfig, as_size
 from skinxai.data.pixels import pixel_hash
 from skinxai.data.prepared import describe_folder, file_sha256, is_prepared, load_prepared
 from skinxai.data.records import Record, Records
@@ -46,7 +46,7 @@ def prepare(
     records: Records,
     folder: str | os.PathLike[str],
     *,
-    image_size: tuple[int, int] | None = None,
+    image_size: tuple[int, int] | int | None = None,
     progress: bool | None = None,
 ) -> Records:
     """Decode and verify every image once, and write the pixels to a prepared folder.
@@ -58,9 +58,10 @@ def prepare(
     Args:
         records: what to prepare; their order is kept.
         folder: new or empty, or prepared before from the same records and files.
-        image_size: ``(height, width)`` in pixels, 32 to 4096, to which each whole image is resized
-            once, bicubic and antialiased as the evaluation transform does it, so that evaluating
-            at this size is the same bit for bit; ``None`` keeps all pixels.
+        image_size: ``(height, width)`` in pixels, or one number for a square, 32 to 4096, to
+            which each whole image is resized once, bicubic and antialiased as the evaluation
+            transform does it, so that evaluating at this size is the same bit for bit; ``None``
+            keeps all pixels.
         progress: ``True`` or ``False``; ``None`` shows a bar on a terminal.
 
     Returns:
@@ -176,10 +177,11 @@ def _ordered(
 
 def _config(image_size: Any) -> PreprocessConfig | None:
     try:
-        return None if image_size is None else PreprocessConfig(image_size)
+        return None if image_size is None else PreprocessConfig(as_size(image_size))
     except (ModelConfigError, TypeError) as error:
         raise OptionError(
-            f"image_size must be None or (height, width) of 32 to 4096 pixels, got {image_size!r}."
+            f"image_size must be None or (height, width), or one number for a square, of 32 to "
+            f"4096 pixels, got {image_size!r}."
         ) from error
 
 

@@ -20,6 +20,7 @@ from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data.membership import TrainedOn
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
+from skinxai.devices import device_named
 from skinxai.errors import LeakageError, OptionError, ResumeMismatchError, SkinxaiWarning
 from skinxai.folders import TRAINING_PIXELS
 from skinxai.memory import is_out_of_memory
@@ -30,7 +31,7 @@ from skinxai.training.loaders import Failure, TrainingImages, network_input
 from skinxai.training.parts import check_images, check_unseen, fingerprint, most_skipped
 from skinxai.training.precision import choose_precision, precision_name
 from skinxai.training.randomness import seed_all
-from skinxai.training.run import Run, device_of
+from skinxai.training.run import Run
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig
 from skinxai.training.state import Progress, RunState
@@ -59,7 +60,7 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
     known = folder.read_settings() if resumed else {}
     if resumed:
         _check_same(known, fingerprint(train, val))
-    device = device_of(config)
+    device = device_named(config.device)
     seed_all(config.seed)
     model = backbones.build(
         config.backbone, len(train.labels), config.drop_rate, drop_path_rate=config.drop_path_rate
