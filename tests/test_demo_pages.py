@@ -15,12 +15,13 @@ from test_images_files import REFUSED
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
 
-from skinxai import Attribution, Classifier, Explainer, Neighbour, explainers, samples
+from skinxai import Attribution, Classifier, Explainer, explainers, samples
 from skinxai.data import pixel_hash
 from skinxai.demo import showing, similar
 from skinxai.demo.answering import Answers, shared
 from skinxai.demo.uploads import Refused, Upload
 from skinxai.images import read_image
+from skinxai.results import Neighbour
 
 PAGE = "from skinxai.demo.{0} import {1}\n{1}()"
 PNG = encode(gradient(96, 128))

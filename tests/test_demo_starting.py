@@ -1,4 +1,4 @@
-"""The demo starts on a fresh machine: asks nothing, opens the browser, leaves no file of Streamlit."""
+"""The demo starts on a fresh machine: it asks nothing and writes no file of Streamlit."""
 
 import os
 import pty
@@ -26,7 +26,7 @@ def fresh(home: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-@pytest.mark.parametrize("before", [None, "[general]\nemail = \"no address\"\n", "[damaged"])
+@pytest.mark.parametrize("before", [None, '[general]\nemail = "no address"\n', "[damaged"])
 def test_it_starts_in_a_fresh_home(tmp_path: Path, terminal: bool, before: str | None) -> None:
     files = tmp_path / ".streamlit"
     if before is not None:
