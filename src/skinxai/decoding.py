@@ -22,6 +22,7 @@ from PIL import (
 
 from skinxai.arrays import on_white, to_uint8
 from skinxai.errors import ImageDecodeError, InputRangeError, SkinxaiError, UnsupportedImageError
+from skinxai.jpegs import check_jpeg, decode_jpeg
 from skinxai.limits import check_bytes, check_size
 
 RGB = npt.NDArray[np.uint8]
@@ -93,12 +94,14 @@ def decode(
         raise ImageDecodeError("image must hold data, got an empty file.")
     name, reader = _reader(data)
     if name == "JPEG":
-        _check_jpeg_end(data)
+        check_jpeg(data)
     elif name == "PNG":
         _check_png_chunks(data)
     try:
         with reader(io.BytesIO(data)) as image:
-            pixels, notes = image_to_rgb(image, value_range, max_pixels, min_side)
+            check_size(*image.size, max_pixels=max_pixels, min_side=min_side)
+            whole = decode_jpeg(data, image) if name == "JPEG" else image
+            pixels, notes = image_to_rgb(whole, value_range, max_pixels, min_side)
     except SkinxaiError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds
@@ -207,22 +210,6 @@ def _convert(image: Image.Image, profile: Any) -> Image.Image:
     converted = ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB")
     assert converted is not None
     return converted
-
-
-def _check_jpeg_end(data: bytes) -> None:
-    """Find the end marker after the first scan; libjpeg would invent a missing one."""
-    place = 2
-    while place + 4 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if marker == 0xFF:  # fill byte
-            place += 1
-            continue
-        if marker == 0xDA:
-            if data.find(b"\xff\xd9", place) < 0:
-                break
-            return
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    raise ImageDecodeError("JPEG image must be whole, it is truncated before its end marker.")
 
 
 def _check_png_chunks(data: bytes) -> None:

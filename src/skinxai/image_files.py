@@ -11,7 +11,11 @@ from typing import Any
 
 from skinxai.drawing import MARK_WITHIN, is_own_picture
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"})
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"}
+)
+"""Of the files that are taken for images wherever names are listed; a file's content decides how
+it is read."""
 TEXTS = frozenset({".csv", ".tsv", ".tab", ".txt", ".md", ".json", ".html", ".xlsx", ".sha256"})
 """Tables and texts that are expected beside images."""
 SYSTEM = frozenset({"thumbs.db", "desktop.ini", "readme", "license", "licence"})
