@@ -175,6 +175,12 @@ def skinxai_explainers() -> list[Entry]:
 def skinxai_datasets() -> list[Entry]:
     """Data sets in the layout that their publishers ship."""
     return [
-        Entry("ham10000", "skinxai.data.loading:load_ham10000", "HAM10000 (Tschandl et al., 2018)"),
-        Entry("folder", "skinxai.data.loading:load_folder", "One folder of images for each class"),
+        Entry(
+            "ham10000", "skinxai.data.published:load_ham10000", "HAM10000 (Tschandl et al. 2018)"
+        ),
+        Entry(
+            "folder",
+            "skinxai.data.class_folders:load_folder",
+            "A folder of images for each class",
+        ),
     ]

@@ -97,8 +97,9 @@ class Registry:
         self._prepare()
         if name in self._entries:
             return self._entries[name]
-        near = difflib.get_close_matches(str(name), list(self._entries), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        written = {_plain(known): known for known in self._entries}  # Grad-CAM: gradcam
+        near = difflib.get_close_matches(_plain(str(name)), written, n=1)
+        hint = f" Did you mean {written[near[0]]!r}?" if near else ""
         raise UnknownNameError(
             f"Unknown {self.kind} {name!r}.{hint} Run 'skinxai plugins' to list them."
         )
@@ -134,6 +135,10 @@ class Registry:
         """Remove names; unknown ones are ignored."""
         for name in names:
             self._entries.pop(name, None)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9+]+", "", name.casefold())
 
 
 def installed_plugins(group: str) -> list[importlib.metadata.EntryPoint]:
