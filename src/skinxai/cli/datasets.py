@@ -12,7 +12,7 @@ import typer
 
 from skinxai.cli.options import Data, Json, MaxPixels, words
 from skinxai.cli.saying import note
-from skinxai.cli.tables import Labels, Malignant, TableOptions, open_data, with_table
+from skinxai.cli.tables import Labels, Malignant, TableOptions, open_data, own_split, with_table
 from skinxai.configs import parse_size
 from skinxai.limits import MAX_PIXELS
 
@@ -22,7 +22,7 @@ def audit(
     data: Data,
     table: TableOptions,
     splits: Annotated[
-        Path | None, typer.Option(help="splits.csv; without it a new split is audited.")
+        Path | None, typer.Option(help="splits.csv; without it the data's own, or a new split.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the new split.")] = 0,
     init_weights: Annotated[
@@ -34,7 +34,7 @@ def audit(
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Look for leaks, duplicates and damaged files before training; exit 1 if there are errors."""
-    from skinxai.data import Splits, split
+    from skinxai.data import Splits
     from skinxai.data.auditing import audit as run_audit
     from skinxai.reporting import write_audit
     from skinxai.writing import check_folder
@@ -42,9 +42,10 @@ def audit(
     if out is not None:
         check_folder(out)
     records = open_data(data, table)
-    parts = split(records, seed=seed) if splits is None else Splits.from_csv(
-        splits, records, allow_leakage=True
-    )  # fmt: skip
+    if splits is None:
+        parts = own_split(records, seed, allow_leakage=True)
+    else:
+        parts = Splits.from_csv(splits, records, allow_leakage=True)
     for text in parts.notes:
         note(text)
     report = run_audit(parts, trained_on=_trained_on(init_weights), max_pixels=max_pixels)
