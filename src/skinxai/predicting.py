@@ -18,6 +18,7 @@ from skinxai.configs import PreprocessConfig
 from skinxai.errors import NonFiniteOutputError, OptionError, SkinxaiError
 from skinxai.images import read_image
 from skinxai.labels import LabelSet
+from skinxai.limits import MAX_PIXELS, check_max_pixels
 from skinxai.memory import in_batches
 from skinxai.progress import Progress
 from skinxai.results import ItemError, Prediction
@@ -40,7 +41,7 @@ class InputOptions:
         batch_size: images in one forward pass, >= 1.
         layout: ``"HWC"`` or ``"CHW"``, of arrays.
         value_range: ``(low, high)`` of array values, where they are not uint8 or floating 0–1.
-        allow_urls: whether ``http(s)`` URLs may be read.
+        max_pixels: most pixels of an image that are decoded, >= 1.
         on_error: ``"raise"``, or ``"return"`` to put an `ItemError` in a bad image's place.
         progress: ``True`` or ``False``; ``None`` shows a bar on a terminal for several images, or
             for one whose explanation takes many network passes; a function is told of both
@@ -50,7 +51,7 @@ class InputOptions:
     batch_size: int = 32
     layout: str = "HWC"
     value_range: tuple[float, float] | None = None
-    allow_urls: bool = False
+    max_pixels: int = MAX_PIXELS
     on_error: str = "raise"
     progress: Progress = None
 
@@ -59,6 +60,7 @@ class InputOptions:
             raise OptionError(f"batch_size must be an integer >= 1, got {self.batch_size!r}.")
         if self.layout not in ("HWC", "CHW"):
             raise OptionError(f"layout must be 'HWC' or 'CHW', got {self.layout!r}.")
+        check_max_pixels(self.max_pixels)
         if self.on_error not in ("raise", "return"):
             raise OptionError(f"on_error must be 'raise' or 'return', got {self.on_error!r}.")
 
@@ -166,7 +168,7 @@ def _prepare(
         image,
         layout=options.layout,
         value_range=options.value_range,
-        allow_urls=options.allow_urls,
+        max_pixels=options.max_pixels,
     )
     arrays = {each: evaluation_transform(source.pixels, each) for each in preprocessings}
     if look is not None:

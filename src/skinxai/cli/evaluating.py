@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skinxai.cli.options import Backend, BatchSize, Data, Model, NotCopies, Part, Tta, words
+from skinxai.cli.options import (
+    Backend,
+    BatchSize,
+    Data,
+    MaxPixels,
+    Model,
+    NotCopies,
+    Part,
+    Tta,
+    words,
+)
 from skinxai.cli.saying import note
 from skinxai.cli.tables import TableOptions, open_data, with_table
+from skinxai.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from skinxai.results import Evaluation
@@ -21,7 +32,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for evaluation.html and evaluation.json.")],
     table: TableOptions,
     model: Model = None,
-    backend: Backend = "torch",
+    backend: Backend = None,
     splits: Annotated[
         Path | None, typer.Option(help="splits.csv; without it all images are judged.")
     ] = None,
@@ -32,6 +43,7 @@ def evaluate(
     not_copies: NotCopies = None,
     tta: Tta = False,
     batch_size: BatchSize = 32,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Judge a model on labelled images: a page with intervals and curves, and JSON."""
     from skinxai.classifier import Classifier
@@ -52,7 +64,9 @@ def evaluate(
             note(text)
         records = parts.val if part is Part.val else parts.test
     others = words(not_copies) or []
-    found = classifier.evaluate(records, tta=tta, batch_size=batch_size, not_copies=others)
+    found = classifier.evaluate(
+        records, tta=tta, not_copies=others, batch_size=batch_size, max_pixels=max_pixels
+    )
     page, _ = write_evaluation(found, out, log=read_log(model) if model is not None else ())
     typer.echo(f"{in_words(found)}\n\n{found.to_markdown()}")
     if found.seen.copies:

@@ -15,6 +15,7 @@ from skinxai.data.records import Record, Records
 from skinxai.data.splits import PARTS, Splits
 from skinxai.errors import SkinxaiError
 from skinxai.images import read_image
+from skinxai.limits import MAX_PIXELS
 from skinxai.progress import watched
 from skinxai.results import AuditedPair, AuditReport, Finding, SeenImages
 
@@ -22,9 +23,13 @@ FEW_LESIONS = 10
 
 
 def audit(
-    splits: Splits, *, trained_on: TrainedOn | Container[str] = (),
-    not_copies: Collection[str] = (), progress: bool | None = None,
-) -> AuditReport:  # fmt: skip
+    splits: Splits,
+    *,
+    trained_on: TrainedOn | Container[str] = (),
+    not_copies: Collection[str] = (),
+    progress: bool | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> AuditReport:
     """Audit a split: overlaps, duplicates, leak columns, classes, files.
 
     Reads every image. Ten thousand images of 320×240 take some minutes on two cores and about
@@ -39,12 +44,13 @@ def audit(
         not_copies: ids of images that look like copies of what the starting weights were trained
             on and are none.
         progress: ``True`` or ``False``; ``None`` shows bars on a terminal.
+        max_pixels: most pixels of an image that are decoded.
     """
     parts = {name: getattr(splits, name) for name in PARTS}
     items = [(name, item) for name in PARTS for item in parts[name]]
     findings = [*_overlaps(parts), *_columns(items), *_classes(parts), *_left_out(splits)]
     check_ids(not_copies, [item for _, item in items])
-    looks, prints, unreadable = _read([item for _, item in items], progress)
+    looks, prints, unreadable = _read([item for _, item in items], progress, max_pixels)
     if unreadable:
         findings.append(
             Finding("unreadable", "error", f"cannot be read: {_some(unreadable)}", len(unreadable))
@@ -132,13 +138,13 @@ def _seen(
 
 
 def _read(
-    items: list[Record], progress: bool | None
+    items: list[Record], progress: bool | None, max_pixels: int
 ) -> tuple[list[Look], list[Fingerprint | None], list[str]]:
     unreadable: list[str] = []
 
     def one(item: Record) -> tuple[Look, Fingerprint | None]:
         try:
-            pixels = read_image(item.path).pixels
+            pixels = read_image(item.path, max_pixels=max_pixels).pixels
         except SkinxaiError as error:
             unreadable.append(f"{item.image_id} ({error.code})")
             return Look("", b""), None

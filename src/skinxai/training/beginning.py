@@ -20,6 +20,7 @@ from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data.membership import TrainedOn, check_ids
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
+from skinxai.devices import device_named
 from skinxai.errors import OptionError, ResumeMismatchError, SkinxaiWarning
 from skinxai.folders import TRAINING_FINGERPRINTS, TRAINING_PIXELS
 from skinxai.memory import is_out_of_memory
@@ -30,7 +31,7 @@ from skinxai.training.loaders import Failure, TrainingImages, network_input
 from skinxai.training.parts import check_images, check_unseen, fingerprint, most_skipped
 from skinxai.training.precision import choose_precision, precision_name
 from skinxai.training.randomness import seed_all
-from skinxai.training.run import Run, device_of
+from skinxai.training.run import Run
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig
 from skinxai.training.state import Progress, RunState
@@ -59,7 +60,7 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
     known = folder.read_settings() if resumed else {}
     if resumed:
         _check_same(known, fingerprint(train, val))
-    device = device_of(config)
+    device = device_named(config.device)
     seed_all(config.seed)
     model = backbones.build(
         config.backbone, len(train.labels), config.drop_rate, drop_path_rate=config.drop_path_rate
@@ -95,7 +96,8 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
         config.image_size, config.augmentation, hair=config.hair,
         colour_constancy=config.colour_constancy,
     )  # fmt: skip
-    images = TrainingImages(train, preprocessing, augmentation)
+    images = TrainingImages(train, preprocessing, augmentation, config.max_pixels)
+    checks = TrainingImages(val, preprocessing, max_pixels=config.max_pixels)
     if resumed:
         paths = [folder.path / name for name in (TRAINING_PIXELS, TRAINING_FINGERPRINTS)]
         trained_on = TrainedOn.from_files({p.name: p.read_bytes() for p in paths if p.exists()})
@@ -148,7 +150,7 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
         splits_sha256=split_hash,
     )
     run = Run(
-        config, folder, train, val, images, TrainingImages(val, preprocessing), state,
+        config, folder, train, val, images, checks, state,
         TrainingStep(
             state, loss, config, chosen, device, frozen_norms(model), folder.note, teacher
         ),
@@ -208,8 +210,12 @@ def _membership(
 ) -> TrainedOn | None:  # fmt: skip
     check_ids(config.not_copies, val)
     fits = val.pixels is not None and val.pixels.fits(preprocessing)  # else validation reads files
-    checked = check_images(val, "validation", spare=_spare(config, val), cached=fits)
-    own = TrainedOn.of_looks(check_images(train, "training", spare=_spare(config, train)).values())
+    most = config.max_pixels
+    checked = check_images(
+        val, "validation", spare=_spare(config, val), cached=fits, max_pixels=most
+    )
+    learnt = check_images(train, "training", spare=_spare(config, train), max_pixels=most)
+    own = TrainedOn.of_looks(learnt.values())
     found = [own]
     for origin in origins:
         found += [origin.trained_on] if origin.trained_on is not None else []

@@ -10,6 +10,7 @@ from skinxai.data.hashing import looks
 from skinxai.data.membership import Look, TrainedOn
 from skinxai.data.records import Records
 from skinxai.errors import DatasetImageError, LeakageError, TrainingError
+from skinxai.limits import MAX_PIXELS
 from skinxai.progress import watched
 
 
@@ -62,7 +63,12 @@ def most_skipped(records: Records) -> int:
 
 
 def check_images(
-    records: Records, what: str, *, spare: int = 0, cached: bool = True
+    records: Records,
+    what: str,
+    *,
+    spare: int = 0,
+    cached: bool = True,
+    max_pixels: int = MAX_PIXELS,
 ) -> dict[str, Look]:
     """Read every image once and return what each is recognised by, by its id.
 
@@ -71,11 +77,12 @@ def check_images(
         what: the part, for the progress bar and messages.
         spare: unreadable images that are let through, and left out of the result.
         cached: whether prepared pixels are what will be read; else the files are checked.
+        max_pixels: most pixels of an image that are decoded.
 
     Raises:
         DatasetImageError: more unreadable images, all of them named.
     """
-    found = looks(records, cached=cached)
+    found = looks(records, cached=cached, max_pixels=max_pixels)
     seen: dict[str, Look] = {}
     problems = []
     for item, value in zip(
