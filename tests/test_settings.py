@@ -52,7 +52,7 @@ CHOICES: dict[str, tuple[list[Any], list[Any]]] = {
 }  # fmt: skip
 FREE = {  # what a registry, torch or the disk knows is asked there: see test_names_of_a_run
     "backbone": "x", "init_weights": None, "loss": "x", "loss_options": {"gamma": 1.0},
-    "teacher": None, "augmentation": "heavy", "device": "cuda:3",
+    "teacher": None, "augmentation": "heavy", "device": "cuda:3", "not_copies": ("a", "b"),
 }  # fmt: skip
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.configs import EnsembleConfig, ModelConfig, PreprocessConfig
-from skinxai.data.membership import TrainedOn
+from skinxai.data.membership import SILENT, TrainedOn, check_ids
 from skinxai.data.records import Records
 from skinxai.ensembles import open_models
 from skinxai.errors import OptionError
@@ -25,7 +27,7 @@ from skinxai.labels import LabelSet
 from skinxai.parts import Parts
 from skinxai.predicting import InputOptions, predictions
 from skinxai.progress import counter, watched
-from skinxai.results import Evaluation, ItemError
+from skinxai.results import Evaluation, ItemError, Prediction
 from skinxai.sources import iter_sources
 from skinxai.targets import Targets
 
@@ -540,22 +542,30 @@ class Classifier:
 
     def evaluate(
         self, records: Records, *, resamples: int = 2000, seed: int = 0, tta: bool = False,
-        **inputs: Any,
+        not_copies: Collection[str] = (), **inputs: Any,
     ) -> Evaluation:  # fmt: skip
         """Predict labelled images and judge the answers; intervals are clustered by lesion.
 
-        Where the model says which images it was trained on, and one of ``records`` is among them,
-        the evaluation is marked as leaked.
+        Where the model says which images it was trained on, and one of ``records`` is among them
+        or looks like a copy of one of them, the evaluation is marked as leaked and ``seen`` names
+        the images: re-encoded, resized, turned, cropped to 70 % of the area or of another
+        brightness. ``seen.notes`` says what could not be looked for.
 
         Args:
             records: images that took no part in training or tuning.
             resamples: bootstrap resamples of the lesions.
             seed: of the resampling.
             tta: as in `predict`.
+            not_copies: ids of images that look like copies of training images and are none: look
+                at them first. Images with the pixels of a training image count in any case.
             **inputs: input options; ``on_error`` must be ``"raise"``.
+
+        Raises:
+            OptionError: records with other labels, or an id in ``not_copies`` that is none.
+            InputError: an image that cannot be read.
         """
         from skinxai.assessment.evaluation import evaluate_probabilities
-        from skinxai.data.hashing import pixel_hashes
+        from skinxai.data.membership import Look
 
         if inputs.get("on_error", "raise") != "raise":
             raise OptionError("on_error must be 'raise' in evaluate(): no image may be left out.")
@@ -569,15 +579,25 @@ class Classifier:
         cache = records.pixels
         if cache is not None and all(cache.fits(p) for p in self._parts.predictor.preprocessings):
             images = (cache.read(item.image_id) for item in records)  # the same bits
-        found = self.predict(images, tta=tta, **inputs)
-        rows = [[p.probabilities[code] for code in self.labels] for p in found]
-        members = () if self._parts.exported else self._loaded.members  # a file does not say
-        known = [own.trained_on for own in members if own.trained_on is not None]
-        hashes = watched(
-            pixel_hashes(records) if known else (), len(records) if known else 0,
-            inputs.get("progress") if known else False, "image", "look for training images",
-        )  # fmt: skip
-        seen = any(isinstance(h, str) and h in each for h in hashes for each in known)
+        check_ids(not_copies, records)
+        known, looks = self._known(), dict[str, Look]()
+
+        def look(index: int, pixels: npt.NDArray[np.uint8]) -> None:
+            name = records[index].image_id
+            looks[name] = Look.at(pixels, None if cache is None else cache.hash_of(name))
+
+        options, _ = InputOptions.take(inputs)
+        _, many = self._several(images, inputs)
+        found = predictions(
+            self._parts.predictor, many, options, tta=tta, look=None if known is None else look
+        )
+        rows = [
+            [p.probabilities[code] for code in self.labels]
+            for p in found
+            if isinstance(p, Prediction)  # and all are: on_error is "raise"
+        ]
+        in_order = {item.image_id: looks[item.image_id] for item in records if known is not None}
+        seen = SILENT if known is None else known.seen(in_order, not_copies=not_copies)
         return evaluate_probabilities(
             records.targets(),
             np.asarray(rows),
@@ -587,11 +607,18 @@ class Classifier:
             data=", ".join(filter(None, (records.name, records.part and f"{records.part} part"))),
             attributes=[item.attributes for item in records],
             leaked=records.leaked
-            or seen
+            or bool(seen)
             or any("leaked" in config.training_data for config in self._parts.configs),
+            seen=seen,
             resamples=resamples,
             seed=seed,
         )
+
+    def _known(self) -> TrainedOn | None:
+        """The training images of all members that say something, or ``None``."""
+        members = () if self._parts.exported else self._loaded.members  # a file does not say
+        known = [own.trained_on for own in members if own.trained_on is not None]
+        return reduce(or_, known) if known else None
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, name: str | None = None) -> str:
         """Write the model folder, or the ensemble's with all members, and return its revision.

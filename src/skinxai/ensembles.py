@@ -17,7 +17,7 @@ from operator import or_
 from pathlib import Path
 
 from skinxai.configs import EnsembleConfig, MemberConfig, ModelConfig
-from skinxai.data.membership import TrainedOn, read_trained_on
+from skinxai.data.membership import TrainedOn
 from skinxai.errors import ModelConfigError, ModelError, OptionError
 from skinxai.folders import (
     CARD,
@@ -216,7 +216,7 @@ def training_pixels(files: ModelFiles) -> TrainingPixels:
     if WEIGHTS not in files.files:
         members = read_members(files, read_config(files, EnsembleConfig))
     found = [
-        (f"{read_config(each, ModelConfig).name}@{each.revision}", read_trained_on(each))
+        (f"{read_config(each, ModelConfig).name}@{each.revision}", TrainedOn.from_files(each.files))
         for each in members
     ]
     return TrainingPixels(

@@ -33,6 +33,7 @@ from skinxai.writing import make_folder, write_atomic
 
 WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.json", "README.md"
 TRAINING_PIXELS = "training_pixels.safetensors"
+TRAINING_FINGERPRINTS = "training_fingerprints.safetensors"
 GRAPH, PROBE = "graph.safetensors", "probe.json"
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
 EXPORTED = {".onnx": "onnx", ".xml": "openvino"}

@@ -43,6 +43,7 @@ class LeftOut:
     expected: Counter[str] = field(default_factory=Counter)
     links: int = 0
     closed: int = 0
+    _stems: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __bool__(self) -> bool:
         return bool(self.kinds or self.links or self.closed)
@@ -65,6 +66,17 @@ class LeftOut:
         kinds = {name: count for name, count in (*self.kinds.items(), *folders.items()) if count}
         return {"source": self.place, "left_out": kinds}
 
+    def add(self, other: LeftOut) -> None:
+        """Count what another folder leaves out as well."""
+        self.kinds += other.kinds
+        self.expected += other.expected
+        self.links, self.closed = self.links + other.links, self.closed + other.closed
+        self._stems |= other._stems
+
+    def kind_of(self, name: str) -> str:
+        """The kind of a file that is not read, by its name or stem; empty if there is none."""
+        return self._stems.get(name, "")
+
     def all_kinds(self) -> str:
         """All that was found, what is expected beside images included; empty if nothing was."""
         return by_kind(self.kinds + self.expected)
@@ -84,6 +96,8 @@ class LeftOut:
             known = suffix in TEXTS or name.lower() in SYSTEM
             if not in_out:
                 (self.expected if known else self.kinds)[suffix or NO_SUFFIX] += 1
+            if suffix and not known:
+                self._stems |= {name: suffix, name[: -len(suffix)]: suffix}
             return False
         if in_out or (suffix == ".png" and _is_own(path)):
             self.kinds[IN_OUT if in_out else OWN] += 1

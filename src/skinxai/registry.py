@@ -32,6 +32,8 @@ class Entry:
         help: one line for listings.
         source: the plugin that brought it; filled in by skinxai.
         version: that plugin's version; filled in by skinxai.
+        title: how people call it, e.g. ``"Grad-CAM"``; pages show the name where it is empty.
+        shows: a sentence that says what it shows or does, for people who do not know it.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Entry:
     help: str = ""
     source: str = ""
     version: str = ""
+    title: str = ""
+    shows: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):

@@ -14,7 +14,7 @@ from skinxai.errors import ModelError, OptionError
 from skinxai.inference import Engine, embeddings
 from skinxai.neighbours import NEIGHBOURS, Neighbours, by_hash
 from skinxai.predicting import InputOptions
-from skinxai.progress import Progress, watched
+from skinxai.progress import watched
 from skinxai.results import Neighbour
 
 
@@ -42,7 +42,11 @@ def index(
             f"{list(records.labels)}."
         )
     chosen = first_of_each_lesion(records)
-    hashes = [value for value in pixel_hashes(chosen) if isinstance(value, str)]
+    hashes = [
+        value
+        for value in pixel_hashes(chosen, max_pixels=options.max_pixels)
+        if isinstance(value, str)
+    ]
     unknown = 0 if trained_on is None else sum(value not in trained_on for value in hashes)
     if unknown:
         raise OptionError(
@@ -93,7 +97,7 @@ def nearest(
         )
     if not len(found):
         return []
-    known = {} if records is None else _by_pixels(records, options.progress)
+    known = {} if records is None else _by_pixels(records, options)
     rows, distances = neighbours.nearest(found, k)
     return [
         [
@@ -116,9 +120,12 @@ def _neighbour(pixels: bytes, label: str, distance: float, known: dict[bytes, Re
     return Neighbour(item.image_id, label, distance, item.path)
 
 
-def _by_pixels(records: Records, progress: Progress) -> dict[bytes, Record]:
+def _by_pixels(records: Records, options: InputOptions) -> dict[bytes, Record]:
     """First bytes of each readable image's pixel hash → the first such image by its id."""
-    hashes = watched(pixel_hashes(records), len(records), progress, "image", "look for the lesions")
+    hashes = watched(
+        pixel_hashes(records, max_pixels=options.max_pixels), len(records), options.progress,
+        "image", "look for the lesions",
+    )  # fmt: skip
     pairs = zip(records, hashes, strict=True)
     found: dict[bytes, Record] = {}
     for item, value in sorted(pairs, key=lambda pair: pair[0].image_id):

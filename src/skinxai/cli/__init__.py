@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 some inputs failed (the rest is written), 2 wrong use.
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -63,7 +64,13 @@ def _options(
 
 
 def main() -> None:
-    """Entry point: an error of skinxai becomes one sentence and exit code 2."""
+    """Entry point: an error of skinxai becomes one sentence and exit code 2.
+
+    What the output's encoding lacks, such as ``病`` in a pipe on Windows, is printed as an escape.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except SkinxaiError as error:

@@ -48,8 +48,15 @@ Model = Annotated[
 ]
 Tta = Annotated[bool, typer.Option("--tta", help="Average over the four flips.")]
 BatchSize = Annotated[int, typer.Option(help="Images in one forward pass.")]
+MaxPixels = Annotated[
+    int, typer.Option(help="Most pixels of an image that are decoded: width times height.")
+]
 Uniform = Annotated[
     bool, typer.Option("--uniform", help="Overlays of one opacity; else it follows the map.")
+]
+NotCopies = Annotated[
+    str | None,
+    typer.Option(help="IDS, with commas, that look like copies of training images and are none."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -34,6 +34,7 @@ from skinxai.errors import (
     SkinxaiWarning,
 )
 from skinxai.images import read_image
+from skinxai.limits import MAX_PIXELS
 from skinxai.progress import watched
 from skinxai.transforms import resize
 from skinxai.writing import made_folder
@@ -48,6 +49,7 @@ def prepare(
     *,
     image_size: tuple[int, int] | int | None = None,
     progress: bool | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Records:
     """Decode and verify every image once, and write the pixels to a prepared folder.
 
@@ -63,6 +65,7 @@ def prepare(
             transform does it, so that evaluating at this size is the same bit for bit; ``None``
             keeps all pixels.
         progress: ``True`` or ``False``; ``None`` shows a bar on a terminal.
+        max_pixels: most pixels of an image that are decoded.
 
     Returns:
         What `load_prepared` returns: the records, whose ``pixels`` are read from the folder.
@@ -89,7 +92,7 @@ def prepare(
         part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
         try:
             part.mkdir()
-            _write(part, records, config, progress)
+            _write(part, records, config, progress, max_pixels)
             if target.exists():
                 target.rmdir()  # it was empty: Windows renames onto nothing else
             part.rename(target)
@@ -113,7 +116,11 @@ class _Read(NamedTuple):
 
 
 def _write(
-    folder: Path, records: Records, config: PreprocessConfig | None, progress: bool | None
+    folder: Path,
+    records: Records,
+    config: PreprocessConfig | None,
+    progress: bool | None,
+    max_pixels: int,
 ) -> None:
     """All files of a prepared folder.
 
@@ -124,7 +131,7 @@ def _write(
     def read(item: Record) -> _Read:
         sha256 = file_sha256(item.path)  # first: a file that changes meanwhile is noticed later
         try:
-            pixels = read_image(item.path).pixels
+            pixels = read_image(item.path, max_pixels=max_pixels).pixels
         except SkinxaiError as error:
             return _Read(item, None, "", sha256, f"{item.image_id!r}: {error}".rstrip("."))
         stored = pixels if config is None else resize(pixels, config)

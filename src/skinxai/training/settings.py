@@ -10,11 +10,12 @@ from typing import Any, Self
 
 from skinxai.configs import as_size, parse_size
 from skinxai.errors import OptionError, did_you_mean
+from skinxai.limits import MAX_PIXELS
 from skinxai.readonly import ReadOnly
 
 CHANGEABLE = frozenset(
     ("epochs", "learning_rate", "weight_decay", "patience", "accumulate", "device", "workers",
-     "checkpoint_minutes", "keep_checkpoints", "unreadable", "augmentation")
+     "checkpoint_minutes", "keep_checkpoints", "unreadable", "augmentation", "max_pixels")
 )  # fmt: skip
 """What `Trainer.resume` may change; everything else would make it another run."""
 
@@ -76,11 +77,15 @@ class TrainConfig:
     amp: bool | str = _setting(
         True, "true (mixed precision where it is faster), false, bfloat16 or float16."
     )
+    max_pixels: int = _setting(MAX_PIXELS, "Most pixels of an image that are decoded.")
     device: str = _setting("auto", "auto, cpu, cuda, …")
     workers: int | str = _setting("auto", "Decoding processes besides the one that trains.")
     seed: int = _setting(0, "Of weights, order, augmentation and dropout.")
     unreadable: str = _setting(
         "raise", "raise, or skip images that fail while training, one in a thousand at most."
+    )
+    not_copies: tuple[str, ...] = _setting(
+        (), "IDS of validation images that look like copies of training images and are none."
     )
     checkpoint_minutes: float = _setting(10.0, "Between checkpoints within an epoch.")
     keep_checkpoints: int = _setting(2, "Newest checkpoints that are kept.")
@@ -101,6 +106,10 @@ class TrainConfig:
                 f"loss_options must be a mapping from names to values, got {self.loss_options!r}."
             )
         object.__setattr__(self, "image_size", tuple(size))
+        ids = self.not_copies
+        if isinstance(ids, str) or not all(isinstance(each, str) for each in ids):
+            raise OptionError(f"not_copies must be a list of image ids, got {ids!r}.")
+        object.__setattr__(self, "not_copies", tuple(ids))
         if self.workers != "auto" and not (type(self.workers) is int and self.workers >= 0):
             raise OptionError(f"workers must be 'auto' or an integer >= 0, got {self.workers!r}.")
         object.__setattr__(self, "loss_options", ReadOnly(self.loss_options))
@@ -153,6 +162,8 @@ class TrainConfig:
         for name, text in texts.items():
             if name == "image_size":
                 values[name] = parse_size(text)
+            elif name == "not_copies":
+                values[name] = tuple(each.strip() for each in text.split(",") if each.strip())
             elif name == "loss_options":
                 pairs = [pair.partition("=") for pair in text.split(",")]
                 if not all(option and equals for option, equals, _ in pairs):
@@ -168,7 +179,8 @@ class TrainConfig:
         if not isinstance(self.augmentation, str):
             name = getattr(self.augmentation, "__qualname__", type(self.augmentation).__qualname__)
             values["augmentation"] = {"own": name}
-        return values | {"loss_options": dict(self.loss_options)}
+        more = {"loss_options": dict(self.loss_options), "not_copies": list(self.not_copies)}
+        return values | more
 
 
 def _value(text: str) -> Any:
@@ -198,6 +210,7 @@ _RULES: dict[str, tuple[Any, str]] = {
     "epochs": _at_least(1),
     "batch_size": _at_least(2),
     "accumulate": _at_least(1),
+    "max_pixels": _at_least(1),
     "learning_rate": (lambda value: 0 < value < math.inf, "> 0"),
     "warm_up": (_share, "in [0, 1)"),
     "weight_decay": _at_least(0),
@@ -220,7 +233,16 @@ _RULES: dict[str, tuple[Any, str]] = {
 }
 _OPTIONAL = ("clip_norm", "patience", "init_weights", "teacher")
 _INTEGERS = frozenset(
-    ("epochs", "batch_size", "accumulate", "frozen_groups", "patience", "seed", "keep_checkpoints")
+    (
+        "epochs",
+        "batch_size",
+        "accumulate",
+        "frozen_groups",
+        "patience",
+        "seed",
+        "keep_checkpoints",
+        "max_pixels",
+    )
 )
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "amp": (True, False, "bfloat16", "float16"),
