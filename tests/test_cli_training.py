@@ -211,3 +211,38 @@ def test_imagenet_weights_without_a_network(monkeypatch, tmp_path) -> None:
     assert str(caught.value).startswith(
         "init_weights='imagenet' needs a network that timm has ImageNet weights of, 'small' is none"
     )
+
+
+def test_remedies_are_those_of_the_command_line(table: Path, tmp_path: Path) -> None:
+    """The same refusal in Python names calls; here each remedy is tried."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "train.json").write_text("{}")
+    said = refusal("train", *images(table), "--out", folder, *SETTINGS)
+    assert said == (
+        f"output_dir must be a new folder, {str(folder)!r} holds a run; go on with it with "
+        "--resume, or give another --out."
+    )
+    wrong = refusal("audit", table.parent, "--images", table.parent)
+    assert wrong == (
+        f"images, columns and label maps go with a table, {str(table.parent)!r} is none; give the "
+        "CSV file in its place, or leave --images and the like out."
+    )
+    assert refusal("prepare", table, table.parent, *images(table)[2:]) == (
+        f"folder {str(table.parent)!r} must be new or empty, it holds something else; give "
+        "another OUT."
+    )
+    model = tmp_path / "model"
+    done = run("train", *images(table), "--out", model, *SETTINGS)
+    assert done.exit_code == 0, done.exception
+    picture = next((tmp_path / "pictures").glob("*.png"))
+    said = refusal("nearest", picture, "--model", model)
+    assert said.endswith(
+        "the bundled model has them; for another, make them in Python with "
+        "classifier.index(training_records).save_pretrained(folder)."
+    )
+    assert run("nearest", picture).exit_code == 0
+    assert refusal("predict", picture, "--model", tmp_path / "pictures") == (
+        f"model folder {str(tmp_path / 'pictures')!r} must hold manifest.json, found none; name a "
+        "folder that 'skinxai train', 'import' or 'pull' wrote."
+    )
