@@ -351,8 +351,6 @@ def test_one_in_a_thousand_may_be_skipped_DAT14(data, settings, tmp_path, damage
     run = Trainer.resume(folder, epochs=3, callbacks=[damage(data[0][7])])
     said = "let 1 such images pass; resume it with unreadable='skip'"
     with pytest.raises(DatasetImageError, match=said):
-        DatasetImageError, match=r"let 1 such images pass; resume it with unreadable='skip'"
-    ):
         run.fit(*data)
     said = (folder / "events.log").read_text()
     assert said.count(f"'{data[0][3].image_id}'") >= 2  # once in each epoch
