@@ -142,7 +142,7 @@ def test_what_is_pinned_and_cached_is_not_asked_for_WGT31(hub, published) -> Non
 def test_a_branch_warns_and_names_its_commit_WGT30(hub, published) -> None:
     with pytest.warns(SkinxaiWarning, match=WARNS) as seen:
         open_model(NAME)
-    assert f"revision='{published}' will not" in str(seen[0].message)
+    assert f"@{published}' will not" in str(seen[0].message)
 
 
 def test_a_branch_that_moves_between_two_files_WGT29(hub, published) -> None:
@@ -365,7 +365,7 @@ def test_a_branch_that_is_new(hub, classifier) -> None:
 
 
 def test_who_may_not_write(hub, classifier) -> None:
-    with pytest.raises(HubError, match="A token that may write is needed: set HF_TOKEN"):
+    with pytest.raises(HubError, match="a token that may write is needed: set HF_TOKEN"):
         classifier.push_to_hub(NAME, token="hf_another")
     with pytest.raises(OptionError, match="repo_id must be 'org/name'"):
         classifier.push_to_hub("a/b/c", token=TOKEN)

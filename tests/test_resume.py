@@ -371,7 +371,7 @@ def test_an_own_pipeline_is_passed_again(parts, tmp_path) -> None:
         return pixels // 2
 
     folder = stopped(parts, tmp_path / "run", augmentation=darker)
-    with pytest.raises(ResumeMismatchError, match=r"augmentation must be passed again.*darker"):
+    with pytest.raises(ResumeMismatchError, match=r"augmentation must be given again.*darker"):
         Trainer.resume(folder)
     assert Trainer.resume(folder, augmentation=darker).config.augmentation is darker
 
