@@ -31,8 +31,8 @@ MIN_AREA, OFFSET = 0.69, 0.06
 ROTATIONS, ROTATED_SIDES = (-14.0, -7.0, 7.0, 14.0), (1.0, 0.84)
 ASPECT = 4 / 3
 """Of photographs: a relief is square, and a rotation is not a rotation there."""
-MANY, FEW = 24, 2
-MIN_ALIKE, MIN_ALIGNED = 0.5, 0.6
+MANY, FEW = 32, 3
+MIN_ALIKE, MIN_ALIGNED = 0.48, 0.58
 BATCH, BLOCK = 64, 1024
 
 
