@@ -4,7 +4,8 @@
 
 FOLDER holds whole JPEGs. 2,000 of them are damaged in five kinds, 400 of each: a stretch of the
 scan zeroed, cut out, or overwritten at random, of 512 to 4,096 bytes; the scan cut at a random
-place and closed by an end marker; progressive scans missing at the end. Shares for shorter stretches and for
+place and closed by an end marker; progressive scans missing at the end. Shares for shorter
+stretches and for
 one flipped bit follow. Times are of `read_image` and of plain Pillow, interleaved file by file.
 """
 
