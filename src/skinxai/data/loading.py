@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from skinxai.data.assembling import Listed, assemble
+from skinxai.data.assembling import Listed, assemble, without_leaks
 from skinxai.data.records import Record, Records
 from skinxai.data.tables import ImageFiles, Table
 from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
@@ -80,7 +80,7 @@ def load_ham10000(root: Root) -> Records:
             f"ISIC archive's metadata.csv, found none of them in {str(root)!r}."
         )
     return assemble(
-        rows,
+        without_leaks(rows),
         ImageFiles(folders or [root]),
         table=table.path.name,
         labels=HAM10000_LABELS,
@@ -112,7 +112,7 @@ def load_csv(
         columns: names of the columns ``"image"`` (a path below ``images``, a file name or an
             id), ``"label"`` (one column, or a list of columns with 0 and 1), ``"lesion_id"`` and
             ``"patient_id"``; by default they are called just so. The last two may be absent.
-            All other columns become attributes, but for those that leak the label.
+            All other columns become attributes; `audit` says which of them give the label away.
         labels: label codes in logit order; ``None`` sorts those that occur.
         label_map: from labels in the table to codes, to rename or merge classes.
         delimiter: between cells.
