@@ -24,7 +24,7 @@ from PIL import Image
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from skinxai import backbones, checkpoints, losses, plugins
+from skinxai import Prediction, backbones, checkpoints, losses, plugins
 from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data import Record, Records, TrainedOn
 from skinxai.labels import LabelSet
@@ -128,6 +128,11 @@ def coloured(folder: Path, each: int, seed: int) -> Records:
             pixels = (np.array(colour) + noise).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"{code}-{number:02d}.png")
     return listed(folder)
+
+
+def rows(predictions: list[Prediction]) -> np.ndarray:
+    """Their probabilities, ``(N, K)``."""
+    return np.array([list(p.probabilities.values()) for p in predictions])
 
 
 def listed(folder: Path) -> Records:

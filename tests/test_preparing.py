@@ -475,7 +475,7 @@ def test_the_command(pictures: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_for_wrong_use(pictures: Path, tmp_path: Path) -> None:
-    for size in ("48", "48x", "x64", "a x b"):
+    for size in ("48x48x48", "48x", "x64", "a x b"):
         wrong = run("prepare", pictures, tmp_path / "out", "--size", size)
         assert isinstance(wrong.exception, OptionError)
         assert "must look like HEIGHTxWIDTH" in str(wrong.exception)

@@ -83,7 +83,10 @@ class LabelSet(Sequence[str]):
         written = {_plain(name): c for c in self.codes for name in (self.long_name(c), c)}
         plain = _plain(text)
         near = difflib.get_close_matches(plain, written, n=1)
-        near = near or [name for name in written if len(plain) > 2 and plain in name][:1]
+        near = near or [
+            name for name in written
+            if min(len(plain), len(name)) > 2 and (plain in name or name in plain)
+        ][:1]  # fmt: skip
         if not near:
             hint = ""
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -45,9 +46,8 @@ def watched(
         return items
     if callable(progress):
         return _Told(items, total, progress)
-    from tqdm import tqdm
-
-    return tqdm(items, what or None, total, unit=unit, disable=hidden(progress))
+    shown: Iterable[Any] = bar(progress, iterable=items, desc=what or None, total=total, unit=unit)
+    return shown
 
 
 @contextmanager
@@ -69,11 +69,8 @@ def counter(total: int, progress: Progress, unit: str) -> Iterator[Callable[[int
 
         yield count
         return
-    from tqdm import tqdm
-
-    disable = True if progress is False else hidden(progress)
-    with tqdm(total=total, unit=unit, disable=disable, leave=False) as bar:
-        yield bar.update
+    with bar(progress, total=total, unit=unit, leave=False) as shown:
+        yield shown.update
 
 
 @contextmanager
@@ -84,19 +81,15 @@ def busy(what: str, progress: bool | None = None) -> Iterator[None]:
         what: is done.
         progress: ``True`` or ``False``; ``None`` shows the line on a terminal.
     """
-    from tqdm import tqdm
-
-    line = "{desc}: {elapsed}"
-    disable = True if progress is False else hidden(progress)
-    with tqdm(desc=what, bar_format=line, disable=disable, leave=False) as bar:
+    with bar(progress, desc=what, bar_format="{desc}: {elapsed}", leave=False) as shown:
         done = threading.Event()
 
         def tick() -> None:
             while not done.wait(0.5):
-                bar.refresh()
+                shown.refresh()
 
         clock = threading.Thread(target=tick, daemon=True)
-        if not bar.disable:
+        if not shown.disable:
             clock.start()
         try:
             yield
@@ -134,8 +127,23 @@ def say(line: str, *, error: bool = False) -> None:
         tqdm.write(line, file=sys.stderr if error else sys.stdout)
 
 
-def hidden(progress: bool | None) -> bool | None:
-    """What tqdm calls ``disable``; ``None`` hides a bar unless it is on a terminal."""
-    if progress is None:
-        return True if is_quiet() else None
-    return not progress
+def bar(progress: bool | None, **options: Any) -> Any:
+    """A bar of tqdm on standard error.
+
+    Args:
+        progress: ``True`` or ``False``; ``None`` shows it on a terminal, unless `quiet` hides it.
+        **options: of tqdm.
+    """
+    from tqdm import tqdm
+
+    hidden = (True if is_quiet() else None) if progress is None else not progress
+    return tqdm(disable=hidden, **_size(), **options)
+
+
+def _size() -> dict[str, Any]:
+    """A size for terminals that tell none, on which tqdm would draw nothing."""
+    try:
+        told = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError, AttributeError):  # no terminal, or no file
+        return {}
+    return {} if told else {"ncols": 80, "nrows": 24}

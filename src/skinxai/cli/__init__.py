@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 some inputs failed (the rest is written), 2 wrong use.
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from skinxai.cli.demonstrating import demo
 from skinxai.cli.evaluating import evaluate
 from skinxai.cli.explaining import explain
 from skinxai.cli.inspecting import doctor, plugins
+from skinxai.cli.nearest import nearest
 from skinxai.cli.predicting import predict
 from skinxai.cli.saying import Quiet, warnings_as_notes, with_quiet
 from skinxai.cli.sharing import export, import_network, list_models, pull, push, verify
@@ -32,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    predict, explain, demo, audit, prepare, train, evaluate, export, push, pull, verify,
+    predict, explain, nearest, demo, audit, prepare, train, evaluate, export, push, pull, verify,
     plugins, doctor,
 ):  # fmt: skip
     app.command(cls=Command)(with_quiet(command))
@@ -62,7 +64,13 @@ def _options(
 
 
 def main() -> None:
-    """Entry point: an error of skinxai becomes one sentence and exit code 2."""
+    """Entry point: an error of skinxai becomes one sentence and exit code 2.
+
+    What the output's encoding lacks, such as ``病`` in a pipe on Windows, is printed as an escape.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except SkinxaiError as error:

@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
-from skinxai.cli.options import Data, Json, words
+from skinxai.cli.options import Data, Json, MaxPixels, NotCopies, words
 from skinxai.cli.saying import note
-from skinxai.cli.tables import Labels, Malignant, TableOptions, open_data, with_table
+from skinxai.cli.tables import Labels, Malignant, TableOptions, open_data, own_split, with_table
 from skinxai.configs import parse_size
+from skinxai.limits import MAX_PIXELS
 
 
 @with_table
@@ -21,18 +22,20 @@ def audit(
     data: Data,
     table: TableOptions,
     splits: Annotated[
-        Path | None, typer.Option(help="splits.csv; without it a new split is audited.")
+        Path | None, typer.Option(help="splits.csv; without it the data's own, or a new split.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the new split.")] = 0,
     init_weights: Annotated[
         str | None,
         typer.Option(help="What training will start from: bundled, imagenet or a model folder."),
     ] = None,
+    not_copies: NotCopies = None,
     out: Annotated[Path | None, typer.Option(help="Folder for audit.html and audit.json.")] = None,
     as_json: Json = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Look for leaks, duplicates and damaged files before training; exit 1 if there are errors."""
-    from skinxai.data import Splits, split
+    from skinxai.data import Splits
     from skinxai.data.auditing import audit as run_audit
     from skinxai.reporting import write_audit
     from skinxai.writing import check_folder
@@ -40,12 +43,16 @@ def audit(
     if out is not None:
         check_folder(out)
     records = open_data(data, table)
-    parts = split(records, seed=seed) if splits is None else Splits.from_csv(
-        splits, records, allow_leakage=True
-    )  # fmt: skip
+    if splits is None:
+        parts = own_split(records, seed, allow_leakage=True)
+    else:
+        parts = Splits.from_csv(splits, records, allow_leakage=True)
     for text in parts.notes:
         note(text)
-    report = run_audit(parts, trained_on=_trained_on(init_weights))
+    report = run_audit(
+        parts, trained_on=_trained_on(init_weights), not_copies=words(not_copies) or [],
+        max_pixels=max_pixels,
+    )  # fmt: skip
     typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.to_text())
     if out is not None:
         page, _ = write_audit(report, parts, out)
@@ -63,13 +70,14 @@ def prepare(
     size: Annotated[
         str | None, typer.Option(help="HEIGHTxWIDTH that images are resized to, e.g. 240x320.")
     ] = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Decode and verify every image once, and keep the pixels for training and evaluation."""
     from skinxai.data import prepare as run_prepare
 
     image_size = parse_size(size) if size else None
     records = open_data(data, table, labels=words(labels), malignant=words(malignant))
-    prepared = run_prepare(records, out, image_size=image_size)
+    prepared = run_prepare(records, out, image_size=image_size, max_pixels=max_pixels)
     count = prepared.pixels.nbytes if prepared.pixels else 0
     lesions = len({item.lesion_id for item in prepared})
     shown = "their own size" if image_size is None else "{}×{} pixels".format(*image_size)
@@ -88,7 +96,7 @@ def _trained_on(init_weights: str | None) -> Container[str]:
     from skinxai.ensembles import training_pixels
     from skinxai.hub import open_model
 
-    found = training_pixels(open_model(None if init_weights == "bundled" else init_weights))
+    found = training_pixels(open_model(init_weights))
     for model in found.models:
         note(f"{model} says which images it was trained on")
     for model in found.silent:

@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skinxai.cli.options import Backend, BatchSize, Data, Model, Part, Tta
+from skinxai.cli.options import (
+    Backend,
+    BatchSize,
+    Data,
+    MaxPixels,
+    Model,
+    NotCopies,
+    Part,
+    Tta,
+    words,
+)
 from skinxai.cli.saying import note
 from skinxai.cli.tables import TableOptions, open_data, with_table
+from skinxai.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from skinxai.results import Evaluation
@@ -21,7 +32,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for evaluation.html and evaluation.json.")],
     table: TableOptions,
     model: Model = None,
-    backend: Backend = "torch",
+    backend: Backend = None,
     splits: Annotated[
         Path | None, typer.Option(help="splits.csv; without it all images are judged.")
     ] = None,
@@ -29,8 +40,10 @@ def evaluate(
     allow_leakage: Annotated[
         bool, typer.Option("--allow-leakage", help="Judge leaked splits, and mark every figure.")
     ] = False,
+    not_copies: NotCopies = None,
     tta: Tta = False,
     batch_size: BatchSize = 32,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Judge a model on labelled images: a page with intervals and curves, and JSON."""
     from skinxai.classifier import Classifier
@@ -50,18 +63,22 @@ def evaluate(
         for text in parts.notes:
             note(text)
         records = parts.val if part is Part.val else parts.test
-    found = classifier.evaluate(records, tta=tta, batch_size=batch_size)
+    others = words(not_copies) or []
+    found = classifier.evaluate(
+        records, tta=tta, not_copies=others, batch_size=batch_size, max_pixels=max_pixels
+    )
     page, _ = write_evaluation(found, out, log=read_log(model) if model is not None else ())
     typer.echo(f"{in_words(found)}\n\n{found.to_markdown()}")
+    if found.seen.copies:
+        ids = ",".join([*others, *found.seen.copies])
+        note(f"look at these images; where they show other skin, give --not-copies {ids}")
     note(f"the page is {page}")
 
 
 def in_words(found: Evaluation) -> str:
     """The main figures, in one sentence."""
-    from skinxai.results.evaluation import LEAKED
-
     return (
-        f"{f'{LEAKED} ' if found.leaked else ''}{found.data}: balanced accuracy "
+        f"{f'{found.leak} ' if found.leaked else ''}{found.data}: balanced accuracy "
         f"{found.balanced_accuracy}, macro-F1 {found.macro_f1}, accuracy {found.accuracy}; "
         f"{found.images} images of {found.lesions} lesions"
     )

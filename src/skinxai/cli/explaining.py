@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from skinxai.cli.inputs import bar, listed, named, opened
-from skinxai.cli.options import Backend, Images, Model, Score, Tta, Uniform
+from skinxai.cli.options import Backend, Images, MaxPixels, Model, Score, Tta, Uniform
 from skinxai.errors import OptionError
+from skinxai.limits import MAX_PIXELS
 
 
 def explain(
@@ -42,8 +43,9 @@ def explain(
     ] = None,
     tta: Tta = False,
     model: Model = None,
-    backend: Backend = "torch",
+    backend: Backend = None,
     uniform: Uniform = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:  # fmt: skip
     """Write, for each image, a folder with the overlay, the raw map and how it was made."""
     from skinxai.classifier import Classifier
@@ -64,7 +66,7 @@ def explain(
         for name, own in options.items():
             found = classifier.explain(
                 image, name, target=target, against=against, score=score.value, tta=tta,
-                on_error="return", **own,
+                on_error="return", max_pixels=max_pixels, **own,
             )  # fmt: skip
             if isinstance(found, ItemError):
                 failed += 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from skinxai.cli.saying import note
 from skinxai.errors import NoInputsError
-from skinxai.progress import hidden
+from skinxai.progress import bar as progress_bar
 
 if TYPE_CHECKING:
     from skinxai.image_files import LeftOut
@@ -67,9 +67,9 @@ def named(source: str) -> str:
 
 def bar(sources: list[str]) -> Iterable[str]:
     """The sources, behind a bar where there are several."""
-    from tqdm import tqdm
-
-    return tqdm(sources, unit="image", disable=hidden(None) if len(sources) > 1 else True)
+    several = None if len(sources) > 1 else False
+    shown: Iterable[str] = progress_bar(several, iterable=sources, unit="image")
+    return shown
 
 
 def failure(error: Any) -> dict[str, Any]:

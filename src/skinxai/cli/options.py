@@ -36,15 +36,27 @@ Data = Annotated[
     Path, typer.Argument(help="Folder of HAM10000, of classes, a prepared one, or a CSV table.")
 ]
 Backend = Annotated[
-    str, typer.Option(help="torch, onnx, openvino, or auto; all but torch need a model's graph.")
+    str | None,
+    typer.Option(
+        help="torch, onnx, openvino, or auto; all but torch need a model's graph. Torch by "
+        "default, or what the suffix of an exported file names."
+    ),
 ]
 Model = Annotated[
-    str | None, typer.Option(help="Model folder, or org/name; the bundled model by default.")
+    str | None,
+    typer.Option(help="Folder, exported file, org/name on the Hub, or bundled, the default."),
 ]
 Tta = Annotated[bool, typer.Option("--tta", help="Average over the four flips.")]
 BatchSize = Annotated[int, typer.Option(help="Images in one forward pass.")]
+MaxPixels = Annotated[
+    int, typer.Option(help="Most pixels of an image that are decoded: width times height.")
+]
 Uniform = Annotated[
     bool, typer.Option("--uniform", help="Overlays of one opacity; else it follows the map.")
+]
+NotCopies = Annotated[
+    str | None,
+    typer.Option(help="IDS, with commas, that look like copies of training images and are none."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

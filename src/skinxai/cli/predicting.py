@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from skinxai.cli.inputs import bar, failure, listed, named, opened
-from skinxai.cli.options import Backend, BatchSize, Format, Images, Model, Tta, Uniform
+from skinxai.cli.options import Backend, BatchSize, Format, Images, MaxPixels, Model, Tta, Uniform
 from skinxai.cli.saying import note
+from skinxai.limits import MAX_PIXELS
 from skinxai.progress import is_quiet
 
 
@@ -21,11 +22,12 @@ def predict(
         Path | None, typer.Option(help="Folder for results.csv, results.json and overlays.")
     ] = None,
     model: Model = None,
-    backend: Backend = "torch",
+    backend: Backend = None,
     format: Annotated[Format, typer.Option(help="What is printed.")] = Format.table,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     tta: Tta = False,
     batch_size: BatchSize = 32,
+    max_pixels: MaxPixels = MAX_PIXELS,
     uniform: Uniform = False,
 ) -> None:
     """Print each image's class probabilities; with --explain, write overlays to --out."""
@@ -41,7 +43,7 @@ def predict(
     classifier = Classifier.from_pretrained(model, backend=backend)
     stream = classifier.stream(
         [opened(source) for source in sources], explain=explain, tta=tta, batch_size=batch_size,
-        on_error="return", progress=False if explain is None else None,
+        max_pixels=max_pixels, on_error="return", progress=False if explain is None else None,
     )  # fmt: skip
     rows: list[dict[str, Any]] = []
     failed = 0

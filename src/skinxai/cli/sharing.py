@@ -115,17 +115,23 @@ def import_network(
 def export(
     out: Annotated[Path, typer.Argument(help="model.onnx, model.xml, or a folder.", metavar="OUT")],
     model: Model = None,
+    format: Annotated[
+        str | None,
+        typer.Option(help="onnx or openvino, for a file without a suffix, to which it is added."),
+    ] = None,
 ) -> None:
     """Write a model as ONNX or for OpenVINO, or its folder with a graph; compared with torch."""
     from skinxai.classifier import Classifier
 
     classifier = Classifier.from_pretrained(model)
-    if not out.suffix:
+    if not out.suffix and format is None:
         typer.echo(classifier.with_graph().save_pretrained(out))
         return
-    found = classifier.export(out)
+    from skinxai.exporting import exported_path
+
+    found = classifier.export(out, format=format)
     maps = "" if found.map is None else f", of Grad-CAM {found.map:.1g} of its largest value"
     typer.echo(
-        f"{out}: {found.images} images through {found.backend}, largest difference of a "
-        f"probability {found.probability:.1g}{maps}"
+        f"{exported_path(out, format)[0]}: {found.images} images through {found.backend}, largest "
+        f"difference of a probability {found.probability:.1g}{maps}"
     )

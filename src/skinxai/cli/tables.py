@@ -15,7 +15,7 @@ from skinxai.cli.saying import note, with_parameters
 from skinxai.errors import DatasetLabelError
 
 if TYPE_CHECKING:
-    from skinxai.data import Records
+    from skinxai.data import Records, Splits
     from skinxai.labels import LabelSet
 
 _COLUMN = "Column of the table with {}."
@@ -152,6 +152,23 @@ def open_data(
     for text in records.notes:
         note(text)
     return _labelled(records, labels, malignant)
+
+
+def own_split(records: Records, seed: int, *, allow_leakage: bool = False) -> Splits:
+    """The split that the data comes with, or else a new one.
+
+    Args:
+        records: the labelled images.
+        seed: of what is drawn.
+        allow_leakage: of the data's own split.
+    """
+    from skinxai.data import given_split, split
+    from skinxai.data.given import has_parts
+
+    if not has_parts(records):
+        return split(records, seed=seed)
+    note("the data's own split is used; --splits takes another")
+    return given_split(records, seed, allow_leakage=allow_leakage)
 
 
 def _labelled(

@@ -15,7 +15,7 @@ from skinxai.cli.evaluating import in_words
 from skinxai.cli.options import words
 from skinxai.cli.run_files import NoteImages, images_of, path_of, read_run_file, settings_of
 from skinxai.cli.saying import note, with_parameters
-from skinxai.cli.tables import Labels, Malignant, TableOptions, open_data, with_table
+from skinxai.cli.tables import Labels, Malignant, TableOptions, open_data, own_split, with_table
 from skinxai.errors import OptionError
 from skinxai.progress import say
 from skinxai.training.callbacks import Callback
@@ -53,7 +53,8 @@ def train(
     labels: Labels = None,
     malignant: Malignant = None,
     splits: Annotated[
-        Path | None, typer.Option(help="splits.csv; without it 70/15/15, from --seed.")
+        Path | None,
+        typer.Option(help="splits.csv; without it the data's own, or 70/15/15 from --seed."),
     ] = None,
     config: Annotated[
         Path | None,
@@ -67,7 +68,7 @@ def train(
     **settings: str | None,
 ) -> None:  # fmt: skip
     """Fine-tune a network on labelled images; the test part is split off and not looked at."""
-    from skinxai.data import Splits, split
+    from skinxai.data import Splits
     from skinxai.training.callbacks import TensorBoard
     from skinxai.training.initial_weights import fetch_initial_weights
     from skinxai.training.trainer import Trainer
@@ -97,7 +98,8 @@ def train(
     if records.labels.malignant is None:
         note("no label is declared malignant, so that the model gives no malignant probability; "
              "--malignant declares them")  # fmt: skip
-    parts = Splits.from_csv(splits, records) if splits else split(records, seed=trainer.config.seed)
+    seed = trainer.config.seed
+    parts = Splits.from_csv(splits, records) if splits else own_split(records, seed)
     for text in parts.notes:
         note(text)
     for line in _parts(parts):

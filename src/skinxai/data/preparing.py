@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.configs import PreprocessConfig
+from skinxai.configs import PreprocessConfig, as_size
 from skinxai.data.pixels import pixel_hash
 from skinxai.data.prepared import describe_folder, file_sha256, is_prepared, load_prepared
 from skinxai.data.records import Record, Records
@@ -34,6 +34,7 @@ from skinxai.errors import (
     SkinxaiWarning,
 )
 from skinxai.images import read_image
+from skinxai.limits import MAX_PIXELS
 from skinxai.progress import watched
 from skinxai.transforms import resize
 from skinxai.writing import made_folder
@@ -46,8 +47,9 @@ def prepare(
     records: Records,
     folder: str | os.PathLike[str],
     *,
-    image_size: tuple[int, int] | None = None,
+    image_size: tuple[int, int] | int | None = None,
     progress: bool | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Records:
     """Decode and verify every image once, and write the pixels to a prepared folder.
 
@@ -58,10 +60,12 @@ def prepare(
     Args:
         records: what to prepare; their order is kept.
         folder: new or empty, or prepared before from the same records and files.
-        image_size: ``(height, width)`` in pixels, 32 to 4096, to which each whole image is resized
-            once, bicubic and antialiased as the evaluation transform does it, so that evaluating
-            at this size is the same bit for bit; ``None`` keeps all pixels.
+        image_size: ``(height, width)`` in pixels, or one number for a square, 32 to 4096, to
+            which each whole image is resized once, bicubic and antialiased as the evaluation
+            transform does it, so that evaluating at this size is the same bit for bit; ``None``
+            keeps all pixels.
         progress: ``True`` or ``False``; ``None`` shows a bar on a terminal.
+        max_pixels: most pixels of an image that are decoded.
 
     Returns:
         What `load_prepared` returns: the records, whose ``pixels`` are read from the folder.
@@ -88,7 +92,7 @@ def prepare(
         part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
         try:
             part.mkdir()
-            _write(part, records, config, progress)
+            _write(part, records, config, progress, max_pixels)
             if target.exists():
                 target.rmdir()  # it was empty: Windows renames onto nothing else
             part.rename(target)
@@ -112,7 +116,11 @@ class _Read(NamedTuple):
 
 
 def _write(
-    folder: Path, records: Records, config: PreprocessConfig | None, progress: bool | None
+    folder: Path,
+    records: Records,
+    config: PreprocessConfig | None,
+    progress: bool | None,
+    max_pixels: int,
 ) -> None:
     """All files of a prepared folder.
 
@@ -123,7 +131,7 @@ def _write(
     def read(item: Record) -> _Read:
         sha256 = file_sha256(item.path)  # first: a file that changes meanwhile is noticed later
         try:
-            pixels = read_image(item.path).pixels
+            pixels = read_image(item.path, max_pixels=max_pixels).pixels
         except SkinxaiError as error:
             return _Read(item, None, "", sha256, f"{item.image_id!r}: {error}".rstrip("."))
         stored = pixels if config is None else resize(pixels, config)
@@ -176,10 +184,11 @@ def _ordered(
 
 def _config(image_size: Any) -> PreprocessConfig | None:
     try:
-        return None if image_size is None else PreprocessConfig(image_size)
+        return None if image_size is None else PreprocessConfig(as_size(image_size))
     except (ModelConfigError, TypeError) as error:
         raise OptionError(
-            f"image_size must be None or (height, width) of 32 to 4096 pixels, got {image_size!r}."
+            f"image_size must be None or (height, width), or one number for a square, of 32 to "
+            f"4096 pixels, got {image_size!r}."
         ) from error
 
 

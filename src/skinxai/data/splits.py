@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from skinxai.data.cleaning import clean
 from skinxai.data.records import Records
 from skinxai.data.stratifying import Group, group, groups_with, place
+from skinxai.data.tables import SAVE_ANEW, check_encoding
 from skinxai.errors import DatasetError, DatasetSchemaError, LeakageError
+from skinxai.sources import describe
 from skinxai.writing import escape_cell, unescape_cell, write_atomic
 
 PARTS = ("train", "val", "test")
@@ -93,7 +96,7 @@ class Splits:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("image_id", "part"))
         writer.writerows((escape_cell(name), part) for name, part in rows)
-        data = text.getvalue().encode()
+        data = text.getvalue().encode("utf-8", "surrogateescape")  # names need not be UTF-8
         write_atomic(path, data)
         return hashlib.sha256(data).hexdigest()
 
@@ -114,8 +117,10 @@ class Splits:
             sha256: what the file's hash must be.
             allow_leakage: as in `of`.
 
+        Image ids are compared without blanks around them and in Unicode's composed form.
+
         Raises:
-            DatasetError: another hash, or images that ``records`` lacks.
+            DatasetError: another hash, no CSV in UTF-8, or images that ``records`` lacks.
             LeakageError: as in `of`.
         """
         try:
@@ -127,14 +132,7 @@ class Splits:
         found = hashlib.sha256(data).hexdigest()
         if sha256 is not None and found != sha256:
             raise DatasetError(f"sha256 of {str(path)!r} must be {sha256}, got {found}.")
-        ids: dict[str, list[str]] = {part: [] for part in PARTS}
-        for row in csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline="")):
-            if row.get("part") not in ids or row.get("image_id") is None:
-                raise DatasetSchemaError(
-                    f"{Path(path).name} must have the columns image_id and part, each part one of "
-                    f"{list(PARTS)}, got {row}."
-                )
-            ids[row["part"]].append(unescape_cell(row["image_id"]))
+        ids = _read_parts(data, Path(path).name, records)
         return cls.of(records, ids, allow_leakage=allow_leakage)
 
 
@@ -227,6 +225,41 @@ def folds(
         )
         for own in parts
     )
+
+
+def _read_parts(data: bytes, name: str, records: Records) -> dict[str, list[str]]:
+    """Image ids of each part, as ``records`` has them."""
+    check_encoding(data, name)
+    known = {clean(item.image_id): item.image_id for item in records}
+    known |= {item.image_id: item.image_id for item in records}
+    ids: dict[str, list[str]] = {part: [] for part in PARTS}
+    text = io.StringIO(data.decode("utf-8-sig", "surrogateescape"), newline="")
+    try:
+        for row in csv.DictReader(text):
+            part, image = clean(row.get("part") or ""), row.get("image_id")
+            if part not in ids or image is None:
+                raise DatasetSchemaError(
+                    f"{name} must have the columns image_id and part, each part one of "
+                    f"{list(PARTS)}, got {row}."
+                )
+            image = unescape_cell(image)
+            found = known.get(image, known.get(clean(image), image))
+            if found not in known and not _is_utf8(found):
+                raise DatasetSchemaError(
+                    f"{name} must be CSV in UTF-8, {describe(found)} is not; {SAVE_ANEW}."
+                )
+            ids[part].append(found)
+    except csv.Error as error:
+        raise DatasetSchemaError(f"{name} must be CSV in UTF-8: {error}.") from error
+    return ids
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _ids(groups: Sequence[Group], chosen: Sequence[int], part: int) -> list[str]:

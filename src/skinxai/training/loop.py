@@ -8,10 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tqdm import tqdm
-
 from skinxai.errors import DatasetImageError, NonFiniteLossError, TrainingError
-from skinxai.progress import hidden, say
+from skinxai.progress import bar, say
 from skinxai.training.callbacks import Callback
 from skinxai.training.interruption import Interruption
 from skinxai.training.loaders import Batch
@@ -41,13 +39,13 @@ class Loop:
         run, interruption = self.run, self.interruption
         config, progress, steps_each = run.config, run.state.progress, run.steps_each
         every = 60 * config.checkpoint_minutes
-        with tqdm(
+        with bar(
+            None,
             total=config.epochs * len(run.train),
             initial=progress.epoch * len(run.train) + progress.images,
             unit="image",
             smoothing=0.05,
-            disable=hidden(None),
-        ) as bar:
+        ) as shown:
             while progress.epoch < config.epochs and not _patience_is_over(run):
                 last = saved = time.perf_counter()
                 rate = learning_rate(config, (progress.epoch + 1) * steps_each - 1, steps_each)
@@ -62,8 +60,8 @@ class Loop:
                     progress.images += learnt
                     progress.total_loss += loss * learnt if learnt else 0.0
                     progress.seconds, last = progress.seconds + now - last, now
-                    bar.update(len(batch.target))
-                    bar.set_postfix(_shown(run), refresh=False)
+                    shown.update(len(batch.target))
+                    shown.set_postfix(_shown(run), refresh=False)
                     self.tell("on_step", number + 1, loss, rate)
                     stop = interruption.received  # once: a signal may come at any line
                     if stop or now - saved > every:

@@ -13,7 +13,7 @@ from skinxai import checkpoints
 from skinxai.configs import ModelConfig
 from skinxai.data.membership import TrainedOn
 from skinxai.data.records import Records
-from skinxai.errors import NonFiniteLossError, OptionError
+from skinxai.errors import NonFiniteLossError
 from skinxai.training.card import write_card
 from skinxai.training.loaders import (
     Batch,
@@ -118,22 +118,6 @@ class Run:
         checkpoints.save(
             str(self.folder.path), best, self.model_config, card, self.trained_on, half=True
         )
-
-
-def device_of(config: TrainConfig) -> torch.device:
-    """The device, with ``"auto"`` resolved.
-
-    Raises:
-        OptionError: a device that torch does not know or the machine does not have.
-    """
-    if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=config.device).device
-    except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
-        raise OptionError(
-            f"device must be 'auto' or one that this machine has, got {config.device!r}: {error}"
-        ) from error
 
 
 def workers_of(config: TrainConfig) -> int:
