@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
@@ -21,6 +20,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 from typer.testing import CliRunner
+from waiting import wait_for
 
 from skinxai import data, read_image
 from skinxai.cli import app
@@ -405,10 +405,7 @@ def test_who_waits_says_so_and_finds_what_the_other_made(
     with pytest.warns(SkinxaiWarning, match="another process is preparing") as caught:
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(prepare, records, tmp_path / "out", progress=False)
-            for _ in range(1000):
-                if caught.list:
-                    break
-                time.sleep(0.01)
+            wait_for(lambda: caught.list)
             assert living.is_dir() and not waiting.done()
             (tmp_path / "other").rename(tmp_path / "out")
             lock.release()

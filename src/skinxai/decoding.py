@@ -21,6 +21,7 @@ from PIL import (
 )
 
 from skinxai.arrays import on_white, to_uint8
+from skinxai.drawing import MARK
 from skinxai.errors import ImageDecodeError, InputRangeError, SkinxaiError, UnsupportedImageError
 from skinxai.jpegs import check_jpeg, decode_jpeg
 from skinxai.limits import MAX_BYTES, check_bytes, check_size
@@ -180,7 +181,8 @@ def image_to_rgb(
     """Pillow image to RGB uint8 ``(H, W, 3)``, upright, and notes; the image is not changed.
 
     Raises:
-        UnsupportedImageError: several frames, or a colour mode that has no one meaning in RGB.
+        UnsupportedImageError: several frames, a colour mode that has no one meaning in RGB, or a
+            picture that skinxai drew.
         ImageDecodeError: Pillow is set to accept truncated images.
     """
     check_size(*image.size, max_pixels=max_pixels, min_side=min_side)
@@ -188,6 +190,11 @@ def image_to_rgb(
         raise ImageDecodeError(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES must be False, it is True: what is missing would "
             "be filled with grey; set it back."
+        )
+    if any(str(name).partition(":")[0] == MARK for name in image.info):
+        raise UnsupportedImageError(
+            "image must be a photograph, a mark in this one says that it is an overlay or a sheet "
+            "which skinxai drew; pass the photograph that it was drawn from."
         )
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and not (image.format == "MPO" and image.tell() == 0):

@@ -98,7 +98,7 @@ class Repository:
         if not pinned:
             warnings.warn(
                 f"{self.name!r} is taken as its {revision!r} is now, which may change; "
-                f"revision={commit!r} will not.",
+                f"'{self.name}@{commit}' will not.",
                 SkinxaiWarning,
                 4,
             )
@@ -138,7 +138,7 @@ class Repository:
         except RemoteEntryNotFoundError as error:
             raise ModelNotFoundError(
                 f"repository {self.name!r} must hold {file}, found none. Where it is a network of "
-                f"timm, import it: 'skinxai import hf-hub:{self.name}'."
+                f"timm, import it: 'skinxai import hf-hub:{self.name} FOLDER --labels mel,nv,…'."
             ) from error
         except failures() as error:
             raise HubError(
@@ -249,8 +249,9 @@ class Repository:
             if isinstance(error, OSError) and error.errno in CACHE_ERRORS:
                 raise OutputError(
                     f"the Hub's cache {str(self.cache_dir or constants.HF_HUB_CACHE)!r} must be a "
-                    f"folder that can be written: {line(error)}; name another with cache_dir or "
-                    f"HF_HUB_CACHE."
+                    f"folder that can be written: {line(error)}",
+                    python="name another with cache_dir or HF_HUB_CACHE",
+                    command="name another with HF_HUB_CACHE",
                 ) from error
             raise HubError(
                 f"the Hub must send {name} of {self.name!r}, it did not: {line(error)}; try again."

@@ -272,6 +272,7 @@ def exported_path(path: Path, format: str | None) -> tuple[Path, str]:
         raise OptionError(
             f"path must end in {' or '.join(EXPORTED)}, got {path.name!r}",
             python="name the format where it has no suffix, format='onnx'",
+            command="give OUT one of these, or no suffix for a folder",
         )
     if named is not None and format not in (None, named):
         raise OptionError(

@@ -87,8 +87,9 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
                 f"weights can run code and are never opened."
             )
         raise ModelNotFoundError(
-            f"model folder {str(folder)!r} must hold {MANIFEST}, found none; write the folder "
-            f"with save_pretrained()."
+            f"model folder {str(folder)!r} must hold {MANIFEST}, found none",
+            python="write the folder with save_pretrained()",
+            command="name a folder that 'skinxai train', 'import' or 'pull' wrote",
         )
     listed, digest = parse_manifest(_read(path), folder)
     if pickled := [name for name in listed if Path(name).suffix.lower() in PICKLES]:

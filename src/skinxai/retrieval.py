@@ -86,8 +86,11 @@ def nearest(
     member = engine.single("nearest()")
     if neighbours is None:
         raise ModelError(
-            f"nearest() needs the training lesions' embeddings, and {member.model} has no "
-            f"{NEIGHBOURS}; make them with classifier.index(training_records)."
+            f"the nearest lesions need the embeddings of the training lesions, and {member.model} "
+            f"has no {NEIGHBOURS}",
+            python="make them with classifier.index(training_records)",
+            command="the bundled model has them; for another, make them in Python with "
+            "classifier.index(training_records).save_pretrained(folder)",
         )
     found = embeddings(engine, images, options)
     if len(found) and found.shape[1] != len(neighbours.mean):

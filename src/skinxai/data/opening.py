@@ -51,8 +51,9 @@ def open_records(
         )
     if images is not None or columns or label_map:
         raise OptionError(
-            f"images, columns and label maps go with a table, {str(path)!r} is none; pass the CSV "
-            f"file."
+            f"images, columns and label maps go with a table, {str(path)!r} is none",
+            python="pass the CSV file",
+            command="give the CSV file in its place, or leave --images and the like out",
         )
     if is_prepared(path):
         if labels is not None:

@@ -205,8 +205,9 @@ def _existing(target: Path, records: Records, config: PreprocessConfig | None) -
     """The prepared folder that is there, if it is what would be written now."""
     if not is_prepared(target):
         raise OutputError(
-            f"folder {str(target)!r} must be new or empty, it holds something else; "
-            f"pass another one."
+            f"folder {str(target)!r} must be new or empty, it holds something else",
+            python="pass another one",
+            command="give another OUT",
         )
     found = load_prepared(target)
     pixels = found.pixels
@@ -221,8 +222,9 @@ def _existing(target: Path, records: Records, config: PreprocessConfig | None) -
     else:
         return found
     raise OutputError(
-        f"folder {str(target)!r} must be new, empty or prepared from the same images, {what}; "
-        f"pass another folder, or delete this one."
+        f"folder {str(target)!r} must be new, empty or prepared from the same images, {what}",
+        python="pass another folder, or delete this one",
+        command="give another OUT, or delete this folder",
     )
 
 

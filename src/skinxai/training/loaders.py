@@ -199,7 +199,10 @@ def batches(
                 raise WorkerCrashError(
                     f"decoding processes must live, answer within {WORKER_SECONDS} s and raise "
                     f"nothing, one did not near the images {ids[:8]}: {type(error).__name__}: "
-                    f"{error}; resume the run, with workers=0 to find the image."
+                    f"{error}",
+                    python="resume the run, with workers=0 to find the image",
+                    command="give the same command with --resume, and with --workers 0 to find "
+                    "the image",
                 ) from error
             yield batch
     finally:

@@ -87,8 +87,10 @@ class Loop:
             write_atomic(path, json.dumps(content, indent=2).encode() + b"\n")
             raise NonFiniteLossError(
                 f"{error} in epoch {run.state.progress.epoch + 1}, step "
-                f"{run.state.progress.step + 1}; the weights were not changed, {path} names the "
-                f"batch: lower learning_rate with Trainer.resume(…, learning_rate=…)."
+                f"{run.state.progress.step + 1}; the weights were not changed, and {path} names "
+                f"the batch",
+                python=f"lower it with Trainer.resume({str(run.folder.path)!r}, learning_rate=…)",
+                command="give the same command with --resume and a lower --learning-rate",
             ) from error
 
     def _end_epoch(self, rate: float) -> dict[str, float]:
@@ -151,8 +153,10 @@ class Loop:
             if run.config.unreadable == "raise" or skipped > most_skipped(records):
                 run.checkpoint()
                 raise DatasetImageError(
-                    f"{sentence}; mend the file and resume the run, or resume it with "
-                    f"unreadable='skip', which lets {most_skipped(records)} pass."
+                    f"{sentence}; mend the file and resume the run, or let "
+                    f"{most_skipped(records)} such images pass",
+                    python="resume it with unreadable='skip'",
+                    command="give the same command with --resume --unreadable skip",
                 )
 
     def tell(self, method: str, *values: Any) -> None:

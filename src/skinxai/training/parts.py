@@ -40,7 +40,9 @@ def check_parts(train: Records, val: Records) -> None:
         if (shared := sets[0] & sets[1]) and not allowed:
             raise LeakageError(
                 f"train and val must share no {kind}, {len(shared)} are in both, e.g. "
-                f"{min(shared)!r}; split with skinxai.data.split()."
+                f"{min(shared)!r}",
+                python="split with skinxai.data.split()",
+                command="leave --splits out, so that the images are split anew",
             )
     if absent := [c for c, n in zip(train.labels, train.class_counts(), strict=True) if not n]:
         raise TrainingError(f"train must hold images of every class, it has none of {absent}.")

@@ -99,8 +99,9 @@ class Run:
                 if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                     raise NonFiniteLossError(
                         f"weights must stay finite, {name!r} is not after epoch "
-                        f"{progress.epoch}, step {progress.step}; resume from the checkpoint "
-                        f"before with a lower learning_rate."
+                        f"{progress.epoch}, step {progress.step}",
+                        python="resume from the checkpoint before with a lower learning_rate",
+                        command="give the same command with --resume and a lower --learning-rate",
                     )
         each = self.steps_each + 1  # the end of an epoch has a number of its own
         number = progress.epoch * each + progress.step

@@ -100,8 +100,10 @@ class Trainer:
             )
         if isinstance(own := values["augmentation"], dict):
             raise ResumeMismatchError(
-                f"augmentation must be passed again, the run began with {own.get('own')!r} of "
-                f"your own: Trainer.resume(…, augmentation=…)."
+                f"augmentation must be given again, the run began with {own.get('own')!r} of your "
+                f"own",
+                python="pass it to Trainer.resume(…, augmentation=…)",
+                command="go on in Python with Trainer.resume(…, augmentation=…)",
             )
         trainer = cls(**values, output_dir=run_folder, callbacks=callbacks)
         trainer._resumed = True
@@ -132,8 +134,9 @@ class Trainer:
         if not self._resumed and self.folder.begun:
             path = str(self.folder.path)
             raise TrainingError(
-                f"output_dir must be a new folder, {path!r} holds a run; "
-                f"go on with Trainer.resume({path!r})."
+                f"output_dir must be a new folder, {path!r} holds a run",
+                python=f"go on with Trainer.resume({path!r})",
+                command="go on with it with --resume, or give another --out",
             )
         threads = torch.get_num_threads()
         with (
