@@ -151,8 +151,8 @@ class Fingerprints:
         """How alike each asked image is to the most similar of these, −1 to 1, float32 ``(N,)``.
 
         It is the correlation of the two reliefs where they show the same place, after the best
-        turn, flip, crop and small rotation: about 0.3 for another image, 0.99 for a re-encoded
-        copy, at least 0.75 for most crops to 70 % of the area. −1 where nothing is alike.
+        turn, flip, crop and small rotation: 0.99 for a re-encoded copy, at least 0.75 for most
+        crops to 70 % of the area, −1 for most other images, whose comparison ends early.
 
         Args:
             asked: of `image_fingerprint`.
