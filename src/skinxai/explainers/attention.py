@@ -133,6 +133,7 @@ def _checked(
     tokens = features.shape[1] if features.ndim == 3 else patches
     layers = len(getattr(model.network, "blocks", matrices))
     odd = any(shape[1:] != (tokens, tokens) for shape in shapes)
+    odd = odd or any(len(matrix) != len(images) for matrix in matrices)  # one for each window
     if not matrices or odd or len(matrices) != layers:
         found = f"{len(matrices)} matrices {shapes}" if matrices else "no attention"
         raise ExplainError(
