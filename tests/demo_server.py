@@ -1,11 +1,11 @@
 """A running demo and a real browser, for tests and benchmarks."""
 
 import os
+import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,34 +13,41 @@ from pathlib import Path
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NO_FILES = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))"
 DEMO = (sys.executable, "-c", f"{NO_FILES}; from skinxai.cli import main; main()", "demo")
+LISTENS = re.compile(r"The demo is at (http://\S+);")
+LIMIT = 600.0
+"""Seconds that anything may take before a test gives up: other work may have the processors."""
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+def address_of(process: subprocess.Popen, log: Path) -> str:
+    """The address that the demo prints once it listens; its log where it ends before, or hangs."""
+    killer = threading.Timer(LIMIT, process.kill)
+    killer.start()
+    try:
+        for line in process.stdout:
+            with log.open("a") as kept:
+                kept.write(line)
+            if found := LISTENS.search(line):
+                return found[1]
+    finally:
+        killer.cancel()
+    raise AssertionError(f"the demo does not listen:\n{log.read_text()}")
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[tuple[str, Path]]:
+def running(folder: Path, *options: str) -> Iterator[tuple[str, Path]]:
     """The demo's address, and its log. It can write no file of more than 64 KiB."""
-    port, log = free_port(), folder / "log.txt"
-    with log.open("wb") as out:
+    log = folder / "log.txt"
+    with log.open("wb") as errors:
         process = subprocess.Popen(
-            [*DEMO, "--no-browser", "--port", str(port)], stdout=out, stderr=out, cwd=folder,
+            [*DEMO, "--no-browser", "--port", "0", *options], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder,
             env=os.environ | {"HF_HUB_OFFLINE": "1"},
         )  # fmt: skip
     try:
-        for _ in range(600):
-            assert process.poll() is None, log.read_text()
-            with socket.socket() as asked:
-                if asked.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.2)
-        yield f"http://localhost:{port}", log
+        yield address_of(process, log), log
     finally:
         process.terminate()
-        process.wait(30)
+        process.communicate(timeout=LIMIT)
 
 
 @contextmanager

@@ -23,8 +23,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load
 from torch import Tensor, nn
+from waiting import wait_for
 
-from skinxai import backbones, checkpoints, losses, plugins
+from skinxai import Prediction, backbones, checkpoints, losses, plugins
 from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data import Record, Records, TrainedOn
 from skinxai.labels import LabelSet
@@ -130,6 +131,11 @@ def coloured(folder: Path, each: int, seed: int) -> Records:
     return listed(folder)
 
 
+def rows(predictions: list[Prediction]) -> np.ndarray:
+    """Their probabilities, ``(N, K)``."""
+    return np.array([list(p.probabilities.values()) for p in predictions])
+
+
 def listed(folder: Path) -> Records:
     """The pictures of `coloured`."""
     paths = sorted(folder.glob("*.png"))
@@ -142,15 +148,15 @@ class Telling(Callback):
 
     Args:
         path: of the file.
-        nap: seconds that the callback of the second step takes.
+        hold: file that the callback of the second step waits for; ``None``: for nothing.
         pace: seconds that every step takes at least.
         megabytes: of addresses that the process may take beyond those it has at the start.
     """
 
     def __init__(
-        self, path: Path, nap: float = 0, pace: float = 0, megabytes: int = 0
+        self, path: Path, hold: str | None = None, pace: float = 0, megabytes: int = 0
     ) -> None:  # fmt: skip
-        self._file, self._nap, self._pace = path.open("a", buffering=1), nap, pace
+        self._file, self._hold, self._pace = path.open("a", buffering=1), hold, pace
         self._megabytes = megabytes
 
     def on_start(self, run_folder: Path, settings: Mapping[str, Any]) -> None:
@@ -165,7 +171,9 @@ class Telling(Callback):
 
     def on_step(self, step: int, loss: float, learning_rate: float) -> None:
         self.tell("step", step)
-        time.sleep(self._nap if self._nap and step == 2 else self._pace)
+        if self._hold is not None and step == 2:
+            wait_for(Path(self._hold).exists)
+        time.sleep(self._pace)
 
 
 def work(job: Mapping[str, Any]) -> None:
@@ -174,7 +182,7 @@ def work(job: Mapping[str, Any]) -> None:
     for name in job.get("ignore", ()):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     torch.set_num_threads(job.get("threads", 1))
-    telling = Telling(lines, job.get("nap", 0), job.get("pace", 0), job.get("megabytes", 0))
+    telling = Telling(lines, job.get("hold"), job.get("pace", 0), job.get("megabytes", 0))
     written = CheckpointFolder.write
 
     def write(folder: CheckpointFolder, number: int, data: bytes) -> Path:

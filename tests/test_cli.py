@@ -121,7 +121,7 @@ def test_standard_input(photos) -> None:
     result = subprocess.run(
         [*RUN, "predict", "-"], input=photos[0].read_bytes(), capture_output=True, check=True
     )
-    assert result.stdout.startswith(b"bytes (")
+    assert result.stdout.startswith(b"stdin  ")
     empty = subprocess.run([*RUN, "predict", "-"], input=b"", capture_output=True)
     assert empty.returncode == 1 and b"empty" in empty.stdout
 

@@ -4,7 +4,6 @@ import inspect
 import io
 import socket
 import struct
-import subprocess
 import sys
 import threading
 import zipfile
@@ -14,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from demo_server import LIMIT
 from picture_files import encode, gradient
 
 from skinxai import Classifier, samples
-from skinxai.demo import serve, showing, uploads
+from skinxai.demo import answering, serve, showing, uploads
 from skinxai.demo.answering import Answers
+from skinxai.demo.comparing import columns_for
 from skinxai.demo.uploads import Refused, Upload, images_of
-from skinxai.errors import OptionError, UnknownNameError
+from skinxai.errors import ModelError, OptionError, UnknownNameError
 from skinxai.labels import LabelSet
 from skinxai.version import __version__
 
@@ -137,7 +138,7 @@ class Slow:
     def explain(self, *args, **more):
         self.asked += 1
         self.started.set()
-        self.go.wait(10)
+        assert self.go.wait(LIMIT)
         if self.failures:
             self.failures -= 1
             raise KeyboardInterrupt  # as a page that was left
@@ -153,9 +154,9 @@ def test_one_question_is_computed_once_and_again_if_its_visitor_leaves(
     upload = Upload("x.jpg", SAMPLE)
     with ThreadPoolExecutor(6) as pool:
         asked = [pool.submit(answers.explain, upload, "gradcam", None) for _ in range(6)]
-        slow.started.wait(10)
+        assert slow.started.wait(LIMIT)
         slow.go.set()
-        errors = [each.exception(30) for each in asked]
+        errors = [each.exception(LIMIT) for each in asked]
     assert sum(error is not None for error in errors) == failures
     assert slow.asked == 1 + failures
     maps = [each.result().heatmap for each, error in zip(asked, errors, strict=True) if not error]
@@ -178,11 +179,11 @@ def test_who_waits_for_another_is_told_and_may_leave(classifier: Classifier) -> 
 
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(answers.explain, upload, "gradcam", None)
-        slow.started.wait(10)
+        assert slow.started.wait(LIMIT)
         with pytest.raises(Left):
             answers.explain(upload, "gradcam", None, tell)
         slow.go.set()
-        assert first.result(30).heatmap is not None
+        assert first.result(LIMIT).heatmap is not None
     assert told == [(0, None)] * 3 and slow.asked == 1
 
 
@@ -206,6 +207,12 @@ def test_answers_stay_within_their_room(classifier: Classifier) -> None:
     answers.explain(upload, "gradcam", "bkl")
     assert answers.explain(upload, "gradcam", "nv") is first
     assert answers._used <= answers._room and len(answers._kept) == 2
+
+
+def test_no_map_stands_alone_in_its_row() -> None:
+    assert [columns_for(count) for count in range(10)] == [2, 2, 2, 3, 4, 3, 3, 4, 4, 3]
+    for count in range(2, 40):
+        assert count % columns_for(count) != 1 or count % 3 == count % 2 == 1, count
 
 
 def test_progress_is_told(classifier: Classifier) -> None:
@@ -237,15 +244,15 @@ def test_the_cards_confusion_matrix(classifier: Classifier) -> None:
                                 LabelSet(("a", "b"))) is None  # fmt: skip
 
 
-def test_the_differential_names_and_marks_every_class(classifier: Classifier) -> None:
+def test_the_findings_name_and_mark_every_class(classifier: Classifier) -> None:
     prediction = classifier.predict(SAMPLE)
-    shown = showing.differential(prediction)
+    shown = showing.findings(prediction)
     assert shown.count("▲ malignant") == 3
     for code, value in prediction.probabilities.items():
         row = shown.split(f"data-code='{code}'")[1].split("</tr>")[0]
         assert f"{100 * value:.1f} %" in row and f"width:{100 * value:.2f}%" in row
     forged = replace(prediction, labels=replace(prediction.labels, names={"nv": "<script>"}))
-    assert "<script>" not in showing.differential(forged)
+    assert "<script>" not in showing.findings(forged)
 
 
 def test_the_scale_has_the_raw_values(classifier: Classifier) -> None:
@@ -262,12 +269,22 @@ def test_a_large_image_is_shown_small_and_kept_whole(classifier: Classifier) -> 
     assert max(showing.blended(explanation, 0.5).size) == showing.SIDE
 
 
-def test_a_model_that_is_not_there_is_said_before_anything_is_served(tmp_path: Path) -> None:
-    code = "from skinxai.cli import main; main()"
-    command = [sys.executable, "-c", code, "demo", "--model", str(tmp_path / "none")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert ended.returncode == 2 and not ended.stdout
-    assert "model must be a folder" in ended.stderr and "Traceback" not in ended.stderr
+def test_a_model_that_is_not_there_is_said_before_the_port_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(answering.MODEL, "")  # is put back
+    answering.shared.cache_clear()
+    with (
+        socket.create_server(("localhost", 0)) as other,
+        pytest.raises(ModelError, match="model must be a folder"),
+    ):
+        serve(str(tmp_path / "none"), port=other.getsockname()[1])
+
+
+def test_training_images_must_be_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"training_images must be a folder, got .*none") as found:
+        serve(training_images=tmp_path / "none")
+    assert "give the folder" in found.value.on_command_line
 
 
 @pytest.mark.parametrize("taken", [True, False])
@@ -289,7 +306,8 @@ def test_without_streamlit_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
 
 def test_the_space_installs_this_version_and_listens_where_it_says() -> None:
     space = Path(__file__).parents[1] / "examples" / "space"
-    assert (space / "requirements.txt").read_text() == f"skinxai[demo,openvino]=={__version__}\n"
+    needed = (space / "requirements.txt").read_text().splitlines()
+    assert f"skinxai[demo,openvino]=={__version__}" in needed
     port = inspect.signature(serve).parameters["port"].default
     assert f"app_port: {port}\n" in (space / "README.md").read_text()
     assert f"EXPOSE {port}\n" in (space / "Dockerfile").read_text()

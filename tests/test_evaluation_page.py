@@ -276,7 +276,7 @@ def test_the_command(private, classifier: Classifier, tmp_path: Path) -> None:
                  "--part", "val"]  # fmt: skip
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    assert "6 images of 3 lesions)" in result.stdout and "| mel | 2 | " in result.stdout
+    assert "6 images of 3 lesions\n" in result.stdout and "| mel | 2 | " in result.stdout
     found, log = read_evaluation(tmp_path / "out" / "evaluation.json")
     records = load_csv(tmp_path / "table.csv", tmp_path / "pictures", labels=HAM10000_LABELS)
     part = Splits.from_csv(tmp_path / "splits.csv", records).val
@@ -287,7 +287,7 @@ def test_the_command(private, classifier: Classifier, tmp_path: Path) -> None:
 
 def test_the_command_on_all_images(private, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, private)
-    assert result.exit_code == 0 and "8 images of 4 lesions)" in result.stdout
+    assert result.exit_code == 0 and "8 images of 4 lesions\n" in result.stdout
     assert read_evaluation(tmp_path / "out" / "evaluation.json")[1] == []
 
 

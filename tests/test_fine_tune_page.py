@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT
 
 from skinxai.training.settings import TrainConfig
 
@@ -23,11 +23,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     (folder / "examples").symlink_to(ROOT / "examples")
     binaries = Path(sys.executable).parent
-    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}  # as users have
     for command in COMMANDS:
         done = subprocess.run(
             ["bash", "-c", f'PATH="{binaries}:$PATH" {command}'],
-            cwd=folder, capture_output=True, text=True, timeout=600, env=environment,
+            cwd=folder, capture_output=True, text=True, timeout=LIMIT,
         )  # fmt: skip
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return folder

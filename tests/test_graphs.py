@@ -13,13 +13,13 @@ import onnx
 import pytest
 import torch
 from safetensors.numpy import load, save
-from small_runs import INPUT, Small, build_small, coloured, model_folder, registered
+from small_runs import INPUT, Small, build_small, coloured, model_folder, registered, rows
 from test_checkpoints import sign
 from torch import nn
 
-from skinxai import Classifier, exporting
+from skinxai import Classifier
 from skinxai.ensembles import write_ensemble
-from skinxai.errors import ExportError, IntegrityError, ModelError, OptionError, SkinxaiError
+from skinxai.errors import IntegrityError, ModelError, OptionError
 from skinxai.exporting import class_map_kernel
 from skinxai.folders import GRAPH, WEIGHTS
 from skinxai.graphs.files import WEIGHTS_DIGEST
@@ -45,12 +45,17 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another one, of other weights."""
+    folder = tmp_path_factory.mktemp("others")
+    whole = Classifier.from_pretrained(model_folder(folder / "whole", seed=2))
+    whole.with_graph().save_pretrained(folder / "other")
+    return folder / "other"
+
+
+@pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [r.path for r in coloured(tmp_path_factory.mktemp("data") / "pictures", 3, seed=0)]
-
-
-def rows(predictions: list) -> np.ndarray:
-    return np.array([list(p.probabilities.values()) for p in predictions])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -150,90 +155,18 @@ def test_an_image_gets_one_answer_in_any_batch_copy_and_thread(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_an_ensemble_of_graphs(small: Path, pictures: list, backend: str, tmp_path: Path) -> None:
-    other = Classifier.from_pretrained(model_folder(tmp_path / "other", seed=2))
-    other.with_graph().save_pretrained(tmp_path / "with")
-    write_ensemble(tmp_path / "both", [small, tmp_path / "with"], weights=[0.25, 0.75], name="two")
-    own = Classifier.from_pretrained(tmp_path / "both")
-    graph = Classifier.from_pretrained(tmp_path / "both", backend=backend)
-    np.testing.assert_allclose(
-        rows(graph.predict(pictures)), rows(own.predict(pictures)), atol=1e-5
-    )
-    assert graph.model == own.model
-    assert graph.explain(pictures[0]).backend == "torch cpu float32"  # of several maps
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", ["model.onnx", "model.xml"])
-def test_an_exported_file_is_a_model(
-    small: Path, pictures: list, backend: str, name: str, tmp_path: Path
+def test_an_ensemble_of_graphs(
+    small: Path, other: Path, pictures: list, backend: str, tmp_path: Path
 ) -> None:
-    own = Classifier.from_pretrained(small)
-    parity = own.export(tmp_path / name, images=pictures)
-    assert parity.images == len(pictures) and parity.probability < 1e-5 and parity.map < 1e-4
-    if (name, backend) == ("model.xml", "onnx"):
-        with pytest.raises(OptionError, match=r"reads \*.onnx"):
-            Classifier.from_pretrained(tmp_path / name, backend=backend)
-        return
-    graph = Classifier.from_pretrained(tmp_path / name, backend=backend)
-    np.testing.assert_allclose(
-        rows(graph.predict(pictures)), rows(own.predict(pictures)), atol=1e-5
-    )
-    assert (graph.labels, graph.model, graph.config) == (own.labels, own.model, own.config)
-    assert graph.explain(pictures[0]).backend == graph.backend
-    with pytest.raises(ModelError, match="load the model's folder"):
-        graph.explain(pictures[0], "saliency")
-    with pytest.raises(OptionError, match="must be 'onnx' or 'openvino'"):
-        Classifier.from_pretrained(tmp_path / name)
-
-
-def test_an_exported_file_is_evaluated(small: Path, tmp_path: Path) -> None:
-    own, records = Classifier.from_pretrained(small), coloured(tmp_path / "pictures", 3, seed=2)
-    own.export(tmp_path / "x.onnx")
-    graph = Classifier.from_pretrained(tmp_path / "x.onnx", backend="onnx")
-    one, two = (each.evaluate(records, resamples=20) for each in (own, graph))
-    assert one.confusion == two.confusion and two.model == own.model and not two.leaked
-
-
-def test_from_module_and_training_weights_can_be_exported(tmp_path: Path, pictures: list) -> None:
-    network = Small(2, 0.0)
-    own = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
-    own.export(tmp_path / "own.onnx")
-    graph = Classifier.from_pretrained(tmp_path / "own.onnx", backend="onnx")
-    np.testing.assert_allclose(
-        rows(graph.predict(pictures)), rows(own.predict(pictures)), atol=1e-5
-    )
-
-
-def other_epsilon(graph: onnx.ModelProto) -> None:
-    for node in graph.graph.node:
-        for attribute in node.attribute:
-            if attribute.name == "epsilon":
-                attribute.f = 0.5
-
-
-def other_maps(graph: onnx.ModelProto) -> None:
-    (kernel,) = (own for own in graph.graph.initializer if own.name == "kernel")
-    kernel.raw_data = (2 * np.frombuffer(kernel.raw_data, np.float32)).tobytes()
-
-
-@pytest.mark.parametrize("change", [other_epsilon, other_maps])
-def test_a_graph_that_answers_otherwise_is_not_written(
-    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change
-) -> None:
-    made = exporting.graph_of
-
-    def wrong(*args, **kwargs):
-        graph = made(*args, **kwargs)
-        change(graph)
-        return graph
-
-    monkeypatch.setattr(exporting, "graph_of", wrong)
-    own = Classifier.from_pretrained(small)
-    for ask in (lambda: own.export(tmp_path / "x.onnx"), own.with_graph):
-        with pytest.raises(ExportError, match="must give torch's"):
-            ask()
-    assert not list(tmp_path.iterdir())
+    write_ensemble(tmp_path / "both", [small, other], weights=[0.25, 0.75], name="two")
+    for model in (tmp_path / "both", [small, other]):  # a folder, and one in memory
+        own = Classifier.from_pretrained(model)
+        graph = Classifier.from_pretrained(model, backend=backend)
+        np.testing.assert_allclose(
+            rows(graph.predict(pictures)), rows(own.predict(pictures)), atol=1e-5
+        )
+        assert graph.model == own.model
+        assert graph.explain(pictures[0]).backend == "torch cpu float32"  # of several maps
 
 
 def with_function(graph: onnx.ModelProto) -> None:
@@ -350,42 +283,6 @@ def test_a_graph_that_agrees_with_damaged_weights_is_refused(small: Path, tmp_pa
         Classifier.from_pretrained(tmp_path, backend="onnx")
 
 
-@pytest.mark.parametrize("name", ["x.onnx", "x.xml", "x.bin"])
-def test_an_export_with_one_other_bit_is_refused(small: Path, tmp_path: Path, name: str) -> None:
-    own = Classifier.from_pretrained(small)
-    path = tmp_path / name
-    loaded = path.with_suffix(".xml") if name == "x.bin" else path
-    own.export(loaded)
-    whole, draws = path.read_bytes(), np.random.default_rng(0)
-    for place in draws.integers(len(whole), size=40):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
-        with pytest.raises(SkinxaiError):
-            Classifier.from_pretrained(loaded, backend="openvino")
-    path.write_bytes(whole)
-    Classifier.from_pretrained(loaded, backend="openvino")
-
-
-def test_a_rounding_classifier_exports_what_does_not_round(small: Path, tmp_path: Path) -> None:
-    rounded = Classifier.from_pretrained(small, precision="bfloat16")
-    with torch.autocast("cpu", torch.bfloat16):
-        parity = rounded.export(tmp_path / "x.onnx")
-    assert parity.probability < 1e-5
-
-
-def test_an_edited_export_is_refused(small: Path, tmp_path: Path) -> None:
-    Classifier.from_pretrained(small).export(tmp_path / "x.onnx")
-    graph = onnx.load(tmp_path / "x.onnx")
-    for each in graph.metadata_props:
-        each.value = each.value.replace('["red","green"', '["green","red"')
-    onnx.save(graph, tmp_path / "x.onnx")
-    with pytest.raises(IntegrityError, match="must be as exported"):
-        Classifier.from_pretrained(tmp_path / "x.onnx", backend="onnx")
-    del graph.metadata_props[:]
-    onnx.save(graph, tmp_path / "x.onnx")
-    with pytest.raises(IntegrityError, match="must carry the labels"):
-        Classifier.from_pretrained(tmp_path / "x.onnx", backend="onnx")
-
-
 def test_what_is_missing_is_named(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -396,12 +293,6 @@ def test_what_is_missing_is_named(
         Classifier.from_pretrained(small, backend="tensorrt")
     with pytest.raises(OptionError, match="device must be 'cpu'"):
         Classifier.from_pretrained(small, backend="onnx", device="cuda")
-    Classifier.from_pretrained(small).export(tmp_path / "own.onnx")
-    for more in ({"revision": "0123456"}, {"check": True}, {"precision": "bfloat16"}):
-        with pytest.raises(OptionError, match="must be left out for an exported file"):
-            Classifier.from_pretrained(tmp_path / "own.onnx", backend="onnx", **more)
-    with pytest.raises(OptionError, match="must end in"):
-        Classifier.from_pretrained(small).export(tmp_path / "model.pt")
     assert Classifier.from_pretrained(without, backend="auto").backend.startswith("torch")
     assert Classifier.from_pretrained(small, backend="auto").backend.startswith("openvino")
     for package in ("onnxruntime", "openvino"):
@@ -410,22 +301,6 @@ def test_what_is_missing_is_named(
     for backend in BACKENDS:
         with pytest.raises(OptionError, match=rf"pip install 'skinxai\[{backend}\]'"):
             Classifier.from_pretrained(small, backend=backend)
-
-
-class Sorted(Small):
-    """What no graph does: a loop over values."""
-
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        if float(images.mean()) > 0:
-            return self.body(images)
-        return self.body(-images)
-
-
-def test_a_network_that_torch_cannot_export_is_named(tmp_path: Path) -> None:
-    network = Sorted(2, 0.0)
-    own = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
-    with pytest.raises(ExportError, match="torch must be able to export"):
-        own.export(tmp_path / "x.onnx")
 
 
 ALONE = """

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 from picture_files import encode, gradient
+from PIL import Image, PngImagePlugin
 from typer.testing import CliRunner
 
 from skinxai.cli import app
-from skinxai.drawing import is_own_picture
-from skinxai.errors import NoInputsError, SkinxaiWarning
+from skinxai.drawing import encode_png, is_own_picture
+from skinxai.errors import NoInputsError, SkinxaiWarning, UnsupportedImageError
 from skinxai.image_files import LeftOut, image_files
+from skinxai.images import read_image
 from skinxai.sources import iter_sources
 
 DATA = encode(gradient())
@@ -146,6 +148,25 @@ def test_a_second_run_reads_what_the_first_read(photos, tmp_path: Path) -> None:
             str(tmp_path / "a.png"), str(tmp_path / "b.png"),
         ]  # fmt: skip
     assert rows[-1]["left_out"] == {"in the output folder": 8, "written by skinxai": 8, ".npy": 2}
+
+
+@pytest.mark.parametrize("kind", ["overlay", "sheet", "an earlier version's"])
+def test_an_own_picture_is_refused_where_it_is_named(kind: str, tmp_path: Path) -> None:
+    picture = Image.fromarray(gradient())
+    if kind == "overlay":
+        data = encode_png(picture, {"target": "mel"})
+    elif kind == "sheet":
+        data = encode_png(picture)
+    else:
+        fields = PngImagePlugin.PngInfo()
+        fields.add_text("skinxai:model", "m")
+        data = encode(picture, pnginfo=fields)
+    fill(tmp_path, "a.png", data=data)
+    with Image.open(tmp_path / "a.png") as opened:
+        for image in (tmp_path / "a.png", data, opened):
+            with pytest.raises(UnsupportedImageError, match="which skinxai drew"):
+                read_image(image)
+    assert looked_at(fill(tmp_path, "b.png"))[0] == ["b.png"]
 
 
 def test_every_picture_that_is_written_has_the_mark(classifier, photos, tmp_path: Path) -> None:

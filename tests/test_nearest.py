@@ -98,6 +98,35 @@ def test_one_lesion_is_one_neighbour_and_colours_go_together(records, tmp_path) 
     assert both[0][0].path.name.startswith("green") and both[0][0].path.stem.endswith("a")
 
 
+def test_the_id_is_the_records_own_where_they_are_given(records) -> None:
+    classifier = colour_classifier().index(records, dimensions=3)
+    asked = picture({"upper right": "green"})
+    unnamed = classifier.nearest(asked, k=9)
+    prefixes = {pixel_hash(np.asarray(Image.open(item.path)))[:16]: item for item in records}
+    assert len({each.id for each in unnamed}) == 9
+    for each in unnamed:
+        assert prefixes[each.id].label == each.label and each.path is None
+    named = classifier.nearest(asked, k=9, records=records)
+    for one, two in zip(unnamed, named, strict=True):
+        item = prefixes[one.id]
+        assert (two.id, two.path, two.label) == (item.image_id, item.path, item.label)
+        assert two.distance == one.distance
+    part = records.subset([item.image_id for item in records if item.label == "green"])
+    found = classifier.nearest(asked, k=9, records=part)
+    for each, one in zip(found, unnamed, strict=True):  # a hash where they have no such image
+        assert (each.id == one.id) == (each.path is None) == (each.label != "green")
+
+
+def test_of_two_copies_in_the_records_the_first_by_its_id_is_named(records, tmp_path) -> None:
+    classifier = colour_classifier().index(records, dimensions=3)
+    first = records[0]
+    again = replace(first, image_id="z" + first.image_id, path=tmp_path / "copy.png")
+    again.path.write_bytes(first.path.read_bytes())
+    for items in ((again, first), (first, again)):
+        found = classifier.nearest(first.path, k=9, records=replace(records, items=items))
+        assert [(n.id, n.path) for n in found if n.path] == [(first.image_id, first.path)]
+
+
 def saved(folder: Path, labels: LabelSet = LABELS, trained_on: TrainedOn | None = None) -> Path:
     from skinxai import backbones
 

@@ -220,8 +220,8 @@ def test_the_example_plugins(photos, tmp_path) -> None:
     target = pip_install(tmp_path / "site", *map(str, folders))
     environment = dict(os.environ) | {"PYTHONPATH": str(target)}
     own = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
-    for folder in folders:
-        subprocess.run([*own, str(folder / "tests")], env=environment, cwd=tmp_path, check=True)
+    tests = [str(folder / "tests") for folder in folders]
+    subprocess.run([*own, *tests], env=environment, cwd=tmp_path, check=True)
     assert skinxai(environment, "plugins", "--check").returncode == 0
     found = skinxai(
         environment, "explain", str(photos[0]), "--method", "mc_dropout", "--out", str(tmp_path)

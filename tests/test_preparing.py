@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
@@ -21,6 +20,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 from typer.testing import CliRunner
+from waiting import wait_for
 
 from skinxai import data, read_image
 from skinxai.cli import app
@@ -405,10 +405,7 @@ def test_who_waits_says_so_and_finds_what_the_other_made(
     with pytest.warns(SkinxaiWarning, match="another process is preparing") as caught:
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(prepare, records, tmp_path / "out", progress=False)
-            for _ in range(1000):
-                if caught.list:
-                    break
-                time.sleep(0.01)
+            wait_for(lambda: caught.list)
             assert living.is_dir() and not waiting.done()
             (tmp_path / "other").rename(tmp_path / "out")
             lock.release()
@@ -463,9 +460,11 @@ def test_the_command(pictures: Path, tmp_path: Path) -> None:
         "--size", "48x64",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "10 images of 10 lesions; mel 5, nv 5, prepared at 48×64)" in result.stdout
-    assert f"{10 * 48 * 64 * 3} bytes of pixels in {tmp_path / 'out'}" in result.stdout
-    assert len(result.stdout.strip().splitlines()) == 1
+    assert result.stdout.splitlines() == [
+        "private data: 10 images of 10 lesions at 48×64 pixels", "  mel       5", "  nv        5",
+        f"{10 * 48 * 64 * 3 / 1e6:.2f} MB of pixels in {tmp_path / 'out'}",
+        f"next: skinxai train --data {tmp_path / 'out'} --out RUN",
+    ]  # fmt: skip
     assert "10 rows without a lesion id" in result.stderr
     found = open_records(tmp_path / "out")
     assert found == load_prepared(tmp_path / "out")
@@ -473,7 +472,7 @@ def test_the_command(pictures: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_for_wrong_use(pictures: Path, tmp_path: Path) -> None:
-    for size in ("48", "48x", "x64", "a x b"):
+    for size in ("48x48x48", "48x", "x64", "a x b"):
         wrong = run("prepare", pictures, tmp_path / "out", "--size", size)
         assert isinstance(wrong.exception, OptionError)
         assert "must look like HEIGHTxWIDTH" in str(wrong.exception)

@@ -32,6 +32,17 @@ def test_listings(registry) -> None:
         assert entry.help and entry.source == "skinxai" and callable(entry.load())
 
 
+def test_built_in_explainers_have_a_title_and_say_what_they_show() -> None:
+    entries = [entry for entry in explainers.entries() if entry.source == "skinxai"]
+    assert len({entry.title for entry in entries}) == len(entries) == 16
+    for entry in entries:
+        assert entry.help.startswith(f"{entry.title} (")
+        assert entry.shows.endswith(".") and entry.shows != entry.help
+    titles = {entry.name: entry.title for entry in entries}
+    assert titles["gradcam"] == "Grad-CAM"
+    assert titles["guided_backprop"] == "Guided backpropagation"
+
+
 def test_a_name_for_one_process() -> None:
     registry = Registry("loss")
 

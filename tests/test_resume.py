@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from small_runs import (
     registered,
     told,
 )
+from waiting import LIMIT, wait_for
 
 from skinxai import Trainer
 from skinxai.data import Records
@@ -94,11 +95,9 @@ def job(data: Path, folder: Path, **more: Any) -> dict[str, Any]:
     return paths | {"settings": settings} | more
 
 
-def wait_until(ready: Callable[[], bool]) -> None:
-    end = time.monotonic() + 600
-    while not ready():
-        assert time.monotonic() < end
-        time.sleep(0.002)
+def begun(place: Path) -> None:
+    """Wait until the run has told of its second step, in which it may be held."""
+    wait_for(lambda: len(told(place / "told", "step")) >= 2)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -109,7 +108,7 @@ def test_killed_at_any_moment_TRN14_TRN15(server, data, whole, tmp_path, workers
     for _ in range(kills):
         wanted = max([0, *told(lines, "step")]) + int(draws.integers(1, 3))
         process = server.start(task)
-        wait_until(lambda wanted=wanted: wanted in told(lines, "step"))
+        wait_for(lambda wanted=wanted: wanted in told(lines, "step"))
         time.sleep(draws.uniform(0, 0.15))
         reported = told(lines, "checkpoint")
         os.kill(process, signal.SIGKILL)
@@ -126,7 +125,7 @@ def test_a_signal_ends_the_step_and_keeps_it_TRN07(server, data, whole, tmp_path
     number = getattr(signal, name)
     task = job(data, tmp_path, settings=SELDOM)
     process = server.start(task)
-    wait_until(lambda: len(told(tmp_path / "told", "step")) >= 5)
+    wait_for(lambda: len(told(tmp_path / "told", "step")) >= 5)
     os.kill(process, number)
     assert server.status() == 128 + number
     steps, checkpoints = (told(tmp_path / "told", what) for what in ("step", "checkpoint"))
@@ -143,7 +142,7 @@ def test_a_signal_ends_the_step_and_keeps_it_TRN07(server, data, whole, tmp_path
 )
 def test_a_signal_to_the_whole_group_TRN07(data, tmp_path, number, ending) -> None:
     """Terminals, systemd, Slurm and timeout send it to every process, workers included."""
-    task = job(data, tmp_path, settings=SELDOM | {"workers": 2}, nap=1.0)
+    task = job(data, tmp_path, settings=SELDOM | {"workers": 2}, hold=str(tmp_path / "go"))
     code = (
         "import json, sys; from small_runs import registered, usual_signals, work\n"
         "usual_signals()\n"
@@ -153,17 +152,18 @@ def test_a_signal_to_the_whole_group_TRN07(data, tmp_path, number, ending) -> No
         [sys.executable, "-c", code, json.dumps(task)], cwd=Path(__file__).parent,
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True, text=True,
     )  # fmt: skip
-    wait_until(lambda: len(told(tmp_path / "told", "step")) >= 2)
+    begun(tmp_path)
     os.killpg(process.pid, number)
-    _, said = process.communicate(timeout=120)
+    (tmp_path / "go").touch()  # the signal was there before
+    _, said = process.communicate(timeout=LIMIT)
     assert process.returncode == ending and "WorkerCrashError" not in said
     assert told(tmp_path / "told", "checkpoint") == [2]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_second_signal_ends_at_once_TRN07(server, data, tmp_path) -> None:
-    process = server.start(job(data, tmp_path, settings=SELDOM, nap=300))
-    wait_until(lambda: len(told(tmp_path / "told", "step")) >= 2)
+    process = server.start(job(data, tmp_path, settings=SELDOM, hold=str(tmp_path / "never")))
+    begun(tmp_path)
 
     def caught() -> bool:
         status = Path(f"/proc/{process}/status").read_text()
@@ -172,16 +172,18 @@ def test_a_second_signal_ends_at_once_TRN07(server, data, tmp_path) -> None:
 
     assert caught()
     os.kill(process, signal.SIGTERM)
-    wait_until(lambda: not caught())
+    wait_for(lambda: not caught())
     os.kill(process, signal.SIGTERM)
     assert server.status() == -signal.SIGTERM
     assert told(tmp_path / "told", "checkpoint") == []
 
 
 def test_nohup_stays_nohup_TRN07(server, data, whole, tmp_path) -> None:
-    process = server.start(job(data, tmp_path, settings=SELDOM, ignore=["SIGHUP"], nap=0.2))
-    wait_until(lambda: len(told(tmp_path / "told", "step")) >= 2)
+    go = tmp_path / "go"
+    process = server.start(job(data, tmp_path, settings=SELDOM, ignore=["SIGHUP"], hold=str(go)))
+    begun(tmp_path)
     os.kill(process, signal.SIGHUP)
+    go.touch()
     assert server.status() == 0
     assert differences(tmp_path / "run", whole) == []
 
@@ -208,8 +210,8 @@ def test_a_signal_after_the_last_step_is_not_lost_TRN07(number, ending, code) ->
 
 
 def test_two_runs_in_one_folder_TRN23(server, data, parts, tmp_path) -> None:
-    process = server.start(job(data, tmp_path, settings=SELDOM, nap=300))
-    wait_until(lambda: len(told(tmp_path / "told", "step")) >= 2)
+    process = server.start(job(data, tmp_path, settings=SELDOM, hold=str(tmp_path / "never")))
+    begun(tmp_path)
     with pytest.raises(TrainingError, match="another process trains in"):
         Trainer.resume(tmp_path / "run").fit(*parts)
     os.kill(process, signal.SIGKILL)
@@ -355,8 +357,8 @@ def test_another_version_of_torch_is_told_TRN13(parts, tmp_path) -> None:
 
 
 def test_another_number_of_threads_TRN13(server, data, whole, tmp_path) -> None:
-    process = server.start(job(data, tmp_path, nap=0.2))
-    wait_until(lambda: len(told(tmp_path / "told", "step")) >= 2)
+    process = server.start(job(data, tmp_path, hold=str(tmp_path / "never")))
+    begun(tmp_path)
     os.kill(process, signal.SIGKILL)
     assert server.status() == -signal.SIGKILL
     assert server.run(job(data, tmp_path, threads=2)) == 0
@@ -369,7 +371,7 @@ def test_an_own_pipeline_is_passed_again(parts, tmp_path) -> None:
         return pixels // 2
 
     folder = stopped(parts, tmp_path / "run", augmentation=darker)
-    with pytest.raises(ResumeMismatchError, match=r"augmentation must be passed again.*darker"):
+    with pytest.raises(ResumeMismatchError, match=r"augmentation must be given again.*darker"):
         Trainer.resume(folder)
     assert Trainer.resume(folder, augmentation=darker).config.augmentation is darker
 

@@ -39,18 +39,25 @@ CHOICES: dict[str, tuple[list[Any], list[Any]]] = {
     "amp": ([True, False, "bfloat16", "float16"], [None, 1, 0, "bf16", "true"]),
     "sampler": ([None, "square_root", "balanced"], ["fair", "none", False, 0]),
     "unreadable": (["raise", "skip"], ["ignore", None, True]),
-    "image_size": ([(32, 48), [4096, 32]], [(31, 48), (32, 4097), (32,), 32, None, "32x48",
-                                            (32.0, 48), (True, 48), (32, 48, 3)]),
+    "image_size": ([(32, 48), [4096, 32]], [(31, 48), (32, 4097), (32,), 31, 4097, 224.0, True, -1,
+                                            None, "32x48", "224", (32.0, 48), (True, 48),
+                                            (32, 48, 3)]),
+    "backbone": (["x"], [None, 3]),
+    "loss": (["x"], [None, len]),
+    "device": (["cuda:3"], [None, 0]),
+    "init_weights": ([None, "x"], [3, True]),
+    "teacher": ([None, "x"], [3, False]),
+    "loss_options": ([{}, {"gamma": 1.0}], [None, "gamma=1", [("gamma", 1.0)]]),
     "workers": (["auto", 0, 7], [-1, 1.5, "many", None, True, "2"]),
 }  # fmt: skip
-FREE = {  # what a registry, torch or the disk knows is asked there
+FREE = {  # what a registry, torch or the disk knows is asked there: see test_names_of_a_run
     "backbone": "x", "init_weights": None, "loss": "x", "loss_options": {"gamma": 1.0},
-    "teacher": None, "augmentation": "heavy", "device": "cuda:3",
+    "teacher": None, "augmentation": "heavy", "device": "cuda:3", "not_copies": ("a", "b"),
 }  # fmt: skip
 
 
 def test_every_setting_has_a_rule_here_and_a_line_of_help() -> None:
-    assert sorted(NAMES) == sorted([*NUMBERS, *CHOICES, *FREE])
+    assert sorted(NAMES) == sorted({*NUMBERS, *CHOICES, "augmentation"})
     for field in fields(TrainConfig):
         help = field.metadata["help"]
         assert help.endswith((".", "…")) and len(help) < 100, field.name
@@ -78,7 +85,25 @@ def test_choices(name) -> None:
     for value in wrong:
         with pytest.raises(OptionError, match=f"^{name} must be ") as info:
             TrainConfig(**{name: value})
-        assert str(info.value).endswith(f"got {value!r}.")
+        assert f"got {value!r}." in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "near"),
+    [("sampler", "balance", "balanced"), ("sampler", "squareroot", "square_root"),
+     ("amp", "bf16", "bfloat16"), ("amp", "fp16", "float16"), ("unreadable", "skipp", "skip"),
+     ("sampler", "uniform", None)],
+)  # fmt: skip
+def test_what_may_have_been_meant(name, value, near) -> None:
+    with pytest.raises(OptionError) as info:
+        TrainConfig(**{name: value})
+    hint = "" if near is None else f" Did you mean {near!r}?"
+    assert str(info.value).endswith(f"got {value!r}.{hint}")
+
+
+def test_one_number_is_a_square() -> None:
+    assert TrainConfig(image_size=224) == TrainConfig(image_size=(224, 224))
+    assert TrainConfig(image_size=224).to_dict()["image_size"] == (224, 224)
 
 
 def test_a_micro_batch_has_two_images_or_more() -> None:
@@ -138,6 +163,7 @@ def test_what_a_resumed_run_may_change_are_settings() -> None:
     [
         ("image_size", "192x256", (192, 256)),
         ("image_size", "192X256", (192, 256)),
+        ("image_size", "224", (224, 224)),
         ("learning_rate", "1e-3", 1e-3),
         ("epochs", "12", 12),
         ("amp", "true", True),
@@ -157,7 +183,8 @@ def test_values_from_text(name, text, value) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("image_size", "192"), ("image_size", "-1x5"), ("image_size", "1.5x3"), ("image_size", ""),
+    [("image_size", "192x"), ("image_size", "1x2x3"), ("image_size", "-1x5"),
+     ("image_size", "1.5x3"), ("image_size", ""),
      ("loss_options", "gamma"), ("loss_options", "=2"), ("loss_options", "")],
 )  # fmt: skip
 def test_text_that_is_no_value(name, text) -> None:

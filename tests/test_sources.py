@@ -10,6 +10,7 @@ import pytest
 from picture_files import encode, gradient
 
 from skinxai import ItemError, read_image
+from skinxai.data import load_csv, load_folder
 from skinxai.errors import (
     InputDtypeError,
     InputNotFoundError,
@@ -40,12 +41,12 @@ REFUSED = {
     "PTH01-loop": (loop, InputPathError, "(?i)symbolic links"),
     "PTH01-long-name": (lambda f: f / ("x" * 300 + ".png"), InputPathError, "(?i)name too long"),
     "PTH01-nul": (lambda f: f"{f}/a\0.png", InputPathError, "null"),
-    "PTH07-http": (lambda f: "http://x.org/a.jpg", UrlBlockedError, "allow_urls=True"),
-    "PTH07-https": (lambda f: "https://x.org/a.jpg", UrlBlockedError, "allow_urls=True"),
-    "PTH09-file": (lambda f: f"file://{f}/a.png", UrlBlockedError, "must be http or https"),
-    "PTH09-ftp": (lambda f: "ftp://x.org/a.png", UrlBlockedError, "must be http or https"),
-    "PTH09-gopher": (lambda f: "gopher://x.org/a", UrlBlockedError, "must be http or https"),
-    "PTH09-data": (lambda f: "data:image/png;base64,AA", UrlBlockedError, "http or https"),
+    "PTH07-http": (lambda f: "http://x.org/a.jpg", UrlBlockedError, "download the file"),
+    "PTH07-https": (lambda f: "https://x.org/a.jpg", UrlBlockedError, "download the file"),
+    "PTH09-file": (lambda f: f"file://{f}/a.png", UrlBlockedError, "is not read"),
+    "PTH09-ftp": (lambda f: "ftp://x.org/a.png", UrlBlockedError, "is not read"),
+    "PTH09-gopher": (lambda f: "gopher://x.org/a", UrlBlockedError, "is not read"),
+    "PTH09-data": (lambda f: "data:image/png;base64,AA", UrlBlockedError, "is not read"),
 }
 
 
@@ -55,11 +56,6 @@ def test_refused(case: str, tmp_path: Path) -> None:
     with pytest.raises(error, match=words) as caught:
         read_image(make(tmp_path))
     assert type(caught.value) is error
-
-
-def test_allowed_urls_are_still_not_read_PTH07() -> None:
-    with pytest.raises(UrlBlockedError, match="this version reads none"):
-        read_image("https://x.org/a.jpg", allow_urls=True)
 
 
 def test_file_that_may_not_be_read_PTH02() -> None:
@@ -133,6 +129,19 @@ def test_folders_are_searched_in_order(tmp_path: Path) -> None:
         path.write_bytes(DATA)
     found = [os.path.relpath(p, tmp_path) for p in iter_sources(tmp_path)[1]]
     assert found == ["a.webp", "a/z.png", "b/10.jpg", "b/2.JPG"]
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".JPE", ".gif", ".jpeg"])
+def test_one_list_of_suffixes_for_folders_and_tables(suffix: str, tmp_path: Path) -> None:
+    for label in ("mel", "nv"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / f"{label}{suffix}").write_bytes(DATA)
+    names = [f"mel{suffix}", f"nv{suffix}"]
+    assert [Path(path).name for path in iter_sources(tmp_path)[1]] == names
+    assert [item.path.name for item in load_folder(tmp_path)] == names
+    (tmp_path / "table.csv").write_text("image,label\nmel,mel\nnv,nv\n")
+    listed = load_csv(tmp_path / "table.csv", tmp_path)
+    assert [item.path.name for item in listed] == names
 
 
 def test_file_that_goes_before_it_is_read_PTH14(classifier, photos, tmp_path: Path) -> None:

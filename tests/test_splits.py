@@ -94,10 +94,30 @@ def test_folds(k: int) -> None:
         assert max(counts) - min(counts) <= 5  # the two largest lesions in one group: 4 + 1
 
 
+@pytest.mark.parametrize("key", ["lesion", "patient"])
+def test_one_overlap_alone_is_a_leak(key: str) -> None:
+    items = [Record(f"i{n}", Path("x"), LABELS[n % 3], f"l{n}", f"p{n}") for n in range(9)]
+    other = {"lesion_id": "same", "patient_id": None} if key == "lesion" else {"patient_id": "same"}
+    items[3:5] = [replace(item, **other) for item in items[3:5]]
+    names = [item.image_id for item in items]
+    ids = {"train": names[:4], "val": names[4:6], "test": names[6:]}
+    records = Records(tuple(items), LABELS)
+    with pytest.raises(LeakageError) as caught:
+        Splits.of(records, ids)
+    assert caught.value.problems == (f"{key} 'same'",)
+    assert Splits.of(records, ids, allow_leakage=True).leaked
+
+
 def test_too_few_lesions_for_the_folds_DAT26() -> None:
     items = [Record(f"i{n}", Path("x"), "mel" if n < 3 else "nv") for n in range(30)]
     with pytest.raises(DatasetError, match="at least 5 lesions for 5 folds, 'mel' has 3"):
         folds(Records(tuple(items), LABELS), 5)
+    items[3] = replace(items[3], label="mel")
+    with pytest.raises(DatasetError, match="at least 5 lesions for 5 folds, 'mel' has 4"):
+        folds(Records(tuple(items), LABELS), 5)
+    items[4] = replace(items[4], label="mel")
+    found = folds(Records(tuple(items), LABELS), 5)
+    assert [fold.val.class_counts()[1] for fold in found] == [1] * 5
 
 
 def test_formulas_are_escaped_and_come_back_DAT22(tmp_path: Path) -> None:
@@ -113,8 +133,24 @@ def test_formulas_are_escaped_and_come_back_DAT22(tmp_path: Path) -> None:
 
 def test_too_few_lesions_for_three_parts() -> None:
     items = [Record(f"i{n}", Path("x"), LABELS[n % 2]) for n in range(4)]
-    with pytest.raises(DatasetError, match="with 4 in all the val part would be empty"):
-        split(Records(tuple(items), LABELS))
+    few = Records(tuple(items), LABELS)
+    with pytest.raises(DatasetError, match="it has 4 in all, fewer than 3 of any class"):
+        split(few)
+    enough = Records((*items, Record("i4", Path("x"), "nv")), LABELS)
+    assert [part.class_counts()[0] for part in parts(split(enough))] == [1, 1, 1]
+    with pytest.raises(DatasetError, match=r"the (train|val) part of .* would be empty"):
+        split(enough, keep_in_test=[item.image_id for item in enough][:4])
+
+
+def test_images_in_no_part_are_counted(tmp_path: Path) -> None:
+    records, path = table(60), tmp_path / "splits.csv"
+    split(records).to_csv(path)
+    assert Splits.from_csv(path, records).notes == ()
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(line for n, line in enumerate(lines) if n not in (3, 7, 8)))
+    fewer = Splits.from_csv(path, records)
+    assert fewer.left_out == 3
+    assert fewer.notes == (f"3 of {len(records)} images are in no part of the split",)
 
 
 def test_forced_images_are_in_the_test_part() -> None:
@@ -132,6 +168,15 @@ def test_csv_and_its_hash(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("test", "train"))
     with pytest.raises(DatasetError, match=r"sha256 of .* must be"):
         Splits.from_csv(path, records, sha256=digest)
+
+
+@pytest.mark.parametrize("place", [0, 31, 63])
+def test_every_digit_of_the_hash_is_compared(place: int, tmp_path: Path) -> None:
+    records, path = table(), tmp_path / "splits.csv"
+    digest = split(records).to_csv(path)
+    other = "0" if digest[place] != "0" else "1"
+    with pytest.raises(DatasetError, match=r"sha256 of .* must be"):
+        Splits.from_csv(path, records, sha256=digest[:place] + other + digest[place + 1 :])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
+from waiting import LIMIT
 
 from skinxai import Classifier, backbones, read_image
 from skinxai.models import without_gradients
@@ -64,7 +65,7 @@ def test_weights_with_gradients_are_explained_by_one_thread_at_a_time() -> None:
 
 
 def test_weights_without_gradients_are_explained_by_all_threads_at_once() -> None:
-    assert at_once(ColourTransformer().requires_grad_(False), 60) == 4
+    assert at_once(ColourTransformer().requires_grad_(False), LIMIT) == 4
 
 
 def test_what_answers_for_a_model_folder_needs_no_gradient_of_weights(

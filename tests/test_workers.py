@@ -14,6 +14,7 @@ import pytest
 import torch
 from small_runs import BASE, coloured, registered
 from torch import Tensor
+from waiting import LIMIT, wait_for
 
 from skinxai import Trainer, losses, plugins
 from skinxai.configs import PreprocessConfig
@@ -53,11 +54,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Records, Records]:
 @pytest.fixture(autouse=True)
 def no_child_is_left() -> Iterator[None]:
     yield
-    end = time.monotonic() + 60
-    while children() and time.monotonic() < end:
-        multiprocessing.active_children()  # waits for those that are dead
-        time.sleep(0.05)
-    assert children() == []
+    wait_for(none_is_left)
+
+
+def none_is_left() -> bool:
+    multiprocessing.active_children()  # waits for those that are dead
+    return children() == []
 
 
 def children() -> list[str]:
@@ -269,7 +271,7 @@ def test_a_worker_dies_while_the_network_computes_TRN20(data, settings, weights,
         steps.append(len(target))
         if len(steps) == 2:
             multiprocessing.active_children()[0].kill()
-            time.sleep(60)
+            time.sleep(LIMIT)
         return torch.nn.functional.cross_entropy(logits, target)
 
     losses.register("deadly")(loss)
@@ -349,7 +351,8 @@ def test_one_in_a_thousand_may_be_skipped_DAT14(data, settings, tmp_path, damage
     folder, skip = tmp_path / "run", settings | {"unreadable": "skip"}
     Trainer(**skip, output_dir=folder, callbacks=[damage(data[0][3])]).fit(*data)
     run = Trainer.resume(folder, epochs=3, callbacks=[damage(data[0][7])])
-    with pytest.raises(DatasetImageError, match=r"with unreadable='skip', which lets 1 pass"):
+    said = "let 1 such images pass; resume it with unreadable='skip'"
+    with pytest.raises(DatasetImageError, match=said):
         run.fit(*data)
     said = (folder / "events.log").read_text()
     assert said.count(f"'{data[0][3].image_id}'") >= 2  # once in each epoch

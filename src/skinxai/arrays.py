@@ -12,6 +12,8 @@ from skinxai.errors import InputDtypeError, InputRangeError, InputShapeError, Op
 from skinxai.limits import check_size
 
 RGB = npt.NDArray[np.uint8]
+ROUNDING = 1e-6
+"""How far floating values may lie outside their range, in widths of it."""
 
 
 def is_tensor(value: Any) -> bool:
@@ -82,7 +84,10 @@ def on_white(rgba: RGB) -> RGB:
 
 
 def to_uint8(values: npt.NDArray[Any], value_range: tuple[float, float] | None) -> RGB:
-    """Values of any range to 0–255, rounded; nothing is clipped.
+    """Values of any range to 0–255, rounded.
+
+    Nothing is clipped but what floating-point arithmetic leaves of an end of the range: up to
+    `ROUNDING` of its width.
 
     Raises:
         InputDtypeError: a type whose range is not known.
@@ -105,14 +110,15 @@ def to_uint8(values: npt.NDArray[Any], value_range: tuple[float, float] | None) 
         return np.array(values)
     low, high = (0.0, 1.0) if value_range is None else map(float, value_range)
     least, most = float(values.min()), float(values.max())
-    if least < low or most > high:
+    allowed = ROUNDING * (high - low) if kind == "f" else 0.0
+    if least < low - allowed or most > high + allowed:
         raise InputRangeError(_out_of_range(least, most, low, high, value_range is None))
     scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
-    return np.rint(scaled).astype(np.uint8)
+    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 
 def _out_of_range(least: float, most: float, low: float, high: float, default: bool) -> str:
-    text = f"array values must be in {low:g} to {high:g}, got {least:g} to {most:g}"
+    text = f"array values must be in {low:g} to {high:g}, got {least:.9g} to {most:.9g}"
     if not default:
         return f"{text}; correct value_range."
     if least < low:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from skinxai import plugins
-from skinxai.errors import OptionError
+from skinxai.errors import OptionError, UnknownNameError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,6 +36,28 @@ def get(name: str) -> Any:
         UnknownNameError: no backbone of that name.
     """
     return build_timm if name.startswith(TIMM) else plugins.backbones.get(name)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no builder and no network of timm has; builds nothing.
+
+    Raises:
+        UnknownNameError: no backbone of that name.
+    """
+    from skinxai.timm_networks import check_name as check_timm
+
+    if name.startswith(TIMM):
+        return check_timm(name.removeprefix(TIMM))
+    try:
+        plugins.backbones.entry(name)
+    except UnknownNameError as error:
+        try:
+            check_timm(name)
+        except UnknownNameError:
+            raise error from None
+        raise UnknownNameError(
+            f"Unknown backbone {name!r}; timm has a network of that name: {TIMM}{name}."
+        ) from error
 
 
 def build(

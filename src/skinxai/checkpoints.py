@@ -16,14 +16,13 @@ from torch import Tensor
 
 from skinxai import backbones, ensembles
 from skinxai.configs import EnsembleConfig, ModelConfig
-from skinxai.data.membership import TrainedOn, read_trained_on
+from skinxai.data.membership import TrainedOn
 from skinxai.errors import IntegrityError, ModelError
 from skinxai.folders import (
     CARD,
     CONFIG,
     GRAPH,
     PROBE,
-    TRAINING_PIXELS,
     WEIGHTS,
     ModelFiles,
     read_config,
@@ -170,8 +169,8 @@ def pack(
     }
     probe = _probe(model, config, tensors) if probe is None else probe
     files |= {PROBE: probe} if probe else {}
-    parts = {TRAINING_PIXELS: trained_on, NEIGHBOURS: neighbours}
-    return files | {name: part.to_bytes() for name, part in parts.items() if part is not None}
+    files |= trained_on.files() if trained_on is not None else {}
+    return files | ({NEIGHBOURS: neighbours.to_bytes()} if neighbours is not None else {})
 
 
 def save(
@@ -234,7 +233,7 @@ def unpack(files: ModelFiles) -> LoadedModel:
         config,
         _card(files),
         files.revision,
-        read_trained_on(files),
+        TrainedOn.from_files(files.files),
         _neighbours(files, len(config.labels)),
         files.files.get(GRAPH),
         files.files.get(PROBE),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.configs import EnsembleConfig, ModelConfig, PreprocessConfig
-from skinxai.data.membership import TrainedOn
+from skinxai.data.membership import SILENT, TrainedOn, check_ids
 from skinxai.data.records import Records
+from skinxai.ensembles import open_models
 from skinxai.errors import OptionError, SkinxaiWarning
-from skinxai.folders import GRAPH
+from skinxai.folders import EXPORTED, GRAPH
 from skinxai.graphs import GRAPH_METHODS, GraphEngine, choose
 from skinxai.graphs import explanations as graph_explanations
 from skinxai.hub import open_model
@@ -25,11 +28,12 @@ from skinxai.labels import LabelSet
 from skinxai.parts import Parts
 from skinxai.predicting import InputOptions, predictions
 from skinxai.progress import counter, watched
-from skinxai.results import Evaluation, ItemError
+from skinxai.results import Evaluation, ItemError, Prediction
 from skinxai.sources import iter_sources
 from skinxai.targets import Targets
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor, nn
 
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
@@ -38,6 +42,10 @@ if TYPE_CHECKING:
     from skinxai.inference import Engine
     from skinxai.models import SkinClassifier
     from skinxai.neighbours import Neighbours
+
+
+ModelName = str | os.PathLike[str] | None
+"""Of a model: a folder, ``"org/name"``, or the bundled one."""
 
 
 class Classifier:
@@ -68,11 +76,11 @@ class Classifier:
     @classmethod
     def from_pretrained(
         cls,
-        model: str | os.PathLike[str] | None = None,
+        model: ModelName | list[ModelName] | tuple[ModelName, ...] = None,
         *,
         revision: str | None = None,
         device: str = "auto",
-        backend: str = "torch",
+        backend: str | None = None,
         precision: str = "float32",
         compile: bool = False,
         check: bool = False,
@@ -83,17 +91,20 @@ class Classifier:
         """Load a model whose every file agrees with its manifest.
 
         Args:
-            model: ``None`` for the bundled model, the folder of a model or of an ensemble
-                (`skinxai.ensembles.write_ensemble`), or ``"org/name"`` or
+            model: ``None`` or ``"bundled"`` for the bundled model, the folder of a model or of an
+                ensemble (`skinxai.ensembles.write_ensemble`), or ``"org/name"`` or
                 ``"org/name@revision"`` on the Hugging Face Hub; also a file that `export` wrote.
+                A list of folders and names is an ensemble: the mean of their probabilities, each
+                with the same weight.
             revision: of a repository of the Hub: a commit of 40 digits, a tag or a branch, which
                 may change and warns. Of a folder: refuse a model of another revision (a prefix
                 of the manifest's digest).
             device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"`` …
-            backend: what predicts: ``"torch"``; ``"onnx"`` or ``"openvino"``, for a model with a
-                graph (`save_pretrained`), on the processor and without importing torch until
-                something needs it; or ``"auto"``: OpenVINO where it is installed and the model
-                has a graph, else torch. It is in every result.
+            backend: what predicts. By default torch, or for an exported file the runtime that its
+                suffix names: ONNX Runtime for ``.onnx``, OpenVINO for ``.xml``. ``"onnx"`` or
+                ``"openvino"``, for a model with a graph (`save_pretrained`), on the processor and
+                without importing torch until something needs it; or ``"auto"``: OpenVINO where it
+                is installed and the model has a graph, else torch. It is in every result.
             precision: of predictions: ``"float32"``; ``"bfloat16"``, faster where the processor
                 computes in it, through torch or OpenVINO; ``"float16"`` on CUDA. The last two are
                 other answers: bfloat16 moves the bundled model's probabilities by some
@@ -113,21 +124,35 @@ class Classifier:
             UnsafeFormatError: pickled weights.
             ModelError: a backend that needs a graph, of a model without one; with ``check``, a
                 probability that differs by more than 0.001, or a model that keeps no answer.
-            OptionError: an unknown backend, or one whose package is not installed.
+            ModelConfigError: models of a list with different labels.
+            OptionError: an unknown backend, or one whose package is not installed; a device that
+                this machine does not have.
         """
-        if model is not None and Path(model).suffix.lower() in (".onnx", ".xml"):
+        if isinstance(model, str | os.PathLike) and _is_exported(model):
             if check or compile or precision != "float32" or revision is not None:
                 raise OptionError(
                     "check, compile, precision and revision must be left out for an exported file: "
                     "it has no probe, and a precision and revision of its own."
                 )
             return cls._of(Parts.of_exported(Path(model), device, backend))
-        files = open_model(
-            model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only,
-            token=token,
-        )  # fmt: skip
+        if device not in ("auto", "cpu") and backend in (None, "torch", "auto"):
+            from skinxai.devices import device_named
+
+            device_named(device)  # before anything is downloaded
+        hub: Any = {
+            "cache_dir": cache_dir, "local_files_only": local_files_only, "token": token,
+        }  # fmt: skip
+        if isinstance(model, list | tuple):
+            if revision is not None:
+                raise OptionError(
+                    "revision must be left out for a list of models: name each one's own, "
+                    "'org/name@revision'."
+                )
+            files = open_models(model, **hub)
+        else:
+            files = open_model(model, revision=revision, **hub)
         plain = device in ("auto", "cpu") and precision != "float16" and not compile
-        runner = choose(backend, has_graph=GRAPH in files.files and plain)
+        runner = choose(backend or "torch", has_graph=GRAPH in files.files and plain)
         parts = Parts.of_files(files, device, runner, precision, compiled=compile)
         if check:
             parts.check(files)
@@ -284,11 +309,14 @@ class Classifier:
             tta: as in `predict` and `explain`.
             **inputs: input options, and the method's own.
         """
-        _, many = self._several(images, inputs)
+        single, many = self._several(images, inputs)
         if explain is None:
             options, _ = InputOptions.take(inputs)
             return predictions(self._parts.predictor, many, options, tta=tta)
-        return self._explanations(many, explain, inputs, tta=tta)
+        with ExitStack() as stack:
+            watch = stack.enter_context(_pass_bar(_count(images, single), explain, inputs))
+            found = self._explanations(many, explain, inputs, tta=tta, watch=watch)
+            return _closed_after(found, stack.pop_all())
 
     def explain(
         self,
@@ -354,13 +382,56 @@ class Classifier:
             )  # fmt: skip
         single, many = self._several(images, inputs_and_options)
         one_pass = self._graph_for(method, score, tta, timeout) is not None
-        with nullcontext() if one_pass else _pass_bar(single, method, inputs_and_options) as watch:
+        count = None if one_pass else _count(images, single)
+        with _pass_bar(count, method, inputs_and_options) as watch:
             found = self._explanations(
                 many, method, inputs_and_options, target=target, against=against, score=score,
                 all_classes=all_classes, tta=tta, timeout=timeout, watch=watch,
             )  # fmt: skip
             results = [item if isinstance(item, ItemError) else item[1] for item in found]
         return results[0] if single else results
+
+    def compare(
+        self,
+        image: Any,
+        methods: Sequence[str] | None = None,
+        *,
+        targets: Sequence[str] | None = None,
+        method: str = "gradcam",
+        columns: int = 4,
+        alpha: float = 0.5,
+        uniform: bool = False,
+        **inputs_and_options: Any,
+    ) -> Image.Image:
+        """Several explanations of one image side by side, the image first: a sheet to look at.
+
+        Args:
+            image: one, as in `predict`.
+            methods: names in `skinxai.explainers`: how each of them explains the same class.
+            targets: labels: how ``method`` explains each of them. Either this or ``methods``.
+            method: for ``targets``.
+            columns: most panels in a row.
+            alpha: of the overlays, as in `Explanation.overlay`.
+            uniform: of the overlays, as there.
+            **inputs_and_options: input options, keywords of `explain` (``target``, ``against``,
+                ``score``, ``tta``, ``timeout``, ``isolate``), and the methods' own options, each
+                of which goes to the methods that have it.
+
+        Returns:
+            A PIL image. Colours of two panels cannot be compared: each map is drawn from its own
+            minimum to its own maximum, which its bar names.
+
+        Raises:
+            OptionError: several images, both or neither of ``methods`` and ``targets``, an option
+                that no method has, or a method without a map.
+            UnknownNameError: no such method or label.
+        """
+        from skinxai.comparing import explanations_of_one, questions
+        from skinxai.results import compare
+
+        asked = questions(methods, targets, method, inputs_and_options)
+        found = explanations_of_one(self.explain, image, asked)
+        return compare(found, columns=columns, alpha=alpha, uniform=uniform)
 
     def embed(self, images: Any, **inputs: Any) -> npt.NDArray[np.float32]:
         """Pooled features of a single model, one row for each image.
@@ -426,7 +497,9 @@ class Classifier:
         many = None if images is None else list(iter_sources(images)[1])
         return self._of(self._parts.with_loaded(checked_graph(self._engine, loaded, many)))
 
-    def export(self, path: str | os.PathLike[str], *, images: Any = None) -> Parity:
+    def export(
+        self, path: str | os.PathLike[str], *, format: str | None = None, images: Any = None
+    ) -> Parity:
         """Write the model as one file for other programs, after a comparison with torch.
 
         Its input is ``images``, float32 ``(N, 3, H, W)`` as `PreprocessConfig` says; its outputs
@@ -436,6 +509,8 @@ class Classifier:
 
         Args:
             path: ``*.onnx``, or ``*.xml`` for OpenVINO, which puts a ``*.bin`` beside it.
+            format: ``"onnx"`` or ``"openvino"`` for a path without a suffix, to which ``.onnx`` or
+                ``.xml`` is added; ``None``: the suffix names it.
             images: real ones, for the comparison; ``None``: the sample images.
 
         Returns:
@@ -445,7 +520,8 @@ class Classifier:
             ExportError: a network that cannot be exported, or probabilities or Grad-CAM that
                 differ by more than 0.001, or other labels; nothing is written.
             ModelError: an ensemble.
-            OptionError: another suffix, or the packages that write it are not installed.
+            OptionError: another suffix, a format that is not the suffix's, or the packages that
+                write it are not installed.
             OutputError: the file cannot be written.
         """
         from skinxai.exporting import export
@@ -453,7 +529,7 @@ class Classifier:
         self._engine.single("export()")
         (loaded,) = self._loaded.members
         many = None if images is None else iter_sources(images)[1]
-        return export(self._engine, loaded, Path(path), many)
+        return export(self._engine, loaded, Path(path), many, format)
 
     def nearest(
         self, images: Any, k: int = 5, *, records: Records | None = None, **inputs: Any
@@ -464,7 +540,7 @@ class Classifier:
             images: as in `predict`.
             k: how many lesions.
             records: training images, to find the lesions' pictures; without them a neighbour has
-                a label and a distance.
+                a label, a distance and, as its id, a hash of its pixels.
             **inputs: input options.
 
         Returns:
@@ -483,22 +559,30 @@ class Classifier:
 
     def evaluate(
         self, records: Records, *, resamples: int = 2000, seed: int = 0, tta: bool = False,
-        **inputs: Any,
+        not_copies: Collection[str] = (), **inputs: Any,
     ) -> Evaluation:  # fmt: skip
         """Predict labelled images and judge the answers; intervals are clustered by lesion.
 
-        Where the model says which images it was trained on, and one of ``records`` is among them,
-        the evaluation is marked as leaked.
+        Where the model says which images it was trained on, and one of ``records`` is among them
+        or looks like a copy of one of them, the evaluation is marked as leaked and ``seen`` names
+        the images: re-encoded, resized, turned, cropped to 70 % of the area or of another
+        brightness. ``seen.notes`` says what could not be looked for.
 
         Args:
             records: images that took no part in training or tuning.
             resamples: bootstrap resamples of the lesions.
             seed: of the resampling.
             tta: as in `predict`.
+            not_copies: ids of images that look like copies of training images and are none: look
+                at them first. Images with the pixels of a training image count in any case.
             **inputs: input options; ``on_error`` must be ``"raise"``.
+
+        Raises:
+            OptionError: records with other labels, or an id in ``not_copies`` that is none.
+            InputError: an image that cannot be read.
         """
         from skinxai.assessment.evaluation import evaluate_probabilities
-        from skinxai.data.hashing import pixel_hashes
+        from skinxai.data.membership import Look
 
         if inputs.get("on_error", "raise") != "raise":
             raise OptionError("on_error must be 'raise' in evaluate(): no image may be left out.")
@@ -512,12 +596,25 @@ class Classifier:
         cache = records.pixels
         if cache is not None and all(cache.fits(p) for p in self._parts.predictor.preprocessings):
             images = (cache.read(item.image_id) for item in records)  # the same bits
-        found = self.predict(images, tta=tta, **inputs)
-        rows = [[p.probabilities[code] for code in self.labels] for p in found]
-        members = () if self._parts.exported else self._loaded.members  # a file does not say
-        known = [own.trained_on for own in members if own.trained_on is not None]
-        hashes = pixel_hashes(records) if known else ()
-        seen = any(isinstance(h, str) and h in each for h in hashes for each in known)
+        check_ids(not_copies, records)
+        known, looks = self._known(), dict[str, Look]()
+
+        def look(index: int, pixels: npt.NDArray[np.uint8]) -> None:
+            name = records[index].image_id
+            looks[name] = Look.at(pixels, None if cache is None else cache.hash_of(name))
+
+        options, _ = InputOptions.take(inputs)
+        _, many = self._several(images, inputs)
+        found = predictions(
+            self._parts.predictor, many, options, tta=tta, look=None if known is None else look
+        )
+        rows = [
+            [p.probabilities[code] for code in self.labels]
+            for p in found
+            if isinstance(p, Prediction)  # and all are: on_error is "raise"
+        ]
+        in_order = {item.image_id: looks[item.image_id] for item in records if known is not None}
+        seen = SILENT if known is None else known.seen(in_order, not_copies=not_copies)
         return evaluate_probabilities(
             records.targets(),
             np.asarray(rows),
@@ -527,11 +624,18 @@ class Classifier:
             data=", ".join(filter(None, (records.name, records.part and f"{records.part} part"))),
             attributes=[item.attributes for item in records],
             leaked=records.leaked
-            or seen
+            or bool(seen)
             or any("leaked" in config.training_data for config in self._parts.configs),
+            seen=seen,
             resamples=resamples,
             seed=seed,
         )
+
+    def _known(self) -> TrainedOn | None:
+        """The training images of all members that say something, or ``None``."""
+        members = () if self._parts.exported else self._loaded.members  # a file does not say
+        known = [own.trained_on for own in members if own.trained_on is not None]
+        return reduce(or_, known) if known else None
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, name: str | None = None) -> str:
         """Write the model folder, or the ensemble's with all members, and return its revision.
@@ -593,9 +697,8 @@ class Classifier:
     def _several(self, images: Any, inputs: Mapping[str, Any]) -> tuple[bool, Iterable[Any]]:
         """Whether one image came, and all of them behind a progress bar."""
         single, many = iter_sources(images)
-        known = isinstance(images, Sequence) and not isinstance(images, str)
         progress = False if single else inputs.get("progress")
-        return single, watched(many, len(images) if known else None, progress, "image")
+        return single, watched(many, _count(images, single), progress, "image")
 
     def _explanations(
         self,
@@ -637,15 +740,35 @@ class Classifier:
         return graph if graph is not None and graph.maps and plain else None
 
 
+def _is_exported(model: str | os.PathLike[str]) -> bool:
+    path = Path(model)
+    return path.suffix.lower() in EXPORTED and not path.is_dir()
+
+
+def _count(images: Any, single: bool) -> int | None:
+    """How many images there are, where that is known."""
+    if single:
+        return 1
+    return len(images) if isinstance(images, Sequence) and not isinstance(images, str) else None
+
+
+def _closed_after(found: Iterator[Any], stack: ExitStack) -> Iterator[Any]:
+    with stack:
+        yield from found
+
+
 @contextmanager
-def _pass_bar(single: bool, method: str, keywords: Mapping[str, Any]) -> Iterator[Watch | None]:
-    """A bar of network passes, for one image and a method that has a budget of them."""
+def _pass_bar(
+    images: int | None, method: str, keywords: Mapping[str, Any]
+) -> Iterator[Watch | None]:
+    """A bar of network passes, for a known number of images and a method that has a budget."""
     from skinxai import explainers, explaining
 
     budget = keywords.get("budget", getattr(explainers.get(method).options_type, "budget", None))
     progress = keywords.get("progress")
-    if not single or type(budget) is not int or progress is False:
+    told = callable(progress) and images != 1  # it is told of the images
+    if images is None or type(budget) is not int or progress is False or told:
         yield None
         return
-    with counter(budget, progress, "pass") as count:
+    with counter(budget * images, progress, "pass") as count:
         yield explaining.Watch(count=count)

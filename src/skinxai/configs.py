@@ -52,15 +52,23 @@ def _refuse(name: str) -> None:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """``"240x320"`` as ``(height, width)``.
+    """``"240x320"`` as ``(height, width)``; ``"224"`` is a square.
 
     Raises:
         OptionError: text of another form.
     """
-    height, _, width = text.lower().partition("x")
-    if not (height.isdecimal() and width.isdecimal()):
-        raise OptionError(f"size must look like HEIGHTxWIDTH, e.g. 240x320, got {text!r}.")
-    return int(height), int(width)
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise OptionError(
+            f"size must look like HEIGHTxWIDTH, e.g. 240x320, or like 224 for a square, got "
+            f"{text!r}."
+        )
+    return int(sides[0]), int(sides[-1])
+
+
+def as_size(value: Any) -> Any:
+    """``(side, side)`` for one integer, which means a square; anything else as it is."""
+    return (value, value) if type(value) is int else value
 
 
 def _check_keys(name: str, cls: type, values: Mapping[str, Any]) -> None:

@@ -21,11 +21,14 @@ from PIL import (
 )
 
 from skinxai.arrays import on_white, to_uint8
+from skinxai.drawing import MARK
 from skinxai.errors import ImageDecodeError, InputRangeError, SkinxaiError, UnsupportedImageError
-from skinxai.limits import check_bytes, check_size
+from skinxai.jpegs import check_jpeg, decode_jpeg
+from skinxai.limits import MAX_BYTES, check_bytes, check_size
 
 RGB = npt.NDArray[np.uint8]
 ORIENTATION = 0x0112
+SEVERAL_PICTURES = "several_pictures: an MPO file, its primary picture was read"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -48,6 +51,7 @@ _READERS: tuple[tuple[str, bytes, int, Any], ...] = (
     ("GIF", b"GIF8", 0, GifImagePlugin.GifImageFile),
     ("BMP", b"BM", 0, BmpImagePlugin.BmpImageFile),
 )
+_LAZY = tuple({reader for *_, reader in _READERS})
 _FOREIGN = (
     ("PDF", b"%PDF", 0), ("EPS or PostScript", b"%!PS", 0), ("EPS", b"\xc5\xd0\xd3\xc6", 0),
     ("PSD", b"8BPS", 0), ("FITS", b"SIMPLE  =", 0), ("DICOM", b"DICM", 128),
@@ -93,12 +97,14 @@ def decode(
         raise ImageDecodeError("image must hold data, got an empty file.")
     name, reader = _reader(data)
     if name == "JPEG":
-        _check_jpeg_end(data)
+        check_jpeg(data)
     elif name == "PNG":
         _check_png_chunks(data)
     try:
         with reader(io.BytesIO(data)) as image:
-            pixels, notes = image_to_rgb(image, value_range, max_pixels, min_side)
+            check_size(*image.size, max_pixels=max_pixels, min_side=min_side)
+            whole = decode_jpeg(data, image) if name == "JPEG" else image
+            pixels, notes = image_to_rgb(whole, value_range, max_pixels, min_side)
     except SkinxaiError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds
@@ -107,11 +113,59 @@ def decode(
             f"{type(error).__name__}: {error}."
         ) from error
     if name == "JPEG" and b"MPF\0" in data[:65536]:
-        notes = (*notes, "several_pictures: an MPO file, its primary picture was read")
+        notes = (*notes, SEVERAL_PICTURES)
     return pixels, name, notes
 
 
+def decode_opened(
+    image: Image.Image, value_range: tuple[float, float] | None, max_pixels: int, min_side: int
+) -> tuple[RGB, str | None, tuple[str, ...]]:
+    """`decode` of a Pillow image: from its file where that is at hand, so that both give the same.
+
+    A loaded image is taken as it is: its pixels may have been changed.
+
+    Raises:
+        ImageDecodeError: a closed image, or as `decode`.
+    """
+    check_size(*image.size, max_pixels=max_pixels, min_side=min_side)
+    data = _unread(image)
+    if data is not None:
+        return decode(data, value_range=value_range, max_pixels=max_pixels, min_side=min_side)
+    try:
+        pixels, notes = image_to_rgb(image, value_range, max_pixels, min_side)
+    except SkinxaiError:
+        raise
+    except Exception as error:  # Pillow raises many kinds
+        what = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise ImageDecodeError(
+            f"PIL image must be whole, and open unless it was loaded, {what}; open it again."
+        ) from error
+    return pixels, image.format, notes
+
+
+def _unread(image: Image.Image) -> bytes | None:
+    """The file of an image that is not loaded, where it can be read and is the image's own."""
+    file = getattr(image, "fp", None)
+    if not isinstance(image, _LAZY) or not image.tile or file is None:
+        return None  # made by a program, loaded or closed
+    if getattr(image, "decoderconfig", None) or image.tell() != 0:
+        return None  # a smaller draft, or another picture of the file
+    try:
+        place = file.tell()
+        file.seek(0)
+        data = file.read(MAX_BYTES + 1)
+        file.seek(place)
+    except (OSError, ValueError, AttributeError):  # ValueError: closed
+        return None
+    return bytes(data)
+
+
 def _reader(data: bytes) -> tuple[str, Any]:
+    if data[128:132] == b"DICM":  # whatever comes before: a preamble may begin like a TIFF
+        raise UnsupportedImageError(
+            "image must be JPEG, PNG, TIFF, WebP, BMP or GIF, its content is DICOM; convert it "
+            "first."
+        )
     for name, magic, offset, reader in _READERS:
         if data[offset : offset + len(magic)] == magic:
             return name, reader
@@ -127,7 +181,8 @@ def image_to_rgb(
     """Pillow image to RGB uint8 ``(H, W, 3)``, upright, and notes; the image is not changed.
 
     Raises:
-        UnsupportedImageError: several frames, or a colour mode that has no one meaning in RGB.
+        UnsupportedImageError: several frames, a colour mode that has no one meaning in RGB, or a
+            picture that skinxai drew.
         ImageDecodeError: Pillow is set to accept truncated images.
     """
     check_size(*image.size, max_pixels=max_pixels, min_side=min_side)
@@ -136,16 +191,23 @@ def image_to_rgb(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES must be False, it is True: what is missing would "
             "be filled with grey; set it back."
         )
-    if getattr(image, "n_frames", 1) > 1:
+    if any(str(name).partition(":")[0] == MARK for name in image.info):
         raise UnsupportedImageError(
-            f"image must be a single picture, got {getattr(image, 'n_frames', 1)} frames or "
-            f"pages; save the one that is meant."
+            "image must be a photograph, a mark in this one says that it is an overlay or a sheet "
+            "which skinxai drew; pass the photograph that it was drawn from."
+        )
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and not (image.format == "MPO" and image.tell() == 0):
+        raise UnsupportedImageError(
+            f"image must be a single picture, got {frames} frames or pages; save the one that is "
+            f"meant."
         )
     image.load()
-    notes: list[str] = []
+    notes: list[str] = [SEVERAL_PICTURES] if frames > 1 else []
     turn = _orientation(image, notes)
     pixels = _to_pixels(image, value_range, notes)
     if turn is not None:
+        notes.append("turned: upright by the EXIF orientation of the file")
         pixels = np.asarray(Image.fromarray(pixels).transpose(turn))
     return np.ascontiguousarray(pixels), tuple(notes)
 
@@ -166,6 +228,8 @@ def _to_pixels(
     mode = image.mode
     if mode.startswith("I;16"):
         wide = np.asarray(image).astype(np.uint32)
+        if wide.max() <= 4095:
+            notes.append("dark: 16 bits a pixel, but no value above 4095; were they 12 bits?")
         grey = ((wide + 128) // 257).astype(np.uint8)  # 65535 / 255 = 257: scaled, not clipped
         return np.repeat(grey[..., None], 3, axis=2)
     if mode in ("I", "F"):
@@ -207,22 +271,6 @@ def _convert(image: Image.Image, profile: Any) -> Image.Image:
     converted = ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB")
     assert converted is not None
     return converted
-
-
-def _check_jpeg_end(data: bytes) -> None:
-    """Find the end marker after the first scan; libjpeg would invent a missing one."""
-    place = 2
-    while place + 4 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if marker == 0xFF:  # fill byte
-            place += 1
-            continue
-        if marker == 0xDA:
-            if data.find(b"\xff\xd9", place) < 0:
-                break
-            return
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    raise ImageDecodeError("JPEG image must be whole, it is truncated before its end marker.")
 
 
 def _check_png_chunks(data: bytes) -> None:

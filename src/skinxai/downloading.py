@@ -11,8 +11,11 @@ import errno
 import hashlib
 import os
 import re
+import threading
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +25,7 @@ from skinxai.configs import EnsembleConfig
 from skinxai.errors import (
     HubError,
     IntegrityError,
+    ModelError,
     ModelNotFoundError,
     OptionError,
     OutputError,
@@ -94,7 +98,7 @@ class Repository:
         if not pinned:
             warnings.warn(
                 f"{self.name!r} is taken as its {revision!r} is now, which may change; "
-                f"revision={commit!r} will not.",
+                f"'{self.name}@{commit}' will not.",
                 SkinxaiWarning,
                 4,
             )
@@ -134,7 +138,7 @@ class Repository:
         except RemoteEntryNotFoundError as error:
             raise ModelNotFoundError(
                 f"repository {self.name!r} must hold {file}, found none. Where it is a network of "
-                f"timm, import it: 'skinxai import hf-hub:{self.name}'."
+                f"timm, import it: 'skinxai import hf-hub:{self.name} FOLDER --labels mel,nv,…'."
             ) from error
         except failures() as error:
             raise HubError(
@@ -245,8 +249,9 @@ class Repository:
             if isinstance(error, OSError) and error.errno in CACHE_ERRORS:
                 raise OutputError(
                     f"the Hub's cache {str(self.cache_dir or constants.HF_HUB_CACHE)!r} must be a "
-                    f"folder that can be written: {line(error)}; name another with cache_dir or "
-                    f"HF_HUB_CACHE."
+                    f"folder that can be written: {line(error)}",
+                    python="name another with cache_dir or HF_HUB_CACHE",
+                    command="name another with HF_HUB_CACHE",
                 ) from error
             raise HubError(
                 f"the Hub must send {name} of {self.name!r}, it did not: {line(error)}; try again."
@@ -280,6 +285,37 @@ def timm_snapshot(name: str, token: str | None = None) -> Path:
     commit = repository.look_up(revision or "main", CONFIG)
     repository.load(CONFIG, commit)
     return repository.load(WEIGHTS, commit).parent
+
+
+def weights_of_timm(name: str) -> Path:
+    """The weights of a network of timm's own repositories, from the cache or the Hub.
+
+    Only ``model.safetensors`` is asked for: no file that could run code.
+
+    Args:
+        name: ``timm/name``.
+
+    Raises:
+        HubError: the Hub does not answer within some seconds, or not as it should.
+    """
+    repository, answer = Repository(name), Future[str]()
+    with suppress(HubError):
+        return repository.load(WEIGHTS, "main", local=True)
+
+    def ask() -> None:
+        try:
+            answer.set_result(repository.look_up("main", WEIGHTS))
+        except Exception as error:  # for the thread that waits
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()  # looking a name up has no limit of its own
+    try:
+        answer.result(SECONDS + 1)
+    except TimeoutError:
+        raise HubError(f"no answer within {SECONDS + 1} seconds.") from None
+    except ModelError as error:
+        raise HubError(f"{line(error.__cause__ or error)}.") from error
+    return repository.load(WEIGHTS, "main")
 
 
 def _throw_away(path: Path) -> None:

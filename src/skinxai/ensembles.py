@@ -12,17 +12,19 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import zip_longest
 from operator import or_
 from pathlib import Path
 
 from skinxai.configs import EnsembleConfig, MemberConfig, ModelConfig
-from skinxai.data.membership import TrainedOn, read_trained_on
+from skinxai.data.membership import TrainedOn
 from skinxai.errors import ModelConfigError, ModelError, OptionError
 from skinxai.folders import (
     CARD,
     CONFIG,
     WEIGHTS,
     ModelFiles,
+    manifest_of,
     read_config,
     read_model_folder,
     write_model_folder,
@@ -68,18 +70,73 @@ def write_ensemble(
         )
     if Path(folder).resolve() in [files.folder.resolve() for files in found]:
         raise OptionError(f"folder must be none of the members' own, got {os.fspath(folder)!r}.")
-    configs = [read_config(files, ModelConfig) for files in found]
+    config, made = _together(found, shares, name)
+    return write_members(folder, config, [files.files for files in found], card or made)
+
+
+def open_models(
+    models: Sequence[str | os.PathLike[str] | None],
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    token: str | None = None,
+) -> ModelFiles:
+    """Several models as one ensemble, all with the same weight; in memory, nothing is written.
+
+    Its revision is the one that its folder will have. An ensemble among them counts as one model.
+
+    Args:
+        models: each as in `skinxai.hub.open_model`, at least one; one alone is that model itself.
+        cache_dir: where downloads are kept; the Hub's own cache by default.
+        local_files_only: never use the network.
+        token: of the Hugging Face Hub; ``HF_TOKEN`` or the one of ``hf auth login`` by default.
+
+    Raises:
+        ModelNotFoundError: no such model, or an exported file.
+        ModelConfigError: models with different labels.
+        OptionError: no model.
+    """
+    found = [
+        open_model(each, cache_dir=cache_dir, local_files_only=local_files_only, token=token)
+        for each in models
+    ]
+    if not found:
+        raise OptionError("model must be a list of at least one model, got an empty one.")
+    if len(found) == 1:
+        return found[0]
+    members: list[ModelFiles] = []
+    weights: list[float] = []
+    names: list[str] = []
+    for files in found:
+        if WEIGHTS in files.files:
+            members.append(files)
+            weights.append(1 / len(found))
+            names.append(read_config(files, ModelConfig).name)
+        else:
+            config = read_config(files, EnsembleConfig)
+            members += read_members(files, config)
+            weights += [member.weight / len(found) for member in config.members]
+            names.append(config.name)
+    name = f"mean({', '.join(names)})" if len(names) <= 3 else f"mean of {len(names)} models"
+    config, card = _together(members, weights, name)
+    made = _own_files(config, card)
+    return ModelFiles(Path(), made, manifest_of(made)[1], tuple(members))
+
+
+def _together(
+    members: Sequence[ModelFiles], weights: Sequence[float], name: str
+) -> tuple[EnsembleConfig, str]:
+    """Config and model card of an ensemble of single models with one label set."""
+    configs = [read_config(files, ModelConfig) for files in members]
     names = _folder_names([config.name for config in configs])
     entries = [
         MemberConfig(f"members/{own}", files.digest, share)
-        for own, files, share in zip(names, found, shares, strict=True)
+        for own, files, share in zip(names, members, weights, strict=True)
     ]
     config = EnsembleConfig(name, configs[0].labels, tuple(entries))
-    for files, own in zip(found, configs, strict=True):
+    for files, own in zip(members, configs, strict=True):
         _check_labels(config.labels, own, files.folder)
-    return write_members(
-        folder, config, [files.files for files in found], card or _card(config, configs)
-    )
+    return config, _card(config, configs)
 
 
 def write_members(
@@ -103,9 +160,14 @@ def write_members(
     for member, files in zip(config.members, members, strict=True):
         digest = write_model_folder(Path(folder) / member.folder, files)
         written.append(replace(member, revision=digest))
-    values = replace(config, members=tuple(written)).to_dict()
-    files = {CONFIG: json.dumps(values, indent=2).encode() + b"\n", CARD: card.encode()}
+    files = _own_files(replace(config, members=tuple(written)), card)
     return write_model_folder(folder, files)[:12]
+
+
+def _own_files(config: EnsembleConfig, card: str) -> dict[str, bytes]:
+    """Files of an ensemble's folder besides its members'."""
+    text = json.dumps(config.to_dict(), indent=2)
+    return {CONFIG: text.encode() + b"\n", CARD: card.encode()}
 
 
 def read_members(files: ModelFiles, config: EnsembleConfig) -> Iterator[ModelFiles]:
@@ -121,8 +183,10 @@ def read_members(files: ModelFiles, config: EnsembleConfig) -> Iterator[ModelFil
         UnsafeFormatError: a member with pickled weights.
         ModelConfigError: a member with other labels than the ensemble's.
     """
-    for member in config.members:
-        found = _single(read_model_folder(files.folder / member.folder, revision=member.revision))
+    for member, at_hand in zip_longest(config.members, files.members):
+        found = at_hand or _single(
+            read_model_folder(files.folder / member.folder, revision=member.revision)
+        )
         _check_labels(config.labels, read_config(found, ModelConfig), found.folder)
         yield found
 
@@ -152,7 +216,7 @@ def training_pixels(files: ModelFiles) -> TrainingPixels:
     if WEIGHTS not in files.files:
         members = read_members(files, read_config(files, EnsembleConfig))
     found = [
-        (f"{read_config(each, ModelConfig).name}@{each.revision}", read_trained_on(each))
+        (f"{read_config(each, ModelConfig).name}@{each.revision}", TrainedOn.from_files(each.files))
         for each in members
     ]
     return TrainingPixels(

@@ -50,6 +50,8 @@ the rule, the value and the remedy::
 from __future__ import annotations
 
 import copy
+import difflib
+from collections.abc import Iterable
 from typing import Self
 
 
@@ -90,6 +92,18 @@ class SkinxaiError(Exception):
             self.index, self.source = index, source
             self.add_note(f"input {index}: {source}")
         return self
+
+
+def did_you_mean(name: object, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """``" Did you mean 'x'?"``, with its blank, for the known name that is most like ``name``.
+
+    Args:
+        name: what came.
+        known: what there is.
+        cutoff: how alike it must be, 0–1; where none is, the text is empty.
+    """
+    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _with_remedy(message: str, remedy: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 import warnings
 from collections.abc import Iterable
@@ -17,10 +18,10 @@ from torch import Tensor, nn
 from skinxai import samples
 from skinxai.checkpoints import LoadedModel, pack
 from skinxai.configs import canonical_json
-from skinxai.errors import ExplainError, ExportError, OptionError
+from skinxai.errors import ExplainError, ExportError, OptionError, did_you_mean
 from skinxai.explainers.cam import GradCAM
 from skinxai.explaining.views import plain_float32
-from skinxai.folders import PROBE, WEIGHTS, ModelFiles
+from skinxai.folders import EXPORTED, PROBE, WEIGHTS, ModelFiles
 from skinxai.graphs.engine import GraphEngine
 from skinxai.graphs.files import (
     ARRAY,
@@ -48,7 +49,6 @@ from skinxai.writing import write_atomic
 if TYPE_CHECKING:
     from skinxai.inference import Engine
 
-FORMATS = {".onnx": "onnx", ".xml": "openvino"}
 TOLERANCE = 1e-3
 """Largest difference of a probability, and of a map as a share of its largest value."""
 
@@ -213,7 +213,10 @@ def checked_graph(engine: Engine, loaded: LoadedModel, images: list[Any] | None)
     return made
 
 
-def export(engine: Engine, loaded: LoadedModel, path: Path, images: Iterable[Any] | None) -> Parity:
+def export(
+    engine: Engine, loaded: LoadedModel, path: Path, images: Iterable[Any] | None,
+    format: str | None = None,
+) -> Parity:  # fmt: skip
     """Write ``*.onnx``, or ``*.xml`` and ``*.bin``, after a check against torch.
 
     Args:
@@ -221,12 +224,13 @@ def export(engine: Engine, loaded: LoadedModel, path: Path, images: Iterable[Any
         loaded: the same.
         path: whose suffix is the format.
         images: real ones, for the check; ``None``: the sample images.
+        format: for a path without a suffix, to which it is added.
 
     Raises:
         ExportError: the graph's answers differ; nothing is written.
+        OptionError: no format, an unknown one, or another than the suffix's.
     """
-    if path.suffix not in FORMATS:
-        raise OptionError(f"path must end in {' or '.join(FORMATS)}, got {path.name!r}.")
+    path, runner = exported_path(path, format)
     with plain_float32(engine.device), engine.evaluating():
         graph = graph_of(loaded.model, loaded.config.preprocessing.image_size, own_weights=True)
     metadata = {
@@ -235,15 +239,49 @@ def export(engine: Engine, loaded: LoadedModel, path: Path, images: Iterable[Any
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, path.name)
-        if path.suffix == ".onnx":
+        if runner == "onnx":
             made.write_bytes(seal(describe(graph, metadata)))
         else:
             _write_openvino(describe(graph, {}), metadata, made)  # which would copy them
-        found = GraphEngine.of_exported(open_exported(made), FORMATS[path.suffix])
+        found = GraphEngine.of_exported(open_exported(made), runner)
         parity = check_parity(engine, found, images)
         for each in sorted(Path(folder).iterdir()):  # .bin before .xml
             write_atomic(path.parent / each.name, each.read_bytes())
     return parity
+
+
+def exported_path(path: Path, format: str | None) -> tuple[Path, str]:
+    """Where a model is exported to, and the runtime of its format.
+
+    Args:
+        path: with the suffix of a format; or without one, which is then added.
+        format: ``"onnx"`` or ``"openvino"``; ``None``: the suffix names it.
+
+    Raises:
+        OptionError: no format, an unknown one, or another than the suffix's.
+    """
+    suffixes = {runner: suffix for suffix, runner in EXPORTED.items()}
+    if format is not None and format not in suffixes:
+        raise OptionError(
+            f"format must be one of {list(suffixes)}, got {format!r}."
+            f"{did_you_mean(str(format).lower(), suffixes)}"
+        )
+    named = EXPORTED.get(path.suffix.lower())
+    foreign = re.fullmatch(r"\.[A-Za-z]\w*", path.suffix) or not path.name
+    if named is None and (format is None or foreign):
+        raise OptionError(
+            f"path must end in {' or '.join(EXPORTED)}, got {path.name!r}",
+            python="name the format where it has no suffix, format='onnx'",
+            command="give OUT one of these, or no suffix for a folder",
+        )
+    if named is not None and format not in (None, named):
+        raise OptionError(
+            f"format must be what the suffix of the path names, {named!r} for {path.name!r}, got "
+            f"{format!r}; leave it out, or let the path end in {suffixes[format]}."
+        )
+    if named is None and format is not None:
+        return path.with_name(path.name + suffixes[format]), format
+    return path, str(named)
 
 
 def _write_openvino(data: bytes, metadata: dict[str, str], path: Path) -> None:

@@ -33,8 +33,11 @@ from skinxai.writing import make_folder, write_atomic
 
 WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.json", "README.md"
 TRAINING_PIXELS = "training_pixels.safetensors"
+TRAINING_FINGERPRINTS = "training_fingerprints.safetensors"
 GRAPH, PROBE = "graph.safetensors", "probe.json"
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
+EXPORTED = {".onnx": "onnx", ".xml": "openvino"}
+"""Suffix of an exported file → the runtime that it is for, in `skinxai.graphs.RUNNERS`."""
 BUNDLED = Path(__file__).parent / "bundled"
 MAX_FILE_BYTES = 2 * 1024**3
 Config = TypeVar("Config", ModelConfig, EnsembleConfig)
@@ -48,11 +51,13 @@ class ModelFiles:
         folder: where they were read.
         files: name → bytes; exactly what was hashed.
         digest: sha256 of the manifest's content.
+        members: of an ensemble that is in memory alone (`skinxai.ensembles.open_models`).
     """
 
     folder: Path
     files: Mapping[str, bytes]
     digest: str
+    members: tuple[ModelFiles, ...] = ()
 
     @property
     def revision(self) -> str:
@@ -82,8 +87,9 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
                 f"weights can run code and are never opened."
             )
         raise ModelNotFoundError(
-            f"model folder {str(folder)!r} must hold {MANIFEST}, found none; write the folder "
-            f"with save_pretrained()."
+            f"model folder {str(folder)!r} must hold {MANIFEST}, found none",
+            python="write the folder with save_pretrained()",
+            command="name a folder that 'skinxai train', 'import' or 'pull' wrote",
         )
     listed, digest = parse_manifest(_read(path), folder)
     if pickled := [name for name in listed if Path(name).suffix.lower() in PICKLES]:
@@ -163,14 +169,23 @@ def write_model_folder(folder: str | os.PathLike[str], files: Mapping[str, bytes
         The manifest's digest.
     """
     target = Path(folder)
-    listed = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    content: dict[str, Any] = {"files": listed, "schema_version": 1}
-    digest = hashlib.sha256(canonical_json(content)).hexdigest()
+    content, digest = manifest_of(files)
     make_folder(target)
     for name, data in files.items():
         write_atomic(target / name, data)
     write_atomic(target / MANIFEST, canonical_json(content | {"digest": digest}))
     return digest
+
+
+def manifest_of(files: Mapping[str, bytes]) -> tuple[dict[str, Any], str]:
+    """The content of a folder's manifest, and its digest.
+
+    Args:
+        files: name → bytes.
+    """
+    listed = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    content: dict[str, Any] = {"files": listed, "schema_version": 1}
+    return content, hashlib.sha256(canonical_json(content)).hexdigest()
 
 
 def size_limit(name: str) -> int:

@@ -9,9 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skinxai.downloading import Repository
-from skinxai.errors import IntegrityError, ModelNotFoundError, OptionError, UnsafeFormatError
+from skinxai.errors import (
+    IntegrityError,
+    ModelNotFoundError,
+    OptionError,
+    UnsafeFormatError,
+    did_you_mean,
+)
 from skinxai.folders import (
     BUNDLED,
+    EXPORTED,
     MANIFEST,
     PICKLES,
     WEIGHTS,
@@ -34,8 +41,9 @@ def open_model(
     """Verified files of a model: the bundled one, a folder, or a repository of the Hub.
 
     Args:
-        model: ``None`` for the bundled model, a folder, or ``"org/name"``, also
-            ``"org/name@revision"``. A folder of that name comes first.
+        model: ``None`` or ``"bundled"`` for the bundled model, a folder, or ``"org/name"``, also
+            ``"org/name@revision"``. A folder of that name comes first; one that is called
+            ``bundled`` is ``"./bundled"``.
         revision: of a repository: a commit (40 digits, which alone cannot change), a tag or a
             branch, ``"main"`` by default. Of a folder: the beginning of its manifest's digest.
         cache_dir: where downloads are kept; the Hub's own cache by default.
@@ -47,8 +55,13 @@ def open_model(
         HubError: the Hub does not answer, or not as it should.
         UnsafeFormatError: a single weights file in a format that can run code.
         IntegrityError: files that do not agree with their manifest.
+        OptionError: no name and no path, or a revision that is given twice.
     """
-    if model is None:
+    if not isinstance(model, str | os.PathLike | None):
+        raise OptionError(
+            f"model must be a folder, 'org/name', 'bundled' or None, got {type(model).__name__}."
+        )
+    if model is None or model == BUNDLED.name:
         return read_model_folder(BUNDLED, revision=revision)
     path = Path(model)
     if path.is_dir():
@@ -58,11 +71,16 @@ def open_model(
             f"model must be a folder with {WEIGHTS}, got {str(model)!r}; pickled weights can run "
             f"code and are never opened."
         )
+    if path.suffix.lower() in EXPORTED and path.is_file():
+        raise ModelNotFoundError(
+            f"model must be a folder here, {str(model)!r} is an exported file; pass the folder of "
+            f"the model that it was exported from."
+        )
     found = _NAME.fullmatch(model) if isinstance(model, str) else None  # a Path is a folder
     if not found:
         raise ModelNotFoundError(
-            f"model must be a folder, 'org/name' or 'org/name@revision', found no folder "
-            f"{str(model)!r}."
+            f"model must be a folder, 'org/name', 'org/name@revision' or 'bundled', found no "
+            f"folder {str(model)!r}.{did_you_mean(model, [BUNDLED.name])}"
         )
     if revision and found["revision"]:
         raise OptionError(
@@ -70,6 +88,11 @@ def open_model(
         )
     repository = Repository(found["repo"], cache_dir, token, local_files_only)
     return read_model_folder(repository.snapshot(revision or found["revision"] or "main"))
+
+
+def is_repository(model: str) -> bool:
+    """Whether ``model`` has the form ``"org/name"`` or ``"org/name@revision"``."""
+    return _NAME.fullmatch(model) is not None
 
 
 @dataclass(frozen=True)

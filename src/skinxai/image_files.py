@@ -11,7 +11,11 @@ from typing import Any
 
 from skinxai.drawing import MARK_WITHIN, is_own_picture
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"})
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"}
+)
+"""Of the files that are taken for images wherever names are listed; a file's content decides how
+it is read."""
 TEXTS = frozenset({".csv", ".tsv", ".tab", ".txt", ".md", ".json", ".html", ".xlsx", ".sha256"})
 """Tables and texts that are expected beside images."""
 SYSTEM = frozenset({"thumbs.db", "desktop.ini", "readme", "license", "licence"})
@@ -39,6 +43,7 @@ class LeftOut:
     expected: Counter[str] = field(default_factory=Counter)
     links: int = 0
     closed: int = 0
+    _stems: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __bool__(self) -> bool:
         return bool(self.kinds or self.links or self.closed)
@@ -61,6 +66,17 @@ class LeftOut:
         kinds = {name: count for name, count in (*self.kinds.items(), *folders.items()) if count}
         return {"source": self.place, "left_out": kinds}
 
+    def add(self, other: LeftOut) -> None:
+        """Count what another folder leaves out as well."""
+        self.kinds += other.kinds
+        self.expected += other.expected
+        self.links, self.closed = self.links + other.links, self.closed + other.closed
+        self._stems |= other._stems
+
+    def kind_of(self, name: str) -> str:
+        """The kind of a file that is not read, by its name or stem; empty if there is none."""
+        return self._stems.get(name, "")
+
     def all_kinds(self) -> str:
         """All that was found, what is expected beside images included; empty if nothing was."""
         return by_kind(self.kinds + self.expected)
@@ -80,6 +96,8 @@ class LeftOut:
             known = suffix in TEXTS or name.lower() in SYSTEM
             if not in_out:
                 (self.expected if known else self.kinds)[suffix or NO_SUFFIX] += 1
+            if suffix and not known:
+                self._stems |= {name: suffix, name[: -len(suffix)]: suffix}
             return False
         if in_out or (suffix == ".png" and _is_own(path)):
             self.kinds[IN_OUT if in_out else OWN] += 1

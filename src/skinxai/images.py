@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from PIL import Image
 
 from skinxai import plugins
 from skinxai.arrays import array_to_rgb, check_value_range, is_tensor
-from skinxai.decoding import decode, image_to_rgb
+from skinxai.decoding import decode, decode_opened
 from skinxai.errors import (
     ImageDecodeError,
     InputDtypeError,
@@ -27,7 +27,14 @@ from skinxai.errors import (
     UnsupportedImageError,
     UrlBlockedError,
 )
-from skinxai.limits import MAX_BYTES, MAX_PIXELS, MIN_SIDE, check_bytes, check_size
+from skinxai.limits import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    MIN_SIDE,
+    check_bytes,
+    check_max_pixels,
+    check_size,
+)
 from skinxai.sources import describe
 
 _URL = re.compile(r"(?i)([a-z][a-z0-9+.-]+):(//|[^\\/])")
@@ -55,7 +62,6 @@ def read_image(
     *,
     layout: str = "HWC",
     value_range: tuple[float, float] | None = None,
-    allow_urls: bool = False,
     max_pixels: int = MAX_PIXELS,
     min_side: int = MIN_SIDE,
 ) -> SourceImage:
@@ -63,12 +69,13 @@ def read_image(
 
     Args:
         image: a path, bytes, a binary file object, a PIL image, a NumPy array or a torch tensor
-            (uint8 0–255 or floating 0–1; ``(H, W)``, ``(H, W, 3)`` RGB, ``(H, W, 4)`` RGBA).
+            (uint8 0–255 or floating 0–1; ``(H, W)``, ``(H, W, 3)`` RGB, ``(H, W, 4)`` RGBA), or
+            what this function returned. A PIL image that `PIL.Image.open` gave and that is not
+            loaded yet is read from its file, as its path would be.
         layout: ``"CHW"`` for arrays with channels first.
         value_range: ``(low, high)``: what stands for black and white in arrays of other types or
             ranges, and in images of 32 bits a pixel.
-        allow_urls: accept ``http(s)`` URLs; this version refuses them all the same.
-        max_pixels: most pixels that are decoded; checked on the header.
+        max_pixels: most pixels that are decoded, >= 1; checked on the header.
         min_side: fewest pixels of a side.
 
     Raises:
@@ -78,22 +85,24 @@ def read_image(
     if layout not in ("HWC", "CHW"):
         raise OptionError(f"layout must be 'HWC' or 'CHW', got {layout!r}.")
     check_value_range(value_range)
+    check_max_pixels(max_pixels)
     source = describe(image)
+    if isinstance(image, SourceImage):
+        size = image.pixels.size  # it was let through when it was read
+        pixels = array_to_rgb(
+            image.pixels, layout="HWC", value_range=None, max_pixels=size, min_side=1
+        )
+        return replace(image, pixels=pixels)
     if isinstance(image, Image.Image):
-        try:
-            pixels, notes = image_to_rgb(image, value_range, max_pixels, min_side)
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            if isinstance(error, SkinxaiError):
-                raise
-            raise ImageDecodeError(f"PIL image must be whole: {error}.") from error
-        return SourceImage(pixels, source, image.format, notes)
+        pixels, format, notes = decode_opened(image, value_range, max_pixels, min_side)
+        return SourceImage(pixels, source, format, notes)
     if isinstance(image, np.ndarray) or is_tensor(image):
         pixels = array_to_rgb(
             image, layout=layout, value_range=value_range, max_pixels=max_pixels, min_side=min_side
         )
         return SourceImage(pixels, source)
     try:
-        data = _data(image, source, allow_urls)
+        data = _data(image, source)
         pixels, format, notes = decode(
             data, value_range=value_range, max_pixels=max_pixels, min_side=min_side
         )
@@ -109,9 +118,9 @@ def read_image(
     return SourceImage(pixels, source, format, notes)
 
 
-def _data(image: Any, source: str, allow_urls: bool) -> bytes:
+def _data(image: Any, source: str) -> bytes:
     if isinstance(image, str | os.PathLike):
-        return _file(image, source, allow_urls)
+        return _file(image, source)
     if isinstance(image, bytes | bytearray | memoryview):
         check_bytes(len(image))
         return bytes(image)
@@ -133,17 +142,10 @@ def _data(image: Any, source: str, allow_urls: bool) -> bytes:
     )
 
 
-def _file(path: Any, source: str, allow_urls: bool) -> bytes:
+def _file(path: Any, source: str) -> bytes:
     text = os.fspath(path)
-    if isinstance(text, str) and (found := _URL.match(text)) and not os.path.lexists(text):
-        scheme = found[1].lower()
-        if scheme not in ("http", "https"):
-            raise UrlBlockedError(f"URL must be http or https, got {source}; download it first.")
-        if not allow_urls:
-            raise UrlBlockedError(
-                f"URL {source} must be allowed with allow_urls=True, or downloaded first."
-            )
-        raise UrlBlockedError(f"URL {source} must be downloaded first: this version reads none.")
+    if isinstance(text, str) and _URL.match(text) and not os.path.lexists(text):
+        raise UrlBlockedError(f"URL {source} is not read; download the file and pass its path.")
     try:
         status = os.stat(text)  # noqa: PTH116  (before open: a FIFO would hang)
         if not stat.S_ISREG(status.st_mode):

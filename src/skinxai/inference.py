@@ -14,6 +14,7 @@ from torch import Tensor
 
 from skinxai.checkpoints import LoadedEnsemble, LoadedModel
 from skinxai.configs import PreprocessConfig
+from skinxai.devices import device_named
 from skinxai.errors import ModelError, OptionError
 from skinxai.evaluation_mode import evaluating
 from skinxai.folding import folded
@@ -151,10 +152,10 @@ class Engine(Predictor):
             compiled: whether torch compiles the networks, for predictions.
 
         Raises:
-            OptionError: half precision on a processor, or networks that cannot be compiled here.
+            OptionError: a device that this machine does not have, half precision on a processor,
+                or networks that cannot be compiled here.
         """
-        auto = "cuda" if torch.cuda.is_available() else "cpu"
-        place = torch.device(auto if device == "auto" else device)
+        place = device_named(device)
         if precision == "float16" and place.type != "cuda":
             raise OptionError(
                 f"precision 'float16' needs a CUDA device, got {place.type!r}; take 'bfloat16'."

@@ -58,10 +58,43 @@ class LabelSet(Sequence[str]):
         """Column of ``code`` in the logits; an unknown code is an `UnknownNameError`."""
         if code in self.codes:
             return self.codes.index(code)
-        near = difflib.get_close_matches(str(code), self.codes, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise UnknownNameError(
-            f"Unknown label {code!r}; it must be one of {list(self.codes)}.{hint}"
+        raise self._unknown(code)
+
+    def code_of(self, text: str) -> str:
+        """The code that a person means: the code itself, or its long name, in any case.
+
+        A code as it is written comes first. ``code_of("melanoma")`` and ``code_of("MEL")`` are
+        ``"mel"`` in `HAM10000_LABELS`.
+
+        Raises:
+            UnknownNameError: no such label, or text that several labels fit.
+        """
+        if text in self.codes:
+            return text
+        plain = _plain(text)
+        fitting = [c for c in self.codes if plain in (_plain(c), _plain(self.long_name(c)))]
+        if len(fitting) > 1:
+            raise UnknownNameError(f"Label {text!r} could be any of {fitting}; give one of these.")
+        if not fitting:
+            raise self._unknown(text)
+        return fitting[0]
+
+    def _unknown(self, text: object) -> UnknownNameError:
+        written = {_plain(name): c for c in self.codes for name in (self.long_name(c), c)}
+        plain = _plain(text)
+        near = difflib.get_close_matches(plain, written, n=1)
+        near = near or [
+            name for name in written
+            if min(len(plain), len(name)) > 2 and (plain in name or name in plain)
+        ][:1]  # fmt: skip
+        if not near:
+            hint = ""
+        else:
+            code = written[near[0]]
+            name = f" ({self.names[code]})" if code in self.names else ""
+            hint = f" Did you mean {code!r}{name}?"
+        return UnknownNameError(
+            f"Unknown label {text!r}; it must be one of {list(self.codes)}.{hint}"
         )
 
     def long_name(self, code: str) -> str:
@@ -75,6 +108,11 @@ class LabelSet(Sequence[str]):
             "names": dict(self.names),
             "malignant": None if self.malignant is None else sorted(self.malignant),
         }
+
+
+def _plain(text: object) -> str:
+    """Text as it is compared: without case, outer blanks, and doubled ones."""
+    return " ".join(str(text).casefold().split())
 
 
 HAM10000_LABELS = LabelSet(

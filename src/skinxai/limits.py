@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from skinxai.errors import ImageTooLargeError, ImageTooSmallError, UnsupportedImageError
+from skinxai.errors import (
+    ImageTooLargeError,
+    ImageTooSmallError,
+    OptionError,
+    UnsupportedImageError,
+)
 
 MAX_PIXELS = 40_000_000
 MAX_BYTES = 256 * 1024**2
@@ -28,8 +33,9 @@ def check_size(
     """
     if width * height > max_pixels:
         raise ImageTooLargeError(
-            f"image must have at most {max_pixels} pixels, got {width}×{height}; shrink it or "
-            f"raise max_pixels of read_image()."
+            f"image must have at most {max_pixels} pixels, got {width}×{height}",
+            python=f"shrink it or pass max_pixels={width * height}",
+            command=f"shrink it or give --max-pixels {width * height}",
         )
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise UnsupportedImageError(
@@ -40,6 +46,12 @@ def check_size(
             f"image must have at least {min_side} pixels a side, got {width}×{height}; a smaller "
             f"one would be enlarged into a guess."
         )
+
+
+def check_max_pixels(max_pixels: object) -> None:
+    """Refuse a ``max_pixels`` that is no whole number of at least 1."""
+    if type(max_pixels) is not int or max_pixels < 1:
+        raise OptionError(f"max_pixels must be an integer >= 1, got {max_pixels!r}.")
 
 
 def check_bytes(count: int) -> None:

@@ -11,10 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from skinxai.errors import OutputError
 from skinxai.image_files import LeftOut
 from skinxai.results import ItemError, Prediction
-from skinxai.writing import escape_cell, write_atomic
+from skinxai.writing import check_folder, escape_cell, make_folder, write_atomic
 
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 MAX_STEM = 80
@@ -24,7 +23,7 @@ class ResultFolder:
     """Collects the rows of one run and writes them whole, also after an interruption.
 
     Args:
-        folder: created where it does not exist; what it holds stays until it is replaced.
+        folder: made when there is something to write; what it holds stays until it is replaced.
         inputs: files that are being read; those in the folder are never replaced.
         left_out: what is not read of the folders of inputs; ``results.json`` ends with it.
 
@@ -44,15 +43,12 @@ class ResultFolder:
         home = self.folder.resolve()
         read = (Path(os.path.realpath(path)) for path in inputs)
         self._taken = {path.name.lower() for path in read if path.parent == home}
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"out must be a folder that can be written, got {str(self.folder)!r}: "
-                f"{error.strerror}."
-            ) from error
-        if not os.access(self.folder, os.W_OK):
-            raise OutputError(f"out must be a folder that can be written, got {str(folder)!r}.")
+        check_folder(self.folder)
+
+    def make(self) -> Path:
+        """The folder, made where it does not exist."""
+        make_folder(self.folder)
+        return self.folder
 
     def name_for(self, source: str, suffix: str) -> str:
         """A file name below the folder for what came from ``source``, new in this run.
@@ -75,14 +71,17 @@ class ResultFolder:
         self._rows.append(result.to_dict() | more)
 
     def write(self) -> None:
-        """Write ``results.csv`` and ``results.json``."""
+        """Write ``results.csv`` and ``results.json``; without any result, nothing."""
+        if not self._rows:
+            return
+        self.make()
         write_atomic(self.folder / "results.csv", table(self._rows).encode())
         text = json.dumps(self._rows + self._left_out, indent=2)
         write_atomic(self.folder / "results.json", text.encode() + b"\n")
 
 
 def table(rows: Iterable[dict[str, Any]]) -> str:
-    """CSV text of results: one column for each class's probability, lists joined by blanks."""
+    """CSV text of results: one column for each class's probability, lists joined by semicolons."""
     flat = [_flat(row) for row in rows]
     columns = list(dict.fromkeys(name for row in flat for name in row))
     text = io.StringIO()
@@ -98,7 +97,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict):
             flat |= {f"p_{code}": number for code, number in value.items()}
         elif isinstance(value, list):
-            flat[name] = escape_cell(" ".join(value))
+            flat[name] = escape_cell("; ".join(value))
         else:
             flat[name] = escape_cell(value) if isinstance(value, str) else value
     return flat

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from skinxai.configs import EnsembleConfig, ModelConfig
 from skinxai.ensembles import read_members
 from skinxai.errors import ModelError, OptionError
-from skinxai.folders import CARD, WEIGHTS, ModelFiles, read_config
+from skinxai.folders import CARD, EXPORTED, WEIGHTS, ModelFiles, read_config
 from skinxai.graphs import RUNNERS, GraphEngine, open_exported
 from skinxai.predicting import Predictor
 from skinxai.probes import check, read_probes
@@ -109,10 +109,10 @@ class Parts:
         return cls(config, card, partial(_read, files), device, graph, precision=precision)
 
     @classmethod
-    def of_exported(cls, path: Path, device: str, runner: str) -> Self:
-        """Of a single exported file, which has no network for torch."""
-        if runner == "auto":
-            runner = "openvino" if path.suffix.lower() == ".xml" else "onnx"
+    def of_exported(cls, path: Path, device: str, runner: str | None) -> Self:
+        """Of a single exported file, which has no network for torch; its suffix names a runner."""
+        if runner in (None, "auto"):
+            runner = EXPORTED[path.suffix.lower()]
         if runner not in RUNNERS:
             raise OptionError(
                 f"backend of the exported {path.name!r} must be 'onnx' or 'openvino', got "

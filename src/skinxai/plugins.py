@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pluggy
@@ -135,5 +135,5 @@ def _entries(plugin: Any, hook: str, source: str, version: str) -> list[Entry]:
             raise PluginError(
                 f"{hook} of {source} must return skinxai.Entry values, got {type(entry).__name__}."
             )
-        entries.append(Entry(entry.name, entry.target, entry.help, source, version))
+        entries.append(replace(entry, source=source, version=version))
     return entries

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from itertools import islice
@@ -18,6 +18,7 @@ from skinxai.configs import PreprocessConfig
 from skinxai.errors import NonFiniteOutputError, OptionError, SkinxaiError
 from skinxai.images import read_image
 from skinxai.labels import LabelSet
+from skinxai.limits import MAX_PIXELS, check_max_pixels
 from skinxai.memory import in_batches
 from skinxai.progress import Progress
 from skinxai.results import ItemError, Prediction
@@ -28,6 +29,9 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
 """Dimensions of ``(N, 3, h, w)`` that each view of an image reverses."""
 
+Look = Callable[[int, npt.NDArray[np.uint8]], None]
+"""Sees each image as it was read: its index and pixels, in any order and from several threads."""
+
 
 @dataclass(frozen=True)
 class InputOptions:
@@ -37,7 +41,7 @@ class InputOptions:
         batch_size: images in one forward pass, >= 1.
         layout: ``"HWC"`` or ``"CHW"``, of arrays.
         value_range: ``(low, high)`` of array values, where they are not uint8 or floating 0–1.
-        allow_urls: whether ``http(s)`` URLs may be read.
+        max_pixels: most pixels of an image that are decoded, >= 1.
         on_error: ``"raise"``, or ``"return"`` to put an `ItemError` in a bad image's place.
         progress: ``True`` or ``False``; ``None`` shows a bar on a terminal for several images, or
             for one whose explanation takes many network passes; a function is told of both
@@ -47,7 +51,7 @@ class InputOptions:
     batch_size: int = 32
     layout: str = "HWC"
     value_range: tuple[float, float] | None = None
-    allow_urls: bool = False
+    max_pixels: int = MAX_PIXELS
     on_error: str = "raise"
     progress: Progress = None
 
@@ -56,6 +60,7 @@ class InputOptions:
             raise OptionError(f"batch_size must be an integer >= 1, got {self.batch_size!r}.")
         if self.layout not in ("HWC", "CHW"):
             raise OptionError(f"layout must be 'HWC' or 'CHW', got {self.layout!r}.")
+        check_max_pixels(self.max_pixels)
         if self.on_error not in ("raise", "return"):
             raise OptionError(f"on_error must be 'raise' or 'return', got {self.on_error!r}.")
 
@@ -96,6 +101,7 @@ def prepared_batches(
     options: InputOptions,
     *,
     keep_pixels: bool = False,
+    look: Look | None = None,
 ) -> Iterator[list[Prepared | ItemError]]:
     """Read images once and transform them in each way, one batch at a time, in order.
 
@@ -109,7 +115,7 @@ def prepared_batches(
     def prepare(pair: tuple[int, Any]) -> Prepared | ItemError:
         index, image = pair
         try:
-            return _prepare(index, image, preprocessings, options, keep_pixels)
+            return _prepare(index, image, preprocessings, options, keep_pixels, look)
         except SkinxaiError as error:
             error.at(index, describe(image))
             return ItemError(index, describe(image), error)
@@ -156,14 +162,17 @@ def _prepare(
     preprocessings: Collection[PreprocessConfig],
     options: InputOptions,
     keep: bool,
+    look: Look | None,
 ) -> Prepared:
     source = read_image(
         image,
         layout=options.layout,
         value_range=options.value_range,
-        allow_urls=options.allow_urls,
+        max_pixels=options.max_pixels,
     )
     arrays = {each: evaluation_transform(source.pixels, each) for each in preprocessings}
+    if look is not None:
+        look(index, source.pixels)
     pixels = source.pixels if keep else None
     return Prepared(index, source.source, arrays, source.warnings, pixels)
 
@@ -240,10 +249,19 @@ class Predictor(ABC):
 
 
 def predictions(
-    predictor: Predictor, images: Iterable[Any], options: InputOptions, *, tta: bool = False
-) -> Iterator[Prediction | ItemError]:
-    """Predict lazily, in order; memory holds one batch."""
-    for batch in prepared_batches(images, predictor.preprocessings, options):
+    predictor: Predictor, images: Iterable[Any], options: InputOptions, *, tta: bool = False,
+    look: Look | None = None,
+) -> Iterator[Prediction | ItemError]:  # fmt: skip
+    """Predict lazily, in order; memory holds one batch.
+
+    Args:
+        predictor: what computes.
+        images: any.
+        options: of reading and batching.
+        tta: as in `Predictor.predict`.
+        look: sees each image once.
+    """
+    for batch in prepared_batches(images, predictor.preprocessings, options, look=look):
         items = [item for item in batch if isinstance(item, Prepared)]
         rows: dict[int, npt.NDArray[np.float64]] = {}
         if items:

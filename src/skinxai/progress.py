@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +13,8 @@ Tell = Callable[[int, int | None], object]
 """Is told how many are done, of how many (``None``: not known)."""
 Progress = bool | Tell | None
 """``True`` or ``False``; ``None`` shows a bar on a terminal; a function is told in its place."""
+
+_state = {"quiet": False}
 
 
 class _Told:
@@ -26,7 +31,7 @@ class _Told:
 
 
 def watched(
-    items: Iterable[Any], total: int | None, progress: Progress, unit: str
+    items: Iterable[Any], total: int | None, progress: Progress, unit: str, what: str = ""
 ) -> Iterable[Any]:
     """The items, whose taking moves a bar or is told.
 
@@ -35,14 +40,14 @@ def watched(
         total: how many, where that is known.
         progress: as in `Progress`.
         unit: what an item is called.
+        what: is done with them, in front of the bar.
     """
     if progress is False:
         return items
     if callable(progress):
         return _Told(items, total, progress)
-    from tqdm import tqdm
-
-    return tqdm(items, total=total, unit=unit, disable=_hidden(progress))
+    shown: Iterable[Any] = bar(progress, iterable=items, desc=what or None, total=total, unit=unit)
+    return shown
 
 
 @contextmanager
@@ -64,12 +69,81 @@ def counter(total: int, progress: Progress, unit: str) -> Iterator[Callable[[int
 
         yield count
         return
+    with bar(progress, total=total, unit=unit, leave=False) as shown:
+        yield shown.update
+
+
+@contextmanager
+def busy(what: str, progress: bool | None = None) -> Iterator[None]:
+    """Within it, a line with the time that work takes which cannot be counted.
+
+    Args:
+        what: is done.
+        progress: ``True`` or ``False``; ``None`` shows the line on a terminal.
+    """
+    with bar(progress, desc=what, bar_format="{desc}: {elapsed}", leave=False) as shown:
+        done = threading.Event()
+
+        def tick() -> None:
+            while not done.wait(0.5):
+                shown.refresh()
+
+        clock = threading.Thread(target=tick, daemon=True)
+        if not shown.disable:
+            clock.start()
+        try:
+            yield
+        finally:
+            done.set()
+            if clock.ident is not None:
+                clock.join()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within it, bars that were not asked for and what `say` says are left out."""
+    before, _state["quiet"] = _state["quiet"], True
+    try:
+        yield
+    finally:
+        _state["quiet"] = before
+
+
+def is_quiet() -> bool:
+    """Whether `quiet` is in force."""
+    return _state["quiet"]
+
+
+def say(line: str, *, error: bool = False) -> None:
+    """Print what long work has to say above its bar.
+
+    Args:
+        line: one line.
+        error: on standard error, in place of standard output.
+    """
+    if not is_quiet():
+        from tqdm import tqdm
+
+        tqdm.write(line, file=sys.stderr if error else sys.stdout)
+
+
+def bar(progress: bool | None, **options: Any) -> Any:
+    """A bar of tqdm on standard error.
+
+    Args:
+        progress: ``True`` or ``False``; ``None`` shows it on a terminal, unless `quiet` hides it.
+        **options: of tqdm.
+    """
     from tqdm import tqdm
 
-    disable = True if progress is False else _hidden(progress)
-    with tqdm(total=total, unit=unit, disable=disable, leave=False) as bar:
-        yield bar.update
+    hidden = (True if is_quiet() else None) if progress is None else not progress
+    return tqdm(disable=hidden, **_size(), **options)
 
 
-def _hidden(progress: bool | None) -> bool | None:
-    return None if progress is None else not progress  # None: hidden unless on a terminal
+def _size() -> dict[str, Any]:
+    """A size for terminals that tell none, on which tqdm would draw nothing."""
+    try:
+        told = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError, AttributeError):  # no terminal, or no file
+        return {}
+    return {} if told else {"ncols": 80, "nrows": 24}

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from skinxai.assessment.metrics import confusion_matrix, metrics_of
 from skinxai.classifier import Classifier
 from skinxai.data import pixel_hash
-from skinxai.data.hashing import pixel_hashes
+from skinxai.data.hashing import looks
+from skinxai.data.membership import Look
 from skinxai.data.records import Records
 from skinxai.errors import LeakageError, OptionError
 from skinxai.graphs.files import IMAGES, KERNEL, PRECISION, SEAL, UNSEALED, seal
@@ -72,13 +73,17 @@ def export_int8(
     if judge.labels.codes != classifier.labels:
         raise OptionError(f"judge must have the model's labels {list(classifier.labels)}.")
     known = classifier.trained_on
-    if known is not None and any(isinstance(h, str) and h in known for h in pixel_hashes(judge)):
-        raise LeakageError("judge must hold no image that the model was trained on, it does.")
+    pairs = zip(judge, looks(judge), strict=True)
+    judged = {item.image_id: look for item, look in pairs if isinstance(look, Look)}
+    if known is not None and (seen := known.seen(judged)):
+        raise LeakageError(
+            f"judge must hold no image that the model was trained on: {seen.describe()}."
+        )
     _, many = iter_sources(calibrate)
     images = list(many)
     arrays = list(_arrays(classifier, images))
     asked = {pixel_hash(read_image(image).pixels) for image in images}
-    if asked & set(pixel_hashes(judge)):
+    if asked & {look.digest for look in judged.values()}:
         raise OptionError("judge must hold no image of calibrate, it does.")
     if not arrays or not len(judge):
         raise OptionError(

@@ -32,6 +32,8 @@ class Entry:
         help: one line for listings.
         source: the plugin that brought it; filled in by skinxai.
         version: that plugin's version; filled in by skinxai.
+        title: how people call it, e.g. ``"Grad-CAM"``; pages show the name where it is empty.
+        shows: a sentence that says what it shows or does, for people who do not know it.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Entry:
     help: str = ""
     source: str = ""
     version: str = ""
+    title: str = ""
+    shows: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -93,8 +97,9 @@ class Registry:
         self._prepare()
         if name in self._entries:
             return self._entries[name]
-        near = difflib.get_close_matches(str(name), list(self._entries), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        written = {_plain(known): known for known in self._entries}  # Grad-CAM: gradcam
+        near = difflib.get_close_matches(_plain(str(name)), written, n=1)
+        hint = f" Did you mean {written[near[0]]!r}?" if near else ""
         raise UnknownNameError(
             f"Unknown {self.kind} {name!r}.{hint} Run 'skinxai plugins' to list them."
         )
@@ -130,6 +135,10 @@ class Registry:
         """Remove names; unknown ones are ignored."""
         for name in names:
             self._entries.pop(name, None)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9+]+", "", name.casefold())
 
 
 def installed_plugins(group: str) -> list[importlib.metadata.EntryPoint]:

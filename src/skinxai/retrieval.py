@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from skinxai.errors import ModelError, OptionError
 from skinxai.inference import Engine, embeddings
 from skinxai.neighbours import NEIGHBOURS, Neighbours, by_hash
 from skinxai.predicting import InputOptions
+from skinxai.progress import watched
 from skinxai.results import Neighbour
 
 
@@ -42,7 +42,11 @@ def index(
             f"{list(records.labels)}."
         )
     chosen = first_of_each_lesion(records)
-    hashes = [value for value in pixel_hashes(chosen) if isinstance(value, str)]
+    hashes = [
+        value
+        for value in pixel_hashes(chosen, max_pixels=options.max_pixels)
+        if isinstance(value, str)
+    ]
     unknown = 0 if trained_on is None else sum(value not in trained_on for value in hashes)
     if unknown:
         raise OptionError(
@@ -82,8 +86,11 @@ def nearest(
     member = engine.single("nearest()")
     if neighbours is None:
         raise ModelError(
-            f"nearest() needs the training lesions' embeddings, and {member.model} has no "
-            f"{NEIGHBOURS}; make them with classifier.index(training_records)."
+            f"the nearest lesions need the embeddings of the training lesions, and {member.model} "
+            f"has no {NEIGHBOURS}",
+            python="make them with classifier.index(training_records)",
+            command="the bundled model has them; for another, make them in Python with "
+            "classifier.index(training_records).save_pretrained(folder)",
         )
     found = embeddings(engine, images, options)
     if len(found) and found.shape[1] != len(neighbours.mean):
@@ -93,14 +100,15 @@ def nearest(
         )
     if not len(found):
         return []
-    paths = {} if records is None else _paths(records)
+    known = {} if records is None else _by_pixels(records, options)
     rows, distances = neighbours.nearest(found, k)
     return [
         [
-            Neighbour(
+            _neighbour(
+                neighbours.pixels[row].tobytes(),
                 engine.labels.codes[neighbours.labels[row]],
                 float(distance),
-                paths.get(neighbours.pixels[row].tobytes()),
+                known,
             )
             for row, distance in zip(*pair, strict=True)
         ]
@@ -108,12 +116,25 @@ def nearest(
     ]
 
 
-def _paths(records: Records) -> dict[bytes, Path]:
-    """First bytes of each readable image's pixel hash → path."""
-    pairs = zip(records, pixel_hashes(records), strict=True)
-    return {
-        bytes.fromhex(value)[:BYTES]: item.path for item, value in pairs if isinstance(value, str)
-    }
+def _neighbour(pixels: bytes, label: str, distance: float, known: dict[bytes, Record]) -> Neighbour:
+    item = known.get(pixels)
+    if item is None:
+        return Neighbour(pixels.hex(), label, distance, None)
+    return Neighbour(item.image_id, label, distance, item.path)
+
+
+def _by_pixels(records: Records, options: InputOptions) -> dict[bytes, Record]:
+    """First bytes of each readable image's pixel hash → the first such image by its id."""
+    hashes = watched(
+        pixel_hashes(records, max_pixels=options.max_pixels), len(records), options.progress,
+        "image", "look for the lesions",
+    )  # fmt: skip
+    pairs = zip(records, hashes, strict=True)
+    found: dict[bytes, Record] = {}
+    for item, value in sorted(pairs, key=lambda pair: pair[0].image_id):
+        if isinstance(value, str):
+            found.setdefault(bytes.fromhex(value)[:BYTES], item)
+    return found
 
 
 def recall(

@@ -83,7 +83,7 @@ def describe(image: Any) -> str:
     if isinstance(image, np.ndarray) or is_tensor(image):
         kind = "array" if isinstance(image, np.ndarray) else "tensor"
         return f"{kind} {tuple(image.shape)} {image.dtype}"
-    name = getattr(image, "name", None)
+    name = getattr(image, "name", None) or getattr(image, "source", None)
     return describe(name) if isinstance(name, str) else type(image).__name__
 
 

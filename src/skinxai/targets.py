@@ -18,12 +18,13 @@ class Targets:
 
     Args:
         labels: the label set.
-        chosen: ``None``: each image's own top class; a code for all; or one code an image.
+        chosen: ``None``: each image's own top class; a label for all; or one label an image. Long
+            names and other case are taken (`LabelSet.code_of`), and become codes.
         every: explain every class instead.
         against: what the class is compared with, so that it cannot be that itself.
 
     Raises:
-        UnknownNameError: a code that is no label.
+        UnknownNameError: no such label.
         OptionError: a target together with ``all_classes``, or one that is ``against``.
     """
 
@@ -40,9 +41,12 @@ class Targets:
                 f"target must be a label, a list of labels, or None, got {self.chosen!r}."
             )
         chosen = (self.chosen,) if isinstance(self.chosen, str) else self.chosen or ()
-        for code in chosen:
-            self.labels.position(code)
-        if self.against in chosen:
+        codes = tuple(self.labels.code_of(label) for label in chosen)
+        if self.chosen is not None:
+            object.__setattr__(self, "chosen", codes[0] if isinstance(self.chosen, str) else codes)
+        if self.against is not None:
+            object.__setattr__(self, "against", self.labels.code_of(self.against))
+        if self.against in codes:
             raise OptionError(f"against must be another label than target, got {self.against!r}.")
 
     def positions(

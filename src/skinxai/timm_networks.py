@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from skinxai.errors import ExplainError, UnknownNameError
+from skinxai.errors import ExplainError, UnknownNameError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -69,6 +69,21 @@ _ANY_SIZE: dict[str, dict[str, Any]] = {
 """timm's module → what makes its networks take images of any size."""
 
 
+def check_name(name: str) -> None:
+    """Refuse a name that timm does not have.
+
+    Raises:
+        UnknownNameError: timm has no such network.
+    """
+    from timm.models import is_model, list_models
+
+    if not is_model(name):
+        raise UnknownNameError(
+            f"Unknown network {name!r} of timm.{did_you_mean(name, list_models())} Run "
+            f"timm.list_models('*{name[:4]}*') to list some."
+        )
+
+
 def create(name: str, **options: Any) -> Any:
     """A network of timm, with random weights, for images of any size where it can.
 
@@ -80,12 +95,9 @@ def create(name: str, **options: Any) -> Any:
         UnknownNameError: timm has no such network.
     """
     import timm
-    from timm.models import is_model, model_entrypoint
+    from timm.models import model_entrypoint
 
-    if not is_model(name):
-        raise UnknownNameError(
-            f"Unknown network {name!r} of timm. Run timm.list_models('*{name[:4]}*') to list some."
-        )
+    check_name(name)
     module = model_entrypoint(name).__module__.rpartition(".")[2]
     return timm.create_model(name, **_ANY_SIZE.get(module, {}), **options)
 

@@ -70,9 +70,11 @@ def upload(
     except HFValidationError as error:
         raise OptionError(f"repo_id must be 'org/name', got {repo_id!r}: {line(error)}.") from error
     except known as error:
+        answered = isinstance(error, RuntimeError) or getattr(error, "response", None) is not None
+        token_help = "a token that may write is needed: set HF_TOKEN, or run 'hf auth login'"
         raise HubError(
-            f"the Hub must take {repo_id!r}, it did not: {line(error)}. A token that may write is "
-            f"needed: set HF_TOKEN, or run 'hf auth login'."
+            f"the Hub must take {repo_id!r}, it did not: {line(error)}",
+            python=token_help if answered else "look at the network, and try again",
         ) from error
     return f"{repo_id}@{done.oid}"
 

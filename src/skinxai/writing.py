@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from skinxai.errors import OutputError
@@ -50,6 +52,42 @@ def make_folder(path: Path) -> None:
         raise OutputError(
             f"folder {str(path)!r} must be a folder that can be written: {error.strerror}."
         ) from error
+
+
+def check_folder(folder: str | os.PathLike[str]) -> None:
+    """Refuse a folder that cannot be written, before there is anything to write; make nothing.
+
+    Raises:
+        OutputError: a file, or a folder, there or to be made, that cannot be written.
+    """
+    path = Path(folder)
+    try:
+        nearest = next(each for each in (path, *path.absolute().parents) if os.path.lexists(each))
+        reason = "" if nearest.is_dir() else f"{str(nearest)!r} is no folder"
+        if not reason and not os.access(nearest, os.W_OK | os.X_OK):
+            reason = f"{str(nearest)!r} cannot be written"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise OutputError(f"out must be a folder that can be written, got {str(path)!r}: {reason}.")
+
+
+@contextmanager
+def made_folder(path: Path) -> Iterator[None]:
+    """Context in which a folder exists; what was made for it goes where an error leaves it empty.
+
+    Raises:
+        OutputError: the folder cannot be made.
+    """
+    made = [each for each in (path, *path.absolute().parents) if not os.path.lexists(each)]
+    make_folder(path)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # the first that holds something ends it
+            for each in made:
+                each.rmdir()
+        raise
 
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -20,7 +20,7 @@ from skinxai.assessment.roc import rate_at, roc_curve, thinned
 from skinxai.assessment.subgroups import subgroups
 from skinxai.errors import DatasetError
 from skinxai.labels import LabelSet
-from skinxai.results import CalibrationBin, Evaluation, Figure, OperatingPoint
+from skinxai.results import CalibrationBin, Evaluation, Figure, OperatingPoint, SeenImages
 
 MELANOMA = "mel"
 OPERATING_POINTS = (
@@ -30,6 +30,7 @@ OPERATING_POINTS = (
     ("sensitivity", 0.95),
 )
 """What is held, and at which rate."""
+NOTHING_SEEN = SeenImages()
 
 
 def evaluate_probabilities(
@@ -42,6 +43,7 @@ def evaluate_probabilities(
     data: str,
     attributes: Sequence[Mapping[str, str]] = (),
     leaked: bool = False,
+    seen: SeenImages = NOTHING_SEEN,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Evaluation:
@@ -55,7 +57,8 @@ def evaluate_probabilities(
         model: which model.
         data: which images.
         attributes: of each image, as in `skinxai.data.Record`, for subgroups; may be empty.
-        leaked: whether lesions or patients of these images were in training as well.
+        leaked: whether these images, or their lesions or patients, were in training.
+        seen: which of them were, as far as the model says.
         resamples: bootstrap resamples; at most 500 for each subgroup.
         seed: of the resampling.
 
@@ -137,4 +140,5 @@ def evaluate_probabilities(
         model=model,
         data=data,
         leaked=leaked,
+        seen=seen,
     )

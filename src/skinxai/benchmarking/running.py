@@ -20,7 +20,7 @@ from skinxai.benchmarking.memory import peak_memory
 from skinxai.benchmarking.plan import MASK, Plan, check_methods
 from skinxai.benchmarking.summary import ROWS, STUDY, read_rows, summarise, to_markdown
 from skinxai.classifier import Classifier
-from skinxai.data.pixels import pixel_hash
+from skinxai.data.membership import Look
 from skinxai.data.records import Record, Records
 from skinxai.errors import ExplainError, LeakageError, OutputError, ResumeMismatchError
 from skinxai.images import read_image
@@ -113,11 +113,11 @@ def _check_unseen(classifier: Classifier, images: list[Record]) -> None:
     """Refuse images that the model says it was trained on."""
     if classifier.trained_on is None:
         return
-    hashes = [pixel_hash(read_image(item.path).pixels) for item in images]
-    if seen := sum(value in classifier.trained_on for value in hashes):
+    looks = {item.image_id: Look.at(read_image(item.path).pixels) for item in images}
+    if seen := classifier.trained_on.seen(looks):
         raise LeakageError(
-            f"records must be images that took no part in training, {seen} of {len(images)} were "
-            f"trained on; pass the test part."
+            f"records must be images that took no part in training: of {len(images)}, "
+            f"{seen.describe()}; pass the test part."
         )
 
 

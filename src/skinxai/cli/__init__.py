@@ -6,34 +6,40 @@ Exit codes: 0 done, 1 some inputs failed (the rest is written), 2 wrong use.
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
 from skinxai.cli.benchmarks import benchmark
+from skinxai.cli.commands import Command
 from skinxai.cli.datasets import audit, prepare
 from skinxai.cli.demonstrating import demo
+from skinxai.cli.evaluating import evaluate
+from skinxai.cli.explaining import explain
 from skinxai.cli.inspecting import doctor, plugins
-from skinxai.cli.models import evaluate, train
-from skinxai.cli.predicting import explain, predict
+from skinxai.cli.nearest import nearest
+from skinxai.cli.predicting import predict
+from skinxai.cli.saying import Quiet, warnings_as_notes, with_quiet
 from skinxai.cli.sharing import export, import_network, list_models, pull, push, verify
+from skinxai.cli.training import train
 from skinxai.errors import SkinxaiError
+from skinxai.progress import quiet as quietly
 from skinxai.version import __version__
 
 app = typer.Typer(
     help="Classify dermatoscopic images and see why. A research tool, not a medical device.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 for command in (
-    predict, explain, demo, audit, prepare, train, evaluate, export, push, pull, verify, plugins,
-    doctor,
+    predict, explain, nearest, demo, audit, prepare, train, evaluate, export, push, pull, verify,
+    plugins, doctor,
 ):  # fmt: skip
-    app.command()(command)
-app.command("import")(import_network)
-app.command("models")(list_models)
+    app.command(cls=Command)(with_quiet(command))
+app.command("import", cls=Command)(with_quiet(import_network))
+app.command("models", cls=Command)(with_quiet(list_models))
 app.add_typer(benchmark, name="benchmark")
 
 
@@ -45,15 +51,26 @@ def _version(shown: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Classify dermatoscopic images and see why. A research tool, not a medical device."""
+    context.with_resource(warnings_as_notes())
+    if quiet:
+        context.with_resource(quietly())
 
 
 def main() -> None:
-    """Entry point: an error of skinxai becomes one sentence and exit code 2."""
+    """Entry point: an error of skinxai becomes one sentence and exit code 2.
+
+    What the output's encoding lacks, such as ``病`` in a pipe on Windows, is printed as an escape.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except SkinxaiError as error:

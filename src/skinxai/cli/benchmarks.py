@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from skinxai.cli.options import Data, Images, Model, Part, open_data
+from skinxai.cli.options import Data, Images, Model, Part
+from skinxai.cli.saying import note
+from skinxai.cli.tables import open_data
 
 benchmark = typer.Typer(
     help="Measure what is installed.", no_args_is_help=True, rich_markup_mode=None
@@ -49,9 +51,11 @@ def explainers(
     if (splits is None) != (part is None):
         raise typer.BadParameter("--splits and --part go together: a file, and val or test.")
     classifier = Classifier.from_pretrained(model)
-    records = open_data(data, None, None, None, ",", classifier.config.labels)
+    records = open_data(data, labels=classifier.config.labels)
     if splits is not None and part is not None:
         parts = Splits.from_csv(splits, records)
+        for text in parts.notes:
+            note(text)
         records = parts.val if part is Part.val else parts.test
     table = benchmark_explainers(
         classifier, records, masks, out,

@@ -3,68 +3,90 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Container
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from skinxai.cli.options import Columns, Data, Delimiter, ImageFolder, LabelMap, open_data
+from skinxai.cli.options import Data, Json, MaxPixels, NotCopies, words
+from skinxai.cli.saying import note
+from skinxai.cli.tables import Labels, Malignant, TableOptions, open_data, own_split, with_table
 from skinxai.configs import parse_size
+from skinxai.limits import MAX_PIXELS
 
 
+@with_table
 def audit(
     data: Data,
-    images: ImageFolder = None,
-    column: Columns = None,
-    label: LabelMap = None,
-    delimiter: Delimiter = ",",
+    table: TableOptions,
     splits: Annotated[
-        Path | None, typer.Option(help="splits.csv; without it a new split is audited.")
+        Path | None, typer.Option(help="splits.csv; without it the data's own, or a new split.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the new split.")] = 0,
     init_weights: Annotated[
         str | None,
         typer.Option(help="What training will start from: bundled, imagenet or a model folder."),
     ] = None,
+    not_copies: NotCopies = None,
     out: Annotated[Path | None, typer.Option(help="Folder for audit.html and audit.json.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Look for leaks, duplicates and damaged files before training; exit 1 if there are errors."""
-    from skinxai.data import Splits, split
+    from skinxai.data import Splits
     from skinxai.data.auditing import audit as run_audit
     from skinxai.reporting import write_audit
+    from skinxai.writing import check_folder
 
-    records = open_data(data, images, column, label, delimiter)
-    parts = split(records, seed=seed) if splits is None else Splits.from_csv(
-        splits, records, allow_leakage=True
+    if out is not None:
+        check_folder(out)
+    records = open_data(data, table)
+    if splits is None:
+        parts = own_split(records, seed, allow_leakage=True)
+    else:
+        parts = Splits.from_csv(splits, records, allow_leakage=True)
+    for text in parts.notes:
+        note(text)
+    report = run_audit(
+        parts, trained_on=_trained_on(init_weights), not_copies=words(not_copies) or [],
+        max_pixels=max_pixels,
     )  # fmt: skip
-    report = run_audit(parts, trained_on=_trained_on(init_weights))
     typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.to_text())
     if out is not None:
         page, _ = write_audit(report, parts, out)
-        typer.echo(f"page: {page}", err=True)
+        note(f"the page is {page}")
     raise typer.Exit(0 if report.ok else 1)
 
 
+@with_table
 def prepare(
     data: Data,
     out: Annotated[Path, typer.Argument(help="Folder to write: new, or prepared from the same.")],
-    images: ImageFolder = None,
-    column: Columns = None,
-    label: LabelMap = None,
-    delimiter: Delimiter = ",",
+    table: TableOptions,
+    labels: Labels = None,
+    malignant: Malignant = None,
     size: Annotated[
         str | None, typer.Option(help="HEIGHTxWIDTH that images are resized to, e.g. 240x320.")
     ] = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Decode and verify every image once, and keep the pixels for training and evaluation."""
     from skinxai.data import prepare as run_prepare
 
-    records = open_data(data, images, column, label, delimiter)
-    prepared = run_prepare(records, out, image_size=parse_size(size) if size else None)
+    image_size = parse_size(size) if size else None
+    records = open_data(data, table, labels=words(labels), malignant=words(malignant))
+    prepared = run_prepare(records, out, image_size=image_size, max_pixels=max_pixels)
     count = prepared.pixels.nbytes if prepared.pixels else 0
-    typer.echo(f"{prepared!r}: {count} bytes of pixels in {out}")
+    lesions = len({item.lesion_id for item in prepared})
+    shown = "their own size" if image_size is None else "{}×{} pixels".format(*image_size)
+    typer.echo(f"{prepared.name}: {len(prepared)} images of {lesions} lesions at {shown}")
+    names = [prepared.labels.long_name(code) for code in prepared.labels]
+    for name, images in zip(names, prepared.class_counts(), strict=True):
+        typer.echo(f"  {name:<{max(map(len, names))}}  {images:>6}")
+    typer.echo(f"{count / 1e6:.2f} MB of pixels in {out}")
+    typer.echo(f"next: skinxai train --data {shlex.quote(str(out))} --out RUN")
 
 
 def _trained_on(init_weights: str | None) -> Container[str]:
@@ -74,15 +96,14 @@ def _trained_on(init_weights: str | None) -> Container[str]:
     from skinxai.ensembles import training_pixels
     from skinxai.hub import open_model
 
-    found = training_pixels(open_model(None if init_weights == "bundled" else init_weights))
+    found = training_pixels(open_model(init_weights))
     for model in found.models:
-        typer.echo(f"note: {model} says which images it was trained on", err=True)
+        note(f"{model} says which images it was trained on")
     for model in found.silent:
-        typer.echo(
-            f"note: {model} does not say which images it was trained on: it has no "
-            f"training_pixels.safetensors, and no image can be found to be one of them",
-            err=True,
+        note(
+            f"{model} does not say which images it was trained on: it has no "
+            f"training_pixels.safetensors, and no image can be found to be one of them"
         )
     if found.models:
-        typer.echo(f"note: looked for {len(found.known)} images of their training", err=True)
+        note(f"looked for {len(found.known)} images of their training")
     return found.known

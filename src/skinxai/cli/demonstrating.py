@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,13 +12,19 @@ from skinxai.cli.options import Model
 
 def demo(
     model: Model = None,
-    port: Annotated[int, typer.Option(help="Where it listens.")] = 8501,
+    port: Annotated[int, typer.Option(help="Where it listens; 0: any free port.")] = 8501,
     address: Annotated[
         str, typer.Option(help="Interface; 0.0.0.0 shows it to other machines.")
     ] = "localhost",
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+    training_images: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the training images: shows the lesions most like an image."),
+    ] = None,
 ) -> None:
     """Show the demo in a browser; nothing leaves this machine."""
     from skinxai.demo import serve
 
-    serve(model, port=port, address=address, browser=browser)
+    serve(
+        model, port=port, address=address, browser=browser, training_images=training_images
+    )  # fmt: skip

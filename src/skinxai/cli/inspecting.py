@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skinxai.cli.saying import note
 from skinxai.errors import SkinxaiError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _failed_checks(entries: Iterable[Entry]) -> dict[str, dict[str, str]]:
     for entry in entries:
         if entry.source == BUILT_IN:
             continue
-        typer.echo(f"checking {entry.name} of {entry.source} …", err=True)
+        note(f"checking {entry.name} of {entry.source} …")
         try:
             call = partial(check_explainer, entry.name, raise_on_failure=False)
             known_there = entry.source != THIS_PROCESS

@@ -1,17 +1,12 @@
-"""What several commands take: types of options, and texts made into values."""
+"""What several commands take: types of options."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from skinxai.data import Records
-    from skinxai.labels import LabelSet
 
 
 class Part(StrEnum):
@@ -29,46 +24,43 @@ class Format(StrEnum):
     json = "json"
 
 
+class Score(StrEnum):
+    """Which score of a class is explained."""
+
+    logit = "logit"
+    probability = "probability"
+
+
 Images = Annotated[list[str], typer.Argument(help="Files, folders, globs, or '-' for stdin.")]
 Data = Annotated[
     Path, typer.Argument(help="Folder of HAM10000, of classes, a prepared one, or a CSV table.")
 ]
-ImageFolder = Annotated[Path | None, typer.Option(help="Folder of the table's images.")]
-Delimiter = Annotated[str, typer.Option(help="Between the table's cells.")]
-Columns = Annotated[
-    list[str] | None, typer.Option(help="ROLE=COLUMN: image, label, lesion_id or patient_id.")
-]
-LabelMap = Annotated[
-    list[str] | None, typer.Option(help="TABLE=CODE: what a label of the table means.")
-]
 Backend = Annotated[
-    str, typer.Option(help="torch, onnx, openvino, or auto; all but torch need a model's graph.")
+    str | None,
+    typer.Option(
+        help="torch, onnx, openvino, or auto; all but torch need a model's graph. Torch by "
+        "default, or what the suffix of an exported file names."
+    ),
 ]
-Model = Annotated[str | None, typer.Option(help="Model folder; the bundled model by default.")]
+Model = Annotated[
+    str | None,
+    typer.Option(help="Folder, exported file, org/name on the Hub, or bundled, the default."),
+]
+Tta = Annotated[bool, typer.Option("--tta", help="Average over the four flips.")]
+BatchSize = Annotated[int, typer.Option(help="Images in one forward pass.")]
+MaxPixels = Annotated[
+    int, typer.Option(help="Most pixels of an image that are decoded: width times height.")
+]
+Uniform = Annotated[
+    bool, typer.Option("--uniform", help="Overlays of one opacity; else it follows the map.")
+]
+NotCopies = Annotated[
+    str | None,
+    typer.Option(help="IDS, with commas, that look like copies of training images and are none."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def mapping(option: str, pairs: list[str] | None) -> dict[str, str]:
-    """``["a=b", ...]`` as a dict."""
-    if wrong := [pair for pair in pairs or () if "=" not in pair]:
-        raise typer.BadParameter(f"{option} must look like NAME=VALUE, got {wrong[0]!r}.")
-    return dict(pair.split("=", 1) for pair in pairs or ())
-
-
-def open_data(
-    data: Path,
-    images: Path | None,
-    column: list[str] | None,
-    label: list[str] | None,
-    delimiter: str,
-    labels: LabelSet | Sequence[str] | None = None,
-) -> Records:
-    """The labelled images that a command was given; what their reader should know is printed."""
-    from skinxai.data.opening import open_records
-
-    records = open_records(
-        data, images=images, columns=mapping("--column", column),
-        label_map=mapping("--label", label), delimiter=delimiter, labels=labels,
-    )  # fmt: skip
-    for note in records.notes:
-        typer.echo(f"note: {note}", err=True)
-    return records
+def words(text: str | None) -> list[str] | None:
+    """``"nv,mel"`` as a list, without blanks."""
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]

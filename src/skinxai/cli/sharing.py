@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from skinxai.cli.options import Model
+from skinxai.cli.saying import note
 
 Repo = Annotated[str, typer.Argument(help="org/name, or org/name@revision.", metavar="REPO")]
 
@@ -81,7 +82,7 @@ def verify(
     keeps = any(name.rpartition("/")[2] == PROBE for name, _ in contents(folder))
     typer.echo(Classifier.from_pretrained(folder, check=keeps).model)
     if not keeps:
-        typer.echo(f"no {PROBE}: whether it answers as when it was saved is not known", err=True)
+        note(f"no {PROBE}: whether it answers as when it was saved is not known")
 
 
 def import_network(
@@ -115,17 +116,29 @@ def import_network(
 def export(
     out: Annotated[Path, typer.Argument(help="model.onnx, model.xml, or a folder.", metavar="OUT")],
     model: Model = None,
+    format: Annotated[
+        str | None,
+        typer.Option(help="onnx or openvino, for a file without a suffix, to which it is added."),
+    ] = None,
 ) -> None:
     """Write a model as ONNX or for OpenVINO, or its folder with a graph; compared with torch."""
     from skinxai.classifier import Classifier
+    from skinxai.progress import busy
+    from skinxai.writing import check_folder, made_folder
 
+    check_folder(out.parent if out.suffix else out)
     classifier = Classifier.from_pretrained(model)
-    if not out.suffix:
-        typer.echo(classifier.with_graph().save_pretrained(out))
+    if not out.suffix and format is None:
+        with busy("writing the graph and comparing it with torch"):
+            revision = classifier.with_graph().save_pretrained(out)
+        typer.echo(revision)
         return
-    found = classifier.export(out)
+    from skinxai.exporting import exported_path
+
+    with made_folder(out.parent), busy("writing the graph and comparing it with torch"):
+        found = classifier.export(out, format=format)
     maps = "" if found.map is None else f", of Grad-CAM {found.map:.1g} of its largest value"
     typer.echo(
-        f"{out}: {found.images} images through {found.backend}, largest difference of a "
-        f"probability {found.probability:.1g}{maps}"
+        f"{exported_path(out, format)[0]}: {found.images} images through {found.backend}, largest "
+        f"difference of a probability {found.probability:.1g}{maps}"
     )

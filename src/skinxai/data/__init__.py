@@ -6,11 +6,14 @@
 from typing import TYPE_CHECKING, Any
 
 from skinxai import plugins
-from skinxai.data.loading import load_csv, load_folder, load_ham10000
+from skinxai.data.class_folders import load_folder
+from skinxai.data.given import given_split
+from skinxai.data.loading import load_csv
 from skinxai.data.membership import TrainedOn
 from skinxai.data.pixels import pixel_hash
 from skinxai.data.prepared import load_prepared
 from skinxai.data.preparing import prepare
+from skinxai.data.published import load_ham10000
 from skinxai.data.records import Record, Records
 from skinxai.data.splits import Splits, folds, split
 
@@ -31,6 +34,7 @@ __all__ = [
     "entries",
     "folds",
     "get",
+    "given_split",
     "load_csv",
     "load_folder",
     "load_ham10000",

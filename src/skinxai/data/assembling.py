@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import shlex
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from skinxai.data.cleaning import NO_LABEL, alike, clean, fold, known_id
+from skinxai.data.hints import Remedy
+from skinxai.data.masks import grey_strays
 from skinxai.data.records import Record, Records
 from skinxai.data.tables import ImageFiles
 from skinxai.errors import (
@@ -71,78 +78,183 @@ def assemble(
     Raises:
         DatasetError: one of its subclasses, by the first problem; it lists all of them.
     """
-    problems: list[tuple[type[DatasetError], str]] = []
-    counted = {"without a lesion id, each its own lesion": 0, "with an age outside 0–120": 0,
-               "with an unknown sex": 0, "that repeat another": 0}  # fmt: skip
-    mapped = label_map or {}
     known = None if labels is None else list(labels)
-    seen: dict[str, Listed] = {}
-    items: list[Record] = []
+    work = _Assembly(files, known, label_map or {}, dedupe)
     for row in rows:
-        if earlier := seen.get(row.image):
-            what = f"line {row.line}: image {row.image!r} is in line {earlier.line} already"
-            if row.label != earlier.label:
-                problems.append((DatasetLabelError, f"{what}, with another label"))
-            elif not dedupe:
-                problems.append((DatasetSchemaError, f"{what}; dedupe=True keeps the first"))
-            counted["that repeat another"] += 1
-            continue
-        seen[row.image] = row
-        code = mapped.get(row.label, row.label)
-        if wrong := _wrong_label(row.label, code, known, mapped):
-            problems.append((DatasetLabelError, f"line {row.line}: {wrong}"))
-        try:
-            path = files.find(row.image)
-            if path is None:
-                problems.append((DatasetPathError, f"line {row.line}: no file {row.image!r}"))
-        except DatasetPathError as error:
-            problems.append((DatasetPathError, f"line {row.line}: {error}".rstrip(".")))
-            path = None
-        counted["without a lesion id, each its own lesion"] += not row.lesion_id
-        if path is not None:
-            attributes = _checked_attributes(row.attributes, counted)
-            items.append(
-                Record(row.image, path, code, row.lesion_id, row.patient_id or None, attributes)
-            )
-    if problems:
-        raise problems[0][0](
-            f"{table} must list each image once, with a known label and a file; it breaks this "
-            f"{len(problems)} times:"
-            if len(problems) > 1
-            else f"{table} must list each image once, with a known label and a file;",
-            tuple(text for _, text in problems),
-        )
-    if not items:
-        raise DatasetSchemaError(f"{table} must list at least one image, it lists none.")
-    notes = [f"{count} rows {what}" for what, count in counted.items() if count]
-    if count := files.unused():
-        notes.append(f"{count} files are not listed and were left out")
+        work.take(row)
+    work.check(table)
+    notes = [f"{count} rows {what}" for what, count in work.counted.items() if count]
+    for kind in ("lesion_id", "patient_id"):
+        for group in alike(getattr(item, kind) or "" for item in work.items):
+            notes.append(f"{kind} {' and '.join(map(repr, group))} differ by blanks or case alone, "
+                         f"and count as different")  # fmt: skip
+    notes += files.notes()
     if labels is None:
-        labels = LabelSet(tuple(sorted({item.label for item in items})))
+        labels = LabelSet(tuple(sorted({item.label for item in work.items})))
         notes.append("no label order was declared: labels are sorted")
-    items.sort(key=lambda item: item.image_id)
+    items = sorted(work.items, key=lambda item: item.image_id)
     return Records(tuple(items), labels, name, licence, attribution, tuple(notes))
 
 
-def _wrong_label(
-    raw: str, code: str, known: Sequence[str] | None, mapped: Mapping[str, str]
-) -> str | None:
-    if not raw.strip() or raw.strip().lower() in ("nan", "none", "null"):
-        return "the label is empty"
-    if known is None or code in known:
-        return None
-    allowed = sorted({*known, *mapped})
-    if code.strip().lower() in known:
-        return (
-            f"label {raw!r} must be one of {allowed}; it differs by case or blanks alone, say so "
-            f"with label_map={{{raw!r}: {code.strip().lower()!r}}}"
+class _Assembly:
+    """The rows of one table, taken one by one: what they give, and what is wrong with them."""
+
+    def __init__(
+        self,
+        files: ImageFiles,
+        known: Sequence[str] | None,
+        label_map: Mapping[str, str],
+        dedupe: bool,
+    ) -> None:
+        self.items: list[Record] = []
+        self.counted: Counter[str] = Counter()
+        self._files, self._known, self._dedupe = files, known, dedupe
+        self._mapped = {clean(raw): code for raw, code in label_map.items()}
+        self._problems: list[tuple[type[DatasetError], str]] = []
+        self._seen: dict[str | Path, Listed] = {}  # by name and by file
+        self._by_stem: dict[Path, int] = {}
+        self._codes: Counter[str] = Counter()
+        self._renames: dict[str, str] = {}
+
+    def take(self, raw: Listed) -> None:
+        """Check one row and make its record."""
+        row = self._cleaned(raw)
+        code = self._mapped.get(row.label, row.label)
+        if self._repeats(row.image, row):
+            return
+        self._codes[code] += 1
+        if wrong := self._wrong_label(row.label, code):
+            self._problems.append((DatasetLabelError, f"line {row.line}: {wrong}"))
+        path = self._find(row)
+        if path is None or self._repeats(path, row):
+            return
+        self.counted["without a lesion id, each its own lesion"] += not row.lesion_id
+        attributes = _checked_attributes(row.attributes, self.counted)
+        name = row.image.replace("\\", "/")
+        if name.startswith(("/", "./")) or name[1:2] == ":":
+            name = self._files.short_name(path)
+        elif "/" not in name:
+            self._by_stem[path] = row.line
+        else:
+            name = row.image
+        self.items.append(
+            Record(name, path, code, row.lesion_id, row.patient_id or None, attributes)
         )
-    near = difflib.get_close_matches(code, allowed, n=1)
-    hint = f", did you mean {near[0]!r}?" if near else ""
-    return f"label {raw!r} must be one of {allowed}{hint}"
+
+    def check(self, table: str) -> None:
+        """Raise by the first problem, with all of them."""
+        for path in grey_strays(item.path for item in self.items):
+            if path in self._by_stem:
+                text = (
+                    f"line {self._by_stem[path]}: {str(path)!r} has one channel and lies in "
+                    f"another folder than the rest, it looks like a mask; give its path below the "
+                    f"folder if it is a lesion"
+                )
+                self._problems.append((DatasetPathError, text))
+        if groups := alike(
+            code for code in self._codes if self._known is None or code in self._known
+        ):
+            texts = tuple(
+                " and ".join(f"{code!r} ({self._codes[code]} rows)" for code in group)
+                for group in groups
+            )
+            renames = {code: group[0] for group in groups for code in group[1:]}
+            raise DatasetLabelError(
+                f"labels of {table} must not differ by blanks or case alone:",
+                texts,
+                **_rename(renames),
+            )
+        if self._problems:
+            several = len(self._problems) > 1
+            raise self._problems[0][0](
+                f"{table} must list each image once, with a known label and a file"
+                + (f"; it breaks this {len(self._problems)} times:" if several else ";"),
+                tuple(text for _, text in self._problems),
+                **self._remedy(),
+            )
+        if not self.items:
+            raise DatasetSchemaError(f"{table} must list at least one image, it lists none.")
+
+    def _remedy(self) -> Remedy:
+        if self._renames:
+            return _rename(self._renames)
+        if all("is in line" in text for _, text in self._problems) and not self._dedupe:
+            return {
+                "python": "dedupe=True keeps the first of rows that agree",
+                "command": "leave the repeated rows out of the table",
+            }
+        return {}
+
+    def _cleaned(self, row: Listed) -> Listed:
+        """The row without outer blanks; ids that mean "unknown" are empty."""
+        made = {}
+        for role in ("image", "label", "lesion_id", "patient_id"):
+            text = getattr(row, role)
+            made[role] = clean(text)
+            if made[role] != unicodedata.normalize("NFC", text):
+                self.counted[f"with blanks around the {role}, which were removed"] += 1
+            if role.endswith("_id"):
+                made[role] = known_id(text)
+        if made["patient_id"] == "" and clean(row.patient_id):
+            self.counted[f"whose patient is {clean(row.patient_id)!r}, which means unknown"] += 1
+        return Listed(row.line, attributes=row.attributes, **made)
+
+    def _repeats(self, key: str | Path, row: Listed) -> bool:
+        """Whether another row has this name or file already; it is noted if none has."""
+        earlier = self._seen.setdefault(key, row)
+        if earlier is row:
+            return False
+        other = "" if row.image == earlier.image else f" as {earlier.image!r}"
+        what = f"line {row.line}: image {row.image!r} is in line {earlier.line} already{other}"
+        if row.label != earlier.label:
+            self._problems.append((DatasetLabelError, f"{what}, with another label"))
+        elif not self._dedupe:
+            self._problems.append((DatasetSchemaError, what))
+        self.counted["that repeat another"] += 1
+        return True
+
+    def _find(self, row: Listed) -> Path | None:
+        try:
+            path = self._files.find(row.image)
+        except DatasetPathError as error:
+            self._problems.append((DatasetPathError, f"line {row.line}: {error}".rstrip(".")))
+            return None
+        if path is None:
+            text = f"line {row.line}: no file {row.image!r}{self._files.why_not(row.image)}"
+            self._problems.append((DatasetPathError, text))
+        return path
+
+    def _wrong_label(self, raw: str, code: str) -> str | None:
+        known = self._known
+        if known is not None and code in known:
+            return None
+        if raw.lower() in NO_LABEL and raw not in self._mapped:
+            return "the label is empty"
+        if known is None:
+            return None
+        allowed = sorted({*known, *self._mapped})
+        for near in known:
+            if fold(near) == fold(code):
+                self._renames[raw] = near
+                return (
+                    f"label {raw!r} must be one of {allowed}; it differs from {near!r} by blanks "
+                    f"or case alone"
+                )
+        close = difflib.get_close_matches(code, allowed, n=1)
+        hint = f", did you mean {close[0]!r}?" if close else ""
+        return f"label {raw!r} must be one of {allowed}{hint}"
 
 
-def _checked_attributes(values: Mapping[str, str], counted: dict[str, int]) -> dict[str, str]:
+def _rename(codes: Mapping[str, str]) -> Remedy:
+    """How to say that labels are others, in Python and on the command line."""
+    options = " ".join(f"--label {shlex.quote(f'{raw}={code}')}" for raw, code in codes.items())
+    return {
+        "python": f"say which is meant with label_map={dict(codes)}",
+        "command": f"give {options}",
+    }
+
+
+def _checked_attributes(values: Mapping[str, str], counted: Counter[str]) -> dict[str, str]:
     """Attributes without columns that leak the label, and without impossible ages and sexes."""
     kept = {k: v for k, v in values.items() if k not in LEAK_COLUMNS}
     for name in ("age", "age_approx"):

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from typing import Any
 
 from skinxai.data.assembling import LEAK_COLUMNS
+from skinxai.data.membership import Look, TrainedOn, check_ids
 from skinxai.data.near_duplicates import Fingerprint, find_pairs, fingerprint
 from skinxai.data.records import Record, Records
 from skinxai.data.splits import PARTS, Splits
 from skinxai.errors import SkinxaiError
 from skinxai.images import read_image
-from skinxai.results import AuditedPair, AuditReport, Finding
+from skinxai.limits import MAX_PIXELS
+from skinxai.progress import watched
+from skinxai.results import AuditedPair, AuditReport, Finding, SeenImages
 
 FEW_LESIONS = 10
 
 
 def audit(
-    splits: Splits, *, trained_on: Container[str] = (), progress: bool | None = None
+    splits: Splits,
+    *,
+    trained_on: TrainedOn | Container[str] = (),
+    not_copies: Collection[str] = (),
+    progress: bool | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> AuditReport:
-    """Audit a split: overlaps, duplicates, leak columns, classes, unreadable files.
+    """Audit a split: overlaps, duplicates, leak columns, classes, files.
 
     Reads every image. Ten thousand images of 320×240 take some minutes on two cores and about
     1 GB of memory.
@@ -31,24 +39,26 @@ def audit(
         splits: what to audit; one with leakage that was allowed is fine.
         trained_on: the pixels that the starting weights were trained on: a model's
             `TrainedOn`, or any container of hashes of `skinxai.data.pixel_hash`. Only images
-            outside the training part count: training goes on with those inside it.
+            outside the training part count: training goes on with those inside it. A
+            `TrainedOn` with fingerprints also finds copies: re-encoded, resized, turned or cropped.
+        not_copies: ids of images that look like copies of what the starting weights were trained
+            on and are none.
         progress: ``True`` or ``False``; ``None`` shows bars on a terminal.
+        max_pixels: most pixels of an image that are decoded.
     """
     parts = {name: getattr(splits, name) for name in PARTS}
     items = [(name, item) for name in PARTS for item in parts[name]]
-    findings = [*_overlaps(parts), *_columns(items), *_classes(parts)]
-    prints, unreadable = _read([item for _, item in items], progress)
+    findings = [*_overlaps(parts), *_columns(items), *_classes(parts), *_left_out(splits)]
+    check_ids(not_copies, [item for _, item in items])
+    looks, prints, unreadable = _read([item for _, item in items], progress, max_pixels)
     if unreadable:
         findings.append(
             Finding("unreadable", "error", f"cannot be read: {_some(unreadable)}", len(unreadable))
         )
     known = [place for place in range(len(items)) if prints[place] is not None]
     sound = [found for found in prints if found is not None]
-    seen = [items[p][1].image_id for p, f in zip(known, sound, strict=True)
-            if items[p][0] != "train" and f.digest in trained_on]  # fmt: skip
-    if seen:
-        message = f"the starting weights were trained on these pixels: {_some(seen)}"
-        findings.append(Finding("trained on", "error", message, len(seen)))
+    judged = {items[p][1].image_id: looks[p] for p in known if items[p][0] != "train"}
+    findings += _seen(trained_on, judged, not_copies)
     pairs = tuple(
         _audited(items[known[pair.first]], items[known[pair.second]], pair)
         for pair in find_pairs(
@@ -101,19 +111,49 @@ def _classes(parts: dict[str, Records]) -> list[Finding]:
     return found
 
 
-def _read(items: list[Record], progress: bool | None) -> tuple[list[Fingerprint | None], list[str]]:
+def _left_out(splits: Splits) -> list[Finding]:
+    if not splits.left_out:
+        return []
+    message = "images of the data set in no part: nothing is learnt from them or judged on them"
+    return [Finding("left out", "warning", message, splits.left_out)]
+
+
+def _seen(
+    trained_on: TrainedOn | Container[str], looks: Mapping[str, Look], not_copies: Collection[str]
+) -> Iterator[Finding]:
+    """Images outside the training part that the starting weights were trained on."""
+    if isinstance(trained_on, TrainedOn):
+        seen = trained_on.seen(looks, not_copies=not_copies)
+    else:
+        exact = tuple(name for name, look in looks.items() if look.digest in trained_on)
+        seen = SeenImages(exact)
+    if names := list(seen.exact):
+        message = f"the starting weights were trained on these pixels: {_some(names)}"
+        yield Finding("trained on", "error", message, len(names))
+    if names := list(seen.copies):
+        message = f"look like copies of what the starting weights were trained on: {_some(names)}"
+        yield Finding("copy", "error", message, len(names))
+    for note in seen.notes:
+        yield Finding("copy", "warning", note, len(looks))
+
+
+def _read(
+    items: list[Record], progress: bool | None, max_pixels: int
+) -> tuple[list[Look], list[Fingerprint | None], list[str]]:
     unreadable: list[str] = []
 
-    def one(item: Record) -> Fingerprint | None:
+    def one(item: Record) -> tuple[Look, Fingerprint | None]:
         try:
-            return fingerprint(read_image(item.path).pixels)
+            pixels = read_image(item.path, max_pixels=max_pixels).pixels
         except SkinxaiError as error:
             unreadable.append(f"{item.image_id} ({error.code})")
-            return None
+            return Look("", b""), None
+        found = fingerprint(pixels)
+        return Look.at(pixels, found.digest), found
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(_bar(pool.map(one, items), "read", progress, len(items)))
-    return found, sorted(unreadable)
+    return [look for look, _ in found], [each for _, each in found], sorted(unreadable)
 
 
 def _audited(first: tuple[str, Record], second: tuple[str, Record], pair: Any) -> AuditedPair:
@@ -156,7 +196,4 @@ def _some(names: list[str]) -> str:
 
 
 def _bar(loop: Iterable[Any], name: str, progress: bool | None, total: int | None = None) -> Any:
-    from tqdm import tqdm
-
-    hidden = None if progress is None else not progress
-    return tqdm(loop, name, total, disable=hidden)
+    return watched(loop, total, progress, "", name)

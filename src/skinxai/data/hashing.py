@@ -1,4 +1,4 @@
-"""Hashes of the pixels of labelled images, read in threads."""
+"""Hashes of the pixels of labelled images, and their fingerprints, read in threads."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from skinxai.data.membership import Look
 from skinxai.data.pixels import pixel_hash
 from skinxai.data.records import Record, Records
 from skinxai.errors import SkinxaiError
 from skinxai.images import read_image
+from skinxai.limits import MAX_PIXELS
 
 
-def pixel_hashes(records: Records, *, cached: bool = True) -> Iterator[str | SkinxaiError]:
+def pixel_hashes(
+    records: Records, *, cached: bool = True, max_pixels: int = MAX_PIXELS
+) -> Iterator[str | SkinxaiError]:
     """`pixel_hash` of each image, in order; its error in the place of one that cannot be read.
 
     Args:
         records: the images.
         cached: take what a prepared folder knows; else read the files.
+        max_pixels: most pixels of an image that are decoded.
     """
     if cached and records.pixels is not None:
         yield from (records.pixels.hash_of(item.image_id) for item in records)
@@ -25,7 +30,31 @@ def pixel_hashes(records: Records, *, cached: bool = True) -> Iterator[str | Ski
 
     def one(item: Record) -> str | SkinxaiError:
         try:
-            return pixel_hash(read_image(item.path).pixels)
+            return pixel_hash(read_image(item.path, max_pixels=max_pixels).pixels)
+        except SkinxaiError as error:
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(one, records)
+
+
+def looks(
+    records: Records, *, cached: bool = True, max_pixels: int = MAX_PIXELS
+) -> Iterator[Look | SkinxaiError]:
+    """What each image is recognised by, in order; its error in the place of a bad one.
+
+    Args:
+        records: the images.
+        cached: read the pixels that a prepared folder keeps; else the files.
+        max_pixels: most pixels of an image that are decoded.
+    """
+    pixels = records.pixels if cached else None
+
+    def one(item: Record) -> Look | SkinxaiError:
+        try:
+            if pixels is None:
+                return Look.at(read_image(item.path, max_pixels=max_pixels).pixels)
+            return Look.at(pixels.read(item.image_id), pixels.hash_of(item.image_id))
         except SkinxaiError as error:
             return error
 

@@ -1,28 +1,64 @@
-"""`TrainedOn`: which images a model was trained on, as hashes of their pixels and nothing else.
+"""`TrainedOn`: which images a model was trained on, as hashes of their pixels and fingerprints.
 
-A model folder keeps it as ``training_pixels.safetensors``: the first eight bytes of each image's
-`skinxai.data.pixel_hash`, sorted, as one uint8 array ``(n, 8)``. Who holds an image can ask whether
-it is among them; names, lesions and patients are not in it, and the pixels cannot be computed from
-it.
+A model folder keeps the first eight bytes of each image's `skinxai.data.pixel_hash` as
+``training_pixels.safetensors``, sorted, one uint8 array ``(n, 8)``: who holds an image can ask
+whether the same pixels are among them, and the pixels cannot be computed from it. It keeps the
+images' `skinxai.data.fingerprints.Fingerprints` beside it, which also find copies, and from which a
+coarse relief of each image can be drawn. Names, lesions and patients are in neither.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from functools import reduce
+from operator import or_
+from typing import NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 
+from skinxai.data.fingerprints import Fingerprints, image_fingerprint
+from skinxai.data.pixels import pixel_hash
+from skinxai.data.records import Record
 from skinxai.errors import IntegrityError, OptionError
-from skinxai.folders import TRAINING_PIXELS, ModelFiles
+from skinxai.folders import TRAINING_FINGERPRINTS, TRAINING_PIXELS
+from skinxai.results import SeenImages
 from skinxai.tensors import pack_bytes, unpack_bytes
 
 BYTES = 8
 _NAME = "prefixes"
 _HASH = re.compile(r"[0-9a-f]{64}")
+
+
+SILENT = SeenImages(
+    notes=("the model does not say which images it was trained on, so that none can be recognised",)
+)
+"""What is seen by a model without `TrainedOn`."""
+
+
+class Look(NamedTuple):
+    """What an image is recognised by.
+
+    Args:
+        digest: its `pixel_hash`.
+        fingerprint: its `image_fingerprint`.
+    """
+
+    digest: str
+    fingerprint: bytes
+
+    @classmethod
+    def at(cls, pixels: npt.NDArray[np.uint8], digest: str | None = None) -> Look:
+        """Look at RGB uint8 ``(H, W, 3)``.
+
+        Args:
+            pixels: of the image, or of a smaller copy.
+            digest: of the image itself, where it is known.
+        """
+        return cls(pixel_hash(pixels) if digest is None else digest, image_fingerprint(pixels))
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,17 +68,19 @@ class TrainedOn:
     64 bits of each hash are kept. An image that is not among *n* is taken for one of them with a
     probability of n / 2⁶⁴, so that *m* such images give a false alarm with at most m · n / 2⁶⁴:
     5 in 10¹² for ten thousand against ten thousand, 5 in 10⁸ for a million against a million. An
-    image that is among them is never missed, as long as its pixels are the same: a resized or
-    re-encoded copy has another hash.
+    image that is among them is never missed, as long as its pixels are the same. A resized,
+    re-encoded, cropped or turned copy has another hash: its fingerprint finds it (`seen`).
 
     Args:
         prefixes: the first eight bytes of each hash, ascending, each once.
+        fingerprints: of the images; ``None`` where they are not known.
 
     Raises:
         IntegrityError: another length than a multiple of eight, or another order.
     """
 
     prefixes: bytes = field(default=b"")
+    fingerprints: Fingerprints | None = None
 
     def __post_init__(self) -> None:
         if len(self.prefixes) % BYTES:
@@ -70,6 +108,13 @@ class TrainedOn:
         return cls(b"".join(sorted({_prefix(value) for value in hashes})))
 
     @classmethod
+    def of_looks(cls, looks: Iterable[Look]) -> Self:
+        """Of looks at images in any order, repeated or not."""
+        found = list(looks)
+        hashes = cls.from_hashes(look.digest for look in found)
+        return cls(hashes.prefixes, Fingerprints.of(look.fingerprint for look in found))
+
+    @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Strict inverse of `to_bytes`.
 
@@ -77,6 +122,64 @@ class TrainedOn:
             IntegrityError: other bytes, or as the class does.
         """
         return cls(unpack_bytes(_NAME, data, (-1, BYTES), TRAINING_PIXELS))
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> Self | None:
+        """Strict inverse of `files`; ``None`` where a model's files say nothing.
+
+        Args:
+            files: of a model folder; others than these are passed over.
+
+        Raises:
+            IntegrityError: a damaged file, or fingerprints without hashes.
+        """
+        data = files.get(TRAINING_PIXELS)
+        prints = files.get(TRAINING_FINGERPRINTS)
+        if data is None and prints is not None:
+            raise IntegrityError(
+                f"a model folder with {TRAINING_FINGERPRINTS} must hold {TRAINING_PIXELS} too, and "
+                f"does not; fetch or save the model again."
+            )
+        if data is None:
+            return None
+        known = cls.from_bytes(data)
+        return known if prints is None else cls(known.prefixes, Fingerprints.from_bytes(prints))
+
+    def files(self) -> dict[str, bytes]:
+        """What a model folder keeps of it: name → bytes."""
+        found = {TRAINING_PIXELS: self.to_bytes()}
+        if self.fingerprints is not None:
+            found[TRAINING_FINGERPRINTS] = self.fingerprints.to_bytes()
+        return found
+
+    @property
+    def without_fingerprint(self) -> int:
+        """How many of the images have no fingerprint: of these, a copy is not found."""
+        return max(0, len(self) - len(self.fingerprints or ()))
+
+    def seen(
+        self, looks: Mapping[str, Look], *, not_copies: Collection[str] = ()
+    ) -> SeenImages:  # fmt: skip
+        """Which images are among these, pixel for pixel or as copies.
+
+        Args:
+            looks: image id → what it is recognised by.
+            not_copies: ids of images that look like copies and are none; they count where their
+                pixels are the same.
+        """
+        exact = tuple(name for name, look in looks.items() if look.digest in self)
+        others = [name for name in looks if name not in {*exact, *not_copies}]
+        prints = self.fingerprints or Fingerprints()
+        alike = prints.copies([looks[name].fingerprint for name in others])
+        copies = tuple(name for name, found in zip(others, alike, strict=True) if found)
+        return SeenImages(exact, copies, tuple(self._notes()))
+
+    def _notes(self) -> Iterator[str]:
+        if missing := self.without_fingerprint:
+            yield (
+                f"of {missing} of the model's {len(self)} training images only exact copies can "
+                f"be found: it has no fingerprints of them"
+            )
 
     def to_bytes(self) -> bytes:
         """Content of ``training_pixels.safetensors``."""
@@ -94,7 +197,8 @@ class TrainedOn:
         if not isinstance(other, TrainedOn):
             return NotImplemented
         both = {each._at(place) for each in (self, other) for place in range(len(each))}
-        return TrainedOn(b"".join(sorted(both)))
+        known = [e.fingerprints for e in (self, other) if e.fingerprints is not None]
+        return TrainedOn(b"".join(sorted(both)), reduce(or_, known) if known else None)
 
     def __repr__(self) -> str:
         return f"TrainedOn({len(self)} images)"
@@ -112,11 +216,15 @@ def _prefix(pixel_hash: object) -> bytes:
     return bytes.fromhex(pixel_hash)[:BYTES]
 
 
-def read_trained_on(files: ModelFiles) -> TrainedOn | None:
-    """What verified files of one model say; ``None`` where they say nothing.
+def check_ids(not_copies: Collection[str], records: Iterable[Record]) -> None:
+    """Refuse ids in ``not_copies`` that belong to no image.
 
     Raises:
-        IntegrityError: a damaged ``training_pixels.safetensors``.
+        OptionError: text instead of a list of ids, or an id that is none.
     """
-    data = files.files.get(TRAINING_PIXELS)
-    return None if data is None else TrainedOn.from_bytes(data)
+    if isinstance(not_copies, str):
+        raise OptionError(f"not_copies must be a list of image ids, got {not_copies!r}.")
+    if unknown := sorted(set(not_copies) - {item.image_id for item in records}):
+        raise OptionError(
+            f"not_copies must be ids of the images that are looked at, {unknown[0]!r} is none."
+        )

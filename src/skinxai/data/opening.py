@@ -6,12 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from skinxai.data.loading import load_csv, load_folder, load_ham10000
+from skinxai.data.class_folders import load_folder
+from skinxai.data.loading import load_csv
 from skinxai.data.prepared import is_prepared, load_prepared
+from skinxai.data.published import find_published, load_ham10000
 from skinxai.data.records import Records
 from skinxai.errors import OptionError
-
-TABLES = ("HAM10000_metadata*", "ISIC2018_Task3_Training_GroundTruth.csv", "metadata.csv")
 
 
 def open_records(
@@ -51,8 +51,9 @@ def open_records(
         )
     if images is not None or columns or label_map:
         raise OptionError(
-            f"images, columns and label maps go with a table, {str(path)!r} is none; pass the CSV "
-            f"file."
+            f"images, columns and label maps go with a table, {str(path)!r} is none",
+            python="pass the CSV file",
+            command="give the CSV file in its place, or leave --images and the like out",
         )
     if is_prepared(path):
         if labels is not None:
@@ -60,6 +61,6 @@ def open_records(
                 f"labels must be left out for a prepared folder, {str(path)!r} has its own."
             )
         return load_prepared(path)
-    if any(next(path.rglob(pattern), None) for pattern in TABLES):
+    if path.is_dir() and find_published(path) is not None:
         return load_ham10000(path)
     return load_folder(path, labels=labels)

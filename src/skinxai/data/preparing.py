@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.configs import PreprocessConfig
+from skinxai.configs import PreprocessConfig, as_size
 from skinxai.data.pixels import pixel_hash
 from skinxai.data.prepared import describe_folder, file_sha256, is_prepared, load_prepared
 from skinxai.data.records import Record, Records
@@ -34,8 +34,10 @@ from skinxai.errors import (
     SkinxaiWarning,
 )
 from skinxai.images import read_image
+from skinxai.limits import MAX_PIXELS
+from skinxai.progress import watched
 from skinxai.transforms import resize
-from skinxai.writing import make_folder
+from skinxai.writing import made_folder
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -45,8 +47,9 @@ def prepare(
     records: Records,
     folder: str | os.PathLike[str],
     *,
-    image_size: tuple[int, int] | None = None,
+    image_size: tuple[int, int] | int | None = None,
     progress: bool | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Records:
     """Decode and verify every image once, and write the pixels to a prepared folder.
 
@@ -57,10 +60,12 @@ def prepare(
     Args:
         records: what to prepare; their order is kept.
         folder: new or empty, or prepared before from the same records and files.
-        image_size: ``(height, width)`` in pixels, 32 to 4096, to which each whole image is resized
-            once, bicubic and antialiased as the evaluation transform does it, so that evaluating
-            at this size is the same bit for bit; ``None`` keeps all pixels.
+        image_size: ``(height, width)`` in pixels, or one number for a square, 32 to 4096, to
+            which each whole image is resized once, bicubic and antialiased as the evaluation
+            transform does it, so that evaluating at this size is the same bit for bit; ``None``
+            keeps all pixels.
         progress: ``True`` or ``False``; ``None`` shows a bar on a terminal.
+        max_pixels: most pixels of an image that are decoded.
 
     Returns:
         What `load_prepared` returns: the records, whose ``pixels`` are read from the folder.
@@ -80,15 +85,14 @@ def prepare(
     target = Path(folder).resolve()
     if _taken(target):
         return _existing(target, records, config)
-    make_folder(target.parent)
-    with _alone(target):
+    with made_folder(target.parent), _alone(target):
         if _taken(target):
             return _existing(target, records, config)
         _remove_leftovers(target)
         part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
         try:
             part.mkdir()
-            _write(part, records, config, progress)
+            _write(part, records, config, progress, max_pixels)
             if target.exists():
                 target.rmdir()  # it was empty: Windows renames onto nothing else
             part.rename(target)
@@ -112,30 +116,32 @@ class _Read(NamedTuple):
 
 
 def _write(
-    folder: Path, records: Records, config: PreprocessConfig | None, progress: bool | None
+    folder: Path,
+    records: Records,
+    config: PreprocessConfig | None,
+    progress: bool | None,
+    max_pixels: int,
 ) -> None:
     """All files of a prepared folder.
 
     Raises:
         DatasetImageError: after all images were tried.
     """
-    from tqdm import tqdm
 
     def read(item: Record) -> _Read:
         sha256 = file_sha256(item.path)  # first: a file that changes meanwhile is noticed later
         try:
-            pixels = read_image(item.path).pixels
+            pixels = read_image(item.path, max_pixels=max_pixels).pixels
         except SkinxaiError as error:
             return _Read(item, None, "", sha256, f"{item.image_id!r}: {error}".rstrip("."))
         stored = pixels if config is None else resize(pixels, config)
         return _Read(item, stored, pixel_hash(pixels), sha256)
 
-    hidden = None if progress is None else not progress
     problems: list[str] = []
     places: dict[str, Place] = {}
     with ShardWriter(folder) as shards:
         stream = _ordered(read, records, workers=os.cpu_count() or 1)
-        for found in tqdm(stream, "prepare", len(records), disable=hidden, unit="image"):
+        for found in watched(stream, len(records), progress, "image", "prepare"):
             if found.problem is not None:
                 problems.append(found.problem)
             if found.pixels is None or problems:
@@ -178,10 +184,11 @@ def _ordered(
 
 def _config(image_size: Any) -> PreprocessConfig | None:
     try:
-        return None if image_size is None else PreprocessConfig(image_size)
+        return None if image_size is None else PreprocessConfig(as_size(image_size))
     except (ModelConfigError, TypeError) as error:
         raise OptionError(
-            f"image_size must be None or (height, width) of 32 to 4096 pixels, got {image_size!r}."
+            f"image_size must be None or (height, width), or one number for a square, of 32 to "
+            f"4096 pixels, got {image_size!r}."
         ) from error
 
 
@@ -198,8 +205,9 @@ def _existing(target: Path, records: Records, config: PreprocessConfig | None) -
     """The prepared folder that is there, if it is what would be written now."""
     if not is_prepared(target):
         raise OutputError(
-            f"folder {str(target)!r} must be new or empty, it holds something else; "
-            f"pass another one."
+            f"folder {str(target)!r} must be new or empty, it holds something else",
+            python="pass another one",
+            command="give another OUT",
         )
     found = load_prepared(target)
     pixels = found.pixels
@@ -214,8 +222,9 @@ def _existing(target: Path, records: Records, config: PreprocessConfig | None) -
     else:
         return found
     raise OutputError(
-        f"folder {str(target)!r} must be new, empty or prepared from the same images, {what}; "
-        f"pass another folder, or delete this one."
+        f"folder {str(target)!r} must be new, empty or prepared from the same images, {what}",
+        python="pass another folder, or delete this one",
+        command="give another OUT, or delete this folder",
     )
 
 
@@ -245,6 +254,9 @@ def _alone(target: Path) -> Iterator[None]:
         ) from error
     try:
         yield
+    except BaseException:
+        Path(lock.lock_file).unlink(missing_ok=True)  # so that a folder made for it can go
+        raise
     finally:
         lock.release()
 

@@ -13,6 +13,14 @@ from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
 from skinxai.labels import LabelSet
 from skinxai.readonly import ReadOnly
 
+PART = "part"
+"""Attribute of images that came with a split: the part that each is in."""
+PART_NAMES = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""Names of parts in folders and tables, in lower case."""
+
 
 @dataclass(frozen=True)
 class Record:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import random
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from skinxai.data.records import Record, Records
+from skinxai.data.cleaning import clean
+from skinxai.data.records import Records
+from skinxai.data.stratifying import Group, group, groups_with, place
+from skinxai.data.tables import SAVE_ANEW, check_encoding
 from skinxai.errors import DatasetError, DatasetSchemaError, LeakageError
+from skinxai.sources import describe
 from skinxai.writing import escape_cell, unescape_cell, write_atomic
 
 PARTS = ("train", "val", "test")
-BY = ("lesion", "image")
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,13 @@ class Splits:
         train: to learn from.
         val: to choose on.
         test: to judge on, once.
+        left_out: how many images of the split records are in no part.
     """
 
     train: Records
     val: Records
     test: Records
+    left_out: int = 0
 
     @classmethod
     def of(
@@ -61,12 +64,30 @@ class Splits:
                 shared,
             )
         leaked = bool(shared)
-        return cls(*(records.subset(ids[part], part=part, leaked=leaked) for part in PARTS))
+        left_out = len(records) - len({name for names in ids.values() for name in names})
+        train, val, test = (records.subset(ids[part], part=part, leaked=leaked) for part in PARTS)
+        return cls(train, val, test, left_out)
 
     @property
     def leaked(self) -> bool:
         """Whether a lesion, patient or image is in two parts."""
         return self.train.leaked
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader of figures should know: parts without a class, images in no part."""
+        codes = list(self.train.labels)
+        counts = {part: getattr(self, part).class_counts() for part in PARTS}
+        known = {code for row in counts.values() for code, n in zip(codes, row, strict=True) if n}
+        found = []
+        for part, row in counts.items():
+            absent = [c for c, n in zip(codes, row, strict=True) if not n and c in known]
+            if absent and any(row):
+                found.append(f"the {part} part has no image of {', '.join(absent)}")
+        if self.left_out:
+            total = self.left_out + len({i.image_id for p in PARTS for i in getattr(self, p)})
+            found.append(f"{self.left_out} of {total} images are in no part of the split")
+        return tuple(found)
 
     def to_csv(self, path: str | Path) -> str:
         """Write ``image_id,part``, sorted by id, and return the file's sha256."""
@@ -75,7 +96,7 @@ class Splits:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("image_id", "part"))
         writer.writerows((escape_cell(name), part) for name, part in rows)
-        data = text.getvalue().encode()
+        data = text.getvalue().encode("utf-8", "surrogateescape")  # names need not be UTF-8
         write_atomic(path, data)
         return hashlib.sha256(data).hexdigest()
 
@@ -96,8 +117,10 @@ class Splits:
             sha256: what the file's hash must be.
             allow_leakage: as in `of`.
 
+        Image ids are compared without blanks around them and in Unicode's composed form.
+
         Raises:
-            DatasetError: another hash, or images that ``records`` lacks.
+            DatasetError: another hash, no CSV in UTF-8, or images that ``records`` lacks.
             LeakageError: as in `of`.
         """
         try:
@@ -109,14 +132,7 @@ class Splits:
         found = hashlib.sha256(data).hexdigest()
         if sha256 is not None and found != sha256:
             raise DatasetError(f"sha256 of {str(path)!r} must be {sha256}, got {found}.")
-        ids: dict[str, list[str]] = {part: [] for part in PARTS}
-        for row in csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline="")):
-            if row.get("part") not in ids or row.get("image_id") is None:
-                raise DatasetSchemaError(
-                    f"{Path(path).name} must have the columns image_id and part, each part one of "
-                    f"{list(PARTS)}, got {row}."
-                )
-            ids[row["part"]].append(unescape_cell(row["image_id"]))
+        ids = _read_parts(data, Path(path).name, records)
         return cls.of(records, ids, allow_leakage=allow_leakage)
 
 
@@ -133,12 +149,16 @@ def split(
     """Split into train, validation and test part, grouped by lesion, stratified by class.
 
     Images that share a lesion, a patient or a linked pair form one group, which goes into one
-    part as a whole. Class by class, groups in random order go where most images are missing.
-    The result depends on the seed and on the set of records, not on their order.
+    part as a whole. Groups are placed by the rarest class that they contain, the rarest first, in
+    random order, each where its classes are shortest of their fractions. Every part gets each
+    class that is in three groups or more, wherever that can be; ``notes`` of the result names the
+    parts that stay without a class. The result depends on the seed and on the set of records,
+    not on their order.
 
     Args:
         records: what to split.
-        fractions: of images for train, validation and test; each > 0, their sum is 1.
+        fractions: of the images of each class for train, validation and test; each > 0, their
+            sum is 1.
         seed: of the random order.
         by: ``"lesion"``, or ``"image"``, which puts images of one lesion into several parts.
         allow_leakage: needed for ``by="image"`` where lesions or patients have several images;
@@ -153,23 +173,19 @@ def split(
     """
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
         raise DatasetError(f"fractions must be three numbers > 0 with sum 1, got {fractions}.")
-    groups = _groups(records, linked, by)
-    in_test = _groups_of(records, groups, keep_in_test)
-    order = random.Random(seed)
-    ids: dict[str, list[str]] = {part: [] for part in PARTS}
-    for names in _by_class(records, groups).values():
-        total = sum(len(groups[name]) for name in names)
-        missing = {p: f * total for p, f in zip(PARTS, fractions, strict=True)}
-        order.shuffle(names)
-        names.sort(key=lambda name: name not in in_test)  # stable: forced groups first
-        for name in names:
-            part = "test" if name in in_test else max(PARTS, key=missing.__getitem__)
-            ids[part].extend(item.image_id for item in groups[name])
-            missing[part] -= len(groups[name])
+    groups = group(records, linked, by)
+    forced = dict.fromkeys(_positions(records, groups, keep_in_test), PARTS.index("test"))
+    if max(groups_with(groups, records.labels).values(), default=0) < len(PARTS):
+        raise DatasetError(
+            f"{records.name} must have at least {len(PARTS)} lesions of some class, one for each "
+            f"part; it has {len(groups)} in all, fewer than {len(PARTS)} of any class."
+        )
+    chosen = place(groups, records.labels, fractions, seed, forced)
+    ids = {part: _ids(groups, chosen, n) for n, part in enumerate(PARTS)}
     if empty := [part for part in PARTS if not ids[part]]:
         raise DatasetError(
-            f"{records.name} must have enough lesions of some class for three parts; with "
-            f"{len(groups)} in all the {empty[0]} part would be empty."
+            f"each part must have an image, the {empty[0]} part of {records.name} would be empty; "
+            f"keep fewer images in the test part."
         )
     return Splits.of(records, ids, allow_leakage=allow_leakage)
 
@@ -189,25 +205,19 @@ def folds(
         K splits with an empty test part; each image is in the validation part of one of them.
 
     Raises:
-        DatasetError: a class with fewer groups than folds, which some fold would lack.
+        DatasetError: a class that is in fewer groups than folds, which some fold would lack.
     """
     if type(k) is not int or k < 2:
         raise DatasetError(f"k must be an integer >= 2, got {k!r}.")
-    groups = _groups(records, linked, "lesion")
-    order = random.Random(seed)
-    parts: list[list[str]] = [[] for _ in range(k)]
-    for code, names in _by_class(records, groups).items():
-        if 0 < len(names) < k:
+    groups = group(records, linked)
+    for code, count in groups_with(groups, records.labels).items():
+        if count < k:
             raise DatasetError(
-                f"each class must have at least {k} lesions for {k} folds, {code!r} has "
-                f"{len(names)}; use fewer folds or merge classes."
+                f"each class must have at least {k} lesions for {k} folds, {code!r} has {count}"
+                f"{_joined(groups, code, count)}; use fewer folds or merge classes."
             )
-        counts = [0] * k
-        order.shuffle(names)
-        for name in names:
-            fold = min(range(k), key=counts.__getitem__)
-            parts[fold].extend(item.image_id for item in groups[name])
-            counts[fold] += len(groups[name])
+    chosen = place(groups, records.labels, [1 / k] * k, seed)
+    parts = [_ids(groups, chosen, fold) for fold in range(k)]
     return tuple(
         Splits.of(
             records,
@@ -217,54 +227,60 @@ def folds(
     )
 
 
-Groups = Mapping[str, list[Record]]
+def _read_parts(data: bytes, name: str, records: Records) -> dict[str, list[str]]:
+    """Image ids of each part, as ``records`` has them."""
+    check_encoding(data, name)
+    known = {clean(item.image_id): item.image_id for item in records}
+    known |= {item.image_id: item.image_id for item in records}
+    ids: dict[str, list[str]] = {part: [] for part in PARTS}
+    text = io.StringIO(data.decode("utf-8-sig", "surrogateescape"), newline="")
+    try:
+        for row in csv.DictReader(text):
+            part, image = clean(row.get("part") or ""), row.get("image_id")
+            if part not in ids or image is None:
+                raise DatasetSchemaError(
+                    f"{name} must have the columns image_id and part, each part one of "
+                    f"{list(PARTS)}, got {row}."
+                )
+            image = unescape_cell(image)
+            found = known.get(image, known.get(clean(image), image))
+            if found not in known and not _is_utf8(found):
+                raise DatasetSchemaError(
+                    f"{name} must be CSV in UTF-8, {describe(found)} is not; {SAVE_ANEW}."
+                )
+            ids[part].append(found)
+    except csv.Error as error:
+        raise DatasetSchemaError(f"{name} must be CSV in UTF-8: {error}.") from error
+    return ids
 
 
-def _groups(records: Records, linked: Iterable[tuple[str, str]], by: str) -> Groups:
-    """Connected components of images under shared lesion, shared patient and links."""
-    if by not in BY:
-        raise DatasetError(f"by must be one of {BY}, got {by!r}.")
-    parent: dict[str, str] = {}
-
-    def find(key: str) -> str:
-        parent.setdefault(key, key)
-        while parent[key] != key:
-            parent[key] = parent[parent[key]]
-            key = parent[key]
-        return key
-
-    ordered = sorted(records, key=lambda item: item.image_id)
-    for item in ordered:
-        own = find(f"image {item.image_id}")
-        if by == "lesion":
-            parent[own] = find(f"lesion {item.lesion_id}")
-            if item.patient_id is not None:
-                parent[find(own)] = find(f"patient {item.patient_id}")
-    for pair in linked:
-        if missing := [i for i in pair if f"image {i}" not in parent]:
-            raise DatasetError(f"linked must name images of {records.name}, got {missing[0]!r}.")
-        parent[find(f"image {pair[0]}")] = find(f"image {pair[1]}")
-    groups: dict[str, list[Record]] = {}
-    for item in ordered:
-        groups.setdefault(find(f"image {item.image_id}"), []).append(item)
-    return groups
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _groups_of(records: Records, groups: Groups, image_ids: Iterable[str]) -> set[str]:
-    group_of = {item.image_id: name for name, items in groups.items() for item in items}
+def _ids(groups: Sequence[Group], chosen: Sequence[int], part: int) -> list[str]:
+    return [i.image_id for items, n in zip(groups, chosen, strict=True) if n == part for i in items]
+
+
+def _positions(records: Records, groups: Sequence[Group], image_ids: Iterable[str]) -> set[int]:
+    """Where in ``groups`` the images are."""
+    place_of = {item.image_id: n for n, items in enumerate(groups) for item in items}
     wanted = set(image_ids)
-    if unknown := sorted(wanted - set(group_of)):
+    if unknown := sorted(wanted - set(place_of)):
         raise DatasetError(f"keep_in_test must name images of {records.name}, got {unknown[0]!r}.")
-    return {group_of[image_id] for image_id in wanted}
+    return {place_of[image_id] for image_id in wanted}
 
 
-def _by_class(records: Records, groups: Groups) -> dict[str, list[str]]:
-    """Names of the groups whose images mostly have each label."""
-    names: dict[str, list[str]] = {code: [] for code in records.labels}
-    for name, items in groups.items():
-        counts = Counter(item.label for item in items)
-        names[min(counts, key=lambda label: (-counts[label], label))].append(name)
-    return names
+def _joined(groups: Sequence[Group], code: str, count: int) -> str:
+    """What to add where a class has more lesions than can be told apart."""
+    lesions = {item.lesion_id for items in groups for item in items if item.label == code}
+    if len(lesions) == count:
+        return ""
+    return f" (its {len(lesions)} lesions share patients or are linked)"
 
 
 def _shared(parts: Sequence[Records]) -> tuple[str, ...]:

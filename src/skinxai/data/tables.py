@@ -6,13 +6,18 @@ import csv
 import difflib
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import posixpath
+import unicodedata
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from skinxai.data.cleaning import clean, path_id
+from skinxai.data.masks import is_mask_folder
 from skinxai.errors import DatasetPathError, DatasetSchemaError
-from skinxai.image_files import SUFFIXES
+from skinxai.image_files import LeftOut, image_files
 
+SAVE_ANEW = "save it anew as 'CSV UTF-8'"
 csv.field_size_limit(1 << 20)
 
 
@@ -35,28 +40,36 @@ class Table:
     Args:
         path: the file.
         delimiter: between cells.
+        loose: columns whose text may hold a comma and a blank without being quoted, as in
+            ``Melanoma, NOS``: where a row has too many cells, those are joined again.
 
     Raises:
         DatasetSchemaError: no file, another encoding or delimiter, an empty or doubled header.
     """
 
-    def __init__(self, path: str | os.PathLike[str], delimiter: str = ",") -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], delimiter: str = ",", loose: Container[str] = ()
+    ) -> None:
         self.path = Path(path)
-        self._delimiter = delimiter
+        self.joined = 0
+        self._loose = loose
+        self.delimiter = delimiter
         try:
             with self.path.open("rb") as file:
-                start = file.read(4)
+                start = file.read(1024)
         except OSError as error:
             raise DatasetSchemaError(
                 f"table {str(self.path)!r} must be a file that can be read: {error.strerror}."
             ) from error
-        if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            raise DatasetSchemaError(f"{self.path.name} must be UTF-8, it is UTF-16; save it anew.")
+        check_encoding(start, self.path.name)
         try:
             with self._open() as lines:
-                self.columns = tuple(next(csv.reader(lines, delimiter=delimiter), ()))
+                header = next(csv.reader(lines, delimiter=delimiter), ())
+                self.columns = tuple(map(clean, header))
         except (UnicodeDecodeError, csv.Error) as error:
-            raise DatasetSchemaError(f"{self.path.name} must be CSV in UTF-8: {error}.") from error
+            raise DatasetSchemaError(
+                f"{self.path.name} must be CSV in UTF-8: {error}; {SAVE_ANEW}."
+            ) from error
         if not any(self.columns):
             raise DatasetSchemaError(
                 f"{self.path.name} must have a header, its first line is empty."
@@ -90,12 +103,14 @@ class Table:
             DatasetSchemaError: a row with another number of cells, or text that is not UTF-8.
         """
         with self._open() as lines:
-            reader = csv.reader(lines, delimiter=self._delimiter)
+            reader = csv.reader(lines, delimiter=self.delimiter)
             next(reader)
             try:
                 for cells in reader:
                     if not cells:
                         continue
+                    if len(cells) > len(self.columns):
+                        cells = self._join(cells)
                     if len(cells) != len(self.columns):
                         raise DatasetSchemaError(
                             f"{self.path.name} must have {len(self.columns)} cells in each row, "
@@ -105,11 +120,36 @@ class Table:
                     yield Row(reader.line_num, named)
             except (UnicodeDecodeError, csv.Error) as error:
                 raise DatasetSchemaError(
-                    f"{self.path.name} must be CSV in UTF-8, near line {reader.line_num}: {error}."
+                    f"{self.path.name} must be CSV in UTF-8, near line {reader.line_num}: {error}; "
+                    f"{SAVE_ANEW}."
                 ) from error
+
+    def _join(self, cells: list[str]) -> list[str]:
+        made: list[str] = []
+        for cell in cells:
+            if made and cell.startswith(" ") and self.columns[len(made) - 1] in self._loose:
+                made[-1] += f",{cell}"
+            else:
+                made.append(cell)
+        self.joined += len(made) == len(self.columns)
+        return made if len(made) == len(self.columns) else cells
 
     def _open(self) -> io.TextIOWrapper:
         return self.path.open(encoding="utf-8-sig", newline="")
+
+
+def check_encoding(start: bytes, name: str) -> None:
+    """Refuse a table in UTF-16 or UTF-32, with or without its mark.
+
+    Args:
+        start: the file's first bytes, or all of them.
+        name: of the file, for the message.
+
+    Raises:
+        DatasetSchemaError: another encoding.
+    """
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start:
+        raise DatasetSchemaError(f"{name} must be UTF-8, it is UTF-16; {SAVE_ANEW}.")
 
 
 class ImageFiles:
@@ -122,23 +162,33 @@ class ImageFiles:
     def __init__(self, folders: Sequence[Path]) -> None:
         self._root = folders[0]
         self._named: dict[str, set[Path]] = {}  # by path below the folder, by name, and by stem
-        for folder in folders:
-            for path in sorted(folder.rglob("*")):
-                if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-                    for name in {path.relative_to(folder).as_posix(), path.name, path.stem}:
-                        self._named.setdefault(name, set()).add(path)
+        self._masks: dict[str, Path] = {}
+        self._left = [LeftOut(os.path.join(str(folder), "")) for folder in folders]  # noqa: PTH118
+        for folder, left in zip(folders, self._left, strict=True):
+            for found in image_files(str(folder), left):
+                path = Path(found)
+                below = path.relative_to(folder)
+                short = {path.name, path.stem}
+                if any(is_mask_folder(name) for name in below.parts[:-1]):
+                    self._masks |= dict.fromkeys(map(path_id, short), path)
+                    short = set()
+                for name in {below.as_posix(), below.with_suffix("").as_posix(), *short}:
+                    self._named.setdefault(path_id(name), set()).add(path)
         self._used: set[Path] = set()
 
     def find(self, name: str) -> Path | None:
         """The file ``name``: a path below the folder, with or without its suffix, or an id.
 
+        Names are compared in Unicode's composed form. Absolute paths are taken where they lead to
+        the folder. A file in a folder of masks is found by its path alone.
+
         Raises:
             DatasetPathError: a path that leads out of the folder, or a name of several files.
         """
-        text = name.replace("\\", "/")
-        if text.startswith("/") or ".." in text.split("/") or text[1:2] == ":":
-            raise DatasetPathError(f"{name!r} must be a path below {str(self._root)!r}.")
+        text = self._below(name)
         found = self._named.get(text, set())
+        if not found and text.startswith(f"{self._root.name}/"):  # from the folder above
+            found = self._named.get(text[len(self._root.name) + 1 :], set())
         if exact := found & {self._root / text}:
             found = exact
         if len(found) > 1:
@@ -149,6 +199,38 @@ class ImageFiles:
         self._used |= found
         return next(iter(found), None)
 
-    def unused(self) -> int:
-        """How many files no call of `find` has returned."""
-        return len(set().union(*self._named.values()) - self._used)
+    def why_not(self, name: str) -> str:
+        """What there is instead of a file that `find` does not find, for a message."""
+        text = self._below(name)
+        if mask := self._masks.get(text):
+            return f", only {path_id(str(mask.relative_to(self._root)))} in a folder of masks"
+        for left in self._left:
+            if kind := left.kind_of(text):
+                return f", only a {kind} file, which is not read"
+        return ""
+
+    def short_name(self, path: Path) -> str:
+        """The path below the folder, as an image id."""
+        return path_id(path.relative_to(self._root).as_posix())
+
+    def notes(self) -> list[str]:
+        """What the reader of the records should know of the folders."""
+        unused = len(set().union(*self._named.values()) - self._used)
+        listed = [f"{unused} files are not listed and were left out"] if unused else []
+        return listed + [left.note for left in self._left if left]
+
+    def _below(self, name: str) -> str:
+        """A name as the files are named: below the folder, with slashes, composed."""
+        text = unicodedata.normalize("NFC", name.replace("\\", "/"))
+        outside = DatasetPathError(f"{name!r} must be a path below {str(self._root)!r}.")
+        if text.startswith("/") or text[1:2] == ":":
+            text = posixpath.normpath(text)
+            for root in {os.path.abspath(self._root), os.path.realpath(self._root)}:  # noqa: PTH100
+                start = path_id(root.replace("\\", "/")).rstrip("/") + "/"
+                if text.startswith(start):
+                    return text[len(start) :]
+            raise outside
+        parts = [part for part in text.split("/") if part not in ("", ".")]
+        if ".." in parts:
+            raise outside
+        return "/".join(parts)

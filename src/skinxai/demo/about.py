@@ -5,15 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from skinxai.demo.answering import shared
-from skinxai.demo.showing import around_confusion, confusion, plain, without_front_matter
-from skinxai.results import DISCLAIMER
+from skinxai.demo.showing import around_confusion, card_text, confusion, plain
 
 
 def model() -> None:
     """The model that answers."""
     classifier = shared().classifier
-    st.caption(f"{plain(classifier.model)}. {DISCLAIMER}")
-    card = without_front_matter(classifier.card) or "The model has no card."
+    st.caption(plain(classifier.model))
+    card = card_text(classifier.card) or "The model has no card."
     found = around_confusion(card, classifier.config.labels)
     if found is None:
         st.markdown(card)

@@ -13,7 +13,7 @@ from skinxai import samples
 from skinxai.classifier import Classifier
 from skinxai.demo.uploads import Refused, Upload
 from skinxai.progress import Tell
-from skinxai.results import Explanation, ItemError, Prediction
+from skinxai.results import Explanation, ItemError, Neighbour, Prediction
 
 MODEL = "SKINXAI_DEMO_MODEL"
 """Environment variable: folder or Hub name; the bundled model where it is not set."""
@@ -83,6 +83,24 @@ class Answers:
 
         return self._once((*upload.key, method, target), compute, size, waits)
 
+    def nearest(self, upload: Upload, k: int) -> list[Neighbour]:
+        """As `Classifier.nearest`; none of a model that does not have its training lesions.
+
+        Args:
+            upload: an image that has a prediction.
+            k: most lesions.
+        """
+        own = self.classifier.neighbours
+        if own is None:
+            return []
+
+        def compute() -> list[Neighbour]:
+            found: list[Neighbour] = self.classifier.nearest(upload.open(), min(k, len(own)))
+            return found
+
+        key = (*upload.key, "nearest", str(k))
+        return self._once(key, compute, lambda found: 500 * len(found), lambda: None)
+
     def knows(self, upload: Upload, method: str, target: str | None) -> bool:
         """Whether `explain` has the answer at hand."""
         with self._lock:
@@ -148,4 +166,4 @@ def reason(name: str, error: Exception) -> str:
 @cache
 def shared() -> Answers:
     """The process's own, of the model that `MODEL` names; loaded when first asked."""
-    return Answers(Classifier.from_pretrained(os.environ.get(MODEL), backend="auto"))
+    return Answers(Classifier.from_pretrained(os.environ.get(MODEL) or None, backend="auto"))

@@ -1,5 +1,6 @@
 """The script that streamlit runs for each visitor."""
 
+from base64 import b64encode
 from pathlib import Path
 
 import streamlit as st
@@ -8,28 +9,28 @@ from skinxai.demo.about import model
 from skinxai.demo.batch import batch
 from skinxai.demo.comparing import comparison
 from skinxai.demo.one import one_image
-from skinxai.demo.showing import STYLE
 
-ABOUT = (
-    "**skinxai** classifies dermatoscopic images and shows why. A research tool, no medical device."
-)
-st.set_page_config(
-    page_title="skinxai", page_icon=":material/dermatology:", layout="wide",
-    menu_items={"About": ABOUT},
-)  # fmt: skip
-st.html(STYLE)
-st.logo(Path(__file__).with_name("logo.svg"), size="large")
-page = st.navigation(
-    [
-        st.Page(one_image, title="One image", icon=":material/image:", default=True),
-        st.Page(comparison, title="Compare", icon=":material/grid_view:", url_path="compare"),
-        st.Page(batch, title="Batch", icon=":material/photo_library:", url_path="batch"),
-        st.Page(model, title="Model", icon=":material/info:", url_path="model"),
-    ],
-    position="top",
-)
+ICON = Path(__file__).with_name("icon.svg")
+HEAD = f"""<div class='top'>
+<img src='data:image/svg+xml;base64,{b64encode(ICON.read_bytes()).decode()}' alt=''>
+<h1>Classify a skin lesion, and see why</h1></div>
+<p class='caution'>A research tool, <strong>not a medical device</strong>: do not use it for
+diagnosis.</p>"""
+st.set_page_config(page_title="skinxai", page_icon=ICON, layout="wide")
+st.html(Path(__file__).with_name("style.css"))
+pages = [
+    st.Page(one_image, title="One image", default=True),
+    st.Page(comparison, title="Compare", url_path="compare"),
+    st.Page(batch, title="Batch", url_path="batch"),
+    st.Page(model, title="Model", url_path="model"),
+]
+page = st.navigation(pages, position="hidden")
+with st.container(horizontal=True, gap="small", key="pages"):
+    for each in pages:
+        st.page_link(each)
+st.html(HEAD)
 page.run()
 st.html(
-    "<p class='caution'>A research tool, no medical device: no diagnosis may rest on it. Images "
-    "are kept in this server's memory alone, neither written to its disk nor logged.</p>"
+    "<p class='privacy'>Images are kept in this server's memory alone, and are neither written to "
+    "its disk nor logged.</p>"
 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
-from skinxai import explainers, samples
+from skinxai import explainers, plugins, samples
 from skinxai.demo.answering import Answers
 from skinxai.demo.showing import full_name, plain
 from skinxai.demo.uploads import MAX_FILE, MIB, Upload
@@ -19,34 +19,38 @@ from skinxai.progress import Tell
 SAMPLES = ("Melanoma", "Melanoma, missed", "Basal cell carcinoma", "Nevus")
 SOURCES = ("Sample", "File", "Camera")
 MOST_PROBABLE = "The most probable"
+OPACITY = 0.6
+"""Of the overlays, where a map is strongest."""
+KEPT: Literal["session"] = "session"
+"""How long a control keeps its value. By default Streamlit forgets it when its page is left."""
 
 
 def choose_image() -> Upload | None:
     """The image that all pages look at; it stays while its visitor does."""
-    left, right = st.columns([1, 2], vertical_alignment="bottom")
-    with left:
-        source = st.segmented_control("Image", SOURCES, key=_kept("source", SOURCES[0]))
-    st.session_state["kept source"] = source
-    with right:
-        if source == "Sample":
-            name = st.pills("HAM10000, CC BY-NC 4.0", SAMPLES, key=_kept("sample", SAMPLES[0]))
-            st.session_state["kept sample"] = name
-            path = samples.paths()[SAMPLES.index(name)] if name else None
-            return Upload(path.name, path.read_bytes()) if path else None
-        given: Any = None
-        if source == "File":
-            given = st.file_uploader(
-                "JPEG, PNG, TIFF, WebP or BMP", key="file", on_change=_take, args=("file",),
-                max_upload_size=MAX_FILE // MIB,
-            )  # fmt: skip
-        elif source == "Camera":
-            given = st.camera_input(
-                "A picture through a dermatoscope", key="camera", on_change=_take, args=("camera",)
-            )
-        image: Upload | None = st.session_state.get("kept image")
-        if image is not None and given is None:
-            st.caption(f"Still shown: {plain(image.name)}")
-        return image
+    source = st.segmented_control(
+        "Image", SOURCES, default=SOURCES[0], required=True, key="source", persist_state=KEPT
+    )
+    if source == "Sample":
+        name = st.pills(
+            "From HAM10000, CC BY-NC 4.0", SAMPLES, default=SAMPLES[0], required=True,
+            key="sample", persist_state=KEPT, wrap=True,
+        )  # fmt: skip
+        path = samples.paths()[SAMPLES.index(name)]
+        return Upload(path.name, path.read_bytes())
+    given: Any = None
+    if source == "File":
+        given = st.file_uploader(
+            "JPEG, PNG, TIFF, WebP or BMP", key="file", on_change=_take, args=("file",),
+            max_upload_size=MAX_FILE // MIB,
+        )  # fmt: skip
+    else:
+        given = st.camera_input(
+            "A picture through a dermatoscope", key="camera", on_change=_take, args=("camera",)
+        )
+    image: Upload | None = st.session_state.get("kept image")
+    if image is not None and given is None:
+        st.caption(f"Still shown: {plain(image.name)}")
+    return image
 
 
 def _take(key: str) -> None:
@@ -56,27 +60,57 @@ def _take(key: str) -> None:
     st.session_state["kept image"] = image
 
 
-def choose_method(key: str) -> str:
+def title_of(method: str) -> str:
+    """How people call a method; a plugin's without a title has its name."""
+    return plugins.explainers.entry(method).title or method
+
+
+def shown_by(method: str) -> str:
+    """What a method shows, in a sentence; a plugin's without one has its line in listings."""
+    entry = plugins.explainers.entry(method)
+    return entry.shows or entry.help
+
+
+def choose_method() -> str:
     """One of the explainers that are installed."""
     names = list(explainers.names())
-    return st.selectbox("Method", names, index=names.index("gradcam"), key=key)
+    name = st.selectbox(
+        "Method", names, index=names.index("gradcam"), format_func=title_of, key="method",
+        persist_state=KEPT,
+    )  # fmt: skip
+    shows = next(
+        (entry.shows or entry.help for entry in explainers.entries() if entry.name == name), ""
+    )
+    st.caption(plain(shows))
+    return name
 
 
-def choose_target(answers: Answers, key: str) -> str | None:
+def choose_target(answers: Answers) -> str | None:
     """A class, or ``None``: the most probable."""
     labels = answers.classifier.config.labels
     names = {code: full_name(labels, code) for code in labels}
     code = st.selectbox(
-        "Class", [None, *names], format_func=lambda c: names.get(c, MOST_PROBABLE), key=key
-    )
+        "Class", [None, *names], format_func=lambda c: names.get(c, MOST_PROBABLE), key="target",
+        persist_state=KEPT,
+    )  # fmt: skip
     return code if code in names else None
+
+
+def choose_opacity() -> tuple[float, bool]:
+    """Opacity of the overlays where a map is strongest, and whether it is so everywhere."""
+    alpha = st.slider("Opacity", 0.0, 1.0, OPACITY, 0.05, key="opacity", persist_state=KEPT)
+    uniform = st.toggle(
+        "The same everywhere", key="uniform", persist_state=KEPT,
+        help="Else the photograph shows through where the map is weak.",
+    )  # fmt: skip
+    return alpha, uniform
 
 
 class Line:
     """A line of one height, where work shows its progress and then a sentence: nothing jumps."""
 
     def __init__(self) -> None:
-        self._place = st.container(height=68, border=False).empty()
+        self._place = st.container(height=46, border=False).empty()
 
     def teller(self, name: str) -> Tell:
         """What shows how many network passes of a method are done."""
@@ -109,10 +143,3 @@ def sentences() -> Iterator[None]:
         yield
     except SkinxaiError as error:
         st.warning(plain(str(error)))
-
-
-def _kept(name: str, first: str) -> str:
-    """The key of a widget, whose value is the one before its page was left."""
-    if name not in st.session_state:
-        st.session_state[name] = st.session_state.get(f"kept {name}", first)
-    return name

@@ -9,9 +9,10 @@ from itertools import islice
 import pandas as pd
 import streamlit as st
 
+from skinxai import samples
 from skinxai.demo.answering import Answers, shared
 from skinxai.demo.asking import Line
-from skinxai.demo.showing import full_name, thumbnail
+from skinxai.demo.showing import full_name, heading, said, thumbnail
 from skinxai.demo.uploads import MAX_FILES, MAX_ZIP, MIB, Refused, Upload, count_of, images_of
 from skinxai.images import read_image
 from skinxai.outputs import table
@@ -25,23 +26,33 @@ def batch() -> None:
     answers = shared()
     given = st.file_uploader(
         f"Images, or a zip of them: at most {MAX_FILES}", accept_multiple_files=True,
-        max_upload_size=MAX_ZIP // MIB,
+        max_upload_size=MAX_ZIP // MIB, key="files", on_change=_forget,
     )  # fmt: skip
-    line = Line()
-    if not given:
+    files = [Upload(file.name, file.getvalue()) for file in given]
+    if not files and "kept batch" not in st.session_state:
         st.info("Drop many files here; their table can be sorted, and downloaded as CSV.")
-        return
+        if not st.button("Try it with the four samples"):
+            return
+        files = [Upload(path.name, path.read_bytes()) for path in samples.paths()]
+    line = Line()
     place = st.empty()  # the last batch's table does not stay beside this one's progress
-    rows, bad = _answered(answers, [Upload(file.name, file.getvalue()) for file in given], line)
+    if files:
+        st.session_state["kept batch"] = _answered(answers, files, line)
+    rows, bad = st.session_state["kept batch"]
     line.say(f"{len(rows)} of {len(rows) + len(bad)} images have an answer.")
     with place.container():
         if rows:
             _table(answers, rows)
         if bad:
-            st.subheader("Not read", anchor=False)
+            st.html(heading("Not read"))
             reasons = [(each.name, each.reason) for each in bad]
             shown = pd.DataFrame(reasons, columns=["file", "reason"])
             st.dataframe(shown, hide_index=True, alt="Files that could not be read, and why")
+
+
+def _forget() -> None:
+    """What was answered stays while its visitor looks at other pages, until other files come."""
+    st.session_state.pop("kept batch", None)
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,7 @@ def _table(answers: Answers, rows: list[_Row]) -> None:
         }
         | ({} if labels.malignant is None else {"malignant": row.answer.malignant_probability})
         | dict(row.answer.probabilities)
+        | {"notes": " ".join(said(note) for note in row.answer.warnings)}
         for row in rows
     ])  # fmt: skip
     share = {
@@ -92,8 +104,9 @@ def _table(answers: Answers, rows: list[_Row]) -> None:
     }
     numbers = {code: st.column_config.NumberColumn(code, format="%.3f") for code in labels}
     picture = {"image": st.column_config.ImageColumn("image", width="small")}
+    notes = {"notes": st.column_config.TextColumn("notes", width="large")}
     st.dataframe(
-        shown, hide_index=True, row_height=56, column_config=picture | share | numbers,
+        shown, hide_index=True, row_height=56, column_config=picture | share | numbers | notes,
         alt="Predictions of all images",
     )  # fmt: skip
     st.download_button(

@@ -11,71 +11,84 @@ from collections.abc import Iterable
 import streamlit as st
 
 from skinxai.demo.answering import shared
-from skinxai.demo.asking import Line, choose_method, choose_target
-from skinxai.demo.pieces import ICON, chosen, explained, nothing_yet, show_map
-from skinxai.demo.showing import differential, picture, plain
+from skinxai.demo.asking import (
+    Line,
+    choose_image,
+    choose_method,
+    choose_opacity,
+    choose_target,
+)
+from skinxai.demo.pieces import ICON, explained, nothing_yet, predicted, show_map
+from skinxai.demo.showing import findings, heading, note, picture, plain
+from skinxai.demo.similar import similar_lesions
 from skinxai.images import read_image
-from skinxai.results import DISCLAIMER, Explanation, Prediction
+from skinxai.results import Explanation, Prediction
 
 
 def one_image() -> None:
-    """The differential of an image, and its heatmap."""
+    """The image and its heatmap first, then what the model finds, then the controls."""
     answers = shared()
-    found = chosen(answers)
-    if found is None:
+    left, right = st.columns([7, 4], gap="large")
+    stage, below = left.container(key="stage"), left.container()
+    with below:
+        upload = choose_image()
+    with stage:
+        prediction = predicted(answers, upload)
+    if upload is None or prediction is None:
         return
-    upload, prediction = found
-    left, right = st.columns([2, 3], gap="large")
-    with left:
-        st.subheader("Differential", anchor=False)
-        st.html(differential(prediction))
-        for note in prediction.warnings:
-            st.caption(plain(note))
-        st.caption(f"Model {plain(prediction.model)}, {plain(prediction.backend)}. {DISCLAIMER}")
     with right:
-        method, target, opacity = st.columns(3)
-        with method:
-            name = choose_method("method")
-        with target:
-            code = choose_target(answers, "target")
-        with opacity:
-            alpha = st.slider("Opacity", 0.0, 1.0, 0.5, 0.05)
-        line = Line()
-        known = answers.knows(upload, name, code)
-        explanation = explained(answers, upload, name, code, line) if known else None
-        pixels = explanation.pixels if explanation else read_image(upload.open()).pixels
+        notes = "".join(note(text) for text in prediction.warnings)
+        st.html(heading("What the model finds") + findings(prediction) + notes)
+        st.caption(f"Model {plain(prediction.model)}, {plain(prediction.backend)}")
+    method, target, opacity = st.columns(3)
+    with method:
+        name = choose_method()
+    with target:
+        code = choose_target(answers)
+    with opacity:
+        alpha, uniform = choose_opacity()
+    with stage:
+        pixels = read_image(upload.open()).pixels
         original, over = st.columns(2)
         with original:
             st.image(picture(pixels), plain(upload.name), width="stretch", alt="The image")
-        place = over.empty()
-    below = st.empty()
-    if explanation is None:  # nothing of the last answer stays beside this one
+        place, downloads = over.empty(), over.empty()
+        line = Line()
+    if not answers.knows(upload, name, code):  # nothing of the last answer stays beside this one
         nothing_yet(place, pixels)
-        with below.container(horizontal=True):
-            for label in ("Overlay", "Explanation folder", "JSON"):
+        with downloads.container(horizontal=True, gap="small"):
+            for label in ("Overlay", "All files", "JSON"):
                 st.button(label, disabled=True, icon=ICON)
+    with stage:
         explanation = explained(answers, upload, name, code, line)
     if explanation is None:
         place.empty()
-        below.empty()
-        return
-    line.say(f"Explained in {explanation.seconds:.2f} s by {explanation.backend}.")
-    with place.container():
-        show_map(explanation, answers, alpha)
-    with below.container(horizontal=True):
-        _downloads(prediction, explanation, alpha)
+        downloads.empty()
+    else:
+        line.say(f"Explained in {explanation.seconds:.2f} s by {explanation.backend}.")
+        with place.container():
+            show_map(explanation, answers, alpha, uniform)
+        with downloads.container(horizontal=True, gap="small"):
+            _downloads(prediction, explanation, alpha, uniform)
+    similar_lesions(answers, upload)
 
 
-def _downloads(prediction: Prediction, explanation: Explanation, alpha: float) -> None:
+def _downloads(
+    prediction: Prediction, explanation: Explanation, alpha: float, uniform: bool
+) -> None:
     both = {"prediction": prediction.to_dict(), "explanation": explanation.to_dict()}
+
+    def files() -> dict[str, bytes]:
+        return explanation.files(alpha, uniform=uniform)
+
     if explanation.heatmap is not None:
         st.download_button(
-            "Overlay", lambda: explanation.files(alpha)["overlay.png"], "overlay.png",
-            "image/png", on_click="ignore", icon=ICON,
+            "Overlay", lambda: files()["overlay.png"], "overlay.png", "image/png",
+            on_click="ignore", icon=ICON,
         )  # fmt: skip
     st.download_button(
-        "Explanation folder", lambda: _zipped(explanation.files(alpha).items()),
-        "explanation.zip", "application/zip", on_click="ignore", icon=ICON,
+        "All files", lambda: _zipped(files().items()), "explanation.zip",
+        "application/zip", on_click="ignore", icon=ICON,
     )  # fmt: skip
     st.download_button(
         "JSON", json.dumps(both, indent=2), "answer.json", "application/json",

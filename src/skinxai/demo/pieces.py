@@ -1,4 +1,4 @@
-"""Pieces of the pages on one image: the choice, an explanation, and how it is shown."""
+"""Pieces of the pages on one image: a prediction, an explanation, and how they are shown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from skinxai.demo.answering import Answers
-from skinxai.demo.asking import Line, choose_image, sentences
+from skinxai.demo.asking import Line, sentences, title_of
 from skinxai.demo.showing import NO_SCALE, blended, full_name, picture, plain, scale
 from skinxai.demo.uploads import Refused, Upload
 from skinxai.results import Explanation, Prediction
@@ -18,9 +18,8 @@ from skinxai.results import Explanation, Prediction
 ICON = ":material/download:"
 
 
-def chosen(answers: Answers) -> tuple[Upload, Prediction] | None:
-    """The image that was chosen and its prediction, or a sentence on the page."""
-    upload = choose_image()
+def predicted(answers: Answers, upload: Upload | None) -> Prediction | None:
+    """The prediction of the image that was chosen, or a sentence on the page."""
     if upload is None:
         st.info("Choose an image, or drop a file.")
         return None
@@ -28,7 +27,7 @@ def chosen(answers: Answers) -> tuple[Upload, Prediction] | None:
     if isinstance(prediction, Refused):
         st.warning(f"{plain(prediction.name)}: {plain(prediction.reason)}")
         return None
-    return upload, replace(prediction, source=upload.name)
+    return replace(prediction, source=upload.name)
 
 
 def nothing_yet(place: DeltaGenerator, pixels: npt.NDArray[np.uint8]) -> None:
@@ -43,14 +42,14 @@ def explained(
 ) -> Explanation | None:
     """An explanation, or a sentence on the page."""
     with sentences():
-        return answers.explain(upload, method, target, line.teller(method))
+        return answers.explain(upload, method, target, line.teller(title_of(method)))
     line.say("")
     return None
 
 
-def show_map(explanation: Explanation, answers: Answers, alpha: float) -> None:
+def show_map(explanation: Explanation, answers: Answers, alpha: float, uniform: bool) -> None:
     """A heatmap over its image, with its name and scale."""
-    title = explanation.method
+    title = title_of(explanation.method)
     if explanation.score != "none":
         title += f": {full_name(answers.classifier.config.labels, explanation.target)}"
     if explanation.heatmap is None:
@@ -58,7 +57,7 @@ def show_map(explanation: Explanation, answers: Answers, alpha: float) -> None:
         st.caption(plain(f"{title} gives scores alone: {scores}"))
         return
     alt = f"Heatmap over the image, {title}"
-    st.image(blended(explanation, alpha), plain(title), width="stretch", alt=alt)
+    st.image(blended(explanation, alpha, uniform), plain(title), width="stretch", alt=alt)
     st.html(scale(explanation))
     if explanation.degenerate:
         st.caption("The map is constant: it says nothing.")

@@ -5,17 +5,26 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
+import webbrowser
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from skinxai.errors import OptionError
 
-SETTINGS = {
-    "browser.gatherUsageStats": "false",
+SETTINGS: dict[str, Any] = {
+    "browser.gatherUsageStats": False,
     "client.showErrorDetails": "none",
-    "client.showErrorLinks": "false",
+    "client.showErrorLinks": False,
     "client.toolbarMode": "minimal",
+    "logger.hideWelcomeMessage": True,
     "server.fileWatcherType": "none",
-    "server.maxUploadSize": "200",
+    # The server asks for no e-mail address, offers no tools of its own, and opens no browser.
+    "server.headless": True,
+    "server.maxUploadSize": 200,
+    "server.showEmailPrompt": False,
     "theme.baseRadius": "medium",
     "theme.light.primaryColor": "#145a96",
     "theme.light.backgroundColor": "#ffffff",
@@ -35,46 +44,72 @@ def serve(
     address: str = "localhost",
     browser: bool = True,
     framed: bool = False,
+    training_images: str | os.PathLike[str] | None = None,
 ) -> None:
     """Serve the demo until it is interrupted; the model is loaded before the first visitor comes.
 
+    Nothing is asked on the terminal, and no file of Streamlit's is written.
+
     Args:
         model: folder, or name on the Hugging Face Hub; ``None``: the bundled model.
-        port: where it listens.
+        port: where it listens; 0: any free port, which the printed address names.
         address: of the interface; ``"0.0.0.0"`` for all.
         browser: open one.
         framed: the page stands in a frame of another site, over HTTPS, as in a Space: its uploads
             need a cookie that other sites' pages send as well.
+        training_images: folder with the images that the model was trained on, in any subfolders:
+            the most similar training lesions are shown from it.
 
     Raises:
-        OptionError: streamlit is not installed, or nothing can listen at the address and port.
+        OptionError: streamlit is not installed, nothing can listen at the address and port, or
+            there is no such folder.
         ModelError: no such model, or a damaged one.
     """
     try:
+        import streamlit as st
         from starlette.formparsers import MultiPartParser
-        from streamlit.web import cli
     except ImportError as error:
         raise OptionError(
             "the demo needs the package streamlit: pip install 'skinxai[demo]'."
         ) from error
-    from skinxai.demo import answering
+    from skinxai.demo import answering, similar
 
-    _check_free(address, port)
     if model is not None:
         os.environ[answering.MODEL] = model
-    answering.shared().warm()
+    if training_images is not None:
+        os.environ[similar.FOLDER] = similar.checked(training_images)
+    answers = answering.shared()
+    _check_free(address, port)
+    answers.warm()
     MultiPartParser.spool_max_size = sys.maxsize  # uploads above 1 MiB would go to the disk
+    # Else a server for all interfaces asks another one what its address is.
+    shown = "localhost" if address in ("0.0.0.0", "::") else address
     settings = SETTINGS | {
-        "server.port": str(port),
+        "server.port": port,
         "server.address": address,
-        "server.headless": str(not browser).lower(),
-        # Else a server for all interfaces asks another one what its address is.
-        "browser.serverAddress": "localhost" if address in ("0.0.0.0", "::") else address,
+        "browser.serverAddress": shown,
     }
     if framed:
         settings["server.xsrfCookieSameSite"] = "none"
-    options = [f"--{name}={value}" for name, value in settings.items()]
-    cli.main(["run", str(Path(__file__).with_name("app.py")), *options], standalone_mode=False)
+
+    @asynccontextmanager
+    async def announced(_: Any) -> AsyncIterator[dict[str, Any] | None]:
+        """Say where it listens, once it does: the port may have been 0."""
+        host = f"[{shown}]" if ":" in shown else shown
+        place = f"http://{host}:{st.get_option('server.port')}"
+        sys.stdout.write(f"The demo is at {place}; Ctrl+C ends it.\n")
+        sys.stdout.flush()
+        if browser and _has_windows():
+            threading.Thread(target=webbrowser.open, args=(place,), daemon=True).start()
+        yield None
+
+    st.App(Path(__file__).with_name("app.py"), lifespan=announced).run(config=settings)
+
+
+def _has_windows() -> bool:
+    """Whether a browser can have a window; else one of the terminal's would take it over."""
+    needed = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    return not sys.platform.startswith("linux") or any(os.environ.get(name) for name in needed)
 
 
 def _check_free(address: str, port: int) -> None:

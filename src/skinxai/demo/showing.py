@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,33 +18,8 @@ from skinxai.results import Explanation, Prediction
 
 SIDE = 900
 """Longest side of a picture on the page, in pixels; what is computed has the image's own."""
-STYLE = """<style>
-:root { --blue: light-dark(#145a96, #6db3f2); --orange: light-dark(#b4490a, #f39a5f);
-  --ink: light-dark(#1b2430, #e6eaef); --soft: light-dark(#586474, #9eabb9);
-  --line: light-dark(#dfe3e8, #303a45); --full: light-dark(#fff, #10151a) }
-.block-container { max-width: 76rem; padding-top: 4.5rem; padding-bottom: 2rem }
-[data-testid=stMarkdownContainer] table { display: block; overflow-x: auto }
-.caution { color: var(--soft); font-size: .875rem; margin: 0 }
-.differential { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums }
-.differential th { font-weight: 400; text-align: left; padding: .28rem 0 0; line-height: 1.25 }
-.differential tr:first-child th, .differential tr:first-child td { font-weight: 650 }
-.differential td { text-align: right; vertical-align: bottom; width: 4.2rem; white-space: nowrap }
-.track { height: .5rem; border-radius: .25rem; background: var(--line); margin: .15rem 0 .2rem }
-.track div { height: 100%; border-radius: .25rem; background: var(--blue); min-width: 2px }
-.malignant .track div { background: var(--orange) }
-.mark { color: var(--orange); font-size: .8rem; font-weight: 600; white-space: nowrap }
-.scale { height: .7rem; border-radius: .2rem; border: 1px solid var(--line) }
-.ends { display: flex; justify-content: space-between; color: var(--soft); font-size: .8rem;
-  font-variant-numeric: tabular-nums }
-.confusion { border-collapse: separate; border-spacing: 2px; font-variant-numeric: tabular-nums }
-.confusion td { width: 3rem; height: 2.4rem; text-align: center; border-radius: .25rem;
-  background: color-mix(in srgb, var(--tone) calc(100% * var(--share)), var(--line) 0%) }
-.confusion td.full { color: var(--full) } .confusion td.zero { color: var(--soft) }
-.confusion th { font-weight: 400; font-size: .85rem; padding: 0 .3rem; text-align: right }
-.confusion thead th { text-align: center }
-@media (max-width: 40rem) { .confusion td { width: 2.2rem; height: 2rem; font-size: .8rem }
-  .confusion th { font-size: .7rem; padding: 0 .1rem } }
-</style>"""
+SMALL = 240
+"""Longest side of a picture among others."""
 
 
 def plain(text: str) -> str:
@@ -61,7 +37,24 @@ def full_name(labels: LabelSet, code: str) -> str:
     return name[:1].upper() + name[1:]
 
 
-def differential(prediction: Prediction) -> str:
+def heading(text: str) -> str:
+    """The heading of a part of a page."""
+    return f"<h2 class='heading'>{html.escape(text)}</h2>"
+
+
+def note(text: str) -> str:
+    """What is to be known of an image, without the code in front of it."""
+    words = said(text)
+    return f"<p class='note'>{html.escape(words)}</p>"
+
+
+def said(text: str) -> str:
+    """A note, ``"code: what happened"``, as a sentence."""
+    words = text.partition(": ")[2] or text
+    return words[:1].upper() + words[1:].rstrip(".") + "."
+
+
+def findings(prediction: Prediction) -> str:
     """All classes with their probabilities as bars, the most probable first."""
     labels, rows = prediction.labels, []
     for code, value in prediction.top(len(prediction.labels)):
@@ -73,7 +66,7 @@ def differential(prediction: Prediction) -> str:
             f"<div class='track'><div style='width:{100 * value:.2f}%'></div></div></th>"
             f"<td>{100 * value:.1f} %</td></tr>"
         )
-    return f"<table class='differential' aria-label='Probabilities'>{''.join(rows)}</table>"
+    return f"<table class='findings' aria-label='Probabilities'>{''.join(rows)}</table>"
 
 
 def picture(pixels: npt.NDArray[np.uint8]) -> Image.Image:
@@ -83,14 +76,14 @@ def picture(pixels: npt.NDArray[np.uint8]) -> Image.Image:
     return image
 
 
-def blended(explanation: Explanation, alpha: float) -> Image.Image:
+def blended(explanation: Explanation, alpha: float, uniform: bool = False) -> Image.Image:
     """The heatmap over the image, no larger than a page needs it."""
     assert explanation.heatmap is not None
     below = np.asarray(picture(explanation.pixels))
     values = explanation.heatmap
     if below.shape[:2] != values.shape:
         values = resize_map(values, (below.shape[0], below.shape[1]))
-    return overlay(below, values, alpha)
+    return overlay(below, values, alpha, uniform=uniform)
 
 
 def scale(explanation: Explanation) -> str:
@@ -113,15 +106,32 @@ NO_SCALE = "<div class='scale'></div><div class='ends'><span>&nbsp;</span></div>
 def thumbnail(pixels: npt.NDArray[np.uint8]) -> str:
     """A small picture as a data URL."""
     image, buffer = Image.fromarray(pixels), io.BytesIO()
-    image.thumbnail((96, 96))
+    image.thumbnail((SMALL, SMALL))
     image.save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def without_front_matter(card: str) -> str:
-    """A model card's text; pictures on other servers stay links."""
+def lesions(rows: Sequence[tuple[str, float, str | None]], pictures: bool) -> str:
+    """Lesions side by side.
+
+    Args:
+        rows: of each its name, its distance, and its picture as a data URL.
+        pictures: keep a place for those that are missing.
+    """
+    items = []
+    for name, distance, url in rows:
+        shown = "<div class='none'></div>" if pictures else ""
+        if url:
+            shown = f"<img src='{html.escape(url)}' alt='{html.escape(name, quote=True)}'>"
+        words = f"{html.escape(name)}<p class='under'>distance {distance:.2f}</p>"
+        items.append(f"<li>{shown}{words}</li>")
+    return f"<ul class='lesions'>{''.join(items)}</ul>"
+
+
+def card_text(card: str) -> str:
+    """A model card's text below the page's own heading; pictures on other servers stay links."""
     text = re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL)
-    return text.replace("![", "[")
+    return re.sub(r"(?m)^(#{1,5}) ", r"#\1 ", text).replace("![", "[")
 
 
 def around_confusion(card: str, labels: LabelSet) -> tuple[str, list[list[int]], str] | None:

@@ -90,7 +90,7 @@ def choose_method(
                 raise OptionError(
                     f"{option} must be left out for {name}, which explains no class's score."
                 )
-    position = None if against is None else labels.position(against)
+    position = None if against is None else labels.position(labels.code_of(against))
     own = explainer.options_type(**options)
     return Method(name, explainer, own, score, position, entry.source, versions)
 

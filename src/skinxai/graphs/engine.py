@@ -51,7 +51,9 @@ class GraphMember:
         if GRAPH not in files.files:
             raise ModelError(
                 f"backend {runner!r} needs {GRAPH} in the model folder {str(files.folder)!r}, "
-                f"found none; make one with Classifier.with_graph() and save_pretrained()."
+                f"found none",
+                python="make one with Classifier.with_graph() and save_pretrained()",
+                command="make one with 'skinxai export NEW_FOLDER --model FOLDER'",
             )
         graph, layer = with_weights(files.files[GRAPH], files.files[WEIGHTS], config.binding())
         name = f"{config.name}@{files.revision}"

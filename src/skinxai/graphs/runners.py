@@ -52,7 +52,11 @@ class OnnxRuntime:
         if precision not in ("float32", "int8"):
             raise OptionError(f"backend 'onnx' must compute in float32, got {precision!r}.")
         if weights:
-            raise OptionError("backend 'onnx' reads *.onnx, not *.xml; use backend='openvino'.")
+            raise OptionError(
+                "backend 'onnx' reads *.onnx, not *.xml",
+                python="pass backend='openvino'",
+                command="give --backend openvino",
+            )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # what it says of its own optimisations is not for users
         try:

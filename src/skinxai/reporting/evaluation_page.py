@@ -14,7 +14,6 @@ from skinxai.reporting import blocks, charts, evaluation_charts, training_log
 from skinxai.reporting.blocks import card, figure_cell, figure_text, table, tile, tiles
 from skinxai.reporting.page import page
 from skinxai.results import Evaluation
-from skinxai.results.evaluation import LEAKED
 from skinxai.writing import make_folder, write_atomic
 
 STYLE = """
@@ -83,8 +82,8 @@ def read_evaluation(
 def _page(evaluation: Evaluation, rows: Sequence[training_log.Row]) -> str:
     name = evaluation.model.partition("@")[0]
     banner = (
-        f"<div class='banner' role='alert'><b>{LEAKED.partition(': ')[0]}</b><br>"
-        f"{LEAKED.partition(': ')[2].capitalize()} The figures are worth nothing.</div>"
+        f"<div class='banner' role='alert'><b>LEAKED</b><br>"
+        f"{html.escape(_sentence(evaluation.leak))} The figures are worth nothing.</div>"
         if evaluation.leaked
         else ""
     )
@@ -222,18 +221,25 @@ def _subgroups(evaluation: Evaluation) -> str:
     )
 
 
+def _sentence(leak: str) -> str:
+    """What stands after ``LEAKED:``, with a capital letter."""
+    text = leak.partition(": ")[2]
+    return text[:1].upper() + text[1:]
+
+
 def _facts(evaluation: Evaluation) -> str:
     facts = {
         "model": evaluation.model,
         "data": evaluation.data,
         "images": f"{evaluation.images} of {evaluation.lesions} lesions",
         "classes": ", ".join(evaluation.labels),
-        "leaked": LEAKED if evaluation.leaked else "no shared lesion or patient is known",
+        "leaked": evaluation.leak or "no shared image, lesion or patient is known",
+        "not looked for": "; ".join(evaluation.seen.notes),
         "intervals": "95 %, percentile bootstrap that draws whole lesions",
         "calibration error": "expected calibration error of the top class, 15 equal bins",
     }
     shown = "".join(
-        f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in facts.items()
+        f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in facts.items() if value
     )
     return card("What was judged", "", f"<dl class='facts'>{shown}</dl>")
 

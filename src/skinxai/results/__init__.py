@@ -6,6 +6,7 @@ from skinxai.results.explanation import Explanation, compare
 from skinxai.results.figures import CalibrationBin, Figure, OperatingPoint, Subgroup
 from skinxai.results.neighbour import Neighbour
 from skinxai.results.prediction import DISCLAIMER, ItemError, Prediction
+from skinxai.results.seen import SeenImages
 
 __all__ = [
     "DISCLAIMER",
@@ -20,6 +21,7 @@ __all__ = [
     "Neighbour",
     "OperatingPoint",
     "Prediction",
+    "SeenImages",
     "Subgroup",
     "compare",
 ]

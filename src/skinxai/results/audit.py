@@ -15,7 +15,8 @@ class Finding:
 
     Args:
         kind: ``"shared lesion"``, ``"shared patient"``, ``"identical"``, ``"near"``,
-            ``"trained on"``, ``"leak column"``, ``"class"`` or ``"unreadable"``.
+            ``"trained on"``, ``"copy"`` (of an image that the weights were trained on),
+            ``"leak column"``, ``"class"``, ``"left out"`` or ``"unreadable"``.
         severity: ``"error"``: figures from this split would be wrong; ``"warning"``: look at it.
         message: one sentence.
         count: of lesions, pairs, images, columns or classes.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from skinxai.labels import LabelSet
@@ -17,6 +17,7 @@ from skinxai.results.json_values import (
     number,
     to_plain,
 )
+from skinxai.results.seen import SeenImages
 
 LEAKED = "LEAKED: these lesions or patients were in training as well."
 
@@ -48,8 +49,9 @@ class Evaluation:
         labels: the label set.
         model: ``name@revision``.
         data: which images.
-        leaked: whether lesions or patients of these images were in training as well; then the
+        leaked: whether these images, or their lesions or patients, were in training; then the
             figures are worth nothing, and every way of showing them says so.
+        seen: which images the model was trained on, and what could not be looked for.
     """
 
     accuracy: Figure
@@ -72,6 +74,14 @@ class Evaluation:
     model: str
     data: str
     leaked: bool = False
+    seen: SeenImages = field(default_factory=SeenImages)
+
+    @property
+    def leak(self) -> str:
+        """Why the figures are worth nothing, or an empty text."""
+        if not self.leaked:
+            return ""
+        return f"LEAKED: of {self.images} images, {self.seen.describe()}." if self.seen else LEAKED
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; ``None`` where a figure is not defined."""
@@ -108,7 +118,8 @@ class Evaluation:
             f"| {g.balanced_accuracy} | {g.macro_f1} |"
             for g in self.subgroups
         )
-        warning = f"**{LEAKED}**\n\n" if self.leaked else ""
+        warning = f"**{self.leak}**\n\n" if self.leaked else ""
+        warning += "".join(f"Note: {text}.\n\n" for text in self.seen.notes)
         text = (
             f"{warning}| figure | value (95 % interval) |\n| --- | --- |\n{overall}\n\n"
             f"| class | images | recall | precision | F1 | AUC |\n"
@@ -119,7 +130,7 @@ class Evaluation:
 
     def __repr__(self) -> str:
         return (
-            f"Evaluation({f'{LEAKED} ' if self.leaked else ''}accuracy={self.accuracy}, "
+            f"Evaluation({f'{self.leak} ' if self.leaked else ''}accuracy={self.accuracy}, "
             f"balanced_accuracy={self.balanced_accuracy}, macro_f1={self.macro_f1}; "
             f"{self.images} images of {self.lesions} lesions)"
         )
@@ -139,5 +150,6 @@ _READERS = _WORDS | {
     ),
     "tuple[Subgroup, ...]": many(from_plain(Subgroup, _WORDS | {"Figure": _FIGURE})),
     "LabelSet": label_set,
+    "SeenImages": from_plain(SeenImages, {"tuple[str, ...]": many(exactly(str))}),
 }
 """What reads a field of `Evaluation`, by its annotation."""

@@ -15,7 +15,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask a
 import albumentations
 import cv2
 
-from skinxai.errors import OptionError
+from skinxai.errors import OptionError, did_you_mean
 from skinxai.training.dermoscopy import draw_hairs, shades_of_gray
 from skinxai.training.randomness import seeded
 
@@ -58,6 +58,7 @@ class Augmentation:
         else:
             raise OptionError(
                 f"augmentation must be one of {AUGMENTATIONS} or a pipeline, got {recipe!r}."
+                f"{did_you_mean(recipe, AUGMENTATIONS)}"
             )
 
     def __call__(self, pixels: Pixels, seed: int) -> Pixels:

@@ -17,11 +17,12 @@ import torch
 
 from skinxai import backbones, losses
 from skinxai.configs import ModelConfig, PreprocessConfig
-from skinxai.data.membership import TrainedOn
+from skinxai.data.membership import TrainedOn, check_ids
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
-from skinxai.errors import LeakageError, OptionError, ResumeMismatchError, SkinxaiWarning
-from skinxai.folders import TRAINING_PIXELS
+from skinxai.devices import device_named
+from skinxai.errors import OptionError, ResumeMismatchError, SkinxaiWarning
+from skinxai.folders import TRAINING_FINGERPRINTS, TRAINING_PIXELS
 from skinxai.memory import is_out_of_memory
 from skinxai.training.augmentation import ALBUMENTATIONS, Augmentation
 from skinxai.training.groups import frozen_norms, parameter_groups
@@ -30,7 +31,7 @@ from skinxai.training.loaders import Failure, TrainingImages, network_input
 from skinxai.training.parts import check_images, check_unseen, fingerprint, most_skipped
 from skinxai.training.precision import choose_precision, precision_name
 from skinxai.training.randomness import seed_all
-from skinxai.training.run import Run, device_of
+from skinxai.training.run import Run
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig
 from skinxai.training.state import Progress, RunState
@@ -59,7 +60,7 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
     known = folder.read_settings() if resumed else {}
     if resumed:
         _check_same(known, fingerprint(train, val))
-    device = device_of(config)
+    device = device_named(config.device)
     seed_all(config.seed)
     model = backbones.build(
         config.backbone, len(train.labels), config.drop_rate, drop_path_rate=config.drop_path_rate
@@ -95,10 +96,11 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
         config.image_size, config.augmentation, hair=config.hair,
         colour_constancy=config.colour_constancy,
     )  # fmt: skip
-    images = TrainingImages(train, preprocessing, augmentation)
+    images = TrainingImages(train, preprocessing, augmentation, config.max_pixels)
+    checks = TrainingImages(val, preprocessing, max_pixels=config.max_pixels)
     if resumed:
-        path = folder.path / TRAINING_PIXELS
-        trained_on = TrainedOn.from_bytes(path.read_bytes()) if path.exists() else None
+        paths = [folder.path / name for name in (TRAINING_PIXELS, TRAINING_FINGERPRINTS)]
+        trained_on = TrainedOn.from_files({p.name: p.read_bytes() for p in paths if p.exists()})
         precision = getattr(torch, known["precision"])
         split_hash = known["splits_sha256"]
     else:
@@ -106,10 +108,16 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
         precision_or_none = _measured(config, model, images, device)
         precision = precision_or_none or torch.float32
         split_hash = splits.to_csv(folder.path / "splits.csv")
-        if trained_on is not None:
-            write_atomic(folder.path / TRAINING_PIXELS, trained_on.to_bytes())
-        else:
-            (folder.path / TRAINING_PIXELS).unlink(missing_ok=True)  # of a try before
+        for name in (TRAINING_PIXELS, TRAINING_FINGERPRINTS):  # of a try before
+            (folder.path / name).unlink(missing_ok=True)
+        for name, data in (trained_on.files() if trained_on is not None else {}).items():
+            write_atomic(folder.path / name, data)
+        if trained_on is not None and trained_on.without_fingerprint:
+            folder.note(
+                f"{trained_on.without_fingerprint} of the {len(trained_on)} images that this model "
+                f"was trained on have no fingerprint: of these only exact copies can be found"
+            )
+        if trained_on is None:
             folder.note(
                 "the starting weights, or the teacher, do not say which images they were trained "
                 "on, so this model will not say it either"
@@ -142,7 +150,7 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
         splits_sha256=split_hash,
     )
     run = Run(
-        config, folder, train, val, images, TrainingImages(val, preprocessing), state,
+        config, folder, train, val, images, checks, state,
         TrainingStep(
             state, loss, config, chosen, device, frozen_norms(model), folder.note, teacher
         ),
@@ -200,20 +208,31 @@ def _membership(
     config: TrainConfig, train: Records, val: Records, origins: Sequence[Origin],
     preprocessing: PreprocessConfig,
 ) -> TrainedOn | None:  # fmt: skip
+    check_ids(config.not_copies, val)
     fits = val.pixels is not None and val.pixels.fits(preprocessing)  # else validation reads files
-    checked = check_images(val, "validation", spare=_spare(config, val), cached=fits)
-    hashes = check_images(train, "training", spare=_spare(config, train))
-    allowed = train.leaked and val.leaked
-    found = [TrainedOn.from_hashes(hashes)]
+    most = config.max_pixels
+    checked = check_images(
+        val, "validation", spare=_spare(config, val), cached=fits, max_pixels=most
+    )
+    learnt = check_images(train, "training", spare=_spare(config, train), max_pixels=most)
+    own = TrainedOn.of_looks(learnt.values())
+    found = [own]
     for origin in origins:
-        for known in origin.known:  # each: a silent member hides none of the others'
-            check_unseen(checked, known, allowed)
         found += [origin.trained_on] if origin.trained_on is not None else []
-    if (both := set(hashes) & set(checked)) and not allowed:
-        raise LeakageError(
-            f"train and val must share no image, the pixels of {len(both)} are in both; find them "
-            f"with skinxai.data.audit() and put both copies into one part (linked= of split())."
-        )
+    if not (train.leaked and val.leaked):
+        for known in [known for origin in origins for known in origin.known]:
+            # each: a silent member hides none of the others'
+            check_unseen(
+                checked, known, "what the starting weights or the teacher were trained on",
+                "take other images, or start from 'imagenet' without a teacher",
+                config.not_copies,
+            )  # fmt: skip
+        check_unseen(
+            checked, own, "the training part",
+            "find them with skinxai.data.audit() and put both copies into one part (linked= of "
+            "split())",
+            config.not_copies,
+        )  # fmt: skip
     return reduce(or_, found) if len(found) == 1 + len(origins) else None
 
 

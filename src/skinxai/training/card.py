@@ -27,7 +27,8 @@ def write_card(
         "leaked" in data
     ) else ""  # fmt: skip
     known = (
-        "`training_pixels.safetensors` holds hashes of the training images' pixels, and no names."
+        "`training_pixels.safetensors` holds hashes of the training images' pixels, and "
+        "`training_fingerprints.safetensors` coarse reliefs that find copies of them; no names."
         if says
         else "Which images it was trained on is not known: its starting weights do not say."
     )

@@ -25,8 +25,9 @@ def typed_errors() -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if str(error).startswith("DataLoader worker"):
             raise WorkerCrashError(
-                f"decoding processes must live, one died: {error}; resume the run, with workers=0 "
-                f"to find the image."
+                f"a decoding process died: {error}",
+                python="resume the run, with workers=0 to find the image",
+                command="give the same command with --resume, and --workers 0 to find the image",
             ) from error
         if is_out_of_memory(error):
             raise OutOfMemoryError(

@@ -12,13 +12,15 @@ from safetensors.torch import load as load_tensors
 
 from skinxai import backbones, checkpoints
 from skinxai.data.membership import TrainedOn
-from skinxai.errors import TrainingError
+from skinxai.downloading import weights_of_timm
+from skinxai.errors import ModelError, TrainingError
 from skinxai.hub import open_model
 from skinxai.labels import LabelSet
 from skinxai.models import SkinClassifier
 
 RGB = tuple[float, float, float]
 IMAGENET_CLASSES = 1000
+BUNDLED_BACKBONE = "tf_efficientnet_lite1"
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def load_initial_weights(
             f"safetensors, sha256 {digest}",
             trained_on=TrainedOn() if classes == IMAGENET_CLASSES else None,
         )
-    start = checkpoints.unpack(open_model(None if init_weights == "bundled" else init_weights))
+    start = checkpoints.unpack(open_model(init_weights))
     config = start.config
     same = config.labels.codes == labels.codes
     _copy(model, start.model.network.state_dict(), init_weights, classifier=same)
@@ -138,16 +140,58 @@ def _expected_input(model: SkinClassifier) -> tuple[RGB, RGB]:
     return tuple(settings.get("mean", middle)), tuple(settings.get("std", middle))
 
 
+def fetch_initial_weights(backbone: str, init_weights: str | None) -> None:
+    """See that starting weights are there, and download them where they come from the Hub.
+
+    A run that cannot have them is refused before it reads any image.
+
+    Args:
+        backbone: its name.
+        init_weights: as in `Trainer`.
+
+    Raises:
+        TrainingError: no such weights.
+        ModelError: one of its subclasses, for a model that cannot be opened.
+    """
+    if init_weights == "imagenet":
+        _imagenet_file(backbone)
+    elif init_weights is not None and Path(init_weights).suffix != ".safetensors":
+        open_model(None if init_weights == "bundled" else init_weights)
+
+
+def _imagenet_file(backbone: str) -> Path:
+    """The ImageNet weights of a network of timm, in the Hub's cache."""
+    from timm.models import get_pretrained_cfg, is_model
+
+    name = backbone.removeprefix(backbones.TIMM)
+    config = get_pretrained_cfg(name) if is_model(name) else None
+    remedy = {
+        "python": f"without a network take {BUNDLED_BACKBONE!r} with init_weights='bundled', or a "
+        f"model folder, a .safetensors file, or None",
+        "command": f"without a network give --backbone {BUNDLED_BACKBONE} --init-weights bundled, "
+        f"or a model folder, a .safetensors file, or none as --init-weights",
+    }
+    if config is None or not config.hf_hub_id:
+        raise TrainingError(
+            f"init_weights='imagenet' needs a network that timm has ImageNet weights of, "
+            f"{backbone!r} is none", **remedy,
+        )  # fmt: skip
+    try:
+        return weights_of_timm(config.hf_hub_id)
+    except ModelError as error:
+        raise TrainingError(
+            f"the ImageNet weights of {backbone!r} must come from the Hugging Face Hub, and did "
+            f"not: {str(error).rstrip('.')}", **remedy,
+        ) from error  # fmt: skip
+
+
 def _load_imagenet(model: SkinClassifier, backbone: str) -> str:
     import timm
 
-    try:
-        network = timm.create_model(backbone, pretrained=True)
-    except Exception as error:  # timm, the Hub client and the network each raise their own
-        raise TrainingError(
-            f"init_weights='imagenet' must reach the Hugging Face Hub for {backbone!r}: "
-            f"{type(error).__name__}. Without a network use 'bundled', a .safetensors file, a "
-            f"model folder or None."
-        ) from error
+    tensors = load_tensors(_imagenet_file(backbone).read_bytes())
+    network = timm.create_model(  # brings the tensors into the form of its network
+        backbone.removeprefix(backbones.TIMM), pretrained=True,
+        pretrained_cfg_overlay={"state_dict": tensors},
+    )  # fmt: skip
     _copy(model, network.state_dict(), "imagenet", classifier=False)
     return f"ImageNet weights of timm for {backbone}"

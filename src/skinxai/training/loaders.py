@@ -18,6 +18,7 @@ from skinxai.configs import PreprocessConfig
 from skinxai.data.records import Records
 from skinxai.errors import SkinxaiError, WorkerCrashError
 from skinxai.images import read_image
+from skinxai.limits import MAX_PIXELS
 from skinxai.memory import is_out_of_memory
 from skinxai.training.augmentation import Augmentation
 from skinxai.transforms import resize
@@ -65,6 +66,7 @@ class TrainingImages(Dataset[Item]):
             evaluation transform only where that gives the same bits.
         preprocessing: of the network.
         augmentation: for images with a seed.
+        max_pixels: most pixels of an image that are decoded.
     """
 
     def __init__(
@@ -72,11 +74,12 @@ class TrainingImages(Dataset[Item]):
         records: Records,
         preprocessing: PreprocessConfig,
         augmentation: Augmentation | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.records = records
         self.targets = records.targets()
         self.preprocessing = preprocessing
-        self._augmentation = augmentation
+        self._augmentation, self._max_pixels = augmentation, max_pixels
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -89,7 +92,7 @@ class TrainingImages(Dataset[Item]):
             if cache is not None and (seed is not None or cache.fits(self.preprocessing)):
                 pixels = cache.read(record.image_id)
             else:
-                pixels = read_image(record.path).pixels
+                pixels = read_image(record.path, max_pixels=self._max_pixels).pixels
         except SkinxaiError as error:
             return Failure(position, str(error))
         if seed is None or self._augmentation is None:
@@ -196,7 +199,10 @@ def batches(
                 raise WorkerCrashError(
                     f"decoding processes must live, answer within {WORKER_SECONDS} s and raise "
                     f"nothing, one did not near the images {ids[:8]}: {type(error).__name__}: "
-                    f"{error}; resume the run, with workers=0 to find the image."
+                    f"{error}",
+                    python="resume the run, with workers=0 to find the image",
+                    command="give the same command with --resume, and with --workers 0 to find "
+                    "the image",
                 ) from error
             yield batch
     finally:

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tqdm import tqdm
-
 from skinxai.errors import DatasetImageError, NonFiniteLossError, TrainingError
+from skinxai.progress import bar, say
 from skinxai.training.callbacks import Callback
 from skinxai.training.interruption import Interruption
 from skinxai.training.loaders import Batch
@@ -40,12 +39,13 @@ class Loop:
         run, interruption = self.run, self.interruption
         config, progress, steps_each = run.config, run.state.progress, run.steps_each
         every = 60 * config.checkpoint_minutes
-        with tqdm(
+        with bar(
+            None,
             total=config.epochs * len(run.train),
             initial=progress.epoch * len(run.train) + progress.images,
             unit="image",
             smoothing=0.05,
-        ) as bar:
+        ) as shown:
             while progress.epoch < config.epochs and not _patience_is_over(run):
                 last = saved = time.perf_counter()
                 rate = learning_rate(config, (progress.epoch + 1) * steps_each - 1, steps_each)
@@ -60,8 +60,8 @@ class Loop:
                     progress.images += learnt
                     progress.total_loss += loss * learnt if learnt else 0.0
                     progress.seconds, last = progress.seconds + now - last, now
-                    bar.update(len(batch.target))
-                    bar.set_postfix(_shown(run), refresh=False)
+                    shown.update(len(batch.target))
+                    shown.set_postfix(_shown(run), refresh=False)
                     self.tell("on_step", number + 1, loss, rate)
                     stop = interruption.received  # once: a signal may come at any line
                     if stop or now - saved > every:
@@ -70,7 +70,7 @@ class Loop:
                     if stop:
                         interruption.stop()
                 row = self._end_epoch(rate)
-                tqdm.write(", ".join(f"{name} {value:.4g}" for name, value in row.items()))
+                say(_line(row, config.epochs))
                 self.tell("on_epoch", row)
                 if interruption.received:
                     interruption.stop()
@@ -87,8 +87,10 @@ class Loop:
             write_atomic(path, json.dumps(content, indent=2).encode() + b"\n")
             raise NonFiniteLossError(
                 f"{error} in epoch {run.state.progress.epoch + 1}, step "
-                f"{run.state.progress.step + 1}; the weights were not changed, {path} names the "
-                f"batch: lower learning_rate with Trainer.resume(…, learning_rate=…)."
+                f"{run.state.progress.step + 1}; the weights were not changed, and {path} names "
+                f"the batch",
+                python=f"lower it with Trainer.resume({str(run.folder.path)!r}, learning_rate=…)",
+                command="give the same command with --resume and a lower --learning-rate",
             ) from error
 
     def _end_epoch(self, rate: float) -> dict[str, float]:
@@ -151,8 +153,10 @@ class Loop:
             if run.config.unreadable == "raise" or skipped > most_skipped(records):
                 run.checkpoint()
                 raise DatasetImageError(
-                    f"{sentence}; mend the file and resume the run, or resume it with "
-                    f"unreadable='skip', which lets {most_skipped(records)} pass."
+                    f"{sentence}; mend the file and resume the run, or let "
+                    f"{most_skipped(records)} such images pass",
+                    python="resume it with unreadable='skip'",
+                    command="give the same command with --resume --unreadable skip",
                 )
 
     def tell(self, method: str, *values: Any) -> None:
@@ -171,6 +175,15 @@ class Loop:
 def _patience_is_over(run: Run) -> bool:
     patience, progress = run.config.patience, run.state.progress
     return patience is not None and progress.epoch - progress.best[1] >= patience
+
+
+def _line(row: dict[str, float], epochs: int) -> str:
+    """One epoch, as a person reads it; ``log.csv`` has all of it."""
+    return (
+        f"epoch {row['epoch']:.0f} of {epochs}: loss {row['loss']:.3f}; validation: balanced "
+        f"accuracy {row['balanced_accuracy']:.3f}, macro-F1 {row['macro_f1']:.3f}, accuracy "
+        f"{row['accuracy']:.3f}; {row['images_per_second']:.1f} images a second"
+    )
 
 
 def _shown(run: Run) -> dict[str, str]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-
-from tqdm import tqdm
+from collections.abc import Collection, Mapping
 
 from skinxai.configs import canonical_json
-from skinxai.data.hashing import pixel_hashes
-from skinxai.data.membership import TrainedOn
+from skinxai.data.hashing import looks
+from skinxai.data.membership import Look, TrainedOn
 from skinxai.data.records import Records
 from skinxai.errors import DatasetImageError, LeakageError, TrainingError
+from skinxai.limits import MAX_PIXELS
+from skinxai.progress import watched
 
 
 def check_parts(train: Records, val: Records) -> None:
@@ -40,7 +40,9 @@ def check_parts(train: Records, val: Records) -> None:
         if (shared := sets[0] & sets[1]) and not allowed:
             raise LeakageError(
                 f"train and val must share no {kind}, {len(shared)} are in both, e.g. "
-                f"{min(shared)!r}; split with skinxai.data.split()."
+                f"{min(shared)!r}",
+                python="split with skinxai.data.split()",
+                command="leave --splits out, so that the images are split anew",
             )
     if absent := [c for c, n in zip(train.labels, train.class_counts(), strict=True) if not n]:
         raise TrainingError(f"train must hold images of every class, it has none of {absent}.")
@@ -62,26 +64,35 @@ def most_skipped(records: Records) -> int:
     return max(1, len(records) // 1000)
 
 
-def check_images(records: Records, what: str, *, spare: int = 0, cached: bool = True) -> list[str]:
-    """Read every image once and return the hashes of their pixels.
+def check_images(
+    records: Records,
+    what: str,
+    *,
+    spare: int = 0,
+    cached: bool = True,
+    max_pixels: int = MAX_PIXELS,
+) -> dict[str, Look]:
+    """Read every image once and return what each is recognised by, by its id.
 
     Args:
         records: a part; those of a prepared folder were read when it was prepared.
         what: the part, for the progress bar and messages.
-        spare: unreadable images that are let through, without a hash.
+        spare: unreadable images that are let through, and left out of the result.
         cached: whether prepared pixels are what will be read; else the files are checked.
+        max_pixels: most pixels of an image that are decoded.
 
     Raises:
         DatasetImageError: more unreadable images, all of them named.
     """
-    found = pixel_hashes(records, cached=cached)
-    hashes, problems = [], []
+    found = looks(records, cached=cached, max_pixels=max_pixels)
+    seen: dict[str, Look] = {}
+    problems = []
     for item, value in zip(
-        records, tqdm(found, f"check {what} images", len(records), unit="image", leave=False),
+        records, watched(found, len(records), None, "image", f"check {what} images"),
         strict=True,
     ):  # fmt: skip
-        if isinstance(value, str):
-            hashes.append(value)
+        if isinstance(value, Look):
+            seen[item.image_id] = value
         else:
             problems.append(f"{item.image_id!r} ({item.path}): {value}")
     if len(problems) > spare:
@@ -89,20 +100,34 @@ def check_images(records: Records, what: str, *, spare: int = 0, cached: bool = 
             f"{what} images must be readable, {len(problems)} of {len(records)} are not:",
             tuple(sorted(problems)),
         )
-    return hashes
+    return seen
 
 
-def check_unseen(hashes: Sequence[str], trained_on: TrainedOn, leaked: bool) -> None:
-    """Refuse validation images that the starting weights, or a teacher, were trained on.
+def check_unseen(
+    val: Mapping[str, Look], trained_on: TrainedOn, source: str, remedy: str,
+    not_copies: Collection[str],
+) -> None:  # fmt: skip
+    """Refuse validation images that something was trained on, or copies of such images.
+
+    Args:
+        val: what each validation image is recognised by.
+        trained_on: the images.
+        source: whose they are, for the message.
+        remedy: for the message.
+        not_copies: ids of images that look like copies and are none.
 
     Raises:
-        LeakageError: such images, where leakage was not allowed.
+        LeakageError: such images.
     """
-    if leaked:
+    seen = trained_on.seen(val, not_copies=not_copies)
+    if not seen:
         return
-    if seen := sum(value in trained_on for value in hashes):
-        raise LeakageError(
-            f"val must hold no image that the starting weights or the teacher were trained on, "
-            f"{seen} of {len(hashes)} are; take other images, or start from 'imagenet' without a "
-            f"teacher."
-        )
+    message = f"val must hold no image of {source}: of {len(val)}, {seen.describe()}; {remedy}"
+    if seen.exact:
+        raise LeakageError(f"{message}.")
+    ids = [*not_copies, *seen.copies]
+    raise LeakageError(
+        f"{message}. Look at the images first",
+        python=f"where they show other skin, pass not_copies={ids!r}",
+        command=f"where they show other skin, give --not-copies {','.join(ids)}",
+    )

@@ -13,7 +13,7 @@ from skinxai import checkpoints
 from skinxai.configs import ModelConfig
 from skinxai.data.membership import TrainedOn
 from skinxai.data.records import Records
-from skinxai.errors import NonFiniteLossError, OptionError
+from skinxai.errors import NonFiniteLossError
 from skinxai.training.card import write_card
 from skinxai.training.loaders import (
     Batch,
@@ -99,8 +99,9 @@ class Run:
                 if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                     raise NonFiniteLossError(
                         f"weights must stay finite, {name!r} is not after epoch "
-                        f"{progress.epoch}, step {progress.step}; resume from the checkpoint "
-                        f"before with a lower learning_rate."
+                        f"{progress.epoch}, step {progress.step}",
+                        python="resume from the checkpoint before with a lower learning_rate",
+                        command="give the same command with --resume and a lower --learning-rate",
                     )
         each = self.steps_each + 1  # the end of an epoch has a number of its own
         number = progress.epoch * each + progress.step
@@ -118,22 +119,6 @@ class Run:
         checkpoints.save(
             str(self.folder.path), best, self.model_config, card, self.trained_on, half=True
         )
-
-
-def device_of(config: TrainConfig) -> torch.device:
-    """The device, with ``"auto"`` resolved.
-
-    Raises:
-        OptionError: a device that torch does not know or the machine does not have.
-    """
-    if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=config.device).device
-    except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
-        raise OptionError(
-            f"device must be 'auto' or one that this machine has, got {config.device!r}: {error}"
-        ) from error
 
 
 def workers_of(config: TrainConfig) -> int:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from skinxai.errors import TrainingError
+from skinxai.progress import say
 from skinxai.training.checkpointing import CheckpointFolder
-from skinxai.writing import make_folder, write_atomic
+from skinxai.writing import made_folder, write_atomic
 
 SETTINGS, LOG, EVENTS = "train.json", "log.csv", "events.log"
 
@@ -45,9 +45,8 @@ class RunFolder:
         Raises:
             TrainingError: another process does.
         """
-        make_folder(self.path)
         try:
-            with FileLock(self.path / ".lock", timeout=0):
+            with made_folder(self.path), self._locked():
                 for place in (self.path, self.checkpoints.folder):
                     for stray in place.glob(".*.part"):
                         stray.unlink(missing_ok=True)
@@ -57,6 +56,17 @@ class RunFolder:
                 f"output_dir must be used by one run at a time, another process trains in "
                 f"{str(self.path)!r}; wait for it or choose another folder."
             ) from error
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        path = self.path / ".lock"
+        with FileLock(path, timeout=0):
+            try:
+                yield
+            except BaseException:
+                if all(each == path for each in self.path.iterdir()):
+                    path.unlink()  # so that a folder made for nothing can go
+                raise
 
     def read_settings(self) -> dict[str, Any]:
         """What `write_settings` wrote.
@@ -86,7 +96,7 @@ class RunFolder:
 
     def note(self, sentence: str) -> None:
         """Print a sentence above the progress bar and add it, with the time, to ``events.log``."""
-        tqdm.write(sentence)
+        say(sentence)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         with (self.path / EVENTS).open("a", encoding="utf-8") as lines:
             lines.write(f"{now} {sentence}\n")

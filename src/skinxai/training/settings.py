@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from skinxai.configs import parse_size
-from skinxai.errors import OptionError
+from skinxai.configs import as_size, parse_size
+from skinxai.errors import OptionError, did_you_mean
+from skinxai.limits import MAX_PIXELS
 from skinxai.readonly import ReadOnly
 
 CHANGEABLE = frozenset(
     ("epochs", "learning_rate", "weight_decay", "patience", "accumulate", "device", "workers",
-     "checkpoint_minutes", "keep_checkpoints", "unreadable", "augmentation")
+     "checkpoint_minutes", "keep_checkpoints", "unreadable", "augmentation", "max_pixels")
 )  # fmt: skip
 """What `Trainer.resume` may change; everything else would make it another run."""
 
@@ -35,7 +35,9 @@ class TrainConfig:
         "imagenet",
         "imagenet, bundled, a model folder, a .safetensors file, or none for random weights.",
     )
-    image_size: tuple[int, int] = _setting((192, 256), "HEIGHTxWIDTH of the network's input.")
+    image_size: tuple[int, int] = _setting(
+        (192, 256), "HEIGHTxWIDTH of the network's input, or one number for a square."
+    )
     epochs: int = _setting(30, "Passes over the training part.")
     batch_size: int = _setting(32, "Images of one optimiser step.")
     accumulate: int = _setting(1, "Micro-batches that a step is computed in, to save memory.")
@@ -75,22 +77,39 @@ class TrainConfig:
     amp: bool | str = _setting(
         True, "true (mixed precision where it is faster), false, bfloat16 or float16."
     )
+    max_pixels: int = _setting(MAX_PIXELS, "Most pixels of an image that are decoded.")
     device: str = _setting("auto", "auto, cpu, cuda, …")
     workers: int | str = _setting("auto", "Decoding processes besides the one that trains.")
     seed: int = _setting(0, "Of weights, order, augmentation and dropout.")
     unreadable: str = _setting(
         "raise", "raise, or skip images that fail while training, one in a thousand at most."
     )
+    not_copies: tuple[str, ...] = _setting(
+        (), "IDS of validation images that look like copies of training images and are none."
+    )
     checkpoint_minutes: float = _setting(10.0, "Between checkpoints within an epoch.")
     keep_checkpoints: int = _setting(2, "Newest checkpoints that are kept.")
 
     def __post_init__(self) -> None:
-        size = self.image_size
+        size = as_size(self.image_size)
         if not isinstance(size, list | tuple) or len(size) != 2 or not all(map(_is_side, size)):
             raise OptionError(
-                f"image_size must be (height, width) of 32 to 4096 pixels, got {size!r}."
+                f"image_size must be (height, width), or one number for a square, of 32 to 4096 "
+                f"pixels, got {self.image_size!r}."
+            )
+        for name in ("backbone", "loss", "device", "init_weights", "teacher"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and (value is not None or name not in _OPTIONAL):
+                raise OptionError(f"{name} must be a name, got {value!r}.")
+        if not isinstance(self.loss_options, Mapping):
+            raise OptionError(
+                f"loss_options must be a mapping from names to values, got {self.loss_options!r}."
             )
         object.__setattr__(self, "image_size", tuple(size))
+        ids = self.not_copies
+        if isinstance(ids, str) or not all(isinstance(each, str) for each in ids):
+            raise OptionError(f"not_copies must be a list of image ids, got {ids!r}.")
+        object.__setattr__(self, "not_copies", tuple(ids))
         if self.workers != "auto" and not (type(self.workers) is int and self.workers >= 0):
             raise OptionError(f"workers must be 'auto' or an integer >= 0, got {self.workers!r}.")
         object.__setattr__(self, "loss_options", ReadOnly(self.loss_options))
@@ -105,7 +124,11 @@ class TrainConfig:
         for name, allowed in _CHOICES.items():
             value = getattr(self, name)
             if not any(value is choice or value == choice != bool(choice) for choice in allowed):
-                raise OptionError(f"{name} must be one of {list(allowed)}, got {value!r}.")
+                texts = [choice for choice in allowed if isinstance(choice, str)]
+                raise OptionError(
+                    f"{name} must be one of {list(allowed)}, got {value!r}."
+                    f"{did_you_mean(value, texts, cutoff=0.5)}"
+                )
         if self.accumulate * 2 > self.batch_size:
             raise OptionError(
                 f"accumulate must leave at least 2 images in a micro-batch of batch_size "
@@ -113,14 +136,19 @@ class TrainConfig:
             )
 
     @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Names of all settings."""
+        return tuple(f.name for f in fields(cls))
+
+    @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         """From names and values; an unknown name is an error with a suggestion."""
         known = [f.name for f in fields(cls)]
         for name in values:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise OptionError(f"Unknown setting {name!r}.{hint} There are {known}.")
+                raise OptionError(
+                    f"Unknown setting {name!r}.{did_you_mean(name, known)} There are {known}."
+                )
         return cls(**values)
 
     @classmethod
@@ -134,6 +162,8 @@ class TrainConfig:
         for name, text in texts.items():
             if name == "image_size":
                 values[name] = parse_size(text)
+            elif name == "not_copies":
+                values[name] = tuple(each.strip() for each in text.split(",") if each.strip())
             elif name == "loss_options":
                 pairs = [pair.partition("=") for pair in text.split(",")]
                 if not all(option and equals for option, equals, _ in pairs):
@@ -149,7 +179,8 @@ class TrainConfig:
         if not isinstance(self.augmentation, str):
             name = getattr(self.augmentation, "__qualname__", type(self.augmentation).__qualname__)
             values["augmentation"] = {"own": name}
-        return values | {"loss_options": dict(self.loss_options)}
+        more = {"loss_options": dict(self.loss_options), "not_copies": list(self.not_copies)}
+        return values | more
 
 
 def _value(text: str) -> Any:
@@ -179,6 +210,7 @@ _RULES: dict[str, tuple[Any, str]] = {
     "epochs": _at_least(1),
     "batch_size": _at_least(2),
     "accumulate": _at_least(1),
+    "max_pixels": _at_least(1),
     "learning_rate": (lambda value: 0 < value < math.inf, "> 0"),
     "warm_up": (_share, "in [0, 1)"),
     "weight_decay": _at_least(0),
@@ -199,9 +231,18 @@ _RULES: dict[str, tuple[Any, str]] = {
     "checkpoint_minutes": (lambda value: 0 < value < math.inf, "> 0"),
     "keep_checkpoints": _at_least(1),
 }
-_OPTIONAL = ("clip_norm", "patience")
+_OPTIONAL = ("clip_norm", "patience", "init_weights", "teacher")
 _INTEGERS = frozenset(
-    ("epochs", "batch_size", "accumulate", "frozen_groups", "patience", "seed", "keep_checkpoints")
+    (
+        "epochs",
+        "batch_size",
+        "accumulate",
+        "frozen_groups",
+        "patience",
+        "seed",
+        "keep_checkpoints",
+        "max_pixels",
+    )
 )
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "amp": (True, False, "bfloat16", "float16"),

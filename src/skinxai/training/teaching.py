@@ -99,7 +99,7 @@ def load_teacher(
     Raises:
         TrainingError: a teacher with other labels, or the same in another order.
     """
-    loaded = checkpoints.load(open_model(None if model == "bundled" else model))
+    loaded = checkpoints.load(open_model(model))
     if loaded.config.labels.codes != labels.codes:
         raise TrainingError(
             f"teacher {model!r} must have the labels of the images in the same order, "

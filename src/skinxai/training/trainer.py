@@ -23,6 +23,7 @@ from skinxai.reporting import write_evaluation
 from skinxai.training.allocator import kept_memory
 from skinxai.training.beginning import begin
 from skinxai.training.callbacks import Callback
+from skinxai.training.checking import check_names
 from skinxai.training.failures import typed_errors
 from skinxai.training.interruption import Interruption
 from skinxai.training.loop import Loop
@@ -45,7 +46,9 @@ class Trainer:
         **settings: the fields of `skinxai.training.settings.TrainConfig`.
 
     Raises:
-        OptionError: a setting that does not exist, or a value outside its rule.
+        OptionError: a setting that does not exist, a value outside its rule, or a device that
+            this machine does not have.
+        UnknownNameError: no backbone or loss of that name.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Trainer:
             if isinstance(settings.get(name), os.PathLike):
                 settings[name] = os.fspath(settings[name])
         self.config = TrainConfig.of({"backbone": backbone} | settings)
+        check_names(self.config)
         self.folder = RunFolder(Path(output_dir), self.config.keep_checkpoints)
         self._callbacks, self._resumed = tuple(callbacks), False
 
@@ -96,8 +100,10 @@ class Trainer:
             )
         if isinstance(own := values["augmentation"], dict):
             raise ResumeMismatchError(
-                f"augmentation must be passed again, the run began with {own.get('own')!r} of "
-                f"your own: Trainer.resume(…, augmentation=…)."
+                f"augmentation must be given again, the run began with {own.get('own')!r} of your "
+                f"own",
+                python="pass it to Trainer.resume(…, augmentation=…)",
+                command="go on in Python with Trainer.resume(…, augmentation=…)",
             )
         trainer = cls(**values, output_dir=run_folder, callbacks=callbacks)
         trainer._resumed = True
@@ -117,7 +123,9 @@ class Trainer:
             val: images to choose the epoch on; no lesion or patient of ``train``.
 
         Raises:
-            LeakageError: shared lesions or patients, or a test part.
+            LeakageError: shared lesions or patients, a test part, or validation images that are,
+                or look like copies of, training images of this run, of its starting weights or of
+                its teacher.
             DatasetImageError: images that cannot be read, all named before the first epoch.
             TrainingError: one of its subclasses, or `OutOfMemoryError`, or a run folder in use.
         """
@@ -126,8 +134,9 @@ class Trainer:
         if not self._resumed and self.folder.begun:
             path = str(self.folder.path)
             raise TrainingError(
-                f"output_dir must be a new folder, {path!r} holds a run; "
-                f"go on with Trainer.resume({path!r})."
+                f"output_dir must be a new folder, {path!r} holds a run",
+                python=f"go on with Trainer.resume({path!r})",
+                command="go on with it with --resume, or give another --out",
             )
         threads = torch.get_num_threads()
         with (
@@ -157,7 +166,11 @@ class Trainer:
             read = [item.image_id for item in run.val if item.image_id not in skipped]
             judged = run.val.subset(read, part=run.val.part)
             size = max(1, min(32, self.config.batch_size // progress.accumulate))
-            evaluation = classifier.evaluate(judged, batch_size=size, progress=False)
+            others = [each for each in self.config.not_copies if each not in skipped]
+            evaluation = classifier.evaluate(
+                judged, batch_size=size, not_copies=others, progress=False,
+                max_pixels=self.config.max_pixels,
+            )  # fmt: skip
             (path / PAGE).unlink(missing_ok=True)  # of an epoch before
             write_evaluation(evaluation, path, log=progress.log)
         return classifier

@@ -1,0 +1,84 @@
+"""``skinxai evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skinxai.cli.options import (
+    Backend,
+    BatchSize,
+    Data,
+    MaxPixels,
+    Model,
+    NotCopies,
+    Part,
+    Tta,
+    words,
+)
+from skinxai.cli.saying import note
+from skinxai.cli.tables import TableOptions, open_data, with_table
+from skinxai.limits import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from skinxai.results import Evaluation
+
+
+@with_table
+def evaluate(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for evaluation.html and evaluation.json.")],
+    table: TableOptions,
+    model: Model = None,
+    backend: Backend = None,
+    splits: Annotated[
+        Path | None, typer.Option(help="splits.csv; without it all images are judged.")
+    ] = None,
+    part: Annotated[Part | None, typer.Option(help="Which part of --splits is judged.")] = None,
+    allow_leakage: Annotated[
+        bool, typer.Option("--allow-leakage", help="Judge leaked splits, and mark every figure.")
+    ] = False,
+    not_copies: NotCopies = None,
+    tta: Tta = False,
+    batch_size: BatchSize = 32,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Judge a model on labelled images: a page with intervals and curves, and JSON."""
+    from skinxai.classifier import Classifier
+    from skinxai.data import Splits
+    from skinxai.data.prepared import is_prepared
+    from skinxai.reporting import read_log, write_evaluation
+    from skinxai.writing import check_folder
+
+    if (splits is None) != (part is None):
+        raise typer.BadParameter("--splits and --part go together: a file, and val or test.")
+    check_folder(out)
+    classifier = Classifier.from_pretrained(model, backend=backend)
+    labels = None if is_prepared(data) else classifier.config.labels
+    records = open_data(data, table, labels=labels)
+    if splits is not None and part is not None:
+        parts = Splits.from_csv(splits, records, allow_leakage=allow_leakage)
+        for text in parts.notes:
+            note(text)
+        records = parts.val if part is Part.val else parts.test
+    others = words(not_copies) or []
+    found = classifier.evaluate(
+        records, tta=tta, not_copies=others, batch_size=batch_size, max_pixels=max_pixels
+    )
+    page, _ = write_evaluation(found, out, log=read_log(model) if model is not None else ())
+    typer.echo(f"{in_words(found)}\n\n{found.to_markdown()}")
+    if found.seen.copies:
+        ids = ",".join([*others, *found.seen.copies])
+        note(f"look at these images; where they show other skin, give --not-copies {ids}")
+    note(f"the page is {page}")
+
+
+def in_words(found: Evaluation) -> str:
+    """The main figures, in one sentence."""
+    return (
+        f"{f'{found.leak} ' if found.leaked else ''}{found.data}: balanced accuracy "
+        f"{found.balanced_accuracy}, macro-F1 {found.macro_f1}, accuracy {found.accuracy}; "
+        f"{found.images} images of {found.lesions} lesions"
+    )

@@ -1,0 +1,105 @@
+"""``skinxai explain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from skinxai.cli.inputs import bar, listed, named, opened
+from skinxai.cli.options import Backend, Images, MaxPixels, Model, Score, Tta, Uniform
+from skinxai.errors import OptionError
+from skinxai.limits import MAX_PIXELS
+
+
+def explain(
+    images: Images,
+    out: Annotated[Path, typer.Option(help="Folder for overlays, raw maps and how they came.")],
+    method: Annotated[str, typer.Option(help="A name of 'skinxai plugins'.")] = "gradcam",
+    compare: Annotated[
+        str,
+        typer.Option(
+            help="Methods in its place, separated by commas, and one sheet of them for each image."
+        ),
+    ] = "",
+    target: Annotated[
+        str | None,
+        typer.Option(help="Label that is explained, e.g. mel or melanoma; each image's top class "
+                     "by default."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Why the target rather than this label: its score is subtracted. "
+                     "Without --target, the top class among the others is explained."),
+    ] = None,
+    score: Annotated[
+        Score, typer.Option(help="What is explained: the class's logit, or its probability.")
+    ] = Score.logit,
+    budget: Annotated[
+        int | None,
+        typer.Option(help="Network passes for one image, of methods that have a budget: fewer "
+                     "are faster and noisier."),
+    ] = None,
+    tta: Tta = False,
+    model: Model = None,
+    backend: Backend = None,
+    uniform: Uniform = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:  # fmt: skip
+    """Write, for each image, a folder with the overlay, the raw map and how it was made."""
+    from skinxai.classifier import Classifier
+    from skinxai.drawing import encode_png
+    from skinxai.outputs import ResultFolder
+    from skinxai.results import ItemError
+    from skinxai.results import compare as side_by_side
+    from skinxai.writing import write_atomic
+
+    sources, _ = listed(images, out)
+    folder = ResultFolder(out, sources)
+    several = [name.strip() for name in compare.split(",") if name.strip()]
+    options = _options(list(dict.fromkeys(several)) or [method], budget)
+    classifier = Classifier.from_pretrained(model, backend=backend)
+    failed = 0
+    for source in bar(sources):
+        image, made = opened(source), []
+        for name, own in options.items():
+            found = classifier.explain(
+                image, name, target=target, against=against, score=score.value, tta=tta,
+                on_error="return", max_pixels=max_pixels, **own,
+            )  # fmt: skip
+            if isinstance(found, ItemError):
+                failed += 1
+                _print(f"{found.source}  failed: {found.error.on_command_line}")
+                break
+            made.append(found)
+            place = folder.make() / folder.name_for(named(source), f".{name}")
+            found.save(place, uniform=uniform)
+            _print(f"{found.source}  {found.target}  {place}")
+        if several and len(made) == len(options):
+            sheet = folder.folder / folder.name_for(named(source), ".sheet.png")
+            write_atomic(sheet, encode_png(side_by_side(made, uniform=uniform)))
+            _print(f"{made[0].source}  {sheet}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def _options(methods: list[str], budget: int | None) -> dict[str, dict[str, Any]]:
+    """Each method's own options; an unknown method is an error before anything is read."""
+    from skinxai import explainers
+
+    having = [name for name in methods if hasattr(explainers.get(name).options_type, "budget")]
+    if budget is not None and not having:
+        known = [entry.name for entry in explainers.entries() if entry.source == "skinxai"]
+        offered = [n for n in known if hasattr(explainers.get(n).options_type, "budget")]
+        raise OptionError(
+            f"--budget goes with {', '.join(offered)}; {methods[0]} makes its map without one."
+        )
+    given = {} if budget is None else {"budget": budget}
+    return {name: dict(given) if name in having else {} for name in methods}
+
+
+def _print(line: str) -> None:
+    """Print above the progress bar."""
+    from tqdm import tqdm
+
+    tqdm.write(line)

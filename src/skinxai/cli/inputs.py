@@ -1,0 +1,78 @@
+"""The images that ``predict``, ``explain`` and ``nearest`` were given, and lines about them."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skinxai.cli.saying import note
+from skinxai.errors import NoInputsError
+from skinxai.progress import bar as progress_bar
+
+if TYPE_CHECKING:
+    from skinxai.image_files import LeftOut
+
+STDIN = "-"
+
+
+class StandardInput(io.BytesIO):
+    """What came through standard input, under the name that results have."""
+
+    name = "stdin"
+
+
+def listed(images: list[str], out: Path | None = None) -> tuple[list[str], list[LeftOut]]:
+    """All images asked for, each file once even if two patterns match it, and what is left out.
+
+    Args:
+        images: files, folders, patterns, or `STDIN`.
+        out: a folder of results, which is not read.
+    """
+    from skinxai.sources import iter_sources
+
+    found: dict[str, str] = {}
+    left_out: list[LeftOut] = []
+    total = 0
+    for image in images:
+        if image == STDIN:
+            sources: Iterable[str] = [STDIN]
+        else:
+            sources = iter_sources(image, out=out, report=left_out.append)[1]
+        for source in sources:
+            total += 1
+            place = source if source == STDIN else os.path.realpath(source)
+            found.setdefault(place, os.fspath(source))
+    if not found:
+        raise NoInputsError("predict needs at least one image, got none.")
+    if total > len(found):
+        note(f"{total - len(found)} files came more than once and are read once")
+    for left in left_out:
+        note(left.note)
+    return list(found.values()), left_out
+
+
+def opened(source: str) -> Any:
+    """What is predicted: the path, or the bytes of standard input."""
+    return StandardInput(sys.stdin.buffer.read()) if source == STDIN else source
+
+
+def named(source: str) -> str:
+    """What results call a source."""
+    return StandardInput.name if source == STDIN else source
+
+
+def bar(sources: list[str]) -> Iterable[str]:
+    """The sources, behind a bar where there are several."""
+    several = None if len(sources) > 1 else False
+    shown: Iterable[str] = progress_bar(several, iterable=sources, unit="image")
+    return shown
+
+
+def failure(error: Any) -> dict[str, Any]:
+    """Plain values of an `ItemError`, whose remedy is the command line's."""
+    values: dict[str, Any] = error.to_dict()
+    return values | {"error": error.error.on_command_line}

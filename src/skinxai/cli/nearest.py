@@ -1,0 +1,52 @@
+"""``skinxai nearest``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from skinxai.cli.inputs import listed, named, opened
+from skinxai.cli.options import BatchSize, Images, Json, Model
+from skinxai.cli.tables import open_data
+
+
+def nearest(
+    images: Images,
+    k: Annotated[int, typer.Option("--k", "-k", help="How many training lesions.")] = 5,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The training images, to name the lesions' files: as in audit."),
+    ] = None,
+    model: Model = None,
+    batch_size: BatchSize = 32,
+    as_json: Json = False,
+) -> None:
+    """Print the training lesions that the network finds most similar to each image."""
+    from skinxai.classifier import Classifier
+
+    sources, _ = listed(images)
+    classifier = Classifier.from_pretrained(model)
+    records = None if data is None else open_data(data, labels=classifier.config.labels)
+    found = classifier.nearest(
+        [opened(source) for source in sources], k, records=records, batch_size=batch_size
+    )
+    rows: list[dict[str, Any]] = [
+        {"source": named(source), "nearest": [_plain(each) for each in lesions]}
+        for source, lesions in zip(sources, found, strict=True)
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        typer.echo(row["source"])
+        for each in row["nearest"]:
+            path = f"  {each['path']}" if each["path"] else ""
+            typer.echo(f"  {each['id']}  {each['label']:<8} {each['distance']:.4f}{path}")
+
+
+def _plain(lesion: Any) -> dict[str, Any]:
+    path = None if lesion.path is None else str(lesion.path)
+    return {"id": lesion.id, "label": lesion.label, "distance": lesion.distance, "path": path}

@@ -1,0 +1,177 @@
+"""The file of ``skinxai train --config``: a run's own ``train.json``, or one written by hand."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from skinxai.cli.tables import ROLES, TableOptions
+from skinxai.configs import strict_json
+from skinxai.errors import OptionError
+from skinxai.training.callbacks import Callback
+from skinxai.training.settings import TrainConfig
+from skinxai.writing import write_atomic
+
+COMMAND = "command"
+_TEXTS = ("data", "out", "splits", "images", "delimiter", *ROLES)
+_LISTS = ("labels", "malignant")
+_TABLES = ("column", "label")
+_SETTINGS = TrainConfig.names()
+
+
+@dataclass(frozen=True)
+class Images:
+    """Which labelled images a run learns from, as the command line has it.
+
+    Args:
+        data: a table, or a folder that is known.
+        table: how it is read.
+        labels: in the order of the logits, or ``None``.
+        malignant: of the labels, or ``None``.
+    """
+
+    data: Path
+    table: TableOptions
+    labels: list[str] | None = None
+    malignant: list[str] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `read_run_file` gives it back; folders as absolute paths."""
+        table, names = self.table, {role: name for name, role in ROLES.items()}
+        values = {
+            "data": str(self.data.absolute()),
+            "images": None if table.images is None else str(table.images.absolute()),
+            "delimiter": table.delimiter,
+            "label": None if table.label_map is None else dict(table.label_map),
+            "labels": self.labels,
+            "malignant": self.malignant,
+        } | {names[role]: column for role, column in (table.columns or {}).items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@final
+class NoteImages(Callback):
+    """Adds to a run's ``train.json`` which images it learns from, so that it can be repeated.
+
+    Args:
+        images: as the command line was given them.
+    """
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+
+    def on_start(self, run_folder: Path, settings: Mapping[str, Any]) -> None:
+        """Write it."""
+        path = run_folder / "train.json"
+        known = json.loads(path.read_text(encoding="utf-8"))
+        data = json.dumps(known | {COMMAND: self._images.to_dict()}, indent=2).encode()
+        write_atomic(path, data + b"\n")
+
+
+def read_run_file(path: Path, *, split: bool = True) -> dict[str, Any]:
+    """Names of options → values; names may be written with ``-`` or ``_``.
+
+    Of a run's own ``train.json`` come its settings, what the command line noted in it, and the
+    ``splits.csv`` beside it.
+
+    Args:
+        path: JSON, or TOML by its suffix.
+        split: whether a run's own split is taken, which fits its own images alone.
+
+    Raises:
+        OptionError: no such file, no JSON or TOML, an unknown name, or a value of another kind.
+    """
+    try:
+        data = path.read_bytes()
+        toml = path.suffix.lower() == ".toml"
+        values = tomllib.loads(data.decode()) if toml else strict_json(data)
+    except OSError as error:
+        raise OptionError(
+            f"config {str(path)!r} must be a file that can be read: {error.strerror}."
+        ) from error
+    except ValueError as error:
+        raise OptionError(f"config {str(path)!r} must be JSON or TOML: {error}.") from error
+    if not isinstance(values, dict):
+        raise OptionError(f"config {str(path)!r} must hold names and values, got a list.")
+    if "settings" in values and "versions" in values:
+        own = values["settings"] | values.get(COMMAND, {})
+        splits = path.parent / "splits.csv"
+        values = own | ({"splits": str(splits)} if split and splits.exists() else {})
+    return {_known(path, name): _checked(path, name, value) for name, value in values.items()}
+
+
+def images_of(
+    values: Mapping[str, Any], data: Path | None, table: TableOptions, labels: list[str] | None,
+    malignant: list[str] | None,
+) -> Images:  # fmt: skip
+    """What was given as options, and the values of a file where nothing was.
+
+    Raises:
+        OptionError: no data.
+    """
+    found = data or path_of(values, "data")
+    if found is None:
+        raise OptionError("--data must be given: a folder of labelled images, or a table.")
+    single = {ROLES[name]: values[name] for name in ROLES if name in values}
+    columns = {**values.get("column", {}), **single} or None
+    written = TableOptions(
+        path_of(values, "images"), columns, values.get("label"), values.get("delimiter")
+    )
+    return Images(
+        found, table.over(written),
+        values.get("labels") if labels is None else labels,
+        values.get("malignant") if malignant is None else malignant,
+    )  # fmt: skip
+
+
+def path_of(values: Mapping[str, Any], name: str) -> Path | None:
+    """A path of a file's values, or ``None``."""
+    return Path(values[name]) if name in values else None
+
+
+def settings_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of `TrainConfig`, of the values of a file; text means what an option's text does."""
+    chosen = {name: values[name] for name in _SETTINGS if name in values}
+    texts = {name: value for name, value in chosen.items() if isinstance(value, str)}
+    return chosen | TrainConfig.parse(texts)
+
+
+def _known(path: Path, name: str) -> str:
+    known = [*_TEXTS, *_LISTS, *_TABLES, "tensorboard", *_SETTINGS]
+    plain = name.replace("-", "_")
+    if plain in known:
+        return plain
+    near = difflib.get_close_matches(plain, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else " 'skinxai train --help' lists the options."
+    raise OptionError(f"config {str(path)!r} has an unknown option {name!r}.{hint}")
+
+
+def _checked(path: Path, name: str, value: Any) -> Any:
+    plain, rule = name.replace("-", "_"), ""
+    if plain in _TEXTS and not isinstance(value, str):
+        rule = "text"
+    elif plain in _LISTS:
+        value = value.split(",") if isinstance(value, str) else value
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            rule = "a list of labels"
+        else:
+            value = [each.strip() for each in value if each.strip()]
+    elif plain in _TABLES and not (
+        isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+    ):
+        rule = "names with their values"
+    elif plain == "tensorboard" and not isinstance(value, bool):
+        rule = "true or false"
+    elif plain == "augmentation" and not isinstance(value, str):
+        raise OptionError(
+            f"augmentation in {str(path)!r} is a pipeline of Python, which no file can hold; "
+            f"give --augmentation light, standard or heavy."
+        )
+    if rule:
+        raise OptionError(f"{name} in {str(path)!r} must be {rule}, got {value!r}.")
+    return value

@@ -1,0 +1,50 @@
+"""Text of tables and file names as people mean it: blanks, unknown values, Unicode forms."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+
+NO_ID = frozenset(
+    {
+        "", "nan", "-nan", "na", "n/a", "n.a.", "#n/a", "#na", "<na>", "nat", "null", "none", "-",
+        "--", "?", "unknown", "missing",
+    }
+)  # fmt: skip
+"""What stands for an unknown lesion or patient, in lower case."""
+NO_LABEL = NO_ID - {"unknown", "missing"}
+"""What stands for a label that is not there; ``unknown`` is a class of some data sets."""
+_BLANKS = r"[\s\x00\u200b-\u200f\u2060\ufeff]+"  # \s has the no-break space; the rest has no width
+_OUTER = re.compile(f"^{_BLANKS}|{_BLANKS}$")
+
+
+def clean(text: str) -> str:
+    """Text without blanks around it, of any kind, in Unicode's composed form (NFC)."""
+    return unicodedata.normalize("NFC", _OUTER.sub("", text))
+
+
+def known_id(text: str) -> str:
+    """A lesion or patient id as `clean` has it; empty where the text means that it is unknown."""
+    text = clean(text)
+    return "" if text.lower() in NO_ID else text
+
+
+def path_id(path: str) -> str:
+    r"""A path as an image id: composed form, and ``\xe4`` for bytes that are not UTF-8."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return unicodedata.normalize("NFC", text)
+
+
+def fold(label: str) -> str:
+    """What labels have in common that differ by blanks or case alone."""
+    return re.sub(_BLANKS, "", label).casefold()
+
+
+def alike(labels: Iterable[str]) -> list[list[str]]:
+    """Groups of labels that differ by blanks or case alone, each sorted."""
+    groups: dict[str, set[str]] = {}
+    for label in labels:
+        groups.setdefault(fold(label), set()).add(label)
+    return [sorted(group) for _, group in sorted(groups.items()) if len(group) > 1]

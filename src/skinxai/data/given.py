@@ -1,0 +1,108 @@
+"""`given_split`: the split that a data set comes with, in folders or in a column."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from skinxai.data.records import PART, PART_NAMES, Record, Records
+from skinxai.data.splits import PARTS, Splits
+from skinxai.data.stratifying import group, place
+from skinxai.errors import DatasetError, LeakageError
+
+VAL_SHARE = 0.15
+"""Of the training images, where a split comes without a validation part."""
+
+
+def has_parts(records: Records) -> bool:
+    """Whether every image says its part, and ``train`` is one of several."""
+    parts = {_part(item) for item in records}
+    return "" not in parts and "train" in parts and len(parts) > 1
+
+
+def given_split(records: Records, seed: int = 0, *, allow_leakage: bool = False) -> Splits:
+    """The split that the data came with: of `load_folder` over ``train``, ``val`` and ``test``.
+
+    A column ``part`` of a table does the same. Where there is no validation part, 15% of the
+    training images become it, by lesion and patient and stratified by class, as in `split`.
+
+    Args:
+        records: whose attribute ``part`` is ``train``, ``val`` or ``test``, or one of their longer
+            names, in any case.
+        seed: of the random order in which validation images are chosen.
+        allow_leakage: as in `Splits.of`.
+
+    Raises:
+        DatasetError: an image without a part, or no part but the training part.
+        LeakageError: a lesion, patient, image or file in two parts.
+    """
+    if not has_parts(records):
+        found = sorted({item.attributes.get(PART, "") for item in records})
+        raise DatasetError(
+            f"every image of {records.name} must have the attribute {PART!r}, one of "
+            f"{list(PARTS)}, and some must be of 'train', got {found}; make a split with split()."
+        )
+    ids: dict[str, list[str]] = {part: [] for part in PARTS}
+    for item in records:
+        ids[_part(item)].append(item.image_id)
+    doubled = _same_files(records)
+    if doubled and not allow_leakage:
+        raise LeakageError(
+            "parts must share no file; figures would be worth nothing:",
+            doubled,
+            python="remove the copies, or mark every figure with allow_leakage=True",
+            command="remove the copies",
+        )
+    if not ids["val"]:
+        ids["train"], ids["val"] = _in_two(records.subset(ids["train"]), seed)
+    splits = Splits.of(records, ids, allow_leakage=allow_leakage)
+    if doubled:
+        train, val, test = (replace(getattr(splits, p), leaked=True) for p in PARTS)
+        splits = replace(splits, train=train, val=val, test=test)
+    return splits
+
+
+def _part(item: Record) -> str:
+    return PART_NAMES.get(item.attributes.get(PART, "").strip().lower(), "")
+
+
+def _in_two(train: Records, seed: int) -> tuple[list[str], list[str]]:
+    """Ids of the images that stay in the training part, and of those that are chosen on."""
+    groups = group(train)
+    if len(groups) < 2:
+        raise DatasetError(
+            f"{train.name} must have a val part, or two lesions in its train part, to choose on."
+        )
+    chosen = place(groups, train.labels, (1 - VAL_SHARE, VAL_SHARE), seed)
+    ids: tuple[list[str], list[str]] = ([], [])
+    for items, part in zip(groups, chosen, strict=True):
+        ids[part].extend(item.image_id for item in items)
+    return ids
+
+
+def _same_files(records: Records) -> tuple[str, ...]:
+    """Pairs of identical files in two parts; only files of one length are read."""
+    by_size: dict[int, list[Record]] = defaultdict(list)
+    for item in records:
+        if item.path.is_file():
+            by_size[item.path.stat().st_size].append(item)
+    found = []
+    for items in by_size.values():
+        if _in_several(items):
+            by_hash: dict[str, list[Record]] = defaultdict(list)
+            for item in items:
+                by_hash[_sha256(item.path)].append(item)
+            found += [same for same in by_hash.values() if _in_several(same)]
+    return tuple(" and ".join(repr(item.image_id) for item in same) for same in found)
+
+
+def _in_several(items: Sequence[Record]) -> bool:
+    return len({_part(item) for item in items}) > 1
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

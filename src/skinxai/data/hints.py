@@ -1,0 +1,80 @@
+"""What to call where the layout of a data set is not known: `load_csv`, with its columns."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypedDict
+
+from skinxai.data.tables import Table
+from skinxai.errors import DatasetError
+
+TABLES = frozenset({".csv", ".tsv", ".tab"})
+USUAL = {
+    "image": ("image", "image_id", "isic_id", "image_name", "img_id", "file_name", "filename",
+              "file", "image_path", "path", "img"),
+    "label": ("label", "diagnosis", "dx", "diagnosis_3", "diagnostic", "target", "class",
+              "benign_malignant", "diagnosis_2", "diagnosis_1"),
+    "lesion_id": ("lesion_id", "lesion"),
+    "patient_id": ("patient_id", "patient"),
+}  # fmt: skip
+"""Names that columns usually have, the likeliest first."""
+OPTIONS = {
+    "image": "--image-column", "label": "--label-column", "lesion_id": "--lesion-column",
+    "patient_id": "--patient-column",
+}  # fmt: skip
+
+
+class Remedy(TypedDict, total=False):
+    """What an error advises, in Python and on the command line."""
+
+    python: str
+    command: str
+
+
+def read_table(path: Path, loose: Iterable[str] = ()) -> Table:
+    """A table with commas, semicolons or tabs, whichever its first line has most of."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(1 << 16)
+    except OSError:
+        first = b""  # Table says what is wrong
+    delimiter = max(",;\t", key=lambda mark: first.count(mark.encode()))
+    return Table(path, delimiter, frozenset(loose))
+
+
+def table_remedy(path: Path, images: Path) -> Remedy:
+    """How to read a table, in Python and on the command line, with its own columns.
+
+    Args:
+        path: the table.
+        images: folder of its images.
+    """
+    try:
+        table = read_table(path)
+    except DatasetError:
+        return {}
+    named = {name.lower(): name for name in table.columns}
+    columns = {}
+    for role, usual in USUAL.items():
+        found = next((named[name] for name in usual if name in named), None)
+        if found is not None or role in ("image", "label"):
+            columns[role] = found or "…"
+    tab = table.delimiter
+    more = "" if tab == "," else f", delimiter={tab!r}"
+    python = f"load_csv({str(path)!r}, {str(images)!r}, columns={columns}{more})"
+    options = [f"--images {shlex.quote(str(images))}"]
+    options += [f"{OPTIONS[role]} {shlex.quote(name)}" for role, name in columns.items()]
+    options += [] if tab == "," else [f"--delimiter {shlex.quote(tab)}"]
+    if columns["label"] == "…":
+        python += f", or folders of classes with load_folder({str(images)!r})"
+    return {
+        "python": f"read the table with {python}",
+        "command": f"give the table itself: {shlex.quote(str(path))} {' '.join(options)}",
+    }
+
+
+def tables_in(root: Path) -> list[Path]:
+    """The tables that lie in a folder, those of its subfolders left aside."""
+    return sorted(p for p in root.iterdir() if p.suffix.lower() in TABLES and p.is_file())

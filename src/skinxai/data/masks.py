@@ -1,0 +1,50 @@
+"""Telling masks from photographs: by the folder that they lie in, and by their channels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image
+
+SAMPLE = 20
+GREY = frozenset({"1", "L", "LA", "I", "I;16", "F"})
+_MASKS = re.compile(
+    r"(?i)(^|[^a-z])(masks?|segs?|segmentations?|ground[ _-]?truths?|gts?|annotations?|labels?)"
+    r"($|[^a-z])"
+)
+
+
+def is_mask_folder(name: str) -> bool:
+    """Whether a folder's name says that masks are in it, such as ``masks`` or ``GroundTruth``."""
+    return _MASKS.search(name) is not None
+
+
+def grey_strays(paths: Iterable[Path]) -> list[Path]:
+    """Files of one channel in another folder than most, where those have several channels.
+
+    Only headers are read, and those of JPEG files not at all: masks are kept without loss.
+
+    Args:
+        paths: the files that a table's ids have led to.
+    """
+    folders: dict[Path, list[Path]] = {}
+    for path in paths:
+        folders.setdefault(path.parent, []).append(path)
+    if len(folders) < 2:
+        return []
+    main = max(folders.values(), key=len)
+    if not any(_is_grey(path) is False for path in main[:SAMPLE]):
+        return []
+    others = (path for own in folders.values() if own is not main for path in own)
+    return [p for p in others if p.suffix.lower() not in (".jpg", ".jpeg") and _is_grey(p)]
+
+
+def _is_grey(path: Path) -> bool | None:
+    """Whether an image has one channel; nothing where its header cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.mode in GREY or (image.mode == "P" and image.format == "PNG")
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None  # reading it says what is wrong

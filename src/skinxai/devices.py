@@ -1,0 +1,51 @@
+"""Devices by name: one that this machine cannot compute on is refused when it is named."""
+
+from __future__ import annotations
+
+import difflib
+
+import torch
+
+from skinxai.errors import OptionError
+
+_MEANT = {"auto": "auto", "cpu": "cpu", "cuda": "cuda", "gpu": "cuda", "nvidia": "cuda"}
+
+
+def device_named(name: str) -> torch.device:
+    """The device of a name; ``"auto"`` is CUDA where there is one, else the processor.
+
+    Args:
+        name: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or another name that torch knows.
+
+    Raises:
+        OptionError: an unknown name, or a device that this machine does not have.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(str(name))
+        if device.type != "cpu":
+            torch.zeros(1, device=device).double().cpu()  # probabilities are computed in float64
+    except Exception as error:  # of many kinds: each device has its own
+        raise OptionError(
+            f"device must be 'auto' or one that this machine has, got {name!r}"
+            f"{_reason(str(name), error)}",
+            python='pass device="auto" or device="cpu"',
+            command="give --device auto or --device cpu",
+        ) from error
+    return device
+
+
+def _reason(name: str, error: Exception) -> str:
+    kind = name.partition(":")[0]
+    if kind != "cuda":
+        near = difflib.get_close_matches(kind.lower(), tuple(_MEANT), n=1, cutoff=0.7)
+        return f" (did you mean {_MEANT[near[0]]!r}?)" if near else ": torch cannot compute on it"
+    if torch.version.cuda is None and torch.version.hip is None:
+        return ": the installed torch was built without CUDA"
+    if not torch.cuda.is_available():
+        return ": torch finds no GPU"
+    there = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    if name not in ("cuda", *there):
+        return f": the GPUs are {there}"
+    return f": {(str(error).strip().splitlines() or [type(error).__name__])[0].rstrip('.')}"

@@ -1,0 +1,44 @@
+"""`SeenImages`: which of the judged images a model was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class SeenImages:
+    """Which images a model was trained on.
+
+    Args:
+        exact: ids of images whose pixels are those of a training image, turned, flipped or not.
+        copies: ids of images that look like a copy of a training image: re-encoded, resized,
+            turned, cropped or of another brightness.
+        notes: what could not be looked for.
+    """
+
+    exact: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.exact or self.copies)
+
+    def describe(self) -> str:
+        """How many there are of both kinds, and the first ids of each."""
+        kinds = (
+            (self.exact, "has the pixels of a training", "have the pixels of training"),
+            (self.copies, "looks like a copy of a training", "look like copies of training"),
+        )
+        return " and ".join(
+            f"{len(names)} {f'{one} image' if len(names) == 1 else f'{many} images'} "
+            f"({_some(names)})"
+            for names, one, many in kinds
+            if names
+        )
+
+
+def _some(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:SHOWN])
+    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown

@@ -1,0 +1,43 @@
+"""What a run's settings name, looked up when they are given: before any image is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from skinxai import backbones, losses
+from skinxai.devices import device_named
+from skinxai.errors import OptionError, did_you_mean
+from skinxai.hub import is_repository
+from skinxai.training.augmentation import Augmentation
+from skinxai.training.settings import TrainConfig
+
+_WEIGHTS = {"init_weights": ("imagenet", "bundled"), "teacher": ("bundled",)}
+
+
+def check_names(config: TrainConfig) -> None:
+    """Refuse what no registry has, and a device that this machine does not have.
+
+    Args:
+        config: whose values keep their own rules.
+
+    Raises:
+        UnknownNameError: no backbone or loss of that name.
+        OptionError: an option that the loss does not have, an augmentation, a device, or starting
+            weights or a teacher that there are none of.
+    """
+    backbones.check_name(config.backbone)
+    losses.bind(config.loss, config.loss_options, class_counts=(1, 1))
+    Augmentation(config.image_size, config.augmentation)
+    device_named(config.device)
+    for name, words in _WEIGHTS.items():
+        value = getattr(config, name)
+        if value is not None and value not in words and not _may_be_weights(value):
+            raise OptionError(
+                f"{name} must be None, {', '.join(map(repr, words))}, a model folder or "
+                f"'org/name', found no folder {value!r}.{did_you_mean(value, words)}"
+            )
+
+
+def _may_be_weights(value: str) -> bool:
+    path = Path(value)
+    return path.suffix == ".safetensors" or path.is_dir() or is_repository(value)

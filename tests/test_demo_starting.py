@@ -1,0 +1,65 @@
+"""The demo starts on a fresh machine: it asks nothing and writes no file of Streamlit."""
+
+import os
+import pty
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from demo_server import LIMIT, address_of
+
+pytest.importorskip("streamlit")
+
+DEMO = [sys.executable, "-c", "from skinxai.cli import main; main()", "demo", "--port", "0"]
+
+
+def fresh(home: Path) -> dict[str, str]:
+    """The environment of somebody who never started Streamlit, with a browser that takes notes."""
+    browser = home / "browser"
+    browser.write_text(f"#!/bin/sh\necho \"$1\" > '{home}/opened.part'\n"
+                       f"mv '{home}/opened.part' '{home}/opened'\n")  # fmt: skip
+    browser.chmod(0o755)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("STREAMLIT", "XDG"))}
+    return kept | {"HOME": str(home), "BROWSER": f"{browser} %s", "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("before", [None, '[general]\nemail = "no address"\n', "[damaged"])
+def test_it_starts_in_a_fresh_home(tmp_path: Path, terminal: bool, before: str | None) -> None:
+    files = tmp_path / ".streamlit"
+    if before is not None:
+        files.mkdir()
+        (files / "credentials.toml").write_text(before)
+    ours, its = pty.openpty()  # nobody types
+    process = subprocess.Popen(
+        DEMO, env=fresh(tmp_path), cwd=tmp_path, text=True, stderr=subprocess.PIPE,
+        stdin=its if terminal else subprocess.DEVNULL,
+        stdout=its if terminal else subprocess.PIPE,
+    )  # fmt: skip
+    os.close(its)
+    if terminal:
+        process.stdout = os.fdopen(ours, errors="replace")
+    try:
+        place = address_of(process, tmp_path / "log.txt")
+        with urllib.request.urlopen(place, timeout=LIMIT) as answer:
+            assert answer.status == 200 and b"<title>Streamlit" in answer.read()
+        while not (tmp_path / "opened").exists():  # ends with the browser, or with the demo
+            assert process.poll() is None
+            os.sched_yield()
+        assert (tmp_path / "opened").read_text() == f"{place}\n"
+    finally:
+        process.terminate()
+        said = process.stderr.read()
+        assert process.wait(LIMIT) is not None
+        process.stderr.close()
+        if not terminal:
+            os.close(ours)
+        process.stdout.close()
+    assert "mail" not in (tmp_path / "log.txt").read_text() + said
+    if before is None:
+        assert not files.exists()
+    else:
+        assert [path.name for path in files.iterdir()] == ["credentials.toml"]
+        assert (files / "credentials.toml").read_text() == before

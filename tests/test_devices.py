@@ -1,0 +1,84 @@
+"""A device that this machine does not have is refused when it is named, in a sentence."""
+
+import pytest
+import torch
+
+from skinxai import Classifier
+from skinxai.devices import device_named
+from skinxai.errors import OptionError
+from skinxai.training.trainer import Trainer
+
+RULE = "device must be 'auto' or one that this machine has, got "
+PYTHON = '; pass device="auto" or device="cpu".'
+COMMAND = "; give --device auto or --device cpu."
+
+
+@pytest.fixture
+def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this machine has."""
+    made = torch.zeros
+
+    def zeros(*size, device="cpu", **more):
+        if torch.device(device).type != "cpu":
+            raise AssertionError("a long text\nof torch's own")
+        return made(*size, **more)
+
+    monkeypatch.setattr(torch, "zeros", zeros)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("cuda", ": torch finds no GPU"),
+        ("cuda:7", ": torch finds no GPU"),
+        ("mps", ": torch cannot compute on it"),
+        ("tpu", ": torch cannot compute on it"),
+        ("gpu", " (did you mean 'cuda'?)"),
+        ("GPU:0", " (did you mean 'cuda'?)"),
+        ("CUDA", " (did you mean 'cuda'?)"),
+        ("cpuu", " (did you mean 'cpu'?)"),
+        ("Auto", " (did you mean 'auto'?)"),
+        ("cdua:1", " (did you mean 'cuda'?)"),
+        ("meta", ": torch cannot compute on it"),
+        ("nonsense", ": torch cannot compute on it"),
+        ("", ": torch cannot compute on it"),
+    ],
+)
+def test_a_device_that_is_not_there(without_gpu, name: str, reason: str) -> None:
+    with pytest.raises(OptionError) as info:
+        device_named(name)
+    assert str(info.value) == f"{RULE}{name!r}{reason}{PYTHON}"
+    assert info.value.on_command_line == f"{RULE}{name!r}{reason}{COMMAND}"
+
+
+def test_torch_without_cuda_and_too_high_a_number(without_gpu, monkeypatch) -> None:
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(torch.version, "hip", None)
+    with pytest.raises(OptionError, match="the installed torch was built without CUDA; pass"):
+        device_named("cuda")
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(OptionError, match=r"got 'cuda:2': the GPUs are \['cuda:0', 'cuda:1'\]; p"):
+        device_named("cuda:2")
+    with pytest.raises(OptionError, match="got 'cuda:1': a long text; pass"):  # torch's own reason
+        device_named("cuda:1")
+
+
+def test_the_processor_and_auto(without_gpu) -> None:
+    assert device_named("auto") == device_named("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:7", "tpu"])
+def test_it_is_said_before_anything_is_read(without_gpu, name, monkeypatch, tmp_path) -> None:
+    def opened(*args, **keywords):
+        pytest.fail("the model was opened")
+
+    monkeypatch.setattr("skinxai.classifier.open_model", opened)
+    with pytest.raises(OptionError, match="device must be 'auto' or one that this machine has"):
+        Classifier.from_pretrained("org/name", device=name)
+    with pytest.raises(OptionError, match="device must be 'auto' or one that this machine has"):
+        Trainer(init_weights=None, device=name, output_dir=tmp_path / "run")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,293 @@
+"""Exported files: where they are written, that they answer as torch does, how they are opened."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from small_runs import INPUT, Small, coloured, model_folder, registered, rows
+
+from skinxai import Classifier, exporting
+from skinxai.errors import (
+    ExportError,
+    IntegrityError,
+    ModelError,
+    ModelNotFoundError,
+    OptionError,
+    SkinxaiError,
+)
+from skinxai.exporting import Parity, exported_path
+
+BACKENDS = ("onnx", "openvino")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def networks():
+    with registered():
+        yield
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return [r.path for r in coloured(tmp_path_factory.mktemp("data") / "pictures", 3, seed=0)]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    """The model that is exported."""
+    return Classifier.from_pretrained(
+        model_folder(tmp_path_factory.mktemp("model") / "own", seed=1)
+    )
+
+
+@pytest.fixture(scope="module")
+def parities(own: Classifier, pictures: list, tmp_path_factory) -> dict[Path, Parity]:
+    """Of each exported file."""
+    folder = tmp_path_factory.mktemp("exported")
+    return {
+        folder / "model.onnx": own.export(folder / "model.onnx", images=pictures),
+        folder / "model.xml": own.export(folder / "model", format="openvino", images=pictures),
+    }
+
+
+@pytest.fixture
+def exported(parities: dict[Path, Parity], tmp_path: Path) -> Path:
+    """A folder with copies of the exported files."""
+    for path in parities:
+        for each in path.parent.glob(f"{path.stem}.*"):
+            shutil.copy(each, tmp_path)
+    return tmp_path
+
+
+# where it is written
+
+
+@pytest.mark.parametrize(
+    ("path", "format", "written", "runner"),
+    [
+        ("model.onnx", None, "model.onnx", "onnx"),
+        ("model.xml", None, "model.xml", "openvino"),
+        ("MODEL.ONNX", None, "MODEL.ONNX", "onnx"),
+        ("model.onnx", "onnx", "model.onnx", "onnx"),
+        ("model", "onnx", "model.onnx", "onnx"),
+        ("model", "openvino", "model.xml", "openvino"),
+        ("runs.new/model-1.2", "onnx", "runs.new/model-1.2.onnx", "onnx"),
+    ],
+)
+def test_the_suffix_names_the_format_and_format_where_there_is_none(
+    path, format, written, runner
+) -> None:
+    assert exported_path(Path(path), format) == (Path(written), runner)
+
+
+@pytest.mark.parametrize(
+    ("path", "format", "words"),
+    [
+        ("model", None, "path must end in .onnx or .xml, got 'model'; name the format where it has "
+         "no suffix, format='onnx'."),
+        ("model.pt", None, "path must end in .onnx or .xml, got 'model.pt'; name"),
+        ("model.pt", "onnx", "path must end in .onnx or .xml, got 'model.pt'; name"),
+        (".", "onnx", "path must end in .onnx or .xml, got ''"),
+        ("model.xml", "onnx", "format must be what the suffix of the path names, 'openvino' for "
+         "'model.xml', got 'onnx'; leave it out, or let the path end in .onnx."),
+        ("model.onnx", "openvino", "got 'openvino'; leave it out, or let the path end in .xml."),
+        ("model", "onxx", "format must be one of ['onnx', 'openvino'], got 'onxx'. Did you mean "
+         "'onnx'?"),
+        ("model", "ONNX", "got 'ONNX'. Did you mean 'onnx'?"),
+        ("model", 3, "format must be one of ['onnx', 'openvino'], got 3."),
+    ],
+)  # fmt: skip
+def test_no_format_or_two(path, format, words) -> None:
+    with pytest.raises(OptionError) as info:
+        exported_path(Path(path), format)
+    assert words in str(info.value)
+
+
+def test_a_format_is_written_under_its_suffix(own, exported) -> None:
+    assert {path.name for path in exported.iterdir()} == {"model.onnx", "model.xml", "model.bin"}
+    with pytest.raises(OptionError, match="format must be what the suffix of the path names"):
+        own.export(exported / "new.xml", format="onnx")
+    assert not (exported / "new.xml").exists()
+
+
+# what answers
+
+
+@pytest.mark.parametrize(
+    ("name", "backend", "runs"),
+    [
+        ("model.onnx", None, "onnxruntime"),
+        ("model.onnx", "auto", "onnxruntime"),
+        ("model.onnx", "onnx", "onnxruntime"),
+        ("model.onnx", "openvino", "openvino"),
+        ("model.xml", None, "openvino"),
+        ("model.xml", "auto", "openvino"),
+        ("model.xml", "openvino", "openvino"),
+    ],
+)
+def test_a_file_is_a_model_by_its_suffix(own, pictures, exported, name, backend, runs) -> None:
+    graph = Classifier.from_pretrained(exported / name, backend=backend)
+    assert graph.backend.startswith(runs)
+    np.testing.assert_allclose(
+        rows(graph.predict(pictures)), rows(own.predict(pictures)), atol=1e-5
+    )
+    assert (graph.labels, graph.model, graph.config) == (own.labels, own.model, own.config)
+    assert graph.explain(pictures[0]).backend == graph.backend
+    with pytest.raises(ModelError, match="load the model's folder"):
+        graph.explain(pictures[0], "saliency")
+    assert Classifier.from_pretrained(str(exported / name)).model == own.model
+
+
+def test_how_much_it_differs_from_torch(parities, pictures) -> None:
+    for parity in parities.values():
+        assert parity.images == len(pictures)
+        assert parity.probability < 1e-5 and parity.map < 1e-4
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.xml"])
+def test_what_does_not_go_with_a_file(exported, name) -> None:
+    path = exported / name
+    with pytest.raises(OptionError, match=r"must be 'onnx' or 'openvino', got 'torch'; load the"):
+        Classifier.from_pretrained(path, backend="torch")
+    with pytest.raises(OptionError, match="device must be 'cpu'"):
+        Classifier.from_pretrained(path, device="cuda")
+    for more in ({"revision": "0123456"}, {"check": True}, {"precision": "bfloat16"}):
+        with pytest.raises(OptionError, match="must be left out for an exported file"):
+            Classifier.from_pretrained(path, **more)
+    with pytest.raises(OptionError, match=r"reads \*.onnx"):
+        Classifier.from_pretrained(exported / "model.xml", backend="onnx")
+    with pytest.raises(ModelNotFoundError, match="must be readable: No such file"):
+        Classifier.from_pretrained(exported / f"other{path.suffix}")
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "words"),
+    [
+        ("model.onnx", "onnxruntime", "needs the package onnxruntime: pip install 'skinxai[onnx]'"),
+        ("model.onnx", "onnx", "needs the package onnx: pip install 'skinxai[onnx]'"),
+        ("model.xml", "openvino", "is not installed: pip install 'skinxai[openvino]'"),
+    ],
+)
+def test_the_missing_package_is_named(exported, monkeypatch, name, package, words) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(OptionError) as info:
+        Classifier.from_pretrained(exported / name)
+    assert words in str(info.value)
+
+
+def test_a_folder_with_such_a_name_is_a_folder(own, tmp_path) -> None:
+    own.save_pretrained(tmp_path / "folder.onnx")
+    assert Classifier.from_pretrained(tmp_path / "folder.onnx").backend.startswith("torch")
+
+
+def test_a_file_is_evaluated(own, exported, tmp_path) -> None:
+    records = coloured(tmp_path / "pictures", 3, seed=2)
+    graph = Classifier.from_pretrained(exported / "model.onnx")
+    one, two = (each.evaluate(records, resamples=20) for each in (own, graph))
+    assert one.confusion == two.confusion and two.model == own.model and not two.leaked
+
+
+def test_ones_own_network_can_be_exported(tmp_path, pictures) -> None:
+    network = Small(2, 0.0)
+    mine = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
+    mine.export(tmp_path / "own.onnx")
+    graph = Classifier.from_pretrained(tmp_path / "own.onnx")
+    np.testing.assert_allclose(
+        rows(graph.predict(pictures)), rows(mine.predict(pictures)), atol=1e-5
+    )
+
+
+def test_a_rounding_classifier_exports_what_does_not_round(own, tmp_path) -> None:
+    own.save_pretrained(tmp_path / "model")
+    rounded = Classifier.from_pretrained(tmp_path / "model", precision="bfloat16")
+    with torch.autocast("cpu", torch.bfloat16):
+        parity = rounded.export(tmp_path / "x.onnx")
+    assert parity.probability < 1e-5
+
+
+# what is refused
+
+
+@pytest.fixture(scope="module")
+def graphs(own: Classifier) -> dict[bool, onnx.ModelProto]:
+    """With the network's weights, and without."""
+    network = own.network
+    return {
+        kept: exporting.graph_of(network, INPUT.image_size, own_weights=kept)
+        for kept in (False, True)
+    }
+
+
+def other_epsilon(graph: onnx.ModelProto) -> None:
+    for node in graph.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "epsilon":
+                attribute.f = 0.5
+
+
+def other_maps(graph: onnx.ModelProto) -> None:
+    (kernel,) = (own for own in graph.graph.initializer if own.name == "kernel")
+    kernel.raw_data = (2 * np.frombuffer(kernel.raw_data, np.float32)).tobytes()
+
+
+@pytest.mark.parametrize("change", [other_epsilon, other_maps])
+def test_a_graph_that_answers_otherwise_is_not_written(
+    own, graphs, tmp_path, monkeypatch, change
+) -> None:
+    def wrong(model, image_size, *, own_weights):
+        made = onnx.ModelProto()
+        made.CopyFrom(graphs[own_weights])
+        change(made)
+        return made
+
+    monkeypatch.setattr(exporting, "graph_of", wrong)
+    for ask in (lambda: own.export(tmp_path / "x.onnx"), own.with_graph):
+        with pytest.raises(ExportError, match="must give torch's"):
+            ask()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.bin"])
+def test_one_other_bit_is_refused(exported, name) -> None:
+    path = exported / name
+    loaded = path.with_suffix(".xml") if name == "model.bin" else path
+    whole, draws = path.read_bytes(), np.random.default_rng(0)
+    for place in draws.integers(len(whole), size=40):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(SkinxaiError):
+            Classifier.from_pretrained(loaded, backend="openvino")
+    path.write_bytes(whole)
+    Classifier.from_pretrained(loaded, backend="openvino")
+
+
+def test_an_edited_file_is_refused(exported) -> None:
+    path = exported / "model.onnx"
+    graph = onnx.load(path)
+    for each in graph.metadata_props:
+        each.value = each.value.replace('["red","green"', '["green","red"')
+    onnx.save(graph, path)
+    with pytest.raises(IntegrityError, match="must be as exported"):
+        Classifier.from_pretrained(path)
+    del graph.metadata_props[:]
+    onnx.save(graph, path)
+    with pytest.raises(IntegrityError, match="must carry the labels"):
+        Classifier.from_pretrained(path)
+
+
+class Sorted(Small):
+    """What no graph does: a choice by values."""
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        if float(images.mean()) > 0:
+            return self.body(images)
+        return self.body(-images)
+
+
+def test_a_network_that_torch_cannot_export_is_named(tmp_path) -> None:
+    network = Sorted(2, 0.0)
+    mine = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
+    with pytest.raises(ExportError, match="torch must be able to export"):
+        mine.export(tmp_path / "x.onnx")

@@ -1,0 +1,59 @@
+"""Give model folders the fingerprints of their training images, which find copies of them.
+
+The images are read from the data set; each must be one that the folder's hashes know, and the
+folder's hashes must know no other. Weights and everything else keep their bytes. An ensemble's
+folder gets them in each member::
+
+    python training/build_fingerprints.py HAM10000_FOLDER src/skinxai/bundled \\
+        models/skinxai-ham10000-ensemble
+"""
+
+import sys
+from pathlib import Path
+
+from skinxai.configs import EnsembleConfig
+from skinxai.data import Splits, TrainedOn, load_ham10000
+from skinxai.data.hashing import looks
+from skinxai.ensembles import read_members, write_members
+from skinxai.folders import (
+    CARD,
+    CONFIG,
+    WEIGHTS,
+    read_config,
+    read_model_folder,
+    write_model_folder,
+)
+
+HERE = Path(__file__).parent
+ROW = "| copies of them | fingerprints in `training_fingerprints.safetensors` |"
+AFTER = "| training images |"
+
+
+def main(root: Path, *folders: Path) -> None:
+    sha256 = (HERE / "splits.sha256").read_text().strip()
+    splits = Splits.from_csv(HERE / "splits.csv", load_ham10000(root), sha256=sha256)
+    known = TrainedOn.of_looks(looks(splits.train))
+    for folder in folders:
+        files = read_model_folder(folder)
+        if WEIGHTS in files.files:
+            print(folder, write_model_folder(folder, with_fingerprints(files.files, known))[:12])
+            continue
+        config = read_config(files, EnsembleConfig)
+        members = [with_fingerprints(e.files, known) for e in read_members(files, config)]
+        print(folder, write_members(folder, config, members, files.files[CARD].decode()))
+
+
+def with_fingerprints(files: dict[str, bytes], known: TrainedOn) -> dict[str, bytes]:
+    """The files with the part, and the card with a line about it."""
+    own = TrainedOn.from_files(files)
+    if own is None or own.prefixes != known.prefixes:
+        raise SystemExit(f"the training part must be what the model of {files[CONFIG]!r:.80} saw")
+    lines = [line for line in files[CARD].decode().split("\n") if line != ROW]
+    place = next((n for n, line in enumerate(lines) if line.startswith(AFTER)), None)
+    if place is not None:
+        lines.insert(place + 1, ROW)
+    return {**files, **known.files(), CARD: "\n".join(lines).encode()}
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
