@@ -1,5 +1,6 @@
 """The audit finds what was planted, in real photographs, and nothing else."""
 
+import html
 import io
 import json
 from dataclasses import replace
@@ -107,9 +108,7 @@ def test_everything_else_that_makes_figures_wrong(photographs, tmp_path: Path) -
     splits = planted(tmp_path, photographs[:2], "flipped")
     (tmp_path / "test1.png").write_bytes(b"")
     marked = [
-        replace(
-            item, lesion_id="one", patient_id="p", attributes={"dx_type": "histo", "sex": "male"}
-        )
+        replace(item, lesion_id="one", patient_id="p", attributes={"sex": "male"})
         for item in [*splits.train, *splits.test]
     ]
     records = Records(tuple(marked), LABELS)
@@ -120,15 +119,46 @@ def test_everything_else_that_makes_figures_wrong(photographs, tmp_path: Path) -
     report = audit(leaky, trained_on=hashes, progress=False)
     found = {finding.kind: finding for finding in report.findings if finding.severity == "error"}
     assert set(found) == {
-        "shared lesion", "shared patient", "leak column", "unreadable", "trained on", "class",
+        "shared lesion", "shared patient", "unreadable", "trained on", "class",
     }  # fmt: skip
     assert found["shared lesion"].message == "in more than one part: one"
     assert "test1 (image_decode)" in found["unreadable"].message
-    assert "dx_type" in found["leak column"].message
     assert found["trained on"].count == 1 and "test0" in found["trained on"].message
     assert found["class"].message == "without an image in the train part: mel"
     assert not report.ok and "figures from this split would be wrong" in report.to_text()
     assert report.to_dict()["counts"] == {"train": 1, "val": 0, "test": 2}
+
+
+def test_columns_of_a_table_that_give_the_label_away(photographs, tmp_path: Path) -> None:
+    """The command line reads the table; patients have both labels, and one age and sex."""
+    rows = ["image,patient_id,sex,age_approx,label,benign_malignant,target"]
+    for number in range(24):
+        pixels = cropped(photographs[number % 4][::4, ::4], np.random.default_rng(number))
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        label = LABELS[number * 7 // 4 % 2]
+        word, target = ("malignant", 1) if label == "mel" else ("benign", 0)
+        rows.append(f"{number},p{number // 2},male,45,{label},{word},{target}")
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    result = CliRunner().invoke(
+        app, ["audit", str(tmp_path / "table.csv"), "--json", "--out", str(tmp_path / "out")]
+    )
+    findings = json.loads(result.stdout)["findings"]
+    (leak,) = [found for found in findings if found["kind"] == "leak column"]
+    assert (leak["severity"], leak["count"], result.exit_code) == ("error", 2, 1)
+    words = "removes 96% of the label's uncertainty"
+    assert leak["message"].startswith(
+        f"columns that give the label away: benign_malignant ({words}); target ({words}). Leave"
+    )
+    assert f"benign_malignant ({words})" in html.unescape((tmp_path / "out/audit.html").read_text())
+
+
+def test_images_in_no_part_are_found(photographs, tmp_path: Path) -> None:
+    splits = planted(tmp_path, photographs, "flipped")
+    records = Records((*splits.train, *splits.test), LABELS)
+    ids = {"train": ["train0", "train1"], "test": ["test0", "test1", "test3"]}
+    report = audit(Splits.of(records, ids), progress=False)
+    (found,) = [finding for finding in report.findings if finding.kind == "left out"]
+    assert (found.severity, found.count) == ("warning", 3)
 
 
 def test_the_command_and_its_page(photographs, tmp_path: Path) -> None:

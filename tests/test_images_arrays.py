@@ -167,3 +167,10 @@ def test_value_range_itself_is_checked(value: object) -> None:
 def test_layout_itself_is_checked() -> None:
     with pytest.raises(OptionError, match="layout must be 'HWC' or 'CHW', got 'NHWC'"):
         read_image(PIXELS, layout="NHWC")
+
+
+def test_values_beyond_rounding_are_refused() -> None:
+    pixels = np.full((40, 40, 3), 0.5)
+    pixels[0, 0, 0] = 1.004
+    with pytest.raises(InputRangeError):
+        read_image(pixels)

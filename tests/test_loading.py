@@ -157,10 +157,12 @@ def test_what_is_not_known_is_counted_DAT12_DAT15_DAT21(folder: Path) -> None:
     ]  # fmt: skip
 
 
-def test_columns_that_leak_are_no_attributes(folder: Path) -> None:
+def test_all_other_columns_are_attributes(folder: Path) -> None:
     rows = ("a,nv,histo,back", "b,mel,histo,foot")
     records = load_csv(table(folder, *rows, header="image,label,dx_type,site"), folder)
-    assert [dict(r.attributes) for r in records] == [{"site": "back"}, {"site": "foot"}]
+    assert [dict(r.attributes) for r in records] == [
+        {"dx_type": "histo", "site": "back"}, {"dx_type": "histo", "site": "foot"},
+    ]  # fmt: skip
 
 
 def test_archives_are_not_opened_DAT24(folder: Path) -> None:
@@ -254,12 +256,13 @@ def test_ham10000_as_isic_2018_has_it(tmp_path: Path) -> None:
 def test_ham10000_as_the_archive_has_it(tmp_path: Path) -> None:
     images(tmp_path, "ISIC_1.JPG", "ISIC_2.JPG")
     (tmp_path / "metadata.csv").write_text(
-        "isic_id,age_approx,diagnosis,lesion_id,sex\n"
-        "ISIC_1,45,pigmented benign keratosis,IL_1,male\nISIC_2,50,nevus,IL_2,female\n"
+        "isic_id,age_approx,diagnosis,lesion_id,sex,benign_malignant,diagnosis_confirm_type\n"
+        "ISIC_1,45,pigmented benign keratosis,IL_1,male,benign,histopathology\n"
+        "ISIC_2,50,nevus,IL_2,female,benign,serial imaging\n"
     )
     records = load_ham10000(tmp_path)
     assert [(r.label, r.lesion_id) for r in records] == [("bkl", "IL_1"), ("nv", "IL_2")]
-    assert records[0].attributes["age_approx"] == "45"
+    assert dict(records[0].attributes) == {"age_approx": "45", "sex": "male"}
 
 
 def test_ham10000_that_is_something_else(tmp_path: Path) -> None:

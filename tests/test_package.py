@@ -63,7 +63,7 @@ def test_metadata(wheel) -> None:
     assert core == {
         "albumentations", "captum", "filelock", "huggingface-hub", "numpy",
         "opencv-python-headless", "pandas", "pillow", "pluggy", "safetensors", "scikit-learn",
-        "scipy", "timm", "torch", "torchvision", "tqdm", "typer",
+        "scipy", "simplejpeg", "timm", "torch", "torchvision", "tqdm", "typer",
     }  # fmt: skip
     assert "albumentations==2.0.8" in found.get_all("Requires-Dist")
 

@@ -25,6 +25,7 @@ NUMBERS: dict[str, tuple[list[Any], list[Any], str]] = {  # right, wrong, the ru
     "colour_constancy": ([0, 1, 0.5], [-0.1, 1.1, math.nan, True], r"in \[0, 1\]"),
     "teacher_share": ([1, 0.01], [0, 1.1, math.nan, None], r"in \(0, 1\]"),
     "teacher_temperature": ([0.5, 4], [0, -1, math.inf, None], "> 0"),
+    "max_pixels": ([1, 40_000_000], [0, -1, 2.5, "1", True, None], "an integer >= 1"),
     "mixup": ([0, 0.4, 8], [-1, math.inf, math.nan, None], ">= 0"),
     "cutmix": ([0, 1.0], [-1, math.inf, math.nan, None], ">= 0"),
     "drop_rate": ([0, 0.9], [1, -0.1, None], r"in \[0, 1\)"),
@@ -47,6 +48,7 @@ CHOICES: dict[str, tuple[list[Any], list[Any]]] = {
     "device": (["cuda:3"], [None, 0]),
     "init_weights": ([None, "x"], [3, True]),
     "teacher": ([None, "x"], [3, False]),
+    "not_copies": ([(), ["a", "b"]], ["a", [1]]),
     "loss_options": ([{}, {"gamma": 1.0}], [None, "gamma=1", [("gamma", 1.0)]]),
     "workers": (["auto", 0, 7], [-1, 1.5, "many", None, True, "2"]),
 }  # fmt: skip

@@ -43,6 +43,7 @@ def test_the_second_model_of_the_repository() -> None:
         assert shown in ensemble.card and shown in readme
         assert f"{float(own['four flips'][figure]):.3f}" in readme
     assert ensemble.trained_on == Classifier.from_pretrained().trained_on
+    assert ensemble.trained_on.without_fingerprint == 0
 
 
 def test_the_bundled_models_neighbours() -> None:

@@ -104,7 +104,7 @@ def decode_jpeg(data: bytes, image: Image.Image) -> Image.Image:
     height, width = pixels.shape[:2]
     if space == "CMYK" or (width, height) != image.size:
         return image  # Pillow knows which files hold inverted inks
-    decoded = Image.fromarray(pixels[..., 0] if space == "GRAY" else pixels)
+    decoded = Image.frombuffer(image.mode, image.size, pixels, "raw", image.mode, 0, 1)
     decoded.info = image.info
     return decoded
 

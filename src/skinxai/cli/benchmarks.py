@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from skinxai.cli.commands import Command
 from skinxai.cli.options import Data, Images, Model, Part
-from skinxai.cli.saying import note
+from skinxai.cli.saying import note, with_quiet
 from skinxai.cli.tables import open_data
 
 benchmark = typer.Typer(
@@ -21,7 +22,8 @@ def _group() -> None:
     """Measure what is installed."""
 
 
-@benchmark.command()
+@benchmark.command(cls=Command)
+@with_quiet
 def explainers(
     data: Data,
     masks: Annotated[Path, typer.Option(help="Folder of IMAGE_segmentation.png.")],
@@ -66,7 +68,8 @@ def explainers(
     typer.echo(table.read_text())
 
 
-@benchmark.command()
+@benchmark.command(cls=Command)
+@with_quiet
 def prediction(
     images: Images,
     model: Model = None,

@@ -6,8 +6,8 @@ import difflib
 import shlex
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from skinxai.data.cleaning import NO_LABEL, alike, clean, fold, known_id
@@ -23,8 +23,15 @@ from skinxai.errors import (
 )
 from skinxai.labels import LabelSet
 
-LEAK_COLUMNS = frozenset({"dx_type", "diagnosis_confirm_type", "dataset"})
-"""Columns that say how or by whom a label was found: they leak it, and are never attributes."""
+LEAK_COLUMNS = frozenset(
+    {
+        "benign_malignant", "concomitant_biopsy", "dataset", "diagnosis", "diagnosis_1",
+        "diagnosis_2", "diagnosis_3", "diagnosis_4", "diagnosis_5", "diagnosis_confirm_type",
+        "dx_type", "mel_class", "mel_mitotic_index", "mel_thick_mm", "mel_type", "mel_ulcer",
+        "melanocytic", "nevus_type",
+    }
+)  # fmt: skip
+"""Columns of HAM10000 and the ISIC archive that hold the label or say how it was found."""
 MAX_AGE = 120
 SEXES = frozenset({"male", "female"})
 
@@ -48,6 +55,13 @@ class Listed:
     lesion_id: str = ""
     patient_id: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+def without_leaks(rows: Iterable[Listed]) -> Iterator[Listed]:
+    """Rows of a table of HAM10000 or the ISIC archive without the columns that leak the label."""
+    for row in rows:
+        kept = {name: value for name, value in row.attributes.items() if name not in LEAK_COLUMNS}
+        yield replace(row, attributes=kept)
 
 
 def assemble(
@@ -255,8 +269,8 @@ def _rename(codes: Mapping[str, str]) -> Remedy:
 
 
 def _checked_attributes(values: Mapping[str, str], counted: Counter[str]) -> dict[str, str]:
-    """Attributes without columns that leak the label, and without impossible ages and sexes."""
-    kept = {k: v for k, v in values.items() if k not in LEAK_COLUMNS}
+    """Attributes without impossible ages and sexes."""
+    kept = dict(values)
     for name in ("age", "age_approx"):
         if text := kept.get(name, ""):
             try:

@@ -8,13 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from typing import Any
 
-from skinxai.data.assembling import LEAK_COLUMNS
+from skinxai.data.associations import telling_columns
 from skinxai.data.membership import Look, TrainedOn, check_ids
 from skinxai.data.near_duplicates import Fingerprint, find_pairs, fingerprint
 from skinxai.data.records import Record, Records
 from skinxai.data.splits import PARTS, Splits
 from skinxai.errors import SkinxaiError
 from skinxai.images import read_image
+from skinxai.labels import LabelSet
 from skinxai.limits import MAX_PIXELS
 from skinxai.progress import watched
 from skinxai.results import AuditedPair, AuditReport, Finding, SeenImages
@@ -48,7 +49,12 @@ def audit(
     """
     parts = {name: getattr(splits, name) for name in PARTS}
     items = [(name, item) for name in PARTS for item in parts[name]]
-    findings = [*_overlaps(parts), *_columns(items), *_classes(parts), *_left_out(splits)]
+    findings = [
+        *_overlaps(parts),
+        *_columns(items, splits.train.labels),
+        *_classes(parts),
+        *_left_out(splits),
+    ]
     check_ids(not_copies, [item for _, item in items])
     looks, prints, unreadable = _read([item for _, item in items], progress, max_pixels)
     if unreadable:
@@ -85,12 +91,16 @@ def _overlaps(parts: dict[str, Records]) -> list[Finding]:
     return found
 
 
-def _columns(items: list[tuple[str, Record]]) -> list[Finding]:
-    names = sorted({name for _, item in items for name in item.attributes} & LEAK_COLUMNS)
-    if not names:
+def _columns(items: list[tuple[str, Record]], labels: LabelSet) -> list[Finding]:
+    once = {item.image_id: item for _, item in items}
+    found = telling_columns(Records(tuple(once.values()), labels))
+    if not found:
         return []
-    message = f"attributes that give the label away, leave them out: {_some(names)}"
-    return [Finding("leak column", "error", message, len(names))]
+    message = (
+        f"columns that give the label away: {'; '.join(map(str, found))}. Leave them out of the "
+        f"table; where one says how or where images were taken, the images may give it away too"
+    )
+    return [Finding("leak column", "error", message, len(found))]
 
 
 def _classes(parts: dict[str, Records]) -> list[Finding]:

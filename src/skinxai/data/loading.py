@@ -38,7 +38,7 @@ def load_csv(
         columns: names of the columns ``"image"`` (a path below ``images``, a file name or an
             id), ``"label"`` (one column, or a list of columns with 0 and 1), ``"lesion_id"`` and
             ``"patient_id"``; by default they are called just so. The last two may be absent.
-            All other columns become attributes, but for those that leak the label.
+            All other columns become attributes; `audit` says which of them give the label away.
         labels: label codes in logit order; ``None`` sorts those that occur.
         label_map: from labels in the table to codes, to rename or merge classes.
         delimiter: between cells.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from skinxai.data.assembling import Listed, assemble
+from skinxai.data.assembling import Listed, assemble, without_leaks
 from skinxai.data.cleaning import clean
 from skinxai.data.hints import read_table, table_remedy, tables_in
 from skinxai.data.loading import Root, folder_of, listed_rows, one_hot_rows
@@ -222,7 +222,7 @@ def _records(
     own: _Named,
 ) -> Records:
     records = assemble(
-        rows,
+        without_leaks(rows),
         ImageFiles(folders),
         table=table.path.name,
         labels=HAM10000_LABELS,

@@ -1,0 +1,147 @@
+"""How many changed copies of training images the guard finds, how often it is wrong, its cost.
+
+Copies are made of images of the training part; nothing is read from their files' names or labels.
+The test images are asked as they are: of those that are found, look which show a training lesion::
+
+    python benchmarks/training_copies.py HAM10000_FOLDER
+
+Writes results/training_copies.json.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from skinxai import Classifier, read_image
+from skinxai.data import Splits, load_ham10000
+from skinxai.data.fingerprints import image_fingerprint
+
+ROOT = Path(__file__).parent
+COPIES, TIMED, SEED = 200, 256, 7
+
+
+def jpeg(pixels: np.ndarray, draws: np.random.Generator, quality: int | None = None) -> np.ndarray:
+    chosen = int(draws.integers(60, 96)) if quality is None else quality
+    options = [cv2.IMWRITE_JPEG_QUALITY, chosen]
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(pixels[..., ::-1]), options)
+    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def resized(pixels: np.ndarray, draws: np.random.Generator) -> np.ndarray:
+    scale = draws.uniform(0.4, 2)
+    size = (round(scale * pixels.shape[1]), round(scale * pixels.shape[0]))
+    return cv2.resize(np.ascontiguousarray(pixels), size, interpolation=cv2.INTER_CUBIC)
+
+
+def turned(pixels: np.ndarray, draws: np.random.Generator) -> np.ndarray:
+    number = int(draws.integers(1, 8))
+    return np.rot90(pixels[:, ::-1] if number >= 4 else pixels, number % 4)
+
+
+def cropped(pixels: np.ndarray, draws: np.random.Generator, area: float = 0) -> np.ndarray:
+    side = (area or draws.uniform(0.7, 0.95)) ** 0.5
+    tall, wide = (round(side * length) for length in pixels.shape[:2])
+    top = draws.integers(0, pixels.shape[0] - tall + 1)
+    left = draws.integers(0, pixels.shape[1] - wide + 1)
+    return pixels[top : top + tall, left : left + wide]
+
+
+def brightened(pixels: np.ndarray, draws: np.random.Generator) -> np.ndarray:
+    values = (pixels / 255) ** draws.uniform(0.75, 1.35)
+    values = (values - 0.5) * draws.uniform(0.75, 1.25) + 0.5 + draws.uniform(-0.12, 0.12)
+    return (255 * (values * draws.uniform(0.9, 1.1, 3)).clip(0, 1)).astype(np.uint8)
+
+
+def rotated(pixels: np.ndarray, draws: np.random.Generator) -> np.ndarray:
+    """By up to 10 degrees; what is left is the largest part without an empty corner."""
+    height, width = pixels.shape[:2]
+    angle = draws.uniform(-10, 10)
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1)
+    whole = cv2.warpAffine(np.ascontiguousarray(pixels), matrix, (width, height))
+    sine, cosine = abs(np.sin(np.radians(angle))), np.cos(np.radians(angle))
+    side = min(width / (width * cosine + height * sine), height / (width * sine + height * cosine))
+    top, left = (int((1 - side) / 2 * length) + 1 for length in (height, width))
+    return whole[top : height - top, left : width - left]
+
+
+KINDS = {
+    "re-encoded, quality 95": lambda p, d: jpeg(p, d, 95),
+    "re-encoded, quality 60": lambda p, d: jpeg(p, d, 60),
+    "resized to 0.4-2 times": lambda p, d: jpeg(resized(p, d), d),
+    "squeezed to 224 x 224": lambda p, d: jpeg(cv2.resize(p, (224, 224)), d),
+    "turned or flipped": lambda p, d: jpeg(turned(p, d), d),
+    "brightness, contrast, colours": lambda p, d: jpeg(brightened(p, d), d),
+    "cropped to 70-95 %": lambda p, d: jpeg(cropped(p, d), d),
+    "cropped to 70 %": lambda p, d: jpeg(cropped(p, d, 0.7), d),
+    "rotated by up to 10 degrees": lambda p, d: jpeg(rotated(p, d), d),
+    "cropped, turned, resized, brightness": lambda p, d: jpeg(
+        brightened(resized(turned(cropped(p, d), d), d), d), d
+    ),
+}
+
+
+def main(root: Path) -> None:
+    sha256 = (ROOT.parent / "training/splits.sha256").read_text().strip()
+    splits = Splits.from_csv(
+        ROOT.parent / "training/splits.csv", load_ham10000(root), sha256=sha256
+    )
+    classifier = Classifier.from_pretrained()
+    known = classifier.trained_on.fingerprints
+    draws = np.random.default_rng(SEED)
+    found, each = {}, {}
+    for kind, change in KINDS.items():
+        chosen = draws.permutation(len(splits.train))[:COPIES]
+        images = (read_image(splits.train[int(place)].path).pixels for place in chosen)
+        asked = [image_fingerprint(np.ascontiguousarray(change(p, draws))) for p in images]
+        found[kind] = sum(known.copies(asked)) / COPIES
+    for part in ("val", "test"):
+        records = getattr(splits, part)
+        asked = [image_fingerprint(read_image(item.path).pixels) for item in records]
+        alike = known.similarities(asked)
+        each[part] = {
+            "images": len(records),
+            "most similar": {
+                records[int(place)].image_id: round(float(alike[place]), 3)
+                for place in np.argsort(-alike)[:8]
+            },
+        }
+    records = splits.test.subset([item.image_id for item in splits.test[:TIMED]])
+    paths = [item.path for item in records]
+    classifier.predict(paths[:32], progress=False)
+    start = time.perf_counter()
+    classifier.evaluate(records, progress=False)
+    whole = time.perf_counter() - start
+    start = time.perf_counter()
+    asked = [image_fingerprint(read_image(path).pixels) for path in paths]
+    read = time.perf_counter() - start
+    start = time.perf_counter()
+    for path in paths:
+        read_image(path)
+    only = time.perf_counter() - start
+    start = time.perf_counter()
+    known.copies(asked)
+    matched = time.perf_counter() - start
+    result = {
+        "training images": len(known),
+        "bytes": len(known.rows),
+        "copies of each kind": COPIES,
+        "share found": found,
+        "share found of all": sum(found.values()) / len(found),
+        "images that are no copies": each,
+        "milliseconds an image on this machine": {
+            "evaluate": 1000 * whole / TIMED,
+            "its fingerprint": 1000 * (read - only) / TIMED,
+            "looking for it": 1000 * matched / TIMED,
+        },
+        "share of evaluate's time": (read - only + matched) / whole,
+    }
+    (ROOT / "results/training_copies.json").write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,199 @@
+"""Columns that give the label away are found by what they say, others are left alone."""
+
+import csv
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from skinxai.data import Record, Records
+from skinxai.data.associations import Association, telling_columns
+from skinxai.labels import HAM10000_LABELS, LabelSet
+
+HAM10000 = Path(__file__).parents[2] / "shared/data/ham10000"
+MALIGNANT = ("mel", "bcc", "akiec")
+SHARES = {"nv": 67, "mel": 11, "bkl": 11, "bcc": 5, "akiec": 3, "vasc": 2, "df": 1}
+
+Column = Callable[[str, random.Random], object]
+
+
+def records(
+    column: Column, count: int = 600, seed: int = 0, labels: tuple[str, ...] = tuple(SHARES)
+) -> Records:
+    """Lesions of one image each, with ``column(label, draws)`` as their one attribute."""
+    draws = random.Random(seed)
+    items = []
+    for n in range(count):
+        label = draws.choices(labels, [SHARES[code] for code in labels])[0]
+        items.append(
+            Record(f"i{n}", Path("x"), label, f"l{n}", None, {"column": str(column(label, draws))})
+        )
+    return Records(tuple(items), LabelSet(labels))
+
+
+def measured(made: Records) -> list[Association]:
+    found = telling_columns(made)
+    assert {way.column for way in found} <= {"column"}
+    return found
+
+
+def malignant(label: str) -> bool:
+    return label in MALIGNANT
+
+
+def mostly(label: str, draws: random.Random) -> str:
+    """The hospital of a label, for nine of ten lesions."""
+    return label if draws.random() < 0.9 else draws.choice(list(SHARES))
+
+
+TELLING: dict[str, Column] = {
+    "the label in other words": lambda label, _: label.upper() + " (histology)",
+    "benign_malignant": lambda label, _: "malignant" if malignant(label) else "benign",
+    "target": lambda label, _: int(label == "mel"),
+    "iddx_full": lambda label, draws: f"{label}: {draws.choice(('a', 'b', 'c'))}",
+    "biopsied": lambda label, draws: malignant(label) or draws.random() < 0.15,
+    "dx_type": lambda label, draws: (
+        "follow_up" if label == "nv" and draws.random() < 0.7 else "histo"
+    ),
+    "mel_thick_mm": lambda label, draws: (
+        f"{draws.random() * 4:.2f}" if label == "mel" and draws.random() < 0.5 else ""
+    ),
+    "hospital": mostly,
+    "one class from one hospital": lambda label, draws: (
+        "B" if label == "mel" or draws.random() < 0.1 else "A"
+    ),
+    "score of a model": lambda label, draws: draws.gauss(4 * malignant(label), 0.5),
+    "age of one class": lambda label, draws: draws.randint(0, 30) + 60 * (label != "nv"),
+    "id with the class": lambda label, draws: f"{label}_{draws.randint(0, 99999):05}",
+    "free text with the class": lambda label, draws: " ".join(
+        [*draws.choices(WORDS, k=4), "suspicious" if malignant(label) else "harmless"]
+    ),
+}
+WORDS = ("itching", "since", "father", "mother", "bleeding", "brown", "black", "summer", "sun")
+SILENT: dict[str, Column] = {
+    "the same for all": lambda *_: "histo",
+    "empty": lambda *_: "",
+    "a coin": lambda _, draws: draws.choice("ab"),
+    "forty hospitals": lambda _, draws: draws.randint(1, 40),
+    "a number": lambda _, draws: f"{draws.random():.3f}",
+    "a random id": lambda _, draws: draws.randint(0, 10**9),
+    "a text id": lambda _, draws: f"ISIC_{draws.randint(0, 10**7):07}",
+    "free text": lambda _, draws: " ".join(draws.choices(WORDS, k=5)),
+    "a date": lambda _, draws: f"20{draws.randint(10, 25)}-{draws.randint(1, 12):02}-01",
+    "age": lambda label, draws: round(draws.gauss(45 + 15 * (label != "nv"), 15) / 5) * 5,
+    "site": lambda label, draws: draws.choice(
+        ("face", "face", "back") if label == "akiec" else ("face", "back", "leg")
+    ),
+    "half known": lambda _, draws: draws.choice(("", "male")),
+}
+
+
+@pytest.mark.parametrize("case", TELLING)
+@pytest.mark.parametrize("seed", range(3))
+def test_columns_that_give_the_label_away(case: str, seed: int) -> None:
+    assert measured(records(TELLING[case], seed=seed))
+
+
+@pytest.mark.parametrize("case", SILENT)
+def test_columns_that_do_not(case: str) -> None:
+    for seed in range(5):
+        for count in (30, 600):
+            assert measured(records(SILENT[case], count, seed)) == [], (count, seed)
+
+
+def test_the_order_of_rows_is_no_leak() -> None:
+    numbers = iter(range(600))
+    made = records(lambda *_: next(numbers))
+    ordered = sorted(made, key=lambda item: item.label)
+    items = tuple(
+        Record(i.image_id, i.path, i.label, "", None, {"row": str(n)})
+        for n, i in enumerate(ordered)
+    )
+    assert telling_columns(Records(items, made.labels)) == []
+
+
+def test_what_is_said_of_a_column() -> None:
+    two, draws = ("nv", "mel"), random.Random(0)
+
+    def said(column: Column, labels: tuple[str, ...] = tuple(SHARES)) -> str:
+        return str(measured(records(column, labels=labels))[0])
+
+    assert said(TELLING["target"], two) == "column (removes 100% of the label's uncertainty)"
+    assert said(TELLING["benign_malignant"]) == (
+        "column (the label removes 99% of its uncertainty)"
+    )
+    assert said(TELLING["dx_type"]).endswith("of a class has values that no other class has)")
+    assert said(TELLING["biopsied"]).endswith("of a value is in classes that have no other value)")
+    assert said(TELLING["score of a model"]).endswith(" on)")
+    digits = said(lambda label, _: f"{label[0]}{draws.randint(0, 99999):05}")
+    assert digits.endswith(", without digits)")
+    text = said(lambda label, _: f"{draws.choice(WORDS)} {draws.random()} is {label == 'mel'}")
+    assert text.endswith(("by the word 'true')", "by the word 'false')"))
+
+
+def test_shares_by_hand() -> None:
+    """Half of the nevi have a value of their own; the rest of the column says nothing."""
+    rows = [("nv", "follow-up")] * 40 + [("nv", "histo")] * 40 + [("mel", "histo")] * 40
+    items = tuple(
+        Record(f"i{n}", Path("x"), label, "", None, {"way": value})
+        for n, (label, value) in enumerate(rows)
+    )
+    (found,) = telling_columns(Records(items, LabelSet(("nv", "mel"))))
+    assert (found.column, found.strength) == ("way", 0.5)
+    assert found.measure == "50% of a class has values that no other class has"
+
+
+def test_four_lesions_are_enough_where_each_value_has_one_label() -> None:
+    items = tuple(
+        Record(f"i{n}", Path("x"), label, "", patient, {"target": target, "sex": "male"})
+        for n, (label, target, patient) in enumerate(
+            [("mel", "1", "a"), ("nv", "0", "a"), ("nv", "0", "b"), ("mel", "1", "b")]
+        )
+    )
+    labels = LabelSet(("nv", "mel"))
+    assert [way.column for way in telling_columns(Records(items, labels))] == ["target"]
+    assert telling_columns(Records(items[:1], labels)) == []
+    assert telling_columns(Records((), labels)) == []
+
+
+def test_many_images_of_a_patient_are_one_witness() -> None:
+    """Each patient has one code and one label: over images the code would fix the label."""
+    draws = random.Random(1)
+    items = []
+    for patient in range(40):
+        label, code = draws.choice(("nv", "mel")), draws.randint(1, 12)
+        for _ in range(30):
+            name = f"i{len(items)}"
+            items.append(Record(name, Path("x"), label, "", f"p{patient}", {"code": str(code)}))
+    made = Records(tuple(items), LabelSet(("nv", "mel")))
+    assert telling_columns(made) == []
+    apart = tuple(Record(i.image_id, i.path, i.label, "", None, i.attributes) for i in items)
+    assert telling_columns(Records(apart, made.labels)) == []  # 12 codes do not fix 40 labels
+    own = tuple(
+        Record(i.image_id, i.path, i.label, "", i.patient_id, {"code": str(i.patient_id)})
+        for i in items
+    )
+    assert telling_columns(Records(own, made.labels)) == []  # an id of the patient
+
+
+def test_chance_in_small_tables_is_rarely_taken_for_a_leak() -> None:
+    found = [
+        bool(measured(records(SILENT[case], count, seed, ("nv", "mel"))))
+        for case in ("a coin", "age", "site", "forty hospitals", "a number")
+        for count in (4, 6, 10, 20)
+        for seed in range(50)
+    ]
+    assert sum(found) <= 0.02 * len(found)
+
+
+@pytest.mark.skipif(not HAM10000.exists(), reason="HAM10000 is not beside the project")
+def test_ham10000_leaks_by_dx_type_alone() -> None:
+    with (HAM10000 / "HAM10000_metadata.csv").open() as file:
+        items = tuple(
+            Record(row.pop("image_id"), Path("x"), row.pop("dx"), row.pop("lesion_id"), None, row)
+            for row in csv.DictReader(file)
+        )
+    assert set(items[0].attributes) == {"dx_type", "age", "sex", "localization"}
+    found = telling_columns(Records(items, HAM10000_LABELS))
+    assert [(way.column, round(way.strength, 2)) for way in found] == [("dx_type", 0.69)]

@@ -1,0 +1,205 @@
+"""Tables as they are published and as clinics write them: read as people mean them."""
+
+import os
+import unicodedata
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from skinxai.data import Splits, load_csv, load_folder, load_ham10000, split
+from skinxai.data.published import HAM10000_LICENCE
+from skinxai.errors import (
+    DatasetError,
+    DatasetLabelError,
+    DatasetPathError,
+    DatasetSchemaError,
+)
+
+
+def images(root: Path, *names: str, mode: str = "RGB") -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new(mode, (40, 40)).save(root / name, "PNG")
+    return root
+
+
+def table(root: Path, text: str, name: str = "t.csv") -> Path:
+    (root / name).write_text(text, encoding="utf-8")
+    return root / name
+
+
+@pytest.mark.parametrize("blank", [" ", "\u00a0", "\t", "\u200b", "\ufeff", "  "])
+def test_blanks_around_ids_are_no_part_of_them(blank: str, tmp_path: Path) -> None:
+    images(tmp_path, "0.png", "1.png", "2.png")
+    rows = f"0,nv,P1,L1\n1,mel{blank},{blank}P1,L1{blank}\n2,nv,P2,L2\n"
+    records = load_csv(table(tmp_path, f"image,label,patient_id,lesion_id\n{rows}"), tmp_path)
+    assert [(r.patient_id, r.lesion_id) for r in records] == [
+        ("P1", "L1"), ("P1", "L1"), ("P2", "L2"),
+    ]  # fmt: skip
+    assert records.labels.codes == ("mel", "nv")
+    for role in ("label", "patient_id", "lesion_id"):
+        assert f"1 rows with blanks around the {role}, which were removed" in records.notes
+
+
+@pytest.mark.parametrize(
+    "word", ["", "nan", "NaN", "NA", "N/A", "NULL", "None", "-", "unknown", "Unknown ", "<NA>"]
+)
+def test_words_for_unknown_are_no_ids(word: str, tmp_path: Path) -> None:
+    images(tmp_path, "0.png", "1.png")
+    rows = f"0,nv,{word},{word}\n1,mel,{word},{word}\n"
+    records = load_csv(table(tmp_path, f"image,label,patient_id,lesion_id\n{rows}"), tmp_path)
+    assert [(r.patient_id, r.lesion_id) for r in records] == [(None, "0"), (None, "1")]
+    assert "2 rows without a lesion id, each its own lesion" in records.notes
+
+
+@pytest.mark.parametrize("labels", [None, ("Mel", "mel", "nv"), ("mel", "nv")])
+@pytest.mark.parametrize("other", ["Mel", "m el"])
+def test_labels_that_differ_by_case_or_blanks_are_refused(labels, other, tmp_path: Path) -> None:
+    images(tmp_path, "0.png", "1.png", "2.png")
+    path = table(tmp_path, f"image,label\n0,mel\n1,{other}\n2,nv\n")
+    with pytest.raises(DatasetLabelError, match=f"'{other}'") as caught:
+        load_csv(path, tmp_path, labels=labels)
+    assert "'mel'" in str(caught.value)
+    renamed = load_csv(path, tmp_path, labels=("mel", "nv"), label_map={other: "mel"})
+    assert renamed.class_counts() == [2, 1]
+
+
+def test_a_mask_is_no_lesion(tmp_path: Path) -> None:
+    images(tmp_path, "a/1.png", "a/2.png")
+    images(tmp_path, "masks/3.png", "x/4.png", mode="L")
+    path = table(tmp_path, "image,label\n1,nv\n2,mel\n3,nv\n")
+    with pytest.raises(DatasetPathError, match=r"no file '3', only masks/3\.png in a folder of m"):
+        load_csv(path, tmp_path)
+    path = table(tmp_path, "image,label\n1,nv\n2,mel\n4,nv\n")
+    with pytest.raises(DatasetPathError, match=r"x/4\.png' has one channel and lies in another"):
+        load_csv(path, tmp_path)
+    path = table(tmp_path, "image,label\n1,nv\n2,mel\nx/4.png,nv\n")
+    assert len(load_csv(path, tmp_path)) == 3
+
+
+def test_paths_lead_to_the_folder_however_they_are_written(tmp_path: Path) -> None:
+    root = images(tmp_path / "in", "0.png", "deep/1.png", "2.png")
+    rows = f"./0.png,nv\n{root}/deep/1.png,mel\nin/2.png,nv\n"
+    records = load_csv(table(tmp_path, f"image,label\n{rows}"), root)
+    assert sorted(item.path.name for item in records) == ["0.png", "1.png", "2.png"]
+    assert {"0.png", "deep/1.png"} <= {item.image_id for item in records}
+    with pytest.raises(DatasetSchemaError, match=r"'\./0\.png' is in line 2 already as '0\.png'"):
+        load_csv(table(tmp_path, "image,label\n0.png,nv\n./0.png,nv\n"), root)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_are_compared_composed(form: str, tmp_path: Path) -> None:
+    other = "NFD" if form == "NFC" else "NFC"
+    names = [unicodedata.normalize(form, f"Läsion_{n}.png") for n in range(2)]
+    images(tmp_path, *names)
+    listed = [unicodedata.normalize(other, name) for name in names]
+    records = load_csv(table(tmp_path, f"image,label\n{listed[0]},nv\n{listed[1]},mel\n"), tmp_path)
+    assert [item.path.name for item in records] == names
+    path = table(tmp_path, f"image_id,part\n{listed[0]},train\n{listed[1]},val\n", "s.csv")
+    assert len(Splits.from_csv(path, records).train) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "cp1252"])
+def test_splits_in_another_encoding_are_a_typed_error(encoding: str, tmp_path: Path) -> None:
+    records = load_csv(
+        table(images(tmp_path, "Läsion.png", "b.png"), "image,label\nLäsion.png,nv\nb.png,mel\n"),
+        tmp_path,
+    )
+    (tmp_path / "s.csv").write_bytes("image_id,part\nLäsion.png,train\n".encode(encoding))
+    with pytest.raises(DatasetSchemaError, match="must be"):
+        Splits.from_csv(tmp_path / "s.csv", records)
+
+
+def test_names_that_are_no_utf8_can_be_split_and_read_again(tmp_path: Path) -> None:
+    for label in (b"mel", b"nv"):
+        for n in range(6):
+            images(tmp_path, os.fsdecode(label + b"/l\xe4sion%d.png" % n))
+    records = load_folder(tmp_path)
+    assert all(item.image_id.isprintable() for item in records)
+    splits = split(records)
+    splits.to_csv(tmp_path / "splits.csv")
+    assert Splits.from_csv(tmp_path / "splits.csv", records) == splits
+
+
+ISIC = "isic_id,attribution,copyright_license,diagnosis_1,diagnosis_2,diagnosis_3,lesion_id\n"
+VASCULAR = "Benign soft tissue proliferations - Vascular"
+
+
+@pytest.mark.parametrize("quote", ['"', ""])
+def test_an_export_of_the_archive_as_it_is_today(quote: str, tmp_path: Path) -> None:
+    images(tmp_path, *(f"ISIC-images/ISIC_000000{n}.jpg" for n in range(3)))
+    rows = (
+        f"ISIC_0000000,A,CC-0,Malignant,m,{quote}Melanoma, NOS{quote},IL_1\n"
+        f"ISIC_0000001,B,CC-BY-NC,Benign,{VASCULAR},,IL_2\nISIC_0000002,B,CC-0,Benign,b,Nevus,\n"
+    )
+    table(tmp_path, ISIC + rows, "metadata.csv")
+    records = load_ham10000(tmp_path)
+    assert [item.label for item in records] == ["mel", "vasc", "nv"]
+    assert (records.name, records.licence, records.attribution) == (
+        "ISIC archive", "CC-0 AND CC-BY-NC", "A; B",
+    )  # fmt: skip
+    assert not any(name.startswith("diagnosis") for name in records[0].attributes)
+    assert any("comma that is not quoted" in note for note in records.notes) == (not quote)
+
+
+def test_other_diagnoses_of_the_archive_name_the_call(tmp_path: Path) -> None:
+    images(tmp_path, "ISIC_1.jpg", "ISIC_0024306.jpg")
+    row = '{},A,CC-0,Malignant,m,"Squamous cell carcinoma, NOS",L\n'
+    table(tmp_path, ISIC + row.format("ISIC_1"), "metadata.csv")
+    with pytest.raises(DatasetLabelError, match=r"load_csv\(.*'label': 'diagnosis_3'") as caught:
+        load_ham10000(tmp_path)
+    assert "--image-column isic_id --label-column diagnosis_3" in caught.value.on_command_line
+    table(tmp_path, ISIC + row.format("ISIC_0024306"), "metadata.csv")
+    assert [item.label for item in load_ham10000(tmp_path)] == ["akiec"]  # an image of HAM10000
+
+
+HAM = "lesion_id,image_id,dx,dx_type\n{0}_1,{1}_1,nv,x\n{0}_2,{1}_2,mel,y\n"
+
+
+@pytest.mark.parametrize("name", ["HAM10000_metadata", "HAM10000_metadata.tab", "metadata.csv"])
+def test_ham10000_is_known_by_its_ids(name: str, tmp_path: Path) -> None:
+    images(tmp_path, "ISIC_1.jpg", "ISIC_2.jpg", "X_1.jpg", "X_2.jpg")
+    mark = "\t" if name.endswith("tab") else ","
+    table(tmp_path, HAM.format("HAM", "ISIC").replace(",", mark), name)
+    records = load_ham10000(tmp_path)
+    assert (records.name, records.licence) == ("HAM10000", HAM10000_LICENCE)
+    table(tmp_path, HAM.format("L", "X").replace(",", mark), name)
+    if name == "metadata.csv":
+        with pytest.raises(DatasetSchemaError, match=r"load_csv\(.*'label': 'dx'"):
+            load_ham10000(tmp_path)
+    else:
+        records = load_ham10000(tmp_path)
+        assert (records.name, records.licence, records.attribution) == ("private data", "", "")
+
+
+def test_two_tables_that_differ_are_refused(tmp_path: Path) -> None:
+    images(tmp_path, "a/ISIC_1.jpg", "b/ISIC_1.jpg")
+    for folder in ("a", "b"):
+        table(tmp_path / folder, f"isic_id,diagnosis\nISIC_1,nevus\n{folder}\n", "metadata.csv")
+    with pytest.raises(DatasetError, match="must hold one table of images"):
+        load_ham10000(tmp_path)
+
+
+def test_each_diagnosis_of_the_archive_has_its_class(tmp_path: Path) -> None:
+    codes = {
+        "actinic keratosis": "akiec", "basal cell carcinoma": "bcc", "dermatofibroma": "df",
+        "pigmented benign keratosis": "bkl", "melanoma": "mel", "nevus": "nv",
+        "vascular lesion": "vasc",
+    }  # fmt: skip
+    names = [f"ISIC_{n}" for n in range(len(codes))]
+    images(tmp_path, *(f"{name}.jpg" for name in names), "._ISIC_0.jpg")
+    rows = "".join(f"{i},{d},L{i}\n" for i, d in zip(names, codes, strict=True))
+    table(tmp_path, f"isic_id,diagnosis,lesion_id\n{rows}", "metadata.csv")
+    records = load_ham10000(tmp_path)
+    assert [item.label for item in records] == list(codes.values())
+    assert not any("not listed" in note for note in records.notes)  # ._ISIC_0.jpg is no image
+
+
+def test_a_groupings_file_must_have_its_columns(tmp_path: Path) -> None:
+    images(tmp_path, "ISIC_1.jpg")
+    head = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_1,0,1,0,0,0,0,0\n"
+    table(tmp_path, head, "ISIC2018_Task3_Training_GroundTruth.csv")
+    table(tmp_path, "image,lesion\nISIC_1,H\n", "ISIC2018_Task3_Training_LesionGroupings.csv")
+    with pytest.raises(DatasetSchemaError, match="must have the column 'lesion_id'"):
+        load_ham10000(tmp_path)
