@@ -103,8 +103,8 @@ def decode(
     try:
         with reader(io.BytesIO(data)) as image:
             check_size(*image.size, max_pixels=max_pixels, min_side=min_side)
-            whole = decode_jpeg(data, image) if name == "JPEG" else image
-            pixels, notes = image_to_rgb(whole, value_range, max_pixels, min_side)
+            decoded = decode_jpeg(data, image) if name == "JPEG" else None
+            pixels, notes = image_to_rgb(image, value_range, max_pixels, min_side, decoded)
     except SkinxaiError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds
@@ -176,9 +176,20 @@ def _reader(data: bytes) -> tuple[str, Any]:
 
 
 def image_to_rgb(
-    image: Image.Image, value_range: tuple[float, float] | None, max_pixels: int, min_side: int
+    image: Image.Image,
+    value_range: tuple[float, float] | None,
+    max_pixels: int,
+    min_side: int,
+    decoded: RGB | None = None,
 ) -> tuple[RGB, tuple[str, ...]]:
     """Pillow image to RGB uint8 ``(H, W, 3)``, upright, and notes; the image is not changed.
+
+    Args:
+        image: open or loaded.
+        value_range: see `decode`, as are ``max_pixels`` and ``min_side``.
+        max_pixels: the largest area.
+        min_side: the shortest side.
+        decoded: its pixels in its own mode, ``(H, W, channels)``, where they were read already.
 
     Raises:
         UnsupportedImageError: several frames, a colour mode that has no one meaning in RGB, or a
@@ -202,10 +213,18 @@ def image_to_rgb(
             f"image must be a single picture, got {frames} frames or pages; save the one that is "
             f"meant."
         )
-    image.load()
+    if decoded is None:
+        image.load()
     notes: list[str] = [SEVERAL_PICTURES] if frames > 1 else []
     turn = _orientation(image, notes)
-    pixels = _to_pixels(image, value_range, notes)
+    if decoded is None:
+        pixels = _to_pixels(image, value_range, notes)
+    elif image.mode == "RGB" and not image.info.get("icc_profile"):
+        pixels = decoded  # without a way through Pillow, which copies them three times
+    else:
+        whole = Image.frombuffer(image.mode, image.size, decoded, "raw", image.mode, 0, 1)
+        whole.info = image.info
+        pixels = _to_pixels(whole, value_range, notes)
     if turn is not None:
         notes.append("turned: upright by the EXIF orientation of the file")
         pixels = np.asarray(Image.fromarray(pixels).transpose(turn))

@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 import simplejpeg
 from PIL import Image
 
@@ -18,7 +20,7 @@ from skinxai.errors import ImageDecodeError
 
 LONGEST_ZEROS = 15
 """Zero bytes in a row that scans may hold whose zero bits do not stand for flat blocks."""
-_END_OF_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # a marker that is no restart
+_IN_SCAN = frozenset({0x00, 0xFF, *range(0xD0, 0xD8)})  # after 0xff: data, a fill byte, restarts
 _SOF, _PROGRESSIVE, _ARITHMETIC = (
     frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA}),
     (0xC2, 0xCA),
@@ -37,6 +39,7 @@ class _Frame:
 
     kind: int = 0
     components: Sequence[int] = ()
+    whole: set[int] = field(default_factory=set)  # components that came in one scan
     exact: dict[tuple[int, int], int] = field(default_factory=dict)  # (component, k) -> low bit
     first: dict[tuple[int, int], int] = field(default_factory=dict)  # (class, id) -> symbol
 
@@ -70,43 +73,51 @@ def check_jpeg(data: bytes) -> None:
         elif marker == _DQT:
             _check_quantisation(body)
         elif marker == _SOS:
-            found = _END_OF_SCAN.search(data, end)
-            if found is None:
-                raise _truncated()
-            place = found.start()
+            place = _end_of_scan(data, end)
             _check_scan(frame, body, data[end:place])
 
 
-def decode_jpeg(data: bytes, image: Image.Image) -> Image.Image:
+def decode_jpeg(data: bytes, image: Image.Image) -> npt.NDArray[np.uint8] | None:
     """The pixels of a JPEG file, the same bits as Pillow's; all that libjpeg warns of is an error.
 
     Args:
         data: of the file, checked by `check_jpeg`.
-        image: the file as Pillow opened it.
+        image: the file as Pillow opened it, not loaded.
 
     Returns:
-        A loaded image with ``image.info``, or ``image`` itself where only Pillow can decode it.
+        uint8 ``(H, W, 3)`` or ``(H, W, 1)``, in the image's mode; None where only Pillow can
+        decode it.
 
     Raises:
         ImageDecodeError: damaged data.
     """
     space = _SPACES.get(image.mode)
     if space is None:
-        return image
+        return None
     try:
-        pixels = simplejpeg.decode_jpeg(data, space, strict=True)
+        pixels = np.asarray(simplejpeg.decode_jpeg(data, space, strict=True))
     except ValueError as error:
         if _PADDED.search(str(error)) and (unpadded := _without_padding(data)) != data:
             return decode_jpeg(unpadded, image)
         if _DAMAGE.search(str(error)):
             raise _damaged(f"libjpeg says {str(error)!r}") from error
-        return image  # a kind that TurboJPEG does not read, or one that Pillow will refuse, too
+        return None  # a kind that TurboJPEG does not read, or one that Pillow will refuse, too
     height, width = pixels.shape[:2]
     if space == "CMYK" or (width, height) != image.size:
-        return image  # Pillow knows which files hold inverted inks
-    decoded = Image.frombuffer(image.mode, image.size, pixels, "raw", image.mode, 0, 1)
-    decoded.info = image.info
-    return decoded
+        return None  # Pillow knows which files hold inverted inks
+    return pixels
+
+
+def _end_of_scan(data: bytes, place: int) -> int:
+    """Where the first marker after ``place`` begins that is no restart, with its fill bytes."""
+    found = data.find(b"\xff", place)  # much faster than a regular expression
+    while 0 <= found < len(data) - 1:
+        if data[found + 1] not in _IN_SCAN:
+            while data[found - 1] == 0xFF and found > place:
+                found -= 1
+            return found
+        found = data.find(b"\xff", found + 1)
+    raise _truncated()
 
 
 def _without_padding(data: bytes) -> bytes:
@@ -129,7 +140,9 @@ def _check_quantisation(body: bytes) -> None:
     while place < len(body):
         width = 2 if body[place] >> 4 else 1
         values = body[place + 1 : place + 1 + 64 * width]
-        if any(not any(values[i : i + width]) for i in range(0, len(values), width)):
+        if 0 in values and any(
+            not any(values[i : i + width]) for i in range(0, len(values), width)
+        ):
             raise _damaged("a quantisation table holds zeros")
         place += 1 + 64 * width
 
@@ -140,11 +153,13 @@ def _check_scan(frame: _Frame, body: bytes, scan: bytes) -> None:
         raise _damaged("the header of a scan has a wrong length")
     members, (low, high, bits) = body[1 : 1 + 2 * count], body[-3:]
     progressive = frame.kind in _PROGRESSIVE
-    if not progressive:
-        low, high, bits = 0, 63, 0  # as libjpeg takes it, whatever the header says
-    for component in members[::2]:
-        for k in range(low, min(high, 63) + 1):
-            frame.exact[component, k] = bits & 15
+    if progressive:
+        for component in members[::2]:
+            for k in range(low, min(high, 63) + 1):
+                frame.exact[component, k] = bits & 15
+    else:
+        frame.whole.update(members[::2])
+        low, bits = 0, 0  # as libjpeg takes it, whatever the header says
     tables = members[1::2]
     if not frame.kind or frame.kind in _ARITHMETIC or bits >> 4:
         return
@@ -158,7 +173,7 @@ def _check_scan(frame: _Frame, body: bytes, scan: bytes) -> None:
 
 
 def _check_complete(frame: _Frame) -> None:
-    for component in frame.components:
+    for component in set(frame.components) - frame.whole:
         if any(frame.exact.get((component, k)) != 0 for k in range(64)):
             raise _damaged("scans are missing, it ends before its full quality")
 
