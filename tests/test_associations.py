@@ -1,14 +1,23 @@
 """Columns that give the label away are found by what they say, others are left alone."""
 
 import csv
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from skinxai.data import Record, Records
-from skinxai.data.associations import Association, telling_columns
+from skinxai.data.associations import (
+    Association,
+    Codes,
+    _beyond_chance,
+    _codes,
+    _explained,
+    telling_columns,
+)
 from skinxai.labels import HAM10000_LABELS, LabelSet
 
 HAM10000 = Path(__file__).parents[2] / "shared/data/ham10000"
@@ -155,6 +164,55 @@ def test_four_lesions_are_enough_where_each_value_has_one_label() -> None:
     assert [way.column for way in telling_columns(Records(items, labels))] == ["target"]
     assert telling_columns(Records(items[:1], labels)) == []
     assert telling_columns(Records((), labels)) == []
+
+
+def lesions(rows: list[tuple[str, str]]) -> Records:
+    """A lesion of one image for each label and value."""
+    items = tuple(
+        Record(f"i{n}", Path("x"), label, "", None, {"column": value})
+        for n, (label, value) in enumerate(rows)
+    )
+    return Records(items, LabelSet(("nv", "mel")))
+
+
+def coded(made: Records) -> tuple[Codes, Codes]:
+    return _codes([i.attributes["column"] for i in made]), _codes([i.label for i in made])
+
+
+@pytest.mark.parametrize(("hospitals", "told"), [(3, False), (4, True)])
+def test_what_is_not_unlikely_by_chance_is_no_leak(hospitals: int, told: bool) -> None:
+    """Two lesions of one label in each hospital.
+
+    With three hospitals G = 2 (4 ln 3/2 + 2 ln 3) = 7.6 of 2 degrees of freedom, p = 0.022; with
+    four G = 2 · 8 ln 2 = 11.1 of 3, p = 0.011.
+    """
+    made = lesions([(("nv", "mel")[n % 2], f"h{n}") for n in range(hospitals) for _ in range(2)])
+    values, labels = coded(made)
+    assert _explained(values, labels, np.arange(len(made))) > 0.5
+    assert _beyond_chance(values, labels) == told
+    assert [way.column for way in telling_columns(made)] == ["column"] * told
+
+
+@pytest.mark.parametrize("count", [6, 7, 10, 13, 20])
+def test_an_id_of_the_same_prefix_explains_nothing(count: int) -> None:
+    draws = random.Random(count)
+    for _ in range(20):
+        marks = ["nv", "mel", *draws.choices(("nv", "mel"), k=count - 2)]
+        made = lesions([(label, f"ISIC_{n + 24306:07}") for n, label in enumerate(marks)])
+        values, labels = coded(made)
+        folds = np.arange(count) % 10
+        assert _explained(values, labels, folds) == pytest.approx(0, abs=1e-12)
+        assert _explained(labels, values, folds) <= 0
+        assert telling_columns(made) == []
+
+
+def test_frequencies_come_from_other_folds() -> None:
+    """The label of each value is the other one in the second fold."""
+    values, labels = _codes([0, 0, 1, 1, 0, 0, 1, 1]), _codes([0, 0, 1, 1, 1, 1, 0, 0])
+    folds = _codes([0, 0, 0, 0, 1, 1, 1, 1])
+    # Of two others of its value none has its label: (0 + 0.5 · 0.5) / (2 + 0.5); without 0.5.
+    expected = 1 - math.log(0.1) / math.log(0.5)
+    assert _explained(values, labels, folds) == pytest.approx(expected)
 
 
 def test_many_images_of_a_patient_are_one_witness() -> None:

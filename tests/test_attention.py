@@ -6,6 +6,7 @@ import torch
 
 from skinxai import backbones, explainers
 from skinxai.errors import ExplainError
+from skinxai.explainers.attention import AttentionRecorder
 from skinxai.explaining.views import View, Watch
 from skinxai.models import SkinClassifier
 
@@ -50,6 +51,26 @@ def matrices_and_gradients(model, images) -> tuple[list, list]:
 def alike(ours: torch.Tensor, theirs: np.ndarray) -> bool:
     assert ours.shape == theirs.shape and np.ptp(theirs) > 0
     return bool(np.abs(ours.numpy() - theirs).max() < 1e-4 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("scale", [None, 0.5, 1.0])
+@pytest.mark.parametrize("mask", ["none", "boolean", "float"])
+def test_attention_is_torchs_own(mask: str, scale: float | None) -> None:
+    draws = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 3, 5, 4, generator=draws) for _ in range(3))
+    masks = {
+        "none": None,
+        "boolean": torch.ones(5, 5, dtype=torch.bool).tril(),
+        "float": torch.randn(5, 5, generator=draws),
+    }
+    given = {"attn_mask": masks[mask], "scale": scale}
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, **given)
+    with AttentionRecorder() as recorder:
+        ours = torch.nn.functional.scaled_dot_product_attention(query, key, value, **given)
+    torch.testing.assert_close(ours, expected)
+    (matrix,) = recorder.matrices
+    torch.testing.assert_close(matrix @ value, expected)
+    torch.testing.assert_close(matrix.sum(dim=-1), torch.ones(2, 3, 5))
 
 
 def test_rollout(model, images) -> None:

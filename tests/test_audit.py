@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from skinxai import read_image, samples
 from skinxai.cli import app
 from skinxai.data import Record, Records, Splits, audit, pixel_hash
+from skinxai.data.auditing import _classes
 from skinxai.errors import OptionError
 from skinxai.labels import LabelSet
 
@@ -150,6 +151,36 @@ def test_columns_of_a_table_that_give_the_label_away(photographs, tmp_path: Path
         f"columns that give the label away: benign_malignant ({words}); target ({words}). Leave"
     )
     assert f"benign_malignant ({words})" in html.unescape((tmp_path / "out/audit.html").read_text())
+
+
+@pytest.mark.parametrize("broken", [0, 1, 2])
+def test_pairs_have_their_own_ids_beside_a_file_that_cannot_be_read(
+    broken: int, tmp_path: Path
+) -> None:
+    draws = np.random.default_rng(0)
+    pictures = [draws.integers(0, 256, (40, 48, 3), np.uint8) for _ in range(4)]
+    pictures.append(pictures[3])  # image 4 is image 3 again
+    items = [Record(f"i{n}", tmp_path / f"i{n}.png", LABELS[n % 2]) for n in range(5)]
+    for item, pixels in zip(items, pictures, strict=True):
+        Image.fromarray(pixels).save(item.path)
+    items[broken].path.write_bytes(b"")
+    ids = {"train": ["i0", "i1"], "val": ["i2", "i3"], "test": ["i4"]}
+    report = audit(Splits.of(Records(tuple(items), LABELS), ids), progress=False)
+    (pair,) = report.pairs
+    assert (pair.image_id, pair.other_id) == ("i3", "i4")
+    assert (pair.parts, pair.labels, pair.kind) == (("val", "test"), ("mel", "nv"), "identical")
+
+
+def test_few_lesions_are_fewer_than_ten() -> None:
+    """Ten of nv and nine of mel, each of two images."""
+    items = [
+        Record(f"{code}{n}", Path("x"), code, f"{code}{n // 2}")
+        for code, lesions in (("nv", 10), ("mel", 9))
+        for n in range(2 * lesions)
+    ]
+    (found,) = _classes({"test": Records(tuple(items), LABELS)})
+    assert (found.severity, found.count) == ("warning", 1)
+    assert found.message == "of fewer than 10 lesions in the test part: mel (9)"
 
 
 def test_images_in_no_part_are_found(photographs, tmp_path: Path) -> None:

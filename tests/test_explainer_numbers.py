@@ -14,7 +14,8 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from skinxai import backbones, explainers
-from skinxai.explainers.gradients import noise
+from skinxai.errors import ExplainError, OptionError
+from skinxai.explainers.gradients import SmoothGradOptions, noise
 from skinxai.explainers.perturbation import RISEOptions, rise_mask, window_corners
 from skinxai.explainers.superpixels import superpixels
 from skinxai.models import SkinClassifier
@@ -91,6 +92,29 @@ def test_layercam(resnet, images) -> None:
     channels, g = channels_and_gradient(resnet, images)
     expected = (g.clamp_min(0) * channels).sum(1).clamp_min(0).float()
     assert alike(found(resnet, "layercam", images), expected)
+
+
+def cells(channels: list[list[float]]) -> SkinClassifier:
+    """Feature maps of 1 × 2 cells, whatever the image; every score is the sum of all cells."""
+    features = torch.tensor(channels)[None, :, None]
+    model = SkinClassifier(
+        nn.Identity(), lambda n, x: features.expand(len(x), -1, -1, -1),
+        lambda n, f: f.sum(dim=(1, 2, 3))[:, None].expand(-1, 4),
+    )  # fmt: skip
+    model.grid = lambda f, image_size=None: f  # type: ignore[method-assign]
+    return model
+
+
+def test_layercam_has_nothing_below_0_where_channels_are_negative() -> None:
+    # The gradient is 1 everywhere: the sums over channels are −2 and 1.
+    ours = found(cells([[-3.0, 2.0], [1.0, -1.0]]), "layercam", torch.ones(1, 3, 32, 64))
+    assert ours.tolist() == [[[0, 1]]]
+
+
+def test_gradcam_plus_plus_gives_no_share_where_the_denominator_is_0() -> None:
+    # 2 + g Σ A is 0 in the first channel and 4 in the second, whose weight is then 1/4 + 1/4.
+    ours = found(cells([[-3.0, 1.0], [1.5, 0.5]]), "gradcam++", torch.ones(1, 3, 32, 64))
+    assert ours.tolist() == [[[0.75, 0.25]]]
 
 
 def test_hirescam_is_captums_gradient_times_activation(resnet, images) -> None:
@@ -237,6 +261,47 @@ def test_integrated_gradients_completeness_on_a_network(resnet, images, baseline
     torch.testing.assert_close(answer.scores["completeness_gap"].float(), sums - gain, atol=1e-4,
                                rtol=1e-3)  # fmt: skip
     assert (sums - gain).abs().max() < 0.05 * gain.abs().max()
+
+
+class SixthPower(Quadratic):
+    """Score k is Σ x⁶, whose gradient on the path from 0 is of degree 5."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images**6).sum(dim=(1, 2, 3))[:, None].expand(-1, 7)
+
+
+@pytest.mark.parametrize(("budget", "share"), [(2, -1 / 12), (3, 0.0)])
+def test_the_gap_is_what_few_steps_miss(budget: int, share: float) -> None:
+    # Two points of Gauss–Legendre are exact to degree 3: ∫ 6 t⁵ dt = 1 comes out as 11/12.
+    model = SkinClassifier(SixthPower(), lambda n, x: x, lambda n, x: n(x))
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    explainer = explainers.get("integrated_gradients")
+    own = explainer.options_type(budget=budget, baseline="zero")
+    gap = explainer(model).attribute(images, TARGET, options=own).scores["completeness_gap"]
+    whole = (images**6).sum(dim=(1, 2, 3))
+    assert whole.min() > 1000
+    torch.testing.assert_close(gap.float() / whole, torch.full((2,), share), atol=1e-4, rtol=0)
+
+
+def test_each_seed_and_number_has_its_own_noise(resnet, images) -> None:
+    first = noise(images[0], 0, 0)
+    assert torch.equal(first, noise(images[0], 0, 0))
+    for other in (noise(images[0], 1, 0), noise(images[0], 0, 1)):
+        assert abs(np.corrcoef(first.flatten(), other.flatten())[0, 1]) < 0.05
+    maps = [found(resnet, "smoothgrad", images[:1], budget=1, seed=seed) for seed in (0, 1)]
+    assert not alike(*maps, tolerance=0.1)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, 1.5, -0.1, float("nan")])
+def test_noise_is_a_share_between_0_and_1(share: float) -> None:
+    with pytest.raises(OptionError, match="noise must be"):
+        SmoothGradOptions(noise=share)
+
+
+def test_guided_backprop_needs_a_rectifier() -> None:
+    model = SkinClassifier(Quadratic(), lambda n, x: x, lambda n, x: n(x))
+    with pytest.raises(ExplainError, match="needs a network with ReLU activations, found none"):
+        found(model, "guided_backprop", torch.randn(2, 3, 32, 32))
 
 
 def test_guided_backprop_is_captums(resnet, images) -> None:

@@ -80,3 +80,16 @@ def test_other_errors_pass() -> None:
     assert not is_out_of_memory(RuntimeError("shape")) and not is_out_of_memory(
         ValueError("out of memory")
     )
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA Out of Memory.",
+        "[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes",
+    ],
+)
+def test_libraries_may_write_it_in_capitals(message: str) -> None:
+    assert is_out_of_memory(RuntimeError(message))

@@ -75,6 +75,26 @@ def test_by_hand() -> None:
     np.testing.assert_allclose(one_vs_rest_auc([0, 1], [[0.5, 0.5], [0.5, 0.5]]), [0.5, 0.5])
 
 
+def test_macro_f1_averages_over_the_classes_that_occur() -> None:
+    # As above: F1 of 2/3 and 1, and class 2 has no image.
+    assert metrics_of(np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0]])).macro_f1 == pytest.approx(5 / 6)
+
+
+def test_a_class_that_is_never_predicted_has_an_f1_of_0() -> None:
+    # Class 0: precision 5/8, recall 1, so 2 · 5 / (5 + 8).
+    found = metrics_of(np.array([[5, 0], [3, 0]]))
+    np.testing.assert_allclose(found.f1, [10 / 13, 0])
+    np.testing.assert_allclose(found.precision, [5 / 8, 0])
+    assert found.macro_f1 == pytest.approx(5 / 13)
+
+
+def test_a_class_that_is_predicted_once_has_its_precision() -> None:
+    found = metrics_of(np.array([[1, 1], [0, 2]]))
+    np.testing.assert_allclose(found.precision, [1, 2 / 3])
+    np.testing.assert_allclose(found.f1, [2 / 3, 4 / 5])
+    assert found.macro_f1 == pytest.approx(11 / 15)
+
+
 def test_interval_of_a_mean_matches_its_standard_error() -> None:
     draws = np.random.default_rng(0)
     values = draws.normal(size=800)

@@ -1,0 +1,87 @@
+"""What is asked of the Hub, and of which size: refused by name or size before it is fetched."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import huggingface_hub
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from skinxai.configs import MAX_JSON_BYTES
+from skinxai.downloading import Repository
+from skinxai.errors import HubError, IntegrityError, OptionError
+from skinxai.folders import CARD, CONFIG, WEIGHTS
+from skinxai.folders import write_model_folder as write
+
+
+@dataclass(frozen=True)
+class Fetched(Repository):
+    """A repository whose files are in a folder."""
+
+    folder: Path = Path()
+
+    def load(self, name: str, revision: str, *, again: bool = False, local: bool = False) -> Path:
+        return self.folder / name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.safetensors.pkl", "config.json.py", "extra.json ", ".hidden.json", "model.pkl",
+        f"{CARD}.html", "a b.json", "x.safetensors\n",
+    ],
+)  # fmt: skip
+def test_only_files_of_a_model_are_fetched(name: str, tmp_path: Path) -> None:
+    write(tmp_path, {CONFIG: b"{}", WEIGHTS: b"weights", name: b"x"})
+    with pytest.raises(IntegrityError, match="must list files of a model alone, got"):
+        list(Fetched("org/model", folder=tmp_path)._files("main"))
+
+
+def test_the_files_of_a_model_are_fetched(tmp_path: Path) -> None:
+    names = [CONFIG, WEIGHTS, CARD, "metrics.v2.json"]
+    write(tmp_path, dict.fromkeys(names, b"{}"))
+    found = list(Fetched("org/model", folder=tmp_path)._files("main"))
+    assert sorted(path.name for path in found[1:]) == sorted(names)
+
+
+@pytest.mark.parametrize("revision", ["main?x", "main x", "a..b", "main\n", "/main", "", "m" * 201])
+def test_a_revision_is_a_name(revision: str, tmp_path: Path) -> None:
+    own = Repository("org/model", cache_dir=tmp_path, local_files_only=True)
+    with pytest.raises(OptionError, match="revision must be a commit, tag or branch, got"):
+        own.snapshot(revision)
+
+
+@pytest.mark.parametrize("revision", ["main", "refs/pr/1", "v1.0-rc_1", "m" * 200])
+def test_names_of_branches_and_tags_are_looked_for(revision: str, tmp_path: Path) -> None:
+    own = Repository("org/model", cache_dir=tmp_path, local_files_only=True)
+    with pytest.raises(HubError, match="and the network may not be used"):
+        own.snapshot(revision)
+
+
+@pytest.mark.parametrize(
+    ("size", "taken"),
+    [(None, False), (MAX_JSON_BYTES + 1, False), (MAX_JSON_BYTES, True), (0, True)],
+)
+def test_a_file_of_unknown_size_or_too_large_is_not_fetched(
+    size: int | None, taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+
+    def download(repository: str, name: str, *, local_files_only: bool = False, **_: object) -> str:
+        if local_files_only:
+            raise LocalEntryNotFoundError("not in the cache")
+        fetched.append(name)
+        return str(tmp_path / name)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(
+        huggingface_hub, "get_hf_file_metadata", lambda *_, **__: SimpleNamespace(size=size)
+    )
+    own = Repository("org/model", cache_dir=tmp_path)
+    if taken:
+        assert own.load(CONFIG, "main") == tmp_path / CONFIG
+    else:
+        with pytest.raises(IntegrityError, match=f"must have at most .* bytes, got {size}"):
+            own.load(CONFIG, "main")
+    assert fetched == [CONFIG] * taken

@@ -1,0 +1,45 @@
+"""A model folder's hashes and its revision are compared to the last digit that is given."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from skinxai.configs import canonical_json
+from skinxai.errors import IntegrityError
+from skinxai.folders import MANIFEST, manifest_of, parse_manifest, read_model_folder
+from skinxai.folders import write_model_folder as write
+
+FILES = {"config.json": b"{}", "model.safetensors": b"weights"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_hashes_are_compared_to_the_last_digit(name: str, tmp_path: Path) -> None:
+    """The manifest agrees with its own digest, and the wrong hash begins as the right one."""
+    write(tmp_path, FILES)
+    content, _ = manifest_of(FILES)
+    right = content["files"][name]
+    content["files"][name] = right[:-1] + ("0" if right[-1] != "0" else "1")
+    digest = hashlib.sha256(canonical_json(content)).hexdigest()
+    (tmp_path / MANIFEST).write_bytes(canonical_json(content | {"digest": digest}))
+    with pytest.raises(IntegrityError, match=f"{name} in .* must have the sha256 of its manifest"):
+        read_model_folder(tmp_path)
+
+
+def test_a_manifests_digest_is_compared_to_the_last_digit(tmp_path: Path) -> None:
+    digest = write(tmp_path, FILES)
+    content = json.loads((tmp_path / MANIFEST).read_bytes())
+    assert parse_manifest(canonical_json(content), tmp_path)[1] == digest
+    content["digest"] = digest[:-1] + ("0" if digest[-1] != "0" else "1")
+    with pytest.raises(IntegrityError, match="must be whole and match its own digest"):
+        parse_manifest(canonical_json(content), tmp_path)
+
+
+def test_a_revision_has_at_least_seven_digits(tmp_path: Path) -> None:
+    digest = write(tmp_path, FILES)
+    for count in (7, 12, 64):
+        assert read_model_folder(tmp_path, revision=digest[:count]).digest == digest
+    for revision in ("", digest[:1], digest[:6], digest[1:8], digest[:7] + "x", digest + "0"):
+        with pytest.raises(IntegrityError, match=r"must begin with '.*' \(at least 7 digits\)"):
+            read_model_folder(tmp_path, revision=revision)

@@ -1,0 +1,73 @@
+"""The clustered bootstrap against numbers worked out by hand and against a plain loop."""
+
+import numpy as np
+import pytest
+
+from skinxai.assessment.intervals import clustered_bootstrap
+
+VALUES = np.random.default_rng(5).normal(size=12)
+SCATTERED = [f"lesion {n % 4}" for n in range(12)]  # no lesion's images stand together
+
+
+def mean_of(values):
+    return lambda rows: np.array([np.asarray(values)[rows].mean()])
+
+
+def by_a_loop(
+    values: np.ndarray, clusters: list[str], resamples: int, level: float, seed: int
+) -> np.ndarray:
+    """The interval of a mean, with the clusters as lists of values."""
+    lists = [
+        [value for value, own in zip(values, clusters, strict=True) if own == name]
+        for name in sorted(set(clusters))
+    ]
+    draws, found = np.random.default_rng(seed), []
+    for _ in range(resamples):
+        drawn = draws.integers(0, len(lists), len(lists))
+        found.append(np.mean([value for n in drawn for value in lists[n]]))
+    return np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+
+
+def test_a_lesion_takes_its_own_images_where_they_do_not_stand_together() -> None:
+    # "a" is 0 twice and "b" is 1 twice; of four resamples one has "a" alone, and one has "b".
+    low, high = clustered_bootstrap(mean_of([0, 1, 0, 1]), ["a", "b", "a", "b"])
+    assert (low.tolist(), high.tolist()) == ([0], [1])
+    low, high = clustered_bootstrap(mean_of([0, 1, 1, 0]), ["b", "a", "b", "a"])
+    assert (low.tolist(), high.tolist()) == ([0.5], [0.5])
+
+
+@pytest.mark.parametrize(
+    ("resamples", "level", "seed"), [(200, 0.95, 0), (200, 0.95, 1), (200, 0.5, 0), (3, 0.95, 0)]
+)
+@pytest.mark.parametrize(
+    "clusters",
+    [SCATTERED, sorted(SCATTERED), ["x", *"yyyyyyyyyy", "x"], [str(n) for n in range(12)]],
+    ids=["scattered", "together", "of two sizes", "of one image"],
+)
+def test_the_interval_is_that_of_a_plain_loop(clusters, resamples, level, seed) -> None:
+    found = clustered_bootstrap(
+        mean_of(VALUES), clusters, resamples=resamples, level=level, seed=seed
+    )
+    expected = by_a_loop(VALUES, clusters, resamples, level, seed)
+    np.testing.assert_allclose(np.concatenate(found), expected)
+
+
+def test_the_seed_chooses_the_draws() -> None:
+    first, again, other = (
+        clustered_bootstrap(mean_of(VALUES), SCATTERED, resamples=50, seed=seed)
+        for seed in (0, 0, 1)
+    )
+    assert first == again and first != other
+
+
+def test_resamples_without_a_value_are_left_out() -> None:
+    values = np.array([0.0, 1.0, 0.0, 1.0])
+
+    def statistic(rows):
+        """The mean where image 1 is drawn; one that is never defined; and the plain mean."""
+        mean = values[rows].mean()
+        return np.array([mean if 1 in rows else np.nan, np.nan, mean])
+
+    low, high = clustered_bootstrap(statistic, ["a", "b", "c", "d"], resamples=200)
+    np.testing.assert_array_equal(low, [0.25, np.nan, 0])
+    np.testing.assert_array_equal(high, [1, np.nan, 1])

@@ -1,0 +1,115 @@
+"""Which pairs are called near: fingerprints on each side of each threshold."""
+
+from itertools import combinations
+
+import cv2
+import numpy as np
+import pytest
+
+from skinxai.data.near_duplicates import (
+    Fingerprint,
+    _agreeing_keypoints,
+    _crop_similarity,
+    _details,
+    _resized,
+    find_pairs,
+)
+
+SIDE = 64
+
+
+def smooth(seed: int, width: float) -> np.ndarray:
+    """Noise without details finer than ``width`` pixels, mean 0 and deviation 1."""
+    values = np.random.default_rng(seed).normal(size=(SIDE, SIDE))
+    values = cv2.GaussianBlur(values, (0, 0), width) if width else values
+    return np.asarray((values - values.mean()) / values.std())
+
+
+def printed(values: np.ndarray, name: str) -> Fingerprint:
+    """A fingerprint without keypoints; ``values`` of deviation 1 become grey levels."""
+    thumb = np.clip(128 + 35 * values, 0, 255).astype(np.uint8)
+    return Fingerprint(name, thumb, np.empty((0, 2), np.float32), np.empty((0, 128), np.uint8))
+
+
+def mixed(values: np.ndarray, seed: int, share: float, width: float) -> np.ndarray:
+    """``values`` and other noise, which correlate by ``share`` before anything is taken out."""
+    return np.asarray(share * values + (1 - share**2) ** 0.5 * smooth(seed, width))
+
+
+def whole(first: Fingerprint, second: Fingerprint) -> float:
+    return float(_details(_resized(first.thumb, 32)) @ _details(_resized(second.thumb, 32)))
+
+
+@pytest.mark.parametrize(("share", "near"), [(0.985, True), (0.91, False)])
+def test_whole_images_are_near_from_096_on(share: float, near: bool) -> None:
+    """Single pixels differ, so that no crop of one, shrunk, is found in the other."""
+    first = smooth(1, 0)
+    prints = [printed(first, "a"), printed(mixed(first, 2, share, 0), "b")]
+    alike = whole(*prints)
+    assert (0.96 <= alike < 0.99) if near else (0.80 < alike < 0.96)
+    assert max(_crop_similarity(*prints), _crop_similarity(*prints[::-1])) < 0.7
+    found = find_pairs(prints, ["a", "b"])
+    assert [(pair.first, pair.second, pair.kind) for pair in found] == [(0, 1, "near")] * near
+    assert all(pair.similarity == pytest.approx(alike, abs=1e-5) for pair in found)
+
+
+@pytest.mark.parametrize(("share", "near"), [(0.88, True), (0.74, False)])
+def test_crops_are_near_from_080_on(share: float, near: bool) -> None:
+    image = smooth(3, 1.5)
+    window = cv2.resize(image[5:59, 5:59], (SIDE, SIDE))
+    prints = [printed(image, "a"), printed(mixed(window, 4, share, 1.8), "b")]
+    alike = _crop_similarity(*prints)
+    assert (0.80 <= alike < 0.95) if near else (0.65 < alike < 0.80)
+    assert whole(*prints) < 0.8
+    assert len(find_pairs(prints, ["a", "b"])) == near
+
+
+def test_an_image_has_up_to_five_partners() -> None:
+    first = smooth(5, 0)
+    prints = [printed(mixed(first, 10 + n, 0.995, 0), str(n)) for n in range(6)]
+    assert min(whole(*two) for two in combinations(prints, 2)) > 0.96
+    found = find_pairs(prints, [print_.digest for print_ in prints])
+    assert {(p.first, p.second) for p in found} == set(combinations(range(6), 2))
+
+
+def with_keypoints(agreeing: int, extent: float) -> list[Fingerprint]:
+    """Flat images with keypoints of which some are at the same places, over a part of the side.
+
+    As many others match as well, at places that agree on nothing.
+    """
+    draws = np.random.default_rng(agreeing)
+    rows = draws.integers(0, 256, (agreeing + 6, 128)).astype(np.uint8)
+    angles = 2 * np.pi * np.arange(agreeing) / agreeing
+    places = 0.5 + extent / 2 * np.stack([np.cos(angles), np.sin(angles)], 1)
+    flat = np.full((SIDE, SIDE), 128, np.uint8)
+    return [
+        Fingerprint(
+            name,
+            flat,
+            np.concatenate([places, draws.random((6, 2))]).astype(np.float32),
+            rows,
+        )
+        for name in "ab"
+    ]
+
+
+@pytest.mark.parametrize(("agreeing", "near"), [(12, True), (8, True), (7, False), (4, False)])
+def test_eight_keypoints_must_agree(agreeing: int, near: bool) -> None:
+    prints = with_keypoints(agreeing, 0.8)
+    assert _agreeing_keypoints(*prints) == agreeing
+    found = find_pairs(prints, ["a", "b"])
+    assert [(pair.kind, pair.keypoints) for pair in found] == [("near", agreeing)] * near
+
+
+@pytest.mark.parametrize("agreeing", [3, 7])
+def test_too_few_matches_are_none(agreeing: int) -> None:
+    prints = [
+        Fingerprint(p.digest, p.thumb, p.points[:agreeing], p.descriptors[:agreeing])
+        for p in with_keypoints(agreeing, 0.8)
+    ]
+    assert _agreeing_keypoints(*prints) == 0
+
+
+@pytest.mark.parametrize(("extent", "count"), [(0.2, 10), (0.16, 10), (0.13, 0), (0.06, 0)])
+def test_keypoints_must_agree_over_a_part_of_the_image(extent: float, count: int) -> None:
+    assert _agreeing_keypoints(*with_keypoints(10, extent)) == count
