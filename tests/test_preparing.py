@@ -238,7 +238,7 @@ def test_what_does_not_come_back_is_refused(records: Records, tmp_path: Path) ->
     assert left(tmp_path) == set()
 
 
-@pytest.mark.parametrize("size", [(31, 64), (64,), 64, (64.0, 64), "64x64", (5000, 64)])
+@pytest.mark.parametrize("size", [(31, 64), (64,), 31, (64.0, 64), "64x64", (5000, 64)])
 def test_wrong_sizes_and_no_records(records: Records, tmp_path: Path, size) -> None:
     with pytest.raises(OptionError, match="image_size must be None or"):
         prepare(records, tmp_path / "out", image_size=size)

@@ -1,0 +1,123 @@
+"""Colour profiles, sizes and checks of files that other tests do not tell apart."""
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from picture_files import chunk, encode, gradient
+from PIL import Image, ImageCms
+
+from skinxai import read_image
+from skinxai.configs import PreprocessConfig
+from skinxai.errors import ImageDecodeError, ImageTooLargeError, InputRangeError
+from skinxai.transforms import resize
+
+PIXELS = gradient()
+
+
+def grey_ink_profile() -> bytes:
+    """An ICC profile of CMYK in which the fourth ink alone makes grey, and the others nothing."""
+    corners = bytes([255, 128, 128, 0, 128, 128]) * 8  # Lab; the last ink varies fastest
+    ramp, name = bytes(range(256)), b"Grey\0"
+    table = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0])
+    table += b"".join(struct.pack(">i", 65536 * one) for one in (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    table += 4 * ramp + corners + 3 * ramp
+    white = struct.pack(">iii", 63190, 65536, 54061)
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", len(name)) + name + bytes(78),
+        b"wtpt": b"XYZ \0\0\0\0" + white, b"A2B0": table,
+    }  # fmt: skip
+    directory, body, place = b"", b"", 132 + 12 * len(tags)
+    for tag, data in tags.items():
+        directory += tag + struct.pack(">II", place + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    header = struct.pack(
+        ">I4sI4s4s4s", place + len(body), b"", 0x02400000, b"prtr", b"CMYK", b"Lab "
+    )
+    header = (header + bytes(12) + b"acsp" + bytes(28) + white).ljust(128, b"\0")
+    return header + struct.pack(">I", len(tags)) + directory + body
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF"])
+def test_srgb_profiles_change_no_bit_and_are_not_noted(format: str) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    found = read_image(encode(PIXELS, format, icc_profile=profile))
+    np.testing.assert_array_equal(found.pixels, read_image(encode(PIXELS, format)).pixels)
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize("format", ["TIFF", "JPEG"])
+def test_cmyk_is_converted_by_its_profile(format: str) -> None:
+    inks = Image.new("CMYK", (40, 40), (200, 100, 50, 0))
+    found = read_image(encode(inks, format, icc_profile=grey_ink_profile()))
+    assert found.pixels.min() >= 253  # the plain formula gives (55, 155, 205)
+    assert found.warnings == ("colour_profile: converted to sRGB",)
+
+
+def test_fill_bytes_before_any_marker_of_a_jpeg_are_skipped() -> None:
+    data = encode(PIXELS, "JPEG", quality=90)
+    expected = read_image(data).pixels
+    for marker in (b"\xff\xe0", b"\xff\xdb", b"\xff\xc0", b"\xff\xda", b"\xff\xd9"):
+        filled = data.replace(marker, b"\xff\xff" + marker, 1)
+        np.testing.assert_array_equal(read_image(filled).pixels, expected)
+
+
+def test_the_checksum_of_every_png_chunk_is_checked() -> None:
+    data, text = encode(PIXELS), chunk(b"tEXt", b"a\0b")
+    np.testing.assert_array_equal(read_image(data[:33] + text + data[33:]).pixels, PIXELS)
+    wrong = text[:-1] + bytes([text[-1] ^ 1])
+    with pytest.raises(ImageDecodeError, match=r"tEXt.*bad checksum"):
+        read_image(data[:33] + wrong + data[33:])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_floating_tiffs_without_a_range_say_where_they_are_not_finite(bad: float) -> None:
+    values = np.ones((40, 50), np.float32)
+    values[7, 9] = bad
+    with pytest.raises(InputRangeError, match=rf"finite, got {bad} at index \(7, 9\)"):
+        read_image(encode(Image.fromarray(values), "TIFF"))
+
+
+def test_encoded_bytes_in_memory_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode(PIXELS)
+    monkeypatch.setattr("skinxai.limits.MAX_BYTES", len(data))
+    np.testing.assert_array_equal(read_image(data).pixels, PIXELS)
+    monkeypatch.setattr("skinxai.limits.MAX_BYTES", len(data) - 1)
+    with pytest.raises(ImageTooLargeError, match=f"got {len(data)}"):
+        read_image(data)
+    monkeypatch.setattr("skinxai.decoding.MAX_BYTES", len(data) - 1)
+    with Image.open(io.BytesIO(data)) as image, pytest.raises(ImageTooLargeError):
+        read_image(image)
+
+
+@pytest.mark.parametrize(("most", "noted"), [(4095, True), (4096, False)])
+def test_twelve_bits_in_sixteen_are_noted(most: int, noted: bool) -> None:
+    values = np.full((40, 40), most, np.uint16)
+    found = read_image(encode(Image.fromarray(values), "TIFF"))
+    assert [note.partition(":")[0] for note in found.warnings] == ["dark"] * noted
+
+
+def test_mpo_as_a_pil_image_equals_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "a.mpo"
+    second = Image.fromarray(255 - PIXELS)
+    path.write_bytes(encode(Image.fromarray(PIXELS), "MPO", save_all=True, append_images=[second]))
+    expected = read_image(path)
+    for loaded in (False, True):
+        with Image.open(path) as image:
+            if loaded:
+                image.load()
+            found = read_image(image)
+        np.testing.assert_array_equal(found.pixels, expected.pixels)
+        assert found.warnings == expected.warnings
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_large_images_are_resized_without_an_approximation(interpolation: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1200, 1600, 3), np.uint8)
+    config = PreprocessConfig(image_size=(224, 224), interpolation=interpolation)
+    expected = Image.fromarray(noise).resize(
+        (224, 224), getattr(Image.Resampling, interpolation.upper())
+    )
+    np.testing.assert_array_equal(resize(noise, config), np.asarray(expected))
