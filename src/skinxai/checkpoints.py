@@ -226,6 +226,7 @@ def unpack(files: ModelFiles) -> LoadedModel:
             f"(labels, preprocessing, backbone), and is another; fetch the model again."
         )
     model = backbones.build(config.backbone, len(config.labels), config.drop_rate)
+    model.float()  # torch's default type may be another
     load_weights(model, weights)
     return LoadedModel(
         model,

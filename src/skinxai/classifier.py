@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -18,7 +19,7 @@ from skinxai.configs import EnsembleConfig, ModelConfig, PreprocessConfig
 from skinxai.data.membership import SILENT, TrainedOn, check_ids
 from skinxai.data.records import Records
 from skinxai.ensembles import open_models
-from skinxai.errors import OptionError
+from skinxai.errors import OptionError, SkinxaiWarning
 from skinxai.folders import EXPORTED, GRAPH
 from skinxai.graphs import GRAPH_METHODS, GraphEngine, choose
 from skinxai.graphs import explanations as graph_explanations
@@ -170,28 +171,44 @@ class Classifier:
         name: str = "module",
         device: str = "auto",
     ) -> Self:
-        """One's own network, to predict and explain; it is put into evaluation mode.
+        """One's own network, to predict and explain.
+
+        It is tried once, with an image of noise. Answers are those of evaluation mode and of the
+        current weights, whatever the train flags say; the flags stay as they are and no statistics
+        are written, so that a network can be trained and asked in turns (not at the same time).
 
         Args:
-            module: holds all weights.
+            module: holds all weights; images are cast to their type. Half precision predicts;
+                explanations are made by a float32 copy, which needs features and head that are
+                methods or submodules.
             labels: label codes in logit order.
             preprocessing: what the network expects.
             features: method or submodule: images ``(N, 3, H, W)`` → features.
             head: method or submodule: features → logits ``(N, K)``.
             grid: features → ``(N, C, h, w)``, as a view of them, for class activation maps;
-                needed where the features are not such a map already.
+                needed where the features are not such a map already, such as
+                ``lambda features: features.permute(0, 3, 1, 2)`` where the channels come last.
             name: for `model`.
             device: as in `from_pretrained`.
-        """
-        from skinxai.checkpoints import LoadedModel
-        from skinxai.models import OwnFunction, SkinClassifier
 
-        if not isinstance(labels, LabelSet):
-            labels = LabelSet(tuple(labels))
-        own_grid = None if grid is None else lambda network, features, size: grid(features)
-        network = SkinClassifier(module, OwnFunction(features), OwnFunction(head), grid=own_grid)
-        config = ModelConfig(name=name, backbone="", labels=labels, preprocessing=preprocessing)
-        return cls(LoadedModel(network, config, card="", revision="unsaved"), device=device)
+        Raises:
+            OptionError: an argument of another kind, such as torchvision's transforms as
+                ``preprocessing``.
+            ModelError: features or a head that raise, or a head that returns something other than
+                logits: a tuple, a dict, another number of classes.
+            NonFiniteOutputError: logits that are NaN or infinite.
+
+        Warns:
+            SkinxaiWarning: rows that sum to 1 already, as after a softmax; or a head of features
+                that differs from what ``module(images)`` returns.
+        """
+        from skinxai import wrapping
+
+        loaded = wrapping.wrapped(module, labels, preprocessing, features, head, grid, name)
+        made = cls(loaded, device=device)
+        if note := wrapping.try_out(loaded):
+            warnings.warn(note, SkinxaiWarning, stacklevel=2)
+        return made
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -232,12 +249,12 @@ class Classifier:
 
     @property
     def network(self) -> SkinClassifier:
-        """The torch module, in evaluation mode: do not change it.
+        """The torch module: do not change it.
 
         What predicts and explains is a copy whose weights need no gradient, and in which batch
         normalisation is folded into the convolutions before it (`skinxai.folding.folded`); after
         a change to this one it refuses to answer. Torch hides what is written through ``.data``.
-        A network given to `from_module` answers itself.
+        A network given to `from_module` answers itself, in evaluation mode.
 
         Raises:
             ModelError: an ensemble, which has several.

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
@@ -86,14 +86,29 @@ def _labels(values: Mapping[str, Any]) -> LabelSet:
     return LabelSet(tuple(values["codes"]), values["names"], values["malignant"])
 
 
+def _as_tuple(name: str, given: Any) -> tuple[Any, ...]:
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping):
+        return tuple(given)
+    wanted = "(height, width)" if name == "image_size" else "three numbers, one for each channel"
+    raise ModelConfigError(f"{name} must be {wanted}, got {given!r}.")
+
+
+def _from_255(values: tuple[float, ...]) -> str:
+    """A remedy for numbers that were meant for pixels of 0–255."""
+    if not max(values) > 1 or not 0 <= min(values) <= max(values) <= 255:
+        return ""
+    return f"; divide those for pixels of 0–255 by 255: {tuple(round(v / 255, 4) for v in values)}"
+
+
 @dataclass(frozen=True)
 class PreprocessConfig:
     """How the evaluation transform turns RGB pixels into the network's input.
 
     Args:
-        image_size: ``(height, width)`` in pixels; the whole image is resized to it.
-        mean: of each RGB channel, on the 0–1 scale.
-        std: of each RGB channel, on the 0–1 scale, > 0.
+        image_size: ``(height, width)`` in pixels, or one integer for a square; the whole image is
+            resized to it.
+        mean: of each RGB channel, on the 0–1 scale, in [0, 1].
+        std: of each RGB channel, on the 0–1 scale, in (0, 1].
         interpolation: ``"bilinear"`` or ``"bicubic"``, both antialiased.
     """
 
@@ -103,21 +118,25 @@ class PreprocessConfig:
     interpolation: str = "bicubic"
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "mean", "std"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        size = self.image_size
+        given: Any = self.image_size
+        size = (given, given) if type(given) is int else _as_tuple("image_size", given)
+        object.__setattr__(self, "image_size", size)
         if len(size) != 2 or not all(type(side) is int and 32 <= side <= 4096 for side in size):
             raise ModelConfigError(
                 f"image_size must be (height, width) of 32 to 4096 pixels, got {size}."
             )
-        for name, low in (("mean", -math.inf), ("std", 0.0)):
-            values = getattr(self, name)
-            if len(values) != 3 or not all(
-                isinstance(v, int | float) and math.isfinite(v) and v > low for v in values
+        for name, rule in (("mean", "[0, 1]"), ("std", "(0, 1]")):
+            values = _as_tuple(name, getattr(self, name))
+            object.__setattr__(self, name, values)
+            numbers = len(values) == 3 and all(isinstance(v, int | float) for v in values)
+            if (
+                not numbers
+                or not all(0 <= v <= 1 for v in values)
+                or (rule[0] == "(" and not all(values))
             ):
                 raise ModelConfigError(
-                    f"{name} must be three finite numbers{' > 0' if low == 0 else ''}, "
-                    f"got {values}."
+                    f"{name} must be three numbers in {rule}, on the scale where white is 1, got "
+                    f"{values}{_from_255(values) if numbers else ''}."
                 )
         if self.interpolation not in INTERPOLATIONS:
             raise ModelConfigError(

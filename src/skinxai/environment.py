@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+from pathlib import Path
 
 from skinxai import hub, plugins, samples
 from skinxai.version import __version__
+
+SHARE = Path("/sys/fs/cgroup/cpu.max")
+"""Of a container on Linux: microseconds of processor time, or ``max``, and in how many."""
 
 
 def describe_environment() -> dict[str, str]:
@@ -29,9 +33,34 @@ def describe_environment() -> dict[str, str]:
         "numpy": numpy.__version__,
         "pillow": PIL.__version__,
         "device": torch.cuda.get_device_name() if cuda else "cpu",
-        "threads": f"{torch.get_num_threads()} of {os.cpu_count()} cores",
+        "threads": threads_line(torch.get_num_threads()),
         "cache": huggingface_hub.constants.HF_HUB_CACHE,
         "plugins": f"{len(statuses)} installed, {broken} broken",
         "bundled model": f"sha256 {bundled.digest}, every file verified",
         "sample images": str(samples.FOLDER),
     }
+
+
+def threads_line(threads: int) -> str:
+    """Threads that torch computes with, and what they share the cores with.
+
+    Args:
+        threads: of torch.
+    """
+    parts = [f"{threads} of {os.cpu_count()} cores"]
+    if hasattr(os, "getloadavg"):  # not on Windows
+        parts.append(f"load {os.getloadavg()[0]:.1f}")
+    if (share := _share()) is not None:
+        parts.append(f"this container has {share:.3g} cores")
+    chosen = os.environ.get("OMP_NUM_THREADS")
+    parts.append(f"OMP_NUM_THREADS={chosen}" if chosen else "OMP_NUM_THREADS is not set")
+    return ", ".join(parts)
+
+
+def _share() -> float | None:
+    """Cores that the container may use, or ``None`` where that is not limited or not known."""
+    try:
+        most, period = SHARE.read_text().split()
+        return int(most) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return None

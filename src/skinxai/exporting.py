@@ -196,7 +196,7 @@ def checked_graph(engine: Engine, loaded: LoadedModel, images: list[Any] | None)
     Raises:
         ExportError: the graph's answers differ.
     """
-    with plain_float32(engine.device):
+    with plain_float32(engine.device), engine.evaluating():
         graph = graph_of(loaded.model, loaded.config.preprocessing.image_size, own_weights=False)
     weights = replace(loaded, graph=None).files()[WEIGHTS]
     data = describe(graph, {
@@ -231,7 +231,7 @@ def export(
         OptionError: no format, an unknown one, or another than the suffix's.
     """
     path, runner = exported_path(path, format)
-    with plain_float32(engine.device):
+    with plain_float32(engine.device), engine.evaluating():
         graph = graph_of(loaded.model, loaded.config.preprocessing.image_size, own_weights=True)
     metadata = {
         BINDING: loaded.config.binding(), CONFIG: canonical_json(loaded.config.to_dict()).decode(),
@@ -325,7 +325,7 @@ def check_parity(engine: Engine, graph: GraphEngine, images: Iterable[Any] | Non
                 f"labels; it differs by {gap:.2g} for one of {[item.source for item in items]}."
             )
         if graph.maps:
-            with plain_float32(engine.device):
+            with plain_float32(engine.device), engine.evaluating():
                 own = _grad_cam(member.network, items, member.preprocessing, top)
             chosen = np.maximum(outputs[MAPS][np.arange(len(items)), top], 0)
             share = np.abs(chosen - own).max() / max(float(own.max()), 1e-12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from skinxai.checkpoints import LoadedEnsemble, LoadedModel
 from skinxai.configs import PreprocessConfig
 from skinxai.devices import device_named
 from skinxai.errors import ModelError, OptionError
+from skinxai.evaluation_mode import evaluating
 from skinxai.folding import folded
 from skinxai.labels import LabelSet
 from skinxai.memory import in_batches
@@ -56,7 +58,7 @@ class Member:
     """One network of an engine.
 
     Args:
-        whole: in evaluation mode, on the engine's device.
+        whole: on the engine's device; in evaluation mode, unless it is its owner's.
         answering: the same, or a folded copy of it.
         preprocessing: of the evaluation transform.
         weight: its share of the mean.
@@ -160,7 +162,7 @@ class Engine(Predictor):
             )
         members = tuple(
             Member.of(
-                part.model.eval().to(place),
+                _settled(part, place),
                 _answering(part),
                 part.config.preprocessing,
                 weight,
@@ -248,10 +250,15 @@ class Engine(Predictor):
         finite = torch.isfinite(logits).all(dim=1, keepdim=True)
         return torch.where(finite, logits.double().softmax(dim=1), torch.nan)
 
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Within it, what answers is in evaluation mode; see `skinxai.evaluation_mode`."""
+        return evaluating(member.network for member in self.members)
+
     @torch.inference_mode()
     def predict(self, items: Sequence[Prepared], *, tta: bool = False) -> npt.NDArray[np.float64]:
         """The weighted mean of the members' probabilities; see `Predictor`."""
-        return self.mean(self._predict_one(member, items, tta) for member in self.members)
+        with self.evaluating():
+            return self.mean(self._predict_one(member, items, tta) for member in self.members)
 
     def _predict_one(
         self, member: Member, items: Sequence[Prepared], tta: bool
@@ -264,6 +271,14 @@ class Engine(Predictor):
                 logits = member.network(images.flip(view) if view else images).float()
             total += self.probabilities(logits).cpu().numpy()
         return total / len(views)
+
+
+def _settled(part: LoadedModel, place: torch.device) -> SkinClassifier:
+    """A network on its device; the flags of one that came from its owner stay as they are."""
+    if part.config.backbone:
+        part.model.eval()
+    part.model.training = False
+    return part.model.to(place)
 
 
 def _answering(part: LoadedModel) -> SkinClassifier:
@@ -301,6 +316,6 @@ def embeddings(
 @torch.inference_mode()
 def _embed(engine: Engine, member: Member, items: Sequence[Prepared]) -> npt.NDArray[np.float32]:
     images = to_batch(items, member.preprocessing, engine.device)
-    with torch.autocast(engine.device.type, enabled=False):
+    with engine.evaluating(), torch.autocast(engine.device.type, enabled=False):
         features = member.network.pool(member.network.features(images))
     return np.asarray(features.float().cpu().numpy(), np.float32)

@@ -32,7 +32,7 @@ _MAPS = [
     "TResNet", "TinyVit", "VGG", "VovNet", "Xception", "XceptionAligned",
 ]  # fmt: skip
 _LASTS = ("HieraDet", "MambaOut", "Sequencer2d", "SwinTransformer", "SwinTransformerV2")
-_TOKENS = ("MlpMixer",)
+_TOKENS = ("Eva", "MlpMixer")
 _CLASS_TOKENS = ("VisionTransformer", "VisionTransformerDistilled")
 
 SPLITS: dict[str, str] = (
@@ -52,7 +52,7 @@ REFUSED: dict[str, str] = dict.fromkeys(
     ("ConvMixer", "CspNext", "EfficientVit", "InceptionV4", "RexNet", "Visformer"), _UNPROVEN
 ) | dict.fromkeys(
     ("Cait", "CoaT", "ConVit", "CrossVit", "EfficientFormer", "EfficientViM",
-     "EfficientViMDistilled", "Eva", "Hiera", "LevitDistilled", "MultiScaleVit",
+     "EfficientViMDistilled", "Hiera", "LevitDistilled", "MultiScaleVit",
      "PoolingVisionTransformer", "TNT", "Twins", "VOLO", "VisionTransformerRelPos", "Xcit"),
     _NO_SPLIT,
 )  # fmt: skip
@@ -138,6 +138,8 @@ def split_of(network: nn.Module) -> Split:
         return Split(
             layer, _before_last_block, _last_block_and_head, _last_block_and_pool, _tokens, reads
         )
+    if layer == TOKENS and getattr(network, "global_pool", None) == "token":
+        return Split("none", _features, _head, _pool, _refuse_token)
     mean = () if getattr(network, "global_pool", None) == "avg" else None
     grids = {MAP: _as_it_is, LAST: _channels_last, TOKENS: _tokens}
     return Split(layer or "none", _features, _head, _pool, grids.get(layer or "", _refuse), mean)
@@ -210,7 +212,16 @@ def _tokens(network: Any, features: Tensor, image_size: tuple[int, int] | None) 
 def _refuse(network: Any, features: Tensor, image_size: tuple[int, int] | None) -> Tensor:
     name = type(network).__name__
     reason = REFUSED.get(name, "it is not in the table of supported networks")
-    raise ExplainError(
+    raise _refused(name, reason)
+
+
+def _refuse_token(network: Any, features: Tensor, image_size: tuple[int, int] | None) -> Tensor:
+    reason = "its head reads the class token alone, which no patch of the last features reaches"
+    raise _refused(type(network).__name__, reason)
+
+
+def _refused(name: str, reason: str) -> ExplainError:
+    return ExplainError(
         f"a map of the features needs a network that is known to have one, {name} is refused: "
         f"{reason}; use a method that needs no such map: saliency, smoothgrad, "
         f"integrated_gradients, occlusion, rise, lime."

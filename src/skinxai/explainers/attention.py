@@ -80,10 +80,12 @@ class AttentionRollout(Explainer):
             features = self.model.features(images.clone())  # anew: those at hand skip layers
             self.model.pool_and_classify(features)
         matrices, prefix, grid = _checked(self.model, recorder.matrices, features, images)
-        rollout = torch.eye(matrices[0].shape[-1], device=images.device)
+        rollout = torch.eye(matrices[0].shape[-1], dtype=matrices[0].dtype, device=images.device)
         for matrix in matrices:
             own = matrix.mean(dim=1)  # (N, T, T)
-            rollout = (own + torch.eye(own.shape[-1], device=own.device)) / 2 @ rollout
+            rollout = (
+                (own + torch.eye(own.shape[-1], dtype=own.dtype, device=own.device)) / 2 @ rollout
+            )
         maps = _of_patches(self.model, rollout, prefix, grid)
         return Attribution(maps={"attention_rollout": maps})
 
@@ -107,9 +109,8 @@ class GradientAttention(Explainer):
             matrices, prefix, grid = _checked(self.model, recorder.matrices, features, images)
             chosen = scores.gather(1, target[:, None]).sum()  # images do not mix
             gradients = torch.autograd.grad(chosen, matrices)
-        relevance = torch.eye(matrices[0].shape[-1], device=images.device).expand(
-            len(images), -1, -1
-        )
+        relevance = torch.eye(matrices[0].shape[-1], dtype=matrices[0].dtype, device=images.device)
+        relevance = relevance.expand(len(images), -1, -1)
         for matrix, gradient in zip(matrices, gradients, strict=True):
             own = (gradient * matrix.detach()).relu().mean(dim=1)  # (N, T, T)
             relevance = relevance + own @ relevance
@@ -126,12 +127,13 @@ def _checked(
         ExplainError: no attention, or attention within windows or between other tokens.
     """
     size = (images.shape[2], images.shape[3])
-    grid = model.grid(features.detach(), size).shape[2:]
+    grid = model.grid(features, size).shape[2:]
     patches = grid[0] * grid[1]
     shapes = sorted({tuple(matrix.shape[1:]) for matrix in matrices})
     tokens = features.shape[1] if features.ndim == 3 else patches
     layers = len(getattr(model.network, "blocks", matrices))
     odd = any(shape[1:] != (tokens, tokens) for shape in shapes)
+    odd = odd or any(len(matrix) != len(images) for matrix in matrices)  # one for each window
     if not matrices or odd or len(matrices) != layers:
         found = f"{len(matrices)} matrices {shapes}" if matrices else "no attention"
         raise ExplainError(

@@ -116,8 +116,9 @@ def features_and_gradient(
     """
     with torch.no_grad():
         features = model.features(images)
+    size = (images.shape[2], images.shape[3])
+    channels = model.grid(features, size).detach()
     with torch.enable_grad():
         leaf = features.detach().requires_grad_()
         gradient = score_gradient(model.pool_and_classify(leaf.clone()), target, leaf)
-    size = (images.shape[2], images.shape[3])
-    return model.grid(features.detach(), size), model.grid(gradient, size)
+    return channels, model.grid(gradient, size)

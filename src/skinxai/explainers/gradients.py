@@ -179,4 +179,4 @@ def input_gradient(model: SkinClassifier, images: Tensor, target: Tensor) -> Ten
 def noise(image: Tensor, seed: int, number: int) -> Tensor:
     """Standard normal noise of the image's shape; each number has its own, whatever the parts."""
     draws = torch.Generator().manual_seed(seed * 1_000_003 + number)
-    return torch.randn(image.shape, generator=draws).to(image.device)
+    return torch.randn(image.shape, generator=draws, dtype=image.dtype).to(image.device)

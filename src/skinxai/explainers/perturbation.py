@@ -178,7 +178,8 @@ def rise_mask(size: tuple[int, int], options: RISEOptions, number: int) -> Tenso
     draws = torch.Generator().manual_seed(options.seed * 1_000_003 + number)
     cell = math.ceil(min(size) / options.cells)
     rows, columns = (math.ceil(length / cell) for length in size)
-    grid = (torch.rand((1, 1, rows + 1, columns + 1), generator=draws) < options.kept).float()
+    shape = (1, 1, rows + 1, columns + 1)
+    grid = (torch.rand(shape, generator=draws, dtype=torch.float32) < options.kept).float()
     large = functional.interpolate(
         grid, ((rows + 1) * cell, (columns + 1) * cell), mode="bilinear", align_corners=False
     )
@@ -260,7 +261,7 @@ class LIME(Explainer):
 def _shown(segments: int, options: LIMEOptions) -> Tensor:
     """Which superpixels each perturbed image shows, bool ``(budget, S)``; the first shows all."""
     draws = torch.Generator().manual_seed(options.seed)
-    shown = torch.rand((options.budget, segments), generator=draws) < 0.5
+    shown = torch.rand((options.budget, segments), generator=draws, dtype=torch.float32) < 0.5
     shown[0] = True
     return shown
 

@@ -175,7 +175,8 @@ def _explained(
         results = _predict_and_explain(engine, graph, question, list(some), options)
         return [results[item.index] for item in some]
 
-    with plain_float32(engine.device), alone(each.network for each in engine.members):
+    networks = [each.network for each in engine.members]
+    with plain_float32(engine.device), alone(networks), engine.evaluating():
         return in_batches(items, run)
 
 

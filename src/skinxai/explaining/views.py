@@ -165,11 +165,23 @@ def ready(model: SkinClassifier) -> SkinClassifier:
         not weight.is_inference() and weight.dtype in (torch.float32, torch.float64)
         for weight in model.network.parameters()
     )
-    return model if fit else private_copy(model).float().eval()
+    if fit:
+        return model
+    return (
+        private_copy(model, "an explanation needs float32 weights outside inference mode")
+        .float()
+        .eval()
+    )
 
 
-def private_copy(model: SkinClassifier) -> SkinClassifier:
+def private_copy(
+    model: SkinClassifier, why: str = "an explainer that changes the network needs a copy of it"
+) -> SkinClassifier:
     """A copy that may be changed.
+
+    Args:
+        model: the network.
+        why: one is needed, for the message.
 
     Raises:
         ExplainError: the model's functions hold on to the original network.
@@ -177,7 +189,7 @@ def private_copy(model: SkinClassifier) -> SkinClassifier:
     for part in (model._features, model._head):
         if isinstance(part, OwnFunction) and isinstance(part.function, FunctionType):
             raise ExplainError(
-                "an explainer that changes the network needs a model that can be copied; give "
-                "from_module() features and head as methods or submodules, not as functions."
+                f"{why}, and features and head that are functions hold on to the original; give "
+                f"from_module() methods or submodules."
             )
     return copy.deepcopy(model)

@@ -133,7 +133,8 @@ def of_network(network: Colours, *, image_size: tuple[int, int] = (48, 80)) -> C
         size = (image_size[0] // CELL, image_size[1] // CELL)
         return tokens[:, 1:].transpose(1, 2).reshape(len(tokens), -1, *size)
 
-    return Classifier.from_module(
+    disturb, network.disturb = network.disturb, len  # it begins with the first question
+    made = Classifier.from_module(
         network,
         tuple(COLOURS),
         PreprocessConfig(image_size, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
@@ -143,6 +144,8 @@ def of_network(network: Colours, *, image_size: tuple[int, int] = (48, 80)) -> C
         name="colours",
         device="cpu",
     )
+    network.disturb = disturb
+    return made
 
 
 def _opponents() -> Tensor:

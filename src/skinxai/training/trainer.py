@@ -27,9 +27,10 @@ from skinxai.training.checking import check_names
 from skinxai.training.failures import typed_errors
 from skinxai.training.interruption import Interruption
 from skinxai.training.loop import Loop
+from skinxai.training.main_guard import check_main_guard
 from skinxai.training.parts import check_parts
 from skinxai.training.randomness import kept_random_states
-from skinxai.training.run import Run
+from skinxai.training.run import Run, workers_of
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import CHANGEABLE, TrainConfig
 
@@ -127,8 +128,10 @@ class Trainer:
                 or look like copies of, training images of this run, of its starting weights or of
                 its teacher.
             DatasetImageError: images that cannot be read, all named before the first epoch.
-            TrainingError: one of its subclasses, or `OutOfMemoryError`, or a run folder in use.
+            TrainingError: one of its subclasses, or `OutOfMemoryError`, or a run folder in use, or
+                a script without a main guard where processes are started anew.
         """
+        check_main_guard(workers_of(self.config))
         splits = _splits(train, val)
         check_parts(splits.train, splits.val)
         if not self._resumed and self.folder.begun:

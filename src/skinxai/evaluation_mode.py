@@ -1,0 +1,57 @@
+"""Answers in evaluation mode from a network that its owner may be training."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+from skinxai.errors import ModelError
+
+_changing = threading.Lock()
+_lent: dict[int, int] = {}
+"""``id`` of a module in training mode that answers in evaluation mode now → of how many answers."""
+
+
+@contextmanager
+def evaluating(networks: Iterable[nn.Module]) -> Iterator[None]:
+    """Within it, the networks are in evaluation mode; afterwards each train flag is as before.
+
+    Threads may be within it at the same time. Flags are set one by one, so that networks whose
+    ``train()`` does more, such as keeping batch normalisation frozen, stay as they are.
+
+    Args:
+        networks: what answers.
+
+    Raises:
+        ModelError: another thread put a module into training mode in the meantime: the answer may
+            be wrong, and statistics of batch normalisation may have been written.
+    """
+    modules = list({id(m): m for network in networks for m in network.modules()}.values())
+    with _changing:
+        lent = [module for module in modules if id(module) in _lent or _trains(module)]
+        for module in lent:
+            _lent[id(module)] = _lent.get(id(module), 0) + 1
+            module.training = False
+    try:
+        yield
+    finally:
+        with _changing:
+            disturbed = any(map(_trains, modules))
+            for module in lent:
+                _lent[id(module)] -= 1
+                if not _lent[id(module)]:
+                    del _lent[id(module)]
+                    module.training = True
+    if disturbed:
+        raise ModelError(
+            "a network that answers must stay in evaluation mode, another thread put it into "
+            "training mode meanwhile; train and predict one after the other, or predict with a "
+            "copy.deepcopy() of it."
+        )
+
+
+def _trains(module: nn.Module) -> bool:
+    return bool(getattr(module, "training", False))  # frozen TorchScript has no such flag
