@@ -73,7 +73,7 @@ def test_opened_pil_images_are_read_like_their_path(tmp_path) -> None:
         read_image(image)
     with Image.open(samples.paths()[0]) as closed:
         pass
-    with pytest.raises(ImageDecodeError, match="open it again"):
+    with pytest.raises(ImageDecodeError, match=r"its file is closed\. Open it again"):
         read_image(closed)
 
 

@@ -136,9 +136,10 @@ def decode_opened(
     except SkinxaiError:
         raise
     except Exception as error:  # Pillow raises many kinds
-        what = f"{type(error).__name__}: {error}".rstrip(": ")
+        what = f"reading it gave {type(error).__name__}: {error}".rstrip(": ")
+        what = "its file is closed" if getattr(image, "fp", None) is None else what
         raise ImageDecodeError(
-            f"PIL image must be whole, and open unless it was loaded, {what}; open it again."
+            f"PIL image must be whole and its file open until it is loaded; {what}. Open it again."
         ) from error
     return pixels, image.format, notes
 

@@ -55,7 +55,7 @@ def audit(
     )  # fmt: skip
     typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.to_text())
     if out is not None:
-        page, _ = write_audit(report, parts, out)
+        page, _ = write_audit(report, parts, out, max_pixels=max_pixels)
         note(f"the page is {page}")
     raise typer.Exit(0 if report.ok else 1)
 

@@ -7,6 +7,7 @@ import html
 import io
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -14,6 +15,7 @@ from PIL import Image
 from skinxai.data.splits import PARTS, Splits
 from skinxai.errors import SkinxaiError
 from skinxai.images import read_image
+from skinxai.limits import MAX_PIXELS
 from skinxai.reporting.page import page
 from skinxai.results import AuditedPair, AuditReport
 from skinxai.writing import make_folder, write_atomic
@@ -27,7 +29,11 @@ STYLE = """
 
 
 def write_audit(
-    report: AuditReport, splits: Splits, folder: str | os.PathLike[str]
+    report: AuditReport,
+    splits: Splits,
+    folder: str | os.PathLike[str],
+    *,
+    max_pixels: int = MAX_PIXELS,
 ) -> tuple[Path, Path]:
     """Write ``audit.html`` (one file, no request to any server) and ``audit.json``.
 
@@ -35,6 +41,7 @@ def write_audit(
         report: of ``skinxai.data.audit``.
         splits: what was audited: where the pictures of the pairs are.
         folder: created where it does not exist.
+        max_pixels: most pixels of an image that are decoded, as in the audit.
 
     Returns:
         Both paths.
@@ -46,12 +53,16 @@ def write_audit(
     make_folder(target)
     paths = {item.image_id: item.path for part in PARTS for item in getattr(splits, part)}
     shown, data = target / "audit.html", target / "audit.json"
+
+    def picture(image_id: str) -> str:
+        return _picture(paths[image_id], max_pixels)
+
     write_atomic(data, json.dumps(report.to_dict(), indent=2).encode() + b"\n")
-    write_atomic(shown, _page(report, paths).encode())
+    write_atomic(shown, _page(report, picture).encode())
     return shown, data
 
 
-def _page(report: AuditReport, paths: dict[str, Path]) -> str:
+def _page(report: AuditReport, picture: Callable[[str], str]) -> str:
     counts = ", ".join(f"{part} {count}" for part, count in report.counts.items())
     verdict = "No error." if report.ok else "Figures from this split would be wrong."
     rows = "".join(
@@ -59,7 +70,7 @@ def _page(report: AuditReport, paths: dict[str, Path]) -> str:
         f"<td>{f.count}</td><td>{html.escape(f.message)}</td></tr>"
         for f in report.findings
     )
-    pairs = "".join(_pair(pair, paths) for pair in report.pairs[:MAX_PAIRS])
+    pairs = "".join(_pair(pair, picture) for pair in report.pairs[:MAX_PAIRS])
     more = len(report.pairs) - MAX_PAIRS
     rest = f"<p>{more} more pairs are in audit.json.</p>" if more > 0 else ""
     title = f"Audit of {report.data}"
@@ -72,10 +83,10 @@ def _page(report: AuditReport, paths: dict[str, Path]) -> str:
     return page(title, body, STYLE)
 
 
-def _pair(pair: AuditedPair, paths: dict[str, Path]) -> str:
+def _pair(pair: AuditedPair, picture: Callable[[str], str]) -> str:
     sides = zip((pair.image_id, pair.other_id), pair.parts, pair.labels, strict=True)
     figures = "".join(
-        f"<figure>{_picture(paths[name])}<figcaption>{html.escape(name)}: {html.escape(label)}, "
+        f"<figure>{picture(name)}<figcaption>{html.escape(name)}: {html.escape(label)}, "
         f"{part}</figcaption></figure>"
         for name, part, label in sides
     )
@@ -85,9 +96,9 @@ def _pair(pair: AuditedPair, paths: dict[str, Path]) -> str:
     )
 
 
-def _picture(path: Path) -> str:
+def _picture(path: Path, max_pixels: int) -> str:
     try:
-        image = Image.fromarray(read_image(path).pixels)
+        image = Image.fromarray(read_image(path, max_pixels=max_pixels).pixels)
     except SkinxaiError as error:  # it could be read a moment ago
         return f"<p>{html.escape(str(error))}</p>"
     image.thumbnail((WIDTH, WIDTH))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -68,12 +69,24 @@ class Loop:
                         run.checkpoint()
                         saved = now
                     if stop:
-                        interruption.stop()
+                        self._stop()
                 row = self._end_epoch(rate)
                 say(_line(row, config.epochs))
                 self.tell("on_epoch", row)
                 if interruption.received:
-                    interruption.stop()
+                    self._stop()
+
+    def _stop(self) -> None:
+        """Say that the checkpoint is written and how to go on, and end as the signal asks."""
+        folder = self.run.folder.path
+        name = signal.Signals(self.interruption.received or signal.SIGINT).name
+        say(
+            f"{name}: training has stopped, and its checkpoint is in {folder}. Go on with "
+            f"Trainer.resume({str(folder)!r}), or with skinxai train, the same options and "
+            f"--resume.",
+            error=True,
+        )
+        self.interruption.stop()
 
     def _step(self, batch: Batch, number: int, rate: float) -> float:
         """One optimiser step; what is not finite is an error that names the batch."""
@@ -130,7 +143,7 @@ class Loop:
         for batch in run.validation_batches():
             if interruption.received:  # validation changes nothing: it begins again
                 run.checkpoint()
-                interruption.stop()
+                self._stop()
             self._account_for(batch, val=True)
             yield batch
 
