@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from skinxai.cli.tables import own_split
 from skinxai.data import given_split, load_csv, load_folder, split
 from skinxai.data.given import has_parts
 from skinxai.data.opening import open_records
@@ -204,3 +205,25 @@ def test_no_class_folders_beside_a_table_names_the_call(tmp_path: Path) -> None:
     assert caught.value.on_command_line.endswith(
         "--image-column file_name --label-column dx --patient-column patient --delimiter ';'."
     )
+
+
+def test_one_image_without_a_part_does_not_undo_the_others_split(tmp_path: Path) -> None:
+    tree(tmp_path / "folders", ("mel", "nv"), ("train", "test"))
+    images(tmp_path / "folders", "nv/extra.png")
+    with pytest.raises(DatasetError, match="move what belongs to no part elsewhere"):
+        load_folder(tmp_path / "folders")
+    names = [f"{n}.png" for n in range(9)]
+    images(tmp_path / "table", *names)
+    parts = ["train"] * 5 + ["test"] * 3 + [""]
+    rows = [
+        f"{n},{('mel', 'nv')[i % 2]},{p}" for i, (n, p) in enumerate(zip(names, parts, strict=True))
+    ]
+    (tmp_path / "t.csv").write_text("image,label,part\n" + "\n".join(rows))
+    with pytest.raises(DatasetError, match="must have the attribute 'part'"):
+        own_split(load_csv(tmp_path / "t.csv", tmp_path / "table"), 0)
+
+
+def test_a_training_part_of_single_lesions_cannot_give_a_validation_part(tmp_path: Path) -> None:
+    images(tmp_path, "train/a/1.png", "train/b/2.png", "train/c/3.png", "test/a/4.png")
+    with pytest.raises(DatasetError, match="must have a val part, or some class in two lesions"):
+        given_split(load_folder(tmp_path))

@@ -16,11 +16,12 @@ from typer.testing import CliRunner
 from skinxai import Classifier, Trainer, backbones, checkpoints
 from skinxai.cli import app
 from skinxai.configs import ModelConfig, PreprocessConfig
-from skinxai.data import Record, Records, Splits, TrainedOn, audit
+from skinxai.data import Record, Records, Splits, TrainedOn, audit, prepare
 from skinxai.data.fingerprints import BYTES, Fingerprints, image_fingerprint
 from skinxai.data.hashing import looks
 from skinxai.ensembles import write_ensemble
 from skinxai.errors import IntegrityError, LeakageError, OptionError
+from skinxai.labels import LabelSet
 
 FILE = "training_fingerprints.safetensors"
 HEIGHT, WIDTH = 150, 200
@@ -337,3 +338,16 @@ def test_training_refuses_copies_in_the_validation_part(small, tmp_path) -> None
 def test_prints_of_earlier_versions_are_understood() -> None:
     earlier = Fingerprints.of([bytes.fromhex(EARLIER)])
     assert earlier.similarities([image_fingerprint(lesion(3))])[0] > 0.98
+
+
+def test_portraits_are_found_in_a_folder_of_another_aspect(tmp_path: Path) -> None:
+    items = []
+    for seed in range(40):
+        path = tmp_path / f"{seed}.png"
+        Image.fromarray(np.rot90(lesion(seed))).save(path)
+        items.append(Record(f"{seed}", path, ("a", "b")[seed % 2], lesion_id=f"l{seed}"))
+    records = Records(tuple(items), LabelSet(("a", "b")))
+    kept = prepare(records, tmp_path / "kept", image_size=(96, 128), progress=False)
+    known = Fingerprints.of(look.fingerprint for look in looks(kept))
+    asked = [image_fingerprint(encoded(np.rot90(lesion(seed)), 85)) for seed in range(40)]
+    assert min(known.similarities(asked)) > 0.7

@@ -87,3 +87,8 @@ def test_rounding_is_taken_and_never_wraps(value: float) -> None:
 def test_dicom_is_named_whatever_precedes_it() -> None:
     with pytest.raises(Exception, match="its content is DICOM"):
         read_image(b"II*\0" + bytes(124) + b"DICM" + bytes(40))
+
+
+def test_padding_before_the_first_of_two_pictures_is_no_damage() -> None:
+    padded = BASELINE[:-2] + bytes(5) + b"\xff\xd9"
+    np.testing.assert_array_equal(read_image(padded + BASELINE).pixels, read_image(BASELINE).pixels)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from picture_files import chunk, encode, gradient
+from picture_files import chunk, encode, gradient, matrix_profile
 from PIL import Image, ImageCms
 
 from skinxai import read_image
@@ -121,3 +121,18 @@ def test_large_images_are_resized_without_an_approximation(interpolation: str) -
         (224, 224), getattr(Image.Resampling, interpolation.upper())
     )
     np.testing.assert_array_equal(resize(noise, config), np.asarray(expected))
+
+
+def test_profiles_are_used_whatever_the_mode_of_the_file() -> None:
+    swapped = np.array([[0.385, 0.717, 0.097], [0.436, 0.222, 0.014], [0.143, 0.061, 0.714]])
+    profile = matrix_profile(swapped, 2.2)  # red and green primaries exchanged
+    few = np.asarray(Image.fromarray(PIXELS).quantize(64).convert("RGB"))
+    plain = read_image(encode(few, icc_profile=profile))
+    assert np.abs(plain.pixels.astype(int) - few).mean() > 5
+    opaque = np.dstack([few, np.full(few.shape[:2], 255, np.uint8)])
+    buffer = io.BytesIO()
+    Image.fromarray(few).quantize(64).save(buffer, "PNG", icc_profile=profile)
+    for data in (encode(opaque, icc_profile=profile), buffer.getvalue()):
+        found = read_image(data)
+        np.testing.assert_array_equal(found.pixels, plain.pixels)
+        assert found.warnings == ("colour_profile: converted to sRGB",)

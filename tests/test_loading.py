@@ -123,7 +123,7 @@ def test_a_name_of_several_files_is_no_guess(folder: Path) -> None:
 
 
 def test_dedupe_keeps_the_first_DAT06(folder: Path) -> None:
-    path = table(folder, "a,nv,l1,,", "a,nv,l2,,", "b,mel,l3,,")
+    path = table(folder, "a,nv,l1,,", "a,nv,l1,,", "b,mel,l3,,")
     records = load_csv(path, folder, labels=LABELS, dedupe=True)
     assert [r.lesion_id for r in records] == ["l1", "l3"]
     assert "1 rows that repeat another" in records.notes

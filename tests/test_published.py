@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from skinxai.data import Splits, load_csv, load_folder, load_ham10000, split
-from skinxai.data.published import HAM10000_LICENCE
+from skinxai.data.published import HAM10000_LICENCE, find_published
 from skinxai.errors import (
     DatasetError,
     DatasetLabelError,
@@ -203,3 +203,33 @@ def test_a_groupings_file_must_have_its_columns(tmp_path: Path) -> None:
     table(tmp_path, "image,lesion\nISIC_1,H\n", "ISIC2018_Task3_Training_LesionGroupings.csv")
     with pytest.raises(DatasetSchemaError, match="must have the column 'lesion_id'"):
         load_ham10000(tmp_path)
+
+
+def test_a_quote_that_is_not_closed_is_refused(tmp_path: Path) -> None:
+    images(tmp_path, *(f"{n}.png" for n in range(8)))
+    rows = [f"{n}.png,nv,note" for n in range(8)]
+    for wrong in (['2.png,nv,"cut'], ['2.png,nv,"cut', '5.png,nv,"cut']):
+        named = {row.split(",")[0]: row for row in wrong}
+        text = "\n".join(named.get(row.split(",")[0], row) for row in rows)
+        with pytest.raises(DatasetSchemaError, match="must be CSV in UTF-8, near line"):
+            load_csv(table(tmp_path, f"image,label,note\n{text}\n"), tmp_path)
+
+
+def test_too_many_cells_are_refused(tmp_path: Path) -> None:
+    images(tmp_path, "1.png")
+    with pytest.raises(DatasetSchemaError, match="line 2 has 4"):
+        load_csv(table(tmp_path, "image,label\n1.png,mel,see, below\n"), tmp_path)
+
+
+def test_repeated_rows_of_another_patient_are_refused(tmp_path: Path) -> None:
+    images(tmp_path, "1.png", "2.png")
+    rows = "1.png,nv,\n2.png,mel,P2\n1.png,nv,P1\n"
+    with pytest.raises(DatasetSchemaError, match="with another lesion or patient"):
+        load_csv(table(tmp_path, f"image,label,patient_id\n{rows}"), tmp_path, dedupe=True)
+
+
+def test_tables_that_systems_leave_beside_the_data_are_no_data(tmp_path: Path) -> None:
+    images(tmp_path, "mel/1.png", "nv/2.png", "__MACOSX/mel/3.txt.png")
+    (tmp_path / "__MACOSX" / "._HAM10000_metadata.csv").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "metadata.csv").write_bytes(b"")
+    assert find_published(tmp_path) is None

@@ -593,15 +593,17 @@ class Classifier:
                 f"got {list(records.labels)}."
             )
         images: Any = [item.path for item in records]
-        cache = records.pixels
+        cache, resized = records.pixels, False
         if cache is not None and all(cache.fits(p) for p in self._parts.predictor.preprocessings):
             images = (cache.read(item.image_id) for item in records)  # the same bits
+            resized = cache.image_size is not None
         check_ids(not_copies, records)
         known, looks = self._known(), dict[str, Look]()
 
         def look(index: int, pixels: npt.NDArray[np.uint8]) -> None:
             name = records[index].image_id
-            looks[name] = Look.at(pixels, None if cache is None else cache.hash_of(name))
+            digest = None if cache is None else cache.hash_of(name)
+            looks[name] = Look.at(pixels, digest, resized=resized)
 
         options, _ = InputOptions.take(inputs)
         _, many = self._several(images, inputs)

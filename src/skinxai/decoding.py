@@ -262,7 +262,9 @@ def _to_pixels(
             )
         return np.repeat(to_uint8(values, value_range)[..., None], 3, axis=2)
     if image.has_transparency_data:
-        rgba = np.asarray(image.convert("RGBA"))
+        whole = image.convert("RGBA")
+        colours = _in_srgb(whole.convert("RGB"), notes)
+        rgba = np.dstack([np.asarray(colours), np.asarray(whole)[..., 3]])
         if (rgba[..., 3] < 255).mean() > 0.01:
             notes.append("transparent: more than 1 % of the pixels, composited on white")
         return on_white(rgba)
@@ -270,20 +272,31 @@ def _to_pixels(
         notes.append("black_and_white: 1 bit a pixel is no photograph")
     if mode == "LAB":
         return np.asarray(_convert(image, ImageCms.createProfile("LAB")))
-    profile = image.info.get("icc_profile")
-    if profile and mode in ("RGB", "CMYK"):
-        try:
-            own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if "srgb" not in ImageCms.getProfileDescription(own).lower():
-                image = _convert(image, own)
-                notes.append("colour_profile: converted to sRGB")
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            notes.append("colour_profile: damaged, ignored")
-    elif mode == "CMYK":
+    if mode == "P":
+        image = image.convert("RGB")
+    if image.mode in ("RGB", "CMYK"):
+        image = _in_srgb(image, notes)
+    if mode == "CMYK" and not image.info.get("icc_profile"):
         notes.append("colour_profile: CMYK without one, converted by the plain formula")
     if image.mode not in ("RGB", "L", "P", "1", "CMYK", "YCbCr", "HSV"):
         raise UnsupportedImageError(f"image must have a known colour mode, got {image.mode!r}.")
     return np.asarray(image.convert("RGB"))
+
+
+def _in_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
+    """An RGB or CMYK image by its colour profile, where it has one that is not sRGB."""
+    if not (profile := image.info.get("icc_profile")):
+        return image
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(own).lower():
+            return image
+        converted = _convert(image, own)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        notes.append("colour_profile: damaged, ignored")
+        return image
+    notes.append("colour_profile: converted to sRGB")
+    return converted
 
 
 def _convert(image: Image.Image, profile: Any) -> Image.Image:

@@ -44,8 +44,11 @@ class _Frame:
     first: dict[tuple[int, int], int] = field(default_factory=dict)  # (class, id) -> symbol
 
 
-def check_jpeg(data: bytes) -> None:
+def check_jpeg(data: bytes) -> int:
     """Walk all segments and scans of the first image, up to its end marker.
+
+    Returns:
+        Where the end marker is, with the fill bytes before it.
 
     Raises:
         ImageDecodeError: truncated data, a marker where none can be, scans that are missing, a
@@ -58,7 +61,8 @@ def check_jpeg(data: bytes) -> None:
             place += 1
         marker = data[place] if start < place < len(data) else None
         if marker == _EOI:
-            return _check_complete(frame)
+            _check_complete(frame)
+            return start
         size = int.from_bytes(data[place + 1 : place + 3], "big")
         end = place + 1 + size
         if end > len(data) or place + 3 > len(data):
@@ -122,7 +126,7 @@ def _end_of_scan(data: bytes, place: int) -> int:
 
 def _without_padding(data: bytes) -> bytes:
     """Without zero bytes between the last scan and the end marker, which some cameras write."""
-    end = data.rfind(b"\xff\xd9")
+    end = check_jpeg(data)
     return data[:end].rstrip(b"\0") + data[end:]
 
 

@@ -163,9 +163,9 @@ def own_split(records: Records, seed: int, *, allow_leakage: bool = False) -> Sp
         allow_leakage: of the data's own split.
     """
     from skinxai.data import given_split, split
-    from skinxai.data.given import has_parts
+    from skinxai.data.given import names_parts
 
-    if not has_parts(records):
+    if not names_parts(records):
         return split(records, seed=seed)
     note("the data's own split is used; --splits takes another")
     return given_split(records, seed, allow_leakage=allow_leakage)

@@ -222,6 +222,8 @@ class _Assembly:
         what = f"line {row.line}: image {row.image!r} is in line {earlier.line} already{other}"
         if row.label != earlier.label:
             self._problems.append((DatasetLabelError, f"{what}, with another label"))
+        elif (row.lesion_id, row.patient_id) != (earlier.lesion_id, earlier.patient_id):
+            self._problems.append((DatasetSchemaError, f"{what}, with another lesion or patient"))
         elif not self._dedupe:
             self._problems.append((DatasetSchemaError, what))
         self.counted["that repeat another"] += 1

@@ -143,7 +143,14 @@ def _class_folders(root: Path, declared: frozenset[str], left: LeftOut) -> tuple
 def _parts_below(classes: list[_Class]) -> list[_Class]:
     """The same classes, by part, where folders of parts lie below those of classes."""
     full = [each for each in classes if each.files]
-    if not full or not all(name.lower() in PART_NAMES for each in full for name in each.inner):
+    named = [name.lower() in PART_NAMES for each in full for name in each.inner]
+    if any(named) and not all(named):
+        raise DatasetError(
+            "class folders must hold either folders of parts (train, val, test) alone or none, "
+            f"they hold {sorted({name or 'images' for each in full for name in each.inner})}; "
+            f"move what belongs to no part elsewhere."
+        )
+    if not named or not all(named):
         return classes
     return [
         _Class(each.name, path, part, [file for file in each.files if path in file.parents])

@@ -65,11 +65,13 @@ def cosines(places: npt.NDArray[np.float64], orders: int = ORDERS) -> npt.NDArra
     return np.asarray(waves)
 
 
-def image_fingerprint(pixels: npt.NDArray[np.uint8]) -> bytes:
+def image_fingerprint(pixels: npt.NDArray[np.uint8], *, resized: bool = False) -> bytes:
     """200 bytes, or none for an image without any structure, such as one colour.
 
     Args:
         pixels: RGB uint8 ``(H, W, 3)``.
+        resized: whether they may have another aspect than the image, so that it is not known
+            which side was the longer one.
     """
     import cv2
 
@@ -85,7 +87,7 @@ def image_fingerprint(pixels: npt.NDArray[np.uint8]) -> bytes:
     values = transform @ relief @ transform.T / SPECTRUM  # (20, 20)
     values[0, 0] = 0
     steps = np.floor(values / (values.std() * STEP)).clip(-8, 7).astype(np.int8) + 8
-    steps[0, 0] = grey.shape[1] < SQUARE * grey.shape[0]  # the mean says nothing
+    steps[0, 0] = resized or grey.shape[1] < SQUARE * grey.shape[0]  # the mean says nothing
     pairs = steps.astype(np.uint8).reshape(-1, 2)
     return bytes((pairs[:, 0] * 16 + pairs[:, 1]).tobytes())
 

@@ -23,6 +23,11 @@ def has_parts(records: Records) -> bool:
     return "" not in parts and "train" in parts and len(parts) > 1
 
 
+def names_parts(records: Records) -> bool:
+    """Whether images say parts, of which there are several, or of some images alone."""
+    return len({_part(item) for item in records}) > 1
+
+
 def given_split(records: Records, seed: int = 0, *, allow_leakage: bool = False) -> Splits:
     """The split that the data came with: of `load_folder` over ``train``, ``val`` and ``test``.
 
@@ -80,6 +85,11 @@ def _in_two(train: Records, seed: int) -> tuple[list[str], list[str]]:
     ids: tuple[list[str], list[str]] = ([], [])
     for items, part in zip(groups, chosen, strict=True):
         ids[part].extend(item.image_id for item in items)
+    if not all(ids):
+        raise DatasetError(
+            f"{train.name} must have a val part, or some class in two lesions of its train part, "
+            f"to choose on."
+        )
     return ids
 
 

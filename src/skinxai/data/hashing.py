@@ -54,7 +54,9 @@ def looks(
         try:
             if pixels is None:
                 return Look.at(read_image(item.path, max_pixels=max_pixels).pixels)
-            return Look.at(pixels.read(item.image_id), pixels.hash_of(item.image_id))
+            kept = pixels.read(item.image_id)
+            resized = pixels.image_size is not None
+            return Look.at(kept, pixels.hash_of(item.image_id), resized=resized)
         except SkinxaiError as error:
             return error
 

@@ -51,14 +51,18 @@ class Look(NamedTuple):
     fingerprint: bytes
 
     @classmethod
-    def at(cls, pixels: npt.NDArray[np.uint8], digest: str | None = None) -> Look:
+    def at(
+        cls, pixels: npt.NDArray[np.uint8], digest: str | None = None, *, resized: bool = False
+    ) -> Look:
         """Look at RGB uint8 ``(H, W, 3)``.
 
         Args:
             pixels: of the image, or of a smaller copy.
             digest: of the image itself, where it is known.
+            resized: whether the pixels may have another aspect than the image.
         """
-        return cls(pixel_hash(pixels) if digest is None else digest, image_fingerprint(pixels))
+        own = pixel_hash(pixels) if digest is None else digest
+        return cls(own, image_fingerprint(pixels, resized=resized))
 
 
 @dataclass(frozen=True, repr=False)

@@ -121,7 +121,9 @@ def find_published(root: Path) -> Published | None:
     """
     found: dict[str, list[Table]] = {"ham10000": [], "isic2018": [], "isic": []}
     for path in sorted(root.rglob("*")):
-        name = path.name.lower()
+        name, below = path.name.lower(), path.relative_to(root).parts
+        if any(part.startswith(".") or part == "__MACOSX" for part in below):
+            continue
         if not ("metadata" in name or path.name == TRUTH) or not path.is_file():
             continue
         if path.name == TRUTH:
@@ -129,7 +131,10 @@ def find_published(root: Path) -> Published | None:
         elif re.fullmatch(r"ham10000_metadata[^.]*(\.(csv|tab|tsv|txt))?", name):
             found["ham10000"].append(read_table(path))
         elif re.fullmatch(r".*metadata.*\.(csv|tab|tsv)", name):
-            table = read_table(path, DIAGNOSES)
+            try:
+                table = read_table(path, DIAGNOSES)
+            except DatasetSchemaError:  # of something else: only a name that holds "metadata"
+                continue
             if "isic_id" in table.columns:
                 found["isic"].append(table)
             elif set(COLUMNS.values()) <= set(table.columns) and _is_ham10000(

@@ -235,7 +235,7 @@ def _read_parts(data: bytes, name: str, records: Records) -> dict[str, list[str]
     ids: dict[str, list[str]] = {part: [] for part in PARTS}
     text = io.StringIO(data.decode("utf-8-sig", "surrogateescape"), newline="")
     try:
-        for row in csv.DictReader(text):
+        for row in csv.DictReader(text, strict=True):
             part, image = clean(row.get("part") or ""), row.get("image_id")
             if part not in ids or image is None:
                 raise DatasetSchemaError(

@@ -64,7 +64,7 @@ class Table:
         check_encoding(start, self.path.name)
         try:
             with self._open() as lines:
-                header = next(csv.reader(lines, delimiter=delimiter), ())
+                header = next(csv.reader(lines, delimiter=delimiter, strict=True), ())
                 self.columns = tuple(map(clean, header))
         except (UnicodeDecodeError, csv.Error) as error:
             raise DatasetSchemaError(
@@ -103,7 +103,7 @@ class Table:
             DatasetSchemaError: a row with another number of cells, or text that is not UTF-8.
         """
         with self._open() as lines:
-            reader = csv.reader(lines, delimiter=self.delimiter)
+            reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
             next(reader)
             try:
                 for cells in reader:
@@ -127,7 +127,8 @@ class Table:
     def _join(self, cells: list[str]) -> list[str]:
         made: list[str] = []
         for cell in cells:
-            if made and cell.startswith(" ") and self.columns[len(made) - 1] in self._loose:
+            own = self.columns[len(made) - 1] if 0 < len(made) <= len(self.columns) else None
+            if own in self._loose and cell.startswith(" "):
                 made[-1] += f",{cell}"
             else:
                 made.append(cell)
@@ -160,7 +161,7 @@ class ImageFiles:
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        self._root = folders[0]
+        self._root, self._folders = folders[0], folders
         self._named: dict[str, set[Path]] = {}  # by path below the folder, by name, and by stem
         self._masks: dict[str, Path] = {}
         self._left = [LeftOut(os.path.join(str(folder), "")) for folder in folders]  # noqa: PTH118
@@ -203,7 +204,7 @@ class ImageFiles:
         """What there is instead of a file that `find` does not find, for a message."""
         text = self._below(name)
         if mask := self._masks.get(text):
-            return f", only {path_id(str(mask.relative_to(self._root)))} in a folder of masks"
+            return f", only {self.short_name(mask)} in a folder of masks"
         for left in self._left:
             if kind := left.kind_of(text):
                 return f", only a {kind} file, which is not read"
@@ -211,7 +212,8 @@ class ImageFiles:
 
     def short_name(self, path: Path) -> str:
         """The path below the folder, as an image id."""
-        return path_id(path.relative_to(self._root).as_posix())
+        own = next((each for each in self._folders if each in path.parents), path.anchor)
+        return path_id(path.relative_to(own).as_posix())
 
     def notes(self) -> list[str]:
         """What the reader of the records should know of the folders."""
