@@ -304,3 +304,25 @@ def test_a_generator_that_uses_one_buffer_again(classifier, tmp_path) -> None:
         found = [p.to_dict()["probabilities"] for p in classifier.predict(frames)]
         for one, two in zip(found, expected, strict=True):
             assert one == pytest.approx(two, abs=1e-6)
+
+
+@pytest.mark.parametrize("first", ["a tuple", "the sequence"])
+def test_features_without_the_images_in_front_answer_in_batches(first: str) -> None:
+    body, fc = nn.Conv2d(3, 8, 3, 4), nn.Linear(8, 3)
+
+    def features(images):
+        maps = body(images)
+        return (maps, maps.mean((2, 3))) if first == "a tuple" else maps.flatten(2).permute(2, 0, 1)
+
+    def head(found):
+        return fc(found[1] if first == "a tuple" else found.mean(0))
+
+    classifier = Classifier.from_module(
+        nn.ModuleList([body, fc]), ["a", "b", "c"], PreprocessConfig((48, 48)), features, head,
+        device="cpu",
+    )  # fmt: skip
+    draws = np.random.default_rng(0)
+    images = list(draws.integers(0, 255, (4 * torch.get_num_threads() + 1, 60, 60, 3), np.uint8))
+    rows = [list(found.probabilities.values()) for found in classifier.predict(images)]
+    single = [list(classifier.predict(image).probabilities.values()) for image in images]
+    np.testing.assert_allclose(rows, single, atol=1e-6)

@@ -186,6 +186,9 @@ def test_standard_input_is_called_stdin(model, picture, tmp_path) -> None:
     assert row["source"] == "stdin" and row["overlay"] == "stdin.gradcam.png"
     found = run("explain", "-", "--model", model, "--out", out, stdin=picture.read_bytes())
     assert found.exit_code == 0 and (out / "stdin.gradcam").is_dir()
+    found = run("explain", "-", "--model", model, "--out", out, "--compare", "saliency,layercam",
+                stdin=picture.read_bytes())  # fmt: skip
+    assert found.exit_code == 0 and (out / "stdin.sheet.png").is_file()
 
 
 @pytest.mark.parametrize(

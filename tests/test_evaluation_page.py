@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from skinxai import Classifier, Evaluation, samples
 from skinxai.assessment.evaluation import evaluate_probabilities
 from skinxai.cli import app
-from skinxai.data import Splits, load_csv
+from skinxai.data import Record, Records, Splits, load_csv, prepare
 from skinxai.errors import LeakageError, OptionError
 from skinxai.labels import HAM10000_LABELS, LabelSet
 from skinxai.reporting import read_evaluation, read_log, write_evaluation
@@ -283,6 +283,21 @@ def test_the_command(private, classifier: Classifier, tmp_path: Path) -> None:
     assert found.to_dict() == Classifier.from_pretrained(run).evaluate(part).to_dict()
     assert len(log) == 6 and found.data == "private data, val part"
     assert "Highest macro-F1" in (tmp_path / "out" / "evaluation.html").read_text()
+
+
+def test_a_prepared_folder_is_judged_by_the_labels_of_the_model(tmp_path: Path) -> None:
+    items = []
+    for number in range(6):
+        path = tmp_path / f"{number}.png"
+        Image.new("RGB", (300, 240), (200 - 20 * number, 90, 80)).save(path)
+        items.append(Record(f"{number}", path, ("mel", "nv")[number % 2], lesion_id=f"l{number}"))
+    own = Records(tuple(items), LabelSet(("mel", "nv")))
+    prepare(own, tmp_path / "prepared", progress=False)
+    arguments = ["evaluate", str(tmp_path / "prepared"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.exception
+    found, _ = read_evaluation(tmp_path / "out" / "evaluation.json")
+    assert found.labels == HAM10000_LABELS
 
 
 def test_the_command_on_all_images(private, tmp_path: Path) -> None:

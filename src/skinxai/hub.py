@@ -78,9 +78,10 @@ def open_model(
         )
     found = _NAME.fullmatch(model) if isinstance(model, str) else None  # a Path is a folder
     if not found:
+        hint = did_you_mean(model, [BUNDLED.name]) if isinstance(model, str) else ""
         raise ModelNotFoundError(
-            f"model must be a folder, 'org/name', 'org/name@revision' or 'bundled', found no "
-            f"folder {str(model)!r}.{did_you_mean(model, [BUNDLED.name])}"
+            f"model must be a folder, 'org/name', 'org/name@revision' or the text 'bundled', found "
+            f"no folder {str(model)!r}.{hint}"
         )
     if revision and found["revision"]:
         raise OptionError(

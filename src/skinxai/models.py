@@ -68,7 +68,11 @@ class SkinClassifier(nn.Module):
         whole = self.training or torch.is_grad_enabled() or images.device.type != "cpu"
         if whole or len(images) <= part:
             return self._features(self.network, images)
-        return torch.cat([self._features(self.network, some) for some in torch.split(images, part)])
+        first, *rest = torch.split(images, part)
+        found = self._features(self.network, first)
+        if not isinstance(found, Tensor) or len(found) != len(first):
+            return self._features(self.network, images)  # one's own network: not joined by images
+        return torch.cat([found, *(self._features(self.network, some) for some in rest)])
 
     def logits(self, features: Tensor) -> Tensor:
         """What `features` returned to logits ``(N, K)``, whichever score is explained."""

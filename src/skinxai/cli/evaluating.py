@@ -48,7 +48,6 @@ def evaluate(
     """Judge a model on labelled images: a page with intervals and curves, and JSON."""
     from skinxai.classifier import Classifier
     from skinxai.data import Splits
-    from skinxai.data.prepared import is_prepared
     from skinxai.reporting import read_log, write_evaluation
     from skinxai.writing import check_folder
 
@@ -56,8 +55,7 @@ def evaluate(
         raise typer.BadParameter("--splits and --part go together: a file, and val or test.")
     check_folder(out)
     classifier = Classifier.from_pretrained(model, backend=backend)
-    labels = None if is_prepared(data) else classifier.config.labels
-    records = open_data(data, table, labels=labels)
+    records = open_data(data, table, labels=classifier.config.labels)
     if splits is not None and part is not None:
         parts = Splits.from_csv(splits, records, allow_leakage=allow_leakage)
         for text in parts.notes:

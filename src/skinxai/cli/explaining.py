@@ -64,6 +64,8 @@ def explain(
     for source in bar(sources):
         image, made = opened(source), []
         for name, own in options.items():
+            if not isinstance(image, str):
+                image.seek(0)  # the method before read it
             found = classifier.explain(
                 image, name, target=target, against=against, score=score.value, tta=tta,
                 on_error="return", max_pixels=max_pixels, **own,

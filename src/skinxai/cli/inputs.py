@@ -47,7 +47,7 @@ def listed(images: list[str], out: Path | None = None) -> tuple[list[str], list[
             place = source if source == STDIN else os.path.realpath(source)
             found.setdefault(place, os.fspath(source))
     if not found:
-        raise NoInputsError("predict needs at least one image, got none.")
+        raise NoInputsError("At least one image must be given, got none.")
     if total > len(found):
         note(f"{total - len(found)} files came more than once and are read once")
     for left in left_out:

@@ -175,16 +175,18 @@ def _labelled(
     records: Records, labels: LabelSet | Sequence[str] | None, malignant: Sequence[str] | None
 ) -> Records:
     """The records with their labels in an order, and those that are malignant declared."""
-    own = records.labels
+    from skinxai.labels import LabelSet
+
+    own, whole = records.labels, isinstance(labels, LabelSet)  # a model's: with its names
     codes = own.codes if labels is None else tuple(labels)
-    if codes == own.codes and malignant is None:
+    if codes == own.codes and malignant is None and not whole:
         return records
     if lacking := sorted({item.label for item in records} - set(codes)):
         raise DatasetLabelError(
             f"labels must name every label of the data, {list(own)}, and do not name {lacking}."
         )
-    from skinxai.labels import LabelSet
-
+    if isinstance(labels, LabelSet):
+        return replace(records, labels=labels)
     names = {code: name for code, name in own.names.items() if code in codes}
     known = None if own.malignant is None else own.malignant & set(codes)
     made = LabelSet(codes, names, known)
