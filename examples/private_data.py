@@ -44,9 +44,19 @@ def draw(folder: Path, count: int, seed: int) -> list[tuple[str, str, str]]:
             shade = tuple(min(255, part + draws.randint(-15, 15)) for part in DRAWN[diagnosis])
             ImageDraw.Draw(image).ellipse((x - width, y - height, x + width, y + height), shade)
             name = f"foto_{number:04d}{view}.jpg"
-            image.filter(ImageFilter.GaussianBlur(2)).save(folder / name, quality=92)
+            pixels = np.asarray(image.filter(ImageFilter.GaussianBlur(2))) + relief(noise)
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name, quality=92)
             rows.append((name, f"L{number:04d}", diagnosis))
     return rows
+
+
+def relief(noise: np.random.Generator) -> np.ndarray:
+    """Light and dark that no two images share, float ``(240, 320, 1)``."""
+    found = np.zeros((240, 320))
+    for cells in (6, 12, 24, 48):
+        coarse = Image.fromarray(noise.normal(0, 9, (cells, cells)).astype(np.float32))
+        found += np.asarray(coarse.resize((320, 240), Image.Resampling.BICUBIC))
+    return found[..., None]
 
 
 def copy(folder: Path, root: Path, part: str, count: int, seed: int) -> list[tuple[str, str, str]]:

@@ -100,10 +100,10 @@ def test_maps_are_resized_as_torch_does(size: tuple[int, int]) -> None:
 
 
 def test_transform_of_the_models_own_size_by_hand() -> None:
-    config = PreprocessConfig((48, 64), mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0))
+    config = PreprocessConfig((48, 64), mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.8))
     found = evaluation_transform(PIXELS, config)
     assert found.shape == (3, 48, 64) and found.dtype == np.float32
-    expected = (PIXELS / 255 - (0.1, 0.2, 0.3)) / (0.5, 0.25, 2.0)
+    expected = (PIXELS / 255 - (0.1, 0.2, 0.3)) / (0.5, 0.25, 0.8)
     np.testing.assert_allclose(found, expected.transpose(2, 0, 1), atol=1e-6)
 
 

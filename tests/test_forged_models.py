@@ -107,7 +107,7 @@ CONFIGS = {
     "WGT12, mean of one": (lambda c: c["preprocessing"].update(mean=[0.5]), ModelConfigError,
                            "mean must be three"),
     "WGT12, std 0": (lambda c: c["preprocessing"].update(std=[0.5, 0.5, 0]), ModelConfigError,
-                     "std must be three finite numbers > 0"),
+                     r"std must be three numbers in \(0, 1\]"),
     "WGT12, interpolation": (lambda c: c["preprocessing"].update(interpolation="lanczos"),
                              ModelConfigError, "interpolation must be one of"),
     "WGT17, code": (lambda c: c.update(trust_remote_code=True), ModelConfigError,

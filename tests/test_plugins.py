@@ -220,6 +220,7 @@ def test_the_example_plugins(photos, tmp_path) -> None:
     target = pip_install(tmp_path / "site", *map(str, folders))
     environment = dict(os.environ) | {"PYTHONPATH": str(target)}
     own = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    own += ["-W", "ignore::PendingDeprecationWarning"]  # of matplotlib, which shap imports
     tests = [str(folder / "tests") for folder in folders]
     subprocess.run([*own, *tests], env=environment, cwd=tmp_path, check=True)
     assert skinxai(environment, "plugins", "--check").returncode == 0

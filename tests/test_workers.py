@@ -277,7 +277,7 @@ def test_a_worker_dies_while_the_network_computes_TRN20(data, settings, weights,
     losses.register("deadly")(loss)
     folder = tmp_path / "run"
     try:
-        with pytest.raises(WorkerCrashError, match="must live, one died"):
+        with pytest.raises(WorkerCrashError, match="a decoding process died"):
             Trainer(**settings | {"workers": 1, "loss": "deadly"}, output_dir=folder).fit(*data)
         assert number(folder) == 1
         Trainer.resume(folder, workers=0).fit(*data)
