@@ -134,7 +134,8 @@ class _Judge:
         array = evaluation_transform(pixels, config_of(classifier).preprocessing)
         self._image = torch.from_numpy(array).to(next(classifier.network.parameters()).device)
         self._covers = {kind: baseline(self._image[None], kind)[0] for kind in COVERS}
-        self._network = classifier._engine.single("the judge").network  # what answers
+        self._engine = classifier._engine
+        self._network = self._engine.single("the judge").network  # what answers
         self._mask, self._plan = mask, plan
         self._position = classifier.labels.index(target)
 
@@ -154,7 +155,8 @@ class _Judge:
 
     @torch.no_grad()
     def _score(self, images: Tensor) -> Tensor:
-        logits = self._network(images.contiguous(memory_format=torch.channels_last))
+        with self._engine.evaluating():
+            logits = self._network(images.contiguous(memory_format=torch.channels_last))
         probabilities: Tensor = logits.softmax(dim=1)[:, self._position]
         return probabilities
 

@@ -112,7 +112,7 @@ def colour_classifier(
     """
     if kind not in NETWORKS:
         raise OptionError(f"kind must be one of {sorted(NETWORKS)}, got {kind!r}.")
-    return of_network(NETWORKS[kind](), image_size=image_size)
+    return of_network(NETWORKS[kind]().eval(), image_size=image_size)
 
 
 NETWORKS: dict[str, type[Colours]] = {
