@@ -8,6 +8,7 @@ import sys
 SWITCHES = {
     "HF_HUB_DISABLE_TELEMETRY": "1",  # versions of torch, a list of agents asked for and kept
     "NO_ALBUMENTATIONS_UPDATE": "1",  # its import asks PyPI for its newest version
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime's sessions and models, an id kept in ~/.cache
 }
 """Environment variables of dependencies, and the values that keep them quiet."""
 REPORTER = "openvino_telemetry"
