@@ -52,7 +52,7 @@ def test_problems_that_are_errors_have_a_remedy_for_each_face() -> None:
 @pytest.mark.parametrize(
     ("name", "known", "near"),
     [
-        ("modle", ["model", "mode"], "model"),
+        ("modle", ["model", "tta"], "model"),
         ("Grad-CAM", ["gradcam", "rise"], "gradcam"),
         ("zzz", ["model"], None),
         (5, ["model"], None),
