@@ -26,6 +26,7 @@ def nearest(
 ) -> None:
     """Print the training lesions that the network finds most similar to each image."""
     from skinxai.classifier import Classifier
+    from skinxai.sources import describe
 
     sources, _ = listed(images)
     classifier = Classifier.from_pretrained(model)
@@ -34,7 +35,7 @@ def nearest(
         [opened(source) for source in sources], k, records=records, batch_size=batch_size
     )
     rows: list[dict[str, Any]] = [
-        {"source": named(source), "nearest": [_plain(each) for each in lesions]}
+        {"source": describe(named(source)), "nearest": [_plain(each) for each in lesions]}
         for source, lesions in zip(sources, found, strict=True)
     ]
     if as_json:

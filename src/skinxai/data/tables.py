@@ -16,6 +16,7 @@ from skinxai.data.cleaning import clean, path_id
 from skinxai.data.masks import is_mask_folder
 from skinxai.errors import DatasetPathError, DatasetSchemaError
 from skinxai.image_files import LeftOut, image_files
+from skinxai.plain_text import printable
 
 SAVE_ANEW = "save it anew as 'CSV UTF-8'"
 csv.field_size_limit(1 << 20)
@@ -235,4 +236,4 @@ class ImageFiles:
         parts = [part for part in text.split("/") if part not in ("", ".")]
         if ".." in parts:
             raise outside
-        return "/".join(parts)
+        return printable("/".join(parts))

@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from skinxai.errors import TrainingError
+from skinxai.plain_text import one_line
 from skinxai.progress import say
 from skinxai.training.checkpointing import CheckpointFolder
 from skinxai.writing import made_folder, write_atomic
@@ -96,6 +97,7 @@ class RunFolder:
 
     def note(self, sentence: str) -> None:
         """Print a sentence above the progress bar and add it, with the time, to ``events.log``."""
+        sentence = one_line(sentence)
         say(sentence)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         with (self.path / EVENTS).open("a", encoding="utf-8") as lines:
