@@ -8,9 +8,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from skinxai.cli.saying import printable_output
-from skinxai.plain_text import one_line
-
 from skinxai.errors import closest
+from skinxai.plain_text import one_line
 
 UsageError: Any = typer.BadParameter.__bases__[0]  # typer brings a click of its own, or not
 
