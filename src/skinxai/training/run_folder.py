@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from skinxai.errors import TrainingError
 from skinxai.progress import say
+from skinxai.staging import finish_writing
 from skinxai.training.checkpointing import CheckpointFolder
 from skinxai.writing import made_folder, write_atomic
 
@@ -47,6 +48,7 @@ class RunFolder:
         """
         try:
             with made_folder(self.path), self._locked():
+                finish_writing(self.path)
                 for place in (self.path, self.checkpoints.folder):
                     for stray in place.glob(".*.part"):
                         stray.unlink(missing_ok=True)
