@@ -51,7 +51,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 
@@ -104,6 +104,15 @@ def did_you_mean(name: object, known: Iterable[str], *, cutoff: float = 0.6) -> 
     """
     near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _listing(message: str, problems: Sequence[str], stop: str) -> str:
+    """A message, and the first twenty problems behind it."""
+    if not problems:
+        return message
+    shown = "; ".join(each.rstrip(".") for each in problems[:20])
+    more = f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
+    return f"{message} {shown}{more}{stop}"
 
 
 def _with_remedy(message: str, remedy: str) -> str:
@@ -209,7 +218,8 @@ class UnknownNameError(SkinxaiError, LookupError):
 class DatasetError(SkinxaiError):
     """Records, labels or splits that cannot be used.
 
-    ``problems`` lists everything that was found, the message the first twenty.
+    ``problems`` lists everything that was found, as texts; the message has the first twenty. Those
+    given as errors have the command line's remedies on the command line.
     """
 
     code = "dataset"
@@ -217,17 +227,16 @@ class DatasetError(SkinxaiError):
     def __init__(
         self,
         message: str,
-        problems: tuple[str, ...] = (),
+        problems: Sequence[str | SkinxaiError] = (),
         *,
         python: str = "",
         command: str = "",
     ) -> None:
-        self.problems = problems
-        shown = "; ".join(problems[:20])
-        more = f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
+        self.problems = tuple(str(each) for each in problems)
         stop = "" if python or command else "."
-        text = f"{message} {shown}{more}{stop}" if problems else message
-        super().__init__(text, python=python, command=command)
+        super().__init__(_listing(message, self.problems, stop), python=python, command=command)
+        own = [getattr(each, "on_command_line", str(each)) for each in problems]
+        self.on_command_line = _with_remedy(_listing(message, own, stop), command or python)
 
 
 class DatasetSchemaError(DatasetError):

@@ -25,6 +25,7 @@ from skinxai.data.membership import Look
 from skinxai.data.records import Record, Records
 from skinxai.errors import ExplainError, LeakageError, OutputError, ResumeMismatchError
 from skinxai.images import read_image
+from skinxai.limits import MAX_PIXELS, check_max_pixels
 from skinxai.results import compare
 from skinxai.staging import write_together
 from skinxai.version import __version__
@@ -39,6 +40,7 @@ def benchmark_explainers(
     *,
     methods: Iterable[str] | None = None,
     progress: bool = True,
+    max_pixels: int = MAX_PIXELS,
     **settings: Any,
 ) -> Path:
     """Measure what maps of several methods are worth on labelled images with lesion masks.
@@ -55,6 +57,7 @@ def benchmark_explainers(
         out: folder of the results, created where it does not exist.
         methods: names in `skinxai.explainers`; all built-in ones by default.
         progress: show a bar with the time left.
+        max_pixels: most pixels of an image that are decoded, >= 1.
         **settings: of `skinxai.benchmarking.plan.Plan`.
 
     Returns:
@@ -67,23 +70,24 @@ def benchmark_explainers(
         OutputError: a folder that another process writes to.
         ModelError: an ensemble.
     """
+    check_max_pixels(max_pixels)
     plan, folder = Plan(**settings), Path(out)
     built_in = [entry.name for entry in explainers.entries() if entry.source == "skinxai"]
-    _check_unseen(classifier, images := plan.images(records, Path(masks)))
+    _check_unseen(classifier, images := plan.images(records, Path(masks)), max_pixels)
     names = check_methods(built_in if methods is None else methods)
     options = {name: plan.options(name) for name in names}
     make_folder(folder)
     with _in_use(folder):
         _begin(folder, classifier, plan, options, images, Path(masks))
-        return _run(folder, classifier, plan, options, images, Path(masks), progress=progress)
+        bench = Bench(classifier, plan, options, Path(masks), max_pixels)
+        return _run(folder, classifier, bench, plan, options, images, progress=progress)
 
 
 def _run(
-    folder: Path, classifier: Classifier, plan: Plan, options: Mapping[str, Any],
-    images: list[Record], masks: Path, *, progress: bool,
+    folder: Path, classifier: Classifier, bench: Bench, plan: Plan, options: Mapping[str, Any],
+    images: list[Record], *, progress: bool,
 ) -> Path:  # fmt: skip
     """Measure what is not measured yet, and write the tables."""
-    bench = Bench(classifier, plan, options, masks)
     rows = read_rows(folder)
     done = {row["image"] for row in rows}
     _forget_torn(folder / ROWS)
@@ -100,8 +104,8 @@ def _run(
     except KeyboardInterrupt:
         _write_tables(folder, summarise(rows, plan, options))
         raise
-    memory = _memory(folder, classifier, images[0], options)
-    _gallery(folder, classifier, images, options)
+    memory = _memory(folder, classifier, bench, images[0], options)
+    _gallery(folder, classifier, bench, images, options)
     return _write_tables(folder, summarise(rows, plan, options, memory))
 
 
@@ -111,11 +115,14 @@ def _write_tables(folder: Path, table: dict[str, Any]) -> Path:
     return folder / "table.md"
 
 
-def _check_unseen(classifier: Classifier, images: list[Record]) -> None:
+def _check_unseen(classifier: Classifier, images: list[Record], max_pixels: int) -> None:
     """Refuse images that the model says it was trained on."""
     if classifier.trained_on is None:
         return
-    looks = {item.image_id: Look.at(read_image(item.path).pixels) for item in images}
+    looks = {
+        item.image_id: Look.at(read_image(item.path, max_pixels=max_pixels).pixels)
+        for item in images
+    }
     if seen := classifier.trained_on.seen(looks):
         raise LeakageError(
             f"records must be images that took no part in training: of {len(images)}, "
@@ -173,29 +180,31 @@ def _forget_torn(path: Path) -> None:
 
 
 def _memory(
-    folder: Path, classifier: Classifier, item: Record, options: Mapping[str, Any]
+    folder: Path, classifier: Classifier, bench: Bench, item: Record, options: Mapping[str, Any]
 ) -> dict[str, float]:
     """Of each method, measured once."""
     path = folder / "memory.json"
     if not path.exists():
-        found = peak_memory(classifier, item.path, options)
+        found = peak_memory(classifier, item.path, options, bench.max_pixels)
         write_atomic(path, json.dumps(found, indent=2).encode() + b"\n")
     known: dict[str, float] = json.loads(path.read_text())
     return known
 
 
 def _gallery(
-    folder: Path, classifier: Classifier, images: list[Record], options: Mapping[str, Any]
-) -> None:
+    folder: Path, classifier: Classifier, bench: Bench, images: list[Record],
+    options: Mapping[str, Any],
+) -> None:  # fmt: skip
     """A sheet of all methods' maps for the first image of each class."""
     pictures: dict[str, bytes] = {}
     first = {item.label: item for item in reversed(images)}
     for label, item in first.items():
-        target = classifier.predict(item.path).label
+        image = bench.read(item)
+        target = classifier.predict(image).label
         made = []
         for name, own in options.items():
             try:
-                made += classifier.explain([item.path], name, target=target, progress=False, **own)
+                made += classifier.explain([image], name, target=target, progress=False, **own)
             except ExplainError:
                 continue  # refused: the table says why
         picture = io.BytesIO()

@@ -15,6 +15,8 @@ from skinxai.readonly import ReadOnly
 
 PART = "part"
 """Attribute of images that came with a split: the part that each is in."""
+SPLIT = "split"
+"""Another name of that column in tables, where there is none called `PART`."""
 PART_NAMES = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
