@@ -29,6 +29,7 @@ from skinxai.errors import (
     SkinxaiWarning,
     UnsafeFormatError,
 )
+from skinxai.reading import read_file
 from skinxai.staging import at_present, present, write_together
 
 WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.json", "README.md"
@@ -92,7 +93,7 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
             python="write the folder with save_pretrained()",
             command="name a folder that 'skinxai train', 'import' or 'pull' wrote",
         )
-    manifest = _read(path)
+    manifest = read_part(path)
     listed, digest = parse_manifest(manifest, folder)
     if pickled := [name for name in listed if Path(name).suffix.lower() in PICKLES]:
         raise UnsafeFormatError(
@@ -107,13 +108,13 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
     files = {}
     for name, expected in listed.items():
         try:
-            data = _read(folder / name)
+            data = read_part(folder / name)
         except IntegrityError:
-            if _read(path) == manifest:
+            if read_part(path) == manifest:
                 raise
             return read_model_folder(folder, revision=revision)
         if hashlib.sha256(data).hexdigest() != expected:
-            if _read(path) != manifest:
+            if read_part(path) != manifest:
                 return read_model_folder(folder, revision=revision)
             message = (
                 f"{name} in {str(folder)!r} must have the sha256 of its manifest, "
@@ -164,7 +165,7 @@ def contents(folder: Path, prefix: str = "") -> Iterator[tuple[str, bytes]]:
             yield from contents(folder / member.folder, f"{prefix}{member.folder}/")
     for name, data in files.files.items():
         yield prefix + name, data
-    yield prefix + MANIFEST, _read(folder / MANIFEST)
+    yield prefix + MANIFEST, read_part(folder / MANIFEST)
 
 
 def write_model_folder(folder: str | os.PathLike[str], files: Mapping[str, bytes]) -> str:
@@ -208,7 +209,13 @@ def size_limit(name: str) -> int:
     return MAX_JSON_BYTES if name.endswith(".json") else MAX_FILE_BYTES
 
 
-def _read(path: Path) -> bytes:
+def read_part(path: Path) -> bytes:
+    """One file of a model folder, not compared with the manifest yet.
+
+    Raises:
+        IntegrityError: no regular file, one that is too large or cannot be read, or a link out of
+            the folder.
+    """
     try:
         return at_present(path, _read_own)
     except OSError as error:
@@ -220,16 +227,15 @@ def _read(path: Path) -> bytes:
 def _read_own(path: Path) -> bytes:
     if path.is_symlink() and not _is_own_link(path):
         raise IntegrityError(
-            f"{str(path)!r} must be in its folder, it is a link to {str(path.resolve())!r}."
+            f"{str(path)!r} must be in its folder, it is a link to {os.path.realpath(path)!r}."
         )
-    if path.stat().st_size > size_limit(path.name):
-        raise IntegrityError(f"{str(path)!r} must be at most {size_limit(path.name)} bytes.")
-    return path.read_bytes()
+    return read_file(path, size_limit(path.name))
 
 
 def _is_own_link(path: Path) -> bool:
     """Whether a link stays in its folder, or is one of the Hub's cache to the same cache."""
-    target, folder = path.resolve(), path.parent.resolve()
+    # not Path.resolve(), which fails at links that lead to themselves
+    target, folder = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent))
     if target.parent == folder:
         return True
     return target.parent.name == "blobs" and target.parent.parent / "snapshots" in folder.parents

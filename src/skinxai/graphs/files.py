@@ -24,6 +24,7 @@ from skinxai.errors import (
     OptionError,
 )
 from skinxai.folders import GRAPH, WEIGHTS, size_limit
+from skinxai.reading import read_file
 from skinxai.staging import at_present
 from skinxai.tensors import BINDING, unpack_bytes, weights_metadata
 
@@ -165,17 +166,11 @@ def open_exported(path: Path) -> Exported:
 
 def _read(path: Path) -> bytes:
     try:
-        return at_present(path, _read_limited)
+        return at_present(path, lambda place: read_file(place, size_limit(path.name)))
     except OSError as error:
         raise ModelNotFoundError(
             f"exported model {str(path)!r} must be readable: {error.strerror}."
         ) from error
-
-
-def _read_limited(path: Path) -> bytes:
-    if path.stat().st_size > size_limit(path.name):
-        raise IntegrityError(f"{str(path)!r} must be at most {size_limit(path.name)} bytes.")
-    return path.read_bytes()
 
 
 def _parse(graph: bytes, name: str) -> onnx.ModelProto:

@@ -22,7 +22,7 @@ from skinxai.data.records import Records
 from skinxai.data.splits import Splits
 from skinxai.devices import device_named
 from skinxai.errors import OptionError, ResumeMismatchError, SkinxaiWarning
-from skinxai.folders import TRAINING_FINGERPRINTS, TRAINING_PIXELS
+from skinxai.folders import TRAINING_FINGERPRINTS, TRAINING_PIXELS, read_part
 from skinxai.memory import is_out_of_memory
 from skinxai.training.augmentation import ALBUMENTATIONS, Augmentation
 from skinxai.training.groups import frozen_norms, parameter_groups
@@ -100,7 +100,7 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
     checks = TrainingImages(val, preprocessing, max_pixels=config.max_pixels)
     if resumed:
         paths = [folder.path / name for name in (TRAINING_PIXELS, TRAINING_FINGERPRINTS)]
-        trained_on = TrainedOn.from_files({p.name: p.read_bytes() for p in paths if p.exists()})
+        trained_on = TrainedOn.from_files({p.name: read_part(p) for p in paths if p.exists()})
         precision = getattr(torch, known["precision"])
         split_hash = known["splits_sha256"]
     else:
