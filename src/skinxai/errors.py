@@ -54,13 +54,21 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Self
 
+from skinxai.plain_text import one_line
+
 
 class SkinxaiWarning(UserWarning):
-    """Something that does not change a result but that its reader should know."""
+    """Something that does not change a result but that its reader should know, on one line."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(str(message)))
 
 
 class SkinxaiError(Exception):
-    """Base of all errors of this package.
+    r"""Base of all errors of this package.
+
+    Messages quote what came from elsewhere: each is one line of bounded length, with an escape
+    such as ``\x1b`` in the place of a hidden character (see `skinxai.plain_text`).
 
     ``index`` and ``source`` are set where the error belongs to one of several inputs:
     the position in the call's order, and what came in, as text.
@@ -82,8 +90,8 @@ class SkinxaiError(Exception):
     def prefixed(self, text: str) -> Self:
         """The same error with ``text`` and a colon in front of both of its sentences."""
         made = copy.copy(self)
-        made.args = (f"{text}: {self}",)
-        made.on_command_line = f"{text}: {self.on_command_line}"
+        made.args = (one_line(f"{text}: {self}"),)
+        made.on_command_line = one_line(f"{text}: {self.on_command_line}")
         return made
 
     def at(self, index: int, source: str) -> SkinxaiError:
@@ -116,7 +124,7 @@ def _listing(message: str, problems: Sequence[str], stop: str) -> str:
 
 
 def _with_remedy(message: str, remedy: str) -> str:
-    return f"{message}; {remedy}." if remedy else message
+    return one_line(f"{message}; {remedy}." if remedy else message)
 
 
 class InputError(SkinxaiError):

@@ -144,6 +144,8 @@ def parse_config(data: bytes, folder: Path, kind: type[Config]) -> Config:
     """`read_config`, from the bytes of a folder's ``config.json``."""
     try:
         return kind.from_dict(strict_json(data))
+    except ModelConfigError as error:
+        raise error.prefixed(f"{CONFIG} in {str(folder)!r}") from error
     except ValueError as error:
         raise ModelConfigError(f"{CONFIG} in {str(folder)!r} must be JSON: {error}") from error
     except TypeError as error:

@@ -17,6 +17,7 @@ from skinxai.data.cleaning import clean, path_id
 from skinxai.data.masks import is_mask_folder
 from skinxai.errors import DatasetPathError, DatasetSchemaError
 from skinxai.image_files import LeftOut, image_files
+from skinxai.plain_text import printable
 from skinxai.reading import MAX_TABLE_BYTES, open_file
 
 SAVE_ANEW = "save it anew as 'CSV UTF-8'"
@@ -242,4 +243,4 @@ class ImageFiles:
         parts = [part for part in text.split("/") if part not in ("", ".")]
         if ".." in parts:
             raise outside
-        return "/".join(parts)
+        return printable("/".join(parts))

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from skinxai.configs import MAX_JSON_BYTES
 from skinxai.errors import TrainingError
+from skinxai.plain_text import one_line
 from skinxai.progress import say
 from skinxai.reading import read_file
 from skinxai.staging import finish_writing
@@ -100,6 +101,7 @@ class RunFolder:
 
     def note(self, sentence: str) -> None:
         """Print a sentence above the progress bar and add it, with the time, to ``events.log``."""
+        sentence = one_line(sentence)
         say(sentence)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         append_line(self.path / EVENTS, f"{now} {sentence}")
