@@ -267,3 +267,15 @@ def test_nearest_prints_ids_labels_and_distances(tmp_path, picture) -> None:
 def test_completion_is_offered() -> None:
     shown = run("--help").stdout
     assert "--install-completion" in shown and "--show-completion" in shown
+
+
+def test_the_line_of_a_failure_names_its_image_once(model, picture, tmp_path) -> None:
+    for words in (["predict"], ["explain", "--out", tmp_path / "out"]):
+        line = run(*words, picture, "--model", model, "--max-pixels", 9).stdout.splitlines()[0]
+        assert line.startswith(f"{picture}  failed: image must have at most 9 pixels")
+        assert line.count(str(picture)) == 1
+
+
+def test_a_mistyped_backend_is_answered_with_the_one_that_was_meant(model, picture) -> None:
+    said = refused("predict", picture, "--model", model, "--backend", "onxn")
+    assert said.endswith("got 'onxn'. Did you mean 'onnx'?")

@@ -85,3 +85,17 @@ def test_a_file_of_unknown_size_or_too_large_is_not_fetched(
         with pytest.raises(IntegrityError, match=f"must have at most .* bytes, got {size}"):
             own.load(CONFIG, "main")
     assert fetched == [CONFIG] * taken
+
+
+def test_the_clients_bars_obey_quiet() -> None:
+    from huggingface_hub.utils import are_progress_bars_disabled
+
+    from skinxai.downloading import bars_of_client
+    from skinxai.progress import quiet
+
+    before = are_progress_bars_disabled()
+    with bars_of_client():
+        assert are_progress_bars_disabled() == before
+    with quiet(), bars_of_client():
+        assert are_progress_bars_disabled()
+    assert are_progress_bars_disabled() == before

@@ -15,7 +15,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,7 @@ from skinxai.folders import (
     read_part,
     size_limit,
 )
+from skinxai.progress import is_quiet
 
 SECONDS = 4  # that the first answer of the Hub may take
 CACHE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST)
@@ -241,11 +242,13 @@ class Repository:
                     f"{name} of {self.name!r} must have at most {most} bytes, got {size}."
                 )
             try:
-                return Path(download(force_download=again))
+                with bars_of_client():
+                    return Path(download(force_download=again))
             except HfHubHTTPError:
                 raise
             except failures():  # cut, or of another length: some clients would go on with that
-                return Path(download(force_download=True))
+                with bars_of_client():
+                    return Path(download(force_download=True))
         except failures() as error:
             if isinstance(error, OSError) and error.errno in CACHE_ERRORS:
                 raise OutputError(
@@ -317,6 +320,23 @@ def weights_of_timm(name: str) -> Path:
     except ModelError as error:
         raise HubError(f"{line(error.__cause__ or error)}.") from error
     return repository.load(WEIGHTS, "main")
+
+
+@contextmanager
+def bars_of_client() -> Iterator[None]:
+    """Within it, the client's own progress bars, of a terminal, are hidden where `quiet` says so."""
+    from huggingface_hub import utils as exported
+
+    utils: Any = exported  # its types are told of the module that these come from alone
+
+    if not is_quiet() or utils.are_progress_bars_disabled():
+        yield
+        return
+    utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        utils.enable_progress_bars()
 
 
 def _throw_away(path: Path) -> None:

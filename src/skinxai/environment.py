@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 
 from skinxai import hub, plugins, samples
@@ -11,6 +12,8 @@ from skinxai.version import __version__
 
 SHARE = Path("/sys/fs/cgroup/cpu.max")
 """Of a container on Linux: microseconds of processor time, or ``max``, and in how many."""
+OLD_SHARE = Path("/sys/fs/cgroup/cpu")
+"""Folder of the same in control groups of the first version: two files, and -1 for no limit."""
 
 
 def describe_environment() -> dict[str, str]:
@@ -57,10 +60,33 @@ def threads_line(threads: int) -> str:
     return ", ".join(parts)
 
 
+def use_share_of_container() -> None:
+    """Let torch compute with as many threads as the container has cores, where it has fewer.
+
+    OpenMP sees which cores a process may use, but no quota of their time: with more threads than
+    the quota pays for, all of them are stopped again and again. It must be called before torch is
+    imported. What the environment says already stays.
+    """
+    share, cores = _share(), _cores()
+    said = any(os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"))
+    if share is not None and share < cores and not said:
+        os.environ["OMP_NUM_THREADS"] = str(max(1, int(share)))
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
 def _share() -> float | None:
     """Cores that the container may use, or ``None`` where that is not limited or not known."""
-    try:
+    with suppress(OSError, ValueError, ZeroDivisionError):
         most, period = SHARE.read_text().split()
         return int(most) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):
-        return None
+    with suppress(OSError, ValueError, ZeroDivisionError):
+        most, period = (
+            (OLD_SHARE / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")
+        )
+        return int(most) / int(period) if int(most) > 0 else None
+    return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skinxai.configs import ModelConfig
-from skinxai.downloading import failures, line
+from skinxai.downloading import bars_of_client, failures, line
 from skinxai.errors import HubError, LeakageError, OptionError
 from skinxai.folders import contents
 from skinxai.results import Evaluation
@@ -64,9 +64,10 @@ def upload(
         api.create_repo(repo_id, private=private, exist_ok=True)
         if revision is not None:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
-        done = api.create_commit(
-            repo_id, operations, commit_message=message, revision=revision
-        )  # fmt: skip
+        with bars_of_client():
+            done = api.create_commit(
+                repo_id, operations, commit_message=message, revision=revision
+            )  # fmt: skip
     except HFValidationError as error:
         raise OptionError(f"repo_id must be 'org/name', got {repo_id!r}: {line(error)}.") from error
     except known as error:

@@ -23,6 +23,7 @@ from skinxai.cli.predicting import predict
 from skinxai.cli.saying import Quiet, show_traceback, warnings_as_notes, with_quiet
 from skinxai.cli.sharing import export, import_network, list_models, pull, push, verify
 from skinxai.cli.training import train
+from skinxai.environment import use_share_of_container
 from skinxai.errors import SkinxaiError
 from skinxai.progress import quiet as quietly
 from skinxai.version import __version__
@@ -73,6 +74,7 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     sys.excepthook = show_traceback
+    use_share_of_container()
     try:
         app()
     except SkinxaiError as error:

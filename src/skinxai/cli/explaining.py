@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from skinxai.cli.inputs import bar, listed, named, notes_of, opened
+from skinxai.cli.inputs import bar, failed_line, listed, named, notes_of, opened
 from skinxai.cli.options import Backend, Images, MaxPixels, Model, Score, Tta, Uniform
 from skinxai.errors import OptionError
 from skinxai.limits import MAX_PIXELS
@@ -76,7 +76,7 @@ def explain(
                 )  # fmt: skip
                 if isinstance(found, ItemError):
                     failed += 1
-                    _print(f"{found.source}  failed: {found.error.on_command_line}")
+                    _print(failed_line(found))
                     break
                 own_name = folder.name_for(named(source), f".{name}")
                 place = folder.put(own_name, found.files(uniform=uniform))

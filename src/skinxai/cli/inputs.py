@@ -78,6 +78,12 @@ def notes_of(result: Any) -> list[str]:
     return [] if is_quiet() else [f"  note: {text}" for text in result.warnings]
 
 
+def failed_line(result: Any) -> str:
+    """The line of an `ItemError`, which names its image once."""
+    reason = result.error.on_command_line.removeprefix(f"{result.source}: ")
+    return f"{result.source}  failed: {reason}"
+
+
 def failure(error: Any) -> dict[str, Any]:
     """Plain values of an `ItemError`, whose remedy is the command line's."""
     values: dict[str, Any] = error.to_dict()

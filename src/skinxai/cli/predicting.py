@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skinxai.cli.inputs import bar, failure, listed, named, notes_of, opened
+from skinxai.cli.inputs import bar, failed_line, failure, listed, named, notes_of, opened
 from skinxai.cli.options import Backend, BatchSize, Format, Images, MaxPixels, Model, Tta, Uniform
 from skinxai.cli.saying import note
 from skinxai.limits import MAX_PIXELS
@@ -77,7 +77,7 @@ def _lines(result: Any) -> list[str]:
     from skinxai.results import Prediction
 
     if not isinstance(result, Prediction):
-        return [f"{result.source}  failed: {result.error.on_command_line}"]
+        return [failed_line(result)]
     shown = "  ".join(f"{code} {value:.3f}" for code, value in result.top(3))
     return [f"{result.source}  {shown}", *notes_of(result)]
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.errors import IntegrityError, OptionError
+from skinxai.errors import IntegrityError, OptionError, did_you_mean
 from skinxai.graphs.files import IMAGES, openvino_core
 
 Arrays = dict[str, npt.NDArray[np.float32]]
@@ -161,6 +161,7 @@ def choose(backend: str, *, has_graph: bool) -> str:
     if backend not in ("torch", "auto", *RUNNERS):
         raise OptionError(
             f"backend must be 'torch', 'auto', 'onnx' or 'openvino', got {backend!r}."
+            f"{did_you_mean(str(backend).lower(), ('torch', 'auto', *RUNNERS))}"
         )
     if backend != "auto":
         return backend
