@@ -324,7 +324,7 @@ def weights_of_timm(name: str) -> Path:
 
 @contextmanager
 def bars_of_client() -> Iterator[None]:
-    """Within it, the client's own progress bars, of a terminal, are hidden where `quiet` says so."""
+    """Within it, the client's own progress bars are hidden where `quiet` is in force."""
     from huggingface_hub import utils as exported
 
     utils: Any = exported  # its types are told of the module that these come from alone
