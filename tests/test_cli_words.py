@@ -279,3 +279,9 @@ def test_the_line_of_a_failure_names_its_image_once(model, picture, tmp_path) ->
 def test_a_mistyped_backend_is_answered_with_the_one_that_was_meant(model, picture) -> None:
     said = refused("predict", picture, "--model", model, "--backend", "onxn")
     assert said.endswith("got 'onxn'. Did you mean 'onnx'?")
+
+
+def test_the_list_of_commands_is_not_cut_off() -> None:
+    lines = run("--help").stdout.partition("Commands:")[2].splitlines()
+    assert len([line for line in lines if line.strip()]) == 17
+    assert [line for line in lines if line.endswith("...")] == []

@@ -35,13 +35,29 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (
-    predict, explain, nearest, demo, audit, prepare, train, evaluate, export, push, pull, verify,
-    plugins, doctor,
-):  # fmt: skip
-    app.command(cls=Command)(with_quiet(command))
-app.command("import", cls=Command)(with_quiet(import_network))
-app.command("models", cls=Command)(with_quiet(list_models))
+for command, line in (
+    (predict, "Print each image's class probabilities."),
+    (explain, "Write each image's heatmap, and how it was made."),
+    (nearest, "Print the most similar training lesions."),
+    (demo, "Show the demo in a browser."),
+    (audit, "Look for leaks, duplicates and damaged files."),
+    (prepare, "Decode and verify every image once."),
+    (train, "Fine-tune a network on labelled images."),
+    (evaluate, "Judge a model on labelled images."),
+    (export, "Write a model as ONNX or for OpenVINO."),
+    (push, "Upload a model to the Hugging Face Hub."),
+    (pull, "Download a model from the Hugging Face Hub."),
+    (verify, "Check a model's files and its answer."),
+    (plugins, "List methods, networks and plugins."),
+    (doctor, "Print versions, device and threads."),
+):
+    app.command(cls=Command, short_help=line)(with_quiet(command))
+app.command("import", cls=Command, short_help="Make a model of a network that timm saved.")(
+    with_quiet(import_network)
+)
+app.command("models", cls=Command, short_help="List models that need no network.")(
+    with_quiet(list_models)
+)
 app.add_typer(benchmark, name="benchmark")
 
 

@@ -69,7 +69,7 @@ def list_models(
         typer.echo(json.dumps(rows, indent=2))
         return
     for each in found:
-        typer.echo(f"{each.model or '(bundled, where none is named)'}  revision {each.revision}")
+        typer.echo(f"{each.model or 'bundled, the default'}  revision {each.revision}")
 
 
 def verify(
