@@ -1,0 +1,57 @@
+"""Hashes and fingerprints of labelled images, from their files or from a prepared folder."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinxai.data import Record, Records, pixel_hash, prepare
+from skinxai.data.fingerprints import image_fingerprint
+from skinxai.data.hashing import looks, pixel_hashes
+from skinxai.errors import ImageTooLargeError
+from skinxai.labels import LabelSet
+
+
+def noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    items = []
+    for number in range(3):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(noise(number)).save(path)
+        items.append(Record(str(number), path, "ab"[number % 2], f"l{number}"))
+    return Records(tuple(items), LabelSet(("a", "b")))
+
+
+def test_hashes_are_those_of_the_files_in_order(records: Records) -> None:
+    expected = [pixel_hash(noise(number)) for number in range(3)]
+    assert list(pixel_hashes(records)) == list(pixel_hashes(records, cached=False)) == expected
+    assert [look.digest for look in looks(records)] == expected
+    prints = [image_fingerprint(noise(number)) for number in range(3)]
+    assert [look.fingerprint for look in looks(records)] == prints
+
+
+@pytest.mark.parametrize("image_size", [None, (32, 40)])
+def test_what_a_prepared_folder_knows_is_taken_unless_asked(image_size, records, tmp_path) -> None:
+    kept = prepare(records, tmp_path / "kept", image_size=image_size, progress=False)
+    expected = list(pixel_hashes(records))
+    Image.fromarray(noise(9)).save(records[1].path)  # the original is another picture now
+    now = [expected[0], pixel_hash(noise(9)), expected[2]]
+    assert list(pixel_hashes(kept)) == [look.digest for look in looks(kept)] == expected
+    assert list(pixel_hashes(kept, cached=False)) == now
+    assert [look.digest for look in looks(kept, cached=False)] == now
+    ours = [look.fingerprint for look in looks(kept)]
+    stored = [kept.pixels.read(item.image_id) for item in kept]
+    resized = image_size is not None
+    assert ours == [image_fingerprint(pixels, resized=resized) for pixels in stored]
+
+
+def test_an_image_that_cannot_be_read_gives_its_error(records: Records) -> None:
+    for found in (pixel_hashes(records, max_pixels=48 * 64), looks(records, max_pixels=48 * 64)):
+        assert not any(isinstance(each, Exception) for each in found)
+    for found in (pixel_hashes(records, max_pixels=3071), looks(records, max_pixels=3071)):
+        assert [type(each) for each in found] == [ImageTooLargeError] * 3
