@@ -42,6 +42,32 @@ def test_who_differentiates_and_who_asks_for_a_class_says_so() -> None:
     assert not any(explainers.get(name).changes_network for name in BUILT_IN)
 
 
+WRONG = {
+    "budget": (0, "budget must be an integer"), "baseline": ("median", "baseline must be one of"),
+    "seed": (-1, "seed must be an integer"), "window": (1.0, "window must be > 0 and < 1"),
+    "noise": (0.0, "noise must be > 0 and < 1"), "kept": (1.0, "kept must be > 0 and < 1"),
+    "width": (0.0, "width must be > 0 and < 1"), "cells": (1, "cells must be an integer >= 2"),
+    "segments": (1, "segments must be an integer >= 2"), "ridge": (-0.1, "ridge must be >= 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "field"),
+    [(m, field) for m, options in DEFAULTS.items() for field in options if field in WRONG],
+)
+def test_each_option_is_checked(method: str, field: str) -> None:
+    value, words = WRONG[field]
+    with pytest.raises(OptionError, match=words):
+        explainers.get(method).options_type(**{field: value})
+
+
+def test_the_smallest_options_are_taken() -> None:
+    explainers.get("lime").options_type(budget=2, segments=2, ridge=0)
+    explainers.get("rise").options_type(budget=1, cells=2)
+    with pytest.raises(OptionError, match="budget must be an integer >= 2, got 1"):
+        explainers.get("lime").options_type(budget=1)
+
+
 def test_rules_hold_at_their_ends() -> None:
     for value in (1, 2, 10**6):
         check_budget(value)

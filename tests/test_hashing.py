@@ -1,5 +1,6 @@
 """Hashes and fingerprints of labelled images, from their files or from a prepared folder."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -55,3 +56,25 @@ def test_an_image_that_cannot_be_read_gives_its_error(records: Records) -> None:
         assert not any(isinstance(each, Exception) for each in found)
     for found in (pixel_hashes(records, max_pixels=3071), looks(records, max_pixels=3071)):
         assert [type(each) for each in found] == [ImageTooLargeError] * 3
+
+
+def test_a_pixel_hash_is_the_least_of_the_eight_orientations() -> None:
+    """Models keep these hashes: they must be the same in each version."""
+    pixels = noise(0)
+    turned = [np.rot90(each, k) for each in (pixels, pixels[:, ::-1]) for k in range(4)]
+    digests = [
+        hashlib.sha256(f"({t.shape[0]}, {t.shape[1]}, 3)".encode() + t.tobytes()).hexdigest()
+        for t in turned
+    ]
+    assert len(set(digests)) == 8 and pixel_hash(pixels) == min(digests)
+    assert pixel_hash(np.zeros((1, 1, 3), np.uint8)) == (
+        hashlib.sha256(b"(1, 1, 3)\0\0\0").hexdigest()
+    )
+
+
+def test_a_portrait_has_the_fingerprint_of_its_clockwise_turn() -> None:
+    for seed in range(5):
+        landscape = noise(seed)
+        portrait = np.ascontiguousarray(np.rot90(landscape))  # counterclockwise
+        assert image_fingerprint(portrait) == image_fingerprint(landscape) != b""
+        assert image_fingerprint(np.ascontiguousarray(portrait[::-1])) != b""
