@@ -122,7 +122,7 @@ def folders(tiny, tmp_path_factory) -> tuple[Path, ...]:
             place / "b",
             2,
             (96, 128),
-            backbone="tf_efficientnet_lite0",
+            backbone="timm/test_efficientnet",
             mean=0.4,
             hashes=(64 * "c",),
         ),

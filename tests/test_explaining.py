@@ -2,12 +2,14 @@
 
 import json
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils import prune
+from waiting import Meeting, WatchedLock
 
 from skinxai import Attribution, Classifier, Explainer, PreprocessConfig
 from skinxai.errors import (
@@ -18,6 +20,7 @@ from skinxai.errors import (
     PluginMannersError,
     UnknownNameError,
 )
+from skinxai.explaining import attributing, running, views
 from skinxai.explaining.guarding import NetworkState
 from skinxai.testing import colour_classifier
 from skinxai.testing.networks import ColourNetwork, of_network
@@ -177,14 +180,22 @@ def test_unknown_labels_and_lists_of_another_length_EXP14() -> None:
         colour_classifier().explain([THREE, THREE], target=["red"])
 
 
-def test_the_time_is_up_and_the_prediction_is_kept_EXP16() -> None:
-    classifier = colour_classifier()
-    classifier.network.network.disturb = lambda images: time.sleep(0.02)
+def test_the_time_is_up_and_the_prediction_is_kept_EXP16(monkeypatch) -> None:
+    """A clock that each pass puts forward by a second."""
+    classifier, clock = colour_classifier(), [0.0]
+    for module in (running, views):
+        times = SimpleNamespace(monotonic=lambda: clock[0], perf_counter=time.perf_counter)
+        monkeypatch.setattr(module, "time", times)
+
+    def tick(images: torch.Tensor) -> None:
+        clock[0] += 1
+
+    classifier.network.network.disturb = tick
     expected = classifier.predict(THREE).label
     with pytest.raises(ExplainTimeoutError, match="timeout must leave time") as caught:
-        classifier.explain(THREE, "rise", timeout=0.05)
+        classifier.explain(THREE, "rise", timeout=1)
     assert [prediction.label for prediction in caught.value.predictions] == [expected]
-    found = classifier.explain([THREE, THREE], "rise", timeout=0.05, on_error="return")
+    found = classifier.explain([THREE, THREE], "rise", timeout=1, on_error="return")
     assert [item.error.code for item in found] == ["explain_timeout"] * 2
     assert classifier.explain(THREE, "rise", budget=32, timeout=60).heatmap is not None
 
@@ -437,27 +448,20 @@ def test_what_a_plugin_leaves_is_named_and_put_back_PLG06(
     assert same(before, classifier.explain(THREE, target="red"))
 
 
-def test_plugins_run_one_at_a_time_PLG07(registered) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    inside: list[int] = []
-    most: list[int] = []
+def test_plugins_run_one_at_a_time_PLG07(registered, monkeypatch) -> None:
+    """Also for a network without gradients, which built-in methods explain in all threads."""
+    lock = WatchedLock(attributing._one_plugin_at_a_time)
+    monkeypatch.setattr(attributing, "_one_plugin_at_a_time", lock)
+    meeting = Meeting(lock)
 
     class Alone(Explainer):
         def attribute(self, images, target, *, options):
-            inside.append(1)
-            most.append(len(inside))
-            time.sleep(0.01)
-            inside.pop()
-            return Attribution(
-                maps={"map": torch.rand(len(images), 2, 2, generator=torch.Generator())}
-            )
+            meeting.attend()
+            return Attribution(maps={"map": torch.arange(4.0).reshape(1, 2, 2)})
 
     registered("alone", Alone)
-    classifier = colour_classifier()
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: classifier.explain(THREE, "alone"), range(8)))
-    assert max(most) == 1 and len(most) == 8
+    classifier = of_network(ColourNetwork().requires_grad_(False))
+    assert meeting.of(lambda: classifier.explain(THREE, "alone")) == 1
 
 
 @pytest.mark.parametrize("method", ["occlusion", "rise", "lime", "scorecam"])

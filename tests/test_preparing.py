@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
@@ -315,13 +316,11 @@ def test_worker_processes_read_the_same_pixels(records: Records, tmp_path: Path,
 
 
 PROGRAM = """
-import os, signal, sys
+import json, os, signal, sys, traceback
 from skinxai.data import load_folder, prepare, preparing, prepared, shards
 shards.SHARD_BYTES = 500_000
-pictures, out, where, count = *sys.argv[1:4], int(sys.argv[4])
 
-def deadly(function):
-    left = [count]
+def deadly(function, left):
     def call(*arguments, **options):
         left[0] -= 1
         if left[0] < 0:
@@ -329,19 +328,45 @@ def deadly(function):
         return function(*arguments, **options)
     return call
 
-if where == "add":
-    shards.ShardWriter.add = deadly(shards.ShardWriter.add)
-if where == "write":
-    prepared.write_atomic = deadly(prepared.write_atomic)
-if where == "load":
-    preparing.load_prepared = deadly(preparing.load_prepared)
-prepare(load_folder(pictures), out, progress=False)
+def work(pictures, out, where, count):
+    for place, owner, name in (
+        ("add", shards.ShardWriter, "add"),
+        ("write", prepared, "write_atomic"),
+        ("load", preparing, "load_prepared"),
+    ):
+        if where == place:
+            setattr(owner, name, deadly(getattr(owner, name), [count]))
+    prepare(load_folder(pictures), out, progress=False)
+
+def begin(job):
+    child = os.fork()
+    if not child:
+        try: work(*job)
+        except BaseException: traceback.print_exc(); os._exit(1)
+        os._exit(0)
+    return child
+
+for line in sys.stdin:
+    children = [begin(job) for job in json.loads(line)]
+    print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children], flush=True)
 """
+Programs = Callable[..., list[int]]
 
 
-def program(pictures: Path, out: Path, where: str = "-", count: int = 0) -> subprocess.Popen:
-    arguments = [str(pictures), str(out), where, str(count)]
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stderr=subprocess.PIPE)
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Programs]:
+    """Prepares folders in processes that run side by side, and has their exit codes."""
+    server = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+    def run(*jobs: tuple[Path, Path, str, int]) -> list[int]:
+        server.stdin.write(json.dumps(jobs, default=str) + "\n")
+        server.stdin.flush()
+        return json.loads(server.stdout.readline())
+
+    yield run
+    server.communicate()
 
 
 @pytest.mark.parametrize(
@@ -349,11 +374,10 @@ def program(pictures: Path, out: Path, where: str = "-", count: int = 0) -> subp
     [("add", 0), ("add", 5), ("add", 9), ("write", 0), ("write", 1), ("load", 0)],
 )
 def test_killed_half_way_leaves_nothing_that_loads(
-    pictures: Path, tmp_path: Path, where: str, count: int
+    pictures: Path, tmp_path: Path, programs: Programs, where: str, count: int
 ) -> None:
     out = tmp_path / "out"
-    with program(pictures, out, where, count) as killed:
-        assert killed.wait() == -signal.SIGKILL, killed.stderr.read()
+    assert programs((pictures, out, where, count)) == [-signal.SIGKILL]
     assert not out.exists()
     (part,) = tmp_path.glob(".out.*.part")
     if where != "load":  # there it is whole, and only its name is missing
@@ -382,13 +406,9 @@ def test_an_exception_leaves_nothing(records: Records, tmp_path: Path, monkeypat
     assert left(tmp_path) == set()
 
 
-def test_two_processes_at_once_DAT28(pictures: Path, tmp_path: Path) -> None:
-    both = [program(pictures, tmp_path / "out") for _ in range(2)]
-    for process in both:
-        errors = process.communicate()[1].decode()
-        assert process.returncode == 0, errors
-    with program(pictures, tmp_path / "alone") as alone:
-        assert alone.wait() == 0
+def test_two_processes_at_once_DAT28(pictures: Path, tmp_path: Path, programs: Programs) -> None:
+    assert programs(*[(pictures, tmp_path / "out", "-", 0)] * 2) == [0, 0]
+    assert programs((pictures, tmp_path / "alone", "-", 0)) == [0]
     assert content(tmp_path / "out") == content(tmp_path / "alone")
     assert left(tmp_path) == {"out", "alone", ".alone.lock"}
 

@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -103,13 +102,15 @@ def begun(place: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("kills", [1, 5])
 def test_killed_at_any_moment_TRN14_TRN15(server, data, whole, tmp_path, workers, kills) -> None:
+    """After a step or a checkpoint was told of; the run is held a step later and cannot end."""
     draws, lines = np.random.default_rng(10 * kills + workers), tmp_path / "told"
-    task = job(data, tmp_path, settings={"workers": workers}, pace=0.1)
+    task = job(data, tmp_path, settings={"workers": workers})
     for _ in range(kills):
-        wanted = max([0, *told(lines, "step")]) + int(draws.integers(1, 3))
-        process = server.start(task)
-        wait_for(lambda wanted=wanted: wanted in told(lines, "step"))
-        time.sleep(draws.uniform(0, 0.15))
+        wanted = max([0, *told(lines, "step")]) + 1  # at most 9: each kill is two steps further
+        what = ("step", "checkpoint")[int(draws.integers(2))]
+        held = {"hold": str(tmp_path / "never"), "hold_at": wanted + 1}
+        process = server.start(task | held)
+        wait_for(lambda what=what, wanted=wanted: max([0, *told(lines, what)]) >= wanted)
         reported = told(lines, "checkpoint")
         os.kill(process, signal.SIGKILL)
         assert server.status() == -signal.SIGKILL
