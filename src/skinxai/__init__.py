@@ -1,7 +1,8 @@
 """skinxai: classify dermatoscopic images of skin lesions and see why.
 
 A research tool, not a medical device. Importing this package loads neither torch nor pandas:
-each name below is imported when it is first used (PEP 562).
+each name below is imported when it is first used (PEP 562). It also keeps dependencies from
+reporting their use (`skinxai.telemetry`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from skinxai.telemetry import switch_off
 from skinxai.version import __version__
+
+switch_off()
 
 _LAZY = {
     "Attribution": "skinxai.explainers.base",

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.configs import EnsembleConfig, ModelConfig, PreprocessConfig
+from skinxai.data.given import names_parts
 from skinxai.data.membership import SILENT, TrainedOn, check_ids
 from skinxai.data.records import Records
 from skinxai.ensembles import open_models
@@ -475,7 +476,7 @@ class Classifier:
         (loaded,) = self._loaded.members
         return self._of(self._parts.with_loaded(replace(loaded, neighbours=found)))
 
-    def with_graph(self, images: Any = None) -> Self:
+    def with_graph(self, images: Any = None, **inputs: Any) -> Self:
         """The same model with a graph, for ``from_pretrained(…, backend="onnx" | "openvino")``.
 
         `save_pretrained` keeps it, as ``graph.safetensors``: the operations without the weights,
@@ -484,22 +485,26 @@ class Classifier:
 
         Args:
             images: real ones, for the comparison; ``None``: the sample images.
+            **inputs: input options; ``on_error`` must be ``"raise"``.
 
         Raises:
             ExportError: a network that cannot be exported, or whose graph answers otherwise.
             ModelError: an ensemble: give its members graphs.
             OptionError: the packages that write a graph are not installed.
         """
-        from skinxai.exporting import checked_graph
+        from skinxai.exporting import PARITY, checked_graph
 
         self._engine.single("with_graph()")
+        options, _ = InputOptions.take(asdict(PARITY) | inputs)
         (loaded,) = self._loaded.members
         many = None if images is None else list(iter_sources(images)[1])
-        return self._of(self._parts.with_loaded(checked_graph(self._engine, loaded, many)))
+        made = checked_graph(self._engine, loaded, many, options)
+        return self._of(self._parts.with_loaded(made))
 
     def export(
-        self, path: str | os.PathLike[str], *, format: str | None = None, images: Any = None
-    ) -> Parity:
+        self, path: str | os.PathLike[str], *, format: str | None = None, images: Any = None,
+        **inputs: Any,
+    ) -> Parity:  # fmt: skip
         """Write the model as one file for other programs, after a comparison with torch.
 
         Its input is ``images``, float32 ``(N, 3, H, W)`` as `PreprocessConfig` says; its outputs
@@ -512,6 +517,7 @@ class Classifier:
             format: ``"onnx"`` or ``"openvino"`` for a path without a suffix, to which ``.onnx`` or
                 ``.xml`` is added; ``None``: the suffix names it.
             images: real ones, for the comparison; ``None``: the sample images.
+            **inputs: input options; ``on_error`` must be ``"raise"``.
 
         Returns:
             How much its answers differ.
@@ -524,12 +530,13 @@ class Classifier:
                 write it are not installed.
             OutputError: the file cannot be written.
         """
-        from skinxai.exporting import export
+        from skinxai.exporting import PARITY, export
 
         self._engine.single("export()")
+        options, _ = InputOptions.take(asdict(PARITY) | inputs)
         (loaded,) = self._loaded.members
         many = None if images is None else iter_sources(images)[1]
-        return export(self._engine, loaded, Path(path), many, format)
+        return export(self._engine, loaded, Path(path), many, format, options)
 
     def nearest(
         self, images: Any, k: int = 5, *, records: Records | None = None, **inputs: Any
@@ -580,6 +587,9 @@ class Classifier:
         Raises:
             OptionError: records with other labels, or an id in ``not_copies`` that is none.
             InputError: an image that cannot be read.
+
+        Warns:
+            SkinxaiWarning: records of several parts of the split that their data came with.
         """
         from skinxai.assessment.evaluation import evaluate_probabilities
         from skinxai.data.membership import Look
@@ -592,6 +602,11 @@ class Classifier:
                 f"records must have the model's labels {list(self.labels)}, "
                 f"got {list(records.labels)}."
             )
+        if not records.part and names_parts(records):
+            warnings.warn(
+                "records hold several parts of the split that their data came with, and all are "
+                "judged; given_part(records, 'test') has the test part.", SkinxaiWarning, 2,
+            )  # fmt: skip
         images: Any = [item.path for item in records]
         cache, resized = records.pixels, False
         if cache is not None and all(cache.fits(p) for p in self._parts.predictor.preprocessings):

@@ -31,6 +31,7 @@ from skinxai.folders import (
 )
 from skinxai.hub import open_model
 from skinxai.labels import LabelSet
+from skinxai.plain_text import MAX_NAME, markdown
 
 
 def write_ensemble(
@@ -117,7 +118,9 @@ def open_models(
             members += read_members(files, config)
             weights += [member.weight / len(found) for member in config.members]
             names.append(config.name)
-    name = f"mean({', '.join(names)})" if len(names) <= 3 else f"mean of {len(names)} models"
+    name = f"mean({', '.join(names)})"
+    if len(names) > 3 or len(name) > MAX_NAME:
+        name = f"mean of {len(names)} models"
     config, card = _together(members, weights, name)
     made = _own_files(config, card)
     return ModelFiles(Path(), made, manifest_of(made)[1], tuple(members))
@@ -264,17 +267,18 @@ def _folder_names(names: Iterable[str]) -> list[str]:
 
 def _leak(config: ModelConfig) -> str:
     leaked = config.training_data.get("leaked")
-    return f" (**LEAKED: {leaked}; no figure of it is worth anything**)" if leaked else ""
+    return f" (**LEAKED: {markdown(leaked)}; no figure of it is worth anything**)" if leaked else ""
 
 
 def _card(config: EnsembleConfig, members: Sequence[ModelConfig]) -> str:
     rows = "".join(
-        f"| {own.name}@{entry.revision[:12]} | {entry.weight:.4g} "
-        f"| {own.training_data.get('name', 'unknown')}{_leak(own)} | {own.licence or 'unknown'} |\n"
+        f"| {markdown(own.name)}@{entry.revision[:12]} | {entry.weight:.4g} "
+        f"| {markdown(own.training_data.get('name', 'unknown'))}{_leak(own)} "
+        f"| {markdown(own.licence or 'unknown')} |\n"
         for entry, own in zip(config.members, members, strict=True)
     )
     return (
-        f"# {config.name}\n\n**A research tool, not a medical device.**\n\n"
+        f"# {markdown(config.name)}\n\n**A research tool, not a medical device.**\n\n"
         f"An ensemble: its probabilities are the weighted mean of its members'. Each member's card "
         f"is in its folder, and each member's licence holds for the whole.\n\n"
         f"| member | weight | training data | licence |\n| --- | --- | --- | --- |\n{rows}"

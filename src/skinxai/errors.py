@@ -51,16 +51,24 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
+
+from skinxai.plain_text import one_line
 
 
 class SkinxaiWarning(UserWarning):
-    """Something that does not change a result but that its reader should know."""
+    """Something that does not change a result but that its reader should know, on one line."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(str(message)))
 
 
 class SkinxaiError(Exception):
-    """Base of all errors of this package.
+    r"""Base of all errors of this package.
+
+    Messages quote what came from elsewhere: each is one line of bounded length, with an escape
+    such as ``\x1b`` in the place of a hidden character (see `skinxai.plain_text`).
 
     ``index`` and ``source`` are set where the error belongs to one of several inputs:
     the position in the call's order, and what came in, as text.
@@ -82,8 +90,8 @@ class SkinxaiError(Exception):
     def prefixed(self, text: str) -> Self:
         """The same error with ``text`` and a colon in front of both of its sentences."""
         made = copy.copy(self)
-        made.args = (f"{text}: {self}",)
-        made.on_command_line = f"{text}: {self.on_command_line}"
+        made.args = (one_line(f"{text}: {self}"),)
+        made.on_command_line = one_line(f"{text}: {self.on_command_line}")
         return made
 
     def at(self, index: int, source: str) -> SkinxaiError:
@@ -106,8 +114,17 @@ def did_you_mean(name: object, known: Iterable[str], *, cutoff: float = 0.6) -> 
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+def _listing(message: str, problems: Sequence[str], stop: str) -> str:
+    """A message, and the first twenty problems behind it."""
+    if not problems:
+        return message
+    shown = "; ".join(each.rstrip(".") for each in problems[:20])
+    more = f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
+    return f"{message} {shown}{more}{stop}"
+
+
 def _with_remedy(message: str, remedy: str) -> str:
-    return f"{message}; {remedy}." if remedy else message
+    return one_line(f"{message}; {remedy}." if remedy else message)
 
 
 class InputError(SkinxaiError):
@@ -209,7 +226,8 @@ class UnknownNameError(SkinxaiError, LookupError):
 class DatasetError(SkinxaiError):
     """Records, labels or splits that cannot be used.
 
-    ``problems`` lists everything that was found, the message the first twenty.
+    ``problems`` lists everything that was found, as texts; the message has the first twenty. Those
+    given as errors have the command line's remedies on the command line.
     """
 
     code = "dataset"
@@ -217,17 +235,16 @@ class DatasetError(SkinxaiError):
     def __init__(
         self,
         message: str,
-        problems: tuple[str, ...] = (),
+        problems: Sequence[str | SkinxaiError] = (),
         *,
         python: str = "",
         command: str = "",
     ) -> None:
-        self.problems = problems
-        shown = "; ".join(problems[:20])
-        more = f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
+        self.problems = tuple(str(each) for each in problems)
         stop = "" if python or command else "."
-        text = f"{message} {shown}{more}{stop}" if problems else message
-        super().__init__(text, python=python, command=command)
+        super().__init__(_listing(message, self.problems, stop), python=python, command=command)
+        own = [getattr(each, "on_command_line", str(each)) for each in problems]
+        self.on_command_line = _with_remedy(_listing(message, own, stop), command or python)
 
 
 class DatasetSchemaError(DatasetError):

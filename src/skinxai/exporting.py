@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-3
 """Largest difference of a probability, and of a map as a share of its largest value."""
+PARITY = InputOptions(batch_size=8)
+"""How the images of a comparison are read."""
 
 
 @dataclass(frozen=True)
@@ -185,13 +187,17 @@ def describe(graph: Any, values: dict[str, str]) -> bytes:
     return bytes(graph.SerializeToString(deterministic=True))
 
 
-def checked_graph(engine: Engine, loaded: LoadedModel, images: list[Any] | None) -> LoadedModel:
+def checked_graph(
+    engine: Engine, loaded: LoadedModel, images: list[Any] | None,
+    options: InputOptions = PARITY,
+) -> LoadedModel:  # fmt: skip
     """The model with its ``graph.safetensors`` (see `skinxai.graphs.files`), compared with torch.
 
     Args:
         engine: of the model.
         loaded: the same.
         images: real ones, for the check in each backend that is installed; ``None``: the samples.
+        options: of reading and batching.
 
     Raises:
         ExportError: the graph's answers differ.
@@ -209,13 +215,13 @@ def checked_graph(engine: Engine, loaded: LoadedModel, images: list[Any] | None)
     files = ModelFiles(Path(), made.files(), "0" * 64)
     for name in RUNNERS:
         if installed(RUNNERS[name].package):
-            check_parity(engine, GraphEngine.of_folder(files, name), images)
+            check_parity(engine, GraphEngine.of_folder(files, name), images, options)
     return made
 
 
 def export(
     engine: Engine, loaded: LoadedModel, path: Path, images: Iterable[Any] | None,
-    format: str | None = None,
+    format: str | None = None, options: InputOptions = PARITY,
 ) -> Parity:  # fmt: skip
     """Write ``*.onnx``, or ``*.xml`` and ``*.bin``, after a check against torch.
 
@@ -225,6 +231,7 @@ def export(
         path: whose suffix is the format.
         images: real ones, for the check; ``None``: the sample images.
         format: for a path without a suffix, to which it is added.
+        options: of reading and batching.
 
     Raises:
         ExportError: the graph's answers differ; nothing is written.
@@ -244,7 +251,7 @@ def export(
         else:
             _write_openvino(describe(graph, {}), metadata, made)  # which would copy them
         found = GraphEngine.of_exported(open_exported(made), runner)
-        parity = check_parity(engine, found, images)
+        parity = check_parity(engine, found, images, options)
         for each in sorted(Path(folder).iterdir()):  # .bin before .xml
             write_atomic(path.parent / each.name, each.read_bytes())
     return parity
@@ -294,24 +301,31 @@ def _write_openvino(data: bytes, metadata: dict[str, str], path: Path) -> None:
     path.write_bytes(seal(path.read_bytes(), path.with_suffix(".bin").read_bytes()))
 
 
-def check_parity(engine: Engine, graph: GraphEngine, images: Iterable[Any] | None = None) -> Parity:
+def check_parity(
+    engine: Engine, graph: GraphEngine, images: Iterable[Any] | None = None,
+    options: InputOptions = PARITY,
+) -> Parity:  # fmt: skip
     """Compare a graph with torch: probabilities of all classes, labels, Grad-CAM of the top class.
 
     Args:
         engine: torch's.
         graph: the same model's.
         images: real ones, at least one; ``None``: the sample images.
+        options: of reading and batching.
 
     Raises:
         ExportError: a probability, or a share of a map, that differs by more than `TOLERANCE`, or
             another label.
+        OptionError: ``on_error="return"``, which would leave images out.
     """
+    if options.on_error != "raise":
+        raise OptionError("on_error must be 'raise' for a comparison: no image may be left out.")
     engine = engine.in_float32()
     member = engine.single("a graph")
     kernel = graph.members[0]
     worst, worst_map, count = 0.0, 0.0, 0
     many = samples.paths() if images is None else images
-    for batch in prepared_batches(many, engine.preprocessings, InputOptions(batch_size=8)):
+    for batch in prepared_batches(many, engine.preprocessings, options):
         items = [item for item in batch if isinstance(item, Prepared)]
         expected = engine.predict(items)
         outputs = kernel.outputs(items)

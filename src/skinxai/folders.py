@@ -29,6 +29,7 @@ from skinxai.errors import (
     SkinxaiWarning,
     UnsafeFormatError,
 )
+from skinxai.reading import read_file
 from skinxai.writing import make_folder, write_atomic
 
 WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.json", "README.md"
@@ -91,7 +92,7 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
             python="write the folder with save_pretrained()",
             command="name a folder that 'skinxai train', 'import' or 'pull' wrote",
         )
-    listed, digest = parse_manifest(_read(path), folder)
+    listed, digest = parse_manifest(read_part(path), folder)
     if pickled := [name for name in listed if Path(name).suffix.lower() in PICKLES]:
         raise UnsafeFormatError(
             f"{MANIFEST} in {str(folder)!r} must list *.json, *.safetensors and the card alone, it "
@@ -104,7 +105,7 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
         )
     files = {}
     for name, expected in listed.items():
-        data = _read(folder / name)
+        data = read_part(folder / name)
         if hashlib.sha256(data).hexdigest() != expected:
             message = (
                 f"{name} in {str(folder)!r} must have the sha256 of its manifest, "
@@ -134,6 +135,8 @@ def parse_config(data: bytes, folder: Path, kind: type[Config]) -> Config:
     """`read_config`, from the bytes of a folder's ``config.json``."""
     try:
         return kind.from_dict(strict_json(data))
+    except ModelConfigError as error:
+        raise error.prefixed(f"{CONFIG} in {str(folder)!r}") from error
     except ValueError as error:
         raise ModelConfigError(f"{CONFIG} in {str(folder)!r} must be JSON: {error}") from error
     except TypeError as error:
@@ -155,7 +158,7 @@ def contents(folder: Path, prefix: str = "") -> Iterator[tuple[str, bytes]]:
             yield from contents(folder / member.folder, f"{prefix}{member.folder}/")
     for name, data in files.files.items():
         yield prefix + name, data
-    yield prefix + MANIFEST, (folder / MANIFEST).read_bytes()
+    yield prefix + MANIFEST, read_part(folder / MANIFEST)
 
 
 def write_model_folder(folder: str | os.PathLike[str], files: Mapping[str, bytes]) -> str:
@@ -193,15 +196,19 @@ def size_limit(name: str) -> int:
     return MAX_JSON_BYTES if name.endswith(".json") else MAX_FILE_BYTES
 
 
-def _read(path: Path) -> bytes:
+def read_part(path: Path) -> bytes:
+    """One file of a model folder, not compared with the manifest yet.
+
+    Raises:
+        IntegrityError: no regular file, one that is too large or cannot be read, or a link out of
+            the folder.
+    """
     try:
         if path.is_symlink() and not _is_own_link(path):
             raise IntegrityError(
-                f"{str(path)!r} must be in its folder, it is a link to {str(path.resolve())!r}."
+                f"{str(path)!r} must be in its folder, it is a link to {os.path.realpath(path)!r}."
             )
-        if path.stat().st_size > size_limit(path.name):
-            raise IntegrityError(f"{str(path)!r} must be at most {size_limit(path.name)} bytes.")
-        return path.read_bytes()
+        return read_file(path, size_limit(path.name))
     except OSError as error:
         raise IntegrityError(
             f"{str(path)!r} is in the manifest and must be readable: {error.strerror}."
@@ -210,7 +217,8 @@ def _read(path: Path) -> bytes:
 
 def _is_own_link(path: Path) -> bool:
     """Whether a link stays in its folder, or is one of the Hub's cache to the same cache."""
-    target, folder = path.resolve(), path.parent.resolve()
+    # not Path.resolve(), which fails at links that lead to themselves
+    target, folder = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent))
     if target.parent == folder:
         return True
     return target.parent.name == "blobs" and target.parent.parent / "snapshots" in folder.parents

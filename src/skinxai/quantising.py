@@ -20,6 +20,7 @@ from skinxai.data.records import Records
 from skinxai.errors import LeakageError, OptionError
 from skinxai.graphs.files import IMAGES, KERNEL, PRECISION, SEAL, UNSEALED, seal
 from skinxai.images import read_image
+from skinxai.limits import MAX_PIXELS
 from skinxai.predicting import InputOptions, Predictor, Prepared, predictions, prepared_batches
 from skinxai.results import Prediction
 from skinxai.sources import iter_sources
@@ -48,8 +49,9 @@ class Int8Cost:
 
 
 def export_int8(
-    classifier: Classifier, path: Path, *, calibrate: Any, judge: Records, backend: str = "onnx"
-) -> Int8Cost:
+    classifier: Classifier, path: Path, *, calibrate: Any, judge: Records, backend: str = "onnx",
+    max_pixels: int = MAX_PIXELS,
+) -> Int8Cost:  # fmt: skip
     """Write ``*.onnx`` whose convolutions compute in eight bits, and say what that costs.
 
     Weights are rounded for each output channel, activations to the range that they have on the
@@ -62,6 +64,7 @@ def export_int8(
         calibrate: real images, some dozens, as in `Classifier.predict`.
         judge: labelled images that took no part in training, calibration or any choice.
         backend: that runs it for the judgement, ``"onnx"`` or ``"openvino"``.
+        max_pixels: most pixels of an image that are decoded, >= 1.
 
     Raises:
         LeakageError: an image of ``judge`` that the model was trained on.
@@ -73,7 +76,8 @@ def export_int8(
     if judge.labels.codes != classifier.labels:
         raise OptionError(f"judge must have the model's labels {list(classifier.labels)}.")
     known = classifier.trained_on
-    pairs = zip(judge, looks(judge), strict=True)
+    options = InputOptions(max_pixels=max_pixels)
+    pairs = zip(judge, looks(judge, max_pixels=max_pixels), strict=True)
     judged = {item.image_id: look for item, look in pairs if isinstance(look, Look)}
     if known is not None and (seen := known.seen(judged)):
         raise LeakageError(
@@ -81,8 +85,8 @@ def export_int8(
         )
     _, many = iter_sources(calibrate)
     images = list(many)
-    arrays = list(_arrays(classifier, images))
-    asked = {pixel_hash(read_image(image).pixels) for image in images}
+    arrays = list(_arrays(classifier, images, options))
+    asked = {pixel_hash(read_image(each, max_pixels=max_pixels).pixels) for each in images}
     if asked & {look.digest for look in judged.values()}:
         raise OptionError("judge must hold no image of calibrate, it does.")
     if not arrays or not len(judge):
@@ -96,7 +100,8 @@ def export_int8(
         _quantise(whole, small, arrays)
         graph = Classifier.from_pretrained(small, backend=backend)
         whole_model = classifier._engine.in_float32()
-        first, second = (_rows(each, judge) for each in (whole_model, graph._parts.predictor))
+        predictors: tuple[Predictor, ...] = (whole_model, graph._parts.predictor)
+        first, second = (_rows(each, judge, options) for each in predictors)
         write_atomic(path, small.read_bytes())
     target, classes = np.asarray(judge.targets()), len(judge.labels)
     one, two = (
@@ -113,17 +118,19 @@ def export_int8(
     )
 
 
-def _arrays(classifier: Classifier, images: Iterable[Any]) -> Iterator[npt.NDArray[np.float32]]:
+def _arrays(
+    classifier: Classifier, images: Iterable[Any], options: InputOptions
+) -> Iterator[npt.NDArray[np.float32]]:
     """Network input ``(1, 3, h, w)`` of each image."""
     (preprocessing,) = classifier._parts.predictor.preprocessings
-    for batch in prepared_batches(images, [preprocessing], InputOptions()):
+    for batch in prepared_batches(images, [preprocessing], options):
         for item in batch:
             assert isinstance(item, Prepared)
             yield item.arrays[preprocessing][None]
 
 
-def _rows(predictor: Predictor, records: Records) -> npt.NDArray[np.float64]:
-    found = list(predictions(predictor, [item.path for item in records], InputOptions()))
+def _rows(predictor: Predictor, records: Records, options: InputOptions) -> npt.NDArray[np.float64]:
+    found = list(predictions(predictor, [item.path for item in records], options))
     return np.array([list(p.probabilities.values()) for p in found if isinstance(p, Prediction)])
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skinxai.errors import PluginError, UnknownNameError
+from skinxai.plain_text import MAX_LICENCE, MAX_NAME, broken_rule, one_line
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -55,6 +56,9 @@ class Entry:
                 f"Entry {self.name!r}: target must look like 'module:attribute', "
                 f"got {self.target!r}."
             )
+        for field in ("help", "title", "shows"):
+            if broken := broken_rule(field, getattr(self, field), MAX_LICENCE):
+                raise PluginError(f"Entry {self.name!r}: {broken}")
 
     def load(self) -> Any:
         """Import and return the target."""
@@ -154,5 +158,5 @@ def plugin_origin(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
 
 def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
     if point.dist is None:
-        return point.name, ""
-    return point.dist.name, point.dist.version
+        return one_line(point.name, MAX_NAME), ""
+    return one_line(point.dist.name, MAX_NAME), one_line(point.dist.version, MAX_NAME)

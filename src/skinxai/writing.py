@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -38,6 +40,26 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
+
+
+def append_line(path: str | os.PathLike[str], line: str) -> None:
+    """Add a line of UTF-8 to a file, which is made where there is none.
+
+    Raises:
+        OutputError: no regular file, or one that cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
+    try:
+        with os.fdopen(os.open(path, flags, 0o666), "ab") as out:
+            if not stat.S_ISREG(os.fstat(out.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file")
+            out.write(f"{line}\n".encode("utf-8", "backslashreplace"))
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        raise OutputError(
+            f"output {os.fspath(path)!r} must be a file that can be written: {error.strerror}."
+        ) from error
 
 
 def make_folder(path: Path) -> None:

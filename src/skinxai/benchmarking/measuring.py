@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from skinxai.data.records import Record
 from skinxai.drawing import resize_map
 from skinxai.errors import ExplainError, ModelError, NonFiniteOutputError
 from skinxai.explainers.baselines import baseline
-from skinxai.images import read_image
+from skinxai.images import SourceImage, read_image
+from skinxai.limits import MAX_PIXELS
 from skinxai.models import SkinClassifier
 from skinxai.transforms import evaluation_transform
 
@@ -46,15 +48,21 @@ class Bench:
         plan: what is asked.
         methods: name → options.
         masks: folder of the lesions' masks.
+        max_pixels: most pixels of an image that are decoded.
     """
 
     def __init__(
         self, classifier: Classifier, plan: Plan, methods: Mapping[str, Mapping[str, Any]],
-        masks: Path,
+        masks: Path, max_pixels: int = MAX_PIXELS,
     ) -> None:  # fmt: skip
+        self.max_pixels = max_pixels
         self._classifier, self._plan, self._masks = classifier, plan, masks
         self._methods = dict(methods)
         self._scrambled = scrambled(classifier, plan.seed)
+
+    def read(self, item: Record) -> SourceImage:
+        """An image, which is then let through everywhere."""
+        return read_image(item.path, max_pixels=self.max_pixels)
 
     def rows(self, item: Record, number: int) -> Iterator[Row]:
         """One row for each method, and for each map that never saw the image.
@@ -63,11 +71,11 @@ class Bench:
             item: the image.
             number: its place in the plan's list.
         """
-        pixels = read_image(item.path).pixels
-        size = (pixels.shape[0], pixels.shape[1])
+        image = self.read(item)
+        size = (image.pixels.shape[0], image.pixels.shape[1])
         mask = read_mask(self._masks / MASK.format(item.path.stem), size)
-        target = self._classifier.predict(pixels).label
-        judge = _Judge(self._classifier, pixels, target, mask, self._plan)
+        target = self._classifier.predict(image).label
+        judge = _Judge(self._classifier, image.pixels, target, mask, self._plan)
         shared = {"image": item.image_id, "lesion": item.lesion_id or item.image_id,
                   "label": item.label, "target": target, "number": number}  # fmt: skip
         for name, make in BLIND.items():
@@ -79,45 +87,44 @@ class Bench:
                 continue
             start = time.perf_counter()
             try:
-                maps[name] = self._map(self._classifier, pixels, name, options, target)
+                maps[name] = self._map(self._classifier, image, name, options, target)
             except ExplainError as error:  # a network that the method refuses
                 yield {**shared, "method": name, "refused": str(error)}
                 continue
             seconds = round(time.perf_counter() - start, 4)
             row = {**shared, "method": name, "seconds": seconds, **judge(maps[name])}
             if number < self._plan.checked:
-                row |= self._checks(maps[name], pixels, name, options, target)
+                row |= self._checks(maps[name], image, name, options, target)
                 row["agreement"] = {
                     other: agreement(maps[name], found) for other, found in maps.items()
                 }
             yield row
 
     def _map(
-        self, classifier: Classifier, pixels: Any, name: str, options: Mapping[str, Any],
+        self, classifier: Classifier, image: SourceImage, name: str, options: Mapping[str, Any],
         target: str,
     ) -> Map:  # fmt: skip
-        found = classifier.explain(pixels, name, target=target, progress=False, **options)
+        found = classifier.explain(image, name, target=target, progress=False, **options)
         return np.asarray(found.heatmap)
 
     def _checks(
-        self, own: Map, pixels: npt.NDArray[np.uint8], name: str, options: Mapping[str, Any],
-        target: str,
-    ) -> Row:  # fmt: skip
+        self, own: Map, image: SourceImage, name: str, options: Mapping[str, Any], target: str
+    ) -> Row:
         """How the map changes with what should change it, and with what should not."""
         draws = np.random.default_rng(self._plan.seed)
-        noisy = pixels + draws.normal(0, 255 * NOISE, pixels.shape)
-        noisy = np.rint(noisy.clip(0, 255)).astype(np.uint8)
+        drawn = image.pixels + draws.normal(0, 255 * NOISE, image.pixels.shape)
+        noisy = replace(image, pixels=np.rint(drawn.clip(0, 255)).astype(np.uint8))
         asked = {
-            "randomised": (self._scrambled, pixels, options),
+            "randomised": (self._scrambled, image, options),
             "noisy": (self._classifier, noisy, options),
         }
         if seeded(name):
             other = {**options, "seed": options["seed"] + 1}
-            asked["other seed"] = (self._classifier, pixels, other)
+            asked["other seed"] = (self._classifier, image, other)
         found: Row = {}
-        for key, (classifier, image, own_options) in asked.items():
+        for key, (classifier, shown, own_options) in asked.items():
             try:
-                changed = self._map(classifier, image, name, own_options, target)
+                changed = self._map(classifier, shown, name, own_options, target)
                 found[key] = agreement(own, changed)
             except (ExplainError, NonFiniteOutputError):  # a scrambled network may overflow
                 found[key] = None

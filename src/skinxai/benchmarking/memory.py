@@ -1,6 +1,6 @@
 """How much memory a method takes beyond prediction, each in a process of its own.
 
-``python -m skinxai.benchmarking.memory MODEL_FOLDER IMAGE METHOD OPTIONS`` prints MiB.
+``python -m skinxai.benchmarking.memory MODEL_FOLDER IMAGE METHOD OPTIONS PIXELS`` prints MiB.
 """
 
 from __future__ import annotations
@@ -16,17 +16,20 @@ from typing import Any
 from tqdm import tqdm
 
 from skinxai.classifier import Classifier
+from skinxai.limits import MAX_PIXELS
 
 
 def peak_memory(
-    classifier: Classifier, image: Path, methods: Mapping[str, Mapping[str, Any]]
-) -> dict[str, float]:
+    classifier: Classifier, image: Path, methods: Mapping[str, Mapping[str, Any]],
+    max_pixels: int = MAX_PIXELS,
+) -> dict[str, float]:  # fmt: skip
     """MiB by which one explanation raises the peak of a process that has predicted before.
 
     Args:
         classifier: a model that can be saved; for others, and outside Linux, nothing is measured.
         image: a file.
         methods: name → options.
+        max_pixels: most pixels of the image that are decoded.
 
     Returns:
         Method → MiB, of those that could be measured; why others could not is printed.
@@ -37,7 +40,7 @@ def peak_memory(
     with tempfile.TemporaryDirectory() as folder:
         classifier.save_pretrained(folder)
         for name, options in methods.items():
-            words = [folder, str(image), name, json.dumps(dict(options))]
+            words = [folder, str(image), name, json.dumps(dict(options)), str(max_pixels)]
             done = subprocess.run(
                 [sys.executable, "-m", "skinxai.benchmarking.memory", *words],
                 capture_output=True, text=True, check=False,
@@ -49,12 +52,13 @@ def peak_memory(
     return found
 
 
-def main(folder: str, image: str, method: str, options: str) -> None:
+def main(folder: str, image: str, method: str, options: str, max_pixels: str) -> None:
     """Print MiB."""
     classifier = Classifier.from_pretrained(folder, device="cpu")
-    classifier.predict(image)
+    most = int(max_pixels)
+    classifier.predict(image, max_pixels=most)
     before = peak()
-    classifier.explain(image, method, progress=False, **json.loads(options))
+    classifier.explain(image, method, progress=False, max_pixels=most, **json.loads(options))
     print(f"{peak() - before:.1f}")
 
 
@@ -65,4 +69,4 @@ def peak() -> float:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5])
+    main(*sys.argv[1:6])

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from skinxai.classifier import Classifier
 from skinxai.errors import ModelError, NoInputsError, OptionError
 from skinxai.graphs import RUNNERS
+from skinxai.limits import MAX_PIXELS
 
 WAYS = {name: (name, "float32") for name in ("torch", *RUNNERS)} | {
     "sixteen bits": ("openvino", "bfloat16")
@@ -44,6 +46,7 @@ def prediction_speed(
     model: str | os.PathLike[str] | None = None,
     *,
     rounds: int = 3,
+    max_pixels: int = MAX_PIXELS,
 ) -> tuple[list[Speed], dict[str, str]]:
     """Time `Classifier.predict` from files to probabilities; the backends take turns.
 
@@ -51,6 +54,7 @@ def prediction_speed(
         images: files, at least one.
         model: as in `Classifier.from_pretrained`.
         rounds: over all images, >= 1.
+        max_pixels: most pixels of an image that are decoded, >= 1.
 
     Returns:
         A row for each backend that answers, and why the others do not.
@@ -70,15 +74,16 @@ def prediction_speed(
             if name == "torch":
                 raise
             missing[backend] = str(error)
-    rows = {name: _rows(each, images) for name, each in classifiers.items()}  # and warm
+    options: dict[str, Any] = {"max_pixels": max_pixels, "progress": False}
+    rows = {name: _rows(each, images, options) for name, each in classifiers.items()}  # and warm
     many: dict[str, list[float]] = {name: [] for name in classifiers}
     one: dict[str, list[float]] = {name: [] for name in classifiers}
     for _ in range(rounds):
         for name, classifier in classifiers.items():
-            many[name].append(_seconds(classifier, images))
+            many[name].append(_seconds(classifier, images, options))
     for image in [images[number % len(images)] for number in range(20)]:
         for name, classifier in classifiers.items():
-            one[name].append(_seconds(classifier, image))
+            one[name].append(_seconds(classifier, image, options))
     found = [
         Speed(
             classifier.backend,
@@ -106,13 +111,13 @@ def to_lines(found: Sequence[Speed], missing: dict[str, str], images: int) -> It
 
 
 def _rows(
-    classifier: Classifier, images: Sequence[str | os.PathLike[str]]
+    classifier: Classifier, images: Sequence[str | os.PathLike[str]], options: dict[str, Any]
 ) -> npt.NDArray[np.float64]:
-    found = classifier.predict(list(images), progress=False)
+    found = classifier.predict(list(images), **options)
     return np.array([list(each.probabilities.values()) for each in found])
 
 
-def _seconds(classifier: Classifier, images: object) -> float:
+def _seconds(classifier: Classifier, images: object, options: dict[str, Any]) -> float:
     started = time.perf_counter()
-    classifier.predict(images, progress=False)
+    classifier.predict(images, **options)
     return time.perf_counter() - started

@@ -24,9 +24,11 @@ from skinxai.data.membership import Look
 from skinxai.data.records import Record, Records
 from skinxai.errors import ExplainError, LeakageError, OutputError, ResumeMismatchError
 from skinxai.images import read_image
+from skinxai.limits import MAX_BYTES, MAX_PIXELS, check_max_pixels
+from skinxai.reading import MAX_TABLE_BYTES, MAX_TEXT_BYTES, read_file
 from skinxai.results import compare
 from skinxai.version import __version__
-from skinxai.writing import make_folder, write_atomic
+from skinxai.writing import append_line, make_folder, write_atomic
 
 
 def benchmark_explainers(
@@ -37,6 +39,7 @@ def benchmark_explainers(
     *,
     methods: Iterable[str] | None = None,
     progress: bool = True,
+    max_pixels: int = MAX_PIXELS,
     **settings: Any,
 ) -> Path:
     """Measure what maps of several methods are worth on labelled images with lesion masks.
@@ -53,6 +56,7 @@ def benchmark_explainers(
         out: folder of the results, created where it does not exist.
         methods: names in `skinxai.explainers`; all built-in ones by default.
         progress: show a bar with the time left.
+        max_pixels: most pixels of an image that are decoded, >= 1.
         **settings: of `skinxai.benchmarking.plan.Plan`.
 
     Returns:
@@ -65,41 +69,39 @@ def benchmark_explainers(
         OutputError: a folder that another process writes to.
         ModelError: an ensemble.
     """
+    check_max_pixels(max_pixels)
     plan, folder = Plan(**settings), Path(out)
     built_in = [entry.name for entry in explainers.entries() if entry.source == "skinxai"]
-    _check_unseen(classifier, images := plan.images(records, Path(masks)))
+    _check_unseen(classifier, images := plan.images(records, Path(masks)), max_pixels)
     names = check_methods(built_in if methods is None else methods)
     options = {name: plan.options(name) for name in names}
     make_folder(folder)
     with _in_use(folder):
         _begin(folder, classifier, plan, options, images, Path(masks))
-        return _run(folder, classifier, plan, options, images, Path(masks), progress=progress)
+        bench = Bench(classifier, plan, options, Path(masks), max_pixels)
+        return _run(folder, classifier, bench, plan, options, images, progress=progress)
 
 
 def _run(
-    folder: Path, classifier: Classifier, plan: Plan, options: Mapping[str, Any],
-    images: list[Record], masks: Path, *, progress: bool,
+    folder: Path, classifier: Classifier, bench: Bench, plan: Plan, options: Mapping[str, Any],
+    images: list[Record], *, progress: bool,
 ) -> Path:  # fmt: skip
     """Measure what is not measured yet, and write the tables."""
-    bench = Bench(classifier, plan, options, masks)
     rows = read_rows(folder)
     done = {row["image"] for row in rows}
     _forget_torn(folder / ROWS)
     try:
-        with (folder / ROWS).open("a") as out_file:
-            for number, item in enumerate(tqdm(images, unit="image", disable=not progress)):
-                if item.image_id in done:
-                    continue
-                found = list(bench.rows(item, number))
-                out_file.write(json.dumps(found) + "\n")
-                out_file.flush()
-                os.fsync(out_file.fileno())
-                rows += found
+        for number, item in enumerate(tqdm(images, unit="image", disable=not progress)):
+            if item.image_id in done:
+                continue
+            found = list(bench.rows(item, number))
+            append_line(folder / ROWS, json.dumps(found))
+            rows += found
     except KeyboardInterrupt:
         _write_tables(folder, summarise(rows, plan, options))
         raise
-    memory = _memory(folder, classifier, images[0], options)
-    _gallery(folder, classifier, images, options)
+    memory = _memory(folder, classifier, bench, images[0], options)
+    _gallery(folder, classifier, bench, images, options)
     return _write_tables(folder, summarise(rows, plan, options, memory))
 
 
@@ -109,11 +111,14 @@ def _write_tables(folder: Path, table: dict[str, Any]) -> Path:
     return folder / "table.md"
 
 
-def _check_unseen(classifier: Classifier, images: list[Record]) -> None:
+def _check_unseen(classifier: Classifier, images: list[Record], max_pixels: int) -> None:
     """Refuse images that the model says it was trained on."""
     if classifier.trained_on is None:
         return
-    looks = {item.image_id: Look.at(read_image(item.path).pixels) for item in images}
+    looks = {
+        item.image_id: Look.at(read_image(item.path, max_pixels=max_pixels).pixels)
+        for item in images
+    }
     if seen := classifier.trained_on.seen(looks):
         raise LeakageError(
             f"records must be images that took no part in training: of {len(images)}, "
@@ -142,7 +147,7 @@ def _begin(
     for tensor in classifier.network.state_dict().values():
         weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     for item in images:
-        drawn.update((masks / MASK.format(item.path.stem)).read_bytes())
+        drawn.update(read_file(masks / MASK.format(item.path.stem), MAX_BYTES))
     study = {
         "skinxai": __version__, "model": classifier.model, "weights": weights.hexdigest(),
         "plan": asdict(plan), "methods": dict(options),
@@ -153,7 +158,7 @@ def _begin(
         write_atomic(path, json.dumps(study, indent=2).encode() + b"\n")
         return
     try:
-        known = json.loads(path.read_text())
+        known = json.loads(read_file(path, MAX_TEXT_BYTES))
     except (OSError, ValueError) as error:
         raise OutputError(f"{str(path)!r} must be readable JSON: {error}.") from error
     if changed := [key for key in study if known.get(key) != json.loads(json.dumps(study[key]))]:
@@ -166,34 +171,36 @@ def _begin(
 def _forget_torn(path: Path) -> None:
     """Cut off a line that a kill left half written."""
     if path.exists():
-        whole = path.read_bytes().rpartition(b"\n")
+        whole = read_file(path, MAX_TABLE_BYTES).rpartition(b"\n")
         write_atomic(path, whole[0] + whole[1])
 
 
 def _memory(
-    folder: Path, classifier: Classifier, item: Record, options: Mapping[str, Any]
+    folder: Path, classifier: Classifier, bench: Bench, item: Record, options: Mapping[str, Any]
 ) -> dict[str, float]:
     """Of each method, measured once."""
     path = folder / "memory.json"
     if not path.exists():
-        found = peak_memory(classifier, item.path, options)
+        found = peak_memory(classifier, item.path, options, bench.max_pixels)
         write_atomic(path, json.dumps(found, indent=2).encode() + b"\n")
-    known: dict[str, float] = json.loads(path.read_text())
+    known: dict[str, float] = json.loads(read_file(path, MAX_TEXT_BYTES))
     return known
 
 
 def _gallery(
-    folder: Path, classifier: Classifier, images: list[Record], options: Mapping[str, Any]
-) -> None:
+    folder: Path, classifier: Classifier, bench: Bench, images: list[Record],
+    options: Mapping[str, Any],
+) -> None:  # fmt: skip
     """A sheet of all methods' maps for the first image of each class."""
     make_folder(folder / "gallery")
     first = {item.label: item for item in reversed(images)}
     for label, item in first.items():
-        target = classifier.predict(item.path).label
+        image = bench.read(item)
+        target = classifier.predict(image).label
         made = []
         for name, own in options.items():
             try:
-                made += classifier.explain([item.path], name, target=target, progress=False, **own)
+                made += classifier.explain([image], name, target=target, progress=False, **own)
             except ExplainError:
                 continue  # refused: the table says why
         path = folder / "gallery" / f"{label}.jpg"

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from skinxai.cli.commands import Command
-from skinxai.cli.options import Data, Images, Model, Part
-from skinxai.cli.saying import note, with_quiet
-from skinxai.cli.tables import open_data
+from skinxai.cli.options import Data, Images, JudgedPart, MaxPixels, Model
+from skinxai.cli.saying import with_quiet
+from skinxai.cli.tables import judged, open_data
+from skinxai.limits import MAX_PIXELS
 
 benchmark = typer.Typer(
     help="Measure what is installed.", no_args_is_help=True, rich_markup_mode=None
@@ -29,9 +30,10 @@ def explainers(
     masks: Annotated[Path, typer.Option(help="Folder of IMAGE_segmentation.png.")],
     out: Annotated[Path, typer.Option(help="Folder of rows, tables and sheets; gone on with.")],
     splits: Annotated[
-        Path | None, typer.Option(help="splits.csv; without it all images are taken.")
+        Path | None,
+        typer.Option(help="splits.csv; without it the data's own split, or all images."),
     ] = None,
-    part: Annotated[Part | None, typer.Option(help="Which part of --splits is taken.")] = None,
+    part: JudgedPart = None,
     methods: Annotated[
         str, typer.Option(help="Separated by commas; all built-in ones by default.")
     ] = "",
@@ -44,26 +46,20 @@ def explainers(
     ] = 14,
     steps: Annotated[int, typer.Option(help="Of the deletion and insertion curves.")] = 10,
     seed: Annotated[int, typer.Option(help="Of the choice of images and of noise.")] = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Faithfulness, localisation, sanity and time of explanation methods, with intervals."""
     from skinxai.benchmarking import benchmark_explainers
     from skinxai.classifier import Classifier
-    from skinxai.data import Splits
 
-    if (splits is None) != (part is None):
-        raise typer.BadParameter("--splits and --part go together: a file, and val or test.")
     classifier = Classifier.from_pretrained(model)
     records = open_data(data, labels=classifier.config.labels)
-    if splits is not None and part is not None:
-        parts = Splits.from_csv(splits, records)
-        for text in parts.notes:
-            note(text)
-        records = parts.val if part is Part.val else parts.test
+    records = judged(records, splits, part)
     table = benchmark_explainers(
         classifier, records, masks, out,
         methods=[name.strip() for name in methods.split(",") if name.strip()] or None,
         budget=budget, lesions=lesions, stratified=stratified, checked=checked, steps=steps,
-        seed=seed,
+        seed=seed, max_pixels=max_pixels,
     )  # fmt: skip
     typer.echo(table.read_text())
 
@@ -74,11 +70,13 @@ def prediction(
     images: Images,
     model: Model = None,
     rounds: Annotated[int, typer.Option(help="Over all images.", min=1)] = 3,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Images a second of each backend, from files to probabilities, and how they differ."""
     from skinxai.benchmarking.prediction import prediction_speed, to_lines
     from skinxai.sources import iter_sources
 
     files = [str(path) for each in images for path in iter_sources(each)[1]]
-    for line in to_lines(*prediction_speed(files, model, rounds=rounds), len(files)):
+    found = prediction_speed(files, model, rounds=rounds, max_pixels=max_pixels)
+    for line in to_lines(*found, len(files)):
         typer.echo(line)

@@ -11,15 +11,15 @@ from skinxai.cli.options import (
     Backend,
     BatchSize,
     Data,
+    JudgedPart,
     MaxPixels,
     Model,
     NotCopies,
-    Part,
     Tta,
     words,
 )
 from skinxai.cli.saying import note
-from skinxai.cli.tables import TableOptions, open_data, with_table
+from skinxai.cli.tables import TableOptions, judged, open_data, with_table
 from skinxai.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -34,9 +34,10 @@ def evaluate(
     model: Model = None,
     backend: Backend = None,
     splits: Annotated[
-        Path | None, typer.Option(help="splits.csv; without it all images are judged.")
+        Path | None,
+        typer.Option(help="splits.csv; without it the data's own split, or all images."),
     ] = None,
-    part: Annotated[Part | None, typer.Option(help="Which part of --splits is judged.")] = None,
+    part: JudgedPart = None,
     allow_leakage: Annotated[
         bool, typer.Option("--allow-leakage", help="Judge leaked splits, and mark every figure.")
     ] = False,
@@ -47,20 +48,13 @@ def evaluate(
 ) -> None:
     """Judge a model on labelled images: a page with intervals and curves, and JSON."""
     from skinxai.classifier import Classifier
-    from skinxai.data import Splits
     from skinxai.reporting import read_log, write_evaluation
     from skinxai.writing import check_folder
 
-    if (splits is None) != (part is None):
-        raise typer.BadParameter("--splits and --part go together: a file, and val or test.")
     check_folder(out)
     classifier = Classifier.from_pretrained(model, backend=backend)
     records = open_data(data, table, labels=classifier.config.labels)
-    if splits is not None and part is not None:
-        parts = Splits.from_csv(splits, records, allow_leakage=allow_leakage)
-        for text in parts.notes:
-            note(text)
-        records = parts.val if part is Part.val else parts.test
+    records = judged(records, splits, part, allow_leakage=allow_leakage)
     others = words(not_copies) or []
     found = classifier.evaluate(
         records, tta=tta, not_copies=others, batch_size=batch_size, max_pixels=max_pixels

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from skinxai.cli.inputs import bar, listed, named, opened
+from skinxai.cli.inputs import bar, listed, named, notes_of, opened
 from skinxai.cli.options import Backend, Images, MaxPixels, Model, Score, Tta, Uniform
 from skinxai.errors import OptionError
 from skinxai.limits import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from skinxai.results import Explanation
 
 
 def explain(
@@ -62,7 +65,8 @@ def explain(
     classifier = Classifier.from_pretrained(model, backend=backend)
     failed = 0
     for source in bar(sources):
-        image, made = opened(source), []
+        image: Any = opened(source)
+        made: list[Explanation] = []
         for name, own in options.items():
             if not isinstance(image, str):
                 image.seek(0)  # the method before read it
@@ -74,10 +78,12 @@ def explain(
                 failed += 1
                 _print(f"{found.source}  failed: {found.error.on_command_line}")
                 break
-            made.append(found)
             place = folder.make() / folder.name_for(named(source), f".{name}")
             found.save(place, uniform=uniform)
             _print(f"{found.source}  {found.target}  {place}")
+            for line in [] if made else notes_of(found):  # once, whatever the number of methods
+                _print(line)
+            made.append(found)
         if several and len(made) == len(options):
             sheet = folder.folder / folder.name_for(named(source), ".sheet.png")
             write_atomic(sheet, encode_png(side_by_side(made, uniform=uniform)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from skinxai.cli.saying import note
 from skinxai.errors import NoInputsError
 from skinxai.progress import bar as progress_bar
+from skinxai.progress import is_quiet
 
 if TYPE_CHECKING:
     from skinxai.image_files import LeftOut
@@ -70,6 +71,11 @@ def bar(sources: list[str]) -> Iterable[str]:
     several = None if len(sources) > 1 else False
     shown: Iterable[str] = progress_bar(several, iterable=sources, unit="image")
     return shown
+
+
+def notes_of(result: Any) -> list[str]:
+    """Lines below an image's own, of what was noted when it was read."""
+    return [] if is_quiet() else [f"  note: {text}" for text in result.warnings]
 
 
 def failure(error: Any) -> dict[str, Any]:

@@ -9,12 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from skinxai.cli.inputs import listed, named, opened
-from skinxai.cli.options import BatchSize, Images, Json, Model
-from skinxai.cli.tables import open_data
+from skinxai.cli.options import IMAGES, BatchSize, Json, MaxPixels, Model
+from skinxai.cli.tables import TableOptions, open_data, with_table
+from skinxai.errors import OptionError
+from skinxai.limits import MAX_PIXELS
 
 
+@with_table
 def nearest(
-    images: Images,
+    asked: Annotated[list[str], typer.Argument(help=IMAGES, metavar="IMAGES")],
+    table: TableOptions,
     k: Annotated[int, typer.Option("--k", "-k", help="How many training lesions.")] = 5,
     data: Annotated[
         Path | None,
@@ -23,18 +27,24 @@ def nearest(
     model: Model = None,
     batch_size: BatchSize = 32,
     as_json: Json = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Print the training lesions that the network finds most similar to each image."""
     from skinxai.classifier import Classifier
+    from skinxai.sources import describe
 
-    sources, _ = listed(images)
+    if data is None and table != TableOptions():
+        raise OptionError(f"{table.arguments()[0]} goes with --data, which was not given.")
+    sources, _ = listed(asked)
     classifier = Classifier.from_pretrained(model)
-    records = None if data is None else open_data(data, labels=classifier.config.labels)
+    labels = classifier.config.labels
+    records = None if data is None else open_data(data, table, labels=labels)
     found = classifier.nearest(
-        [opened(source) for source in sources], k, records=records, batch_size=batch_size
-    )
+        [opened(source) for source in sources], k, records=records, batch_size=batch_size,
+        max_pixels=max_pixels,
+    )  # fmt: skip
     rows: list[dict[str, Any]] = [
-        {"source": named(source), "nearest": [_plain(each) for each in lesions]}
+        {"source": describe(named(source)), "nearest": [_plain(each) for each in lesions]}
         for source, lesions in zip(sources, found, strict=True)
     ]
     if as_json:

@@ -31,7 +31,12 @@ class Score(StrEnum):
     probability = "probability"
 
 
-Images = Annotated[list[str], typer.Argument(help="Files, folders, globs, or '-' for stdin.")]
+IMAGES = "Files, folders, globs, or '-' for stdin."
+JudgedPart = Annotated[
+    Part | None,
+    typer.Option(help="Which part of --splits, or of the data's own split, is judged [test]."),
+]
+Images = Annotated[list[str], typer.Argument(help=IMAGES)]
 Data = Annotated[
     Path, typer.Argument(help="Folder of HAM10000, of classes, a prepared one, or a CSV table.")
 ]

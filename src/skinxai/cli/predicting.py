@@ -8,11 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from skinxai.cli.inputs import bar, failure, listed, named, opened
+from skinxai.cli.inputs import bar, failure, listed, named, notes_of, opened
 from skinxai.cli.options import Backend, BatchSize, Format, Images, MaxPixels, Model, Tta, Uniform
 from skinxai.cli.saying import note
 from skinxai.limits import MAX_PIXELS
-from skinxai.progress import is_quiet
 
 
 def predict(
@@ -80,8 +79,7 @@ def _lines(result: Any) -> list[str]:
     if not isinstance(result, Prediction):
         return [f"{result.source}  failed: {result.error.on_command_line}"]
     shown = "  ".join(f"{code} {value:.3f}" for code, value in result.top(3))
-    notes = [] if is_quiet() else [f"  note: {text}" for text in result.warnings]
-    return [f"{result.source}  {shown}", *notes]
+    return [f"{result.source}  {shown}", *notes_of(result)]
 
 
 def _print(lines: list[str]) -> None:

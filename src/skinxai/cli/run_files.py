@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, final
 
 from skinxai.cli.tables import ROLES, TableOptions
-from skinxai.configs import strict_json
+from skinxai.configs import MAX_JSON_BYTES, strict_json
 from skinxai.errors import OptionError
+from skinxai.reading import read_file
 from skinxai.training.callbacks import Callback
 from skinxai.training.settings import TrainConfig
 from skinxai.writing import write_atomic
@@ -68,7 +69,7 @@ class NoteImages(Callback):
     def on_start(self, run_folder: Path, settings: Mapping[str, Any]) -> None:
         """Write it."""
         path = run_folder / "train.json"
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = json.loads(read_file(path, MAX_JSON_BYTES))
         data = json.dumps(known | {COMMAND: self._images.to_dict()}, indent=2).encode()
         write_atomic(path, data + b"\n")
 
@@ -87,7 +88,7 @@ def read_run_file(path: Path, *, split: bool = True) -> dict[str, Any]:
         OptionError: no such file, no JSON or TOML, an unknown name, or a value of another kind.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path, MAX_JSON_BYTES)
         toml = path.suffix.lower() == ".toml"
         values = tomllib.loads(data.decode()) if toml else strict_json(data)
     except OSError as error:

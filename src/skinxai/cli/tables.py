@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
+from skinxai.cli.options import Part
 from skinxai.cli.saying import note, with_parameters
-from skinxai.errors import DatasetLabelError
+from skinxai.errors import DatasetError, DatasetLabelError
 
 if TYPE_CHECKING:
     from skinxai.data import Records, Splits
@@ -169,6 +170,50 @@ def own_split(records: Records, seed: int, *, allow_leakage: bool = False) -> Sp
         return split(records, seed=seed)
     note("the data's own split is used; --splits takes another")
     return given_split(records, seed, allow_leakage=allow_leakage)
+
+
+def judged(
+    records: Records, splits: Path | None, part: Part | None, *, allow_leakage: bool = False
+) -> Records:
+    """The images that a model is judged on; where these are a part, a note says which.
+
+    Args:
+        records: the labelled images.
+        splits: a file of parts; else the data's own are taken, and all images where it has none.
+        part: of these; of the data's own it is the test part where none is named.
+        allow_leakage: of the split.
+
+    Raises:
+        DatasetError: no image in the part.
+        LeakageError: a lesion, patient or image in two parts.
+    """
+    from skinxai.data import Splits
+    from skinxai.data.given import given_part, has_part_names
+
+    if splits is not None:
+        if part is None:
+            raise typer.BadParameter("--splits needs --part val or --part test.")
+        parts = Splits.from_csv(splits, records, allow_leakage=allow_leakage)
+        for text in parts.notes:
+            note(text)
+        found: Records = getattr(parts, part.value)
+        if not len(found):
+            raise DatasetError(f"the {part} part of {str(splits)!r} must hold images, got none.")
+        return found
+    if has_part_names(records) and (part is not None or not records.part):
+        chosen = (part or Part.test).value
+        found = given_part(records, chosen, allow_leakage=allow_leakage)
+        note(
+            f"the {chosen} part of the data's own split is judged, {len(found)} of {len(records)} "
+            f"images; --part names the part, --splits another split"
+        )
+        return found
+    if part is not None:
+        raise typer.BadParameter(
+            "--part goes with --splits, or with data that comes in parts: folders train, val and "
+            "test, or a column part or split."
+        )
+    return records
 
 
 def _labelled(

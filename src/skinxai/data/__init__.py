@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from skinxai import plugins
 from skinxai.data.class_folders import load_folder
-from skinxai.data.given import given_split
+from skinxai.data.given import given_part, given_split
 from skinxai.data.loading import load_csv
 from skinxai.data.membership import TrainedOn
 from skinxai.data.pixels import pixel_hash
@@ -34,6 +34,7 @@ __all__ = [
     "entries",
     "folds",
     "get",
+    "given_part",
     "given_split",
     "load_csv",
     "load_folder",

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from skinxai.data.records import PART, PART_NAMES, Record, Records
+from skinxai.data.records import PART, PART_NAMES, SPLIT, Record, Records
 from skinxai.data.splits import PARTS, Splits
 from skinxai.data.stratifying import group, place
 from skinxai.errors import DatasetError, LeakageError
+from skinxai.limits import MAX_BYTES
+from skinxai.reading import open_file
 
 VAL_SHARE = 0.15
 """Of the training images, where a split comes without a validation part."""
@@ -28,15 +30,45 @@ def names_parts(records: Records) -> bool:
     return len({_part(item) for item in records}) > 1
 
 
+def has_part_names(records: Records) -> bool:
+    """Whether any image says its part."""
+    return any(_part(item) for item in records)
+
+
+def given_part(records: Records, part: str, *, allow_leakage: bool = False) -> Records:
+    """One part of the split that the data came with, to judge a model on.
+
+    Other than `given_split`, it needs no training part, and makes no part that is not there.
+
+    Args:
+        records: as in `given_split`.
+        part: ``"train"``, ``"val"`` or ``"test"``.
+        allow_leakage: as in `Splits.of`.
+
+    Raises:
+        DatasetError: an image without a part, or no image in this one.
+        LeakageError: a lesion, patient, image or file in two parts.
+    """
+    ids = _ids_of_parts(records)
+    if not ids.get(part):
+        has = ", ".join(f"{name} {len(of)}" for name, of in ids.items() if of)
+        raise DatasetError(
+            f"{records.name} must hold images in its {part} part to be judged on it, it has "
+            f"images in: {has}."
+        )
+    found: Records = getattr(_split_of(records, ids, allow_leakage=allow_leakage), part)
+    return found
+
+
 def given_split(records: Records, seed: int = 0, *, allow_leakage: bool = False) -> Splits:
     """The split that the data came with: of `load_folder` over ``train``, ``val`` and ``test``.
 
-    A column ``part`` of a table does the same. Where there is no validation part, 15% of the
-    training images become it, by lesion and patient and stratified by class, as in `split`.
+    A column ``part`` or ``split`` of a table does the same. Where there is no validation part, 15%
+    of the training images become it, by lesion and patient and stratified by class, as in `split`.
 
     Args:
-        records: whose attribute ``part`` is ``train``, ``val`` or ``test``, or one of their longer
-            names, in any case.
+        records: whose attribute ``part``, or else ``split``, is ``train``, ``val`` or ``test``, or
+            one of their longer names, in any case.
         seed: of the random order in which validation images are chosen.
         allow_leakage: as in `Splits.of`.
 
@@ -44,15 +76,35 @@ def given_split(records: Records, seed: int = 0, *, allow_leakage: bool = False)
         DatasetError: an image without a part, or no part but the training part.
         LeakageError: a lesion, patient, image or file in two parts.
     """
+    ids = _ids_of_parts(records)
     if not has_parts(records):
-        found = sorted({item.attributes.get(PART, "") for item in records})
-        raise DatasetError(
-            f"every image of {records.name} must have the attribute {PART!r}, one of "
-            f"{list(PARTS)}, and some must be of 'train', got {found}; make a split with split()."
-        )
+        raise _no_parts(records, ", and some must be of 'train'")
+    if not ids["val"]:
+        ids["train"], ids["val"] = _in_two(records.subset(ids["train"]), seed)
+    return _split_of(records, ids, allow_leakage=allow_leakage)
+
+
+def _ids_of_parts(records: Records) -> dict[str, list[str]]:
+    """Part → ids of its images."""
     ids: dict[str, list[str]] = {part: [] for part in PARTS}
     for item in records:
-        ids[_part(item)].append(item.image_id)
+        if not (part := _part(item)):
+            raise _no_parts(records)
+        ids[part].append(item.image_id)
+    return ids
+
+
+def _no_parts(records: Records, more: str = "") -> DatasetError:
+    found = sorted({_written(item) for item in records})
+    return DatasetError(
+        f"every image of {records.name} must have the attribute {PART!r} or {SPLIT!r}, one of "
+        f"{list(PARTS)}{more}, got {found}",
+        python="make a split with split()",
+        command="correct it, or give --splits",
+    )
+
+
+def _split_of(records: Records, ids: dict[str, list[str]], *, allow_leakage: bool) -> Splits:
     doubled = _same_files(records)
     if doubled and not allow_leakage:
         raise LeakageError(
@@ -61,8 +113,6 @@ def given_split(records: Records, seed: int = 0, *, allow_leakage: bool = False)
             python="remove the copies, or mark every figure with allow_leakage=True",
             command="remove the copies",
         )
-    if not ids["val"]:
-        ids["train"], ids["val"] = _in_two(records.subset(ids["train"]), seed)
     splits = Splits.of(records, ids, allow_leakage=allow_leakage)
     if doubled:
         train, val, test = (replace(getattr(splits, p), leaked=True) for p in PARTS)
@@ -70,8 +120,12 @@ def given_split(records: Records, seed: int = 0, *, allow_leakage: bool = False)
     return splits
 
 
+def _written(item: Record) -> str:
+    return item.attributes.get(PART, item.attributes.get(SPLIT, "")).strip()
+
+
 def _part(item: Record) -> str:
-    return PART_NAMES.get(item.attributes.get(PART, "").strip().lower(), "")
+    return PART_NAMES.get(_written(item).lower(), "")
 
 
 def _in_two(train: Records, seed: int) -> tuple[list[str], list[str]]:
@@ -114,5 +168,5 @@ def _in_several(items: Sequence[Record]) -> bool:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_file(path, MAX_BYTES) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

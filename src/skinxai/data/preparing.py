@@ -112,7 +112,7 @@ class _Read(NamedTuple):
     pixels: npt.NDArray[np.uint8] | None
     pixel_hash: str
     file_sha256: str
-    problem: str | None = None
+    problem: SkinxaiError | None = None
 
 
 def _write(
@@ -133,11 +133,11 @@ def _write(
         try:
             pixels = read_image(item.path, max_pixels=max_pixels).pixels
         except SkinxaiError as error:
-            return _Read(item, None, "", sha256, f"{item.image_id!r}: {error}".rstrip("."))
+            return _Read(item, None, "", sha256, error.prefixed(repr(item.image_id)))
         stored = pixels if config is None else resize(pixels, config)
         return _Read(item, stored, pixel_hash(pixels), sha256)
 
-    problems: list[str] = []
+    problems: list[SkinxaiError] = []
     places: dict[str, Place] = {}
     with ShardWriter(folder) as shards:
         stream = _ordered(read, records, workers=os.cpu_count() or 1)

@@ -288,6 +288,7 @@ def _explain(
             versions=versions,
             seconds=seconds,
             pixels=item.pixels,
+            warnings=item.warnings,
         )
 
     return [result(row, item) for row, item in enumerate(items)]

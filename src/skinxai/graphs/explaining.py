@@ -85,6 +85,7 @@ def _explained(
             versions=versions,
             seconds=time.perf_counter() - started,
             pixels=pixels,
+            warnings=item.warnings,
         )
 
     if targets.every:

@@ -24,6 +24,7 @@ from skinxai.errors import (
     OptionError,
 )
 from skinxai.folders import GRAPH, WEIGHTS, size_limit
+from skinxai.reading import read_file
 from skinxai.tensors import BINDING, unpack_bytes, weights_metadata
 
 if TYPE_CHECKING:
@@ -162,9 +163,7 @@ def open_exported(path: Path) -> Exported:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > size_limit(path.name):
-            raise IntegrityError(f"{str(path)!r} must be at most {size_limit(path.name)} bytes.")
-        return path.read_bytes()
+        return read_file(path, size_limit(path.name))
     except OSError as error:
         raise ModelNotFoundError(
             f"exported model {str(path)!r} must be readable: {error.strerror}."

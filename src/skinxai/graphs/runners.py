@@ -49,6 +49,7 @@ class OnnxRuntime:
         _need("onnx", self.package)
         import onnxruntime
 
+        onnxruntime.disable_telemetry_events()  # its older builds for Windows heed no variable
         if precision not in ("float32", "int8"):
             raise OptionError(f"backend 'onnx' must compute in float32, got {precision!r}.")
         if weights:

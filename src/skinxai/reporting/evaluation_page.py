@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from skinxai.errors import OptionError
+from skinxai.reading import MAX_TEXT_BYTES, read_file
 from skinxai.reporting import blocks, charts, evaluation_charts, training_log
 from skinxai.reporting.blocks import card, figure_cell, figure_text, table, tile, tiles
 from skinxai.reporting.page import page
@@ -70,7 +71,7 @@ def read_evaluation(
         OptionError: no such file, no JSON, or not what `write_evaluation` writes.
     """
     try:
-        values = json.loads(Path(path).read_bytes())
+        values = json.loads(read_file(path, MAX_TEXT_BYTES))
         log = [dict(row) for row in values.pop("log")]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise OptionError(

@@ -43,6 +43,7 @@ class Explanation:
         versions: of skinxai, torch and the method's plugin.
         seconds: spent on the image's batch, divided by its images.
         pixels: the upright source image, RGB uint8 ``(H, W, 3)``.
+        warnings: notes from reading the image.
     """
 
     maps: Mapping[str, npt.NDArray[np.float32]] = field(repr=False)
@@ -59,6 +60,7 @@ class Explanation:
     versions: Mapping[str, str]
     seconds: float
     pixels: npt.NDArray[np.uint8] = field(repr=False)
+    warnings: tuple[str, ...] = ()
 
     @property
     def heatmap(self) -> npt.NDArray[np.float32] | None:
@@ -157,6 +159,7 @@ class Explanation:
             "options": dict(self.options),
             "scores": dict(self.scores),
             "degenerate": self.degenerate,
+            "warnings": list(self.warnings),
             "maps": {name: list(values.shape) for name, values in self.maps.items()},
             "model": self.model,
             "backend": self.backend,

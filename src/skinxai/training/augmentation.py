@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask a server otherwise
-
 import albumentations
 import cv2
+import numpy as np
+import numpy.typing as npt
 
 from skinxai.errors import OptionError, did_you_mean
 from skinxai.training.dermoscopy import draw_hairs, shades_of_gray

@@ -94,11 +94,11 @@ def check_images(
         if isinstance(value, Look):
             seen[item.image_id] = value
         else:
-            problems.append(f"{item.image_id!r} ({item.path}): {value}")
+            problems.append(value.prefixed(f"{item.image_id!r} ({item.path})"))
     if len(problems) > spare:
         raise DatasetImageError(
             f"{what} images must be readable, {len(problems)} of {len(records)} are not:",
-            tuple(sorted(problems)),
+            sorted(problems, key=str),
         )
     return seen
 
