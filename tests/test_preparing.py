@@ -64,7 +64,7 @@ def pictures(tmp_path: Path) -> Path:
 def records(pictures: Path) -> Records:
     paths = sorted(pictures.rglob("*.*"), key=lambda path: path.stem, reverse=True)
     items = [
-        Record(f"=ö{path.stem}", path, path.parent.name, f"+l\r{n // 2}", ("P", None)[n % 2],
+        Record(f"=ö{path.stem}", path, path.parent.name, f"+l{n // 2}", ("P", None)[n % 2],
                ODD if n % 2 else {})
         for n, path in enumerate(paths)
     ]  # fmt: skip
