@@ -3,7 +3,7 @@
 Usage: python benchmarks/overwriting.py        (writes benchmarks/results/overwriting.json)
 
 Every case writes with one model, split or graph over what it wrote with another one, and is killed
-by SIGKILL before its first call, then before its second, and so on. See tests/killed_overwriting.py.
+by SIGKILL before its first call, then before its second, and so on: tests/killed_overwriting.py.
 """
 
 import json
