@@ -305,7 +305,7 @@ def test_a_checkpoint_that_cannot_be_read_is_not_passed_over(tmp_path) -> None:
     folder = CheckpointFolder(tmp_path)
     folder.write(1, b"old")
     (tmp_path / f"{2:09d}-{'0' * 32}.safetensors").mkdir()  # reading a folder is an OSError
-    with pytest.raises(CheckpointCorruptError, match="must be readable: Is a directory"):
+    with pytest.raises(CheckpointCorruptError, match="must be readable: it is a folder"):
         folder.newest()
 
 

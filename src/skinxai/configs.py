@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from skinxai.errors import ModelConfigError, OptionError
 from skinxai.labels import LabelSet
+from skinxai.plain_text import MAX_LICENCE, MAX_LINE, MAX_NAME, broken_rule
 from skinxai.readonly import ReadOnly
 
 SCHEMA_VERSION = 1
@@ -79,6 +80,12 @@ def _check_keys(name: str, cls: type, values: Mapping[str, Any]) -> None:
         raise ModelConfigError(f"{name} must only have the keys {sorted(known)}, got {unknown}.")
     if missing := sorted(known - set(values)):
         raise ModelConfigError(f"{name} must have the keys {sorted(known)}, {missing} missing.")
+
+
+def _check_line(what: str, text: Any, longest: int) -> None:
+    """Refuse what is no text on one line, printable and of bounded length."""
+    if broken := broken_rule(what, text, longest):
+        raise ModelConfigError(broken)
 
 
 def _labels(values: Mapping[str, Any]) -> LabelSet:
@@ -155,7 +162,8 @@ class ModelConfig:
     """Everything besides the weights that is needed to use a model.
 
     Args:
-        name: the model's name, e.g. ``"skinxai-ham10000-lite1"``.
+        name: the model's name, e.g. ``"skinxai-ham10000-lite1"``; as all its texts, it is
+            printable and on one line.
         backbone: name in `skinxai.backbones`.
         labels: label codes in logit order.
         preprocessing: the evaluation transform's settings.
@@ -185,9 +193,16 @@ class ModelConfig:
                 f"config schema_version must be {SCHEMA_VERSION}, got {self.schema_version!r}; "
                 f"use a version of skinxai that reads it."
             )
-        for name in ("name", "backbone", "licence"):
-            if not isinstance(getattr(self, name), str):
-                raise ModelConfigError(f"{name} must be text, got {getattr(self, name)!r}.")
+        _check_line("name", self.name, MAX_NAME)
+        _check_line("backbone", self.backbone, MAX_NAME)
+        _check_line("licence", self.licence, MAX_LICENCE)
+        if not isinstance(self.training_data, Mapping):
+            raise ModelConfigError(
+                f"training_data must be names with texts, got {type(self.training_data).__name__}."
+            )
+        for name, value in self.training_data.items():
+            _check_line("a key of training_data", name, MAX_NAME)
+            _check_line(f"training_data.{name}", value, MAX_LINE)
         if not isinstance(self.drop_rate, int | float) or not 0 <= self.drop_rate < 1:
             raise ModelConfigError(f"drop_rate must be in [0, 1), got {self.drop_rate!r}.")
         if self.explain_layer != "features":
@@ -297,8 +312,7 @@ class EnsembleConfig:
                 f"ensemble schema_version must be {SCHEMA_VERSION}, got {self.schema_version!r}; "
                 f"use a version of skinxai that reads it."
             )
-        if not isinstance(self.name, str):
-            raise ModelConfigError(f"name must be text, got {self.name!r}.")
+        _check_line("name", self.name, MAX_NAME)
         folders = [member.folder.lower() for member in self.members]  # some systems see no case
         if not folders or len(set(folders)) != len(folders):
             raise ModelConfigError(

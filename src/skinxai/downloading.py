@@ -38,6 +38,7 @@ from skinxai.folders import (
     WEIGHTS,
     parse_config,
     parse_manifest,
+    read_part,
     size_limit,
 )
 
@@ -165,7 +166,7 @@ class Repository:
     def _files(self, revision: str, prefix: str = "", *, local: bool = False) -> Iterator[Path]:
         """Each file of the model, checked, the manifest first; members after their ensemble."""
         manifest = self._fetch(prefix + MANIFEST, revision, local=local)
-        listed, _ = parse_manifest(manifest.read_bytes(), manifest.parent)
+        listed, _ = parse_manifest(read_part(manifest), manifest.parent)
         yield manifest
         for name, sha256 in listed.items():
             if not _ALLOWED.fullmatch(name):
@@ -180,7 +181,7 @@ class Repository:
                 yield self.load(prefix + name, revision, local=local)  # edited there: warns later
         if WEIGHTS not in listed:
             folder = manifest.parent
-            config = parse_config((folder / CONFIG).read_bytes(), folder, EnsembleConfig)
+            config = parse_config(read_part(folder / CONFIG), folder, EnsembleConfig)
             for member in config.members:
                 yield from self._files(revision, f"{prefix}{member.folder}/", local=local)
 
@@ -191,7 +192,7 @@ class Repository:
         for again in (False, True):
             path = self.load(name, revision, again=again, local=local)
             try:
-                data = path.read_bytes()
+                data = read_part(path)
                 if sha256 is None:
                     parse_manifest(data, path.parent)
                 elif hashlib.sha256(data).hexdigest() != sha256:

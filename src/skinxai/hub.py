@@ -25,6 +25,7 @@ from skinxai.folders import (
     ModelFiles,
     parse_manifest,
     read_model_folder,
+    read_part,
 )
 
 _NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
@@ -140,5 +141,5 @@ def models_at_hand(cache_dir: str | os.PathLike[str] | None = None) -> list[Mode
 
 
 def _at_hand(model: str | None, folder: Path) -> ModelAtHand:
-    files, digest = parse_manifest((folder / MANIFEST).read_bytes(), folder)
+    files, digest = parse_manifest(read_part(folder / MANIFEST), folder)
     return ModelAtHand(model, folder, digest[:12], files)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skinxai.drawing import MARK_WITHIN, is_own_picture
+from skinxai.limits import MAX_BYTES
+from skinxai.reading import open_file
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"}
@@ -165,7 +167,7 @@ def _suffix(name: str) -> str:
 
 def _is_own(path: str) -> bool:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  (half the time of a Path)
+        with open_file(path, MAX_BYTES) as file:
             return is_own_picture(file.read(MARK_WITHIN))
     except OSError:
         return False  # reading it says what is wrong

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +34,7 @@ from skinxai.limits import (
     check_max_pixels,
     check_size,
 )
+from skinxai.reading import check_file, read_file
 from skinxai.sources import describe
 
 _URL = re.compile(r"(?i)([a-z][a-z0-9+.-]+):(//|[^\\/])")
@@ -147,12 +147,8 @@ def _file(path: Any, source: str) -> bytes:
     if isinstance(text, str) and _URL.match(text) and not os.path.lexists(text):
         raise UrlBlockedError(f"URL {source} is not read; download the file and pass its path.")
     try:
-        status = os.stat(text)  # noqa: PTH116  (before open: a FIFO would hang)
-        if not stat.S_ISREG(status.st_mode):
-            raise InputPathError(f"image path must be a regular file, {source!r} is none.")
-        check_bytes(status.st_size)
-        with open(text, "rb") as file:  # noqa: PTH123  (text may be bytes)
-            return file.read(MAX_BYTES + 1)
+        check_bytes(check_file(text))
+        return read_file(text, MAX_BYTES)
     except FileNotFoundError as error:
         raise InputNotFoundError(f"image file must exist, found none at {source!r}.") from error
     except PermissionError as error:

@@ -12,8 +12,9 @@ import torch
 from skinxai import backbones, checkpoints
 from skinxai.configs import ModelConfig, PreprocessConfig, strict_json
 from skinxai.errors import IntegrityError, ModelConfigError, ModelError, ModelNotFoundError
-from skinxai.folders import CONFIG, WEIGHTS
+from skinxai.folders import CONFIG, WEIGHTS, read_part
 from skinxai.labels import LabelSet
+from skinxai.plain_text import markdown, markdown_code
 
 HUB = "hf-hub:"
 TOLERANCE = 1e-4
@@ -21,7 +22,7 @@ _CARD = """# {name}
 
 **A research tool, not a medical device.**
 
-Imported from a network that timm saved (`{architecture}`, {classes} classes). Where it comes from,
+Imported from a network that timm saved ({architecture}, {classes} classes). Where it comes from,
 what it was trained on and how well it does is not known to skinxai: write it here.
 """
 
@@ -77,9 +78,11 @@ def import_timm(
         licence=licence,
     )
     model = backbones.build(own.backbone, classes)
-    checkpoints.load_weights(model, (folder / WEIGHTS).read_bytes())
+    checkpoints.load_weights(model, read_part(folder / WEIGHTS))
     _compare(model.network, folder, own.preprocessing.image_size, architecture)
-    card = _CARD.format(name=own.name, architecture=architecture, classes=classes)
+    card = _CARD.format(
+        name=markdown(own.name), architecture=markdown_code(architecture), classes=classes
+    )
     return checkpoints.save(os.fspath(out), model, own, card)
 
 
@@ -100,7 +103,7 @@ def _folder(source: str, token: str | None) -> Path:
 
 def _config(folder: Path) -> dict[str, Any]:
     try:
-        config = strict_json((folder / CONFIG).read_bytes())
+        config = strict_json(read_part(folder / CONFIG))
     except ValueError as error:
         raise ModelConfigError(f"{CONFIG} in {str(folder)!r} must be JSON: {error}.") from error
     known = isinstance(config, dict) and isinstance(config.get("architecture"), str)

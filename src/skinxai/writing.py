@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from skinxai.errors import OutputError
+from skinxai.staging import UMASK, finish_above, sync_folder
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
@@ -22,15 +25,16 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     try:
         if target.is_dir():
             raise IsADirectoryError(21, "it is a folder")
+        finish_above(target.parent)
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
         with os.fdopen(handle, "wb") as out:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
-        Path(temporary).chmod(0o666 & ~_UMASK)
+        Path(temporary).chmod(0o666 & ~UMASK)
         Path(temporary).replace(target)
         temporary = None
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise OutputError(
             f"output {str(target)!r} must be a file that can be written: {error.strerror}."
@@ -38,6 +42,26 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
+
+
+def append_line(path: str | os.PathLike[str], line: str) -> None:
+    """Add a line of UTF-8 to a file, which is made where there is none.
+
+    Raises:
+        OutputError: no regular file, or one that cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
+    try:
+        with os.fdopen(os.open(path, flags, 0o666), "ab") as out:
+            if not stat.S_ISREG(os.fstat(out.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file")
+            out.write(f"{line}\n".encode("utf-8", "backslashreplace"))
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        raise OutputError(
+            f"output {os.fspath(path)!r} must be a file that can be written: {error.strerror}."
+        ) from error
 
 
 def make_folder(path: Path) -> None:
@@ -101,21 +125,3 @@ def escape_cell(text: str) -> str:
 def unescape_cell(text: str) -> str:
     """Inverse of `escape_cell`."""
     return text[1:] if text.startswith("'") else text
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-_UMASK = _umask()  # once: reading it means setting it for a moment, for all threads
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":  # Windows cannot open folders, and renames are durable there
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -15,6 +16,8 @@ from PIL import Image
 from skinxai import explainers
 from skinxai.data.records import Record, Records
 from skinxai.errors import DatasetError, OptionError
+from skinxai.limits import MAX_BYTES
+from skinxai.reading import read_file
 
 CHEAP = 50  # passes of the network: methods with fewer are asked about more images
 MASK = "{}_segmentation.png"
@@ -100,8 +103,7 @@ def read_mask(path: Path, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     Raises:
         DatasetError: other values, no lesion, or another shape than the image's.
     """
-    with Image.open(path) as drawn:
-        values = np.asarray(drawn.convert("L"))
+    values = np.asarray(Image.open(io.BytesIO(read_file(path, MAX_BYTES))).convert("L"))
     levels = set(np.unique(values).tolist())
     if not levels <= {0, 1} and not levels <= {0, 255}:
         raise DatasetError(

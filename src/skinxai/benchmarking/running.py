@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,10 +25,12 @@ from skinxai.data.membership import Look
 from skinxai.data.records import Record, Records
 from skinxai.errors import ExplainError, LeakageError, OutputError, ResumeMismatchError
 from skinxai.images import read_image
-from skinxai.limits import MAX_PIXELS, check_max_pixels
+from skinxai.limits import MAX_BYTES, MAX_PIXELS, check_max_pixels
+from skinxai.reading import MAX_TABLE_BYTES, MAX_TEXT_BYTES, read_file
 from skinxai.results import compare
+from skinxai.staging import write_together
 from skinxai.version import __version__
-from skinxai.writing import make_folder, write_atomic
+from skinxai.writing import append_line, make_folder, write_atomic
 
 
 def benchmark_explainers(
@@ -90,15 +93,12 @@ def _run(
     done = {row["image"] for row in rows}
     _forget_torn(folder / ROWS)
     try:
-        with (folder / ROWS).open("a") as out_file:
-            for number, item in enumerate(tqdm(images, unit="image", disable=not progress)):
-                if item.image_id in done:
-                    continue
-                found = list(bench.rows(item, number))
-                out_file.write(json.dumps(found) + "\n")
-                out_file.flush()
-                os.fsync(out_file.fileno())
-                rows += found
+        for number, item in enumerate(tqdm(images, unit="image", disable=not progress)):
+            if item.image_id in done:
+                continue
+            found = list(bench.rows(item, number))
+            append_line(folder / ROWS, json.dumps(found))
+            rows += found
     except KeyboardInterrupt:
         _write_tables(folder, summarise(rows, plan, options))
         raise
@@ -108,8 +108,8 @@ def _run(
 
 
 def _write_tables(folder: Path, table: dict[str, Any]) -> Path:
-    write_atomic(folder / "table.json", json.dumps(table, indent=2).encode() + b"\n")
-    write_atomic(folder / "table.md", to_markdown(table).encode())
+    values = json.dumps(table, indent=2).encode() + b"\n"
+    write_together(folder, {"table.json": values, "table.md": to_markdown(table).encode()})
     return folder / "table.md"
 
 
@@ -149,7 +149,7 @@ def _begin(
     for tensor in classifier.network.state_dict().values():
         weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     for item in images:
-        drawn.update((masks / MASK.format(item.path.stem)).read_bytes())
+        drawn.update(read_file(masks / MASK.format(item.path.stem), MAX_BYTES))
     study = {
         "skinxai": __version__, "model": classifier.model, "weights": weights.hexdigest(),
         "plan": asdict(plan), "methods": dict(options),
@@ -160,7 +160,7 @@ def _begin(
         write_atomic(path, json.dumps(study, indent=2).encode() + b"\n")
         return
     try:
-        known = json.loads(path.read_text())
+        known = json.loads(read_file(path, MAX_TEXT_BYTES))
     except (OSError, ValueError) as error:
         raise OutputError(f"{str(path)!r} must be readable JSON: {error}.") from error
     if changed := [key for key in study if known.get(key) != json.loads(json.dumps(study[key]))]:
@@ -173,7 +173,7 @@ def _begin(
 def _forget_torn(path: Path) -> None:
     """Cut off a line that a kill left half written."""
     if path.exists():
-        whole = path.read_bytes().rpartition(b"\n")
+        whole = read_file(path, MAX_TABLE_BYTES).rpartition(b"\n")
         write_atomic(path, whole[0] + whole[1])
 
 
@@ -185,7 +185,7 @@ def _memory(
     if not path.exists():
         found = peak_memory(classifier, item.path, options, bench.max_pixels)
         write_atomic(path, json.dumps(found, indent=2).encode() + b"\n")
-    known: dict[str, float] = json.loads(path.read_text())
+    known: dict[str, float] = json.loads(read_file(path, MAX_TEXT_BYTES))
     return known
 
 
@@ -194,7 +194,7 @@ def _gallery(
     options: Mapping[str, Any],
 ) -> None:  # fmt: skip
     """A sheet of all methods' maps for the first image of each class."""
-    make_folder(folder / "gallery")
+    pictures: dict[str, bytes] = {}
     first = {item.label: item for item in reversed(images)}
     for label, item in first.items():
         image = bench.read(item)
@@ -205,5 +205,7 @@ def _gallery(
                 made += classifier.explain([image], name, target=target, progress=False, **own)
             except ExplainError:
                 continue  # refused: the table says why
-        path = folder / "gallery" / f"{label}.jpg"
-        compare(made).convert("RGB").save(path, quality=88)
+        picture = io.BytesIO()
+        compare(made).convert("RGB").save(picture, "JPEG", quality=88)
+        pictures[f"{label}.jpg"] = picture.getvalue()
+    write_together(folder / "gallery", pictures)

@@ -15,6 +15,7 @@ from skinxai.assessment.faithfulness import BLIND
 from skinxai.assessment.intervals import clustered_bootstrap
 from skinxai.benchmarking.plan import Plan, is_cheap, passes_of
 from skinxai.errors import OutputError
+from skinxai.reading import MAX_TABLE_BYTES, read_file
 
 STUDY, ROWS = "study.json", "rows.jsonl"
 FIGURES = (
@@ -39,7 +40,7 @@ def read_rows(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
         OutputError: rows that are no JSON, elsewhere than at the end.
     """
     path = Path(folder) / ROWS
-    lines = path.read_text().split("\n") if path.exists() else [""]
+    lines = read_file(path, MAX_TABLE_BYTES).decode().split("\n") if path.exists() else [""]
     try:
         images = [json.loads(line) for line in lines[:-1]]  # the last ends in no line feed
     except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 from collections.abc import Mapping
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import Any, final
 
 from skinxai.cli.tables import ROLES, TableOptions
-from skinxai.configs import strict_json
-from skinxai.errors import OptionError
+from skinxai.configs import MAX_JSON_BYTES, strict_json
+from skinxai.errors import OptionError, did_you_mean
+from skinxai.reading import read_file
 from skinxai.training.callbacks import Callback
 from skinxai.training.settings import TrainConfig
 from skinxai.writing import write_atomic
@@ -68,7 +68,7 @@ class NoteImages(Callback):
     def on_start(self, run_folder: Path, settings: Mapping[str, Any]) -> None:
         """Write it."""
         path = run_folder / "train.json"
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = json.loads(read_file(path, MAX_JSON_BYTES))
         data = json.dumps(known | {COMMAND: self._images.to_dict()}, indent=2).encode()
         write_atomic(path, data + b"\n")
 
@@ -87,7 +87,7 @@ def read_run_file(path: Path, *, split: bool = True) -> dict[str, Any]:
         OptionError: no such file, no JSON or TOML, an unknown name, or a value of another kind.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path, MAX_JSON_BYTES)
         toml = path.suffix.lower() == ".toml"
         values = tomllib.loads(data.decode()) if toml else strict_json(data)
     except OSError as error:
@@ -146,8 +146,7 @@ def _known(path: Path, name: str) -> str:
     plain = name.replace("-", "_")
     if plain in known:
         return plain
-    near = difflib.get_close_matches(plain, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else " 'skinxai train --help' lists the options."
+    hint = did_you_mean(plain, known) or " 'skinxai train --help' lists the options."
     raise OptionError(f"config {str(path)!r} has an unknown option {name!r}.{hint}")
 
 

@@ -12,6 +12,8 @@ from skinxai.data.records import PART, PART_NAMES, SPLIT, Record, Records
 from skinxai.data.splits import PARTS, Splits
 from skinxai.data.stratifying import group, place
 from skinxai.errors import DatasetError, LeakageError
+from skinxai.limits import MAX_BYTES
+from skinxai.reading import open_file
 
 VAL_SHARE = 0.15
 """Of the training images, where a split comes without a validation part."""
@@ -166,5 +168,5 @@ def _in_several(items: Sequence[Record]) -> bool:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_file(path, MAX_BYTES) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,6 +9,7 @@ from typing import TypedDict
 
 from skinxai.data.tables import Table
 from skinxai.errors import DatasetError
+from skinxai.reading import MAX_TABLE_BYTES, open_file
 
 TABLES = frozenset({".csv", ".tsv", ".tab"})
 USUAL = {
@@ -36,7 +37,7 @@ class Remedy(TypedDict, total=False):
 def read_table(path: Path, loose: Iterable[str] = ()) -> Table:
     """A table with commas, semicolons or tabs, whichever its first line has most of."""
     try:
-        with path.open("rb") as file:
+        with open_file(path, MAX_TABLE_BYTES) as file:
             first = file.readline(1 << 16)
     except OSError:
         first = b""  # Table says what is wrong

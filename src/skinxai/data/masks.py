@@ -8,6 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from skinxai.limits import MAX_BYTES
+from skinxai.reading import open_file
+
 SAMPLE = 20
 GREY = frozenset({"1", "L", "LA", "I", "I;16", "F"})
 _MASKS = re.compile(
@@ -44,7 +47,7 @@ def grey_strays(paths: Iterable[Path]) -> list[Path]:
 def _is_grey(path: Path) -> bool | None:
     """Whether an image has one channel; nothing where its header cannot be read."""
     try:
-        with Image.open(path) as image:
+        with open_file(path, MAX_BYTES) as file, Image.open(file) as image:
             return image.mode in GREY or (image.mode == "P" and image.format == "PNG")
     except (OSError, ValueError, Image.DecompressionBombError):
         return None  # reading it says what is wrong

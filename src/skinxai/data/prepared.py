@@ -18,9 +18,17 @@ from typing import Any
 
 from skinxai.configs import PreprocessConfig, canonical_json
 from skinxai.data.records import Record, Records
-from skinxai.data.shards import REMEDY, Place, PreparedPixels, check_file_size, shard_name
+from skinxai.data.shards import (
+    MAX_SHARD_BYTES,
+    REMEDY,
+    Place,
+    PreparedPixels,
+    check_file_size,
+    shard_name,
+)
 from skinxai.errors import DatasetError, IntegrityError, SkinxaiError
 from skinxai.labels import LabelSet
+from skinxai.reading import MAX_TABLE_BYTES, MAX_TEXT_BYTES, open_file, read_file
 from skinxai.writing import escape_cell, unescape_cell, write_atomic
 
 MANIFEST, TABLE = "manifest.json", "records.csv"
@@ -133,9 +141,8 @@ def describe_folder(
 def file_sha256(path: Path) -> str:
     """sha256 of a regular file, or nothing where it cannot be read."""
     try:
-        if path.is_file():
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+        with open_file(path, MAX_SHARD_BYTES) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         pass
     return ""
@@ -155,7 +162,7 @@ def _table(records: Records, places: Mapping[str, Place]) -> bytes:
 
 
 def _read_table(path: Path) -> tuple[tuple[Record, ...], dict[str, Place]]:
-    text = path.read_bytes().decode("utf-8", "surrogatepass")
+    text = read_file(path, MAX_TABLE_BYTES).decode("utf-8", "surrogatepass")
     rows = csv.reader(io.StringIO(text, newline=""))
     if tuple(next(rows)) != COLUMNS:
         raise ValueError(f"the columns of {TABLE} must be {COLUMNS}")
@@ -174,7 +181,7 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
     """Content and digest of a manifest that is whole."""
     path = folder / MANIFEST
     try:
-        data = path.read_bytes()
+        data = read_file(path, MAX_TEXT_BYTES)
     except OSError as error:
         raise DatasetError(
             f"folder {str(folder)!r} must be a prepared one with {MANIFEST}: {error.strerror}; "

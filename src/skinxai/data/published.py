@@ -15,6 +15,7 @@ from skinxai.data.records import Records
 from skinxai.data.tables import ImageFiles, Table
 from skinxai.errors import DatasetLabelError, DatasetSchemaError
 from skinxai.labels import HAM10000_LABELS
+from skinxai.reading import MAX_TABLE_BYTES, read_file
 
 HAM10000_LICENCE = "CC-BY-NC-4.0"
 HAM10000_ATTRIBUTION = (
@@ -142,7 +143,7 @@ def find_published(root: Path) -> Published | None:
             ):
                 found["ham10000"].append(table)
     for kind, tables in found.items():
-        if len({table.path.read_bytes() for table in tables}) > 1:
+        if len({read_file(table.path, MAX_TABLE_BYTES) for table in tables}) > 1:
             names = [str(table.path.relative_to(root)) for table in tables]
             raise DatasetSchemaError(
                 f"{str(root)!r} must hold one table of images, it holds {names}, which differ",

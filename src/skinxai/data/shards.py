@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import DatasetError, IntegrityError
+from skinxai.reading import check_file
 
+MAX_SHARD_BYTES = 2**40
 SHARD_BYTES = 1_000_000_000
 """Most bytes of one shard; an image that is larger gets a shard of its own."""
 REMEDY = "delete the folder and prepare the data again"
@@ -135,7 +137,7 @@ class PreparedPixels:
 def check_file_size(path: Path, expected: int) -> None:
     """Refuse a file that is gone or has another size, with an `IntegrityError`."""
     try:
-        found = path.stat().st_size
+        found = check_file(path)
     except OSError as error:
         raise IntegrityError(
             f"{path.name} in {str(path.parent)!r} is in the manifest and must be readable: "

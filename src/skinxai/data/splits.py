@@ -15,6 +15,7 @@ from skinxai.data.records import Records
 from skinxai.data.stratifying import Group, group, groups_with, place
 from skinxai.data.tables import SAVE_ANEW, check_encoding
 from skinxai.errors import DatasetError, DatasetSchemaError, LeakageError
+from skinxai.reading import MAX_TABLE_BYTES, read_file
 from skinxai.sources import describe
 from skinxai.writing import escape_cell, unescape_cell, write_atomic
 
@@ -124,7 +125,7 @@ class Splits:
             LeakageError: as in `of`.
         """
         try:
-            data = Path(path).read_bytes()
+            data = read_file(path, MAX_TABLE_BYTES)
         except OSError as error:
             raise DatasetError(
                 f"splits {str(path)!r} must be readable: {error.strerror}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import html
+import io
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from skinxai.errors import OptionError
+from skinxai.reading import MAX_TEXT_BYTES, read_file
 from skinxai.reporting.charts import legend, line_chart
 
 Row = Mapping[str, float | str | None]
@@ -35,8 +37,12 @@ def read_log(run_folder: str | os.PathLike[str]) -> list[Row]:
     path = Path(run_folder) / "log.csv"
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as lines:
-        return log_rows(list(csv.DictReader(lines)))
+    try:
+        text = read_file(path, MAX_TEXT_BYTES).decode()
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except (OSError, ValueError, csv.Error) as error:
+        raise OptionError(f"{str(path)!r} must be a run's log, CSV in UTF-8: {error}.") from error
+    return log_rows(rows)
 
 
 def log_rows(log: Sequence[Mapping[str, Any]]) -> list[Row]:

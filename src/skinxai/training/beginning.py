@@ -22,8 +22,9 @@ from skinxai.data.records import Records
 from skinxai.data.splits import Splits
 from skinxai.devices import device_named
 from skinxai.errors import OptionError, ResumeMismatchError, SkinxaiWarning
-from skinxai.folders import TRAINING_FINGERPRINTS, TRAINING_PIXELS
+from skinxai.folders import TRAINING_FINGERPRINTS, TRAINING_PIXELS, read_part
 from skinxai.memory import is_out_of_memory
+from skinxai.plain_text import MAX_NAME, printable
 from skinxai.training.augmentation import ALBUMENTATIONS, Augmentation
 from skinxai.training.groups import frozen_norms, parameter_groups
 from skinxai.training.initial_weights import InitialWeights, load_initial_weights
@@ -100,7 +101,7 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
     checks = TrainingImages(val, preprocessing, max_pixels=config.max_pixels)
     if resumed:
         paths = [folder.path / name for name in (TRAINING_PIXELS, TRAINING_FINGERPRINTS)]
-        trained_on = TrainedOn.from_files({p.name: p.read_bytes() for p in paths if p.exists()})
+        trained_on = TrainedOn.from_files({p.name: read_part(p) for p in paths if p.exists()})
         precision = getattr(torch, known["precision"])
         split_hash = known["splits_sha256"]
     else:
@@ -277,7 +278,7 @@ def _model_config(
         data["leaked"] = f"of what it learnt from: {'; '.join(leaks)}"
     licences = dict.fromkeys(filter(None, (part.licence for part in (train, *origins))))
     return ModelConfig(
-        name=folder.name,
+        name=printable(folder.name, MAX_NAME),
         backbone=config.backbone,
         labels=train.labels,
         preprocessing=preprocessing,

@@ -8,8 +8,11 @@ import warnings
 from pathlib import Path
 
 from skinxai.errors import CheckpointCorruptError, CheckpointWriteError, OutputError, SkinxaiWarning
+from skinxai.reading import read_file
 from skinxai.writing import make_folder, write_atomic
 
+MOST_BYTES = 64 * 2**30
+"""Of one checkpoint, where nobody knows better."""
 NAME = re.compile(r"(\d{9})-([0-9a-f]{32})\.safetensors")
 
 
@@ -63,10 +66,13 @@ class CheckpointFolder:
         found = [path for path in self.folder.glob("*.safetensors") if NAME.fullmatch(path.name)]
         return sorted(found, key=lambda path: path.name[:9], reverse=True)
 
-    def newest(self) -> tuple[Path, bytes] | None:
+    def newest(self, most: int = MOST_BYTES) -> tuple[Path, bytes] | None:
         """The newest checkpoint whose bytes have the hash of its name; ``None`` without any.
 
         A damaged one is passed over with a warning.
+
+        Args:
+            most: bytes that a checkpoint may have.
 
         Raises:
             CheckpointCorruptError: there are checkpoints, but no whole one.
@@ -74,7 +80,7 @@ class CheckpointFolder:
         damaged: list[str] = []
         for path in self.paths():
             try:
-                data = path.read_bytes()
+                data = read_file(path, most)
             except OSError as error:  # not damaged: to pass it over would be to delete it
                 raise CheckpointCorruptError(
                     f"checkpoint {str(path)!r} must be readable: {error.strerror}; mend that and "

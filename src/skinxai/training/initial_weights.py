@@ -14,9 +14,11 @@ from skinxai import backbones, checkpoints
 from skinxai.data.membership import TrainedOn
 from skinxai.downloading import weights_of_timm
 from skinxai.errors import ModelError, TrainingError
+from skinxai.folders import MAX_FILE_BYTES
 from skinxai.hub import open_model
 from skinxai.labels import LabelSet
 from skinxai.models import SkinClassifier
+from skinxai.reading import read_file
 
 RGB = tuple[float, float, float]
 IMAGENET_CLASSES = 1000
@@ -77,7 +79,7 @@ def load_initial_weights(
     path = Path(init_weights)
     if path.suffix == ".safetensors":
         try:
-            data = path.read_bytes()
+            data = read_file(path, MAX_FILE_BYTES)
             tensors = load_tensors(data)
         except (OSError, SafetensorError) as error:
             raise TrainingError(
@@ -188,7 +190,7 @@ def _imagenet_file(backbone: str) -> Path:
 def _load_imagenet(model: SkinClassifier, backbone: str) -> str:
     import timm
 
-    tensors = load_tensors(_imagenet_file(backbone).read_bytes())
+    tensors = load_tensors(read_file(_imagenet_file(backbone), MAX_FILE_BYTES))
     network = timm.create_model(  # brings the tensors into the form of its network
         backbone.removeprefix(backbones.TIMM), pretrained=True,
         pretrained_cfg_overlay={"state_dict": tensors},

@@ -13,10 +13,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from skinxai.configs import MAX_JSON_BYTES
 from skinxai.errors import TrainingError
+from skinxai.plain_text import one_line
 from skinxai.progress import say
+from skinxai.reading import read_file
+from skinxai.staging import finish_writing
 from skinxai.training.checkpointing import CheckpointFolder
-from skinxai.writing import made_folder, write_atomic
+from skinxai.writing import append_line, made_folder, write_atomic
 
 SETTINGS, LOG, EVENTS = "train.json", "log.csv", "events.log"
 
@@ -47,6 +51,7 @@ class RunFolder:
         """
         try:
             with made_folder(self.path), self._locked():
+                finish_writing(self.path)
                 for place in (self.path, self.checkpoints.folder):
                     for stray in place.glob(".*.part"):
                         stray.unlink(missing_ok=True)
@@ -76,7 +81,7 @@ class RunFolder:
         """
         path = self.path / SETTINGS
         try:
-            values: dict[str, Any] = json.loads(path.read_text())
+            values: dict[str, Any] = json.loads(read_file(path, MAX_JSON_BYTES))
             values["settings"]["backbone"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise TrainingError(f"{str(path)!r} must hold a run's settings: {error}") from error
@@ -96,7 +101,7 @@ class RunFolder:
 
     def note(self, sentence: str) -> None:
         """Print a sentence above the progress bar and add it, with the time, to ``events.log``."""
+        sentence = one_line(sentence)
         say(sentence)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        with (self.path / EVENTS).open("a", encoding="utf-8") as lines:
-            lines.write(f"{now} {sentence}\n")
+        append_line(self.path / EVENTS, f"{now} {sentence}")

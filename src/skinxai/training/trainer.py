@@ -19,6 +19,7 @@ from skinxai.errors import (
     ResumeMismatchError,
     TrainingError,
 )
+from skinxai.reading import MAX_TEXT_BYTES, read_file
 from skinxai.reporting import write_evaluation
 from skinxai.training.allocator import kept_memory
 from skinxai.training.beginning import begin
@@ -192,7 +193,7 @@ def _splits(train: Records | Splits, val: Records | None) -> Splits:
 def _is_judged(path: Path, model: str, epochs: int) -> bool:
     """Whether the folder's evaluation is of this model and shows all epochs."""
     try:
-        values = json.loads((path / "evaluation.json").read_text())
+        values = json.loads(read_file(path / "evaluation.json", MAX_TEXT_BYTES))
         return values["model"] == model and len(values["log"]) == epochs and (path / PAGE).exists()
     except (OSError, ValueError, KeyError, TypeError):
         return False
