@@ -1,6 +1,8 @@
 """Overwrite everything that skinxai writes into folders, killed before each call that changes one.
 
-Usage: python benchmarks/overwriting.py        (writes benchmarks/results/overwriting.json)
+Usage: python benchmarks/overwriting.py [KIND…]
+
+Writes all kinds, or those that are named, into benchmarks/results/overwriting.json.
 
 Every case writes with one model, split or graph over what it wrote with another one, and is killed
 by SIGKILL before its first call, then before its second, and so on: tests/killed_overwriting.py.
@@ -15,6 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+RESULT, PREPARE = ROOT / "benchmarks/results/overwriting.json", "prepare"
 sys.path.insert(0, str(ROOT / "tests"))
 
 from killed_overwriting import Case, campaign, cases, command, killed_at  # noqa: E402
@@ -37,7 +40,8 @@ def more_cases(folder: Path) -> dict[str, Case]:
         shutil.move(item.path, place)
     tables = [folder / f"{number}.csv" for number in (0, 1)]
     for number, table in enumerate(tables):
-        split(load_folder(classes), seed=number).to_csv(table)
+        fractions = (0.5, 0.25, 0.25) if number else (0.25, 0.5, 0.25)
+        split(load_folder(classes), fractions).to_csv(table)
     exported: list[dict[str, bytes]] = []
     for model in models:
         out = folder / f"exported-{model.name}"
@@ -77,22 +81,22 @@ def preparing(folder: Path) -> dict[str, object]:
     return {"kills": moment - 1, "as skinxai reads it": dict(found)}
 
 
-def main() -> None:
-    report: dict[str, object] = {
-        "machine": f"{platform.system()}, {platform.machine()}, Python {platform.python_version()}"
-    }
+def main(kinds: list[str]) -> None:
+    report = json.loads(RESULT.read_text()) if kinds and RESULT.exists() else {}
+    report["machine"] = (
+        f"{platform.system()}, {platform.machine()}, Python {platform.python_version()}"
+    )
     with tempfile.TemporaryDirectory() as name, registered():
         folder = Path(name)
-        for kind, case in {**cases(folder), **more_cases(folder)}.items():
-            place = folder / f"case-{len(report)}"
+        known = {**cases(folder), **more_cases(folder)}
+        for kind in kinds or (*known, PREPARE):
+            place = folder / f"case-{len(list(folder.iterdir()))}"
             place.mkdir()
-            report[kind] = campaign(case, place)
-            print(kind, report[kind], file=sys.stderr)
-        report["prepare"] = preparing(folder)
+            report[kind] = preparing(folder) if kind == PREPARE else campaign(known[kind], place)
     text = json.dumps(report, indent=2)
-    (ROOT / "benchmarks/results/overwriting.json").write_text(text + "\n")
+    RESULT.write_text(text + "\n")
     print(text)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
