@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from demo_server import LIMIT
 from picture_files import encode, gradient
 from PIL import Image
 from test_images_files import REFUSED
+from waiting import LIMIT
 
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
@@ -173,7 +173,7 @@ def test_five_hundred_files_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     (one,) = shared().predict([Upload("one.png", PNG)])
     monkeypatch.setattr(
         Answers, "predict",
-        lambda self, uploads: [
+        lambda self, uploads, waits: [
             replace(one, source=each.name) if each.data == PNG else Refused(each.name, "No image.")
             for each in uploads
         ],
