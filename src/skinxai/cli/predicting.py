@@ -12,6 +12,7 @@ from skinxai.cli.inputs import bar, failure, listed, named, notes_of, opened
 from skinxai.cli.options import Backend, BatchSize, Format, Images, MaxPixels, Model, Tta, Uniform
 from skinxai.cli.saying import note
 from skinxai.limits import MAX_PIXELS
+from skinxai.plain_text import printable
 
 
 def predict(
@@ -87,4 +88,4 @@ def _print(lines: list[str]) -> None:
     from tqdm import tqdm
 
     for line in lines:
-        tqdm.write(line)
+        tqdm.write(printable(line))
