@@ -1,6 +1,6 @@
 """Plant terminal escapes, markup and endless text wherever text comes in, and look at all outputs.
 
-Usage: python benchmarks/markup_injection.py [--payloads 40]
+Usage: python benchmarks/markup_injection.py [--payloads 14]
 
 Each payload goes through each entry (labels, names and licences of models, tables, prepared
 folders, file and folder names, arguments …) into the commands that may show it. Counted are calls
@@ -29,7 +29,9 @@ RESULTS = HERE / "results" / "markup_injection.json"
 
 
 def main(payloads: int, entries: str, out: Path) -> None:
-    chosen = dict(list((HIDDEN | MARKUP | LONG).items())[-payloads:])
+    known = list((HIDDEN | MARKUP | LONG).items())
+    payloads = min(payloads, len(known))
+    chosen = dict(known[(n + 1) * len(known) // payloads - 1] for n in range(payloads))
     names = [name for name in ENTRIES if name.startswith(entries)]
     counts: dict[str, collections.Counter[str]] = {}
     kinds: collections.Counter[str] = collections.Counter()
@@ -62,7 +64,9 @@ def main(payloads: int, entries: str, out: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--payloads", type=int, default=1000, help="Of each entry, at most.")
+    parser.add_argument(
+        "--payloads", type=int, default=1000, help="So many of them, evenly spaced."
+    )
     parser.add_argument("--entries", default="", help="Only those that begin so.")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()

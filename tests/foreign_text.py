@@ -516,6 +516,6 @@ ENTRIES: dict[str, Callable[[Workshop, str], Iterator[Call]]] = {
 
 def shows(shop: Workshop, entry: str, text: str) -> Iterator[tuple[Call, Shown]]:
     """Plant text and look at each call that may show it; names that no file can have are left."""
-    with contextlib.suppress(OSError, UnicodeEncodeError):
+    with contextlib.suppress(OSError, ValueError):
         for call in ENTRIES[entry](shop, text):
             yield call, shown(call)

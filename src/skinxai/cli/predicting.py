@@ -79,7 +79,9 @@ def _lines(result: Any) -> list[str]:
 
     if not isinstance(result, Prediction):
         return [f"{result.source}  failed: {result.error.on_command_line}"]
-    shown = "  ".join(f"{code} {value:.3f}" for code, value in result.top(3))
+    shown = "  ".join(
+        f"{code} {value:.3f}" for code, value in result.top(min(3, len(result.labels)))
+    )
     return [f"{result.source}  {shown}", *notes_of(result)]
 
 
