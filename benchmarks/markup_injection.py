@@ -64,9 +64,7 @@ def main(payloads: int, entries: str, out: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--payloads", type=int, default=1000, help="So many of them, evenly spaced."
-    )
+    parser.add_argument("--payloads", type=int, default=1000, help="So many, evenly spaced.")
     parser.add_argument("--entries", default="", help="Only those that begin so.")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()

@@ -51,7 +51,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
 from skinxai.plain_text import one_line
@@ -102,16 +102,28 @@ class SkinxaiError(Exception):
         return self
 
 
-def did_you_mean(name: object, known: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """``" Did you mean 'x'?"``, with its blank, for the known name that is most like ``name``.
+def closest(
+    name: object, known: Iterable[str], *, cutoff: float = 0.6, plain: Callable[[str], str] = str
+) -> str | None:
+    """The known name that is most like ``name``, or ``None`` where none is like it.
 
     Args:
         name: what came.
         known: what there is.
-        cutoff: how alike it must be, 0–1; where none is, the text is empty.
+        cutoff: how alike it must be, 0–1.
+        plain: makes both comparable, such as `str.lower`.
     """
-    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    written = {plain(each): each for each in known}
+    near = difflib.get_close_matches(plain(str(name)), written, n=1, cutoff=cutoff)
+    return written[near[0]] if near else None
+
+
+def did_you_mean(
+    name: object, known: Iterable[str], *, cutoff: float = 0.6, plain: Callable[[str], str] = str
+) -> str:
+    """``" Did you mean 'x'?"``, with its blank, of `closest`; empty where nothing is like it."""
+    near = closest(name, known, cutoff=cutoff, plain=plain)
+    return "" if near is None else f" Did you mean {near!r}?"
 
 
 def _listing(message: str, problems: Sequence[str], stop: str) -> str:
@@ -120,7 +132,7 @@ def _listing(message: str, problems: Sequence[str], stop: str) -> str:
         return message
     shown = "; ".join(each.rstrip(".") for each in problems[:20])
     more = f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
-    return f"{message} {shown}{more}{stop}"
+    return f"{message} {shown}{more}" + ("" if shown.endswith("?") and not more else stop)
 
 
 def _with_remedy(message: str, remedy: str) -> str:

@@ -30,7 +30,7 @@ from skinxai.errors import (
     UnsafeFormatError,
 )
 from skinxai.reading import is_file, is_folder, read_file
-from skinxai.writing import make_folder, write_atomic
+from skinxai.staging import at_present, present, write_together
 
 WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.json", "README.md"
 TRAINING_PIXELS = "training_pixels.safetensors"
@@ -69,7 +69,8 @@ class ModelFiles:
 def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFiles:
     """Read every file that the manifest lists and check each against its sha256.
 
-    A changed model card warns; anything else that differs is refused before it is parsed.
+    A changed model card warns; anything else that differs is refused before it is parsed. A folder
+    that is overwritten meanwhile is read again, so that the files are all of one model.
 
     Args:
         folder: a model folder.
@@ -81,7 +82,7 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
         IntegrityError: a missing, truncated or changed file, or a damaged manifest.
     """
     path = folder / MANIFEST
-    if not is_file(path):
+    if not is_file(present(path)) and not is_file(path):  # else moved there meanwhile
         if not is_file(folder / WEIGHTS) and (found := _pickles(folder)):
             raise UnsafeFormatError(
                 f"model folder {str(folder)!r} must hold {WEIGHTS}, found {found[0]!r}; pickled "
@@ -92,7 +93,8 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
             python="write the folder with save_pretrained()",
             command="name a folder that 'skinxai train', 'import' or 'pull' wrote",
         )
-    listed, digest = parse_manifest(read_part(path), folder)
+    manifest = read_part(path)
+    listed, digest = parse_manifest(manifest, folder)
     if pickled := [name for name in listed if Path(name).suffix.lower() in PICKLES]:
         raise UnsafeFormatError(
             f"{MANIFEST} in {str(folder)!r} must list *.json, *.safetensors and the card alone, it "
@@ -105,8 +107,15 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
         )
     files = {}
     for name, expected in listed.items():
-        data = read_part(folder / name)
+        try:
+            data = read_part(folder / name)
+        except IntegrityError:
+            if read_part(path) == manifest:
+                raise
+            return read_model_folder(folder, revision=revision)
         if hashlib.sha256(data).hexdigest() != expected:
+            if read_part(path) != manifest:
+                return read_model_folder(folder, revision=revision)
             message = (
                 f"{name} in {str(folder)!r} must have the sha256 of its manifest, "
                 f"{expected[:12]}…, and has another"
@@ -162,22 +171,28 @@ def contents(folder: Path, prefix: str = "") -> Iterator[tuple[str, bytes]]:
 
 
 def write_model_folder(folder: str | os.PathLike[str], files: Mapping[str, bytes]) -> str:
-    """Write a model folder, the manifest last, each file whole or not at all.
+    """Write a model folder; one that is there already is replaced whole or not at all.
 
     Args:
-        folder: created where it does not exist.
+        folder: created where it does not exist; its other files stay.
         files: name → bytes, without the manifest.
 
     Returns:
         The manifest's digest.
     """
-    target = Path(folder)
-    content, digest = manifest_of(files)
-    make_folder(target)
-    for name, data in files.items():
-        write_atomic(target / name, data)
-    write_atomic(target / MANIFEST, canonical_json(content | {"digest": digest}))
+    manifest, digest = manifest_file(files)
+    write_together(folder, {**files, MANIFEST: manifest})
     return digest
+
+
+def manifest_file(files: Mapping[str, bytes]) -> tuple[bytes, str]:
+    """The bytes of a folder's manifest, and its digest.
+
+    Args:
+        files: name → bytes.
+    """
+    content, digest = manifest_of(files)
+    return canonical_json(content | {"digest": digest}), digest
 
 
 def manifest_of(files: Mapping[str, bytes]) -> tuple[dict[str, Any], str]:
@@ -204,15 +219,19 @@ def read_part(path: Path) -> bytes:
             the folder.
     """
     try:
-        if path.is_symlink() and not _is_own_link(path):
-            raise IntegrityError(
-                f"{str(path)!r} must be in its folder, it is a link to {os.path.realpath(path)!r}."
-            )
-        return read_file(path, size_limit(path.name))
+        return at_present(path, _read_own)
     except OSError as error:
         raise IntegrityError(
             f"{str(path)!r} is in the manifest and must be readable: {error.strerror}."
         ) from error
+
+
+def _read_own(path: Path) -> bytes:
+    if path.is_symlink() and not _is_own_link(path):
+        raise IntegrityError(
+            f"{str(path)!r} must be in its folder, it is a link to {os.path.realpath(path)!r}."
+        )
+    return read_file(path, size_limit(path.name))
 
 
 def _is_own_link(path: Path) -> bool:

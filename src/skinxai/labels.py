@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from skinxai.errors import ModelConfigError, UnknownNameError
+from skinxai.errors import ModelConfigError, UnknownNameError, closest
 from skinxai.plain_text import MAX_CODE, MAX_NAME, broken_rule
 from skinxai.readonly import ReadOnly
 
@@ -95,15 +94,17 @@ class LabelSet(Sequence[str]):
     def _unknown(self, text: object) -> UnknownNameError:
         written = {_plain(name): c for c in self.codes for name in (self.long_name(c), c)}
         plain = _plain(text)
-        near = difflib.get_close_matches(plain, written, n=1)
-        near = near or [
-            name for name in written
-            if min(len(plain), len(name)) > 2 and (plain in name or name in plain)
-        ][:1]  # fmt: skip
-        if not near:
+        near = closest(plain, written) or next(
+            (
+                name for name in written
+                if min(len(plain), len(name)) > 2 and (plain in name or name in plain)
+            ),
+            None,
+        )  # fmt: skip
+        if near is None:
             hint = ""
         else:
-            code = written[near[0]]
+            code = written[near]
             name = f" ({self.names[code]})" if code in self.names else ""
             hint = f" Did you mean {code!r}{name}?"
         return UnknownNameError(

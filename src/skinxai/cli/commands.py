@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from skinxai.cli.saying import printable_output
+from skinxai.errors import closest
 from skinxai.plain_text import one_line
 
 UsageError: Any = typer.BadParameter.__bases__[0]  # typer brings a click of its own, or not
@@ -49,8 +49,8 @@ class Command(TyperCommand):
                 raise
             given = error.option_name
             known = [name for each in self.get_params(ctx) for name in _names(each)]
-            near = difflib.get_close_matches(given, known, n=1)
-            hint = f"Did you mean {near[0]}?" if near else ""
+            near = closest(given, known)
+            hint = f"Did you mean {near}?" if near else ""
             raise UsageError(f"No such option: {given}. {hint}".rstrip(), ctx) from error
 
 

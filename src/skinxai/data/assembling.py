@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 import unicodedata
 from collections import Counter
@@ -20,6 +19,7 @@ from skinxai.errors import (
     DatasetLabelError,
     DatasetPathError,
     DatasetSchemaError,
+    did_you_mean,
 )
 from skinxai.labels import LabelSet
 from skinxai.plain_text import MAX_CODE, MAX_NAME, broken_rule, printable
@@ -263,9 +263,8 @@ class _Assembly:
                     f"label {raw!r} must be one of {allowed}; it differs from {near!r} by blanks "
                     f"or case alone"
                 )
-        close = difflib.get_close_matches(code, allowed, n=1)
-        hint = f", did you mean {close[0]!r}?" if close else ""
-        return f"label {raw!r} must be one of {allowed}{hint}"
+        hint = did_you_mean(code, allowed)
+        return f"label {raw!r} must be one of {allowed}{hint and f'.{hint}'}"
 
 
 def _rename(codes: Mapping[str, str]) -> Remedy:

@@ -18,6 +18,7 @@ from skinxai.errors import TrainingError
 from skinxai.plain_text import one_line
 from skinxai.progress import say
 from skinxai.reading import read_file
+from skinxai.staging import finish_writing
 from skinxai.training.checkpointing import CheckpointFolder
 from skinxai.writing import append_line, made_folder, write_atomic
 
@@ -50,6 +51,7 @@ class RunFolder:
         """
         try:
             with made_folder(self.path), self._locked():
+                finish_writing(self.path)
                 for place in (self.path, self.checkpoints.folder):
                     for stray in place.glob(".*.part"):
                         stray.unlink(missing_ok=True)
