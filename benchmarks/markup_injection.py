@@ -1,6 +1,6 @@
 """Plant terminal escapes, markup and endless text wherever text comes in, and look at all outputs.
 
-Usage: python benchmarks/markup_injection.py [--payloads 14]
+Usage: python benchmarks/markup_injection.py [--payloads 4]
 
 Each payload goes through each entry (labels, names and licences of models, tables, prepared
 folders, file and folder names, arguments …) into the commands that may show it. Counted are calls
