@@ -12,6 +12,7 @@ from skinxai.cli.inputs import bar, failed_line, failure, listed, named, notes_o
 from skinxai.cli.options import Backend, BatchSize, Format, Images, MaxPixels, Model, Tta, Uniform
 from skinxai.cli.saying import note
 from skinxai.limits import MAX_PIXELS
+from skinxai.plain_text import printable
 
 
 def predict(
@@ -78,7 +79,9 @@ def _lines(result: Any) -> list[str]:
 
     if not isinstance(result, Prediction):
         return [failed_line(result)]
-    shown = "  ".join(f"{code} {value:.3f}" for code, value in result.top(3))
+    shown = "  ".join(
+        f"{code} {value:.3f}" for code, value in result.top(min(3, len(result.labels)))
+    )
     return [f"{result.source}  {shown}", *notes_of(result)]
 
 
@@ -87,4 +90,4 @@ def _print(lines: list[str]) -> None:
     from tqdm import tqdm
 
     for line in lines:
-        tqdm.write(line)
+        tqdm.write(printable(line))
