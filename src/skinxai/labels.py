@@ -10,6 +10,8 @@ from typing import Any
 from skinxai.errors import ModelConfigError, UnknownNameError
 from skinxai.readonly import ReadOnly
 
+MAX_CLASSES = 1000
+
 
 @dataclass(frozen=True)
 class LabelSet(Sequence[str]):
@@ -27,6 +29,8 @@ class LabelSet(Sequence[str]):
 
     def __post_init__(self) -> None:
         codes = tuple(self.codes)
+        if len(codes) > MAX_CLASSES:
+            raise ModelConfigError(f"labels must be at most {MAX_CLASSES}, got {len(codes)}.")
         if (
             len(codes) < 2
             or len(set(codes)) != len(codes)
@@ -35,9 +39,18 @@ class LabelSet(Sequence[str]):
             raise ModelConfigError(
                 f"labels must be at least two different non-empty codes, got {list(codes)!r}."
             )
-        malignant = None if self.malignant is None else frozenset(self.malignant)
+        if not isinstance(self.names, Mapping):
+            raise ModelConfigError(
+                f"labels.names must be codes with names, got {self.names!r:.80}."
+            )
+        try:
+            malignant = None if self.malignant is None else frozenset(self.malignant)
+        except TypeError as error:
+            raise ModelConfigError(
+                f"labels.malignant must be a list of codes, got {self.malignant!r:.80}."
+            ) from error
         for part, known in (("names", set(self.names)), ("malignant", malignant or set())):
-            if unknown := sorted(set(known) - set(codes)):
+            if unknown := sorted(map(str, set(known) - set(codes))):
                 raise ModelConfigError(
                     f"labels.{part} must only name labels {list(codes)}, got {unknown}."
                 )
