@@ -54,7 +54,8 @@ PATIENCE = 60
 """Seconds after which a variant counts as hung, whatever else the machine does."""
 ODD: list[Any] = [
     None, True, False, 0, 1, -1, 2, 9, 10**6, 10**9, -(2**31), 2**53, 2**63, 10**30, 10**400,
-    0.5, -0.5, 1e300, 1e-320, float("nan"), float("inf"), "", "x", "\0", "\ud800", "a\nb", "\x1b[2K", "../x",
+    0.5, -0.5, 1e300, 1e-320, float("nan"), float("inf"),
+    "", "x", "\0", "\ud800", "a\nb", "\x1b[2K", "../x",
     "é" * 9, "x" * 5000, "1", "NaN", [], {}, [None], [[]], {"a": 1}, {"": {}}, [0] * 1000,
     "@RAW:1e400@", "@RAW:-1e999@", "@RAW:" + "9" * 5000 + "@", "@RAW:" + "[" * 5000 + "@",
     "@RAW:" + '{"a":' * 3000 + "1" + "}" * 3000 + "@", "timm/vit_giant_patch14_224",

@@ -255,3 +255,27 @@ def test_ham10000_leaks_by_dx_type_alone() -> None:
     assert set(items[0].attributes) == {"dx_type", "age", "sex", "localization"}
     found = telling_columns(Records(items, HAM10000_LABELS))
     assert [(way.column, round(way.strength, 2)) for way in found] == [("dx_type", 0.69)]
+
+
+@pytest.mark.parametrize(
+    ("shares", "told"), [((0.912, 0.914), 0), ((0.91, 0.94), 1), ((0.94, 0.91), 0)]
+)
+def test_of_ways_as_strong_the_first_is_told(shares, told, monkeypatch) -> None:
+    """A column is measured as it stands and by where it is empty, to two digits."""
+    given = iter(shares)
+    monkeypatch.setattr(
+        "skinxai.data.associations._ways", lambda *_: iter([(next(given), "{:.3f}")])
+    )
+    made = records(lambda label, draws: "a" if draws.random() < 0.5 else "", count=20)
+    found = telling_columns(made)
+    how = ("", ", by where it is empty")[told]
+    assert found == [Association("column", shares[told], f"{shares[told]:.3f}{how}")]
+
+
+def test_columns_are_told_strongest_first(monkeypatch) -> None:
+    items = [Record(f"i{n}", Path("x"), "nv", f"l{n}", None, dict.fromkeys("abc", str(n)))
+             for n in range(4)]  # fmt: skip
+    given = iter([0.504, 0.9, 0.496])
+    monkeypatch.setattr("skinxai.data.associations._ways", lambda *_: iter([(next(given), "")]))
+    found = telling_columns(Records(tuple(items), LabelSet(("nv", "mel"))))
+    assert [way.column for way in found] == ["b", "a", "c"]  # of equals the first in the alphabet

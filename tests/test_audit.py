@@ -5,6 +5,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from typer.testing import CliRunner
 from skinxai import read_image, samples
 from skinxai.cli import app
 from skinxai.data import Record, Records, Splits, audit, pixel_hash
-from skinxai.data.auditing import _classes
+from skinxai.data.auditing import _classes, _pair_findings, _some
 from skinxai.errors import OptionError
 from skinxai.labels import LabelSet
+from skinxai.results import AuditedPair
 
 LABELS = LabelSet(("nv", "mel"))
 
@@ -228,3 +230,34 @@ def test_the_command_on_class_folders(photographs, tmp_path: Path) -> None:
     assert json.loads(result.stdout)["counts"] == {"train": 8, "val": 2, "test": 2}
     unfit = CliRunner().invoke(app, ["audit", str(tmp_path), "--column", "image=x"])
     assert isinstance(unfit.exception, OptionError)
+
+
+def test_pairs_are_counted_by_what_makes_figures_wrong() -> None:
+    def pair(number: int, kind: str, parts: tuple[str, str], labels: tuple[str, str]) -> Any:
+        return AuditedPair(f"a{number}", f"b{number}", parts, labels, kind, 0.9, 8)
+
+    pairs = (
+        pair(0, "identical", ("train", "test"), ("nv", "nv")),
+        pair(1, "identical", ("train", "train"), ("nv", "mel")),
+        pair(2, "near", ("val", "val"), ("nv", "nv")),
+        pair(3, "near", ("train", "val"), ("nv", "mel")),
+        pair(4, "near", ("val", "val"), ("mel", "mel")),
+    )
+    same, like = "the same pixels", "what looks like the same skin"
+    between = "pairs of different lesions with"
+    assert [(f.kind, f.severity, f.count, f.message) for f in _pair_findings(pairs)] == [
+        ("identical", "error", 1, f"{between} {same} in two parts: a0 and b0"),
+        ("identical", "warning", 1, f"{between} {same} within one part"),
+        ("identical", "warning", 1, f"pairs with {same} and different labels: a1 and b1"),
+        ("near", "warning", 1, f"{between} {like} in two parts: a3 and b3"),
+        ("near", "warning", 2, f"{between} {like} within one part"),
+        ("near", "warning", 1, f"pairs with {like} and different labels: a3 and b3"),
+    ]
+    assert _pair_findings(pairs[4:]) == _pair_findings(pairs[2:3])
+
+
+def test_of_many_names_five_are_said() -> None:
+    names = list("abcdefg")
+    assert [_some(names[:count]) for count in (1, 5, 6, 7)] == [
+        "a", "a, b, c, d, e", "a, b, c, d, e and 1 more", "a, b, c, d, e and 2 more",
+    ]  # fmt: skip

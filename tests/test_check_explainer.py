@@ -166,7 +166,7 @@ class Greedy(Explainer):
         (LeavesAHookOnErrors, "error"),
         (FillsGrad, "untouched"),
         (GlobalSeed, "untouched"),
-        (GlobalDraws, "determinism"),
+        (GlobalDraws, "untouched"),
         (OfTheBatch, "batch"),
         (NotANumber, "answer"),
         (Greedy, "memory"),
@@ -229,3 +229,93 @@ def test_the_command_checks_explainers_of_plugins(registered) -> None:
     shown = json.loads(CliRunner().invoke(app, ["plugins", "--check", "--json"]).stdout)
     assert set(shown["failed_checks"]) == {"constant"}
     assert CliRunner().invoke(app, ["plugins"]).exit_code == 0  # a list alone checks nothing
+
+
+class Answers(Explainer):
+    """Returns what `ANSWERS` makes of a map ``(N, h, w)``."""
+
+    make = staticmethod(lambda found: None)
+
+    def attribute(self, images, target, *, options):
+        return type(self).make(grad_cam(self.model, images, target))
+
+
+def raises(found):
+    raise ValueError("no such thing")
+
+
+WANTED = "Attribution(maps={'name': tensor (N, h, w)}) or Attribution(scores={'name': tensor (N,)})"
+ONE_CAUSE = {
+    "a tensor": (lambda found: found, f"attribute() of 'Answers' must return {WANTED}, for N "
+                 "images; it returned an object of type Tensor."),
+    "nothing": (lambda found: None, f"attribute() of 'Answers' must return {WANTED}, for N images; "
+                "it returned nothing."),
+    "a dict": (lambda found: {"map": found}, f"attribute() of 'Answers' must return {WANTED}, for "
+               "N images; it returned an object of type dict."),
+    "an empty answer": (lambda found: Attribution(), "it returned neither maps nor scores, and "
+                        f"must return {WANTED}"),
+    "maps without a name": (Attribution, "maps of 'Answers' must be a mapping of names to tensors "
+                            "(N, h, w), got an object of type Tensor."),
+    "an array": (lambda found: Attribution(maps={"map": found.detach().numpy()}), "map 'map' of "
+                 "'Answers' must be a torch tensor (N, h, w), got an object of type ndarray."),
+    "a channel": (lambda found: Attribution(maps={"map": found[:, None]}), "map 'map' of 'Answers' "
+                  "must be a tensor (N, h, w) for N = 1 images, got the shape (1, 1, 6, 10)."),
+    "one image": (lambda found: Attribution(maps={"map": found[0]}), "map 'map' of 'Answers' must "
+                  "be a tensor (N, h, w) for N = 1 images, got the shape (6, 10)."),
+    "maps as scores": (lambda found: Attribution(scores={"s": found}), "score 's' of 'Answers' "
+                       "must be a tensor (N,) for N = 1 images, got the shape (1, 6, 10)."),
+    "complex": (lambda found: Attribution(maps={"map": found + 0j}), "map 'map' of 'Answers' must "
+                "be real, got torch.complex64."),
+    "not a number": (lambda found: Attribution(maps={"map": found / 0}), "map 'map' of 'Answers' "
+                     "must be finite, and is not."),
+    "an error": (raises, "explainer 'Answers' of this process raised ValueError: no such thing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "said"), ONE_CAUSE.values(), ids=ONE_CAUSE)
+def test_one_cause_is_told_once_with_what_is_wanted(monkeypatch, make, said) -> None:
+    monkeypatch.setattr(Answers, "make", staticmethod(make))
+    results = check_explainer(Answers, raise_on_failure=False)
+    assert [(r.name, r.problem) for r in results if r.problem] == [("answer", said)]
+    assert not any(result.passed for result in results)
+    assert {result.cause for result in results[1:]} == {"answer"} and len(results) == 12
+    with pytest.raises(PluginError) as caught:
+        check_explainer(Answers)
+    found, rest = str(caught.value).split(" Not judged for these reasons: ")
+    assert found == f"'Answers' must pass check_explainer, it fails answer: {said.rstrip('.')}."
+    assert rest == ", ".join(result.name for result in results[1:]) + "."
+
+
+def test_what_is_left_changed_is_told_once() -> None:
+    found = check_explainer(GlobalSeed, raise_on_failure=False)
+    told = [result for result in found if result.problem]
+    assert [result.name for result in told] == ["untouched"]
+    assert "torch's random state" in told[0].problem
+    assert {result.cause for result in found if result not in told} == {"untouched"}
+
+
+def test_what_is_left_changed_for_some_images_alone_is_told_as_well() -> None:
+    class LeavesASeedForBlue(Explainer):
+        def attribute(self, images, target, *, options):
+            if (target == 2).all():
+                torch.manual_seed(0)
+            return Attribution(maps={"map": grad_cam(self.model, images, target)})
+
+    found = check_explainer(LeavesASeedForBlue, raise_on_failure=False)
+    told = [result for result in found if result.problem]
+    assert [result.name for result in told] == ["coordinates"]
+    assert "torch's random state" in told[0].problem
+    assert next(result.name for result in found if result.passed) == "answer"
+
+
+def test_float64_is_taken(monkeypatch) -> None:
+    monkeypatch.setattr(
+        Answers, "make", staticmethod(lambda found: Attribution(maps={"map": found.double()}))
+    )
+    assert all(result.passed for result in check_explainer(Answers))
+
+
+@pytest.mark.parametrize("bad", [object(), grad_cam, int, Good(None)], ids=str)
+def test_what_is_no_class_of_explainers_is_refused(bad) -> None:
+    with pytest.raises(OptionError, match=r"a name, or a subclass of skinxai\.Explainer, got "):
+        check_explainer(bad)

@@ -20,7 +20,7 @@ from skinxai import Classifier, samples
 from skinxai.demo import answering, serve, showing, uploads
 from skinxai.demo.answering import Answers
 from skinxai.demo.comparing import columns_for
-from skinxai.demo.uploads import Refused, Upload, images_of
+from skinxai.demo.uploads import Images, Refused, Upload
 from skinxai.errors import ModelError, OptionError, UnknownNameError
 from skinxai.labels import LabelSet
 from skinxai.version import __version__
@@ -39,7 +39,7 @@ def zipped(files: dict[str, bytes], **how: int) -> bytes:
 
 def test_images_of_files_and_zips_in_order() -> None:
     inner = zipped({"a/one.png": PNG, "a/": b"", "__MACOSX/one.png": b"x", "a/.DS_Store": b"x"})
-    found = list(images_of([Upload("x.png", PNG), Upload("many.zip", inner), Upload("y", b"z")]))
+    found = list(Images([Upload("x.png", PNG), Upload("many.zip", inner), Upload("y", b"z")]))
     assert [each.name for each in found] == ["x.png", "many.zip/a/one.png", "y"]
     assert found[1].data == PNG
 
@@ -47,7 +47,7 @@ def test_images_of_files_and_zips_in_order() -> None:
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/x.png", "a/../../x.png", "C:\\x.png",
                                   "..\\x.png", "."])  # fmt: skip
 def test_no_name_leads_out_of_a_zip(name: str) -> None:
-    bad, good = images_of([Upload("z.zip", zipped({name: PNG, "good.png": PNG}))])
+    bad, good = Images([Upload("z.zip", zipped({name: PNG, "good.png": PNG}))])
     assert isinstance(bad, Refused) and "leads out" in bad.reason
     assert isinstance(good, Upload)
 
@@ -56,11 +56,11 @@ def test_zip_bombs_are_refused_before_they_unpack(monkeypatch: pytest.MonkeyPatc
     zeros = bytes(uploads.MAX_FILE + 1)
     large = zipped({"zeros.png": zeros, "one.png": PNG}, compression=zipfile.ZIP_DEFLATED)
     assert len(large) < 100_000
-    bad, good = images_of([Upload("z.zip", large)])
+    bad, good = Images([Upload("z.zip", large)])
     assert isinstance(bad, Refused) and "25 MiB" in bad.reason and isinstance(good, Upload)
     monkeypatch.setattr(uploads, "MAX_UNPACKED", 1000)
     many = zipped({f"{k}.png": bytes(400) for k in range(5)}, compression=zipfile.ZIP_DEFLATED)
-    found = list(images_of([Upload("z.zip", many)]))
+    found = list(Images([Upload("z.zip", many)]))
     assert [isinstance(each, Upload) for each in found] == [True, True, False, False, False]
 
 
@@ -68,15 +68,15 @@ def test_the_zips_of_a_batch_share_one_limit(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(uploads, "MAX_UNPACKED", 1000)
     made = zipped({f"{k}.png": bytes(400) for k in range(2)}, compression=zipfile.ZIP_DEFLATED)
     files = [Upload("plain.png", bytes(100)), Upload("a.zip", made), Upload("b.zip", made)]
-    assert [isinstance(each, Upload) for each in images_of(files)] == [True] * 3 + [False] * 2
-    assert uploads.count_of(files) == 5
+    assert [isinstance(each, Upload) for each in Images(files)] == [True] * 3 + [False] * 2
+    assert Images(files).count == 5
 
 
 def test_a_zip_that_lies_about_its_sizes_gives_no_more_than_it_says() -> None:
     data = bytearray(zipped({"a.png": bytes(100_000)}, compression=zipfile.ZIP_DEFLATED))
     for place in (data.find(b"PK\x03\x04") + 22, data.find(b"PK\x01\x02") + 24):
         struct.pack_into("<I", data, place, 10)  # the size, unpacked
-    (found,) = images_of([Upload("z.zip", bytes(data))])
+    (found,) = Images([Upload("z.zip", bytes(data))])
     assert isinstance(found, Refused) and "must be whole" in found.reason
 
 
@@ -84,20 +84,20 @@ def test_a_zip_with_a_password_or_damage_is_a_sentence() -> None:
     locked = bytearray(zipped({"a.png": PNG}))
     for head, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         locked[locked.find(head) + offset] |= 1
-    (found,) = images_of([Upload("z.zip", bytes(locked))])
+    (found,) = Images([Upload("z.zip", bytes(locked))])
     assert "password" in found.reason
     whole = zipped({"a.png": PNG})
     for cut in range(4, len(whole), 7):
-        for found in images_of([Upload("z.zip", whole[:cut])]):
+        for found in Images([Upload("z.zip", whole[:cut])]):
             assert isinstance(found, Refused)
 
 
 def test_too_many_and_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "MAX_FILES", 3)
-    found = list(images_of([Upload(str(k), PNG) for k in range(10)]))
+    found = list(Images([Upload(str(k), PNG) for k in range(10)]))
     assert len(found) == 4 and isinstance(found[-1], Refused) and "at most 3" in found[-1].reason
     monkeypatch.setattr(uploads, "MAX_FILE", len(PNG) - 1)
-    (found,) = images_of([Upload("x", PNG)])
+    (found,) = Images([Upload("x", PNG)])
     assert isinstance(found, Refused)
 
 

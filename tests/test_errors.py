@@ -3,7 +3,13 @@ import pickle
 
 import pytest
 
-from skinxai.errors import DatasetSchemaError, ImageTooLargeError, SkinxaiError
+from skinxai.errors import (
+    DatasetSchemaError,
+    ImageTooLargeError,
+    SkinxaiError,
+    closest,
+    did_you_mean,
+)
 
 BOTH = ImageTooLargeError(
     "image must be small", python="pass max_pixels=9", command="give --max-pixels 9"
@@ -30,3 +36,30 @@ def test_a_prefix_stands_in_front_of_both() -> None:
     made = BOTH.prefixed("a.jpg")
     assert str(made) == f"a.jpg: {BOTH}" and made.on_command_line.startswith("a.jpg: image")
     assert made.on_command_line.endswith("--max-pixels 9.") and type(made) is type(BOTH)
+
+
+def test_problems_that_are_errors_have_a_remedy_for_each_face() -> None:
+    made = DatasetSchemaError("images must be read:", ("a", BOTH.prefixed("b.jpg")))
+    assert str(made) == "images must be read: a; b.jpg: image must be small; pass max_pixels=9."
+    assert made.on_command_line == (
+        "images must be read: a; b.jpg: image must be small; give --max-pixels 9."
+    )
+    assert made.problems == ("a", f"b.jpg: {BOTH}")
+    asked = DatasetSchemaError("labels:", ("'x' is unknown. Did you mean 'y'?",))
+    assert str(asked) == "labels: 'x' is unknown. Did you mean 'y'?"
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "near"),
+    [
+        ("modle", ["model", "tta"], "model"),
+        ("Grad-CAM", ["gradcam", "rise"], "gradcam"),
+        ("zzz", ["model"], None),
+        (5, ["model"], None),
+        ("x", [], None),
+    ],
+)
+def test_the_closest_name(name, known, near) -> None:
+    assert closest(name, known, plain=str.lower) == near
+    hint = "" if near is None else f" Did you mean {near!r}?"
+    assert did_you_mean(name, known, plain=str.lower) == hint

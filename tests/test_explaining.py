@@ -347,9 +347,12 @@ def test_ctrl_c_passes_through_PLG04(registered) -> None:
     ("maps", "words"),
     [
         (None, "must be a mapping"),
-        ({"map": [[1.0]]}, "must be a tensor, got list"),
-        ({"map": (value for value in (1, 2))}, "must be a tensor, got generator"),
-        ({"map": torch.ones(2, 2)}, "must have 3 dimensions"),
+        ({"map": [[1.0]]}, r"must be a torch tensor \(N, h, w\), got an object of type list"),
+        ({"map": (value for value in (1, 2))}, "got an object of type generator"),
+        (
+            {"map": torch.ones(2, 2)},
+            r"must be a tensor \(N, h, w\) for N = 1 images, got the shape \(2, 2\)",
+        ),
     ],
 )
 def test_answers_that_are_none_PLG05(registered, maps, words) -> None:

@@ -87,7 +87,7 @@ REFUSED = {
     "DAT02-semicolon": (("a;nv",), "image;label", DatasetSchemaError, "pass delimiter=';'"),
     "DAT02-ragged": (("a,nv", "b,mel,x"), "image,label", DatasetSchemaError, "line 3 has 3"),
     "DAT03": (("a,mell,,,", "b,xyz,,,"), HEADER, DatasetLabelError,
-              "2 times: line 2: label 'mell'.*did you mean 'mel'.*line 3: label 'xyz'"),
+              "2 times: line 2: label 'mell'.*Did you mean 'mel'.*line 3: label 'xyz'"),
     "DAT04": (("a,MEL ,,,",), HEADER, DatasetLabelError,
               "'mel' by blanks or case alone.*label_map={'MEL': 'mel'}"),
     "DAT05": (("a,,,,", "b,NaN,,,"), HEADER, DatasetLabelError, "line 2: .*empty.*line 3: .*empty"),

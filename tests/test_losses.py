@@ -182,7 +182,7 @@ def test_logit_adjusted_logits_are_for_a_uniform_prior() -> None:
         ("class_balanced", {"beta": 1.0}, r"beta must be a number in \[0, 1\), got 1\.0"),
         ("logit_adjusted", {"tau": -0.5}, "tau must be a number >= 0 and finite"),
         ("logit_adjusted", {"tau": None}, "got None"),
-        ("focal", {"gama": 2}, r"focal' has the options \['gamma'\], got 'gama'; did you mean 'g"),
+        ("focal", {"gama": 2}, r"focal' has the options \['gamma'\], got 'gama'. Did you mean 'g"),
         ("focal", {"zzz": 2}, r"has the options \['gamma'\], got 'zzz'\.$"),
         ("class_balanced", {"class_counts": (1, 2, 3)}, r"options \['beta'\], got 'class_counts'"),
     ],

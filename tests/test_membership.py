@@ -18,6 +18,7 @@ from skinxai import Classifier, backbones, checkpoints, read_image
 from skinxai.cli import app
 from skinxai.configs import ModelConfig, PreprocessConfig, canonical_json
 from skinxai.data import Record, Records, Splits, TrainedOn, audit, pixel_hash
+from skinxai.data.fingerprints import Fingerprints
 from skinxai.ensembles import write_ensemble
 from skinxai.errors import IntegrityError, ModelNotFoundError, OptionError
 from skinxai.labels import LabelSet
@@ -268,3 +269,16 @@ def test_a_saved_model_holds_no_names(tmp_path: Path) -> None:
     leaky = replace(tuned.config, training_data={"name": "planted-lesion-0-1"})
     checkpoints.save(str(tmp_path / "leaky"), tuned.network, leaky, "", known)
     assert [word for _, word in planted_in(tmp_path / "leaky")] == ["planted-lesion"]
+
+
+def test_a_folders_files_are_all_or_none() -> None:
+    assert TrainedOn.from_files({}) is None and TrainedOn.from_files({"config.json": b"{}"}) is None
+    hashes = TrainedOn.from_hashes([digest(0), digest(1)])
+    whole = replace(hashes, fingerprints=Fingerprints())
+    assert list(hashes.files()) == [FILE] and len(whole.files()) == 2
+    for known in (hashes, whole):
+        assert TrainedOn.from_files(known.files() | {"config.json": b"{}"}) == known
+    only = {name: data for name, data in whole.files().items() if name != FILE}
+    with pytest.raises(IntegrityError, match=f"must hold {FILE} too"):
+        TrainedOn.from_files(only)
+    assert (hashes.without_fingerprint, whole.without_fingerprint) == (2, 2)

@@ -13,7 +13,7 @@ from skinxai.training.trainer import Trainer
         ({"loss": "dice"}, UnknownNameError, "Unknown loss 'dice'."),
         ({"loss": "focl"}, UnknownNameError, "Unknown loss 'focl'. Did you mean 'focal'?"),
         ({"loss_options": {"smoothing": 0.1}}, OptionError,
-         "loss 'cross_entropy' has the options ['label_smoothing'], got 'smoothing'; did you mean "
+         "loss 'cross_entropy' has the options ['label_smoothing'], got 'smoothing'. Did you mean "
          "'label_smoothing'?"),
         ({"loss_options": {"label_smoothing": 2}}, OptionError, "label_smoothing must be"),
         ({"backbone": "resnet19"}, UnknownNameError,

@@ -13,6 +13,7 @@ from skinxai.data.near_duplicates import (
     _details,
     _resized,
     find_pairs,
+    fingerprint,
 )
 
 SIDE = 64
@@ -113,3 +114,26 @@ def test_too_few_matches_are_none(agreeing: int) -> None:
 @pytest.mark.parametrize(("extent", "count"), [(0.2, 10), (0.16, 10), (0.13, 0), (0.06, 0)])
 def test_keypoints_must_agree_over_a_part_of_the_image(extent: float, count: int) -> None:
     assert _agreeing_keypoints(*with_keypoints(10, extent)) == count
+
+
+def test_a_fingerprint_keeps_the_300_strongest_keypoints() -> None:
+    cells = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+    noise = cells.repeat(4, axis=0).repeat(4, axis=1)
+    found = fingerprint(noise)
+    assert found.points.shape == (300, 2) and found.descriptors.shape == (300, 128)
+    assert found.thumb.shape == (64, 64)
+    # Places are shares of the longer side, whatever the resolution.
+    assert 0.9 < found.points[:, 0].max() <= 1 and 0.65 < found.points[:, 1].max() <= 0.75
+    grey = cv2.cvtColor(noise, cv2.COLOR_RGB2GRAY)
+    keypoints = cv2.SIFT.create(nfeatures=300).detect(grey, None)
+    strongest = sorted(keypoints, key=lambda keypoint: -keypoint.response)
+    expected = np.array([keypoint.pt for keypoint in strongest], np.float32) / 320
+    np.testing.assert_array_equal(found.points, expected)
+    twice = fingerprint(noise.repeat(2, axis=0).repeat(2, axis=1))
+    assert 0.9 < twice.points[:, 0].max() <= 1 and 0.65 < twice.points[:, 1].max() <= 0.75
+
+
+def test_a_flat_picture_has_no_keypoints() -> None:
+    found = fingerprint(np.full((40, 60, 3), 90, np.uint8))
+    assert found.points.shape == (0, 2) and found.descriptors.shape == (0, 128)
+    assert np.unique(found.thumb).tolist() == [90]

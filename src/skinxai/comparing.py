@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from skinxai import explainers
-from skinxai.errors import OptionError
+from skinxai.errors import OptionError, did_you_mean
 from skinxai.predicting import InputOptions
 from skinxai.results import Explanation
 from skinxai.sources import iter_sources
@@ -50,7 +50,10 @@ def questions(
     own = {name: {f.name for f in fields(explainers.get(name).options_type)} for name in names}
     known = common.union(*own.values())
     if unknown := sorted(set(keywords) - known):
-        raise OptionError(f"Unknown option {unknown[0]!r}; the options here are {sorted(known)}.")
+        raise OptionError(
+            f"Unknown option {unknown[0]!r}; the options here are {sorted(known)}."
+            f"{did_you_mean(unknown[0], known)}"
+        )
     asked = [
         {"method": name} | {k: v for k, v in keywords.items() if k in common | own[name]}
         for name in names

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from skinxai.errors import ModelConfigError, OptionError
 from skinxai.labels import LabelSet
+from skinxai.plain_text import MAX_LICENCE, MAX_LINE, MAX_NAME, broken_rule
 from skinxai.readonly import ReadOnly
 
 SCHEMA_VERSION = 1
@@ -120,6 +121,12 @@ def _check_lists(name: str, values: Mapping[str, Any], *keys: str) -> None:
             raise ModelConfigError(f"{name}.{key} must be a list, got {values[key]!r:.80}.")
 
 
+def _check_line(what: str, text: Any, longest: int) -> None:
+    """Refuse what is no text on one line, printable and of bounded length."""
+    if broken := broken_rule(what, text, longest):
+        raise ModelConfigError(broken)
+
+
 def _labels(values: Mapping[str, Any]) -> LabelSet:
     _check_keys("labels", LabelSet, values)
     _check_lists("labels", values, "codes", *(["malignant"] if values["malignant"] else []))
@@ -197,7 +204,8 @@ class ModelConfig:
     """Everything besides the weights that is needed to use a model.
 
     Args:
-        name: the model's name, e.g. ``"skinxai-ham10000-lite1"``.
+        name: the model's name, e.g. ``"skinxai-ham10000-lite1"``; as all its texts, it is
+            printable and on one line.
         backbone: name in `skinxai.backbones`.
         labels: label codes in logit order.
         preprocessing: the evaluation transform's settings.
@@ -223,9 +231,16 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_schema(self.schema_version, "a model's config")
-        for name in ("name", "backbone", "licence"):
-            if not isinstance(getattr(self, name), str):
-                raise ModelConfigError(f"{name} must be text, got {getattr(self, name)!r}.")
+        _check_line("name", self.name, MAX_NAME)
+        _check_line("backbone", self.backbone, MAX_NAME)
+        _check_line("licence", self.licence, MAX_LICENCE)
+        if not isinstance(self.training_data, Mapping):
+            raise ModelConfigError(
+                f"training_data must be names with texts, got {type(self.training_data).__name__}."
+            )
+        for name, value in self.training_data.items():
+            _check_line("a key of training_data", name, MAX_NAME)
+            _check_line(f"training_data.{name}", value, MAX_LINE)
         if type(self.drop_rate) not in (int, float) or not 0 <= self.drop_rate < 1:
             raise ModelConfigError(f"drop_rate must be in [0, 1), got {self.drop_rate!r}.")
         if self.explain_layer != "features":
@@ -237,15 +252,7 @@ class ModelConfig:
                     f"{name} must be null in schema {SCHEMA_VERSION}; "
                     f"use a version of skinxai that reads it."
                 )
-        data = self.training_data
-        texts = isinstance(data, Mapping) and all(
-            isinstance(key, str) and isinstance(value, str) for key, value in data.items()
-        )
-        if not texts:
-            raise ModelConfigError(
-                f"training_data must be names with their texts, got {str(data)[:80]}."
-            )
-        object.__setattr__(self, "training_data", ReadOnly(data))
+        object.__setattr__(self, "training_data", ReadOnly(self.training_data))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -339,8 +346,7 @@ class EnsembleConfig:
         if self.kind != "ensemble":
             raise ModelConfigError(f"kind must be 'ensemble', got {self.kind!r}.")
         check_schema(self.schema_version, "an ensemble's config")
-        if not isinstance(self.name, str):
-            raise ModelConfigError(f"name must be text, got {self.name!r}.")
+        _check_line("name", self.name, MAX_NAME)
         folders = [member.folder.lower() for member in self.members]  # some systems see no case
         if not 1 <= len(folders) <= MAX_MEMBERS or len(set(folders)) != len(folders):
             raise ModelConfigError(

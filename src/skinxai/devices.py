@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-
 import torch
 
-from skinxai.errors import OptionError
+from skinxai.errors import OptionError, closest
 
 _MEANT = {"auto": "auto", "cpu": "cpu", "cuda": "cuda", "gpu": "cuda", "nvidia": "cuda"}
 
@@ -39,8 +37,8 @@ def device_named(name: str) -> torch.device:
 def _reason(name: str, error: Exception) -> str:
     kind = name.partition(":")[0]
     if kind != "cuda":
-        near = difflib.get_close_matches(kind.lower(), tuple(_MEANT), n=1, cutoff=0.7)
-        return f" (did you mean {_MEANT[near[0]]!r}?)" if near else ": torch cannot compute on it"
+        near = closest(kind, _MEANT, cutoff=0.7, plain=str.lower)
+        return f" (did you mean {_MEANT[near]!r}?)" if near else ": torch cannot compute on it"
     if torch.version.cuda is None and torch.version.hip is None:
         return ": the installed torch was built without CUDA"
     if not torch.cuda.is_available():

@@ -18,19 +18,22 @@ from pathlib import Path
 
 from skinxai.configs import EnsembleConfig, MemberConfig, ModelConfig
 from skinxai.data.membership import TrainedOn
-from skinxai.errors import ModelConfigError, ModelError, OptionError
+from skinxai.errors import IntegrityError, ModelConfigError, ModelError, OptionError
 from skinxai.folders import (
     CARD,
     CONFIG,
+    MANIFEST,
     WEIGHTS,
     ModelFiles,
+    manifest_file,
     manifest_of,
     read_config,
     read_model_folder,
-    write_model_folder,
 )
 from skinxai.hub import open_model
 from skinxai.labels import LabelSet
+from skinxai.plain_text import MAX_NAME, markdown
+from skinxai.staging import Staged
 
 
 def write_ensemble(
@@ -43,7 +46,7 @@ def write_ensemble(
 ) -> str:
     """Copy verified model folders into an ensemble's folder and return its revision.
 
-    The manifest is written last: a folder whose writing was interrupted is refused.
+    A folder that is there already is replaced whole or not at all.
 
     Args:
         folder: created where it does not exist.
@@ -117,7 +120,9 @@ def open_models(
             members += read_members(files, config)
             weights += [member.weight / len(found) for member in config.members]
             names.append(config.name)
-    name = f"mean({', '.join(names)})" if len(names) <= 3 else f"mean of {len(names)} models"
+    name = f"mean({', '.join(names)})"
+    if len(names) > 3 or len(name) > MAX_NAME:
+        name = f"mean of {len(names)} models"
     config, card = _together(members, weights, name)
     made = _own_files(config, card)
     return ModelFiles(Path(), made, manifest_of(made)[1], tuple(members))
@@ -145,7 +150,7 @@ def write_members(
     members: Sequence[Mapping[str, bytes]],
     card: str,
 ) -> str:
-    """Write an ensemble's folder, each member's manifest last and its own after all of them.
+    """Write an ensemble's folder; one that is there already is replaced whole or not at all.
 
     Args:
         folder: created where it does not exist.
@@ -157,11 +162,17 @@ def write_members(
         The revision: the first twelve digits of the manifest's digest.
     """
     written = []
-    for member, files in zip(config.members, members, strict=True):
-        digest = write_model_folder(Path(folder) / member.folder, files)
-        written.append(replace(member, revision=digest))
-    files = _own_files(replace(config, members=tuple(written)), card)
-    return write_model_folder(folder, files)[:12]
+    with Staged(folder) as staged:
+        for member, files in zip(config.members, members, strict=True):
+            manifest, digest = manifest_file(files)
+            for name, data in {**files, MANIFEST: manifest}.items():
+                staged.add(f"{member.folder}/{name}", data)
+            written.append(replace(member, revision=digest))
+        own = _own_files(replace(config, members=tuple(written)), card)
+        manifest, digest = manifest_file(own)
+        for name, data in {**own, MANIFEST: manifest}.items():
+            staged.add(name, data)
+    return digest[:12]
 
 
 def _own_files(config: EnsembleConfig, card: str) -> dict[str, bytes]:
@@ -184,11 +195,21 @@ def read_members(files: ModelFiles, config: EnsembleConfig) -> Iterator[ModelFil
         ModelConfigError: a member with other labels than the ensemble's.
     """
     for member, at_hand in zip_longest(config.members, files.members):
-        found = at_hand or _single(
-            read_model_folder(files.folder / member.folder, revision=member.revision)
-        )
+        found = at_hand or _single(_read_member(files, member))
         _check_labels(config.labels, read_config(found, ModelConfig), found.folder)
         yield found
+
+
+def _read_member(files: ModelFiles, member: MemberConfig) -> ModelFiles:
+    try:
+        return read_model_folder(files.folder / member.folder, revision=member.revision)
+    except ModelError:
+        if read_model_folder(files.folder).digest == files.digest:
+            raise
+        raise IntegrityError(
+            f"ensemble {str(files.folder)!r} must not change while it is read, it was overwritten; "
+            f"open it again."
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -264,17 +285,18 @@ def _folder_names(names: Iterable[str]) -> list[str]:
 
 def _leak(config: ModelConfig) -> str:
     leaked = config.training_data.get("leaked")
-    return f" (**LEAKED: {leaked}; no figure of it is worth anything**)" if leaked else ""
+    return f" (**LEAKED: {markdown(leaked)}; no figure of it is worth anything**)" if leaked else ""
 
 
 def _card(config: EnsembleConfig, members: Sequence[ModelConfig]) -> str:
     rows = "".join(
-        f"| {own.name}@{entry.revision[:12]} | {entry.weight:.4g} "
-        f"| {own.training_data.get('name', 'unknown')}{_leak(own)} | {own.licence or 'unknown'} |\n"
+        f"| {markdown(own.name)}@{entry.revision[:12]} | {entry.weight:.4g} "
+        f"| {markdown(own.training_data.get('name', 'unknown'))}{_leak(own)} "
+        f"| {markdown(own.licence or 'unknown')} |\n"
         for entry, own in zip(config.members, members, strict=True)
     )
     return (
-        f"# {config.name}\n\n**A research tool, not a medical device.**\n\n"
+        f"# {markdown(config.name)}\n\n**A research tool, not a medical device.**\n\n"
         f"An ensemble: its probabilities are the weighted mean of its members'. Each member's card "
         f"is in its folder, and each member's licence holds for the whole.\n\n"
         f"| member | weight | training data | licence |\n| --- | --- | --- | --- |\n{rows}"

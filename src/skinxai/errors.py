@@ -51,16 +51,24 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Self
+
+from skinxai.plain_text import one_line
 
 
 class SkinxaiWarning(UserWarning):
-    """Something that does not change a result but that its reader should know."""
+    """Something that does not change a result but that its reader should know, on one line."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(str(message)))
 
 
 class SkinxaiError(Exception):
-    """Base of all errors of this package.
+    r"""Base of all errors of this package.
+
+    Messages quote what came from elsewhere: each is one line of bounded length, with an escape
+    such as ``\x1b`` in the place of a hidden character (see `skinxai.plain_text`).
 
     ``index`` and ``source`` are set where the error belongs to one of several inputs:
     the position in the call's order, and what came in, as text.
@@ -82,8 +90,8 @@ class SkinxaiError(Exception):
     def prefixed(self, text: str) -> Self:
         """The same error with ``text`` and a colon in front of both of its sentences."""
         made = copy.copy(self)
-        made.args = (f"{text}: {self}",)
-        made.on_command_line = f"{text}: {self.on_command_line}"
+        made.args = (one_line(f"{text}: {self}"),)
+        made.on_command_line = one_line(f"{text}: {self.on_command_line}")
         return made
 
     def at(self, index: int, source: str) -> SkinxaiError:
@@ -94,16 +102,28 @@ class SkinxaiError(Exception):
         return self
 
 
-def did_you_mean(name: object, known: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """``" Did you mean 'x'?"``, with its blank, for the known name that is most like ``name``.
+def closest(
+    name: object, known: Iterable[str], *, cutoff: float = 0.6, plain: Callable[[str], str] = str
+) -> str | None:
+    """The known name that is most like ``name``, or ``None`` where none is like it.
 
     Args:
         name: what came.
         known: what there is.
-        cutoff: how alike it must be, 0–1; where none is, the text is empty.
+        cutoff: how alike it must be, 0–1.
+        plain: makes both comparable, such as `str.lower`.
     """
-    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    written = {plain(each): each for each in known}
+    near = difflib.get_close_matches(plain(str(name)), written, n=1, cutoff=cutoff)
+    return written[near[0]] if near else None
+
+
+def did_you_mean(
+    name: object, known: Iterable[str], *, cutoff: float = 0.6, plain: Callable[[str], str] = str
+) -> str:
+    """``" Did you mean 'x'?"``, with its blank, of `closest`; empty where nothing is like it."""
+    near = closest(name, known, cutoff=cutoff, plain=plain)
+    return "" if near is None else f" Did you mean {near!r}?"
 
 
 def _listing(message: str, problems: Sequence[str], stop: str) -> str:
@@ -112,11 +132,11 @@ def _listing(message: str, problems: Sequence[str], stop: str) -> str:
         return message
     shown = "; ".join(each.rstrip(".") for each in problems[:20])
     more = f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
-    return f"{message} {shown}{more}{stop}"
+    return f"{message} {shown}{more}" + ("" if shown.endswith("?") and not more else stop)
 
 
 def _with_remedy(message: str, remedy: str) -> str:
-    return f"{message}; {remedy}." if remedy else message
+    return one_line(f"{message}; {remedy}." if remedy else message)
 
 
 class InputError(SkinxaiError):

@@ -43,8 +43,8 @@ from skinxai.graphs.files import (
 from skinxai.graphs.runners import RUNNERS, installed
 from skinxai.models import SkinClassifier
 from skinxai.predicting import InputOptions, Prepared, prepared_batches
+from skinxai.staging import write_together
 from skinxai.tensors import BINDING, pack_bytes
-from skinxai.writing import write_atomic
 
 if TYPE_CHECKING:
     from skinxai.inference import Engine
@@ -252,8 +252,8 @@ def export(
             _write_openvino(describe(graph, {}), metadata, made)  # which would copy them
         found = GraphEngine.of_exported(open_exported(made), runner)
         parity = check_parity(engine, found, images, options)
-        for each in sorted(Path(folder).iterdir()):  # .bin before .xml
-            write_atomic(path.parent / each.name, each.read_bytes())
+        made_files = {each.name: each.read_bytes() for each in sorted(Path(folder).iterdir())}
+    write_together(path.parent, made_files)
     return parity
 
 

@@ -33,7 +33,7 @@ from skinxai.errors import (
     UnsafeFormatError,
 )
 from skinxai.reading import open_file
-from skinxai.writing import make_folder, write_atomic
+from skinxai.staging import at_present, present, write_together
 
 WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.json", "README.md"
 TRAINING_PIXELS = "training_pixels.safetensors"
@@ -76,7 +76,8 @@ class ModelFiles:
 def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFiles:
     """Read every file that the manifest lists and check each against its sha256.
 
-    A changed model card warns; anything else that differs is refused before it is parsed.
+    A changed model card warns; anything else that differs is refused before it is parsed. A folder
+    that is overwritten meanwhile is read again, so that the files are all of one model.
 
     Args:
         folder: a model folder.
@@ -88,7 +89,7 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
         IntegrityError: a missing, truncated or changed file, or a damaged manifest.
     """
     path = folder / MANIFEST
-    if not path.is_file():
+    if not present(path).is_file() and not path.is_file():  # else moved there meanwhile
         if not (folder / WEIGHTS).is_file() and (found := _pickles(folder)):
             raise UnsafeFormatError(
                 f"model folder {str(folder)!r} must hold {WEIGHTS}, found {found[0]!r}; pickled "
@@ -99,7 +100,8 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
             python="write the folder with save_pretrained()",
             command="name a folder that 'skinxai train', 'import' or 'pull' wrote",
         )
-    listed, digest = parse_manifest(read_part(path), folder)
+    manifest = read_part(path)
+    listed, digest = parse_manifest(manifest, folder)
     if pickled := [name for name in listed if Path(name).suffix.lower() in PICKLES]:
         raise UnsafeFormatError(
             f"{MANIFEST} in {str(folder)!r} must list *.json, *.safetensors and the card alone, it "
@@ -112,9 +114,15 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
         )
     files, left = {}, MAX_FOLDER_BYTES
     for name, expected in listed.items():
-        data = read_part(folder / name, left)
-        left -= len(data)
+        try:
+            data = read_part(folder / name, left)
+        except IntegrityError:
+            if read_part(path) == manifest:
+                raise
+            return read_model_folder(folder, revision=revision)
         if hashlib.sha256(data).hexdigest() != expected:
+            if read_part(path) != manifest:
+                return read_model_folder(folder, revision=revision)
             message = (
                 f"{name} in {str(folder)!r} must have the sha256 of its manifest, "
                 f"{expected[:12]}…, and has another"
@@ -122,6 +130,7 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
             if name != CARD:
                 raise IntegrityError(f"{message}; fetch or save the model again.")
             warnings.warn(f"{message}; the model itself is unchanged.", SkinxaiWarning, 3)
+        left -= len(data)
         files[name] = data
     return ModelFiles(folder, files, digest)
 
@@ -143,6 +152,8 @@ def parse_config(data: bytes, folder: Path, kind: type[Config]) -> Config:
     """`read_config`, from the bytes of a folder's ``config.json``."""
     try:
         return kind.from_dict(strict_json(data))
+    except ModelConfigError as error:
+        raise error.prefixed(f"{CONFIG} in {str(folder)!r}") from error
     except ValueError as error:
         raise ModelConfigError(f"{CONFIG} in {str(folder)!r} must be JSON: {error}") from error
     except TypeError as error:
@@ -168,22 +179,28 @@ def contents(folder: Path, prefix: str = "") -> Iterator[tuple[str, bytes]]:
 
 
 def write_model_folder(folder: str | os.PathLike[str], files: Mapping[str, bytes]) -> str:
-    """Write a model folder, the manifest last, each file whole or not at all.
+    """Write a model folder; one that is there already is replaced whole or not at all.
 
     Args:
-        folder: created where it does not exist.
+        folder: created where it does not exist; its other files stay.
         files: name → bytes, without the manifest.
 
     Returns:
         The manifest's digest.
     """
-    target = Path(folder)
-    content, digest = manifest_of(files)
-    make_folder(target)
-    for name, data in files.items():
-        write_atomic(target / name, data)
-    write_atomic(target / MANIFEST, canonical_json(content | {"digest": digest}))
+    manifest, digest = manifest_file(files)
+    write_together(folder, {**files, MANIFEST: manifest})
     return digest
+
+
+def manifest_file(files: Mapping[str, bytes]) -> tuple[bytes, str]:
+    """The bytes of a folder's manifest, and its digest.
+
+    Args:
+        files: name → bytes.
+    """
+    content, digest = manifest_of(files)
+    return canonical_json(content | {"digest": digest}), digest
 
 
 def manifest_of(files: Mapping[str, bytes]) -> tuple[dict[str, Any], str]:
@@ -250,23 +267,27 @@ def read_part(path: Path, most: int = MAX_FOLDER_BYTES) -> bytes:
             the folder.
     """
     try:
-        if path.is_symlink() and not _is_own_link(path):
-            raise IntegrityError(
-                f"{str(path)!r} must be in its folder, it is a link to {os.path.realpath(path)!r}."
-            )
-        with open_file(path, min(most, size_limit(path.name))) as file:
-            size = os.fstat(file.fileno()).st_size
-            if path.suffix == ".safetensors" and size > LARGE:
-                check_length(file.read(8 + MAX_JSON_BYTES), size, path.name)
-                file.seek(0)
-            data = file.read(size + 1)
-        if len(data) != size:
-            raise OSError(errno.EIO, "it changed while it was read")
-        return data
+        return at_present(path, lambda place: _read_own(place, most))
     except OSError as error:
         raise IntegrityError(
             f"{str(path)!r} is in the manifest and must be readable: {error.strerror}."
         ) from error
+
+
+def _read_own(path: Path, most: int) -> bytes:
+    if path.is_symlink() and not _is_own_link(path):
+        raise IntegrityError(
+            f"{str(path)!r} must be in its folder, it is a link to {os.path.realpath(path)!r}."
+        )
+    with open_file(path, min(most, size_limit(path.name))) as file:
+        size = os.fstat(file.fileno()).st_size
+        if path.suffix == ".safetensors" and size > LARGE:
+            check_length(file.read(8 + MAX_JSON_BYTES), size, path.name)
+            file.seek(0)
+        data = file.read(size + 1)
+    if len(data) != size:
+        raise OSError(errno.EIO, "it changed while it was read")
+    return data
 
 
 def _is_own_link(path: Path) -> bool:

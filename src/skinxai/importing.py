@@ -14,6 +14,7 @@ from skinxai.configs import ModelConfig, PreprocessConfig, strict_json
 from skinxai.errors import IntegrityError, ModelConfigError, ModelError, ModelNotFoundError
 from skinxai.folders import CONFIG, WEIGHTS, read_part
 from skinxai.labels import LabelSet
+from skinxai.plain_text import markdown, markdown_code
 
 HUB = "hf-hub:"
 TOLERANCE = 1e-4
@@ -21,7 +22,7 @@ _CARD = """# {name}
 
 **A research tool, not a medical device.**
 
-Imported from a network that timm saved (`{architecture}`, {classes} classes). Where it comes from,
+Imported from a network that timm saved ({architecture}, {classes} classes). Where it comes from,
 what it was trained on and how well it does is not known to skinxai: write it here.
 """
 
@@ -79,7 +80,9 @@ def import_timm(
     model = backbones.build(own.backbone, classes)
     checkpoints.load_weights(model, read_part(folder / WEIGHTS))
     _compare(model.network, folder, own.preprocessing.image_size, architecture)
-    card = _CARD.format(name=own.name, architecture=architecture, classes=classes)
+    card = _CARD.format(
+        name=markdown(own.name), architecture=markdown_code(architecture), classes=classes
+    )
     return checkpoints.save(os.fspath(out), model, own, card)
 
 

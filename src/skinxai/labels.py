@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from skinxai.errors import ModelConfigError, UnknownNameError
+from skinxai.errors import ModelConfigError, UnknownNameError, closest
+from skinxai.plain_text import MAX_CODE, MAX_NAME, broken_rule
 from skinxai.readonly import ReadOnly
 
 MAX_CLASSES = 1000
@@ -18,8 +18,10 @@ class LabelSet(Sequence[str]):
     """Ordered label codes; position ``k`` is column ``k`` of the logits.
 
     Args:
-        codes: short label codes, unique, in logit order.
-        names: long name of each code; a code without one is its own name.
+        codes: short label codes, unique, in logit order; each printable, on one line, and of at
+            most 100 characters.
+        names: long name of each code, of at most 200 characters; a code without one is its own
+            name.
         malignant: codes declared malignant, or ``None`` where nothing is declared.
     """
 
@@ -41,8 +43,14 @@ class LabelSet(Sequence[str]):
             )
         if not isinstance(self.names, Mapping):
             raise ModelConfigError(
-                f"labels.names must be codes with names, got {self.names!r:.80}."
+                f"labels.names must be codes with names, got {type(self.names).__name__}."
             )
+        broken = [broken_rule("a label's code", code, MAX_CODE) for code in codes]
+        broken += [
+            broken_rule(f"the name of label {c!r}", n, MAX_NAME) for c, n in self.names.items()
+        ]
+        if any(broken):
+            raise ModelConfigError(next(filter(None, broken)))
         try:
             malignant = None if self.malignant is None else frozenset(self.malignant)
         except TypeError as error:
@@ -95,15 +103,17 @@ class LabelSet(Sequence[str]):
     def _unknown(self, text: object) -> UnknownNameError:
         written = {_plain(name): c for c in self.codes for name in (self.long_name(c), c)}
         plain = _plain(text)
-        near = difflib.get_close_matches(plain, written, n=1)
-        near = near or [
-            name for name in written
-            if min(len(plain), len(name)) > 2 and (plain in name or name in plain)
-        ][:1]  # fmt: skip
-        if not near:
+        near = closest(plain, written) or next(
+            (
+                name for name in written
+                if min(len(plain), len(name)) > 2 and (plain in name or name in plain)
+            ),
+            None,
+        )  # fmt: skip
+        if near is None:
             hint = ""
         else:
-            code = written[near[0]]
+            code = written[near]
             name = f" ({self.names[code]})" if code in self.names else ""
             hint = f" Did you mean {code!r}{name}?"
         return UnknownNameError(

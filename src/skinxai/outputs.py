@@ -7,12 +7,13 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from skinxai.image_files import LeftOut
 from skinxai.results import ItemError, Prediction
+from skinxai.staging import Staged, write_together
 from skinxai.writing import check_folder, escape_cell, make_folder, write_atomic
 
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
@@ -20,7 +21,11 @@ MAX_STEM = 80
 
 
 class ResultFolder:
-    """Collects the rows of one run and writes them whole, also after an interruption.
+    """Writes the pictures and tables of one run; also after an interruption, what is done.
+
+    In a folder that holds something, the new files replace the old ones together, when the run
+    ends: a process that is killed leaves the old ones. In a new folder each picture appears as
+    soon as it is made.
 
     Args:
         folder: made when there is something to write; what it holds stays until it is replaced.
@@ -44,11 +49,36 @@ class ResultFolder:
         read = (Path(os.path.realpath(path)) for path in inputs)
         self._taken = {path.name.lower() for path in read if path.parent == home}
         check_folder(self.folder)
+        self._files = Staged(self.folder)
+        self._is_new = _is_new(self.folder)
 
-    def make(self) -> Path:
-        """The folder, made where it does not exist."""
-        make_folder(self.folder)
-        return self.folder
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.write()
+
+    def put(self, name: str, files: bytes | Mapping[str, bytes]) -> Path:
+        """Write a file, or a folder with files, and return where it is when the run ends.
+
+        Args:
+            name: of `name_for`.
+            files: the file's content, or name → content.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        path = self.folder / name
+        if not self._is_new:
+            whole = {"": files} if isinstance(files, bytes) else files
+            for each, data in whole.items():
+                self._files.add(f"{name}/{each}".rstrip("/"), data)
+        elif isinstance(files, bytes):
+            make_folder(self.folder)
+            write_atomic(path, files)
+        else:
+            write_together(path, files)
+        return path
 
     def name_for(self, source: str, suffix: str) -> str:
         """A file name below the folder for what came from ``source``, new in this run.
@@ -71,13 +101,19 @@ class ResultFolder:
         self._rows.append(result.to_dict() | more)
 
     def write(self) -> None:
-        """Write ``results.csv`` and ``results.json``; without any result, nothing."""
-        if not self._rows:
-            return
-        self.make()
-        write_atomic(self.folder / "results.csv", table(self._rows).encode())
-        text = json.dumps(self._rows + self._left_out, indent=2)
-        write_atomic(self.folder / "results.json", text.encode() + b"\n")
+        """Write ``results.csv`` and ``results.json`` where there are rows, and end the run."""
+        if self._rows:
+            self._files.add("results.csv", table(self._rows).encode())
+            text = json.dumps(self._rows + self._left_out, indent=2)
+            self._files.add("results.json", text.encode() + b"\n")
+        self._files.commit()
+
+
+def _is_new(folder: Path) -> bool:
+    try:
+        return not folder.is_dir() or next(folder.iterdir(), None) is None
+    except OSError:  # it may be written but not listed
+        return False
 
 
 def table(rows: Iterable[dict[str, Any]]) -> str:

@@ -15,6 +15,7 @@ import pluggy
 
 from skinxai import builtin, hookspecs
 from skinxai.errors import PluginError
+from skinxai.plain_text import MAX_NAME, one_line
 from skinxai.registry import Entry, Registry, installed_plugins, plugin_origin
 
 GROUP = "skinxai"
@@ -102,8 +103,10 @@ def _load_all() -> None:
             try:
                 entries = _register(point.load(), name, version)
             except Exception as problem:  # a plugin may raise anything, and must not stop others
-                error = f"{type(problem).__name__}: {problem}"
-        _statuses.append(PluginStatus(name, version, point.value, entries, error))
+                error = one_line(f"{type(problem).__name__}: {problem}")
+        _statuses.append(
+            PluginStatus(name, version, one_line(point.value, MAX_NAME), entries, error)
+        )
 
 
 def _register(plugin: Any, source: str, version: str) -> tuple[str, ...]:

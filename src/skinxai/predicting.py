@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from skinxai import forking  # noqa: F401  (what forked processes need is arranged)
 from skinxai.configs import PreprocessConfig
-from skinxai.errors import NonFiniteOutputError, OptionError, SkinxaiError
+from skinxai.errors import NonFiniteOutputError, OptionError, SkinxaiError, did_you_mean
 from skinxai.images import read_image
 from skinxai.labels import LabelSet
 from skinxai.limits import MAX_PIXELS, check_max_pixels
@@ -71,6 +71,7 @@ class InputOptions:
         if unknown := sorted(set(values) - own - set(more)):
             raise OptionError(
                 f"Unknown option {unknown[0]!r}; the options here are {sorted(own | set(more))}."
+                f"{did_you_mean(unknown[0], own | set(more))}"
             )
         rest = {name: value for name, value in values.items() if name not in own}
         return cls(**{name: value for name, value in values.items() if name in own}), rest

@@ -7,7 +7,6 @@ are the only places that use `importlib`.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.metadata
 import re
@@ -15,7 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from skinxai.errors import PluginError, UnknownNameError
+from skinxai.errors import PluginError, UnknownNameError, did_you_mean
+from skinxai.plain_text import MAX_LICENCE, MAX_NAME, broken_rule, one_line
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -55,6 +55,9 @@ class Entry:
                 f"Entry {self.name!r}: target must look like 'module:attribute', "
                 f"got {self.target!r}."
             )
+        for field in ("help", "title", "shows"):
+            if broken := broken_rule(field, getattr(self, field), MAX_LICENCE):
+                raise PluginError(f"Entry {self.name!r}: {broken}")
 
     def load(self) -> Any:
         """Import and return the target."""
@@ -97,9 +100,7 @@ class Registry:
         self._prepare()
         if name in self._entries:
             return self._entries[name]
-        written = {_plain(known): known for known in self._entries}  # Grad-CAM: gradcam
-        near = difflib.get_close_matches(_plain(str(name)), written, n=1)
-        hint = f" Did you mean {written[near[0]]!r}?" if near else ""
+        hint = did_you_mean(name, self._entries, plain=_plain)  # Grad-CAM: gradcam
         raise UnknownNameError(
             f"Unknown {self.kind} {name!r}.{hint} Run 'skinxai plugins' to list them."
         )
@@ -154,5 +155,5 @@ def plugin_origin(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
 
 def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
     if point.dist is None:
-        return point.name, ""
-    return point.dist.name, point.dist.version
+        return one_line(point.name, MAX_NAME), ""
+    return one_line(point.dist.name, MAX_NAME), one_line(point.dist.version, MAX_NAME)

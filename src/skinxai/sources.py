@@ -17,6 +17,7 @@ from PIL import Image
 from skinxai.arrays import is_tensor
 from skinxai.errors import NoInputsError, SkinxaiWarning
 from skinxai.image_files import SUFFIXES, LeftOut, image_files, is_below
+from skinxai.plain_text import printable
 
 _SINGLE = (bytes, bytearray, memoryview, np.ndarray, Image.Image, io.IOBase)
 
@@ -74,8 +75,7 @@ def describe(image: Any) -> str:
     if isinstance(image, str | os.PathLike):
         text = os.fspath(image)
         text = text if isinstance(text, str) else os.fsdecode(text)
-        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-        return shown if len(shown) <= 200 else f"{shown[:99]}…{shown[-100:]}"
+        return printable(text, 200)
     if isinstance(image, bytes | bytearray | memoryview):
         return f"bytes ({len(image)})"
     if isinstance(image, Image.Image):

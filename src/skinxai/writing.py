@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from skinxai.errors import OutputError
+from skinxai.staging import UMASK, finish_above, sync_folder
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
@@ -24,15 +25,16 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     try:
         if target.is_dir():
             raise IsADirectoryError(21, "it is a folder")
+        finish_above(target.parent)
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
         with os.fdopen(handle, "wb") as out:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
-        Path(temporary).chmod(0o666 & ~_UMASK)
+        Path(temporary).chmod(0o666 & ~UMASK)
         Path(temporary).replace(target)
         temporary = None
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise OutputError(
             f"output {str(target)!r} must be a file that can be written: {error.strerror}."
@@ -123,21 +125,3 @@ def escape_cell(text: str) -> str:
 def unescape_cell(text: str) -> str:
     """Inverse of `escape_cell`."""
     return text[1:] if text.startswith("'") else text
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-_UMASK = _umask()  # once: reading it means setting it for a moment, for all threads
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":  # Windows cannot open folders, and renames are durable there
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

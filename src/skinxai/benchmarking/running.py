@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +28,7 @@ from skinxai.images import read_image
 from skinxai.limits import MAX_BYTES, MAX_PIXELS, check_max_pixels
 from skinxai.reading import MAX_TABLE_BYTES, MAX_TEXT_BYTES, read_file
 from skinxai.results import compare
+from skinxai.staging import write_together
 from skinxai.version import __version__
 from skinxai.writing import append_line, make_folder, write_atomic
 
@@ -106,8 +108,8 @@ def _run(
 
 
 def _write_tables(folder: Path, table: dict[str, Any]) -> Path:
-    write_atomic(folder / "table.json", json.dumps(table, indent=2).encode() + b"\n")
-    write_atomic(folder / "table.md", to_markdown(table).encode())
+    values = json.dumps(table, indent=2).encode() + b"\n"
+    write_together(folder, {"table.json": values, "table.md": to_markdown(table).encode()})
     return folder / "table.md"
 
 
@@ -192,7 +194,7 @@ def _gallery(
     options: Mapping[str, Any],
 ) -> None:  # fmt: skip
     """A sheet of all methods' maps for the first image of each class."""
-    make_folder(folder / "gallery")
+    pictures: dict[str, bytes] = {}
     first = {item.label: item for item in reversed(images)}
     for label, item in first.items():
         image = bench.read(item)
@@ -203,5 +205,7 @@ def _gallery(
                 made += classifier.explain([image], name, target=target, progress=False, **own)
             except ExplainError:
                 continue  # refused: the table says why
-        path = folder / "gallery" / f"{label}.jpg"
-        compare(made).convert("RGB").save(path, quality=88)
+        picture = io.BytesIO()
+        compare(made).convert("RGB").save(picture, "JPEG", quality=88)
+        pictures[f"{label}.jpg"] = picture.getvalue()
+    write_together(folder / "gallery", pictures)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from skinxai.cli.benchmarks import benchmark
-from skinxai.cli.commands import Command
+from skinxai.cli.commands import Command, Group
 from skinxai.cli.datasets import audit, prepare
 from skinxai.cli.demonstrating import demo
 from skinxai.cli.evaluating import evaluate
@@ -20,7 +20,7 @@ from skinxai.cli.explaining import explain
 from skinxai.cli.inspecting import doctor, plugins
 from skinxai.cli.nearest import nearest
 from skinxai.cli.predicting import predict
-from skinxai.cli.saying import Quiet, warnings_as_notes, with_quiet
+from skinxai.cli.saying import Quiet, show_traceback, warnings_as_notes, with_quiet
 from skinxai.cli.sharing import export, import_network, list_models, pull, push, verify
 from skinxai.cli.training import train
 from skinxai.errors import SkinxaiError
@@ -28,6 +28,7 @@ from skinxai.progress import quiet as quietly
 from skinxai.version import __version__
 
 app = typer.Typer(
+    cls=Group,
     help="Classify dermatoscopic images and see why. A research tool, not a medical device.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -71,6 +72,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    sys.excepthook = show_traceback
     try:
         app()
     except SkinxaiError as error:

@@ -56,7 +56,6 @@ def explain(
     from skinxai.outputs import ResultFolder
     from skinxai.results import ItemError
     from skinxai.results import compare as side_by_side
-    from skinxai.writing import write_atomic
 
     sources, _ = listed(images, out)
     folder = ResultFolder(out, sources)
@@ -64,30 +63,31 @@ def explain(
     options = _options(list(dict.fromkeys(several)) or [method], budget)
     classifier = Classifier.from_pretrained(model, backend=backend)
     failed = 0
-    for source in bar(sources):
-        image: Any = opened(source)
-        made: list[Explanation] = []
-        for name, own in options.items():
-            if not isinstance(image, str):
-                image.seek(0)  # the method before read it
-            found = classifier.explain(
-                image, name, target=target, against=against, score=score.value, tta=tta,
-                on_error="return", max_pixels=max_pixels, **own,
-            )  # fmt: skip
-            if isinstance(found, ItemError):
-                failed += 1
-                _print(f"{found.source}  failed: {found.error.on_command_line}")
-                break
-            place = folder.make() / folder.name_for(named(source), f".{name}")
-            found.save(place, uniform=uniform)
-            _print(f"{found.source}  {found.target}  {place}")
-            for line in [] if made else notes_of(found):  # once, whatever the number of methods
-                _print(line)
-            made.append(found)
-        if several and len(made) == len(options):
-            sheet = folder.folder / folder.name_for(named(source), ".sheet.png")
-            write_atomic(sheet, encode_png(side_by_side(made, uniform=uniform)))
-            _print(f"{made[0].source}  {sheet}")
+    with folder:
+        for source in bar(sources):
+            image: Any = opened(source)
+            made: list[Explanation] = []
+            for name, own in options.items():
+                if not isinstance(image, str):
+                    image.seek(0)  # the method before read it
+                found = classifier.explain(
+                    image, name, target=target, against=against, score=score.value, tta=tta,
+                    on_error="return", max_pixels=max_pixels, **own,
+                )  # fmt: skip
+                if isinstance(found, ItemError):
+                    failed += 1
+                    _print(f"{found.source}  failed: {found.error.on_command_line}")
+                    break
+                own_name = folder.name_for(named(source), f".{name}")
+                place = folder.put(own_name, found.files(uniform=uniform))
+                _print(f"{found.source}  {found.target}  {place}")
+                for line in [] if made else notes_of(found):  # once, whatever number of methods
+                    _print(line)
+                made.append(found)
+            if several and len(made) == len(options):
+                sheet = encode_png(side_by_side(made, uniform=uniform))
+                path = folder.put(folder.name_for(named(source), ".sheet.png"), sheet)
+                _print(f"{made[0].source}  {path}")
     raise typer.Exit(1 if failed else 0)
 
 

@@ -31,6 +31,7 @@ def nearest(
 ) -> None:
     """Print the training lesions that the network finds most similar to each image."""
     from skinxai.classifier import Classifier
+    from skinxai.sources import describe
 
     if data is None and table != TableOptions():
         raise OptionError(f"{table.arguments()[0]} goes with --data, which was not given.")
@@ -43,7 +44,7 @@ def nearest(
         max_pixels=max_pixels,
     )  # fmt: skip
     rows: list[dict[str, Any]] = [
-        {"source": named(source), "nearest": [_plain(each) for each in lesions]}
+        {"source": describe(named(source)), "nearest": [_plain(each) for each in lesions]}
         for source, lesions in zip(sources, found, strict=True)
     ]
     if as_json:

@@ -53,7 +53,7 @@ def predict(
             more = failure(result) if isinstance(result, ItemError) else {}
             if explanation is not None and folder is not None:
                 more["overlay"] = folder.name_for(named(source), f".{explain}.png")
-                explanation.save(folder.make() / more["overlay"], uniform=uniform)
+                folder.put(more["overlay"], explanation.png(uniform=uniform))
             failed += isinstance(result, ItemError)
             if folder is not None:
                 folder.add(result, **more)

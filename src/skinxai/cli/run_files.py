@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any, final
 
 from skinxai.cli.tables import ROLES, TableOptions
 from skinxai.configs import MAX_JSON_BYTES, strict_json
-from skinxai.errors import OptionError
+from skinxai.errors import OptionError, did_you_mean
 from skinxai.reading import read_file
 from skinxai.training.callbacks import Callback
 from skinxai.training.settings import TrainConfig
@@ -147,8 +146,7 @@ def _known(path: Path, name: str) -> str:
     plain = name.replace("-", "_")
     if plain in known:
         return plain
-    near = difflib.get_close_matches(plain, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else " 'skinxai train --help' lists the options."
+    hint = did_you_mean(plain, known) or " 'skinxai train --help' lists the options."
     raise OptionError(f"config {str(path)!r} has an unknown option {name!r}.{hint}")
 
 

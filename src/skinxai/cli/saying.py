@@ -1,20 +1,66 @@
-"""How the command line speaks: notes of one line, and ``--quiet``."""
+"""How the command line speaks: printable text alone, notes of one line, and ``--quiet``."""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import re
+import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
 
+from skinxai.plain_text import printable
 from skinxai.progress import quiet as quietly
 from skinxai.progress import say
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+
+
+_BAR = re.compile("\r|(?:\n|\x1b\\[A)+(?!.)", re.DOTALL)
+"""How a progress bar moves: to the start of its line, or to another line and nothing else."""
+
+
+class _PrintableStream:
+    """A text stream that writes an escape in the place of each hidden character.
+
+    It is where all output of the command line passes, that of other packages too.
+    """
+
+    def __init__(self, stream: TextIO, *, bars: bool) -> None:
+        self._stream, self._bars = stream, bars
+
+    def write(self, text: str) -> int:
+        """Write text: its lines and tabs stay, and what moves a bar where bars are drawn."""
+        moves = _BAR.match(text) if self._bars else None
+        start = moves[0] if moves else ""
+        self._stream.write(start + printable(text[len(start) :], keep="\n\t"))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def printable_output() -> Iterator[None]:
+    """Context in which standard output and standard error show hidden characters as escapes."""
+    before = sys.stdout, sys.stderr
+    out, err = _PrintableStream(before[0], bars=False), _PrintableStream(before[1], bars=True)
+    sys.stdout, sys.stderr = out, err
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def show_traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """What `sys.excepthook` is for the command line: a traceback of printable text."""
+    text = "".join(traceback.format_exception(kind, error, trace))
+    sys.stderr.write(printable(text, keep="\n\t"))
 
 
 def note(text: object) -> None:

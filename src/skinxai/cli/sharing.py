@@ -43,13 +43,13 @@ def pull(
     """Download a model from the Hugging Face Hub, check every file, and print its folder."""
     from skinxai.folders import contents
     from skinxai.hub import open_model
-    from skinxai.writing import make_folder, write_atomic
+    from skinxai.staging import Staged
 
     folder = open_model(repo).folder
     if out is not None:
-        for name, data in contents(folder):
-            make_folder((out / name).parent)
-            write_atomic(out / name, data)
+        with Staged(out) as staged:
+            for name, data in contents(folder):
+                staged.add(name, data)
     typer.echo(str(out or folder))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 import unicodedata
 from collections import Counter
@@ -20,8 +19,10 @@ from skinxai.errors import (
     DatasetLabelError,
     DatasetPathError,
     DatasetSchemaError,
+    did_you_mean,
 )
 from skinxai.labels import LabelSet
+from skinxai.plain_text import MAX_CODE, MAX_NAME, broken_rule, printable
 
 LEAK_COLUMNS = frozenset(
     {
@@ -139,6 +140,10 @@ class _Assembly:
         self._codes[code] += 1
         if wrong := self._wrong_label(row.label, code):
             self._problems.append((DatasetLabelError, f"line {row.line}: {wrong}"))
+        for role in ("lesion_id", "patient_id"):
+            if broken := broken_rule(role, getattr(row, role), MAX_NAME):
+                text = f"line {row.line}: {broken.rstrip('.')}"
+                self._problems.append((DatasetSchemaError, text))
         path = self._find(row)
         if path is None or self._repeats(path, row):
             return
@@ -152,7 +157,7 @@ class _Assembly:
         else:
             name = row.image
         self.items.append(
-            Record(name, path, code, row.lesion_id, row.patient_id or None, attributes)
+            Record(printable(name), path, code, row.lesion_id, row.patient_id or None, attributes)
         )
 
     def check(self, table: str) -> None:
@@ -244,6 +249,8 @@ class _Assembly:
         known = self._known
         if known is not None and code in known:
             return None
+        if broken := broken_rule("a label", code, MAX_CODE):
+            return broken.rstrip(".")
         if raw.lower() in NO_LABEL and raw not in self._mapped:
             return "the label is empty"
         if known is None:
@@ -256,9 +263,8 @@ class _Assembly:
                     f"label {raw!r} must be one of {allowed}; it differs from {near!r} by blanks "
                     f"or case alone"
                 )
-        close = difflib.get_close_matches(code, allowed, n=1)
-        hint = f", did you mean {close[0]!r}?" if close else ""
-        return f"label {raw!r} must be one of {allowed}{hint}"
+        hint = did_you_mean(code, allowed)
+        return f"label {raw!r} must be one of {allowed}{hint and f'.{hint}'}"
 
 
 def _rename(codes: Mapping[str, str]) -> Remedy:

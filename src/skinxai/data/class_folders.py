@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from skinxai.data.cleaning import alike, clean, path_id
+from skinxai.data.cleaning import alike, clean, path_id, path_text
 from skinxai.data.hints import table_remedy, tables_in
 from skinxai.data.loading import Root, folder_of
 from skinxai.data.masks import is_mask_folder
@@ -18,6 +18,7 @@ from skinxai.data.records import PART, PART_NAMES, Record, Records
 from skinxai.errors import DatasetError, DatasetLabelError
 from skinxai.image_files import OWN, LeftOut, image_files
 from skinxai.labels import HAM10000_LABELS, LabelSet
+from skinxai.plain_text import MAX_CODE, broken_rule
 
 _PICTURES = re.compile(r"(?i)(images?|imgs?|pictures?|pics?|photos?|photographs?|jpe?gs?|pngs?)")
 _NUMBERED = re.compile(
@@ -122,7 +123,7 @@ def _class_folders(root: Path, declared: frozenset[str], left: LeftOut) -> tuple
         classes = [(top, "") for top in tops]
     found = []
     for path, part in classes:
-        each = _Class(clean(path_id(path.name)), path, part)
+        each = _Class(clean(path_text(path.name)), path, part)
         each.files = [Path(name) for name in image_files(str(path), each.left)]
         found.append(each)
         left.add(each.left)
@@ -186,6 +187,9 @@ def _check_read(classes: Sequence[_Class], root: Path) -> None:
 
 def _check_names(classes: Sequence[_Class], root: Path, declared: frozenset[str]) -> None:
     """Refuse folders that are no classes, and labels that differ by blanks or case alone."""
+    for each in classes:
+        if broken := broken_rule(f"a folder's name in {str(root)!r}", each.name, MAX_CODE):
+            raise DatasetLabelError(f"{broken} It is a label; rename the folder.")
     raw = {each.path.name for each in classes}
     if same := alike(map(path_id, raw)):
         raise DatasetLabelError(

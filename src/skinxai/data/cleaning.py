@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from skinxai.plain_text import printable
+
 NO_ID = frozenset(
     {
         "", "nan", "-nan", "na", "n/a", "n.a.", "#n/a", "#na", "<na>", "nat", "null", "none", "-",
@@ -31,10 +33,15 @@ def known_id(text: str) -> str:
     return "" if text.lower() in NO_ID else text
 
 
-def path_id(path: str) -> str:
-    r"""A path as an image id: composed form, and ``\xe4`` for bytes that are not UTF-8."""
+def path_text(path: str) -> str:
+    r"""A path in composed form, with ``\xe4`` for bytes that are not UTF-8."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return unicodedata.normalize("NFC", text)
+
+
+def path_id(path: str) -> str:
+    r"""A path as an image id: `path_text`, and ``\x1b`` for each hidden character."""
+    return printable(path_text(path))
 
 
 def fold(label: str) -> str:

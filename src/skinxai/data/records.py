@@ -11,6 +11,7 @@ from typing import Any
 from skinxai.data.shards import PreparedPixels
 from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
 from skinxai.labels import LabelSet
+from skinxai.plain_text import MAX_LICENCE, MAX_LINE, MAX_NAME, broken_rule, one_line
 from skinxai.readonly import ReadOnly
 
 PART = "part"
@@ -66,7 +67,8 @@ class Records(Sequence[Record]):
         pixels: of a prepared folder, where the images were prepared; ``path`` is the original.
 
     Raises:
-        DatasetSchemaError: an image id that came twice.
+        DatasetSchemaError: an image id that came twice, or a name or id that is not printable text
+            on one line, of bounded length.
         DatasetLabelError: a label outside the label set.
     """
 
@@ -82,6 +84,9 @@ class Records(Sequence[Record]):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", tuple(self.items))
+        object.__setattr__(self, "notes", tuple(map(one_line, self.notes)))
+        if broken := next(filter(None, self._broken()), ""):
+            raise DatasetSchemaError(broken)
         counts = Counter(item.image_id for item in self.items)
         if doubled := tuple(repr(name) for name, count in counts.items() if count > 1):
             raise DatasetSchemaError("image_id must be unique, these came twice:", doubled)
@@ -92,6 +97,17 @@ class Records(Sequence[Record]):
             if item.label not in known
         ):
             raise DatasetLabelError(f"labels must be one of {list(self.labels)};", wrong)
+
+    def _broken(self) -> Iterator[str]:
+        """The rules of text that names and ids break."""
+        yield broken_rule("name of the data set", self.name, MAX_NAME)
+        yield broken_rule(f"licence of {self.name}", self.licence, MAX_LICENCE)
+        yield broken_rule(f"attribution of {self.name}", self.attribution, MAX_LINE)
+        for item in self.items:
+            yield broken_rule("image_id", item.image_id, MAX_LINE)
+            yield broken_rule(f"lesion_id of {item.image_id!r}", item.lesion_id, MAX_LINE)
+            if item.patient_id is not None:
+                yield broken_rule(f"patient_id of {item.image_id!r}", item.patient_id, MAX_NAME)
 
     def __len__(self) -> int:
         return len(self.items)

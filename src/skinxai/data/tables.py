@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import os
 import posixpath
@@ -15,8 +14,9 @@ from pathlib import Path
 
 from skinxai.data.cleaning import clean, path_id
 from skinxai.data.masks import is_mask_folder
-from skinxai.errors import DatasetPathError, DatasetSchemaError
+from skinxai.errors import DatasetPathError, DatasetSchemaError, did_you_mean
 from skinxai.image_files import LeftOut, image_files
+from skinxai.plain_text import printable
 from skinxai.reading import MAX_TABLE_BYTES, open_file
 
 SAVE_ANEW = "save it anew as 'CSV UTF-8'"
@@ -91,8 +91,7 @@ class Table:
         """Refuse a table that lacks one of ``columns``, with the nearest name there is."""
         for column in columns:
             if column not in self.columns:
-                near = difflib.get_close_matches(column, self.columns, n=1, cutoff=0.5)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
+                hint = did_you_mean(column, self.columns, cutoff=0.5)
                 raise DatasetSchemaError(
                     f"{self.path.name} must have the column {column!r}, it has "
                     f"{list(self.columns)}.{hint}"
@@ -242,4 +241,4 @@ class ImageFiles:
         parts = [part for part in text.split("/") if part not in ("", ".")]
         if ".." in parts:
             raise outside
-        return "/".join(parts)
+        return printable("/".join(parts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from skinxai.demo.answering import shared
+from skinxai.demo.markup import as_html
 from skinxai.demo.showing import around_confusion, card_text, confusion, plain
 
 
@@ -15,9 +16,12 @@ def model() -> None:
     card = card_text(classifier.card) or "The model has no card."
     found = around_confusion(card, classifier.config.labels)
     if found is None:
-        st.markdown(card)
+        _show(as_html(card))
         return
     before, counts, after = found
-    st.markdown(before)
-    st.html(confusion(counts, classifier.config.labels))
-    st.markdown(after)
+    picture = confusion(counts, classifier.config.labels)
+    _show(as_html(before) + picture + as_html(after))
+
+
+def _show(body: str) -> None:
+    st.html(f"<div class='card'>{body}</div>")

@@ -13,7 +13,7 @@ from skinxai import samples
 from skinxai.demo.answering import Answers, shared
 from skinxai.demo.asking import Line
 from skinxai.demo.showing import full_name, heading, said, thumbnail
-from skinxai.demo.uploads import MAX_FILES, MAX_ZIP, MIB, Refused, Upload, count_of, images_of
+from skinxai.demo.uploads import MAX_FILES, MAX_ZIP, MIB, Images, Refused, Upload
 from skinxai.images import read_image
 from skinxai.outputs import table
 from skinxai.results import Prediction
@@ -66,11 +66,12 @@ class _Row:
 def _answered(
     answers: Answers, files: list[Upload], line: Line
 ) -> tuple[list[_Row], list[Refused]]:
-    started, total = time.monotonic(), count_of(files)
+    images = Images(files)
+    started, total = time.monotonic(), images.count
     rows: list[_Row] = []
     bad: list[Refused] = []
-    images = images_of(files)
-    while some := list(islice(images, AT_ONCE)):
+    coming = iter(images)
+    while some := list(islice(coming, AT_ONCE)):
         good = [each for each in some if isinstance(each, Upload)]
         bad += [each for each in some if isinstance(each, Refused)]
         for upload, answer in zip(good, answers.predict(good), strict=True):

@@ -22,6 +22,7 @@ SETTINGS: dict[str, Any] = {
     "logger.hideWelcomeMessage": True,
     "server.fileWatcherType": "none",
     # The server asks for no e-mail address, offers no tools of its own, and opens no browser.
+    "server.disconnectedSessionTTL": 60,  # seconds that a visitor who left may come back within
     "server.headless": True,
     "server.maxUploadSize": 200,
     "server.showEmailPrompt": False,
@@ -72,7 +73,11 @@ def serve(
         raise OptionError(
             "the demo needs the package streamlit: pip install 'skinxai[demo]'."
         ) from error
+    from uvicorn.config import HTTP_PROTOCOLS
+
     from skinxai.demo import answering, similar
+    from skinxai.demo.connections import Patient
+    from skinxai.demo.guarding import Guarded, headers
 
     if model is not None:
         os.environ[answering.MODEL] = model
@@ -103,7 +108,11 @@ def serve(
             threading.Thread(target=webbrowser.open, args=(place,), daemon=True).start()
         yield None
 
-    st.App(Path(__file__).with_name("app.py"), lifespan=announced).run(config=settings)
+    Patient.answers = tuple(
+        (name.lower().encode(), value.encode()) for name, value in headers(framed).items()
+    )
+    HTTP_PROTOCOLS["auto"] = f"{Patient.__module__}:{Patient.__name__}"
+    Guarded(Path(__file__).with_name("app.py"), address, framed, announced).run(config=settings)
 
 
 def _has_windows() -> bool:

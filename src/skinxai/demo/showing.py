@@ -129,9 +129,8 @@ def lesions(rows: Sequence[tuple[str, float, str | None]], pictures: bool) -> st
 
 
 def card_text(card: str) -> str:
-    """A model card's text below the page's own heading; pictures on other servers stay links."""
-    text = re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL)
-    return re.sub(r"(?m)^(#{1,5}) ", r"#\1 ", text).replace("![", "[")
+    """A model card without its front matter."""
+    return re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL)
 
 
 def around_confusion(card: str, labels: LabelSet) -> tuple[str, list[list[int]], str] | None:

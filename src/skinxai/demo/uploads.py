@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
+from zipfile import ZIP_BZIP2, ZipInfo
 
+from skinxai.demo.archives import Refusal, content, directory, is_zip
 from skinxai.sources import describe
 
 MIB = 1024**2
@@ -26,11 +24,8 @@ MAX_FILES = 1000
 """Images of one batch."""
 MAX_NAME = 300
 """Characters of an image's name in a zip."""
-DAMAGED = (
-    zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, NotImplementedError,
-    RuntimeError, ValueError, IndexError,
-)  # fmt: skip
-"""What zipfile raises of damaged files."""
+_BLOCK = MIB
+"""Bytes that bzip2 unpacks at least, however few are wanted."""
 
 
 @dataclass(frozen=True)
@@ -74,36 +69,55 @@ class Refused:
     reason: str
 
 
-def images_of(files: Iterable[Upload]) -> Iterator[Upload | Refused]:
+class Images:
     """Images of files and of the zips among them, in order; what is against a limit is refused.
 
     One after the other: what the images of zips take of the memory is for the caller to keep.
+
+    Args:
+        files: of a batch. The directory of each zip is read once, here.
+
+    Attributes:
+        count: how many there are.
     """
-    count, left = 0, MAX_UNPACKED
-    for file in files:
-        for found in _unzipped(file, left) if _is_zip(file) else [_limited(file)]:
-            count += 1
-            if count > MAX_FILES:
-                yield Refused(file.name, f"A batch must have at most {MAX_FILES} images.")
-                return
-            left -= len(found.data) if isinstance(found, Upload) else 0
-            yield found
+
+    def __init__(self, files: Iterable[Upload]) -> None:
+        self._files = [(file, _parts(file)) for file in files]
+        self.count = min(sum(len(parts) for _, parts in self._files), MAX_FILES)
+
+    def __iter__(self) -> Iterator[Upload | Refused]:
+        left, count = MAX_UNPACKED, 0
+        for file, parts in self._files:
+            for part in parts:
+                if count == MAX_FILES:
+                    yield Refused(file.name, f"A batch must have at most {MAX_FILES} images.")
+                    return
+                count += 1
+                found = _read(file, part, left) if isinstance(part, ZipInfo) else part
+                left -= _cost(part)
+                yield found
 
 
-def count_of(files: Iterable[Upload]) -> int:
-    """How many `images_of` has, about: entries that are no images count as well."""
-    total = 0
-    for file in files:
-        entries = 1
-        if _is_zip(file):
-            with suppress(*DAMAGED), zipfile.ZipFile(io.BytesIO(file.data)) as archive:
-                entries = len(archive.infolist())
-        total += entries
-    return min(total, MAX_FILES)
+def _parts(file: Upload) -> list[Upload | Refused | ZipInfo]:
+    """The file itself, or the entries of a zip; those that file managers add are passed over."""
+    if not is_zip(file.data):
+        return [_limited(file)]
+    if len(file.data) > MAX_ZIP:
+        return [Refused(file.name, f"A zip must have at most {MAX_ZIP // MIB} MiB.")]
+    try:
+        entries = directory(file.data)
+    except Refusal as error:
+        return [Refused(file.name, str(error))]
+    return [
+        entry
+        for entry in entries
+        if not (entry.filename.endswith("/") or _path(entry).name.startswith("."))
+        and _path(entry).parts[:1] != ("__MACOSX",)
+    ]
 
 
-def _is_zip(file: Upload) -> bool:
-    return file.data[:4] == b"PK\x03\x04"
+def _path(entry: ZipInfo) -> PurePosixPath:
+    return PurePosixPath(entry.filename.replace("\\", "/"))
 
 
 def _limited(file: Upload) -> Upload | Refused:
@@ -112,37 +126,32 @@ def _limited(file: Upload) -> Upload | Refused:
     return file
 
 
-def _unzipped(file: Upload, left: int) -> Iterator[Upload | Refused]:
-    """The images of a zip; nothing is written, so that no name can lead out of a folder."""
-    if len(file.data) > MAX_ZIP:
-        yield Refused(file.name, f"A zip must have at most {MAX_ZIP // MIB} MiB.")
-        return
+def _cost(part: Upload | Refused | ZipInfo) -> int:
+    """Bytes of the batch's limit that a file takes; damaged entries were unpacked as well."""
+    if isinstance(part, ZipInfo):
+        least = _BLOCK if part.compress_type == ZIP_BZIP2 else part.compress_size
+        return min(MAX_FILE, max(part.file_size, least))
+    return len(part.data) if isinstance(part, Upload) else 0
+
+
+def _read(file: Upload, entry: ZipInfo, left: int) -> Upload | Refused:
+    """An image of a zip; nothing is written, so that no name can lead out of a folder."""
+    path = _path(entry)
+    name = f"{file.name}/{describe(str(path))}"[:MAX_NAME]
+    if reason := _against(entry, path, left):
+        return Refused(name, reason)
     try:
-        with zipfile.ZipFile(io.BytesIO(file.data)) as archive:
-            for entry in archive.infolist():
-                path = PurePosixPath(entry.filename.replace("\\", "/"))
-                if entry.is_dir() or path.name.startswith(".") or path.parts[:1] == ("__MACOSX",):
-                    continue
-                name = f"{file.name}/{path}"[:MAX_NAME]
-                if reason := _against(entry, path, left):
-                    yield Refused(name, reason)
-                    continue
-                with archive.open(entry) as content:
-                    data = content.read(MAX_FILE + 1)
-                left -= len(data)
-                yield _limited(Upload(name, data))
-    except DAMAGED as error:
-        yield Refused(file.name, f"A zip must be whole, this one is not: {describe(str(error))}.")
+        return Upload(name, content(file.data, entry))
+    except Refusal as error:
+        return Refused(name, str(error))
 
 
-def _against(entry: zipfile.ZipInfo, path: PurePosixPath, left: int) -> str:
+def _against(entry: ZipInfo, path: PurePosixPath, left: int) -> str:
     """Why an entry is refused; empty where it is not."""
     if not path.name or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         return "A name in a zip must lie in it, this one leads out of it."
-    if entry.flag_bits & 1:
-        return "A zip must have no password."
     if entry.file_size > MAX_FILE:
         return f"An image must have at most {MAX_FILE // MIB} MiB."
-    if entry.file_size > left:
+    if _cost(entry) > left:
         return f"The images of a batch must have at most {MAX_UNPACKED // MIB} MiB together."
     return ""

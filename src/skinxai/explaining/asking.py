@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from skinxai import explainers
-from skinxai.errors import OptionError, PluginError
+from skinxai.errors import OptionError, PluginError, did_you_mean
 from skinxai.explainers.base import Explainer
 from skinxai.labels import LabelSet
 from skinxai.registry import THIS_PROCESS
@@ -79,7 +79,9 @@ def choose_method(
     explainer = _explainer(name)
     known = [f.name for f in fields(explainer.options_type)]
     if unknown := sorted(set(options) - set(known)):
-        raise OptionError(f"{name} has the options {known}, got {unknown[0]!r}.")
+        raise OptionError(
+            f"{name} has the options {known}, got {unknown[0]!r}.{did_you_mean(unknown[0], known)}"
+        )
     entry = next(entry for entry in explainers.entries() if entry.name == name)
     versions = {"skinxai": __version__, "torch": torch.__version__}
     if entry.source not in (BUILT_IN, THIS_PROCESS):

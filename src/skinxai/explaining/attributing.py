@@ -23,6 +23,10 @@ _one_plugin_at_a_time = threading.RLock()
 """What they leave changed is looked for in the whole process, so that two would be confused."""
 
 
+WANTED = "Attribution(maps={'name': tensor (N, h, w)}) or Attribution(scores={'name': tensor (N,)})"
+"""What an explainer returns, for messages."""
+
+
 def attribute(method: Method, view: View, images: Tensor, target: Tensor) -> tuple[Arrays, Arrays]:
     """Maps ``(N, h, w)`` and scores ``(N,)`` of one explainer, float32 and finite.
 
@@ -66,29 +70,39 @@ def _contained(method: Method, view: View, images: Tensor, target: Tensor) -> At
             raise PluginError(f"{who} raised {type(error).__name__}: {error}") from error
 
 
+def _article(value: object) -> str:
+    """What came, for a message: ``nothing``, or its type."""
+    return "nothing" if value is None else f"an object of type {type(value).__name__}"
+
+
 def _checked(name: str, found: Attribution, count: int) -> tuple[Arrays, Arrays]:
     if not isinstance(found, Attribution):
         raise PluginError(
-            f"attribute() of {name!r} must return an Attribution, got {type(found).__name__}."
+            f"attribute() of {name!r} must return {WANTED}, for N images; it returned "
+            f"{_article(found)}."
         )
     arrays: list[Arrays] = []
-    for kind, values, ndim in (("map", found.maps, 3), ("score", found.scores, 1)):
+    parts = (("map", found.maps, "(N, h, w)", 3), ("score", found.scores, "(N,)", 1))
+    for kind, values, shape, ndim in parts:
         if not isinstance(values, Mapping):
             raise PluginError(
-                f"{kind}s of {name!r} must be a mapping of names to tensors, got "
-                f"{type(values).__name__}."
+                f"{kind}s of {name!r} must be a mapping of names to tensors {shape}, got "
+                f"{_article(values)}."
             )
         part: Arrays = {}
         for key, tensor in values.items():
             if not isinstance(tensor, Tensor):
                 raise PluginError(
-                    f"{kind} {key!r} of {name!r} must be a tensor, got {type(tensor).__name__}."
+                    f"{kind} {key!r} of {name!r} must be a torch tensor {shape}, got "
+                    f"{_article(tensor)}."
                 )
+            if tensor.is_complex():
+                raise PluginError(f"{kind} {key!r} of {name!r} must be real, got {tensor.dtype}.")
             array = tensor.detach().to(torch.float32).cpu().numpy()
             if array.ndim != ndim or len(array) != count:
                 raise PluginError(
-                    f"{kind} {key!r} of {name!r} must have {ndim} dimensions, the first of size "
-                    f"{count}, got the shape {array.shape}."
+                    f"{kind} {key!r} of {name!r} must be a tensor {shape} for N = {count} images, "
+                    f"got the shape {array.shape}."
                 )
             if not np.isfinite(array).all():
                 raise ExplainError(f"{kind} {key!r} of {name!r} must be finite, and is not.")

@@ -25,6 +25,7 @@ from skinxai.errors import (
 )
 from skinxai.folders import GRAPH, WEIGHTS, size_limit
 from skinxai.reading import read_file
+from skinxai.staging import at_present
 from skinxai.tensors import BINDING, load_arrays, unpack_bytes, weights_metadata
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ def open_exported(path: Path) -> Exported:
         metadata = {each.key: each.value for each in _parse(graph, str(path)).metadata_props}
     else:
         weights = _read(path.with_suffix(".bin"))
+        if _read(path) != graph:
+            return open_exported(path)  # overwritten meanwhile
         metadata = _of_openvino(graph, weights, path)
     try:
         config = ModelConfig.from_dict(strict_json(metadata[CONFIG].encode()))
@@ -166,7 +169,7 @@ def open_exported(path: Path) -> Exported:
 
 def _read(path: Path) -> bytes:
     try:
-        return read_file(path, size_limit(path.name))
+        return at_present(path, lambda place: read_file(place, size_limit(path.name)))
     except OSError as error:
         raise ModelNotFoundError(
             f"exported model {str(path)!r} must be readable: {error.strerror}."

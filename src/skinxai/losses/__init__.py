@@ -9,14 +9,13 @@ nothing.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skinxai import plugins
-from skinxai.errors import OptionError, PluginError
+from skinxai.errors import OptionError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,10 +53,8 @@ def bind(
     known = sorted(set(parameters) - {COUNTS})
     for option in options:
         if option not in known:
-            near = difflib.get_close_matches(str(option), known, n=1)
             has = f"has the options {known}" if known else "has no options"
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            raise OptionError(f"loss {name!r} {has}, got {option!r}{hint}")
+            raise OptionError(f"loss {name!r} {has}, got {option!r}.{did_you_mean(option, known)}")
     for option in known:
         if option not in options and parameters[option].default is inspect.Parameter.empty:
             raise OptionError(f"loss {name!r} must be given its option {option!r}, got none.")

@@ -18,7 +18,8 @@ from skinxai.images import read_image
 from skinxai.limits import MAX_PIXELS
 from skinxai.reporting.page import page
 from skinxai.results import AuditedPair, AuditReport
-from skinxai.writing import make_folder, write_atomic
+from skinxai.staging import write_together
+from skinxai.writing import check_folder
 
 WIDTH = 320
 MAX_PAIRS = 200
@@ -50,15 +51,16 @@ def write_audit(
         OutputError: the folder cannot be written.
     """
     target = Path(folder)
-    make_folder(target)
+    check_folder(target)
     paths = {item.image_id: item.path for part in PARTS for item in getattr(splits, part)}
     shown, data = target / "audit.html", target / "audit.json"
 
     def picture(image_id: str) -> str:
         return _picture(paths[image_id], max_pixels)
 
-    write_atomic(data, json.dumps(report.to_dict(), indent=2).encode() + b"\n")
-    write_atomic(shown, _page(report, picture).encode())
+    values = json.dumps(report.to_dict(), indent=2).encode() + b"\n"
+    page = _page(report, picture).encode()
+    write_together(target, {data.name: values, shown.name: page})
     return shown, data
 
 

@@ -15,7 +15,7 @@ from skinxai.reporting import blocks, charts, evaluation_charts, training_log
 from skinxai.reporting.blocks import card, figure_cell, figure_text, table, tile, tiles
 from skinxai.reporting.page import page
 from skinxai.results import Evaluation
-from skinxai.writing import make_folder, write_atomic
+from skinxai.staging import at_present, write_together
 
 STYLE = """
 .tool { border-left: 3px solid var(--orange); padding-left: .6rem; margin: .8rem 0 0 }
@@ -54,11 +54,10 @@ def write_evaluation(
     """
     rows = training_log.log_rows(log)
     target = Path(folder)
-    make_folder(target)
     shown, data = target / "evaluation.html", target / "evaluation.json"
     values = evaluation.to_dict() | {"log": rows}
-    write_atomic(data, json.dumps(values, indent=2, allow_nan=False).encode() + b"\n")
-    write_atomic(shown, _page(evaluation, rows).encode())
+    text = json.dumps(values, indent=2, allow_nan=False).encode() + b"\n"
+    write_together(target, {data.name: text, shown.name: _page(evaluation, rows).encode()})
     return shown, data
 
 
@@ -71,7 +70,7 @@ def read_evaluation(
         OptionError: no such file, no JSON, or not what `write_evaluation` writes.
     """
     try:
-        values = json.loads(read_file(path, MAX_TEXT_BYTES))
+        values = json.loads(at_present(Path(path), lambda place: read_file(place, MAX_TEXT_BYTES)))
         log = [dict(row) for row in values.pop("log")]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise OptionError(

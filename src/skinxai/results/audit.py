@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from skinxai.plain_text import one_line
+
 SEVERITIES = ("error", "warning")
 
 
@@ -26,6 +28,9 @@ class Finding:
     severity: str
     message: str
     count: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", one_line(self.message))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from skinxai.labels import LabelSet
+from skinxai.plain_text import markdown
 from skinxai.results.figures import CalibrationBin, Figure, OperatingPoint, Subgroup
 from skinxai.results.json_values import (
     by_name,
@@ -107,19 +108,19 @@ class Evaluation:
             "expected calibration error": self.expected_calibration_error,
             "Brier score": self.brier_score,
         } | {str(point): point.figure for point in self.operating_points.values()}
-        overall = "\n".join(f"| {name} | {figure} |" for name, figure in rows.items())
+        overall = "\n".join(f"| {markdown(name)} | {figure} |" for name, figure in rows.items())
         classes = "\n".join(
-            f"| {code} | {sum(self.confusion[k])} | {self.recall[code]} | {self.precision[code]} "
-            f"| {self.f1[code]} | {self.auc[code]} |"
+            f"| {markdown(code)} | {sum(self.confusion[k])} | {self.recall[code]} "
+            f"| {self.precision[code]} | {self.f1[code]} | {self.auc[code]} |"
             for k, code in enumerate(self.labels)
         )
         groups = "\n".join(
-            f"| {g.attribute} {g.value} | {g.images} | {g.classes} | {g.accuracy} "
+            f"| {markdown(f'{g.attribute} {g.value}')} | {g.images} | {g.classes} | {g.accuracy} "
             f"| {g.balanced_accuracy} | {g.macro_f1} |"
             for g in self.subgroups
         )
-        warning = f"**{self.leak}**\n\n" if self.leaked else ""
-        warning += "".join(f"Note: {text}.\n\n" for text in self.seen.notes)
+        warning = f"**{markdown(self.leak)}**\n\n" if self.leaked else ""
+        warning += "".join(f"Note: {markdown(text)}.\n\n" for text in self.seen.notes)
         text = (
             f"{warning}| figure | value (95 % interval) |\n| --- | --- |\n{overall}\n\n"
             f"| class | images | recall | precision | F1 | AUC |\n"

@@ -18,7 +18,8 @@ from skinxai import drawing
 from skinxai.drawing import encode_png
 from skinxai.errors import ExplainError, OutputError
 from skinxai.sheets import Panel, sheet
-from skinxai.writing import make_folder, write_atomic
+from skinxai.staging import write_together
+from skinxai.writing import write_atomic
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +107,8 @@ class Explanation:
 
         A path that ends in ``.png`` gets the overlay, with model, method and target in its text
         fields. Any other path becomes a folder with ``overlay.png``, ``sheet.png`` (see
-        `sheet`), one ``.npy`` for each map and ``explanation.json``.
+        `sheet`), one ``.npy`` for each map and ``explanation.json``; where the folder holds an
+        explanation already, it is replaced whole or not at all.
 
         Args:
             path: ends in ``.png``, or is a folder.
@@ -121,13 +123,22 @@ class Explanation:
         if target.is_file() and Path(self.source).is_file() and target.samefile(self.source):
             raise OutputError(f"path must not be the explained image itself, got {str(target)!r}.")
         if target.suffix.lower() == ".png":
-            write_atomic(target, self._png(alpha, uniform))
+            write_atomic(target, self.png(alpha, uniform=uniform))
             return
         if target.suffix.lower() in {".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".webp", ".bmp"}:
             raise OutputError(f"path must end in .png or be a folder, got {str(target)!r}.")
-        make_folder(target)
-        for name, data in self.files(alpha, uniform=uniform).items():
-            write_atomic(target / name, data)
+        write_together(target, self.files(alpha, uniform=uniform))
+
+    def png(self, alpha: float = 0.5, *, uniform: bool = False) -> bytes:
+        """The overlay as `save` writes it into a PNG, with model, method and target in its fields.
+
+        Args:
+            alpha: of the overlay, as in `overlay`.
+            uniform: of the overlay, as in `overlay`.
+        """
+        names = ("model", "method", "target", "against", "score", "degenerate")
+        notes = {name: str(getattr(self, name)) for name in names}
+        return encode_png(self.overlay(alpha, uniform=uniform), notes)
 
     def files(self, alpha: float = 0.5, *, uniform: bool = False) -> dict[str, bytes]:
         """What `save` writes into a folder, name → bytes.
@@ -142,7 +153,7 @@ class Explanation:
             np.save(buffer, values, allow_pickle=False)
             found[f"{name}.npy"] = buffer.getvalue()
         if self.heatmap is not None:
-            found["overlay.png"] = self._png(alpha, uniform)
+            found["overlay.png"] = self.png(alpha, uniform=uniform)
             found["sheet.png"] = encode_png(self.sheet(alpha, uniform=uniform))
         found["explanation.json"] = json.dumps(self.to_dict(), indent=2).encode() + b"\n"
         return found
@@ -178,13 +189,8 @@ class Explanation:
             f"source={self.source!r}, model={self.model!r})"
         )
 
-    def _png(self, alpha: float = 0.5, uniform: bool = False) -> bytes:
-        names = ("model", "method", "target", "against", "score", "degenerate")
-        notes = {name: str(getattr(self, name)) for name in names}
-        return encode_png(self.overlay(alpha, uniform=uniform), notes)
-
     def _repr_png_(self) -> bytes | None:
-        return None if self.heatmap is None else self._png()
+        return None if self.heatmap is None else self.png()
 
 
 def compare(

@@ -18,6 +18,7 @@ from skinxai import explainers, plugins
 from skinxai.classifier import Classifier
 from skinxai.errors import OptionError, PluginError, PluginMannersError, SkinxaiError
 from skinxai.explainers.base import Explainer
+from skinxai.explaining.attributing import WANTED
 from skinxai.explaining.guarding import global_states_kept, manners_checked
 from skinxai.results import Explanation
 from skinxai.testing.networks import NETWORKS, Colours, of_network
@@ -25,6 +26,8 @@ from skinxai.testing.pictures import peak_is_in, picture, turned_file
 
 THREE = {"upper left": "red", "upper right": "green", "lower middle": "blue"}
 NAME = "explainer-under-test"
+MANNERS = ("untouched", "error")
+"""Checks that look for what was left changed, which every other one would trip over."""
 _registering = threading.Lock()
 
 
@@ -34,11 +37,19 @@ class CheckResult:
 
     Args:
         name: of the check.
-        problem: one sentence, or ``None`` where it passed.
+        problem: one sentence, or ``None`` where it found none.
+        cause: the check whose problem kept this one from being judged, or ``None``; a cause is
+            told once, there.
     """
 
     name: str
     problem: str | None = None
+    cause: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the check was made, and found no problem."""
+        return self.problem is None and self.cause is None
 
 
 def check_explainer(
@@ -78,31 +89,69 @@ def check_explainer(
 
     Raises:
         PluginError: checks that failed, with what each found.
+        OptionError: neither a name nor a class of explainers.
     """
     with _registered(explainer) as name:
-        bench = _Bench(name, network, options)
-        results = tuple(_run(check, bench) for check in _CHECKS)
+        results = _all(_Bench(name, network, options))
     failed = [result for result in results if result.problem is not None]
     if failed and raise_on_failure:
-        found = "; ".join(f"{result.name}: {result.problem}" for result in failed)
+        found = "; ".join(f"{result.name}: {_without_stop(result.problem)}" for result in failed)
         shown = explainer if isinstance(explainer, str) else explainer.__name__
-        raise PluginError(f"{shown!r} must pass check_explainer, it fails {found}.")
+        more = [result.name for result in results if result.cause is not None]
+        rest = f" Not judged for these reasons: {', '.join(more)}." if more else ""
+        raise PluginError(f"{shown!r} must pass check_explainer, it fails {found}.{rest}")
     return results
+
+
+def _without_stop(problem: str | None) -> str:
+    return (problem or "").rstrip(".")
+
+
+def _all(bench: _Bench) -> tuple[CheckResult, ...]:
+    """The checks in order; a cause is told once, by the check that looks for it."""
+    found: list[tuple[str, str | None, Exception | None]] = []
+    for check in _CHECKS:
+        found.append((_name(check), *_run(check, bench)))
+        if isinstance(found[0][2], _NoAnswer | SkinxaiError) and not _is_manners(found[0][2]):
+            break  # there is no answer: nothing is left for the others to look at
+    blamed = next((name for name, problem, _ in found if name in MANNERS and problem), None)
+    first: dict[str, str] = {}
+    results = []
+    for name, problem, error in found:
+        cause = None
+        if blamed is not None and _is_manners(error) and name not in MANNERS:
+            cause = blamed
+        elif problem is not None:
+            cause = first.setdefault(problem, name)
+        told = cause in (None, name)
+        results.append(CheckResult(name, problem if told else None, None if told else cause))
+    rest = _CHECKS[len(found) :]
+    return (*results, *(CheckResult(_name(check), cause=found[0][0]) for check in rest))
+
+
+def _is_manners(error: Exception | None) -> bool:
+    return isinstance(error, PluginMannersError)
 
 
 class _Failed(Exception):
     """A check that failed, in words."""
 
 
-def _run(check: Callable[[_Bench], None], bench: _Bench) -> CheckResult:
-    name = check.__name__.strip("_").partition("_")[2]
+class _NoAnswer(_Failed):
+    """The explainer gave nothing that could be looked at."""
+
+
+def _name(check: Callable[[_Bench], None]) -> str:
+    return check.__name__.strip("_").partition("_")[2]
+
+
+def _run(check: Callable[[_Bench], None], bench: _Bench) -> tuple[str | None, Exception | None]:
+    """What a check found, and the error that said it."""
     try:
         check(bench)
-    except _Failed as problem:
-        return CheckResult(name, str(problem))
-    except SkinxaiError as problem:
-        return CheckResult(name, str(problem))
-    return CheckResult(name)
+    except (_Failed, SkinxaiError) as problem:
+        return str(problem).replace(repr(NAME), repr(bench.explainer.__name__)), problem
+    return None, None
 
 
 @contextmanager
@@ -110,6 +159,12 @@ def _registered(explainer: str | type[Explainer]) -> Iterator[str]:
     if isinstance(explainer, str):
         yield explainer
         return
+    if not (isinstance(explainer, type) and issubclass(explainer, Explainer)):
+        kind = explainer.__name__ if isinstance(explainer, type) else type(explainer).__name__
+        raise OptionError(
+            f"explainer must be a name, or a subclass of skinxai.Explainer, got {kind}; pass the "
+            f"class itself."
+        )
     with _registering:
         explainers.register(NAME)(explainer)
         try:
@@ -172,7 +227,7 @@ def _same(first: Explanation, second: Explanation, when: str) -> None:
 def _check_answer(bench: _Bench) -> None:
     found = bench.explain()
     if not found.maps and not found.scores:
-        raise _Failed("it returned neither maps nor scores")
+        raise _NoAnswer(f"it returned neither maps nor scores, and must return {WANTED}")
     if found.degenerate:
         raise _Failed("the heatmap is constant")
 

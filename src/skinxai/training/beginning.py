@@ -24,6 +24,7 @@ from skinxai.devices import device_named
 from skinxai.errors import OptionError, ResumeMismatchError, SkinxaiWarning
 from skinxai.folders import TRAINING_FINGERPRINTS, TRAINING_PIXELS, read_part
 from skinxai.memory import is_out_of_memory
+from skinxai.plain_text import MAX_NAME, printable
 from skinxai.training.augmentation import ALBUMENTATIONS, Augmentation
 from skinxai.training.groups import frozen_norms, parameter_groups
 from skinxai.training.initial_weights import InitialWeights, load_initial_weights
@@ -277,7 +278,7 @@ def _model_config(
         data["leaked"] = f"of what it learnt from: {'; '.join(leaks)}"
     licences = dict.fromkeys(filter(None, (part.licence for part in (train, *origins))))
     return ModelConfig(
-        name=folder.name,
+        name=printable(folder.name, MAX_NAME),
         backbone=config.backbone,
         labels=train.labels,
         preprocessing=preprocessing,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from skinxai.configs import ModelConfig
+from skinxai.plain_text import markdown, markdown_code
 from skinxai.training.settings import TrainConfig
 
 
@@ -23,7 +24,7 @@ def write_card(
     """
     row, data = log[epoch - 1], config.training_data
     height, width = config.preprocessing.image_size
-    leaked = f"\n**LEAKED: {data['leaked']}; no figure of it is worth anything.**\n" if (
+    leaked = f"\n**LEAKED: {markdown(data['leaked'])}; no figure of it is worth anything.**\n" if (
         "leaked" in data
     ) else ""  # fmt: skip
     known = (
@@ -33,21 +34,21 @@ def write_card(
         else "Which images it was trained on is not known: its starting weights do not say."
     )
     return (
-        f"# {config.name}\n{leaked}\n"
-        f"`{config.backbone}` at {height} × {width}, trained on {data['name']} with skinxai. "
-        f"A research tool, not a medical device.\n\n"
+        f"# {markdown(config.name)}\n{leaked}\n"
+        f"{markdown_code(config.backbone)} at {height} × {width}, trained on "
+        f"{markdown(data['name'])} with skinxai. A research tool, not a medical device.\n\n"
         f"Validation (epoch {epoch} of {len(log)}, chosen on these images, so no test): accuracy "
         f"{row['accuracy']:.3f}, balanced accuracy {row['balanced_accuracy']:.3f}, macro-F1 "
         f"{row['macro_f1']:.3f}.\n\n"
         f"| | |\n| --- | --- |\n"
-        f"| classes | {', '.join(f'`{code}`' for code in config.labels)} |\n"
-        f"| starting weights | {data['init_weights']} |\n"
+        f"| classes | {', '.join(map(markdown_code, config.labels))} |\n"
+        f"| starting weights | {markdown(data['init_weights'])} |\n"
         f"{_taught(data, settings)}"
         f"| loss | {settings.loss} |\n| sampler | {settings.sampler or 'each image once'} |\n"
         f"| augmentation | {settings.to_dict()['augmentation']} |\n"
         f"| split, sha256 | `{data['splits_sha256']}` |\n"
-        f"| licence of the weights | {config.licence or 'not stated'} |\n"
-        f"| to name | {data['attribution'] or 'nobody'} |\n\n"
+        f"| licence of the weights | {markdown(config.licence or 'not stated')} |\n"
+        f"| to name | {markdown(data['attribution'] or 'nobody')} |\n\n"
         f"{known}\n"
     )
 
@@ -55,4 +56,4 @@ def write_card(
 def _taught(data: Mapping[str, str], settings: TrainConfig) -> str:
     if "teacher" not in data:
         return ""
-    return f"| teacher | {data['teacher']}, {settings.teacher_share:g} of the loss |\n"
+    return f"| teacher | {markdown(data['teacher'])}, {settings.teacher_share:g} of the loss |\n"

@@ -15,8 +15,10 @@ from filelock import FileLock, Timeout
 
 from skinxai.configs import MAX_JSON_BYTES, SCHEMA_VERSION, check_schema, strict_json
 from skinxai.errors import ModelConfigError, TrainingError
+from skinxai.plain_text import one_line
 from skinxai.progress import say
 from skinxai.reading import check_file, read_file
+from skinxai.staging import finish_writing
 from skinxai.training.checkpointing import CheckpointFolder
 from skinxai.training.settings import TrainConfig
 from skinxai.writing import append_line, made_folder, write_atomic
@@ -79,6 +81,7 @@ class RunFolder:
         """
         try:
             with made_folder(self.path), self._locked():
+                finish_writing(self.path)
                 for place in (self.path, self.checkpoints.folder):
                     for stray in place.glob(".*.part"):
                         stray.unlink(missing_ok=True)
@@ -149,6 +152,7 @@ class RunFolder:
 
     def note(self, sentence: str) -> None:
         """Print a sentence above the progress bar and add it, with the time, to ``events.log``."""
+        sentence = one_line(sentence)
         say(sentence)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         append_line(self.path / EVENTS, f"{now} {sentence}")

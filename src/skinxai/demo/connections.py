@@ -1,0 +1,116 @@
+"""`Patient`: the server's HTTP protocol, with an end to its patience.
+
+uvicorn has no limit for how long the head of a request, its body, or the reading of an answer may
+take, and its limit on connections leaves out those that have sent no whole request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEAD = 10.0
+"""Seconds within which the head of a request must be there."""
+GRACE = 20.0
+"""Seconds of a body, or of an answer's reading, before its pace is looked at."""
+PACE = 8 * 1024
+"""Bytes a second that a body must have on average."""
+MOST = 512
+"""Connections at once, open pages included."""
+MAX_MESSAGE = 4 * 1024**2
+"""Bytes of a message of an open page; files come another way."""
+LOOK = 1.0
+"""Seconds between two looks at a connection."""
+
+
+class Patient(H11Protocol):
+    """Closes connections that are too slow, and those that are too many."""
+
+    answers: tuple[tuple[bytes, bytes], ...] = ()
+    """Headers of the answers that are given here, before the application is asked."""
+
+    def __init__(self, config: Any, *args: Any, **more: Any) -> None:
+        super().__init__(config, *args, **more)
+        config.ws_max_size = min(config.ws_max_size, MAX_MESSAGE)
+        self._looks: asyncio.TimerHandle | None = None
+        self._last: tuple[str, object] = ("head", None)
+        self._since = self._stuck_since = self.loop.time()
+        self._received = self._unread = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to watch, or close at once where there are too many."""
+        super().connection_made(transport)
+        if len(self.connections) > MOST:
+            transport.write(self._refusal(503, "The server has too many visitors: try again."))
+            transport.close()
+        else:
+            self._looks = self.loop.call_later(LOOK, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Watch no longer."""
+        self._rest()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what came."""
+        self._received += len(data)
+        super().data_received(data)
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """An open page has pings of its own."""
+        self._rest()
+        super().handle_websocket_upgrade(event)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, with the headers of all other answers."""
+        self.transport.write(self._refusal(400, msg))
+        self.transport.close()
+
+    def _rest(self) -> None:
+        if self._looks is not None:
+            self._looks.cancel()
+            self._looks = None
+
+    def _look(self) -> None:
+        now = self.loop.time()
+        phase = self._phase()
+        if phase != self._last or phase[0] == "idle" or self.flow.read_paused:
+            self._last, self._since, self._received = phase, now, 0
+        unread = self.transport.get_write_buffer_size()
+        if not unread or unread != self._unread:
+            self._unread, self._stuck_since = unread, now
+        if now - self._stuck_since > GRACE:
+            self.transport.abort()
+        elif self._too_slow(phase[0], now - self._since):
+            self.transport.write(self._refusal(408, "The request came too slowly."))
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self._looks = self.loop.call_later(LOOK, self._look)
+
+    def _phase(self) -> tuple[str, object]:
+        """What the connection waits for, and in which request."""
+        if self.conn.their_state is h11.SEND_BODY:
+            return "body", self.cycle
+        if self.cycle is not None and not self.cycle.response_complete:
+            return "answer", self.cycle
+        return ("head" if self.timeout_keep_alive_task is None else "idle"), self.cycle
+
+    def _too_slow(self, phase: str, seconds: float) -> bool:
+        if phase == "body":
+            return seconds > GRACE and self._received < PACE * seconds
+        return phase == "head" and seconds > HEAD
+
+    def _refusal(self, status: int, words: str) -> bytes:
+        reason = {400: b"Bad Request", 408: b"Request Timeout"}.get(status, b"Service Unavailable")
+        body = words.encode()
+        head = [
+            b"HTTP/1.1 %d %s" % (status, reason),
+            b"content-type: text/plain; charset=utf-8",
+            b"content-length: %d" % len(body),
+            b"connection: close",
+            *(b"%s: %s" % each for each in self.answers),
+        ]
+        return b"\r\n".join([*head, b"", body])

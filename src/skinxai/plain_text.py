@@ -1,0 +1,103 @@
+"""Text from elsewhere: what is accepted as a label or a name, and how any text is shown.
+
+Hidden characters are those that a reader does not see and that a terminal, or the reader, obeys:
+control and format characters (also those that turn the direction of a line), lone surrogates,
+private and unassigned ones, line and paragraph separators, and letters that are drawn as nothing.
+The joiners of Arabic and Indic scripts and of emoji are none where they stand between such
+characters, nor is a variation selector that follows a character outside ASCII.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MAX_CODE, MAX_NAME, MAX_LICENCE, MAX_LINE = 100, 200, 1000, 20_000
+"""Most characters of a label code, of a name or id, of a licence, and of any other line."""
+_KINDS = {
+    "Cc": "a control character", "Cf": "a format character", "Cs": "a lone surrogate",
+    "Co": "a private character", "Cn": "an unassigned character", "Zl": "a line separator",
+    "Zp": "a paragraph separator",
+}  # fmt: skip
+_JOINERS = "\u200c\u200d"
+_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
+_MARKUP = re.compile(r"([\\`*\[\]<>|&~$!]|(?<![^\W_])_|_(?![^\W_]))")
+
+
+def printable(text: str, longest: int | None = None, *, keep: str = "") -> str:
+    r"""Text with an escape, such as ``\x1b``, in the place of each hidden character.
+
+    Args:
+        text: any text.
+        longest: most characters of the result; the middle of a longer one is left out.
+        keep: hidden characters that stay.
+    """
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(
+            char.encode("unicode_escape").decode()
+            if char not in keep and _hidden(text, place)
+            else char
+            for place, char in enumerate(text)
+        )
+    if longest is None or len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[: half - 1]}…{text[half - longest :]}"
+
+
+def one_line(text: str, longest: int = MAX_LINE) -> str:
+    """Text for a message: its lines joined by blanks, `printable`, of bounded length."""
+    return printable(re.sub(r"\s*[\r\n]+\s*", " ", text.strip("\r\n")), longest)
+
+
+def broken_rule(what: str, text: object, longest: int) -> str:
+    """Why text is not accepted, as a sentence; empty where it is printable, on one line and short.
+
+    Args:
+        what: the text is, e.g. ``"licence"``.
+        text: as it came; what is no text is not accepted either.
+        longest: most characters.
+    """
+    if not isinstance(text, str):
+        return f"{what} must be text, got {type(text).__name__}."
+    if len(text) > longest:
+        reason = f"which has {len(text)} characters"
+    elif found := _first_hidden(text):
+        kind = _KINDS.get(unicodedata.category(found), "a character that is not seen")
+        reason = f"which holds {printable(found)}, {kind}"
+    else:
+        return ""
+    return (
+        f"{what} must be printable text on one line, of at most {longest} characters, got "
+        f"'{printable(text, 80)}', {reason}."
+    )
+
+
+def markdown(text: str) -> str:
+    """Text that Markdown shows as it is: no picture, HTML, emphasis or column of a table."""
+    return _MARKUP.sub(r"\\\1", printable(text))
+
+
+def markdown_code(text: str) -> str:
+    """Text in Markdown's type of code, also in a table."""
+    text = printable(text)
+    return markdown(text) if "`" in text or "|" in text or not text else f"`{text}`"
+
+
+def _first_hidden(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return ""
+    return next((char for place, char in enumerate(text) if _hidden(text, place)), "")
+
+
+def _hidden(text: str, place: int) -> bool:
+    char = text[place]
+    if " " <= char <= "~":
+        return False
+    before, after = text[place - 1 : place], text[place + 1 : place + 2]
+    if char in _JOINERS:
+        return not (before >= "\u0600" and after >= "\u0600")
+    if _SELECTORS.fullmatch(char):
+        return before < "\u00a9"
+    return char in _INVISIBLE or unicodedata.category(char) in _KINDS
