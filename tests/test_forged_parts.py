@@ -320,7 +320,7 @@ def test_settings_of_a_run(tmp_path: Path) -> None:
         ({"settings": {**whole["settings"], "x": 1}}, r"unknown keys \['x'\]"),
         ({"settings": {"backbone": "x"}}, "settings lacks"),
         ({"data": {}}, "data lacks"),
-        ({"precision": "load"}, "precision is 'load'"),
+        ({"precision": "load"}, "precision must be a type of numbers, got 'load'"),
     ):
         (tmp_path / "train.json").write_text(json.dumps(whole | changes))
         with pytest.raises(TrainingError, match=words):

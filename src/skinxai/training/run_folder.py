@@ -132,7 +132,7 @@ class RunFolder:
                 )
         except (OSError, ValueError, ModelConfigError) as error:
             raise TrainingError(
-                f"{str(path)!r} must hold a run's settings: {error}; start the run again in a new "
+                f"{str(path)!r} must hold a run's settings: {str(error).rstrip('.')}; start the run again in a new "
                 f"folder."
             ) from error
         return values
