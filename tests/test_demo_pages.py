@@ -173,7 +173,7 @@ def test_five_hundred_files_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     (one,) = shared().predict([Upload("one.png", PNG)])
     monkeypatch.setattr(
         Answers, "predict",
-        lambda self, uploads: [
+        lambda self, uploads, waits: [
             replace(one, source=each.name) if each.data == PNG else Refused(each.name, "No image.")
             for each in uploads
         ],

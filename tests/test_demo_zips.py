@@ -1,27 +1,18 @@
 """Forged zips: each entry, or the zip, becomes a sentence, and the rest of the batch goes on."""
 
-import io
 import random
 import struct
 import zipfile
 from collections.abc import Callable
 
 import pytest
+from demo_zips import changed, million, zipped
 
 from skinxai.demo import archives, uploads
 from skinxai.demo.uploads import Images, Refused, Upload
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-MAGIC = (b"\xff" * 4, bytes(4), b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07", b"PK\x01\x02")
 LAST = Upload("last.png", b"the next of the batch")
-
-
-def zipped(files: dict[str, bytes], method: int) -> bytearray:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return bytearray(buffer.getvalue())
 
 
 def found(data: bytes) -> list[Upload | Refused]:
@@ -34,23 +25,6 @@ def reason(data: bytes) -> str:
     (refused,) = found(data)
     assert isinstance(refused, Refused)
     return refused.reason
-
-
-def changed(data: bytes, rng: random.Random) -> bytes:
-    """A copy with up to 16 changes, which still begins as zips do."""
-    copy = bytearray(data)
-    for _ in range(rng.choice((1, 1, 2, 4, 16))):
-        place = rng.randrange(4, len(copy))
-        change = rng.randrange(4)
-        if change == 0:
-            copy[place] ^= 1 << rng.randrange(8)
-        elif change == 1:
-            copy[place : place + 4] = rng.choice(MAGIC)
-        elif change == 2 and len(copy) > 100:
-            del copy[place : place + rng.randrange(1, 60)]
-        else:
-            copy[place:place] = rng.randbytes(rng.randrange(40))
-    return b"PK\x03\x04" + copy[4:]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -138,6 +112,12 @@ def test_too_many_entries_are_refused_before_they_are_parsed(
     assert reason(many) == "A zip must have at most 20 entries, this one has more."
     struct.pack_into("<HH", many, many.rfind(b"PK\x05\x06") + 8, 1, 1)  # says that it has one
     assert reason(many) == "A zip must have at most 20 entries, this one has more."
+
+
+def test_a_million_empty_entries_are_refused() -> None:
+    few = million(3)
+    assert [each.data for each in found(few)] == [b""] * 3  # it is a zip
+    assert reason(million()).startswith("A zip must have at most 5000 entries")
 
 
 def test_the_directory_of_a_zip_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

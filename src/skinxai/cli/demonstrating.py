@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from skinxai.cli.options import Model
+from skinxai.cli.options import MaxPixels, Model
 
 
 def demo(
@@ -21,10 +21,12 @@ def demo(
         Path | None,
         typer.Option(help="Folder of the training images: shows the lesions most like an image."),
     ] = None,
+    max_pixels: MaxPixels = 25_000_000,
 ) -> None:
     """Show the demo in a browser; nothing leaves this machine."""
     from skinxai.demo import serve
 
     serve(
-        model, port=port, address=address, browser=browser, training_images=training_images
+        model, port=port, address=address, browser=browser, training_images=training_images,
+        max_pixels=max_pixels,
     )  # fmt: skip

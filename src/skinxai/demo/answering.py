@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
 from skinxai import samples
 from skinxai.classifier import Classifier
+from skinxai.demo.showing import thumbnail
 from skinxai.demo.uploads import Refused, Upload
+from skinxai.demo.waiting import Queue, Waits, patiently
+from skinxai.errors import SkinxaiError
+from skinxai.images import SourceImage, read_image
 from skinxai.progress import Tell
 from skinxai.results import Explanation, ItemError, Neighbour, Prediction
 
 MODEL = "SKINXAI_DEMO_MODEL"
 """Environment variable: folder or Hub name; the bundled model where it is not set."""
-ROOM = 256 * 1024**2
+PIXELS = "SKINXAI_DEMO_MAX_PIXELS"
+"""Environment variable: most pixels of an image; `MAX_PIXELS` where it is not set."""
+MAX_PIXELS = 25_000_000
+"""Most pixels of a visitor's image: more than dermatoscopes and their cameras make."""
+ROOM = 128 * 1024**2
 """Bytes of answers that are kept."""
 
 Value = TypeVar("Value")
@@ -29,34 +38,106 @@ class Answers:
     Args:
         classifier: shared by all threads.
         room: bytes of answers that are kept; the longest unused go first.
+        max_pixels: most pixels of an image that are decoded.
+        queue: who computes next.
     """
 
-    def __init__(self, classifier: Classifier, room: int = ROOM) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        room: int = ROOM,
+        max_pixels: int = MAX_PIXELS,
+        queue: Queue | None = None,
+    ) -> None:
         self.classifier = classifier
-        self._room, self._used = room, 0
+        self._room, self._used, self._max_pixels = room, 0, max_pixels
+        self._queue = queue or Queue()
         self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._running: dict[Hashable, threading.Event] = {}
         self._lock = threading.Lock()
 
-    def predict(self, uploads: Sequence[Upload]) -> list[Prediction | Refused]:
-        """As `Classifier.predict`, in order; a bad image gets its reason."""
+    def predict(
+        self, uploads: Sequence[Upload], waits: Waits = patiently
+    ) -> list[Prediction | Refused]:
+        """As `Classifier.predict`, in order; a bad image gets its reason.
+
+        Each image is decoded once: its thumbnail is made on the way, and the pixels of one that
+        comes alone are kept for what is asked of it next.
+
+        Args:
+            uploads: images.
+            waits: hears how many others are before one.
+        """
         with self._lock:
             known = {upload.key: self._find(upload.key) for upload in uploads}
         new = {upload.key: upload for upload in uploads if known[upload.key] is None}
-        if new:
-            found = self.classifier.predict(
-                [upload.open() for upload in new.values()], on_error="return", progress=False
-            )
-            for upload, result in zip(new.values(), found, strict=True):
-                if isinstance(result, ItemError):
-                    result = Refused(upload.name, reason(upload.name, result.error))
-                known[upload.key] = result
+        read: list[Upload] = []
+
+        def images() -> Iterator[SourceImage]:
+            for upload in new.values():
+                try:
+                    image = self._image(upload) if len(new) == 1 else self._read(upload)
+                except SkinxaiError as error:
+                    self._answer(known, upload, error)
+                    continue
+                small = thumbnail(image.pixels)
                 with self._lock:
-                    self._keep(upload.key, result, 4096 + 8 * len(upload.name))
+                    self._keep((*upload.key, "thumbnail"), small, len(small))
+                read.append(upload)
+                yield image
+
+        if new:
+            with self._queue.turn(waits):
+                found = self.classifier.predict(images(), on_error="return", progress=False)
+            for upload, result in zip(read, found, strict=True):
+                failed = isinstance(result, ItemError)
+                self._answer(known, upload, result.error if failed else result)
         return [known[upload.key] for upload in uploads]
 
+    def _answer(self, known: dict[Any, Any], upload: Upload, result: Any) -> None:
+        if isinstance(result, SkinxaiError):
+            result = Refused(upload.name, reason(upload.name, result))
+        known[upload.key] = result
+        with self._lock:
+            self._keep(upload.key, result, 4096 + 8 * len(upload.name))
+
+    def image(self, upload: Upload, waits: Waits = patiently) -> SourceImage:
+        """An image as it was read.
+
+        Args:
+            upload: an image that has a prediction.
+            waits: hears how many others are before one.
+        """
+        with self._lock:
+            known: SourceImage | None = self._find((*upload.key, "image"))
+        if known is not None:
+            return known
+        with self._queue.turn(waits):
+            return self._image(upload)
+
+    def thumbnail(self, upload: Upload, waits: Waits = patiently) -> str:
+        """A small picture of an image that has a prediction, as a data URL."""
+        with self._lock:
+            known: str | None = self._find((*upload.key, "thumbnail"))
+        return known or thumbnail(self.image(upload, waits).pixels)
+
+    def _image(self, upload: Upload) -> SourceImage:
+        """As `image`, by one whose turn it is."""
+        return self._once(
+            (*upload.key, "image"), lambda: self._read(upload), lambda image: image.pixels.nbytes,
+            lambda: None,
+        )  # fmt: skip
+
+    def _read(self, upload: Upload) -> SourceImage:
+        return read_image(upload.open(), max_pixels=self._max_pixels)
+
     def explain(
-        self, upload: Upload, method: str, target: str | None, tell: Tell | None = None
+        self,
+        upload: Upload,
+        method: str,
+        target: str | None,
+        tell: Tell | None = None,
+        waits: Waits = patiently,
     ) -> Explanation:
         """As `Classifier.explain`.
 
@@ -66,37 +147,49 @@ class Answers:
             target: label; ``None``: the most probable.
             tell: is told of network passes, where the method has a budget of them; and of 0 of
                 ``None`` while the same question is being computed for somebody else.
+            waits: hears how many others are before one.
         """
 
         def compute() -> Explanation:
-            result: Explanation = self.classifier.explain(
-                upload.open(), method, target=target, progress=tell or False
-            )
-            return result
+            with self._queue.turn(waits) as turn:
+
+                def told(done: int, total: int | None) -> None:
+                    if tell is not None:
+                        tell(done, total)
+                    turn.pass_on()
+
+                result: Explanation = self.classifier.explain(
+                    self._image(upload), method, target=target, progress=told
+                )
+                return result
 
         def size(result: Explanation) -> int:
             return result.pixels.nbytes + sum(values.nbytes for values in result.maps.values())
 
-        def waits() -> None:
+        def same() -> None:
             if tell is not None:
                 tell(0, None)
 
-        return self._once((*upload.key, method, target), compute, size, waits)
+        return self._once((*upload.key, method, target), compute, size, same)
 
-    def nearest(self, upload: Upload, k: int) -> list[Neighbour]:
+    def nearest(self, upload: Upload, k: int, waits: Waits = patiently) -> list[Neighbour]:
         """As `Classifier.nearest`; none of a model that does not have its training lesions.
 
         Args:
             upload: an image that has a prediction.
             k: most lesions.
+            waits: hears how many others are before one.
         """
         own = self.classifier.neighbours
         if own is None:
             return []
 
         def compute() -> list[Neighbour]:
-            found: list[Neighbour] = self.classifier.nearest(upload.open(), min(k, len(own)))
-            return found
+            with self._queue.turn(waits):
+                found: list[Neighbour] = self.classifier.nearest(
+                    self._image(upload), min(k, len(own))
+                )
+                return found
 
         key = (*upload.key, "nearest", str(k))
         return self._once(key, compute, lambda found: 500 * len(found), lambda: None)
@@ -158,12 +251,13 @@ class Answers:
 
 
 def reason(name: str, error: Exception) -> str:
-    """An error's sentence without the file's name in front."""
-    text = str(error).removeprefix(f"{name}: ")
+    """An error's sentence for a visitor: without the file's name, and what only others can do."""
+    text = re.sub(r" or pass max_pixels=\d+", "", str(error).removeprefix(f"{name}: "))
     return text[:1].upper() + text[1:]
 
 
 @cache
 def shared() -> Answers:
     """The process's own, of the model that `MODEL` names; loaded when first asked."""
-    return Answers(Classifier.from_pretrained(os.environ.get(MODEL) or None, backend="auto"))
+    classifier = Classifier.from_pretrained(os.environ.get(MODEL) or None, backend="auto")
+    return Answers(classifier, max_pixels=int(os.environ.get(PIXELS) or MAX_PIXELS))

@@ -13,6 +13,7 @@ from skinxai import explainers, plugins, samples
 from skinxai.demo.answering import Answers
 from skinxai.demo.showing import full_name, plain
 from skinxai.demo.uploads import MAX_FILE, MIB, Upload
+from skinxai.demo.waiting import others
 from skinxai.errors import SkinxaiError
 from skinxai.progress import Tell
 
@@ -130,6 +131,10 @@ class Line:
     def progress(self, done: int, total: int, words: str) -> None:
         """A bar."""
         self._place.progress(done / total, plain(words))
+
+    def waits(self, before: int) -> None:
+        """How many others are before one."""
+        self.say(others(before))
 
     def say(self, words: str) -> None:
         """A sentence in its place, or nothing."""

@@ -12,9 +12,8 @@ import streamlit as st
 from skinxai import samples
 from skinxai.demo.answering import Answers, shared
 from skinxai.demo.asking import Line
-from skinxai.demo.showing import full_name, heading, said, thumbnail
+from skinxai.demo.showing import full_name, heading, said
 from skinxai.demo.uploads import MAX_FILES, MAX_ZIP, MIB, Images, Refused, Upload
-from skinxai.images import read_image
 from skinxai.outputs import table
 from skinxai.results import Prediction
 
@@ -36,7 +35,7 @@ def batch() -> None:
         files = [Upload(path.name, path.read_bytes()) for path in samples.paths()]
     line = Line()
     place = st.empty()  # the last batch's table does not stay beside this one's progress
-    if files:
+    if "kept batch" not in st.session_state:
         st.session_state["kept batch"] = _answered(answers, files, line)
     rows, bad = st.session_state["kept batch"]
     line.say(f"{len(rows)} of {len(rows) + len(bad)} images have an answer.")
@@ -74,11 +73,11 @@ def _answered(
     while some := list(islice(coming, AT_ONCE)):
         good = [each for each in some if isinstance(each, Upload)]
         bad += [each for each in some if isinstance(each, Refused)]
-        for upload, answer in zip(good, answers.predict(good), strict=True):
+        for upload, answer in zip(good, answers.predict(good, line.waits), strict=True):
             if isinstance(answer, Refused):
                 bad.append(answer)
             else:
-                rows.append(_Row(thumbnail(read_image(upload.open()).pixels), answer))
+                rows.append(_Row(answers.thumbnail(upload, line.waits), answer))
         done = len(rows) + len(bad)
         left = (time.monotonic() - started) / done * max(0, total - done)
         line.progress(min(done, total), total, f"{done} of {total}, about {left:.0f} s left")

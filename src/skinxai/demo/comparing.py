@@ -21,7 +21,6 @@ from skinxai.demo.asking import (
 from skinxai.demo.pieces import ICON, explained, nothing_yet, predicted, show_map
 from skinxai.demo.showing import plain
 from skinxai.drawing import encode_png
-from skinxai.images import read_image
 from skinxai.results import compare
 
 COMPARED = ("gradcam", "layercam", "eigencam", "guided_backprop")
@@ -54,7 +53,7 @@ def comparison() -> None:
             )  # fmt: skip
             target = choose_target(answers)
             asked = [(name, target) for name in names]
-    explanations, pixels = [], read_image(upload.open()).pixels
+    explanations, pixels = [], answers.image(upload).pixels
     with stage:
         count = columns_for(len(asked))
         rows = [st.columns(count) for _ in range(0, len(asked), count)]

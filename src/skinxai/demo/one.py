@@ -21,7 +21,6 @@ from skinxai.demo.asking import (
 from skinxai.demo.pieces import ICON, explained, nothing_yet, predicted, show_map
 from skinxai.demo.showing import findings, heading, note, picture, plain
 from skinxai.demo.similar import similar_lesions
-from skinxai.images import read_image
 from skinxai.results import Explanation, Prediction
 
 
@@ -48,7 +47,7 @@ def one_image() -> None:
     with opacity:
         alpha, uniform = choose_opacity()
     with stage:
-        pixels = read_image(upload.open()).pixels
+        pixels = answers.image(upload).pixels
         original, over = st.columns(2)
         with original:
             st.image(picture(pixels), plain(upload.name), width="stretch", alt="The image")

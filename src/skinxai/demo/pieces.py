@@ -13,6 +13,7 @@ from skinxai.demo.answering import Answers
 from skinxai.demo.asking import Line, sentences, title_of
 from skinxai.demo.showing import NO_SCALE, blended, full_name, picture, plain, scale
 from skinxai.demo.uploads import Refused, Upload
+from skinxai.demo.waiting import others
 from skinxai.results import Explanation, Prediction
 
 ICON = ":material/download:"
@@ -23,7 +24,16 @@ def predicted(answers: Answers, upload: Upload | None) -> Prediction | None:
     if upload is None:
         st.info("Choose an image, or drop a file.")
         return None
-    (prediction,) = answers.predict([upload])
+    place: list[DeltaGenerator] = []
+
+    def waits(before: int) -> None:
+        if not place:  # where nobody waits, there is no place for it either
+            place.append(st.empty())
+        place[0].caption(others(before))
+
+    (prediction,) = answers.predict([upload], waits)
+    for each in place:
+        each.empty()
     if isinstance(prediction, Refused):
         st.warning(f"{plain(prediction.name)}: {plain(prediction.reason)}")
         return None
@@ -42,7 +52,7 @@ def explained(
 ) -> Explanation | None:
     """An explanation, or a sentence on the page."""
     with sentences():
-        return answers.explain(upload, method, target, line.teller(title_of(method)))
+        return answers.explain(upload, method, target, line.teller(title_of(method)), line.waits)
     line.say("")
     return None
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from skinxai.errors import OptionError
+from skinxai.limits import check_max_pixels
 
 SETTINGS: dict[str, Any] = {
     "browser.gatherUsageStats": False,
@@ -46,6 +47,7 @@ def serve(
     browser: bool = True,
     framed: bool = False,
     training_images: str | os.PathLike[str] | None = None,
+    max_pixels: int | None = None,
 ) -> None:
     """Serve the demo until it is interrupted; the model is loaded before the first visitor comes.
 
@@ -60,10 +62,12 @@ def serve(
             need a cookie that other sites' pages send as well.
         training_images: folder with the images that the model was trained on, in any subfolders:
             the most similar training lesions are shown from it.
+        max_pixels: most pixels of a visitor's image, >= 1; ``None``: 25 million, or what the
+            environment variable ``SKINXAI_DEMO_MAX_PIXELS`` says.
 
     Raises:
-        OptionError: streamlit is not installed, nothing can listen at the address and port, or
-            there is no such folder.
+        OptionError: streamlit is not installed, nothing can listen at the address and port, there
+            is no such folder, or ``max_pixels`` is outside its rule.
         ModelError: no such model, or a damaged one.
     """
     try:
@@ -79,6 +83,9 @@ def serve(
     from skinxai.demo.connections import Patient
     from skinxai.demo.guarding import Guarded, headers
 
+    if max_pixels is not None:
+        check_max_pixels(max_pixels)
+        os.environ[answering.PIXELS] = str(max_pixels)
     if model is not None:
         os.environ[answering.MODEL] = model
     if training_images is not None:

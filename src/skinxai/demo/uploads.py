@@ -24,6 +24,7 @@ MAX_FILES = 1000
 """Images of one batch."""
 MAX_NAME = 300
 """Characters of an image's name in a zip."""
+EMPTY = "The file is empty, or the server needed its room for others: send it again."
 _BLOCK = MIB
 """Bytes that bzip2 unpacks at least, however few are wanted."""
 
@@ -123,7 +124,7 @@ def _path(entry: ZipInfo) -> PurePosixPath:
 def _limited(file: Upload) -> Upload | Refused:
     if len(file.data) > MAX_FILE:
         return Refused(file.name, f"An image must have at most {MAX_FILE // MIB} MiB.")
-    return file
+    return file if file.data else Refused(file.name, EMPTY)
 
 
 def _cost(part: Upload | Refused | ZipInfo) -> int:
