@@ -675,18 +675,26 @@ def kinds(place: Path) -> dict[str, Kind]:
         workers=0,
         device="cpu",
     )
-    run = place / "run"
-    Trainer(**settings, output_dir=run).fit(splits)
-    model = place / "model"
-    made = Classifier.from_pretrained(run).with_graph()
-    made.save_pretrained(model)
-    exported = place / "exported"
-    shutil.copytree(model, exported)
-    made.export(exported / "model.onnx")
-    made.export(exported / "model.xml")
-    ensemble = place / "ensemble"
-    write_ensemble(ensemble, [model, run], name="two")
-    prepare(known, place / "prepared")
+    run, model, exported, ensemble = (
+        place / name for name in ("run", "model", "exported", "ensemble")
+    )
+
+    def make() -> None:
+        Trainer(**settings, output_dir=run).fit(splits)
+        made = Classifier.from_pretrained(run).with_graph()
+        made.save_pretrained(model)
+        shutil.copytree(model, exported)
+        made.export(exported / "model.onnx")
+        made.export(exported / "model.xml")
+        write_ensemble(ensemble, [model, run], name="two")
+        prepare(known, place / "prepared")
+
+    # In a process of its own: OpenVINO's threads do not survive in a fork.
+    process = multiprocessing.get_context("fork").Process(target=make)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(process.exitcode)
     picture = pictures / "red0.png"
 
     def predicted(model: Any, **options: Any) -> Any:

@@ -191,7 +191,6 @@ OWN = {
     ("demo/asking.py", "read_bytes"): 1,
     ("demo/answering.py", "read_bytes"): 1,
     ("demo/batch.py", "read_bytes"): 1,
-    ("demo/uploads.py", "open"): 1,  # of a zip in memory
 }
 """File, call → how many of it open nothing that a user names."""
 IN_MEMORY = ("upload",)

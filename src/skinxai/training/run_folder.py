@@ -131,8 +131,9 @@ class RunFolder:
                     f"precision must be a type of numbers, got {values['precision']!r}"
                 )
         except (OSError, ValueError, ModelConfigError) as error:
+            reason = str(error).rstrip(".")
             raise TrainingError(
-                f"{str(path)!r} must hold a run's settings: {str(error).rstrip('.')}; start the run again in a new "
+                f"{str(path)!r} must hold a run's settings: {reason}; start the run again in a new "
                 f"folder."
             ) from error
         return values
