@@ -1,0 +1,128 @@
+"""Every command of the command line with what it needs, for tests and benchmarks of all of them.
+
+As a program, in a folder that `prepare` wrote, it runs all cases one after another in its own
+process: python every_command.py
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import typer
+from PIL import Image
+
+NETWORK = "--backbone timm/resnet10t --init-weights none --image-size 64 --drop-rate 0 --epochs 1"
+CASES: dict[str, tuple[str, ...]] = {
+    "predict": (
+        "photos --out results --explain gradcam",
+        "photos --backend onnx",
+        "photos --backend openvino",
+    ),
+    "explain": (
+        "photos/0.png --compare gradcam,integrated_gradients,lime --budget 40 --out why",
+        "photos/0.png --out why-onnx --backend onnx",
+        "photos/0.png --out why-openvino --backend openvino",
+    ),
+    "nearest": ("photos/0.png",),
+    "audit": ("data --out audit --init-weights bundled",),
+    "prepare": ("data prepared",),
+    "train": (f"--data data --out run {NETWORK} --augmentation heavy --workers 1",),
+    "evaluate": ("data --out report",),
+    "export": ("model.xml",),
+    "verify": ("run",),
+    "plugins": ("",),
+    "doctor": ("",),
+    "models": ("--json",),
+    "import": ("timm imported --labels mel,nv,bkl --image-size 64",),
+    "benchmark explainers": (
+        "data --masks masks --out measured --methods gradcam --lesions 2 --stratified 2 "
+        "--checked 1 --steps 2",
+    ),
+    "benchmark prediction": ("photos --rounds 1",),
+}
+"""The words of each command that ends by itself and needs no network, in their order."""
+HUB: dict[str, tuple[str, ...]] = {
+    "push": ("run org/mine",),
+    "pull": ("org/mine",),
+}
+"""Commands that are there to reach the Hugging Face Hub, and no other host."""
+SERVERS = ("demo",)
+"""Commands that go on until they are interrupted."""
+
+
+ENDED = "ended: "
+"""Before what `run_all` prints of a case."""
+
+
+def names() -> set[str]:
+    """What the command line offers, groups as ``group command``."""
+    from skinxai.cli import app
+
+    return set(_names(typer.main.get_command(app), ""))
+
+
+def _names(command: click.Command, name: str) -> Iterator[str]:
+    commands = getattr(command, "commands", None)
+    if commands is None:
+        yield name.strip()
+    else:
+        for each, inner in commands.items():
+            yield from _names(inner, f"{name} {each}")
+
+
+def lines() -> list[tuple[str, list[str]]]:
+    """Each case's command, and all of its words."""
+    return [
+        (name, [*name.split(), *words.split()])
+        for name, each in (CASES | HUB).items()
+        for words in each
+    ]
+
+
+def prepare(folder: Path) -> None:
+    """Write what the cases read: photographs, labelled images with masks, and a network of timm."""
+    import timm
+
+    draws = np.random.default_rng(0)
+    for number in range(2):
+        _picture(draws, folder / f"photos/{number}.png")
+    for label in ("mel", "nv", "bkl"):
+        for number in range(4):
+            _picture(draws, folder / f"data/{label}/{label}{number}.png")
+            mask = Image.fromarray(np.eye(96, 128, dtype=np.uint8) * 255)
+            (folder / "masks").mkdir(exist_ok=True)
+            mask.save(folder / f"masks/{label}{number}_segmentation.png")
+    network = timm.create_model("resnet10t", num_classes=3)
+    timm.models.save_for_hf(network, folder / "timm", safe_serialization=True)
+
+
+def _picture(draws: np.random.Generator, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = Image.fromarray(draws.integers(60, 230, (6, 8, 3), dtype=np.uint8))
+    coarse.resize((128, 96), Image.Resampling.BICUBIC).save(path)
+
+
+def run_all() -> None:
+    """Run each case here, and a page of the demo; print a JSON line of its words and exit code."""
+    from streamlit.testing.v1 import AppTest
+
+    from skinxai.cli import main
+    from skinxai.demo import serving
+
+    for _, words in lines():
+        sys.argv, code = ["skinxai", *words], 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        print(f"\n{ENDED}{json.dumps([words, code])}", flush=True)
+    page = AppTest.from_file(str(Path(serving.__file__).with_name("app.py")), default_timeout=600)
+    failed = len(page.run().exception)
+    print(f"\n{ENDED}{json.dumps([['page'], failed])}", flush=True)
+
+
+if __name__ == "__main__":
+    run_all()
