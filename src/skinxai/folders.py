@@ -241,7 +241,9 @@ def check_length(start: bytes, size: int, name: str) -> dict[str, Any]:
         header = strict_json(start[8 : 8 + length])
         entries = [entry for key, entry in header.items() if key != "__metadata__"]
         end = max((entry["data_offsets"][1] for entry in entries), default=0)
-        whole = type(end) is int and 8 + length + end == size
+        if type(end) is not int:
+            raise ValueError(f"an offset must be a whole number, got {str(end)[:80]!r}")
+        whole = 8 + length + end == size
     except (ValueError, AttributeError, LookupError, TypeError) as error:
         raise IntegrityError(f"{name} must be whole safetensors: {error}.") from error
     if not whole:

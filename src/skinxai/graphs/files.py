@@ -109,7 +109,7 @@ def with_weights(graph: bytes, weights: bytes, binding: str) -> tuple[bytes, str
         if not np.isfinite(values).all():
             raise IntegrityError(f"{WEIGHTS} must hold finite values, {own.name!r} does not.")
         own.raw_data = values.astype(np.float32).tobytes()
-    return parsed.SerializeToString(), metadata.get(LAYER, "features")
+    return _check(parsed, GRAPH).SerializeToString(), metadata.get(LAYER, "features")
 
 
 def seal(graph: bytes, weights: bytes = b"") -> bytes:
@@ -142,7 +142,10 @@ def open_exported(path: Path) -> Exported:
     graph = _read(path)
     if path.suffix.lower() == ".onnx":
         weights = b""
-        metadata = {each.key: each.value for each in _parse(graph, str(path)).metadata_props}
+        metadata = {
+            each.key: each.value
+            for each in _check(_parse(graph, str(path)), str(path)).metadata_props
+        }
     else:
         weights = _read(path.with_suffix(".bin"))
         if _read(path) != graph:
@@ -198,6 +201,10 @@ def _parse(graph: bytes, name: str) -> onnx.ModelProto:
             f"{name} must hold ONNX's own operators and nothing else: no functions, no subgraphs, "
             f"no values in other files; export the model again."
         )
+    return parsed
+
+
+def _check(parsed: onnx.ModelProto, name: str) -> onnx.ModelProto:
     from skinxai.graphs.checking import check_graph
 
     check_graph(parsed, name)
