@@ -21,13 +21,16 @@ from PIL import (
 )
 
 from skinxai.arrays import on_white, to_uint8
+from skinxai.decoder_reports import Reports, reports
 from skinxai.drawing import MARK
 from skinxai.errors import ImageDecodeError, InputRangeError, SkinxaiError, UnsupportedImageError
 from skinxai.jpegs import check_jpeg, decode_jpeg
 from skinxai.limits import MAX_BYTES, check_bytes, check_size
+from skinxai.tiffs import check_tiff
 
 RGB = npt.NDArray[np.uint8]
 ORIENTATION = 0x0112
+DAMAGED_METADATA = "metadata: damaged in part, what cannot be read is ignored"
 SEVERAL_PICTURES = "several_pictures: an MPO file, its primary picture was read"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 _TURNS = {
@@ -101,17 +104,21 @@ def decode(
     elif name == "PNG":
         _check_png_chunks(data)
     try:
-        with reader(io.BytesIO(data)) as image:
+        with reports() as said, reader(io.BytesIO(data)) as image:
             check_size(*image.size, max_pixels=max_pixels, min_side=min_side)
+            if name == "TIFF":
+                check_tiff(data, image)
             decoded = decode_jpeg(data, image) if name == "JPEG" else None
             pixels, notes = image_to_rgb(image, value_range, max_pixels, min_side, decoded)
     except SkinxaiError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds
+        _checked(said, ())  # libtiff says more than Pillow
         raise ImageDecodeError(
             f"{name} image must be whole and of a kind that can be decoded: "
             f"{type(error).__name__}: {error}."
         ) from error
+    notes = _checked(said, notes)
     if name == "JPEG" and b"MPF\0" in data[:65536]:
         notes = (*notes, SEVERAL_PICTURES)
     return pixels, name, notes
@@ -132,7 +139,8 @@ def decode_opened(
     if data is not None:
         return decode(data, value_range=value_range, max_pixels=max_pixels, min_side=min_side)
     try:
-        pixels, notes = image_to_rgb(image, value_range, max_pixels, min_side)
+        with reports() as said:
+            pixels, notes = image_to_rgb(image, value_range, max_pixels, min_side)
     except SkinxaiError:
         raise
     except Exception as error:  # Pillow raises many kinds
@@ -141,7 +149,21 @@ def decode_opened(
         raise ImageDecodeError(
             f"PIL image must be whole and its file open until it is loaded; {what}. Open it again."
         ) from error
-    return pixels, image.format, notes
+    return pixels, image.format, _checked(said, notes)
+
+
+def _checked(said: Reports, notes: tuple[str, ...]) -> tuple[str, ...]:
+    """Notes, and one more where metadata is damaged.
+
+    Raises:
+        ImageDecodeError: libtiff says that pixels are wrong or missing.
+    """
+    if said.damage:
+        raise ImageDecodeError(
+            f"TIFF image must be whole, it is damaged: libtiff says {said.damage[0]!r}; get "
+            f"another copy."
+        )
+    return (*notes, DAMAGED_METADATA) if said.metadata else notes
 
 
 def _unread(image: Image.Image) -> bytes | None:

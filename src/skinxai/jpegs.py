@@ -112,6 +112,19 @@ def decode_jpeg(data: bytes, image: Image.Image) -> npt.NDArray[np.uint8] | None
     return pixels
 
 
+def refuse_warnings(data: bytes) -> None:
+    """Decode JPEG data for what libjpeg warns of alone.
+
+    Raises:
+        ImageDecodeError: damaged data.
+    """
+    try:
+        simplejpeg.decode_jpeg(data, "GRAY", strict=True)
+    except ValueError as error:
+        if _DAMAGE.search(str(error)):
+            raise _damaged(f"libjpeg says {str(error)!r}") from error
+
+
 def _end_of_scan(data: bytes, place: int) -> int:
     """Where the first marker after ``place`` begins that is no restart, with its fill bytes."""
     found = data.find(b"\xff", place)  # much faster than a regular expression
