@@ -174,6 +174,10 @@ def concerned(mutation: Mutation, tests: Tests) -> list[str]:
         inside = f"{mutation.module}|{mutation.function}.{defined}".replace("|.", "|")
         chosen += reaching(f"^{re.escape(inside)}[|.]")
         chosen += reaching(rf"\|.*\|.*\b{re.escape(defined)}\b")
+        said = re.compile(rf"\b{re.escape(defined)}\b").search
+        files = {name.partition("::")[0] for name in tests}
+        files = {file for file in files if said(Path(file).read_text())}
+        chosen += [name for name in tests if name.partition("::")[0] in files]
     chosen = chosen or reaching(f"^{re.escape(mutation.module)}\\|")
     spent, kept = 0.0, []
     for name in sorted(set(chosen), key=lambda name: len(tests[name]["places"])):
@@ -181,11 +185,11 @@ def concerned(mutation: Mutation, tests: Tests) -> list[str]:
         if spent > SECONDS and kept:
             break
         kept.append(name)
-    files: dict[str, float] = {}  # what a file's tests share is made once
+    costs: dict[str, float] = {}  # what a file's tests share is made once
     for name in kept:
         file = name.partition("::")[0]
-        files[file] = files.get(file, 0.0) + tests[name]["seconds"]
-    return sorted(kept, key=lambda name: (files[name.partition("::")[0]], tests[name]["seconds"]))
+        costs[file] = costs.get(file, 0.0) + tests[name]["seconds"]
+    return sorted(kept, key=lambda name: (costs[name.partition("::")[0]], tests[name]["seconds"]))
 
 
 class Trying:

@@ -39,10 +39,10 @@ TRUSTED = [
 COSTLY = [  # beginnings of names: tests of other modules, or of whole journeys
     "augmentation", "backbones", "beginning", "benchmarking", "callbacks", "check_explainer",
     "checkpointing", "cli", "comparing", "convert", "demo", "depthwise", "devices", "drawing",
-    "environment", "errors", "evaluation", "explaining", "exported", "families", "fine_tune",
+    "environment", "errors", "evaluation", "exported", "families", "fine_tune",
     "folding", "forking", "from_module", "graph", "groups", "importing", "installing",
-    "isolation", "main_guard", "memory", "model_names", "names_of_a_run", "nearest", "outputs",
-    "package", "plugins", "precision", "private", "probes", "quantising", "registries", "resume",
+    "isolation", "main_guard", "model_names", "names_of_a_run", "nearest", "outputs",
+    "package", "plugins", "precision", "private", "quantising", "registries", "resume",
     "settings", "setup_script", "sheets", "shipped", "teaching", "threads", "timm", "trainer",
     "training_step", "workers",
 ]  # fmt: skip

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from waiting import LIMIT
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NO_FILES = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))"
 DEMO = (sys.executable, "-c", f"{NO_FILES}; from skinxai.cli import main; main()", "demo")
 LISTENS = re.compile(r"The demo is at (http://\S+);")
-LIMIT = 600.0
-"""Seconds that anything may take before a test gives up: other work may have the processors."""
 
 
 def address_of(process: subprocess.Popen, log: Path) -> str:

@@ -11,7 +11,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -148,15 +147,15 @@ class Telling(Callback):
 
     Args:
         path: of the file.
-        hold: file that the callback of the second step waits for; ``None``: for nothing.
-        pace: seconds that every step takes at least.
+        hold: file that the callback of a step waits for; ``None``: for nothing.
+        hold_at: that step.
         megabytes: of addresses that the process may take beyond those it has at the start.
     """
 
     def __init__(
-        self, path: Path, hold: str | None = None, pace: float = 0, megabytes: int = 0
+        self, path: Path, hold: str | None = None, hold_at: int = 2, megabytes: int = 0
     ) -> None:  # fmt: skip
-        self._file, self._hold, self._pace = path.open("a", buffering=1), hold, pace
+        self._file, self._hold, self._hold_at = path.open("a", buffering=1), hold, hold_at
         self._megabytes = megabytes
 
     def on_start(self, run_folder: Path, settings: Mapping[str, Any]) -> None:
@@ -171,9 +170,8 @@ class Telling(Callback):
 
     def on_step(self, step: int, loss: float, learning_rate: float) -> None:
         self.tell("step", step)
-        if self._hold is not None and step == 2:
+        if self._hold is not None and step == self._hold_at:
             wait_for(Path(self._hold).exists)
-        time.sleep(self._pace)
 
 
 def work(job: Mapping[str, Any]) -> None:
@@ -182,7 +180,7 @@ def work(job: Mapping[str, Any]) -> None:
     for name in job.get("ignore", ()):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     torch.set_num_threads(job.get("threads", 1))
-    telling = Telling(lines, job.get("hold"), job.get("pace", 0), job.get("megabytes", 0))
+    telling = Telling(lines, job.get("hold"), job.get("hold_at", 2), job.get("megabytes", 0))
     written = CheckpointFolder.write
 
     def write(folder: CheckpointFolder, number: int, data: bytes) -> Path:

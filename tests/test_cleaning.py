@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from skinxai.data.cleaning import alike, clean, fold, known_id, path_id
-from skinxai.data.hints import read_table, tables_in
+from skinxai.data.hints import read_table, table_remedy, tables_in
 from skinxai.data.masks import grey_strays, is_mask_folder
 
 
@@ -73,3 +73,26 @@ def test_the_delimiter_is_what_the_first_line_has_most_of(delimiter: str, tmp_pa
     table = read_table(path)
     assert (table.delimiter, list(table.columns)) == (delimiter, ["image", "label", "sex"])
     assert tables_in(tmp_path) == [path]
+
+
+def test_a_remedy_has_the_columns_that_a_table_has(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("Image_Name,sex,lesion\na,male,1\n")
+    remedy = table_remedy(path, tmp_path)
+    columns = {"image": "Image_Name", "label": "…", "lesion_id": "lesion"}
+    assert remedy["python"] == (
+        f"read the table with load_csv({str(path)!r}, {str(tmp_path)!r}, columns={columns}), "
+        f"or folders of classes with load_folder({str(tmp_path)!r})"
+    )
+    assert remedy["command"] == (
+        f"give the table itself: {path} --images {tmp_path} --image-column Image_Name "
+        f"--label-column '…' --lesion-column lesion"
+    )
+    path.write_text("dx;image;patient\nnv;a;1\n")
+    remedy = table_remedy(path, tmp_path)
+    columns = {"image": "image", "label": "dx", "patient_id": "patient"}
+    assert remedy["python"] == (
+        f"read the table with load_csv({str(path)!r}, {str(tmp_path)!r}, columns={columns}, "
+        f"delimiter=';')"
+    )
+    assert remedy["command"].endswith("--label-column dx --patient-column patient --delimiter ';'")

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from demo_server import CHROMIUM, LIMIT, chromium, running
+from demo_server import CHROMIUM, chromium, running
 from picture_files import encode, gradient
 from PIL import Image
+from waiting import LIMIT
 
 from skinxai import Classifier, samples
 

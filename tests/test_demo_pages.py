@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from demo_server import LIMIT
 from picture_files import encode, gradient
 from PIL import Image
 from test_images_files import REFUSED
+from waiting import LIMIT
 
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest

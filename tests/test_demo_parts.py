@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from demo_server import LIMIT
 from picture_files import encode, gradient
+from waiting import LIMIT
 
 from skinxai import Classifier, samples
 from skinxai.demo import answering, serve, showing, uploads

@@ -8,7 +8,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from demo_server import LIMIT, address_of
+from demo_server import address_of
+from waiting import LIMIT
 
 pytest.importorskip("streamlit")
 

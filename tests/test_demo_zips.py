@@ -1,5 +1,6 @@
 """Forged zips: each entry, or the zip, becomes a sentence, and the rest of the batch goes on."""
 
+import lzma
 import random
 import struct
 import zipfile
@@ -77,12 +78,22 @@ def test_no_more_is_unpacked_than_an_entry_says(
     assert [len(each) for each in unpacked] == [min(size + 1, 10**6)]
 
 
-def test_lzma_that_asks_for_four_gigabytes_gets_what_its_entry_needs() -> None:
+def test_lzma_that_asks_for_four_gigabytes_gets_what_its_entry_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    own = lzma.LZMADecompressor
+
+    def decompressor(format: int, filters: list[dict[str, int]]) -> lzma.LZMADecompressor:
+        asked.extend(each["dict_size"] for each in filters)
+        return own(format, filters=filters)
+
+    monkeypatch.setattr(archives.lzma, "LZMADecompressor", decompressor)
     image = random.Random(0).randbytes(1000) * 3
     data = zipped({"a.png": image}, zipfile.ZIP_LZMA)
     place = data.find(b"a.png") + len("a.png") + 5
     data[place : place + 4] = b"\xff" * 4  # the size of its dictionary
-    assert [each.data for each in found(data)] == [image]
+    assert [each.data for each in found(data)] == [image] and asked == [4096]
 
 
 @pytest.mark.parametrize("properties", [225, 255, 40])

@@ -9,9 +9,9 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from skinxai.configs import MAX_JSON_BYTES
-from skinxai.downloading import Repository
+from skinxai.downloading import SECONDS, Repository
 from skinxai.errors import HubError, IntegrityError, OptionError
-from skinxai.folders import CARD, CONFIG, WEIGHTS
+from skinxai.folders import CARD, CONFIG, MANIFEST, WEIGHTS
 from skinxai.folders import write_model_folder as write
 
 
@@ -85,3 +85,23 @@ def test_a_file_of_unknown_size_or_too_large_is_not_fetched(
         with pytest.raises(IntegrityError, match=f"must have at most .* bytes, got {size}"):
             own.load(CONFIG, "main")
     assert fetched == [CONFIG] * taken
+
+
+def test_the_hub_is_asked_with_the_token_and_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, object, object]] = []
+
+    def answer(url: str, *, token: object = None, timeout: object = None) -> SimpleNamespace:
+        asked.append((url.rpartition("/org/")[2], token, timeout))
+        return SimpleNamespace(commit_hash=commit)
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", answer)
+    own = Repository("org/model", token="secret")
+    commit: str | None = 40 * "a"
+    assert own.look_up("v1") == commit and own.look_up("v1", CONFIG) == commit
+    address = "model/resolve/v1"
+    expected = [(f"{address}/{file}", "secret", SECONDS) for file in (MANIFEST, CONFIG)]
+    assert asked == expected
+    for other in (None, "", 39 * "a", 41 * "a", 40 * "g", 40 * "a" + "\n"):
+        commit = other
+        with pytest.raises(HubError, match="must say which commit 'org/model' is at"):
+            own.look_up("v1")

@@ -105,10 +105,14 @@ def cells(channels: list[list[float]]) -> SkinClassifier:
     return model
 
 
-def test_layercam_has_nothing_below_0_where_channels_are_negative() -> None:
-    # The gradient is 1 everywhere: the sums over channels are −2 and 1.
-    ours = found(cells([[-3.0, 2.0], [1.0, -1.0]]), "layercam", torch.ones(1, 3, 32, 64))
-    assert ours.tolist() == [[[0, 1]]]
+@pytest.mark.parametrize(
+    ("method", "last"), [("gradcam", 1), ("gradcam++", 3), ("hirescam", 1), ("layercam", 1)]
+)
+def test_nothing_is_below_0_where_channels_are_negative(method: str, last: float) -> None:
+    # The gradient is 1 everywhere: the sums over channels are −2 and 1. In Grad-CAM++ the channels
+    # have the weights 2 / (2 − 1) and 2 / (2 + 0): their sums are −5 and 3.
+    ours = found(cells([[-3.0, 2.0], [1.0, -1.0]]), method, torch.ones(1, 3, 32, 64))
+    assert ours.tolist() == [[[0, last]]]
 
 
 def test_gradcam_plus_plus_gives_no_share_where_the_denominator_is_0() -> None:

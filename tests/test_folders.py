@@ -10,6 +10,7 @@ from skinxai.configs import canonical_json
 from skinxai.errors import IntegrityError
 from skinxai.folders import MANIFEST, manifest_of, parse_manifest, read_model_folder
 from skinxai.folders import write_model_folder as write
+from skinxai.tensors import weights_metadata
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights"}
 
@@ -43,3 +44,17 @@ def test_a_revision_has_at_least_seven_digits(tmp_path: Path) -> None:
     for revision in ("", digest[:1], digest[:6], digest[1:8], digest[:7] + "x", digest + "0"):
         with pytest.raises(IntegrityError, match=r"must begin with '.*' \(at least 7 digits\)"):
             read_model_folder(tmp_path, revision=revision)
+
+
+@pytest.mark.parametrize("header", [b"{}", b'{"__metadata__":{}}', b"[]", b'{"a": 1}'])
+def test_a_header_is_read_by_the_length_that_it_tells(header: bytes) -> None:
+    whole = len(header).to_bytes(8, "little") + header
+    assert weights_metadata(whole) == weights_metadata(whole + b"values") == {}
+    for length in (0, 1, len(header) + 1, 2**63):
+        with pytest.raises(IntegrityError, match=f"must be whole safetensors: .* {length}"):
+            weights_metadata(length.to_bytes(8, "little") + header)
+
+
+def test_a_headers_metadata_is_what_it_says() -> None:
+    header = b'{"__metadata__":{"k":"v"},"a":{}}'
+    assert weights_metadata(len(header).to_bytes(8, "little") + header) == {"k": "v"}

@@ -1,6 +1,6 @@
 """A process that was forked after a model was loaded, or used, answers as its parent does.
 
-Each case is a program of its own: one that hangs is ended after `LONGEST` seconds.
+Each case is a program of its own: one that hangs is ended after `LIMIT` seconds.
 """
 
 import contextlib
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from small_runs import model_folder, registered
+from waiting import LIMIT
 
 from skinxai import Classifier
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-LONGEST = 600
 THREADS = {"OMP_NUM_THREADS": "2"}  # more than one, or there is nothing that could hang
 
 PROGRAM = """
@@ -72,7 +72,7 @@ def run(program: str, *arguments: object, **settings: str) -> str:
         command, env=os.environ | settings, start_new_session=True, **pipes
     ) as process:
         try:
-            output, problems = process.communicate(timeout=LONGEST)
+            output, problems = process.communicate(timeout=LIMIT)
         finally:  # with its children
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

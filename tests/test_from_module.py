@@ -13,7 +13,7 @@ from torch import nn
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from skinxai import Classifier, explainers
+from skinxai import Classifier
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import (
     ExplainError,
@@ -23,7 +23,7 @@ from skinxai.errors import (
     OptionError,
     SkinxaiWarning,
 )
-from skinxai.testing.networks import ColourTransformer, of_network
+from skinxai.testing.networks import ColourTransformer
 from skinxai.testing.pictures import picture
 
 INPUT = PreprocessConfig((64, 64))
@@ -197,40 +197,6 @@ def test_half_precision_in_functions_predicts_and_says_what_explains() -> None:
     assert 0 < probability(classifier) < 1
     with pytest.raises(ExplainError, match=r"float32 weights.*methods or submodules"):
         classifier.explain(PHOTO)
-
-
-@pytest.fixture
-def float64_by_default():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-CHEAP = {"rise": {"budget": 20}, "lime": {"budget": 20, "segments": 5},
-         "occlusion": {"window": 0.5}}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
-@pytest.mark.parametrize("method", explainers.names())
-def test_every_method_where_float64_is_the_default(
-    float64_by_default, method: str, kind: torch.dtype
-) -> None:
-    network = ColourTransformer().to(kind)
-    found = of_network(network).explain(PHOTO, method, target="red", **CHEAP.get(method, {}))
-    torch.set_default_dtype(torch.float32)
-    plain = of_network(ColourTransformer()).explain(
-        PHOTO, method, target="red", **CHEAP.get(method, {})
-    )
-    assert found.heatmap.dtype == np.float32
-    np.testing.assert_allclose(
-        found.heatmap, plain.heatmap, atol=1e-4 * np.abs(plain.heatmap).max()
-    )
-
-
-def test_a_model_folder_where_float64_is_the_default(float64_by_default, photos) -> None:
-    found = Classifier.from_pretrained()
-    assert all(weight.dtype == torch.float32 for weight in found.network.parameters())
-    assert sum(found.predict(photos[0]).probabilities.values()) == pytest.approx(1)
 
 
 def test_probabilities_in_the_place_of_logits_are_noticed() -> None:

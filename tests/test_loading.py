@@ -184,6 +184,15 @@ def test_records_are_checked() -> None:
         Records((one,), LABELS).subset(["a", "b"])
 
 
+def test_a_records_attributes_are_its_own() -> None:
+    given = {"sex": "male"}
+    one = Record("a", Path("a"), "nv", attributes=given)
+    given["sex"] = "female"
+    assert dict(one.attributes) == {"sex": "male"}
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        one.attributes["sex"] = "female"
+
+
 def test_folders(tmp_path: Path) -> None:
     images(tmp_path, "mel/1.png", "mel/deep/2.JPG", "nv/1.png", "nv/notes.txt", ".cache/x/1.png")
     records = load_folder(tmp_path)

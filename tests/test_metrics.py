@@ -172,6 +172,15 @@ def test_a_long_curve_is_thinned_and_stays_the_curve() -> None:
     assert reference.auc(x, y) == pytest.approx(reference.auc(*curve), abs=2e-3)
 
 
+def test_a_thinned_curve_has_no_point_twice() -> None:
+    """After twenty small steps one leap is nearly all of the way, so that its end is met often."""
+    way = np.arange(21) * 0.002
+    rates = np.append(np.repeat(way, 2)[1:], 1.0), np.append(np.repeat(way, 2)[:-1], 1.0)
+    points = thinned(*rates, most=30)
+    # A step of 2 / 29 along the way leads to 0.036 + 0.034, the next ones to the end.
+    np.testing.assert_allclose(points, [(0, 0), (0.036, 0.034), (1, 1)])
+
+
 def test_operating_points_against_scikit_learn(answers) -> None:
     target, probabilities = answers
     false_positive, true_positive, _ = reference.roc_curve(target == 4, probabilities[:, 4])

@@ -3,24 +3,15 @@
 import csv
 import hashlib
 import json
-import multiprocessing
-import pickle
 import shutil
-import signal
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from PIL import Image
 from typer.testing import CliRunner
-from waiting import wait_for
 
 from skinxai import data, read_image
 from skinxai.cli import app
@@ -44,7 +35,6 @@ from skinxai.errors import (
     IntegrityError,
     OptionError,
     OutputError,
-    SkinxaiWarning,
 )
 from skinxai.labels import LabelSet
 from skinxai.transforms import evaluation_transform, resize
@@ -74,7 +64,7 @@ def pictures(tmp_path: Path) -> Path:
 def records(pictures: Path) -> Records:
     paths = sorted(pictures.rglob("*.*"), key=lambda path: path.stem, reverse=True)
     items = [
-        Record(f"=ö{path.stem}", path, path.parent.name, f"+l\r{n // 2}", ("P", None)[n % 2],
+        Record(f"=ö{path.stem}", path, path.parent.name, f"+l{n // 2}", ("P", None)[n % 2],
                ODD if n % 2 else {})
         for n, path in enumerate(paths)
     ]  # fmt: skip
@@ -288,147 +278,6 @@ def test_relative_paths_become_absolute(pictures: Path, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert all(item.path.is_absolute() and item.path.exists() for item in made)
     same_pixels(made)
-
-
-def pixel_sums(records: Records) -> list[int]:
-    return [int(records.pixels.read(item.image_id).sum(dtype=np.int64)) for item in records]
-
-
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_worker_processes_read_the_same_pixels(records: Records, tmp_path: Path, method) -> None:
-    made = prepare(records, tmp_path / "out", progress=False)
-    sums = pixel_sums(made)  # mapped now
-    assert len(pickle.dumps(made)) < 20_000 < made.pixels.nbytes  # no pixels go along
-    assert pickle.loads(pickle.dumps(made)) == made
-    if method == "fork":  # threads of other tests and fork do not go together
-        code = (
-            "import pickle, sys, multiprocessing; sys.path.insert(0, {!r}); "
-            "from test_preparing import pixel_sums; from skinxai.data import load_prepared; "
-            "made = load_prepared({!r}); pixel_sums(made); "
-            "print(multiprocessing.get_context('fork').Pool(2).map(pixel_sums, [made, made]))"
-        ).format(str(Path(__file__).parent), str(tmp_path / "out"))
-        found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-        assert json.loads(found.stdout) == [sums, sums]
-    else:
-        with multiprocessing.get_context("spawn").Pool(2) as pool:
-            assert pool.map(pixel_sums, [made, made]) == [sums, sums]
-
-
-PROGRAM = """
-import os, signal, sys
-from skinxai.data import load_folder, prepare, preparing, prepared, shards
-shards.SHARD_BYTES = 500_000
-pictures, out, where, count = *sys.argv[1:4], int(sys.argv[4])
-
-def deadly(function):
-    left = [count]
-    def call(*arguments, **options):
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments, **options)
-    return call
-
-if where == "add":
-    shards.ShardWriter.add = deadly(shards.ShardWriter.add)
-if where == "write":
-    prepared.write_atomic = deadly(prepared.write_atomic)
-if where == "load":
-    preparing.load_prepared = deadly(preparing.load_prepared)
-prepare(load_folder(pictures), out, progress=False)
-"""
-
-
-def program(pictures: Path, out: Path, where: str = "-", count: int = 0) -> subprocess.Popen:
-    arguments = [str(pictures), str(out), where, str(count)]
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stderr=subprocess.PIPE)
-
-
-@pytest.mark.parametrize(
-    ("where", "count"),
-    [("add", 0), ("add", 5), ("add", 9), ("write", 0), ("write", 1), ("load", 0)],
-)
-def test_killed_half_way_leaves_nothing_that_loads(
-    pictures: Path, tmp_path: Path, where: str, count: int
-) -> None:
-    out = tmp_path / "out"
-    with program(pictures, out, where, count) as killed:
-        assert killed.wait() == -signal.SIGKILL, killed.stderr.read()
-    assert not out.exists()
-    (part,) = tmp_path.glob(".out.*.part")
-    if where != "load":  # there it is whole, and only its name is missing
-        with pytest.raises(DatasetError, match="must be a prepared one"):
-            load_prepared(part)
-    made = prepare(load_folder(pictures), out, progress=False)
-    same_pixels(made)
-    assert left(tmp_path) == {"out"}
-
-
-def test_an_exception_leaves_nothing(records: Records, tmp_path: Path, monkeypatch) -> None:
-    def full(*arguments):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(shards.os, "fsync", full)
-    with pytest.raises(OutputError, match="can be written: No space left"):
-        prepare(records, tmp_path / "out", progress=False)
-    assert left(tmp_path) == set()
-
-    def interrupted(*arguments):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(preparing, "resize", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        prepare(records, tmp_path / "out", image_size=(64, 64), progress=False)
-    assert left(tmp_path) == set()
-
-
-def test_two_processes_at_once_DAT28(pictures: Path, tmp_path: Path) -> None:
-    both = [program(pictures, tmp_path / "out") for _ in range(2)]
-    for process in both:
-        errors = process.communicate()[1].decode()
-        assert process.returncode == 0, errors
-    with program(pictures, tmp_path / "alone") as alone:
-        assert alone.wait() == 0
-    assert content(tmp_path / "out") == content(tmp_path / "alone")
-    assert left(tmp_path) == {"out", "alone", ".alone.lock"}
-
-
-def test_who_waits_says_so_and_finds_what_the_other_made(
-    records: Records, tmp_path: Path, monkeypatch
-) -> None:
-    other = prepare(records, tmp_path / "other", progress=False)
-    monkeypatch.setattr(preparing, "_write", None)  # nothing is done twice
-    living = tmp_path / ".out.0123456789abcdef.part"
-    living.mkdir()
-    lock = FileLock(tmp_path / ".out.lock")
-    lock.acquire()
-    with pytest.warns(SkinxaiWarning, match="another process is preparing") as caught:
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(prepare, records, tmp_path / "out", progress=False)
-            wait_for(lambda: caught.list)
-            assert living.is_dir() and not waiting.done()
-            (tmp_path / "other").rename(tmp_path / "out")
-            lock.release()
-        made = waiting.result()
-    assert made.pixels.digest == other.pixels.digest
-    same_pixels(made)
-
-
-def test_without_locks_the_first_to_finish_wins(records, tmp_path: Path, monkeypatch) -> None:
-    write = preparing._write
-
-    def late(*arguments):
-        write(*arguments)
-        monkeypatch.setattr(preparing, "_write", write)
-        first.append(prepare(records, tmp_path / "out", progress=False))
-
-    first: list[Records] = []
-    monkeypatch.setattr(preparing, "_alone", lambda target: nullcontext())
-    monkeypatch.setattr(preparing, "_remove_leftovers", lambda target: None)
-    monkeypatch.setattr(preparing, "_write", late)
-    assert prepare(records, tmp_path / "out", progress=False) == first[0]
-    same_pixels(first[0])
-    assert left(tmp_path) == {"out"}
 
 
 def test_few_images_are_read_ahead() -> None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from skinxai.data import Splits, load_csv, load_folder, load_ham10000, split
-from skinxai.data.published import HAM10000_LICENCE, find_published
+from skinxai.data.published import HAM10000_LICENCE, ISIC_DIAGNOSES, find_published
 from skinxai.errors import (
     DatasetError,
     DatasetLabelError,
@@ -183,17 +183,24 @@ def test_two_tables_that_differ_are_refused(tmp_path: Path) -> None:
 
 def test_each_diagnosis_of_the_archive_has_its_class(tmp_path: Path) -> None:
     codes = {
-        "actinic keratosis": "akiec", "basal cell carcinoma": "bcc", "dermatofibroma": "df",
-        "pigmented benign keratosis": "bkl", "melanoma": "mel", "nevus": "nv",
-        "vascular lesion": "vasc",
+        "Actinic keratosis": "akiec", "Solar or actinic keratosis": "akiec",
+        "Squamous cell carcinoma in situ": "akiec",
+        "Squamous cell carcinoma in situ, Bowens disease": "akiec",
+        "Basal cell carcinoma": "bcc", "Pigmented benign keratosis": "bkl",
+        "Seborrheic keratosis": "bkl", "Solar lentigo": "bkl",
+        "Lichen planus like keratosis": "bkl", "Dermatofibroma": "df", "Melanoma": "mel",
+        "Melanoma, NOS": "mel", "Melanoma in situ": "mel", "Melanoma Invasive": "mel",
+        "Nevus": "nv", "Vascular lesion": "vasc",
+        "Benign soft tissue proliferations - Vascular": "vasc", "nevus": "nv",
     }  # fmt: skip
-    names = [f"ISIC_{n}" for n in range(len(codes))]
-    images(tmp_path, *(f"{name}.jpg" for name in names), "._ISIC_0.jpg")
-    rows = "".join(f"{i},{d},L{i}\n" for i, d in zip(names, codes, strict=True))
+    names = [f"ISIC_{n:02}" for n in range(len(codes))]
+    images(tmp_path, *(f"{name}.jpg" for name in names), "._ISIC_00.jpg")
+    rows = "".join(f'{i},"{d}",L{i}\n' for i, d in zip(names, codes, strict=True))
     table(tmp_path, f"isic_id,diagnosis,lesion_id\n{rows}", "metadata.csv")
     records = load_ham10000(tmp_path)
     assert [item.label for item in records] == list(codes.values())
-    assert not any("not listed" in note for note in records.notes)  # ._ISIC_0.jpg is no image
+    assert not any("not listed" in note for note in records.notes)  # ._ISIC_00.jpg is no image
+    assert {name.lower() for name in codes} == set(ISIC_DIAGNOSES)
 
 
 def test_a_groupings_file_must_have_its_columns(tmp_path: Path) -> None:
@@ -233,3 +240,30 @@ def test_tables_that_systems_leave_beside_the_data_are_no_data(tmp_path: Path) -
     (tmp_path / "__MACOSX" / "._HAM10000_metadata.csv").write_bytes(b"\0\5\x16\7")
     (tmp_path / "metadata.csv").write_bytes(b"")
     assert find_published(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(24305, "ISIC archive"), (24306, "HAM10000"), (36064, "HAM10000"), (36065, "ISIC archive")],
+)
+def test_an_export_is_called_ham10000_by_its_first_and_last_id(number, name, tmp_path) -> None:
+    images(tmp_path, "ISIC_0030000.jpg", f"ISIC_{number:07}.jpg")
+    rows = "".join(f"ISIC_{n:07},A,CC-0,Benign,b,Nevus,L{n}\n" for n in (30000, number))
+    table(tmp_path, ISIC + rows, "metadata.csv")
+    assert load_ham10000(tmp_path).name == name
+
+
+HIDDEN = [
+    ".old/metadata.csv", "a/.b/c/metadata.csv", "._metadata.csv", "__MACOSX/metadata.csv",
+    "a/__MACOSX/metadata.csv",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_hidden_tables_are_passed_over(hidden: str, tmp_path: Path) -> None:
+    images(tmp_path, "ISIC_1.jpg")
+    (tmp_path / hidden).parent.mkdir(parents=True, exist_ok=True)
+    table(tmp_path, "isic_id,diagnosis\nISIC_1,melanoma\n", hidden)
+    assert find_published(tmp_path) is None
+    own = table(tmp_path, "isic_id,diagnosis\nISIC_1,nevus\n", "metadata.csv")
+    assert find_published(tmp_path).table.path == own

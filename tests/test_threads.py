@@ -1,13 +1,13 @@
 """Eight threads that share one classifier answer exactly as one does."""
 
-import contextlib
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import torch
-from waiting import LIMIT
+from waiting import Meeting, WatchedLock
 
 from skinxai import Classifier, backbones, read_image
+from skinxai.explaining import views
 from skinxai.models import without_gradients
 from skinxai.testing.networks import ColourTransformer, of_network
 from skinxai.testing.pictures import picture
@@ -29,43 +29,31 @@ def test_eight_threads_equal_serial(classifier: Classifier, photos: list) -> Non
         jobs = 84  # every image with every label, and every image predicted
         serial = [ask(number) for number in range(jobs)]
         with ThreadPoolExecutor(8) as pool:
-            shared = list(pool.map(ask, [n % jobs for n in range(2000)]))
+            shared = list(pool.map(ask, [n % jobs for n in range(4 * jobs)]))
     finally:
         torch.set_num_threads(threads)
     assert all(answer == serial[n % jobs] for n, answer in enumerate(shared))
 
 
-def at_once(network: ColourTransformer, patience: float) -> int:
-    """How many of four threads that explain are within the network at a time, at most.
-
-    A thread within it waits so many seconds for the three others.
-    """
-    inside, most, counting = 0, 0, threading.Lock()
-    meeting = threading.Barrier(4)
-
-    def disturb(images: torch.Tensor) -> None:
-        nonlocal inside, most
-        with counting:
-            inside, most = inside + 1, max(most, inside + 1)
-        with contextlib.suppress(threading.BrokenBarrierError):
-            meeting.wait(patience)
-        with counting:
-            inside -= 1
-
-    network.disturb = disturb
-    classifier = of_network(network)
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: classifier.explain(picture({}), "saliency"), range(4)))
-    return most
+def at_once(network: ColourTransformer, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many of four threads that explain are within the network at a time, at most."""
+    lock = WatchedLock(views._one_at_a_time)
+    monkeypatch.setattr(views, "_one_at_a_time", lock)
+    meeting = Meeting(lock)
+    network.disturb = meeting.attend
+    classifier, pixels = of_network(network), picture({})
+    return meeting.of(lambda: classifier.explain(pixels, "saliency"))
 
 
-def test_weights_with_gradients_are_explained_by_one_thread_at_a_time() -> None:
+def test_weights_with_gradients_are_explained_by_one_thread_at_a_time(monkeypatch) -> None:
     """Two that index a weight and record gradients of it can wait for each other for ever."""
-    assert at_once(ColourTransformer(), 0.2) == 1
+    assert at_once(ColourTransformer(), monkeypatch) == 1
 
 
-def test_weights_without_gradients_are_explained_by_all_threads_at_once() -> None:
-    assert at_once(ColourTransformer().requires_grad_(False), LIMIT) == 4
+def test_weights_without_gradients_are_explained_by_all_threads_at_once(
+    monkeypatch,
+) -> None:
+    assert at_once(ColourTransformer().requires_grad_(False), monkeypatch) == 4
 
 
 def test_what_answers_for_a_model_folder_needs_no_gradient_of_weights(

@@ -197,7 +197,7 @@ DEATHS = {
 @pytest.mark.parametrize("death", DEATHS)
 def test_a_worker_fails_TRN20(data, monkeypatch, death) -> None:
     call, words = DEATHS[death]
-    monkeypatch.setattr(loaders, "WORKER_SECONDS", 1 if death == "hangs" else 60)
+    monkeypatch.setattr(loaders, "WORKER_SECONDS", 1 if death == "hangs" else LIMIT)
     monkeypatch.setattr(TrainingImages, "__getitem__", in_worker(9, call))
     images, steps = images_of(data[0]), plan(range(24), 8)
     done = []

@@ -1,0 +1,191 @@
+"""What a plugin's explainer leaves changed, raises or returns, and what comes of it."""
+
+import numpy as np
+import pytest
+import torch
+from test_explaining import THREE, same
+from waiting import Meeting, WatchedLock
+
+from skinxai import Attribution, Explainer
+from skinxai.errors import (
+    ExplainError,
+    PluginError,
+    PluginMannersError,
+)
+from skinxai.explaining import attributing
+from skinxai.explaining.guarding import NetworkState
+from skinxai.testing import colour_classifier
+from skinxai.testing.networks import ColourNetwork, of_network
+from skinxai.testing.pictures import picture
+
+
+class EatsItsInput(Explainer):
+    """Covers the image in place, asks again, and takes gradients where they accumulate."""
+
+    def attribute(self, images, target, *, options):
+        with torch.no_grad():
+            whole = self.model(images)
+            images[:, :, :, : images.shape[3] // 2] = 0
+            half = self.model(images)
+        assert not torch.equal(whole, half)  # not the answer that was at hand
+        with torch.enable_grad():
+            images.requires_grad_()
+            self.model(images)[0, target[0]].backward(inputs=[images])
+        return Attribution(maps={"map": images.grad.abs().sum(dim=1)})
+
+
+def test_what_a_plugin_does_to_its_input_reaches_no_other_call(registered) -> None:
+    registered("eats", EatsItsInput)
+    classifier = colour_classifier()
+    every = classifier.explain(THREE, "eats", all_classes=True)
+    for colour, found in every.items():
+        assert same(found, classifier.explain(THREE, "eats", target=colour))
+
+
+class FailsOnBlue(Explainer):
+    def attribute(self, images, target, *, options):
+        if (target == 2).any():
+            raise ExplainError("no map for blue.")
+        return Attribution(maps={"map": torch.rand(len(images), 2, 2, generator=torch.Generator())})
+
+
+def test_one_map_that_cannot_be_made_leaves_the_others(registered) -> None:
+    registered("fails", FailsOnBlue)
+    images = [picture({"upper left": colour}) for colour in ("red", "blue", "green")]
+    found = colour_classifier().explain(images, "fails", on_error="return")
+    assert [getattr(each, "target", None) for each in found] == ["red", None, "green"]
+    assert found[1].index == 1 and "no map for blue" in str(found[1].error)
+
+
+class Raises(Explainer):
+    error: BaseException = ValueError("of its own")
+
+    def attribute(self, images, target, *, options):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyError("no"), RecursionError("no")])
+def test_errors_of_a_plugin_are_wrapped_PLG04(registered, error) -> None:
+    registered("raises", type("Raises", (Raises,), {"error": error}))
+    with pytest.raises(PluginError, match=f"raised {type(error).__name__}") as caught:
+        colour_classifier().explain(THREE, "raises")
+    assert caught.value.__cause__ is error
+
+
+def test_ctrl_c_passes_through_PLG04(registered) -> None:
+    registered("raises", type("Raises", (Raises,), {"error": KeyboardInterrupt()}))
+    with pytest.raises(KeyboardInterrupt):
+        colour_classifier().explain(THREE, "raises")
+
+
+@pytest.mark.parametrize(
+    ("maps", "words"),
+    [
+        (None, "must be a mapping"),
+        ({"map": [[1.0]]}, r"must be a torch tensor \(N, h, w\), got an object of type list"),
+        ({"map": (value for value in (1, 2))}, "got an object of type generator"),
+        (
+            {"map": torch.ones(2, 2)},
+            r"must be a tensor \(N, h, w\) for N = 1 images, got the shape \(2, 2\)",
+        ),
+    ],
+)
+def test_answers_that_are_none_PLG05(registered, maps, words) -> None:
+    class Odd(Explainer):
+        def attribute(self, images, target, *, options):
+            return Attribution(maps=maps)
+
+    registered("odd", Odd)
+    with pytest.raises(PluginError, match=words):
+        colour_classifier().explain(THREE, "odd")
+
+
+def widen(network) -> None:
+    network.double()
+
+
+def change_weights(network) -> None:
+    next(network.parameters()).data.add_(1)
+
+
+def freeze(network) -> None:
+    network.requires_grad_(False)
+
+
+def train(network) -> None:
+    network.train()
+
+
+def hook(network) -> None:
+    network.colours.register_full_backward_hook(lambda *_: None)
+
+
+def leave_grad(network) -> None:
+    weight = next(network.parameters())
+    weight.grad = torch.ones_like(weight)
+
+
+def seed_torch(network) -> None:
+    torch.manual_seed(7)
+
+
+def seed_numpy(network) -> None:
+    np.random.seed(7)
+
+
+def threads(network) -> None:
+    torch.set_num_threads(torch.get_num_threads() + 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (change_weights, "weights"),
+        (widen, "weights"),
+        (freeze, "requires_grad"),
+        (train, "train flags"),
+        (hook, "hooks"),
+        (leave_grad, ".grad"),
+        (seed_torch, "torch's random state"),
+        (seed_numpy, "NumPy's random state"),
+        (threads, "torch's number of threads"),
+    ],
+)
+@pytest.mark.parametrize("raises", [False, True])
+def test_what_a_plugin_leaves_is_named_and_put_back_PLG06(
+    registered, change, named: str, raises: bool
+) -> None:
+    class Rude(Explainer):
+        def attribute(self, images, target, *, options):
+            change(self.model.network)
+            if raises:
+                raise ValueError("after that")
+            return Attribution(maps={"map": torch.ones(len(images), 2, 2)})
+
+    registered("rude", Rude)
+    classifier = colour_classifier()
+    before = classifier.explain(THREE, target="red")
+    state, drawn = NetworkState.of(classifier.network.network), torch.get_rng_state()
+    number, drawn_numpy = torch.get_num_threads(), np.random.get_state()[1].copy()
+    with pytest.raises(PluginMannersError, match=f"it changed {named}"):
+        classifier.explain(THREE, "rude", target="red")
+    assert state.differences(classifier.network.network) == []
+    assert torch.equal(drawn, torch.get_rng_state()) and number == torch.get_num_threads()
+    np.testing.assert_array_equal(drawn_numpy, np.random.get_state()[1])
+    assert same(before, classifier.explain(THREE, target="red"))
+
+
+def test_plugins_run_one_at_a_time_PLG07(registered, monkeypatch) -> None:
+    """Also for a network without gradients, which built-in methods explain in all threads."""
+    lock = WatchedLock(attributing._one_plugin_at_a_time)
+    monkeypatch.setattr(attributing, "_one_plugin_at_a_time", lock)
+    meeting = Meeting(lock)
+
+    class Alone(Explainer):
+        def attribute(self, images, target, *, options):
+            meeting.attend()
+            return Attribution(maps={"map": torch.arange(4.0).reshape(1, 2, 2)})
+
+    registered("alone", Alone)
+    classifier = of_network(ColourNetwork().requires_grad_(False))
+    assert meeting.of(lambda: classifier.explain(THREE, "alone")) == 1

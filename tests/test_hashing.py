@@ -1,0 +1,80 @@
+"""Hashes and fingerprints of labelled images, from their files or from a prepared folder."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinxai.data import Record, Records, pixel_hash, prepare
+from skinxai.data.fingerprints import image_fingerprint
+from skinxai.data.hashing import looks, pixel_hashes
+from skinxai.errors import ImageTooLargeError
+from skinxai.labels import LabelSet
+
+
+def noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    items = []
+    for number in range(3):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(noise(number)).save(path)
+        items.append(Record(str(number), path, "ab"[number % 2], f"l{number}"))
+    return Records(tuple(items), LabelSet(("a", "b")))
+
+
+def test_hashes_are_those_of_the_files_in_order(records: Records) -> None:
+    expected = [pixel_hash(noise(number)) for number in range(3)]
+    assert list(pixel_hashes(records)) == list(pixel_hashes(records, cached=False)) == expected
+    assert [look.digest for look in looks(records)] == expected
+    prints = [image_fingerprint(noise(number)) for number in range(3)]
+    assert [look.fingerprint for look in looks(records)] == prints
+
+
+@pytest.mark.parametrize("image_size", [None, (32, 40)])
+def test_what_a_prepared_folder_knows_is_taken_unless_asked(image_size, records, tmp_path) -> None:
+    kept = prepare(records, tmp_path / "kept", image_size=image_size, progress=False)
+    expected = list(pixel_hashes(records))
+    Image.fromarray(noise(9)).save(records[1].path)  # the original is another picture now
+    now = [expected[0], pixel_hash(noise(9)), expected[2]]
+    assert list(pixel_hashes(kept)) == [look.digest for look in looks(kept)] == expected
+    assert list(pixel_hashes(kept, cached=False)) == now
+    assert [look.digest for look in looks(kept, cached=False)] == now
+    ours = [look.fingerprint for look in looks(kept)]
+    stored = [kept.pixels.read(item.image_id) for item in kept]
+    resized = image_size is not None
+    assert ours == [image_fingerprint(pixels, resized=resized) for pixels in stored]
+
+
+def test_an_image_that_cannot_be_read_gives_its_error(records: Records) -> None:
+    for found in (pixel_hashes(records, max_pixels=48 * 64), looks(records, max_pixels=48 * 64)):
+        assert not any(isinstance(each, Exception) for each in found)
+    for found in (pixel_hashes(records, max_pixels=3071), looks(records, max_pixels=3071)):
+        assert [type(each) for each in found] == [ImageTooLargeError] * 3
+
+
+def test_a_pixel_hash_is_the_least_of_the_eight_orientations() -> None:
+    """Models keep these hashes: they must be the same in each version."""
+    pixels = noise(0)
+    turned = [np.rot90(each, k) for each in (pixels, pixels[:, ::-1]) for k in range(4)]
+    digests = [
+        hashlib.sha256(f"({t.shape[0]}, {t.shape[1]}, 3)".encode() + t.tobytes()).hexdigest()
+        for t in turned
+    ]
+    assert len(set(digests)) == 8 and pixel_hash(pixels) == min(digests)
+    assert pixel_hash(np.zeros((1, 1, 3), np.uint8)) == (
+        hashlib.sha256(b"(1, 1, 3)\0\0\0").hexdigest()
+    )
+
+
+def test_a_portrait_has_the_fingerprint_of_its_clockwise_turn() -> None:
+    for seed in range(5):
+        landscape = noise(seed)
+        portrait = np.ascontiguousarray(np.rot90(landscape))  # counterclockwise
+        assert image_fingerprint(portrait) == image_fingerprint(landscape) != b""
+        assert image_fingerprint(np.ascontiguousarray(portrait[::-1])) != b""

@@ -1,0 +1,97 @@
+"""What may change where a run is resumed, and what may not."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import save
+from small_runs import (
+    ALL_ON,
+    newest,
+)
+from test_resume import Stop, data, one_thread, parts, small
+
+from skinxai import Trainer
+from skinxai.data import Records
+from skinxai.errors import (
+    CheckpointCorruptError,
+    ResumeMismatchError,
+    SkinxaiWarning,
+)
+from skinxai.labels import LabelSet
+from skinxai.training.checkpointing import CheckpointFolder
+
+__all__ = ["data", "one_thread", "parts", "small"]  # fixtures
+
+
+def stopped(parts: tuple[Records, Records], folder: Path, **settings: Any) -> Path:
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(**ALL_ON | settings, output_dir=folder, callbacks=[Stop(step=3)]).fit(*parts)
+    return folder
+
+
+def test_what_may_not_change_TRN13(parts, tmp_path) -> None:
+    folder, (train, val) = stopped(parts, tmp_path / "run"), parts
+    other = LabelSet(("green", "red", "blue"))
+    for changed, words in (
+        ((train, val.subset([item.image_id for item in val][1:])), r"\['val'\] changed"),
+        ((replace(train, items=train.items[::-1]), val), r"\['train'\] changed"),
+        ((replace(train, labels=other), replace(val, labels=other)), r"\['labels'\] changed"),
+    ):
+        with pytest.raises(ResumeMismatchError, match=words):
+            Trainer.resume(folder).fit(*changed)
+    for changes in ({"backbone": "plain"}, {"seed": 1}, {"batch_size": 4}, {"mixup": 0.0}):
+        with pytest.raises(ResumeMismatchError, match=f"may change .*, got '{next(iter(changes))}"):
+            Trainer.resume(folder, **changes)
+    settings = json.loads((folder / "train.json").read_text())
+    settings["settings"]["backbone"] = "plain"  # by hand
+    (folder / "train.json").write_text(json.dumps(settings))
+    with pytest.raises(CheckpointCorruptError, match="must belong to this run's network"):
+        Trainer.resume(folder).fit(*parts)
+
+
+def test_what_may_change_is_noted_and_kept_TRN13(parts, tmp_path) -> None:
+    folder = stopped(parts, tmp_path / "run")
+    again = Trainer.resume(folder, learning_rate=1e-5, accumulate=4, callbacks=[Stop(step=5)])
+    with pytest.raises(KeyboardInterrupt):
+        again.fit(*parts)
+    assert (
+        'resumed with {"accumulate": 4, "learning_rate": 1e-05}'
+        in (folder / "events.log").read_text()
+    )
+    assert newest(folder)[1]["progress"]["accumulate"] == 4
+    trainer = Trainer.resume(folder)  # killed once more: the change stays
+    assert trainer.config.learning_rate == 1e-5 and trainer.config.accumulate == 4
+
+
+def test_another_version_of_torch_is_told_TRN13(parts, tmp_path) -> None:
+    folder = stopped(parts, tmp_path / "run")
+    settings = json.loads((folder / "train.json").read_text())
+    settings["versions"]["torch"] = "1.0"
+    (folder / "train.json").write_text(json.dumps(settings))
+    words = r"'torch': '1\.0'.* and goes on with other versions of \['torch'\]"
+    with pytest.warns(SkinxaiWarning, match=words):
+        Trainer.resume(folder).fit(*parts)
+
+
+def test_an_own_pipeline_is_passed_again(parts, tmp_path) -> None:
+    def darker(pixels: np.ndarray) -> np.ndarray:
+        return pixels // 2
+
+    folder = stopped(parts, tmp_path / "run", augmentation=darker)
+    with pytest.raises(ResumeMismatchError, match=r"augmentation must be given again.*darker"):
+        Trainer.resume(folder)
+    assert Trainer.resume(folder, augmentation=darker).config.augmentation is darker
+
+
+def test_a_checkpoint_without_random_states_TRN17(parts, tmp_path) -> None:
+    folder = stopped(parts, tmp_path / "run")
+    tensors, rest = newest(folder)
+    without = {name: t for name, t in tensors.items() if not name.startswith("random.")}
+    data = save(without, {"state": json.dumps(rest)})
+    CheckpointFolder(folder / "checkpoints").write(900, data)
+    with pytest.raises(CheckpointCorruptError, match="must belong to this run's network"):
+        Trainer.resume(folder).fit(*parts)
