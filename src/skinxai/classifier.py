@@ -29,6 +29,7 @@ from skinxai.labels import LabelSet
 from skinxai.parts import Parts
 from skinxai.predicting import InputOptions, predictions
 from skinxai.progress import counter, watched
+from skinxai.reading import is_folder
 from skinxai.results import Evaluation, ItemError, Prediction
 from skinxai.sources import iter_sources
 from skinxai.targets import Targets
@@ -759,7 +760,7 @@ class Classifier:
 
 def _is_exported(model: str | os.PathLike[str]) -> bool:
     path = Path(model)
-    return path.suffix.lower() in EXPORTED and not path.is_dir()
+    return path.suffix.lower() in EXPORTED and not is_folder(path)
 
 
 def _count(images: Any, single: bool) -> int | None:

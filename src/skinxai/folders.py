@@ -32,7 +32,7 @@ from skinxai.errors import (
     SkinxaiWarning,
     UnsafeFormatError,
 )
-from skinxai.reading import open_file
+from skinxai.reading import is_file, is_folder, open_file
 from skinxai.staging import at_present, present, write_together
 
 WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.json", "README.md"
@@ -89,8 +89,8 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
         IntegrityError: a missing, truncated or changed file, or a damaged manifest.
     """
     path = folder / MANIFEST
-    if not present(path).is_file() and not path.is_file():  # else moved there meanwhile
-        if not (folder / WEIGHTS).is_file() and (found := _pickles(folder)):
+    if not is_file(present(path)) and not is_file(path):  # else moved there meanwhile
+        if not is_file(folder / WEIGHTS) and (found := _pickles(folder)):
             raise UnsafeFormatError(
                 f"model folder {str(folder)!r} must hold {WEIGHTS}, found {found[0]!r}; pickled "
                 f"weights can run code and are never opened."
@@ -347,5 +347,5 @@ def parse_manifest(data: bytes, folder: Path) -> tuple[dict[str, str], str]:
 
 
 def _pickles(folder: Path) -> list[str]:
-    found = folder.iterdir() if folder.is_dir() else ()
+    found = folder.iterdir() if is_folder(folder) else ()
     return sorted(path.name for path in found if path.suffix.lower() in PICKLES)

@@ -27,6 +27,7 @@ from skinxai.folders import (
     read_model_folder,
     read_part,
 )
+from skinxai.reading import is_file, is_folder
 
 _NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
 
@@ -65,14 +66,14 @@ def open_model(
     if model is None or model == BUNDLED.name:
         return read_model_folder(BUNDLED, revision=revision)
     path = Path(model)
-    if path.is_dir():
+    if is_folder(path):
         return read_model_folder(path, revision=revision)
     if path.suffix.lower() in PICKLES:
         raise UnsafeFormatError(
             f"model must be a folder with {WEIGHTS}, got {str(model)!r}; pickled weights can run "
             f"code and are never opened."
         )
-    if path.suffix.lower() in EXPORTED and path.is_file():
+    if path.suffix.lower() in EXPORTED and is_file(path):
         raise ModelNotFoundError(
             f"model must be a folder here, {str(model)!r} is an exported file; pass the folder of "
             f"the model that it was exported from."

@@ -15,6 +15,7 @@ from skinxai.errors import IntegrityError, ModelConfigError, ModelError, ModelNo
 from skinxai.folders import CONFIG, WEIGHTS, read_part
 from skinxai.labels import LabelSet
 from skinxai.plain_text import markdown, markdown_code
+from skinxai.reading import is_file
 
 HUB = "hf-hub:"
 TOLERANCE = 1e-4
@@ -93,7 +94,7 @@ def _folder(source: str, token: str | None) -> Path:
         return timm_snapshot(source.removeprefix(HUB), token)
     folder = Path(source.removeprefix("local-dir:"))
     for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
+        if not is_file(folder / name):
             raise ModelNotFoundError(
                 f"{str(folder)!r} must hold {name}, as timm's save_for_hf(…, safe_serialization="
                 f"True) writes it, found none; pickled weights are never opened."

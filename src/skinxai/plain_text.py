@@ -4,7 +4,7 @@ Hidden characters are those that a reader does not see and that a terminal, or t
 control and format characters (also those that turn the direction of a line), lone surrogates,
 private and unassigned ones, line and paragraph separators, and letters that are drawn as nothing.
 The joiners of Arabic and Indic scripts and of emoji are none where they stand between such
-characters, nor is a variation selector that follows a character outside ASCII.
+characters, nor is a variation selector that follows a character outside ASCII or makes a keycap.
 """
 
 from __future__ import annotations
@@ -99,5 +99,5 @@ def _hidden(text: str, place: int) -> bool:
     if char in _JOINERS:
         return not (before >= "\u0600" and after >= "\u0600")
     if _SELECTORS.fullmatch(char):
-        return before < "\u00a9"
+        return before < "\u00a9" and after != "\u20e3"
     return char in _INVISIBLE or unicodedata.category(char) in _KINDS

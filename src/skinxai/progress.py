@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from skinxai.plain_text import printable
+
 Tell = Callable[[int, int | None], object]
 """Is told how many are done, of how many (``None``: not known)."""
 Progress = bool | Tell | None
@@ -124,7 +126,7 @@ def say(line: str, *, error: bool = False) -> None:
     if not is_quiet():
         from tqdm import tqdm
 
-        tqdm.write(line, file=sys.stderr if error else sys.stdout)
+        tqdm.write(printable(line), file=sys.stderr if error else sys.stdout)
 
 
 def bar(progress: bool | None, **options: Any) -> Any:

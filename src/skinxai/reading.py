@@ -105,3 +105,13 @@ def _check(status: os.stat_result, most: int | None) -> None:
         raise OSError(number, f"it is {_KINDS.get(kind, 'something else')}, not a regular file")
     if most is not None and status.st_size > most:
         raise OSError(errno.EFBIG, f"it has {status.st_size} bytes and may have at most {most}")
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is there; not where no file can have this name, of which a `Path` raises."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder is there, as in `is_file`."""
+    return os.path.isdir(path)  # noqa: PTH112

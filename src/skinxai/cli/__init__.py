@@ -20,7 +20,7 @@ from skinxai.cli.explaining import explain
 from skinxai.cli.inspecting import doctor, plugins
 from skinxai.cli.nearest import nearest
 from skinxai.cli.predicting import predict
-from skinxai.cli.saying import Quiet, show_traceback, warnings_as_notes, with_quiet
+from skinxai.cli.saying import Quiet, show_traceback, tell, warnings_as_notes, with_quiet
 from skinxai.cli.sharing import export, import_network, list_models, pull, push, verify
 from skinxai.cli.training import train
 from skinxai.errors import SkinxaiError
@@ -76,5 +76,5 @@ def main() -> None:
     try:
         app()
     except SkinxaiError as error:
-        typer.echo(f"skinxai: {error.on_command_line}", err=True)
+        tell(f"skinxai: {error.on_command_line}", error=True)
         sys.exit(2)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from skinxai.cli.options import Data, Json, MaxPixels, NotCopies, words
-from skinxai.cli.saying import note
+from skinxai.cli.saying import note, tell
 from skinxai.cli.tables import Labels, Malignant, TableOptions, open_data, own_split, with_table
 from skinxai.configs import parse_size
 from skinxai.limits import MAX_PIXELS
@@ -81,12 +81,12 @@ def prepare(
     count = prepared.pixels.nbytes if prepared.pixels else 0
     lesions = len({item.lesion_id for item in prepared})
     shown = "their own size" if image_size is None else "{}×{} pixels".format(*image_size)
-    typer.echo(f"{prepared.name}: {len(prepared)} images of {lesions} lesions at {shown}")
+    tell(f"{prepared.name}: {len(prepared)} images of {lesions} lesions at {shown}")
     names = [prepared.labels.long_name(code) for code in prepared.labels]
     for name, images in zip(names, prepared.class_counts(), strict=True):
-        typer.echo(f"  {name:<{max(map(len, names))}}  {images:>6}")
-    typer.echo(f"{count / 1e6:.2f} MB of pixels in {out}")
-    typer.echo(f"next: skinxai train --data {shlex.quote(str(out))} --out RUN")
+        tell(f"  {name:<{max(map(len, names))}}  {images:>6}")
+    tell(f"{count / 1e6:.2f} MB of pixels in {out}")
+    tell(f"next: skinxai train --data {shlex.quote(str(out))} --out RUN")
 
 
 def _trained_on(init_weights: str | None) -> Container[str]:

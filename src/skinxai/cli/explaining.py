@@ -11,6 +11,7 @@ from skinxai.cli.inputs import bar, listed, named, notes_of, opened
 from skinxai.cli.options import Backend, Images, MaxPixels, Model, Score, Tta, Uniform
 from skinxai.errors import OptionError
 from skinxai.limits import MAX_PIXELS
+from skinxai.plain_text import printable
 
 if TYPE_CHECKING:
     from skinxai.results import Explanation
@@ -110,4 +111,4 @@ def _print(line: str) -> None:
     """Print above the progress bar."""
     from tqdm import tqdm
 
-    tqdm.write(line)
+    tqdm.write(printable(line))

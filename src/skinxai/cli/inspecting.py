@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skinxai.cli.saying import note
+from skinxai.cli.saying import note, tell
 from skinxai.errors import SkinxaiError
 
 if TYPE_CHECKING:
@@ -46,13 +46,13 @@ def plugins(
     else:
         for kind, e in found:
             origin = " ".join(filter(None, (e.source, e.version)))
-            typer.echo(f"{kind:<10} {e.name:<24} {origin:<22} {e.help}")
+            tell(f"{kind:<10} {e.name:<24} {origin:<22} {e.help}")
         for status in broken:
             origin = " ".join(filter(None, (status.name, status.version)))
-            typer.echo(f"{'broken':<10} {status.entry_point:<24} {origin:<22} {status.error}")
+            tell(f"{'broken':<10} {status.entry_point:<24} {origin:<22} {status.error}")
         for name, problems in failed.items():
             for which, problem in problems.items():
-                typer.echo(f"{'fails':<10} {name:<24} {which:<22} {problem}")
+                tell(f"{'fails':<10} {name:<24} {which:<22} {problem}")
     raise typer.Exit(1 if check and (broken or failed) else 0)
 
 
@@ -88,4 +88,4 @@ def doctor() -> None:
     from skinxai.environment import describe_environment
 
     for name, value in describe_environment().items():
-        typer.echo(f"{name:<14} {value}")
+        tell(f"{name:<14} {value}")

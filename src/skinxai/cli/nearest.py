@@ -10,6 +10,7 @@ import typer
 
 from skinxai.cli.inputs import listed, named, opened
 from skinxai.cli.options import IMAGES, BatchSize, Json, MaxPixels, Model
+from skinxai.cli.saying import tell
 from skinxai.cli.tables import TableOptions, open_data, with_table
 from skinxai.errors import OptionError
 from skinxai.limits import MAX_PIXELS
@@ -51,10 +52,10 @@ def nearest(
         typer.echo(json.dumps(rows, indent=2))
         return
     for row in rows:
-        typer.echo(row["source"])
+        tell(row["source"])
         for each in row["nearest"]:
             path = f"  {each['path']}" if each["path"] else ""
-            typer.echo(f"  {each['id']}  {each['label']:<8} {each['distance']:.4f}{path}")
+            tell(f"  {each['id']}  {each['label']:<8} {each['distance']:.4f}{path}")
 
 
 def _plain(lesion: Any) -> dict[str, Any]:

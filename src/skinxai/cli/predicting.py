@@ -12,6 +12,7 @@ from skinxai.cli.inputs import bar, failure, listed, named, notes_of, opened
 from skinxai.cli.options import Backend, BatchSize, Format, Images, MaxPixels, Model, Tta, Uniform
 from skinxai.cli.saying import note
 from skinxai.limits import MAX_PIXELS
+from skinxai.plain_text import printable
 
 
 def predict(
@@ -78,7 +79,9 @@ def _lines(result: Any) -> list[str]:
 
     if not isinstance(result, Prediction):
         return [f"{result.source}  failed: {result.error.on_command_line}"]
-    shown = "  ".join(f"{code} {value:.3f}" for code, value in result.top(3))
+    shown = "  ".join(
+        f"{code} {value:.3f}" for code, value in result.top(min(3, len(result.labels)))
+    )
     return [f"{result.source}  {shown}", *notes_of(result)]
 
 
@@ -87,4 +90,4 @@ def _print(lines: list[str]) -> None:
     from tqdm import tqdm
 
     for line in lines:
-        tqdm.write(line)
+        tqdm.write(printable(line))

@@ -63,6 +63,16 @@ def show_traceback(kind: type[BaseException], error: BaseException, trace: Any) 
     sys.stderr.write(printable(text, keep="\n\t"))
 
 
+def tell(line: object, *, error: bool = False) -> None:
+    """Print one line, whatever is quoted in it.
+
+    Args:
+        line: what to print.
+        error: on standard error, in place of standard output.
+    """
+    typer.echo(printable(str(line)), err=error)
+
+
 def note(text: object) -> None:
     """Tell of something that changes no result, in one line on standard error."""
     say(f"note: {' '.join(str(text).split())}", error=True)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from skinxai.cli.options import Model
-from skinxai.cli.saying import note
+from skinxai.cli.saying import note, tell
 
 Repo = Annotated[str, typer.Argument(help="org/name, or org/name@revision.", metavar="REPO")]
 
@@ -31,7 +31,7 @@ def push(
     done = Classifier.from_pretrained(Path(model)).push_to_hub(
         repo, private=private, revision=revision, evaluation=known
     )
-    typer.echo(done)
+    tell(done)
 
 
 def pull(
@@ -50,7 +50,7 @@ def pull(
         with Staged(out) as staged:
             for name, data in contents(folder):
                 staged.add(name, data)
-    typer.echo(str(out or folder))
+    tell(str(out or folder))
 
 
 def list_models(
@@ -69,7 +69,7 @@ def list_models(
         typer.echo(json.dumps(rows, indent=2))
         return
     for each in found:
-        typer.echo(f"{each.model or '(bundled, where none is named)'}  revision {each.revision}")
+        tell(f"{each.model or '(bundled, where none is named)'}  revision {each.revision}")
 
 
 def verify(
@@ -80,7 +80,7 @@ def verify(
     from skinxai.folders import PROBE, contents
 
     keeps = any(name.rpartition("/")[2] == PROBE for name, _ in contents(folder))
-    typer.echo(Classifier.from_pretrained(folder, check=keeps).model)
+    tell(Classifier.from_pretrained(folder, check=keeps).model)
     if not keeps:
         note(f"no {PROBE}: whether it answers as when it was saved is not known")
 
@@ -110,7 +110,7 @@ def import_network(
         image_size=None if image_size is None else parse_size(image_size), licence=licence,
         name=name,
     )  # fmt: skip
-    typer.echo(revision)
+    tell(revision)
 
 
 def export(
@@ -131,14 +131,14 @@ def export(
     if not out.suffix and format is None:
         with busy("writing the graph and comparing it with torch"):
             revision = classifier.with_graph().save_pretrained(out)
-        typer.echo(revision)
+        tell(revision)
         return
     from skinxai.exporting import exported_path
 
     with made_folder(out.parent), busy("writing the graph and comparing it with torch"):
         found = classifier.export(out, format=format)
     maps = "" if found.map is None else f", of Grad-CAM {found.map:.1g} of its largest value"
-    typer.echo(
+    tell(
         f"{exported_path(out, format)[0]}: {found.images} images through {found.backend}, largest "
         f"difference of a probability {found.probability:.1g}{maps}"
     )

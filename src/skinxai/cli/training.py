@@ -14,7 +14,7 @@ import typer
 from skinxai.cli.evaluating import in_words
 from skinxai.cli.options import words
 from skinxai.cli.run_files import NoteImages, images_of, path_of, read_run_file, settings_of
-from skinxai.cli.saying import note, with_parameters
+from skinxai.cli.saying import note, tell, with_parameters
 from skinxai.cli.tables import Labels, Malignant, TableOptions, open_data, own_split, with_table
 from skinxai.errors import OptionError
 from skinxai.progress import say
@@ -107,7 +107,7 @@ def train(
     try:
         classifier = trainer.fit(parts)
     except KeyboardInterrupt:
-        typer.echo(f"stopped; go on with the same command and --resume, or look at {out}", err=True)
+        tell(f"stopped; go on with the same command and --resume, or look at {out}", error=True)
         raise typer.Exit(130) from None
     again = [str(asked.data), *asked.table.arguments()]
     _report(classifier, out, again, judge=len(parts.test) > 0)
@@ -131,12 +131,12 @@ def _report(classifier: Classifier, out: Path, data: list[str], *, judge: bool) 
 
     judged, _ = read_evaluation(out / "evaluation.json")
     folder = shlex.quote(str(out))
-    typer.echo(f"model       {classifier.model} in {out}")
-    typer.echo(f"validation  {in_words(judged)}")
-    typer.echo(f"page        {out / 'evaluation.html'}")
-    typer.echo(f"next        skinxai predict IMAGE --model {folder}")
+    tell(f"model       {classifier.model} in {out}")
+    tell(f"validation  {in_words(judged)}")
+    tell(f"page        {out / 'evaluation.html'}")
+    tell(f"next        skinxai predict IMAGE --model {folder}")
     if judge:
-        typer.echo(
+        tell(
             f"            skinxai evaluate {shlex.join(data)} --model {folder} "
             f"--splits {folder}/splits.csv --part test --out {folder}/test"
         )

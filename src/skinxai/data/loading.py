@@ -12,6 +12,7 @@ from skinxai.data.records import Records
 from skinxai.data.tables import ImageFiles, Table
 from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
 from skinxai.labels import LabelSet
+from skinxai.reading import is_folder
 
 ROLES = ("image", "label", "lesion_id", "patient_id")
 Root = str | os.PathLike[str]
@@ -80,7 +81,7 @@ def load_csv(
 def folder_of(root: Root) -> Path:
     """The path of a folder that must be there; anything else is a `DatasetError`."""
     path = Path(root)
-    if not path.is_dir():
+    if not is_folder(path):
         archive = ", unpack it first" if path.suffix.lower() in (".zip", ".tar", ".gz") else ""
         raise DatasetError(f"root must be a folder, got {str(root)!r}{archive}.")
     return path

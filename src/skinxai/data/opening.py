@@ -12,6 +12,7 @@ from skinxai.data.prepared import is_prepared, load_prepared
 from skinxai.data.published import find_published, load_ham10000
 from skinxai.data.records import Records
 from skinxai.errors import OptionError
+from skinxai.reading import is_file, is_folder
 
 
 def open_records(
@@ -40,7 +41,7 @@ def open_records(
         DatasetError: data that cannot be used.
     """
     path = Path(data)
-    if path.is_file():
+    if is_file(path):
         return load_csv(
             path,
             images if images is not None else path.parent,
@@ -61,6 +62,6 @@ def open_records(
                 f"labels must be left out for a prepared folder, {str(path)!r} has its own."
             )
         return load_prepared(path)
-    if path.is_dir() and find_published(path) is not None:
+    if is_folder(path) and find_published(path) is not None:
         return load_ham10000(path)
     return load_folder(path, labels=labels)

@@ -28,7 +28,13 @@ from skinxai.data.shards import (
 )
 from skinxai.errors import DatasetError, IntegrityError, SkinxaiError
 from skinxai.labels import LabelSet
-from skinxai.reading import MAX_TABLE_BYTES, MAX_TEXT_BYTES, open_file, read_file
+from skinxai.reading import (
+    MAX_TABLE_BYTES,
+    MAX_TEXT_BYTES,
+    is_folder,
+    open_file,
+    read_file,
+)
 from skinxai.writing import escape_cell, unescape_cell, write_atomic
 
 MANIFEST, TABLE = "manifest.json", "records.csv"
@@ -45,8 +51,10 @@ COLUMNS = (*WORDS, *Place._fields)
 
 def is_prepared(folder: Path) -> bool:
     """Whether a folder looks like a prepared one, whole or damaged; a half-written one does not."""
-    return (folder / MANIFEST).is_file() and (
-        (folder / TABLE).is_file() or (folder / shard_name(0)).is_file()
+    return (
+        is_folder(folder)
+        and (folder / MANIFEST).is_file()
+        and ((folder / TABLE).is_file() or (folder / shard_name(0)).is_file())
     )
 
 

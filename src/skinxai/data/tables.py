@@ -52,6 +52,10 @@ class Table:
     def __init__(
         self, path: str | os.PathLike[str], delimiter: str = ",", loose: Container[str] = ()
     ) -> None:
+        if len(delimiter) != 1 or delimiter in '"\r\n\0':
+            raise DatasetSchemaError(
+                f"delimiter must be one character, such as ',' or ';', got {delimiter!r:.40}."
+            )
         self.path = Path(path)
         self.joined = 0
         self._loose = loose

@@ -8,6 +8,7 @@ from skinxai import backbones, losses
 from skinxai.devices import device_named
 from skinxai.errors import OptionError, did_you_mean
 from skinxai.hub import is_repository
+from skinxai.reading import is_folder
 from skinxai.training.augmentation import Augmentation
 from skinxai.training.settings import TrainConfig
 
@@ -40,4 +41,4 @@ def check_names(config: TrainConfig) -> None:
 
 def _may_be_weights(value: str) -> bool:
     path = Path(value)
-    return path.suffix == ".safetensors" or path.is_dir() or is_repository(value)
+    return path.suffix == ".safetensors" or is_folder(path) or is_repository(value)

@@ -1,0 +1,521 @@
+"""Text that hides, forges or marks up what is shown; where it comes in; and what must not come out.
+
+The rules are written down anew here: nothing of `skinxai.plain_text` is asked.
+"""
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+from markdown_it import MarkdownIt
+from PIL import Image
+from safetensors.torch import load, save
+from small_runs import model_folder
+from test_checkpoints import sign
+from typer.testing import CliRunner
+
+from skinxai import Classifier
+from skinxai.cli import app
+from skinxai.configs import canonical_json
+from skinxai.data import load_csv, prepare
+from skinxai.errors import SkinxaiError
+from skinxai.labels import LabelSet
+
+FAKE = "nv 1.000"
+HIDDEN = {
+    "csi": f"\x1b[2K\r{FAKE}", "c1": "\x9b2J", "link": "\x1b]8;;http://evil\x1b\\x\x1b]8;;\x1b\\",
+    "clipboard": "\x1b]52;c;ZXZpbA==\x07", "return": f"\r{FAKE}", "backspace": f"\b\b\b{FAKE}",
+    "bell": "\a", "delete": "\x7f", "newline": f"\n{FAKE}", "vertical": f"\v{FAKE}",
+    "next line": f"\x85{FAKE}", "line": f"\u2028{FAKE}", "override": "\u202e000.1 vn",
+    "isolate": "\u2066", "mark": "\u200e", "zero width": "\u200b", "joiner": "\u200d",
+    "selector": "\ufe0f", "bom": "\ufeffx", "filler": "\u3164x", "tag": "\U000e0041",
+    "private": "\ue000", "unassigned": "\U000e0fff", "nul": "\0x",
+    "surrogate": "\ud800x", "byte": "\udcffx",
+}  # fmt: skip
+"""Refused as a label or name; escaped where a user's own file has it."""
+MARKUP = {
+    "pipe": "|b|c|", "code": "`x`", "picture": "![x](http://evil/x.png)",
+    "emphasis": "**b** _c_", "script": "<script>alert(1)</script>",
+    "handler": "<marquee onstart=alert(1)>", "quotes": "\"'><marquee title=\"'",
+    "entity": "&lt;marquee&gt;", "formula": "=cmd()", "mathtext": "$\\frac$", "percent": "%s%n%d",
+    "braces": "{}{0.__class__}",
+}  # fmt: skip
+"""Printable: shown as it is wherever it is shown."""
+LONG = {"long": "x" * 100_000}
+COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60)}
+SAMPLES = 4
+_INVISIBLE = "\u034f\u115f\u1160\u2800\u3164\uffa0\ufe0f"
+_KINDS = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def hidden(text: str) -> list[str]:
+    """Characters of shown text that its reader does not see, lines and tabs apart."""
+    return [
+        c for c in text
+        if c not in "\n\t" and (c in _INVISIBLE or unicodedata.category(c) in _KINDS)
+    ]  # fmt: skip
+
+
+def wrong_terminal(text: str) -> list[str]:
+    """What is wrong with text on a terminal."""
+    found = [f"hidden {c!r}" for c in hidden(text)[:1]]
+    found += ["a forged line" for line in text.splitlines() if line.startswith(FAKE)][:1]
+    return found + ["a line without end" for line in text.split("\n") if len(line) > 25_000][:1]
+
+
+def wrong_csv(text: str) -> list[str]:
+    """What is wrong with a table."""
+    rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
+    found = [f"hidden {c!r}" for c in hidden(text)[:1]]
+    if any(len(row) != len(rows[0]) for row in rows):
+        found.append("torn rows")
+    cells = [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@"))]
+    return found + [
+        f"a formula {cell!r}" for cell in cells if not re.fullmatch(r"-?[\d.e+-]+", cell)
+    ]
+
+
+class _Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.wrong: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag in ("script", "marquee", "iframe", "object", "base", "form"):
+            self.wrong.append(f"a tag {tag!r}")
+        for name, value in attributes:
+            if name.startswith("on") or (value or "").startswith(("http", "javascript", "//")):
+                self.wrong.append(f"an attribute {name}={value!r:.40}")
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def wrong_html(text: str) -> list[str]:
+    """What is wrong with a page."""
+    return [f"hidden {c!r}" for c in hidden(text)[:1]] + _Page(text).wrong
+
+
+def wrong_markdown(text: str) -> list[str]:
+    """What is wrong with a card, or with tables in Markdown and text before them."""
+    found = wrong_terminal(text)
+    start = 0 if text.startswith("#") else text.find("\n\n") + 1
+    for token in MarkdownIt("commonmark").enable("table").parse(text[start:]):
+        for each in (token, *(token.children or ())):
+            if each.type in ("html_block", "html_inline", "image"):
+                found.append(each.type)
+    head = None
+    for line in text.splitlines():
+        cells = len(re.sub(r"\\.", "", line).split("|")) if line.startswith("|") else None
+        if cells is not None and head is not None and cells != head:
+            found.append("torn rows")
+        head = cells
+    return found
+
+
+def wrong_json(text: str) -> list[str]:
+    """What is wrong with a file for programs."""
+    json.loads(text)
+    return [f"hidden {c!r}" for c in hidden(text)[:1]]
+
+
+CHECKS: dict[str, Callable[[str], list[str]]] = {
+    ".csv": wrong_csv, ".html": wrong_html, ".md": wrong_markdown, ".json": wrong_json,
+    ".log": wrong_terminal,
+}  # fmt: skip
+
+
+@dataclass
+class Shown:
+    """What one call showed.
+
+    Args:
+        ended: ``"done"``, ``"refused"``, ``"some failed"`` or the name of an untyped error.
+        wrong: what is wrong, by output.
+        outputs: that were looked at.
+        text: all that was printed.
+    """
+
+    ended: str
+    wrong: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    text: str = ""
+
+    def look(self, output: str, wrong: Callable[[str], list[str]], text: str) -> None:
+        """Note what is wrong with an output."""
+        self.outputs.append(output)
+        self.text += text
+        try:
+            self.wrong += [f"{output}: {each}" for each in wrong(text)]
+        except Exception as error:  # no CSV, no JSON: as wrong as can be
+            self.wrong.append(f"{output}: {type(error).__name__}: {error}")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One use of the command line.
+
+    Args:
+        words: its arguments.
+        writes: a folder that is looked through after it.
+        printed: what its standard output is: a suffix of `CHECKS`, or text.
+    """
+
+    words: tuple[object, ...]
+    writes: Path | None = None
+    printed: str = ""
+
+
+def shown(call: Call) -> Shown:
+    """Call the command line and look at all that comes out."""
+    words = [w if isinstance(w, str) else os.fspath(w) for w in call.words]
+    result = CliRunner().invoke(app, words)
+    error = result.exception
+    ended = {0: "done", 1: "some failed"}.get(result.exit_code, "refused")
+    if error is not None and not isinstance(error, SystemExit | SkinxaiError):
+        ended = type(error).__name__
+    if isinstance(error, SkinxaiError):
+        ended = "refused"
+    found = Shown(ended)
+    if ended not in ("done", "some failed", "refused"):
+        found.wrong.append(f"ended by {ended}: {str(error)[:80]!a}")
+    look = CHECKS.get(call.printed, wrong_terminal) if result.stdout else wrong_terminal
+    found.look("stdout", look, result.stdout)
+    found.look("stderr", wrong_terminal, result.stderr)
+    if isinstance(error, SkinxaiError):
+        found.look("error", wrong_terminal, str(error))
+        found.look("error", wrong_terminal, error.on_command_line)
+        if "\n" in error.on_command_line:
+            found.wrong.append("error: more than one line")
+    if call.writes is not None and call.writes.is_dir():
+        for path in sorted(call.writes.rglob("*")):
+            if path.suffix in CHECKS and path.is_file():
+                data = path.read_bytes()
+                text = data.decode("utf-8", "surrogatepass")
+                found.look(path.name, CHECKS[path.suffix], text)
+    return found
+
+
+class Workshop:
+    """A small model, pictures, a table and a prepared folder, into which text is planted."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.count = root, 0
+        self.labels = LabelSet(tuple(sorted(COLOURS)))
+        self.pictures, self.table = root / "pictures", root / "table.csv"
+        self.pictures.mkdir(parents=True)
+        draws, rows = np.random.default_rng(0), ["image,label,lesion_id,patient_id,site"]
+        for code, colour in COLOURS.items():
+            for number in range(SAMPLES):
+                noise = draws.integers(-50, 50, (40, 56, 3))
+                pixels = (np.array(colour) + noise).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(self.pictures / f"{code}{number}.png")
+                rows.append(f"{code}{number},{code},L{code}{number},P{code}{number},back")
+        self.rows = rows
+        self.table.write_text("\n".join(rows) + "\n")
+        self.records = load_csv(self.table, self.pictures)
+        plain = model_folder(root / "plain", self.labels, seed=1, trained_on=None)
+        self.model = root / "model"
+        indexed = Classifier.from_pretrained(plain).index(self.records, dimensions=2)
+        indexed.save_pretrained(self.model)
+        self.prepared = root / "prepared"
+        prepare(self.records, self.prepared)
+        self.picture = self.pictures / "red0.png"
+
+    def new(self) -> Path:
+        """A folder of its own for each case."""
+        self.count += 1
+        path = self.root / f"case{self.count}"
+        path.mkdir()
+        return path
+
+    def forged(self, change: Callable[[dict], object], name: str = "forged") -> Path:
+        """The model with another config, bound and signed as its forger would."""
+        folder = Path(shutil.copytree(self.model, self.new() / name))
+        config = json.loads((folder / "config.json").read_text())
+        change(config)
+        (folder / "config.json").write_text(json.dumps(config))
+        bound = {k: v for k, v in config.items() if k not in ("name", "training_data", "licence")}
+        binding = hashlib.sha256(canonical_json(bound)).hexdigest()
+        weights = load((folder / "model.safetensors").read_bytes())
+        (folder / "model.safetensors").write_bytes(save(weights, {"skinxai.binding": binding}))
+        for extra in ("neighbours.safetensors", "probe.json"):
+            (folder / extra).unlink(missing_ok=True)
+        sign(folder)
+        return folder
+
+
+# Where text comes in: each plants it and gives the calls that may show it.
+
+
+def of_model(change: Callable[[dict, str], object]) -> Callable[[Workshop, str], Iterator[Call]]:
+    def plant(shop: Workshop, text: str) -> Iterator[Call]:
+        model = shop.forged(lambda config: change(config, text))
+        out = model.parent
+        yield Call(("verify", model))
+        yield Call(("predict", shop.picture, "--model", model))
+        yield Call(("predict", shop.picture, "--model", model, "--out", out / "p", "--format",
+                    "csv", "--explain", "gradcam"), out / "p", ".csv")  # fmt: skip
+        yield Call(("explain", shop.picture, "--model", model, "--out", out / "e"), out / "e")
+        yield Call(("evaluate", shop.prepared, "--model", model, "--out", out / "v"), out / "v",
+                   ".md")  # fmt: skip
+
+    return plant
+
+
+def _code(config: dict, text: str) -> None:
+    config["labels"]["codes"][1] = f"red{text}"
+
+
+def _long_name(config: dict, text: str) -> None:
+    config["labels"]["names"]["red"] = f"rubor{text}"
+
+
+def _training(key: str) -> Callable[[dict, str], None]:
+    def change(config: dict, text: str) -> None:
+        config["training_data"][key] = f"private data{text}"
+
+    return change
+
+
+def of_cell(column: str) -> Callable[[Workshop, str], Iterator[Call]]:
+    def plant(shop: Workshop, text: str) -> Iterator[Call]:
+        folder = shop.new()
+        table = list(csv.reader(shop.rows))
+        place = table[0].index(column)
+        for row in table[1 : 1 + SAMPLES]:
+            row[place] += text
+        path = folder / "table.csv"
+        with path.open("w", newline="", encoding="utf-8", errors="surrogatepass") as file:
+            csv.writer(file).writerows(table)
+        rest = ("--images", shop.pictures)
+        yield Call(("audit", path, *rest, "--out", folder / "a"), folder / "a")
+        yield Call(("audit", path, *rest, "--json"), None, ".json")
+        yield Call(("prepare", path, folder / "prepared", *rest), folder / "prepared")
+
+    return plant
+
+
+def of_header(shop: Workshop, text: str) -> Iterator[Call]:
+    folder = shop.new()
+    table = list(csv.reader(shop.rows))
+    table[0][-1] += text
+    for number, row in enumerate(table[1:]):
+        row[-1] = str(number // SAMPLES)  # gives the label away, so that it is named
+    path = folder / "table.csv"
+    with path.open("w", newline="", encoding="utf-8", errors="surrogatepass") as file:
+        csv.writer(file).writerows(table)
+    yield Call(("audit", path, "--images", shop.pictures, "--out", folder / "a"), folder / "a")
+    yield Call(("audit", path, "--images", shop.pictures, "--label-column", "dx"))
+
+
+def of_class_folder(shop: Workshop, text: str) -> Iterator[Call]:
+    folder = shop.new()
+    for code in COLOURS:
+        target = folder / "data" / (code + text.replace("/", "∕"))
+        target.mkdir(parents=True)
+        for path in shop.pictures.glob(f"{code}*"):
+            shutil.copy(path, target)
+    yield Call(("audit", folder / "data", "--out", folder / "a"), folder / "a")
+    yield Call(("prepare", folder / "data", folder / "prepared"), folder / "prepared")
+    yield Call(("evaluate", folder / "data", "--model", shop.model, "--out", folder / "v"))
+
+
+def of_training(shop: Workshop, text: str) -> Iterator[Call]:
+    folder = shop.new()
+    for code in COLOURS:
+        target = folder / "data" / (code + text.replace("/", "∕"))
+        target.mkdir(parents=True)
+        for path in shop.pictures.glob(f"{code}*"):
+            shutil.copy(path, target)
+    out = folder / "run"
+    yield Call(("train", "--data", folder / "data", "--out", out, "--backbone", "small",
+                "--init-weights", "none", "--image-size", "32x48", "--epochs", "1", "--workers",
+                "0", "--device", "cpu"), out)  # fmt: skip
+
+
+def of_file(shop: Workshop, text: str) -> Iterator[Call]:
+    folder = shop.new()
+    data = folder / "data"
+    for code in COLOURS:
+        (data / code).mkdir(parents=True)
+        for path in shop.pictures.glob(f"{code}*"):
+            shutil.copy(path, data / code / f"{text.replace('/', '∕')}{path.name}")
+    image = next(iter(sorted((data / "red").iterdir())))
+    model = ("--model", shop.model)
+    yield Call(("predict", data / "red", *model))
+    yield Call(("predict", data / "red", *model, "--format", "csv", "--out", folder / "p",
+                "--explain", "gradcam"), folder / "p", ".csv")  # fmt: skip
+    yield Call(("predict", data / "red", *model, "--json"), None, ".json")
+    yield Call(("explain", image, *model, "--compare", "gradcam,saliency", "--out", folder / "e"),
+               folder / "e")  # fmt: skip
+    yield Call(("nearest", image, *model, "--data", data))
+    yield Call(("nearest", image, *model, "--data", data, "--json"), None, ".json")
+    yield Call(("audit", data, "--out", folder / "a"), folder / "a")
+    yield Call(("evaluate", data, *model, "--out", folder / "v"), folder / "v", ".md")
+    yield Call(("prepare", data, folder / "prepared"))
+    image.write_bytes(image.read_bytes()[:200])
+    yield Call(("predict", data / "red", *model))
+
+
+def of_folders(shop: Workshop, text: str) -> Iterator[Call]:
+    name = "out" + text.replace("/", "∕")
+    folder = shop.new()
+    model = Path(shutil.copytree(shop.model, folder / f"model{name}"))
+    yield Call(("predict", shop.picture, "--model", model, "--out", folder / name), folder / name)
+    yield Call(("explain", shop.picture, "--model", model, "--out", folder / name))
+    yield Call(("evaluate", shop.prepared, "--model", model, "--out", folder / name))
+    yield Call(("prepare", shop.prepared, folder / f"p{name}"))
+    (model / "config.json").write_text("{}")
+    yield Call(("verify", model))
+
+
+def of_arguments(shop: Workshop, text: str) -> Iterator[Call]:
+    if "\0" in text or "\ud800" in text:
+        return  # no system passes such arguments
+    picture, out = shop.picture, shop.new()
+    model = ("--model", shop.model)
+    table = ("audit", shop.table, "--images", shop.pictures)
+    for words in (
+        ("predict", picture, "--model", text), ("predict", text, *model),
+        ("predict", picture, *model, "--backend", text), ("predict", picture, "--format", text),
+        ("predict", picture, f"--{text}"), (text,), ("nearest", picture, *model, "-k", text),
+        ("explain", picture, *model, "--out", out, "--target", text),
+        ("explain", picture, *model, "--out", out, "--method", text),
+        ("explain", picture, *model, "--out", out, "--against", text),
+        (*table, "--label-column", text), (*table, "--label", text), (*table, "--column", text),
+        (*table, "--label", f"red={text}"), (*table, "--delimiter", text),
+        ("prepare", shop.prepared, out / "p", "--size", text),
+        ("prepare", shop.table, out / "p", "--images", shop.pictures, "--labels", f"red,{text}"),
+        ("train", "--data", shop.prepared, "--out", out / "r", "--backbone", text),
+        ("train", "--data", shop.prepared, "--out", out / "r", "--loss", text),
+        ("train", "--config", text), ("verify", text), ("pull", text), (f"--{text}",),
+        ("export", out / "x", "--format", text), ("import", text, out / "i", "--labels", "a,b"),
+    ):  # fmt: skip
+        yield Call(words)
+
+
+def of_prepared(key: str) -> Callable[[Workshop, str], Iterator[Call]]:
+    def plant(shop: Workshop, text: str) -> Iterator[Call]:
+        folder = Path(shutil.copytree(shop.prepared, shop.new() / "prepared"))
+        content = json.loads((folder / "manifest.json").read_text())
+        del content["digest"]
+        if key == "notes":
+            content[key] = [f"a note{text}"]
+        elif key == "names":
+            content["labels"]["names"] = {"red": f"rubor{text}"}
+        else:
+            content[key] = f"private data{text}"
+        digest = hashlib.sha256(canonical_json(content)).hexdigest()
+        (folder / "manifest.json").write_bytes(canonical_json(content | {"digest": digest}))
+        out = folder.parent
+        yield Call(("audit", folder, "--out", out / "a"), out / "a")
+        yield Call(("evaluate", folder, "--model", shop.model, "--out", out / "v"), out / "v",
+                   ".md")  # fmt: skip
+        yield Call(("prepare", folder, out / "again"), out / "again")
+
+    return plant
+
+
+def of_manifest(shop: Workshop, text: str) -> Iterator[Call]:
+    folder = Path(shutil.copytree(shop.model, shop.new() / "model"))
+    content = json.loads((folder / "manifest.json").read_text())
+    del content["digest"]
+    content["files"][f"more{text}.json"] = "0" * 64
+    digest = hashlib.sha256(canonical_json(content)).hexdigest()
+    (folder / "manifest.json").write_bytes(canonical_json(content | {"digest": digest}))
+    yield Call(("verify", folder))
+    yield Call(("predict", shop.picture, "--model", folder))
+
+
+def of_tensors(shop: Workshop, text: str) -> Iterator[Call]:
+    folder = Path(shutil.copytree(shop.model, shop.new() / "model"))
+    data = (folder / "model.safetensors").read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header[f"fc.weight{text}"] = header.pop("fc.weight")
+    made = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(
+        len(made).to_bytes(8, "little") + made + data[8 + size :]
+    )
+    sign(folder)
+    yield Call(("verify", folder))
+
+
+def of_splits(shop: Workshop, text: str) -> Iterator[Call]:
+    path = shop.new() / "splits.csv"
+    with path.open("w", newline="", encoding="utf-8", errors="surrogatepass") as file:
+        csv.writer(file).writerows(
+            [("image_id", "part"), *((r.split(",")[0] + text, "train") for r in shop.rows[1:])]
+        )
+    table = ("audit", shop.table, "--images", shop.pictures, "--splits")
+    yield Call((*table, path))
+    path.write_text(path.read_text("utf-8", "surrogatepass").replace("train", "tr"), "utf-8",
+                    "surrogatepass")  # fmt: skip
+    yield Call((*table, path))
+
+
+def of_run_file(shop: Workshop, text: str) -> Iterator[Call]:
+    path = shop.new() / "run.json"
+    for values in (
+        {f"x{text}": 1}, {"data": f"x{text}"}, {"backbone": f"x{text}"}, {"loss": f"x{text}"},
+        {"device": f"x{text}"}, {"labels": [f"x{text}", "y"], "data": str(shop.prepared)},
+        {"teacher": f"x{text}"}, {"init_weights": f"x{text}"}, {"not_copies": [f"x{text}"]},
+    ):  # fmt: skip
+        known = {"out": str(path.parent / "run"), "data": str(shop.prepared), "epochs": 1,
+                 "backbone": "small", "init_weights": "none", "workers": 0}  # fmt: skip
+        path.write_text(json.dumps(known | values))
+        yield Call(("train", "--config", path))
+
+
+ENTRIES: dict[str, Callable[[Workshop, str], Iterator[Call]]] = {
+    "model: label": of_model(_code),
+    "model: label's name": of_model(_long_name),
+    "model: name": of_model(lambda config, text: config.update(name=f"m{text}")),
+    "model: licence": of_model(lambda config, text: config.update(licence=f"MIT{text}")),
+    "model: backbone": of_model(lambda config, text: config.update(backbone=f"small{text}")),
+    "model: key": of_model(lambda config, text: config.update({f"key{text}": 1})),
+    "model: data's name": of_model(_training("name")),
+    "model: attribution": of_model(_training("attribution")),
+    "model: leaked": of_model(_training("leaked")),
+    "model: manifest": of_manifest,
+    "model: tensor": of_tensors,
+    "table: label": of_cell("label"),
+    "table: image": of_cell("image"),
+    "table: lesion": of_cell("lesion_id"),
+    "table: patient": of_cell("patient_id"),
+    "table: attribute": of_cell("site"),
+    "table: column": of_header,
+    "prepared: name": of_prepared("name"),
+    "prepared: licence": of_prepared("licence"),
+    "prepared: attribution": of_prepared("attribution"),
+    "prepared: note": of_prepared("notes"),
+    "prepared: label's name": of_prepared("names"),
+    "splits": of_splits,
+    "run file": of_run_file,
+    "class folder": of_class_folder,
+    "image file": of_file,
+    "folders": of_folders,
+    "argument": of_arguments,
+    "trained on": of_training,
+}
+
+
+def shows(shop: Workshop, entry: str, text: str) -> Iterator[tuple[Call, Shown]]:
+    """Plant text and look at each call that may show it; names that no file can have are left."""
+    with contextlib.suppress(OSError, ValueError):
+        for call in ENTRIES[entry](shop, text):
+            yield call, shown(call)

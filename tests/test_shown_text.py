@@ -1,0 +1,316 @@
+"""Foreign text: labels, names and licences that hide or forge are refused, the rest is escaped."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import unicodedata
+import warnings
+from pathlib import Path
+
+import pytest
+from foreign_text import FAKE, HIDDEN, LONG, MARKUP, Workshop, shows, wrong_terminal
+from small_runs import registered
+from typer.testing import CliRunner
+
+from skinxai import Entry, cli
+from skinxai.cli import app
+from skinxai.cli.saying import show_traceback
+from skinxai.configs import EnsembleConfig, MemberConfig, ModelConfig, PreprocessConfig
+from skinxai.data import Record, Records, load_csv, load_folder, load_prepared
+from skinxai.errors import (
+    DatasetLabelError,
+    DatasetSchemaError,
+    IntegrityError,
+    ModelConfigError,
+    PluginError,
+    SkinxaiError,
+    SkinxaiWarning,
+)
+from skinxai.labels import LabelSet
+from skinxai.outputs import table
+from skinxai.plain_text import broken_rule, markdown, markdown_code, one_line, printable
+from skinxai.sources import describe
+
+LABELS = LabelSet(("red", "green"))
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    with registered():
+        yield Workshop(tmp_path_factory.mktemp("shop") / "shop")
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_hidden_characters_are_refused_in_labels_and_names_and_escaped_elsewhere(name) -> None:
+    text = f"mel{HIDDEN[name]}"
+    assert "printable text on one line" in broken_rule("a label", text, 100)
+    assert not wrong_terminal(printable(text)) and not wrong_terminal(one_line(text))
+    assert not wrong_terminal(describe(text)) and not wrong_terminal(markdown(text))
+    refused = [
+        (ModelConfigError, lambda: LabelSet((text, "nv"))),
+        (ModelConfigError, lambda: LabelSet(("mel", "nv"), {"mel": text})),
+        (ModelConfigError, lambda: ModelConfig(text, "small", LABELS, PreprocessConfig(32))),
+        (ModelConfigError, lambda: ModelConfig("m", "small", LABELS, PreprocessConfig(32),
+                                               licence=text)),
+        (ModelConfigError, lambda: ModelConfig("m", "small", LABELS, PreprocessConfig(32),
+                                               training_data={"name": text})),
+        (ModelConfigError, lambda: ModelConfig("m", "small", LABELS, PreprocessConfig(32),
+                                               training_data={text: "x"})),
+        (ModelConfigError, lambda: EnsembleConfig(
+            text, LABELS, (MemberConfig("members/a", "0" * 64, 1),))),
+        (DatasetSchemaError, lambda: Records((), LABELS, text)),
+        (DatasetSchemaError, lambda: Records((), LABELS, licence=text)),
+        (DatasetSchemaError, lambda: Records((), LABELS, attribution=text)),
+        (DatasetSchemaError, lambda: Records((Record(text, Path("x"), "red"),), LABELS)),
+        (DatasetSchemaError, lambda: Records((Record("i", Path("x"), "red", text),), LABELS)),
+        (DatasetSchemaError, lambda: Records((Record("i", Path("x"), "red", "l", text),), LABELS)),
+        (PluginError, lambda: Entry("x", "a:b", text)),
+        (PluginError, lambda: Entry("x", "a:b", title=text)),
+    ]  # fmt: skip
+    for kind, call in refused:
+        with pytest.raises(kind) as caught:
+            call()
+        assert not wrong_terminal(str(caught.value))
+        assert "printable text on one line" in str(caught.value)
+    assert not wrong_terminal(Records((), LABELS, notes=(text,)).notes[0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "naïve 🙂",
+        "病変",
+        "می\u200cخواهم",
+        "क्\u200dष",
+        "👩\u200d⚕️",
+        "ü" * 100,
+        "a b",
+        "1️⃣",
+        *(f"mel{each}" for each in MARKUP.values()),
+    ],
+)
+def test_what_people_write_is_taken_as_it_is(text) -> None:
+    assert broken_rule("a label", text, 100) == "" and printable(text) == text
+    assert LabelSet((text, "nv")).codes == (text, "nv")
+
+
+@pytest.mark.parametrize(
+    ("call", "longest"),
+    [
+        (lambda text: LabelSet((text, "nv")), 100),
+        (lambda text: LabelSet(("mel", "nv"), {"mel": text}), 200),
+        (lambda text: ModelConfig(text, "small", LABELS, PreprocessConfig(32)), 200),
+        (lambda text: ModelConfig("m", "small", LABELS, PreprocessConfig(32), licence=text), 1000),
+        (lambda text: Records((), LABELS, text), 200),
+        (lambda text: Records((), LABELS, licence=text), 1000),
+    ],
+)
+def test_lengths_are_bounded(call, longest) -> None:
+    call("x" * longest)
+    with pytest.raises(SkinxaiError) as caught:
+        call("x" * (longest + 1))
+    assert f"of at most {longest} characters" in str(caught.value)
+    assert str(caught.value).endswith(f"which has {longest + 1} characters.")
+
+
+def test_a_message_is_one_line_of_bounded_length_with_its_remedy() -> None:
+    error = SkinxaiError(f"a\r\n  b\x1b[2K {'x' * 100_000}", python="pass y=1", command="give --y")
+    assert str(error).startswith("a b\\x1b[2K xx") and str(error).endswith("xx; pass y=1.")
+    assert error.on_command_line.endswith("xx; give --y.")
+    assert len(str(error)) == 20_000
+    assert str(error.prefixed("\u202e")).startswith("\\u202e: a b")
+    with pytest.warns(SkinxaiWarning) as caught:
+        warnings.warn("a\nb\x9b2J", SkinxaiWarning, 1)
+    assert str(caught[0].message) == "a b\\x9b2J"
+
+
+def test_a_models_config_is_refused_with_file_field_rule_and_value(shop) -> None:
+    def change(config: dict) -> None:
+        config["licence"] = f"MIT\x1b[2K\r{FAKE}"
+
+    model = shop.forged(change)
+    with pytest.raises(ModelConfigError) as caught:
+        from skinxai import Classifier
+
+        Classifier.from_pretrained(model)
+    assert str(caught.value) == (
+        f"config.json in {str(model)!r}: licence must be printable text on one line, of at most "
+        f"1000 characters, got 'MIT\\x1b[2K\\r{FAKE}', which holds \\x1b, a control character."
+    )
+
+
+def test_a_tables_label_and_ids_are_refused_with_their_lines(shop, tmp_path) -> None:
+    for column, kind, what in (
+        (1, DatasetLabelError, "a label"), (2, DatasetSchemaError, "lesion_id"),
+        (3, DatasetSchemaError, "patient_id"),
+    ):  # fmt: skip
+        rows = [row.split(",") for row in shop.rows]
+        rows[2][column] += "\u202ex"
+        path = tmp_path / "t.csv"
+        path.write_text("\n".join(map(",".join, rows)), "utf-8")
+        with pytest.raises(kind) as caught:
+            load_csv(path, shop.pictures)
+        assert f"line 3: {what} must be printable text on one line" in str(caught.value)
+        assert f"got '{rows[2][column][:-2]}\\u202ex', which holds \\u202e" in str(caught.value)
+
+
+def test_a_class_folder_is_refused_by_name_and_an_image_file_is_escaped(shop, tmp_path) -> None:
+    for code in ("red", "green"):
+        (tmp_path / "a" / code).mkdir(parents=True)
+        data = (shop.pictures / f"{code}0.png").read_bytes()
+        (tmp_path / "a" / code / f"x\x1b[2K\r{FAKE}.png").write_bytes(data)
+    records = load_folder(tmp_path / "a")
+    assert [item.image_id for item in records] == [
+        f"{code}/x\\x1b[2K\\r{FAKE}.png" for code in ("green", "red")
+    ]
+    (tmp_path / "a" / "red").rename(tmp_path / "a" / "re\u200bd")
+    with pytest.raises(DatasetLabelError) as caught:
+        load_folder(tmp_path / "a")
+    assert str(caught.value) == (
+        f"a folder's name in {str(tmp_path / 'a')!r} must be printable text on one line, of at "
+        f"most 100 characters, got 're\\u200bd', which holds \\u200b, a format character. It is a "
+        f"label; rename the folder."
+    )
+
+
+ENTRIES = [
+    ("model: label", ["csi", "surrogate", "picture", "pipe"]),
+    ("model: name", ["return", "code", "entity"]),
+    ("model: licence", ["newline", "handler"]),
+    ("model: key", ["link"]), ("model: manifest", ["override"]), ("model: tensor", ["csi"]),
+    ("model: attribution", ["clipboard", "long"]),
+    ("table: label", ["csi", "newline", "long", "formula", "script"]),
+    ("table: image", ["surrogate", "long"]), ("table: lesion", ["filler"]),
+    ("table: column", ["newline", "script"]), ("table: attribute", ["csi"]),
+    ("prepared: name", ["csi", "quotes"]), ("prepared: note", ["csi", "newline"]),
+    ("prepared: licence", ["surrogate"]), ("splits", ["csi"]),
+    ("image file", ["newline", "byte", "formula"]),
+    ("folders", ["byte", "newline"]),
+    ("argument", ["newline", "long"]),
+    ("run file", ["nul", "long"]),
+    ("trained on", ["pipe", "picture"]),
+]  # fmt: skip
+"""A share of what benchmarks/markup_injection.py plants."""
+
+
+@pytest.mark.parametrize(
+    ("entry", "name"), [(entry, name) for entry, names in ENTRIES for name in names]
+)
+def test_nothing_hidden_forged_or_marked_up_is_shown(shop, entry, name, monkeypatch) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        looked = 0
+        for call, found in shows(shop, entry, (HIDDEN | MARKUP | LONG)[name]):
+            assert not found.wrong, (call.words[0], found.wrong)
+            looked += len(found.outputs)
+    assert looked
+
+
+def test_bytes_that_are_no_utf8_survive_every_output(shop, tmp_path) -> None:
+    picture = tmp_path / os.fsdecode(b"n\xe4vus.png")
+    picture.write_bytes(shop.picture.read_bytes())
+    out = tmp_path / "out"
+    words = ["predict", str(picture), "--model", str(shop.model), "--explain", "gradcam", "--out",
+             str(out)]  # fmt: skip
+    found = CliRunner().invoke(app, words)
+    assert found.exit_code == 0 and "n\\udce4vus.png" in found.stdout
+    (row,) = json.loads((out / "results.json").read_text("ascii"))
+    assert row["source"] == str(tmp_path / "n\\udce4vus.png")
+    (cells,) = csv.DictReader(io.StringIO((out / "results.csv").read_text("utf-8")))
+    assert cells["source"] == row["source"] and (out / row["overlay"]).is_file()
+
+
+def test_whatever_is_printed_is_printable(monkeypatch, shop) -> None:
+    def models() -> list:
+        print(f"by a package: \x1b]0;title\x07\r{FAKE}")
+        print(f"on standard error: \x9b2J\u202e\r{FAKE}", file=sys.stderr)
+        warnings.warn(f"of a package\x1b[2K\n{FAKE}", RuntimeWarning, 1)
+        return []
+
+    monkeypatch.setattr("skinxai.hub.models_at_hand", models)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        found = CliRunner().invoke(app, ["models"])
+    assert not wrong_terminal(found.stdout) and not wrong_terminal(found.stderr)
+    assert found.stdout == f"by a package: \\x1b]0;title\\x07\\r{FAKE}\n"
+    assert found.stderr.splitlines()[-1] == f"note: of a package\\x1b[2K {FAKE}"
+
+
+def test_a_bar_still_moves(capfd) -> None:
+    from skinxai.cli.saying import printable_output
+    from skinxai.progress import bar
+
+    with printable_output(), bar(True, total=2, desc="a\x1b[2Kb") as shown:
+        shown.update(2)
+    text = capfd.readouterr().err
+    assert text.startswith("\ra\\x1b[2Kb:") and "\x1b[2K" not in text and "2/2" in text
+
+
+def test_a_traceback_is_printable(capsys) -> None:
+    try:
+        raise RuntimeError(f"\x1b[2K\r{FAKE}\u202e\ud800")
+    except RuntimeError as error:
+        show_traceback(type(error), error, error.__traceback__)
+    said = capsys.readouterr().err
+    assert not wrong_terminal(said)
+    assert said.splitlines()[-1] == f"RuntimeError: \\x1b[2K\\r{FAKE}\\u202e\\ud800"
+
+
+def test_the_program_shows_tracebacks_so(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(cli, "app", lambda: None)
+    cli.main()
+    assert sys.excepthook is show_traceback
+
+
+def test_plugins_are_listed_in_printable_text(tmp_path) -> None:
+    texts = {name: HIDDEN[name] for name in ("csi", "clipboard", "newline", "override", "byte")}
+    for name, text in texts.items():
+        module = f"plug_{name}"
+        (tmp_path / f"{module}.py").write_text(f"raise RuntimeError({text!a})\n")
+        info = tmp_path / f"{module}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {module}\nVersion: 1\x1b[2K\n"
+        )
+        (info / "entry_points.txt").write_text(f"[skinxai]\n{name} = {module}\n")
+    code = "from skinxai.cli import main; main()"
+    places = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    found = subprocess.run(
+        [sys.executable, "-c", code, "plugins"], capture_output=True, text=True, encoding="utf-8",
+        env=os.environ | {"PYTHONPATH": places, "PYTHONUTF8": "1"},
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert not wrong_terminal(found.stdout + found.stderr)
+    assert found.stdout.count("RuntimeError: ") == len(texts)
+
+
+def test_markdown_shows_text_as_it_is() -> None:
+    assert markdown("a|b_c <x> ![y](z) _d_ `e`") == (
+        r"a\|b_c \<x\> \!\[y\](z) \_d\_ \`e\`"
+    )  # fmt: skip
+    assert [markdown_code(t) for t in ("nv", "a|b", "`x`")] == ["`nv`", r"a\|b", r"\`x\`"]
+
+
+def test_cells_are_torn_by_nothing() -> None:
+    for text in (HIDDEN | MARKUP).values():
+        source = describe(text)
+        rows = list(csv.reader(io.StringIO(table([{"source": source, "label": "nv"}]))))
+        assert rows[1][0].removeprefix("'") == source and rows[1][1] == "nv"
+
+
+def test_every_kind_of_hidden_character_is_known() -> None:
+    kinds = {unicodedata.category(char) for text in HIDDEN.values() for char in text}
+    assert {"Cc", "Cf", "Cs", "Co", "Cn", "Zl"} <= kinds
+
+
+def test_a_prepared_folders_name_is_refused(shop) -> None:
+    from foreign_text import of_prepared
+
+    calls = of_prepared("name")(shop, "\x1b[2K")
+    folder = next(calls).words[1]
+    with pytest.raises(IntegrityError, match="name of the data set must be printable text"):
+        load_prepared(folder)
