@@ -8,11 +8,16 @@ the keyword ``drop_path_rate`` as well.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import math
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from skinxai import plugins
-from skinxai.errors import OptionError, UnknownNameError
+from skinxai.errors import IntegrityError, OptionError, SkinxaiError, UnknownNameError
+from skinxai.folders import WEIGHTS
+from skinxai.tensors import TORCH_NAMES, Stored
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +29,8 @@ entries = plugins.backbones.entries
 register = plugins.backbones.register
 
 
+LARGE = 20_000_000
+"""Values of weights that are compared with the network before it is built."""
 CLASSIFIERS = ("classifier", "fc", "head")
 TIMM = "timm/"
 """Prefix of names that are timm's own, whether in the registry or not."""
@@ -87,6 +94,103 @@ def build(
         more["drop_path_rate"] = drop_path_rate
     model: SkinClassifier = builder(name, num_classes, drop_rate, **more)
     return model.eval()
+
+
+def check_fit(name: str, num_classes: int, stored: Mapping[str, Stored]) -> None:
+    """Refuse weights of another network before memory is taken for it.
+
+    A large network of timm is built on torch's ``meta`` device, where tensors have shapes and no
+    values, and no further than the weights have values. A smaller one is soon built. One that
+    cannot be built there, as some of older versions of timm, is left to `build`, and so are other
+    builders.
+
+    Args:
+        name: name in this registry.
+        num_classes: K.
+        stored: the tensors of the weights' header.
+
+    Raises:
+        UnknownNameError: no backbone of that name.
+        IntegrityError: other names, shapes or types.
+    """
+    import torch
+
+    values = sum(math.prod(each.shape) for each in stored.values())
+    # Another builder is its author's own, who may keep what was built on "meta".
+    if get(name) is not build_timm or values < LARGE:
+        return
+    try:
+        with no_more_than(stored, name), torch.device("meta"):
+            model = build(name, num_classes)
+    except SkinxaiError:
+        raise
+    except Exception:  # of any kind: what a builder does with values, and there are none
+        return
+    compare(model.float(), stored)
+
+
+def compare(model: SkinClassifier, stored: Mapping[str, Stored]) -> None:
+    """Refuse weights that are not exactly a network's.
+
+    Args:
+        model: from any builder, on any device.
+        stored: the tensors of the weights' header.
+
+    Raises:
+        IntegrityError: other names, shapes or types.
+    """
+    own = model.network.state_dict()
+    odd = sorted(set(stored) ^ set(own)) or sorted(
+        key for key in own
+        if tuple(own[key].shape) != stored[key].shape
+        or not _is_alike(own[key].dtype, stored[key].dtype)
+    )  # fmt: skip
+    if odd:
+        raise IntegrityError(
+            f"{WEIGHTS} must hold exactly the backbone's tensors; {len(odd)} differ, "
+            f"the first is {odd[0][:80]!r}."
+        )
+
+
+def _is_alike(own: Any, stored: str) -> bool:
+    """Whether a tensor can be loaded as it is: any floating-point type, or exactly the same."""
+    return "F" in stored if own.is_floating_point else stored == TORCH_NAMES.get(str(own))
+
+
+@contextmanager
+def no_more_than(stored: Mapping[str, Stored], name: str) -> Iterator[None]:
+    """Context in which this thread cannot build a network that is much larger than its weights.
+
+    Twice as many parameters are let through: builders replace some of what they have built.
+
+    Args:
+        stored: the tensors of the weights' header.
+        name: of the network, for the message.
+
+    Raises:
+        IntegrityError: within the context, a network with more.
+    """
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    count = sum(math.prod(each.shape) for each in stored.values())
+    own, left = threading.get_ident(), 2 * count + 1_000_000
+
+    def note(_: object, __: str, parameter: Any) -> None:
+        nonlocal left
+        if threading.get_ident() != own or parameter is None:
+            return
+        left -= parameter.numel()
+        if left < 0:
+            raise IntegrityError(
+                f"{WEIGHTS} must hold exactly the backbone's tensors; they have {count} values, "
+                f"fewer than {name!r}."
+            )
+
+    hook = register_module_parameter_registration_hook(note)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def build_timm(

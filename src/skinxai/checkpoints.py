@@ -32,7 +32,7 @@ from skinxai.models import SkinClassifier
 from skinxai.neighbours import NEIGHBOURS, Neighbours
 from skinxai.probes import picture
 from skinxai.probes import to_bytes as probe_bytes
-from skinxai.tensors import BINDING, weights_metadata
+from skinxai.tensors import BINDING, stored_tensors, weights_metadata
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,10 @@ def unpack(files: ModelFiles) -> LoadedModel:
             f"{CONFIG} in {str(files.folder)!r} must be the one its weights were saved with "
             f"(labels, preprocessing, backbone), and is another; fetch the model again."
         )
-    model = backbones.build(config.backbone, len(config.labels), config.drop_rate)
+    stored = stored_tensors(weights, WEIGHTS)
+    backbones.check_fit(config.backbone, len(config.labels), stored)
+    with backbones.no_more_than(stored, config.backbone):
+        model = backbones.build(config.backbone, len(config.labels), config.drop_rate)
     model.float()  # torch's default type may be another
     load_weights(model, weights)
     return LoadedModel(
@@ -262,15 +265,7 @@ def load_weights(model: SkinClassifier, weights: bytes) -> None:
         tensors = load_tensors(weights)
     except SafetensorError as error:
         raise IntegrityError(f"{WEIGHTS} must be whole safetensors: {error}") from error
-    own = model.network.state_dict()
-    odd = sorted(set(tensors) ^ set(own)) or sorted(
-        name for name in own if own[name].shape != tensors[name].shape
-    )
-    if odd:
-        raise IntegrityError(
-            f"{WEIGHTS} must hold exactly the backbone's tensors; {len(odd)} differ, "
-            f"the first is {odd[0]!r}."
-        )
+    backbones.compare(model, stored_tensors(weights, WEIGHTS))
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise IntegrityError(f"{WEIGHTS} must hold finite values, {name!r} does not.")

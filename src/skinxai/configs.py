@@ -17,6 +17,7 @@ from skinxai.readonly import ReadOnly
 
 SCHEMA_VERSION = 1
 MAX_JSON_BYTES = 2**20
+MAX_MEMBERS = 64
 INTERPOLATIONS = ("bilinear", "bicubic")
 _MEMBER = re.compile(r"members/\w[\w.-]{0,79}", re.ASCII)
 
@@ -26,16 +27,23 @@ def canonical_json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def strict_json(data: bytes) -> Any:
-    """The value of UTF-8 JSON: no key twice, finite numbers only, at most `MAX_JSON_BYTES`.
+def strict_json(data: bytes, most: int = MAX_JSON_BYTES) -> Any:
+    """The value of UTF-8 JSON: no key twice, numbers that 64 bits hold, at most `MAX_JSON_BYTES`.
+
+    Halves of surrogate pairs, which are no text, are refused as well.
 
     Raises:
         ValueError: anything else.
     """
-    if len(data) > MAX_JSON_BYTES:
-        raise ValueError(f"it must have at most {MAX_JSON_BYTES} bytes, it has {len(data)}")
+    if len(data) > most:
+        raise ValueError(f"it must have at most {most} bytes, it has {len(data)}")
     try:
-        return json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse)
+        value = json.loads(
+            data.decode(), object_pairs_hook=_unique, parse_constant=_refuse,
+            parse_float=_finite, parse_int=_in_64_bits,
+        )  # fmt: skip
+        json.dumps(value, ensure_ascii=False).encode()  # text that is none, or nested too deep
+        return value
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
 
@@ -50,6 +58,31 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return number
+
+
+def _in_64_bits(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= (number := int(text)) < 2**63:
+        raise ValueError(f"the number {text[:20]} of {len(text)} digits is too large")
+    return number
+
+
+def check_schema(version: object, what: str, known: int = SCHEMA_VERSION) -> None:
+    """Refuse what another version of skinxai wrote, in a schema that this one does not know.
+
+    Raises:
+        ModelConfigError: another version than ``known``.
+    """
+    if type(version) is not int or version != known:
+        raise ModelConfigError(
+            f"schema_version of {what} must be {known}, got {version!r}; update skinxai, or use a "
+            f"version of skinxai that reads it."
+        )
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -82,6 +115,12 @@ def _check_keys(name: str, cls: type, values: Mapping[str, Any]) -> None:
         raise ModelConfigError(f"{name} must have the keys {sorted(known)}, {missing} missing.")
 
 
+def _check_lists(name: str, values: Mapping[str, Any], *keys: str) -> None:
+    for key in keys:
+        if not isinstance(values[key], list | tuple):
+            raise ModelConfigError(f"{name}.{key} must be a list, got {values[key]!r:.80}.")
+
+
 def _check_line(what: str, text: Any, longest: int) -> None:
     """Refuse what is no text on one line, printable and of bounded length."""
     if broken := broken_rule(what, text, longest):
@@ -90,6 +129,7 @@ def _check_line(what: str, text: Any, longest: int) -> None:
 
 def _labels(values: Mapping[str, Any]) -> LabelSet:
     _check_keys("labels", LabelSet, values)
+    _check_lists("labels", values, "codes", *(["malignant"] if values["malignant"] else []))
     return LabelSet(tuple(values["codes"]), values["names"], values["malignant"])
 
 
@@ -135,7 +175,9 @@ class PreprocessConfig:
         for name, rule in (("mean", "[0, 1]"), ("std", "(0, 1]")):
             values = _as_tuple(name, getattr(self, name))
             object.__setattr__(self, name, values)
-            numbers = len(values) == 3 and all(isinstance(v, int | float) for v in values)
+            numbers = len(values) == 3 and all(
+                isinstance(v, int | float) and not isinstance(v, bool) for v in values
+            )
             if (
                 not numbers
                 or not all(0 <= v <= 1 for v in values)
@@ -188,11 +230,7 @@ class ModelConfig:
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        if self.schema_version != SCHEMA_VERSION:
-            raise ModelConfigError(
-                f"config schema_version must be {SCHEMA_VERSION}, got {self.schema_version!r}; "
-                f"use a version of skinxai that reads it."
-            )
+        check_schema(self.schema_version, "a model's config")
         _check_line("name", self.name, MAX_NAME)
         _check_line("backbone", self.backbone, MAX_NAME)
         _check_line("licence", self.licence, MAX_LICENCE)
@@ -203,7 +241,7 @@ class ModelConfig:
         for name, value in self.training_data.items():
             _check_line("a key of training_data", name, MAX_NAME)
             _check_line(f"training_data.{name}", value, MAX_LINE)
-        if not isinstance(self.drop_rate, int | float) or not 0 <= self.drop_rate < 1:
+        if type(self.drop_rate) not in (int, float) or not 0 <= self.drop_rate < 1:
             raise ModelConfigError(f"drop_rate must be in [0, 1), got {self.drop_rate!r}.")
         if self.explain_layer != "features":
             raise ModelConfigError(f"explain_layer must be 'features', got {self.explain_layer!r}.")
@@ -307,16 +345,13 @@ class EnsembleConfig:
         object.__setattr__(self, "members", tuple(self.members))
         if self.kind != "ensemble":
             raise ModelConfigError(f"kind must be 'ensemble', got {self.kind!r}.")
-        if self.schema_version != SCHEMA_VERSION:
-            raise ModelConfigError(
-                f"ensemble schema_version must be {SCHEMA_VERSION}, got {self.schema_version!r}; "
-                f"use a version of skinxai that reads it."
-            )
+        check_schema(self.schema_version, "an ensemble's config")
         _check_line("name", self.name, MAX_NAME)
         folders = [member.folder.lower() for member in self.members]  # some systems see no case
-        if not folders or len(set(folders)) != len(folders):
+        if not 1 <= len(folders) <= MAX_MEMBERS or len(set(folders)) != len(folders):
             raise ModelConfigError(
-                f"members must be at least one folder, each listed once, got {folders}."
+                f"members must be one to {MAX_MEMBERS} folders, each listed once, got "
+                f"{len(folders)}: {folders[:8]}."
             )
         total = math.fsum(member.weight for member in self.members)
         if abs(total - 1) > 1e-9:
@@ -326,6 +361,7 @@ class EnsembleConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Strict inverse of `to_dict`."""
         _check_keys("ensemble config", cls, values)
+        _check_lists("ensemble config", values, "members")
         members = tuple(MemberConfig.from_dict(member) for member in values["members"])
         return cls(**{**values, "labels": _labels(values["labels"]), "members": members})
 

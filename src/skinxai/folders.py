@@ -7,8 +7,10 @@ weights: `skinxai.ensembles` finds its members. Needs no torch.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from skinxai.configs import (
     EnsembleConfig,
     ModelConfig,
     canonical_json,
+    check_schema,
     strict_json,
 )
 from skinxai.errors import (
@@ -29,7 +32,7 @@ from skinxai.errors import (
     SkinxaiWarning,
     UnsafeFormatError,
 )
-from skinxai.reading import is_file, is_folder, read_file
+from skinxai.reading import is_file, is_folder, open_file
 from skinxai.staging import at_present, present, write_together
 
 WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.json", "README.md"
@@ -40,7 +43,11 @@ PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
 EXPORTED = {".onnx": "onnx", ".xml": "openvino"}
 """Suffix of an exported file → the runtime that it is for, in `skinxai.graphs.RUNNERS`."""
 BUNDLED = Path(__file__).parent / "bundled"
-MAX_FILE_BYTES = 2 * 1024**3
+MAX_FILES = 16
+LARGE = 2**26
+MAX_FILE_BYTES = MAX_FOLDER_BYTES = 2 * 1024**3
+_FILE = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 Config = TypeVar("Config", ModelConfig, EnsembleConfig)
 
 
@@ -105,10 +112,10 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
             f"revision of {str(folder)!r} must begin with {revision!r} (at least 7 digits), "
             f"it is {digest[:12]}."
         )
-    files = {}
+    files, left = {}, MAX_FOLDER_BYTES
     for name, expected in listed.items():
         try:
-            data = read_part(folder / name)
+            data = read_part(folder / name, left)
         except IntegrityError:
             if read_part(path) == manifest:
                 raise
@@ -123,6 +130,7 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
             if name != CARD:
                 raise IntegrityError(f"{message}; fetch or save the model again.")
             warnings.warn(f"{message}; the model itself is unchanged.", SkinxaiWarning, 3)
+        left -= len(data)
         files[name] = data
     return ModelFiles(folder, files, digest)
 
@@ -208,30 +216,80 @@ def manifest_of(files: Mapping[str, bytes]) -> tuple[dict[str, Any], str]:
 
 def size_limit(name: str) -> int:
     """Bytes that a file of a model folder may have."""
-    return MAX_JSON_BYTES if name.endswith(".json") else MAX_FILE_BYTES
+    return MAX_JSON_BYTES if name.endswith((".json", ".md")) else MAX_FILE_BYTES
 
 
-def read_part(path: Path) -> bytes:
+def check_length(start: bytes, size: int, name: str) -> dict[str, Any]:
+    """The header of safetensors, where it accounts for every byte of the file.
+
+    Args:
+        start: the first bytes, with all of the header.
+        size: of the whole file.
+        name: of it, for messages.
+
+    Raises:
+        IntegrityError: a header that is damaged, too long, or of another file.
+    """
+    most = min(size - 8, MAX_JSON_BYTES)
+    length = int.from_bytes(start[:8], "little")
+    if not 2 <= length <= most:
+        raise IntegrityError(
+            f"{name} must be whole safetensors: its header must have at most {most} bytes, it "
+            f"tells of {length}."
+        )
+    try:
+        header = strict_json(start[8 : 8 + length])
+        entries = [entry for key, entry in header.items() if key != "__metadata__"]
+        end = max((entry["data_offsets"][1] for entry in entries), default=0)
+        if type(end) is not int:
+            raise ValueError(f"an offset must be a whole number, got {str(end)[:80]!r}")
+        whole = 8 + length + end == size
+    except (ValueError, AttributeError, LookupError, TypeError) as error:
+        raise IntegrityError(f"{name} must be whole safetensors: {error}.") from error
+    if not whole:
+        raise IntegrityError(
+            f"{name} must be whole safetensors: its header tells of {8 + length + end} bytes, it "
+            f"has {size}."
+        )
+    return dict(header)
+
+
+def read_part(path: Path, most: int = MAX_FOLDER_BYTES) -> bytes:
     """One file of a model folder, not compared with the manifest yet.
+
+    A large file of tensors whose header does not account for all of its bytes is refused before
+    these are read.
+
+    Args:
+        path: of the file.
+        most: bytes that are left for it, besides the limit of its kind.
 
     Raises:
         IntegrityError: no regular file, one that is too large or cannot be read, or a link out of
             the folder.
     """
     try:
-        return at_present(path, _read_own)
+        return at_present(path, lambda place: _read_own(place, most))
     except OSError as error:
         raise IntegrityError(
             f"{str(path)!r} is in the manifest and must be readable: {error.strerror}."
         ) from error
 
 
-def _read_own(path: Path) -> bytes:
+def _read_own(path: Path, most: int) -> bytes:
     if path.is_symlink() and not _is_own_link(path):
         raise IntegrityError(
             f"{str(path)!r} must be in its folder, it is a link to {os.path.realpath(path)!r}."
         )
-    return read_file(path, size_limit(path.name))
+    with open_file(path, min(most, size_limit(path.name))) as file:
+        size = os.fstat(file.fileno()).st_size
+        if path.suffix == ".safetensors" and size > LARGE:
+            check_length(file.read(8 + MAX_JSON_BYTES), size, path.name)
+            file.seek(0)
+        data = file.read(size + 1)
+    if len(data) != size:
+        raise OSError(errno.EIO, "it changed while it was read")
+    return data
 
 
 def _is_own_link(path: Path) -> bool:
@@ -249,9 +307,9 @@ def parse_manifest(data: bytes, folder: Path) -> tuple[dict[str, str], str]:
     Raises:
         IntegrityError: any deviation from the schema.
     """
+    where = f"{MANIFEST} in {str(folder)!r}"
     damaged = IntegrityError(
-        f"{MANIFEST} in {str(folder)!r} must be whole and match its own digest; "
-        f"fetch or save the model again."
+        f"{where} must be whole and match its own digest; fetch or save the model again."
     )
     try:
         content = strict_json(data)
@@ -259,10 +317,31 @@ def parse_manifest(data: bytes, folder: Path) -> tuple[dict[str, str], str]:
         digest = content.pop("digest")
         listed: dict[str, str] = content["files"]
         whole = hashlib.sha256(canonical_json(content)).hexdigest() == digest
-        plain = all(Path(name).name == name and name not in ("", "..") for name in listed)
+        version = content["schema_version"]
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise damaged from error
-    if not canonical or not whole or not plain or CONFIG not in listed:
+    if not canonical or not whole or not isinstance(digest, str):
+        raise damaged
+    check_schema(version, where)
+    if unknown := sorted(set(content) - {"files", "schema_version"}):
+        raise IntegrityError(
+            f"{where} must only have the keys digest, files and schema_version, got {unknown}; "
+            f"update skinxai, or save the model again."
+        )
+    if not isinstance(listed, dict) or not 1 <= len(listed) <= MAX_FILES:
+        raise IntegrityError(f"{where} must list one to {MAX_FILES} files with their sha256.")
+    for name, sha256 in listed.items():
+        if Path(name).name != name or not _FILE.fullmatch(name):
+            raise IntegrityError(
+                f"{where} must list plain names of files, it lists {name[:80]!r}; save the model "
+                f"again."
+            )
+        if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+            raise IntegrityError(
+                f"{where} must list a sha256 of 64 hexadecimal digits for {name!r}, got "
+                f"{sha256!r:.80}."
+            )
+    if CONFIG not in listed:
         raise damaged
     return listed, digest
 

@@ -10,6 +10,8 @@ from skinxai.errors import ModelConfigError, UnknownNameError, closest
 from skinxai.plain_text import MAX_CODE, MAX_NAME, broken_rule
 from skinxai.readonly import ReadOnly
 
+MAX_CLASSES = 1000
+
 
 @dataclass(frozen=True)
 class LabelSet(Sequence[str]):
@@ -29,6 +31,8 @@ class LabelSet(Sequence[str]):
 
     def __post_init__(self) -> None:
         codes = tuple(self.codes)
+        if len(codes) > MAX_CLASSES:
+            raise ModelConfigError(f"labels must be at most {MAX_CLASSES}, got {len(codes)}.")
         if (
             len(codes) < 2
             or len(set(codes)) != len(codes)
@@ -47,9 +51,14 @@ class LabelSet(Sequence[str]):
         ]
         if any(broken):
             raise ModelConfigError(next(filter(None, broken)))
-        malignant = None if self.malignant is None else frozenset(self.malignant)
+        try:
+            malignant = None if self.malignant is None else frozenset(self.malignant)
+        except TypeError as error:
+            raise ModelConfigError(
+                f"labels.malignant must be a list of codes, got {self.malignant!r:.80}."
+            ) from error
         for part, known in (("names", set(self.names)), ("malignant", malignant or set())):
-            if unknown := sorted(set(known) - set(codes)):
+            if unknown := sorted(map(str, set(known) - set(codes))):
                 raise ModelConfigError(
                     f"labels.{part} must only name labels {list(codes)}, got {unknown}."
                 )

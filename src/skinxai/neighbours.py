@@ -12,14 +12,15 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from skinxai.data.membership import BYTES
 from skinxai.errors import IntegrityError, OptionError
+from skinxai.tensors import load_arrays
 
 NEIGHBOURS = "neighbours.safetensors"
 DIMENSIONS = 192
+MAX_LESIONS = 1_000_000
 Floats = npt.NDArray[np.float32]
 
 
@@ -48,6 +49,11 @@ class Neighbours:
 
     def __post_init__(self) -> None:
         count, kept = self.vectors.shape if self.vectors.ndim == 2 else (0, 0)
+        if self.mean.ndim != 1 or count > MAX_LESIONS:
+            raise IntegrityError(
+                f"{NEIGHBOURS} must hold at most {MAX_LESIONS} lesions and a mean (D,), got "
+                f"{count} and {self.mean.shape}; fetch or save the model again."
+            )
         expected = {"mean": (np.float32, (len(self.mean),)), "scale": (np.float32, (kept,)),
                     "components": (np.float16, (kept, len(self.mean))),
                     "vectors": (np.int8, (count, kept)), "labels": (np.uint8, (count,)),
@@ -108,8 +114,8 @@ class Neighbours:
             IntegrityError: damaged bytes, other arrays than these, or as the class does.
         """
         try:
-            return cls(**load(data))
-        except (SafetensorError, TypeError) as error:
+            return cls(**load_arrays(data, NEIGHBOURS))
+        except TypeError as error:
             raise IntegrityError(f"{NEIGHBOURS} must be whole safetensors: {error}") from error
 
     def to_bytes(self) -> bytes:

@@ -55,9 +55,13 @@ def read_probes(models: Sequence[ModelFiles], classes: int) -> list[npt.NDArray[
             )
         try:
             values = strict_json(files.files[PROBE])
-            row = np.array(values["probabilities"], np.float64)
-            if set(values) != {"probabilities"} or row.shape != (classes,):
-                raise ValueError(f"it has {sorted(values)}")
+            kept = values["probabilities"]
+            sound = set(values) == {"probabilities"} and isinstance(kept, list)
+            if not sound or not all(type(p) in (int, float) and 0 <= p <= 1 for p in kept):
+                raise ValueError(f"it has {sorted(values)}, or what is no probability")
+            row = np.array(kept, np.float64)
+            if row.shape != (classes,):
+                raise ValueError(f"it has {len(row)}")
         except (ValueError, KeyError, TypeError) as error:
             raise IntegrityError(
                 f"{PROBE} in {str(files.folder)!r} must hold {classes} probabilities: {error}."

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.configs import MAX_JSON_BYTES, strict_json
+from skinxai.configs import MAX_JSON_BYTES
 from skinxai.errors import IntegrityError
-from skinxai.folders import WEIGHTS
+from skinxai.folders import WEIGHTS, check_length
 
+KINDS = (
+    "F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL",
+)  # fmt: skip
+"""Types of tensors that are read."""
+TORCH_NAMES = {
+    "torch.int64": "I64", "torch.int32": "I32", "torch.int16": "I16", "torch.int8": "I8",
+    "torch.uint8": "U8", "torch.bool": "BOOL",
+}  # fmt: skip
+"""torch's types of whole numbers → theirs."""
 BINDING = "skinxai.binding"
 """Key of the hash that binds weights, and graphs, to a config."""
 
@@ -24,18 +33,73 @@ def weights_metadata(weights: bytes) -> dict[str, str]:
     Raises:
         IntegrityError: no such header.
     """
-    length = int.from_bytes(weights[:8], "little")
-    if not 2 <= length <= min(len(weights) - 8, MAX_JSON_BYTES):
-        raise IntegrityError(
-            f"{WEIGHTS} must be whole safetensors: its header must have at most "
-            f"{min(len(weights) - 8, MAX_JSON_BYTES)} bytes, it tells of {length}."
-        )
-    try:
-        header = strict_json(weights[8 : 8 + length])
-    except ValueError as error:
-        raise IntegrityError(f"{WEIGHTS} must be whole safetensors: {error}.") from error
-    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
+    metadata = check_length(weights[: 8 + MAX_JSON_BYTES], len(weights), WEIGHTS).get(
+        "__metadata__"
+    )
     return metadata if isinstance(metadata, dict) else {}
+
+
+class Stored(NamedTuple):
+    """What a header says of a tensor.
+
+    Args:
+        dtype: one of `KINDS`.
+        shape: its sizes.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def stored_tensors(data: bytes, name: str) -> dict[str, Stored]:
+    """The tensors that the header of safetensors bytes lists.
+
+    Args:
+        data: all bytes.
+        name: of the file, for messages.
+
+    Raises:
+        IntegrityError: a damaged header, or a type that skinxai does not read.
+    """
+    header = check_length(data[: 8 + MAX_JSON_BYTES], len(data), name)
+    header.pop("__metadata__", None)
+    found = {}
+    for key, entry in header.items():
+        try:
+            found[key] = Stored(entry["dtype"], tuple(entry["shape"]))
+            sound = all(type(side) is int and side >= 0 for side in found[key].shape)
+        except (KeyError, TypeError) as error:
+            raise IntegrityError(f"{name} must be whole safetensors: {error!r}.") from error
+        if not sound or found[key].dtype not in KINDS:
+            raise IntegrityError(
+                f"{name} must hold tensors of the types {', '.join(KINDS)}, {key[:80]!r} is of "
+                f"{found[key].dtype!r:.80} {entry['shape']!r:.80}."
+            )
+    return found
+
+
+def load_arrays(data: bytes, name: str) -> dict[str, Any]:
+    """All arrays of safetensors bytes.
+
+    Args:
+        data: all bytes.
+        name: of the file, for messages.
+
+    Raises:
+        IntegrityError: damaged bytes, or types that NumPy lacks.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    for key, stored in stored_tensors(data, name).items():
+        if stored.dtype == "BF16":
+            raise IntegrityError(
+                f"{name} must hold types that NumPy has, {key[:80]!r} is of {stored.dtype!r}."
+            )
+    try:
+        return dict(load(data))
+    except SafetensorError as error:
+        raise IntegrityError(f"{name} must be whole safetensors: {error}") from error
 
 
 def pack_bytes(name: str, rows: npt.NDArray[np.uint8]) -> bytes:
@@ -62,13 +126,7 @@ def unpack_bytes(name: str, data: bytes, shape: tuple[int, ...], file: str) -> b
     Raises:
         IntegrityError: damaged bytes, or other arrays.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        found: dict[str, Any] = load(data)
-    except SafetensorError as error:
-        raise IntegrityError(f"{file} must be whole safetensors: {error}") from error
+    found = load_arrays(data, file)
     array = found.get(name)
     fits = (
         array is not None

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from skinxai.configs import PreprocessConfig, canonical_json
+from skinxai.configs import PreprocessConfig, canonical_json, strict_json
 from skinxai.data.records import Record, Records
 from skinxai.data.shards import (
     MAX_SHARD_BYTES,
@@ -38,8 +38,14 @@ from skinxai.reading import (
 from skinxai.writing import escape_cell, unescape_cell, write_atomic
 
 MANIFEST, TABLE = "manifest.json", "records.csv"
+MAX_ROWS_BYTES = 2**28
 FORMAT, FORMAT_VERSION = "prepared images", 1
 WORDS = ("image_id", "path", "label", "lesion_id", "patient_id", "attributes")
+KEYS = (
+    "attribution", "files", "format", "image_size", "images", "interpolation", "labels", "leaked",
+    "licence", "name", "notes", "part", "schema_version",
+)  # fmt: skip
+"""Of the manifest, besides its digest."""
 COLUMNS = (*WORDS, *Place._fields)
 
 
@@ -69,6 +75,10 @@ def load_prepared(folder: str | os.PathLike[str], *, verify: bool = True) -> Rec
     files: dict[str, dict[str, Any]] = content["files"]
     for name, listed in files.items():
         check_file_size(target / name, listed["bytes"])
+    if files[TABLE]["bytes"] > MAX_ROWS_BYTES:
+        raise IntegrityError(
+            f"{TABLE} in {str(target)!r} must have at most {MAX_ROWS_BYTES} bytes; {REMEDY}."
+        )
     checked = [name for name in files if verify or name == TABLE]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         hashes = list(pool.map(file_sha256, (target / name for name in checked)))
@@ -80,14 +90,18 @@ def load_prepared(folder: str | os.PathLike[str], *, verify: bool = True) -> Rec
             )
     try:
         items, places = _read_table(target / TABLE)
+        _check_values(content, len(items))
         size = content["image_size"]
+        sizes = tuple(files[shard_name(n)]["bytes"] for n in range(len(files) - 1))
+        for name, own in places.items():
+            own.check(name, sizes, size)
         pixels = PreparedPixels(
             target,
             digest,
             None if size is None else (size[0], size[1]),
             content["interpolation"],
             places,
-            tuple(files[shard_name(n)]["bytes"] for n in range(len(files) - 1)),
+            sizes,
         )
         labels = content["labels"]
         return Records(
@@ -106,6 +120,25 @@ def load_prepared(folder: str | os.PathLike[str], *, verify: bool = True) -> Rec
             f"{TABLE} and {MANIFEST} in {str(target)!r} must be as prepare() writes them: {error}; "
             f"{REMEDY}."
         ) from error
+
+
+def _check_values(content: Mapping[str, Any], images: int) -> None:
+    """Raise `ValueError` for a value of the manifest outside its rule."""
+    size, resized = content["image_size"], content["interpolation"]
+    texts = [content[name] for name in ("attribution", "licence", "name", "part")]
+    labels = content["labels"]
+    if (size is None) != (resized is None):
+        raise ValueError("image_size and interpolation must both be there, or neither")
+    if size is not None:
+        PreprocessConfig(size, interpolation=resized)
+    if content["images"] != images or type(content["leaked"]) is not bool:
+        raise ValueError(f"images must be {images}, and leaked true or false")
+    if not all(isinstance(text, str) for text in texts) or not isinstance(content["notes"], list):
+        raise ValueError("attribution, licence, name and part must be text, and notes a list")
+    if not all(isinstance(note, str) for note in content["notes"]):
+        raise ValueError("notes must be texts")
+    if set(labels) != {"codes", "names", "malignant"} or not isinstance(labels["codes"], list):
+        raise ValueError("labels must have codes, names and malignant")
 
 
 def describe_folder(
@@ -172,17 +205,24 @@ def _table(records: Records, places: Mapping[str, Place]) -> bytes:
 def _read_table(path: Path) -> tuple[tuple[Record, ...], dict[str, Place]]:
     text = read_file(path, MAX_TABLE_BYTES).decode("utf-8", "surrogatepass")
     rows = csv.reader(io.StringIO(text, newline=""))
-    if tuple(next(rows)) != COLUMNS:
+    if tuple(next(rows, ())) != COLUMNS:
         raise ValueError(f"the columns of {TABLE} must be {COLUMNS}")
     items, places = [], {}
     for row in rows:
         name, source, label, lesion, patient, attributes = map(unescape_cell, row[: len(WORDS)])
         items.append(
-            Record(name, Path(source), label, lesion, patient or None, json.loads(attributes))
+            Record(name, Path(source), label, lesion, patient or None, _attributes(attributes))
         )
         shard, offset, height, width, *hashes = row[len(WORDS) :]
         places[name] = Place(int(shard), int(offset), int(height), int(width), *hashes)
     return tuple(items), places
+
+
+def _attributes(text: str) -> dict[str, str]:
+    found = json.loads(text)
+    if not isinstance(found, dict) or any(isinstance(v, dict | list) for v in found.values()):
+        raise ValueError(f"attributes must be names with values, got {text[:80]!r}")
+    return found
 
 
 def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
@@ -199,19 +239,36 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
         f"{MANIFEST} in {str(folder)!r} must be whole and match its own digest; {REMEDY}."
     )
     try:
-        content = json.loads(data)
+        content = strict_json(data, MAX_TEXT_BYTES)
         canonical = canonical_json(content) == data
         digest = content.pop("digest")
         whole = hashlib.sha256(canonical_json(content)).hexdigest() == digest
         plain = all(Path(name).name == name for name in content["files"])
         kind, version = content["format"], content["schema_version"]
+        odd = sorted(set(content) ^ set(KEYS))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise damaged from error
     if not canonical or not whole or not plain or TABLE not in content["files"]:
         raise damaged
-    if (kind, version) != (FORMAT, FORMAT_VERSION):
+    if (kind, version) != (FORMAT, FORMAT_VERSION) or type(version) is not int:
         raise IntegrityError(
             f"{MANIFEST} in {str(folder)!r} must be of {FORMAT!r}, version {FORMAT_VERSION}, it is "
-            f"of {kind!r}, version {version}; use a version of skinxai that reads it."
+            f"of {str(kind)[:80]!r}, version {str(version)[:20]}; update skinxai, or use a version "
+            f"that reads it."
+        )
+    files = content["files"]
+    sound = all(
+        isinstance(each, dict)
+        and set(each) == {"bytes", "sha256"}
+        and type(each["bytes"]) is int
+        and isinstance(each["sha256"], str)
+        for each in files.values()
+    )
+    shards = [shard_name(number) for number in range(len(files) - 1)]
+    if odd or not sound or set(files) != {TABLE, *shards}:
+        raise IntegrityError(
+            f"{MANIFEST} in {str(folder)!r} must have exactly the keys of prepare(), and of each "
+            f"file its bytes and sha256; {odd or sorted(files)[:5]} is not so; update skinxai, or "
+            f"{REMEDY}."
         )
     return content, digest

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,6 +52,27 @@ class Place(NamedTuple):
     def nbytes(self) -> int:
         """Bytes of the stored pixels."""
         return self.height * self.width * 3
+
+    def check(self, name: str, shards: Sequence[int], size: Sequence[int] | None) -> None:
+        """Refuse a place outside the shards, or of another size than all images have.
+
+        Args:
+            name: of the image.
+            shards: bytes of each.
+            size: ``[height, width]`` of every image, or ``None``.
+
+        Raises:
+            ValueError: one of these, or what is no hash.
+        """
+        hashes = (self.pixel_hash, self.file_sha256)
+        if (
+            not 0 <= self.shard < len(shards)
+            or min(self.height, self.width) < 1
+            or not 0 <= self.offset <= shards[self.shard] - self.nbytes
+            or (size is not None and [self.height, self.width] != list(size))
+            or not all(re.fullmatch("[0-9a-f]{64}", each) for each in hashes)
+        ):
+            raise ValueError(f"pixels of {name!r} must lie in their shard, and have their hashes")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from skinxai.errors import (
 from skinxai.folders import GRAPH, WEIGHTS, size_limit
 from skinxai.reading import read_file
 from skinxai.staging import at_present
-from skinxai.tensors import BINDING, unpack_bytes, weights_metadata
+from skinxai.tensors import BINDING, load_arrays, unpack_bytes, weights_metadata
 
 if TYPE_CHECKING:
     import onnx
@@ -45,6 +45,15 @@ KERNEL = "kernel"
 """Name of the constant that makes maps of features."""
 IMAGES, LOGITS, MAPS = "images", "logits", "class_activation_maps"
 """Names of a graph's input and outputs; not every graph has maps."""
+
+
+LEAST, MOST, OF_A_PIXEL = 2**24, 2**28, 256
+"""Elements of the largest value: as many as `OF_A_PIXEL` for each pixel, within these bounds."""
+
+
+def largest(height: int, width: int) -> int:
+    """Elements that a value of a network may have for one image."""
+    return min(MOST, max(LEAST, OF_A_PIXEL * height * width))
 
 
 @dataclass(frozen=True)
@@ -79,9 +88,6 @@ def with_weights(graph: bytes, weights: bytes, binding: str) -> tuple[bytes, str
     Raises:
         IntegrityError: a damaged graph, or one of another model.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     parsed = _parse(unpack_bytes(ARRAY, graph, (-1,), GRAPH), GRAPH)
     metadata = {each.key: each.value for each in parsed.metadata_props}
     bound = metadata.get(BINDING) == weights_metadata(weights).get(BINDING) == binding
@@ -90,10 +96,7 @@ def with_weights(graph: bytes, weights: bytes, binding: str) -> tuple[bytes, str
             f"{GRAPH} must be the one of its folder's weights and config, and is another's; save "
             f"the model again."
         )
-    try:
-        tensors = load(weights)
-    except SafetensorError as error:
-        raise IntegrityError(f"{WEIGHTS} must be whole safetensors: {error}") from error
+    tensors = load_arrays(weights, WEIGHTS)
     for own in parsed.graph.initializer:
         if own.HasField("raw_data"):
             continue  # a constant of the graph
@@ -106,7 +109,7 @@ def with_weights(graph: bytes, weights: bytes, binding: str) -> tuple[bytes, str
         if not np.isfinite(values).all():
             raise IntegrityError(f"{WEIGHTS} must hold finite values, {own.name!r} does not.")
         own.raw_data = values.astype(np.float32).tobytes()
-    return parsed.SerializeToString(), metadata.get(LAYER, "features")
+    return _check(parsed, GRAPH).SerializeToString(), metadata.get(LAYER, "features")
 
 
 def seal(graph: bytes, weights: bytes = b"") -> bytes:
@@ -139,7 +142,10 @@ def open_exported(path: Path) -> Exported:
     graph = _read(path)
     if path.suffix.lower() == ".onnx":
         weights = b""
-        metadata = {each.key: each.value for each in _parse(graph, str(path)).metadata_props}
+        metadata = {
+            each.key: each.value
+            for each in _check(_parse(graph, str(path)), str(path)).metadata_props
+        }
     else:
         weights = _read(path.with_suffix(".bin"))
         if _read(path) != graph:
@@ -198,6 +204,13 @@ def _parse(graph: bytes, name: str) -> onnx.ModelProto:
     return parsed
 
 
+def _check(parsed: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    from skinxai.graphs.checking import check_graph
+
+    check_graph(parsed, name)
+    return parsed
+
+
 _making_the_core = threading.Lock()
 
 
@@ -225,8 +238,12 @@ def _core(openvino: Any) -> Any:
 
 
 def _of_openvino(graph: bytes, weights: bytes, path: Path) -> dict[str, str]:
+    from skinxai.graphs.checking import check_layers
+
+    core = openvino_core()
+    check_layers(graph, weights, str(path))
     try:
-        model = openvino_core().read_model(graph, weights)
+        model = core.read_model(graph, weights)
         return {
             key: str(model.get_rt_info(key.split(".")).value)
             for key in (BINDING, CONFIG, LAYER, MODEL, SEAL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any, ClassVar, Protocol
 
@@ -9,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.errors import IntegrityError, OptionError, did_you_mean
-from skinxai.graphs.files import IMAGES, openvino_core
+from skinxai.graphs.files import IMAGES, largest, openvino_core
+from skinxai.memory import is_out_of_memory
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
@@ -75,7 +77,13 @@ class OnnxRuntime:
 
     def __call__(self, images: npt.NDArray[np.float32]) -> Arrays:
         """Outputs by name."""
-        return dict(zip(self.names, self._session.run(None, {IMAGES: images}), strict=True))
+        try:
+            found = self._session.run(None, {IMAGES: images})
+        except Exception as error:  # of many kinds, none public
+            if "allocat" in str(error):
+                raise MemoryError(str(error)) from error
+            raise IntegrityError(f"ONNX Runtime must run the graph, it did not: {error}") from error
+        return dict(zip(self.names, found, strict=True))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return OnnxRuntime, (self._graph, b"", self.precision)
@@ -113,6 +121,7 @@ class OpenVino:
             shape = model.input(IMAGES).partial_shape
             shape[0] = 1  # known sizes are faster
             model.reshape({IMAGES: shape})
+            _check_sizes(model, largest(*(shape[axis].get_length() for axis in (2, 3))))
             self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise IntegrityError(f"OpenVINO must take the graph: {error}") from error
@@ -132,13 +141,32 @@ class OpenVino:
             self._requests.own = self._compiled.create_infer_request()
         found: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in self.names}
         for image in images:
-            outputs = self._requests.own.infer({IMAGES: image[None]})
+            try:
+                outputs = self._requests.own.infer({IMAGES: image[None]})
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
+                raise IntegrityError(f"OpenVINO must run the graph: {error}") from error
             for name, values in zip(self.names, outputs.values(), strict=True):
                 found[name].append(np.array(values))
         return {name: np.concatenate(rows) for name, rows in found.items()}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return OpenVino, (self._graph, self._weights, self.precision)
+
+
+def _check_sizes(model: Any, most: int) -> None:
+    """Refuse a graph with a value that is too large, or of unknown size, for one image."""
+    for operation in model.get_ops():
+        for output in operation.outputs():
+            shape = output.get_partial_shape()
+            if operation.get_type_name() != "Constant" and (
+                shape.is_dynamic or math.prod(shape.to_shape()) > most
+            ):
+                raise IntegrityError(
+                    f"a graph must compute values of at most {most} elements for an image, "
+                    f"{operation.get_type_name()} would have {shape}; export the model again."
+                )
 
 
 RUNNERS: dict[str, type[OnnxRuntime] | type[OpenVino]] = {

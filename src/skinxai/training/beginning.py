@@ -160,7 +160,7 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
     )  # fmt: skip
     seed_all(config.seed)
     if resumed:
-        if found := folder.checkpoints.newest():
+        if found := folder.checkpoints.newest(state.most_bytes):
             state.restore(found[1])
         if config.accumulate != known["settings"]["accumulate"]:
             state.progress.accumulate = config.accumulate

@@ -13,16 +13,46 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from skinxai.configs import MAX_JSON_BYTES
-from skinxai.errors import TrainingError
+from skinxai.configs import MAX_JSON_BYTES, SCHEMA_VERSION, check_schema, strict_json
+from skinxai.errors import ModelConfigError, TrainingError
 from skinxai.plain_text import one_line
 from skinxai.progress import say
-from skinxai.reading import read_file
+from skinxai.reading import check_file, read_file
 from skinxai.staging import finish_writing
 from skinxai.training.checkpointing import CheckpointFolder
+from skinxai.training.settings import TrainConfig
 from skinxai.writing import append_line, made_folder, write_atomic
 
 SETTINGS, LOG, EVENTS = "train.json", "log.csv", "events.log"
+_KEYS = (
+    "settings", "precision", "init_weights", "teacher", "data", "splits_sha256", "versions",
+)  # fmt: skip
+_OPTIONAL = ("schema_version", "command")  # earlier runs have no version
+_HASHES = ("labels", "train", "val", "prepared pixels")
+
+
+def check_keys(
+    values: Any, keys: Sequence[str] | None, name: str, *, optional: Sequence[str] = ()
+) -> None:
+    """Refuse what is no JSON object with exactly these keys.
+
+    Args:
+        values: to look at.
+        keys: that it must have; ``None``: any.
+        name: of it, for the message.
+        optional: keys that it may have besides.
+
+    Raises:
+        ValueError: another kind of value, a missing key or an unknown one.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"{name} must be a JSON object, got {type(values).__name__}")
+    if keys is None:
+        return
+    if missing := sorted(set(keys) - set(values)):
+        raise ValueError(f"{name} lacks {missing}")
+    if unknown := sorted(set(values) - {*keys, *optional}):
+        raise ValueError(f"{name} has the unknown keys {unknown}; update skinxai")
 
 
 class RunFolder:
@@ -65,6 +95,14 @@ class RunFolder:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         path = self.path / ".lock"
+        try:
+            check_file(path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise TrainingError(
+                f"{str(path)!r} must be a regular file: {error.strerror}; delete it."
+            ) from error
         with FileLock(path, timeout=0):
             try:
                 yield
@@ -81,15 +119,29 @@ class RunFolder:
         """
         path = self.path / SETTINGS
         try:
-            values: dict[str, Any] = json.loads(read_file(path, MAX_JSON_BYTES))
-            values["settings"]["backbone"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise TrainingError(f"{str(path)!r} must hold a run's settings: {error}") from error
+            values: dict[str, Any] = strict_json(read_file(path, MAX_JSON_BYTES))
+            check_keys(values, _KEYS, "train.json", optional=_OPTIONAL)
+            check_schema(values.get("schema_version", SCHEMA_VERSION), "train.json")
+            check_keys(values["settings"], TrainConfig.names(), "settings")
+            check_keys(values["data"], ("name", "train", "val", "sha256"), "data")
+            check_keys(values["data"]["sha256"], _HASHES, "data.sha256")
+            check_keys(values["versions"], None, "versions")
+            if values["precision"] not in ("float32", "bfloat16", "float16"):
+                raise ValueError(
+                    f"precision must be a type of numbers, got {values['precision']!r}"
+                )
+        except (OSError, ValueError, ModelConfigError) as error:
+            reason = str(error).rstrip(".")
+            raise TrainingError(
+                f"{str(path)!r} must hold a run's settings: {reason}; start the run again in a new "
+                f"folder."
+            ) from error
         return values
 
     def write_settings(self, values: Mapping[str, Any]) -> None:
         """Write ``train.json``."""
-        write_atomic(self.path / SETTINGS, json.dumps(values, indent=2).encode() + b"\n")
+        text = json.dumps({**values, "schema_version": SCHEMA_VERSION}, indent=2)
+        write_atomic(self.path / SETTINGS, text.encode() + b"\n")
 
     def write_log(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write ``log.csv``, one row for each epoch."""

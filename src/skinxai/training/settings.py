@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
@@ -18,6 +18,9 @@ CHANGEABLE = frozenset(
      "checkpoint_minutes", "keep_checkpoints", "unreadable", "augmentation", "max_pixels")
 )  # fmt: skip
 """What `Trainer.resume` may change; everything else would make it another run."""
+
+
+MAX_WORKERS = 1024
 
 
 def _setting(default: Any, help: str) -> Any:
@@ -107,11 +110,16 @@ class TrainConfig:
             )
         object.__setattr__(self, "image_size", tuple(size))
         ids = self.not_copies
-        if isinstance(ids, str) or not all(isinstance(each, str) for each in ids):
+        listed = isinstance(ids, Iterable) and not isinstance(ids, str | Mapping)
+        if not listed or not all(isinstance(each, str) for each in ids):
             raise OptionError(f"not_copies must be a list of image ids, got {ids!r}.")
         object.__setattr__(self, "not_copies", tuple(ids))
-        if self.workers != "auto" and not (type(self.workers) is int and self.workers >= 0):
-            raise OptionError(f"workers must be 'auto' or an integer >= 0, got {self.workers!r}.")
+        sound = type(self.workers) is int and 0 <= self.workers <= MAX_WORKERS
+        if self.workers != "auto" and not sound:
+            raise OptionError(
+                f"workers must be 'auto' or an integer from 0 to {MAX_WORKERS}, got "
+                f"{self.workers!r}."
+            )
         object.__setattr__(self, "loss_options", ReadOnly(self.loss_options))
         for name, (test, rule) in _RULES.items():
             value = getattr(self, name)
@@ -227,7 +235,7 @@ _RULES: dict[str, tuple[Any, str]] = {
     "drop_path_rate": (_share, "in [0, 1)"),
     "average_decay": (_share, "in [0, 1)"),
     "patience": _at_least(1),
-    "seed": _at_least(0),
+    "seed": (lambda value: 0 <= value < 2**63, "from 0 to 2^63 - 1"),
     "checkpoint_minutes": (lambda value: 0 < value < math.inf, "> 0"),
     "keep_checkpoints": _at_least(1),
 }

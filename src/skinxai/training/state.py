@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
@@ -15,6 +15,7 @@ from skinxai.errors import CheckpointCorruptError
 from skinxai.models import SkinClassifier
 from skinxai.training.randomness import RandomStates
 
+MAX_THREADS = 4096
 Row = dict[str, float]
 
 
@@ -48,6 +49,36 @@ class Progress:
     overflows: int = 0
     threads: int = field(default_factory=torch.get_num_threads)
 
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        """Strict inverse of ``vars()``, of JSON.
+
+        Raises:
+            ValueError: other names, or a value outside its rule.
+        """
+        names = {f.name for f in fields(cls)}
+        if not isinstance(values, dict) or set(values) != names:
+            raise ValueError(f"its progress must have {sorted(names)}")
+        counts = ("epoch", "step", "images", "accumulate", "overflows", "threads")
+        best, log, skipped = values["best"], values["log"], values["skipped"]
+        sound = (
+            all(type(values[name]) is int and 0 <= values[name] < 2**53 for name in counts)
+            and values["accumulate"] >= 1
+            and 1 <= values["threads"] <= MAX_THREADS
+            and all(type(values[name]) in (int, float) for name in ("total_loss", "seconds"))
+            and isinstance(best, list)
+            and [type(each) for each in best] in ([float, int], [int, int])
+            and isinstance(log, list)
+            and len(log) == values["epoch"]
+            and all(isinstance(row, dict) for row in log)
+            and all(type(number) in (int, float) for row in log for number in row.values())
+            and isinstance(skipped, list)
+            and all(isinstance(name, str) for name in skipped)
+        )
+        if not sound:
+            raise ValueError("its progress has a value outside its rule")
+        return cls(**values | {"best": (float(best[0]), best[1])})
+
 
 @dataclass
 class RunState:
@@ -74,6 +105,12 @@ class RunState:
     def keep_best(self) -> None:
         """Copy the average's weights."""
         self.best_weights = {n: t.detach().clone() for n, t in self.average.state_dict().items()}
+
+    @property
+    def most_bytes(self) -> int:
+        """More than any checkpoint of this run has: five copies of the weights, and their names."""
+        weights = self.network.state_dict().values()
+        return int(6 * sum(each.nbytes for each in weights) + 2**26)
 
     def to_bytes(self) -> bytes:
         """Safetensors with one JSON text: all that the rest of the run depends on, but the data."""
@@ -114,13 +151,18 @@ class RunState:
             self.network.load_state_dict(_below(tensors, "network"))
             self.average.load_state_dict(_below(tensors, "average"))
             self.best_weights = _below(tensors, "best")
-            progress = rest["progress"]
-            self.progress = Progress(**progress | {"best": tuple(progress["best"])})
+            shapes = {name: t.shape for name, t in self.network.state_dict().items()}
+            if self.best_weights and shapes != {n: t.shape for n, t in self.best_weights.items()}:
+                raise ValueError("its best weights are of another network")
+            self.progress = Progress.from_dict(rest["progress"])
             self._restore_optimizer(_below(tensors, "optimizer"))
             if rest["scaler"]:
                 self.scaler.load_state_dict(rest["scaler"])
             RandomStates(_below(tensors, "random"), rest["random"]).put_back()
-        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (
+            SafetensorError, ValueError, LookupError, TypeError, AttributeError, RuntimeError,
+            OverflowError,
+        ) as error:  # fmt: skip
             raise CheckpointCorruptError(
                 f"checkpoint must belong to this run's network and version: {error}; start the run "
                 f"again in a new folder."
@@ -131,6 +173,12 @@ class RunState:
         for name, tensor in tensors.items():
             index, _, moment = name.partition(".")
             moments.setdefault(int(index), {})[moment] = tensor
+        own = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+        for number, named in moments.items():
+            shape = own[number].shape if 0 <= number < len(own) else None
+            found = {name: tensor.shape for name, tensor in named.items()}
+            if found != {"step": torch.Size(()), "exp_avg": shape, "exp_avg_sq": shape}:
+                raise ValueError(f"the optimiser's state of parameter {number} does not fit it")
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
