@@ -79,15 +79,7 @@ def load_prepared(folder: str | os.PathLike[str], *, verify: bool = True) -> Rec
         raise IntegrityError(
             f"{TABLE} in {str(target)!r} must have at most {MAX_ROWS_BYTES} bytes; {REMEDY}."
         )
-    checked = [name for name in files if verify or name == TABLE]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = list(pool.map(file_sha256, (target / name for name in checked)))
-    for name, found in zip(checked, hashes, strict=True):
-        if found != files[name]["sha256"]:
-            raise IntegrityError(
-                f"{name} in {str(target)!r} must have the sha256 of its manifest, "
-                f"{files[name]['sha256'][:12]}…, and has another; {REMEDY}."
-            )
+    _check_hashes(target, {TABLE: files[TABLE]})
     try:
         items, places = _read_table(target / TABLE)
         _check_values(content, len(items))
@@ -95,6 +87,8 @@ def load_prepared(folder: str | os.PathLike[str], *, verify: bool = True) -> Rec
         sizes = tuple(files[shard_name(n)]["bytes"] for n in range(len(files) - 1))
         for name, own in places.items():
             own.check(name, sizes, size)
+        if sum(own.nbytes for own in places.values()) != sum(sizes):
+            raise ValueError("the shards must hold the pixels of the images and nothing else")
         pixels = PreparedPixels(
             target,
             digest,
@@ -104,7 +98,7 @@ def load_prepared(folder: str | os.PathLike[str], *, verify: bool = True) -> Rec
             sizes,
         )
         labels = content["labels"]
-        return Records(
+        records = Records(
             items,
             LabelSet(tuple(labels["codes"]), labels["names"], labels["malignant"]),
             content["name"],
@@ -120,6 +114,21 @@ def load_prepared(folder: str | os.PathLike[str], *, verify: bool = True) -> Rec
             f"{TABLE} and {MANIFEST} in {str(target)!r} must be as prepare() writes them: {error}; "
             f"{REMEDY}."
         ) from error
+    if verify:
+        _check_hashes(target, {name: listed for name, listed in files.items() if name != TABLE})
+    return records
+
+
+def _check_hashes(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise `IntegrityError` where a file has another sha256 than the manifest lists."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        hashes = list(pool.map(file_sha256, (folder / name for name in files)))
+    for (name, listed), found in zip(files.items(), hashes, strict=True):
+        if found != listed["sha256"]:
+            raise IntegrityError(
+                f"{name} in {str(folder)!r} must have the sha256 of its manifest, "
+                f"{listed['sha256'][:12]}…, and has another; {REMEDY}."
+            )
 
 
 def _check_values(content: Mapping[str, Any], images: int) -> None:
@@ -194,8 +203,12 @@ def _table(records: Records, places: Mapping[str, Place]) -> bytes:
     writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     writer.writerow(COLUMNS)
     for item in records:
-        # What JSON cannot hold becomes text, and prepare() sees that it does not come back.
-        attributes = json.dumps(dict(item.attributes), ensure_ascii=False, default=repr)
+        # What is no plain value becomes text, and prepare() sees that it does not come back.
+        plain = {
+            name: value if value is None or isinstance(value, str | int | float) else repr(value)
+            for name, value in item.attributes.items()
+        }
+        attributes = json.dumps(plain, ensure_ascii=False)
         own = (item.image_id, str(item.path), item.label, item.lesion_id, item.patient_id or "")
         words = (escape_cell(word) for word in (*own, attributes))
         writer.writerow((*words, *places[item.image_id]))

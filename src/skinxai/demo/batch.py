@@ -94,7 +94,7 @@ def _table(answers: Answers, rows: list[_Row]) -> None:
             "probability": row.answer.probability,
         }
         | ({} if labels.malignant is None else {"malignant": row.answer.malignant_probability})
-        | dict(row.answer.probabilities)
+        | {f"p_{code}": share for code, share in row.answer.probabilities.items()}
         | {"notes": " ".join(said(note) for note in row.answer.warnings)}
         for row in rows
     ])  # fmt: skip
@@ -102,7 +102,10 @@ def _table(answers: Answers, rows: list[_Row]) -> None:
         name: st.column_config.ProgressColumn(name, format="%.3f", min_value=0, max_value=1)
         for name in ("probability", "malignant")
     }
-    numbers = {code: st.column_config.NumberColumn(code, format="%.3f") for code in labels}
+    numbers = {
+        f"p_{code}": st.column_config.NumberColumn(code, format="%.3f")  # a code may be "class"
+        for code in labels
+    }
     picture = {"image": st.column_config.ImageColumn("image", width="small")}
     notes = {"notes": st.column_config.TextColumn("notes", width="large")}
     st.dataframe(
