@@ -254,11 +254,11 @@ def forge(folder: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"schema_version": 2}, "schema_version must be 1, got 2"),
+        ({"schema_version": 2}, "schema_version of an ensemble's config must be 1, got 2"),
         ({"kind": "committee"}, "kind must be 'ensemble'"),
         ({"temperature": 1.5}, "must only have the keys"),
-        ({"members": []}, "at least one folder"),
-        ({"members": 3}, "not iterable"),
+        ({"members": []}, "must be one to 64 folders"),
+        ({"members": 3}, "members must be a list, got 3"),
         ({"members": ["members/a"]}, "must be a JSON object"),
         ({"name": 3}, "name must be text"),
         ({"labels": {"codes": ["a"], "names": {}, "malignant": None}}, "at least two"),

@@ -32,7 +32,7 @@ NUMBERS: dict[str, tuple[list[Any], list[Any], str]] = {  # right, wrong, the ru
     "drop_path_rate": ([0, 0.9], [1, -0.1, None], r"in \[0, 1\)"),
     "average_decay": ([0, 0.9999], [1, -0.1, math.nan, None], r"in \[0, 1\)"),
     "patience": ([None, 1], [0, 1.5, "2"], "an integer >= 1"),
-    "seed": ([0, 2**40], [-1, 0.5, None], "an integer >= 0"),
+    "seed": ([0, 2**40, 2**63 - 1], [-1, 0.5, None, 2**63], "an integer from 0 to 2\\^63 - 1"),
     "checkpoint_minutes": ([1e-9, 60], [0, -1, math.inf, math.nan, None], "> 0"),
     "keep_checkpoints": ([1, 50], [0, 1.0, None], "an integer >= 1"),
 }
