@@ -315,7 +315,9 @@ def test_float64_is_taken(monkeypatch) -> None:
     assert all(result.passed for result in check_explainer(Answers))
 
 
-@pytest.mark.parametrize("bad", [object(), grad_cam, int, Good(None)], ids=["object", "function", "int", "instance"])
+@pytest.mark.parametrize(
+    "bad", [object(), grad_cam, int, Good(None)], ids=["object", "function", "int", "instance"]
+)
 def test_what_is_no_class_of_explainers_is_refused(bad) -> None:
     with pytest.raises(OptionError, match=r"a name, or a subclass of skinxai\.Explainer, got "):
         check_explainer(bad)

@@ -112,7 +112,7 @@ def test_other_changes_signed_again_WGT08_WGT13(folder, key, value) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"schema_version": 2}, "schema_version must be 1, got 2"),
+        ({"schema_version": 2}, "schema_version of a model.s config must be 1, got 2"),
         ({"temperature": 1.5}, "must only have the keys"),
         ({"operating_points": {"mel": 0.1}}, "operating_points must be null"),
         ({"drop_rate": 1.0}, r"drop_rate must be in \[0, 1\)"),

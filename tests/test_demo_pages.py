@@ -161,7 +161,7 @@ def test_a_batch_lists_what_could_not_be_read(classifier: Classifier) -> None:
     answered, refused = (each.value for each in page.dataframe)
     assert list(answered["file"]) == ["=1+1.png", "many.zip/inside.png"]
     expected = classifier.predict(PNG)
-    assert answered["nv"].tolist() == pytest.approx([expected.probabilities["nv"]] * 2, abs=1e-5)
+    assert answered["p_nv"].tolist() == pytest.approx([expected.probabilities["nv"]] * 2, abs=1e-5)
     assert answered["image"][0].startswith("data:image/jpeg")
     assert set(refused["file"]) == {"text.jpg", "many.zip/../outside.png"}
     (button,) = page.download_button

@@ -40,7 +40,7 @@ REFUSED = {
     "PTH01-broken-link": (broken, InputNotFoundError, r"found none at '.*link\.png'"),
     "PTH01-loop": (loop, InputPathError, "(?i)symbolic links"),
     "PTH01-long-name": (lambda f: f / ("x" * 300 + ".png"), InputPathError, "(?i)name too long"),
-    "PTH01-nul": (lambda f: f"{f}/a\0.png", InputPathError, "null"),
+    "PTH01-nul": (lambda f: f"{f}/a\0.png", InputPathError, "no file can have this name"),
     "PTH07-http": (lambda f: "http://x.org/a.jpg", UrlBlockedError, "download the file"),
     "PTH07-https": (lambda f: "https://x.org/a.jpg", UrlBlockedError, "download the file"),
     "PTH09-file": (lambda f: f"file://{f}/a.png", UrlBlockedError, "is not read"),
