@@ -19,10 +19,12 @@ from waiting import LIMIT
 from skinxai import Classifier, samples
 from skinxai.demo import answering, serve, showing, uploads
 from skinxai.demo.answering import Answers
+from skinxai.demo.batch import Row, frame
 from skinxai.demo.comparing import columns_for
 from skinxai.demo.uploads import Images, Refused, Upload
 from skinxai.errors import ModelError, OptionError, UnknownNameError
 from skinxai.labels import LabelSet
+from skinxai.results import Prediction
 from skinxai.version import __version__
 
 PNG = encode(gradient())
@@ -314,3 +316,15 @@ def test_the_space_installs_this_version_and_listens_where_it_says() -> None:
     names = {line.split()[-1] for line in (space / "Dockerfile").read_text().splitlines()}
     assert '"app.py"]' in names
     compile((space / "app.py").read_text(), "app.py", "exec")
+
+
+def test_labels_named_as_a_column_of_the_batch_hide_none() -> None:
+    labels = LabelSet(("image", "class", "probability", "notes", "file"))
+    values = (0.1, 0.2, 0.4, 0.25, 0.05)
+    answer = Prediction.from_probabilities(
+        values, labels, source="a.png", model="m", backend="torch", warnings=("turned",)
+    )
+    (row,) = frame(labels, [Row("data:", answer)]).to_dict("records")
+    assert row["class"] == "Probability" and row["probability"] == 0.4 and row["file"] == "a.png"
+    assert [row[f"p_{code}"] for code in labels] == list(values)
+    assert row["notes"].lower().startswith("turned")

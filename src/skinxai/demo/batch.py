@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -14,6 +15,7 @@ from skinxai.demo.answering import Answers, shared
 from skinxai.demo.asking import Line
 from skinxai.demo.showing import full_name, heading, said
 from skinxai.demo.uploads import MAX_FILES, MAX_ZIP, MIB, Images, Refused, Upload
+from skinxai.labels import LabelSet
 from skinxai.outputs import table
 from skinxai.results import Prediction
 
@@ -55,19 +57,17 @@ def _forget() -> None:
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
     """An image that has an answer; its own bytes are not kept."""
 
     thumbnail: str
     answer: Prediction
 
 
-def _answered(
-    answers: Answers, files: list[Upload], line: Line
-) -> tuple[list[_Row], list[Refused]]:
+def _answered(answers: Answers, files: list[Upload], line: Line) -> tuple[list[Row], list[Refused]]:
     images = Images(files)
     started, total = time.monotonic(), images.count
-    rows: list[_Row] = []
+    rows: list[Row] = []
     bad: list[Refused] = []
     coming = iter(images)
     while some := list(islice(coming, AT_ONCE)):
@@ -77,16 +77,16 @@ def _answered(
             if isinstance(answer, Refused):
                 bad.append(answer)
             else:
-                rows.append(_Row(answers.thumbnail(upload, line.waits), answer))
+                rows.append(Row(answers.thumbnail(upload, line.waits), answer))
         done = len(rows) + len(bad)
         left = (time.monotonic() - started) / done * max(0, total - done)
         line.progress(min(done, total), total, f"{done} of {total}, about {left:.0f} s left")
     return rows, bad
 
 
-def _table(answers: Answers, rows: list[_Row]) -> None:
-    labels = answers.classifier.config.labels
-    shown = pd.DataFrame([
+def frame(labels: LabelSet, rows: Sequence[Row]) -> pd.DataFrame:
+    """The table of a batch; the columns of labels begin with ``p_``, so that they are no others."""
+    return pd.DataFrame([
         {
             "image": row.thumbnail,
             "file": row.answer.source,
@@ -98,19 +98,20 @@ def _table(answers: Answers, rows: list[_Row]) -> None:
         | {"notes": " ".join(said(note) for note in row.answer.warnings)}
         for row in rows
     ])  # fmt: skip
+
+
+def _table(answers: Answers, rows: list[Row]) -> None:
+    labels = answers.classifier.config.labels
     share = {
         name: st.column_config.ProgressColumn(name, format="%.3f", min_value=0, max_value=1)
         for name in ("probability", "malignant")
     }
-    numbers = {
-        f"p_{code}": st.column_config.NumberColumn(code, format="%.3f")  # a code may be "class"
-        for code in labels
-    }
+    numbers = {f"p_{code}": st.column_config.NumberColumn(code, format="%.3f") for code in labels}
     picture = {"image": st.column_config.ImageColumn("image", width="small")}
     notes = {"notes": st.column_config.TextColumn("notes", width="large")}
     st.dataframe(
-        shown, hide_index=True, row_height=56, column_config=picture | share | numbers | notes,
-        alt="Predictions of all images",
+        frame(labels, rows), hide_index=True, row_height=56,
+        column_config=picture | share | numbers | notes, alt="Predictions of all images",
     )  # fmt: skip
     st.download_button(
         "Download CSV", table(row.answer.to_dict() for row in rows), "predictions.csv",
