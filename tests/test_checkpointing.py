@@ -173,7 +173,9 @@ def state() -> RunState:
     scaler = torch.amp.GradScaler("cpu", init_scale=128.0)
     scaler.scale(network(torch.randn(4, 3, 32, 48)).sum()).backward()
     optimizer.step()
-    progress = Progress(2, 3, 1.5, 24, 9.0, 4, (0.75, 1), [{"epoch": 1, "loss": 0.1}], ["a"], 2, 1)
+    progress = Progress(
+        2, 3, 1.5, 24, 9.0, 4, (0.75, 1), [{"epoch": 1, "loss": 0.1}] * 2, ["a"], 2, 1
+    )
     return RunState(network, average, optimizer, scaler, progress)
 
 

@@ -316,9 +316,15 @@ def test_leaked_splits_are_refused_or_marked(private, tmp_path: Path) -> None:
     assert "class='banner'" in (tmp_path / "out" / "evaluation.html").read_text()
 
 
-@pytest.mark.parametrize("option", [["--part", "val"], ["--splits", "splits.csv"]])
-def test_splits_and_part_go_together(private, option) -> None:
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (["--part", "val"], "--part goes with --splits, or with data that comes in parts"),
+        (["--splits", "splits.csv"], "--splits needs --part val or --part test"),
+    ],
+)
+def test_splits_and_part_go_together(private, option, words) -> None:
     result = CliRunner().invoke(app, [*private, *option])
-    assert result.exit_code == 2 and "go together" in result.output
+    assert result.exit_code == 2 and words in result.output
     train = CliRunner().invoke(app, [*private, "--part", "train"])
     assert train.exit_code == 2
