@@ -48,8 +48,12 @@ def test_a_model_that_cannot_be_copied_is_refused(registered, photos: list) -> N
     ("maps", "error", "words"),
     [
         ({"m": torch.full((1, 2, 2), float("nan"))}, ExplainError, "must be finite"),
-        ({"m": torch.zeros(2, 2)}, PluginError, "3 dimensions"),
-        ({"m": torch.zeros(4, 2, 2)}, PluginError, "of size 1"),
+        (
+            {"m": torch.zeros(2, 2)},
+            PluginError,
+            r"\(N, h, w\) for N = 1 images, got the shape \(2, 2\)",
+        ),
+        ({"m": torch.zeros(4, 2, 2)}, PluginError, r"got the shape \(4, 2, 2\)"),
     ],
 )
 def test_bad_maps_are_refused(registered, classifier, photos, maps, error, words) -> None:
