@@ -316,7 +316,10 @@ def forge_ensemble(folder: Path, draws: Random) -> tuple[str, bool]:
             config = json.loads((folder / CONFIG).read_bytes())
             for entry in config["members"]:
                 try:
-                    manifest = json.loads((folder / entry["folder"] / MANIFEST).read_bytes())
+                    path = folder / entry["folder"] / MANIFEST
+                    if not path.is_file() or path.stat().st_size > 2**24:
+                        continue  # a pipe, or a file without end
+                    manifest = json.loads(path.read_bytes())
                     entry["revision"] = manifest["digest"]
                 except (OSError, ValueError, KeyError, TypeError):
                     continue

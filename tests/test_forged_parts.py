@@ -15,7 +15,13 @@ from small_runs import model_folder, registered
 from skinxai import backbones
 from skinxai.checkpoints import unpack
 from skinxai.configs import ModelConfig, canonical_json, strict_json
-from skinxai.errors import IntegrityError, ModelConfigError, SkinxaiError, TrainingError
+from skinxai.errors import (
+    IntegrityError,
+    ModelConfigError,
+    ModelNotFoundError,
+    SkinxaiError,
+    TrainingError,
+)
 from skinxai.folders import (
     CONFIG,
     MANIFEST,
@@ -28,6 +34,8 @@ from skinxai.folders import (
     read_part,
 )
 from skinxai.graphs.checking import check_graph, check_layers
+from skinxai.graphs.files import open_exported
+from skinxai.graphs.runners import _one_row_each
 from skinxai.labels import MAX_CLASSES, LabelSet
 from skinxai.tensors import BINDING, Stored, load_arrays, stored_tensors
 from skinxai.training.run_folder import RunFolder
@@ -325,3 +333,28 @@ def test_settings_of_a_run(tmp_path: Path) -> None:
         (tmp_path / "train.json").write_text(json.dumps(whole | changes))
         with pytest.raises(TrainingError, match=words):
             folder.read_settings()
+
+
+def test_outputs_without_one_row_for_each_image() -> None:
+    right = {"logits": np.zeros((3, 7), np.float32)}
+    assert _one_row_each(right, 3) is right
+    for shape in ((4, 7), (2, 7), ()):
+        with pytest.raises(IntegrityError, match="one row for each image"):
+            _one_row_each({**right, "embedding": np.zeros(shape, np.float32)}, 3)
+
+
+def test_the_xml_of_a_graph_is_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "model.xml"
+    with path.open("wb") as file:
+        file.truncate(2**31)
+    with pytest.raises(ModelNotFoundError, match="may have at most"):
+        open_exported(path)
+
+
+def test_the_lock_of_a_run_is_no_link(tmp_path: Path) -> None:
+    (tmp_path / ".lock").symlink_to(tmp_path / "elsewhere")
+    with (
+        pytest.raises(TrainingError, match="it is a link; delete it"),
+        RunFolder(tmp_path)._locked(),
+    ):
+        pass

@@ -24,7 +24,7 @@ from skinxai.errors import (
     OptionError,
 )
 from skinxai.folders import GRAPH, WEIGHTS, size_limit
-from skinxai.reading import read_file
+from skinxai.reading import MAX_TEXT_BYTES, read_file
 from skinxai.staging import at_present
 from skinxai.tensors import BINDING, load_arrays, unpack_bytes, weights_metadata
 
@@ -171,8 +171,9 @@ def open_exported(path: Path) -> Exported:
 
 
 def _read(path: Path) -> bytes:
+    most = MAX_TEXT_BYTES if path.suffix.lower() == ".xml" else size_limit(path.name)
     try:
-        return at_present(path, lambda place: read_file(place, size_limit(path.name)))
+        return at_present(path, lambda place: read_file(place, most))
     except OSError as error:
         raise ModelNotFoundError(
             f"exported model {str(path)!r} must be readable: {error.strerror}."

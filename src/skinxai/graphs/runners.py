@@ -83,7 +83,7 @@ class OnnxRuntime:
             if "allocat" in str(error):
                 raise MemoryError(str(error)) from error
             raise IntegrityError(f"ONNX Runtime must run the graph, it did not: {error}") from error
-        return dict(zip(self.names, found, strict=True))
+        return _one_row_each(dict(zip(self.names, found, strict=True)), len(images))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return OnnxRuntime, (self._graph, b"", self.precision)
@@ -149,10 +149,22 @@ class OpenVino:
                 raise IntegrityError(f"OpenVINO must run the graph: {error}") from error
             for name, values in zip(self.names, outputs.values(), strict=True):
                 found[name].append(np.array(values))
-        return {name: np.concatenate(rows) for name, rows in found.items()}
+        outputs = {name: np.concatenate(rows) for name, rows in found.items()}
+        return _one_row_each(outputs, len(images))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return OpenVino, (self._graph, self._weights, self.precision)
+
+
+def _one_row_each(outputs: Arrays, images: int) -> Arrays:
+    """Refuse a graph that computes more or fewer rows than it got images."""
+    for name, values in outputs.items():
+        if not values.ndim or len(values) != images:
+            raise IntegrityError(
+                f"a graph must compute one row for each image, got the shape {values.shape} of "
+                f"{name!r} for {images} images; export the model again."
+            )
+    return outputs
 
 
 def _check_sizes(model: Any, most: int) -> None:

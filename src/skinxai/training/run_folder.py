@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import errno
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,6 +97,8 @@ class RunFolder:
     def _locked(self) -> Iterator[None]:
         path = self.path / ".lock"
         try:
+            if path.is_symlink():
+                raise OSError(errno.ELOOP, "it is a link")
             check_file(path)
         except FileNotFoundError:
             pass
