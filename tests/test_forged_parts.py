@@ -35,7 +35,7 @@ from skinxai.folders import (
 )
 from skinxai.graphs.checking import check_graph, check_layers
 from skinxai.graphs.files import open_exported
-from skinxai.graphs.runners import _one_row_each
+from skinxai.graphs.runners import RUNNERS
 from skinxai.labels import MAX_CLASSES, LabelSet
 from skinxai.tensors import BINDING, Stored, load_arrays, stored_tensors
 from skinxai.training.run_folder import RunFolder
@@ -273,6 +273,7 @@ size="{size}"/></layer></layers><rt_info><layer value="x"/></rt_info></net>"""
         ({}, None),
         ({"kind": "TensorIterator"}, "layer 'TensorIterator'"),
         ({"kind": "ReadValue"}, "layer 'ReadValue'"),
+        ({"kind": "Broadcast"}, "layer 'Broadcast' with 0 inputs"),
         ({"version": "extension"}, "of 'extension'"),
         ({"at": "9"}, "outside the weights"),
         ({"at": "-1"}, "outside the weights"),
@@ -335,12 +336,15 @@ def test_settings_of_a_run(tmp_path: Path) -> None:
             folder.read_settings()
 
 
-def test_outputs_without_one_row_for_each_image() -> None:
-    right = {"logits": np.zeros((3, 7), np.float32)}
-    assert _one_row_each(right, 3) is right
-    for shape in ((4, 7), (2, 7), ()):
-        with pytest.raises(IntegrityError, match="one row for each image"):
-            _one_row_each({**right, "embedding": np.zeros(shape, np.float32)}, 3)
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_graph_computes_one_row_for_each_image(runner: str) -> None:
+    images = np.ones((3, 3, 32, 48), np.float32)
+    right = graph_with(helper.make_node("Relu", ["images"], ["logits"])).SerializeToString()
+    assert RUNNERS[runner](right)(images)["logits"].shape == images.shape
+    twice = helper.make_node("Concat", ["images", "images"], ["logits"], axis=0)
+    run = RUNNERS[runner](graph_with(twice).SerializeToString())
+    with pytest.raises(IntegrityError, match=r"one row for each image, got the shape \(6, 3, 32"):
+        run(images)
 
 
 def test_the_xml_of_a_graph_is_bounded(tmp_path: Path) -> None:

@@ -196,15 +196,33 @@ def test_a_shard_that_shrinks_after_loading_is_an_error_no_crash(records, tmp_pa
         made.pixels.read(made[0].image_id)
 
 
-def test_another_format_is_refused(records: Records, tmp_path: Path) -> None:
-    prepare(records, tmp_path / "out", progress=False)
-    path = tmp_path / "out" / "manifest.json"
-    values = json.loads(path.read_bytes()) | {"schema_version": 2}
+def sign(folder: Path, changes: dict[str, object]) -> None:
+    """Change a prepared folder's manifest, and give it the digest of its new content."""
+    path = folder / "manifest.json"
+    values = json.loads(path.read_bytes()) | changes
     del values["digest"]
     values["digest"] = hashlib.sha256(canonical_json(values)).hexdigest()
     path.write_bytes(canonical_json(values))
+
+
+def test_another_format_is_refused(records: Records, tmp_path: Path) -> None:
+    prepare(records, tmp_path / "out", progress=False)
+    sign(tmp_path / "out", {"schema_version": 2})
     with pytest.raises(IntegrityError, match="version 1, it is of 'prepared images', version 2"):
         load_prepared(tmp_path / "out")
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_shard_holds_nothing_but_its_images(verify: bool, records, tmp_path: Path) -> None:
+    """Else a signed folder could make a reader hash gigabytes of nothing."""
+    prepare(records, tmp_path / "out", progress=False)
+    path = tmp_path / "out" / shards.shard_name(0)
+    path.write_bytes(path.read_bytes() + b"\0")
+    listed = json.loads((tmp_path / "out" / "manifest.json").read_bytes())["files"]
+    own = {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    sign(tmp_path / "out", {"files": listed | {path.name: own}})
+    with pytest.raises(IntegrityError, match="the pixels of the images and nothing else"):
+        load_prepared(tmp_path / "out", verify=verify)
 
 
 def test_all_unreadable_files_are_listed_and_nothing_is_left(records, tmp_path: Path) -> None:

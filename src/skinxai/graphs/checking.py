@@ -50,6 +50,8 @@ LAYERS = re.compile(
     r"StridedSlice|Subtract|Swish|Tanh|Tile|Transpose|Unsqueeze|VariadicSplit"
 )
 """OpenVINO's kinds of layers that a graph may have."""
+SOURCES = ("Const", "Parameter")
+"""Those that have no input, and the only ones."""
 MAX_NODES = 50_000
 SMALL = 65_536
 """Elements of values that are computed here."""
@@ -287,6 +289,9 @@ def check_layers(xml: bytes, weights: bytes, name: str) -> None:
             kind, version = layer.get("type", ""), layer.get("version", "")
             if not LAYERS.fullmatch(kind) or not re.fullmatch(r"opset\d{1,3}", version):
                 raise ValueError(f"it has a layer {kind[:40]!r} of {version[:40]!r}")
+            inputs = len(layer.findall("input/port"))
+            if (kind in SOURCES) != (inputs == 0):  # of a layer without any, OpenVINO reads on
+                raise ValueError(f"it has a layer {kind!r} with {inputs} inputs")
             data = layer.find("data")
             if kind == "Const" and data is not None:
                 end = int(data.get("offset", "")) + int(data.get("size", ""))
