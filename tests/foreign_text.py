@@ -322,25 +322,26 @@ def of_header(shop: Workshop, text: str) -> Iterator[Call]:
     yield Call(("audit", path, "--images", shop.pictures, "--label-column", "dx"))
 
 
-def of_class_folder(shop: Workshop, text: str) -> Iterator[Call]:
+def class_folders(shop: Workshop, text: str) -> Path:
+    """A new folder whose ``data`` has a class folder for each colour, with the text in its name."""
     folder = shop.new()
     for code in COLOURS:
         target = folder / "data" / (code + text.replace("/", "∕"))
         target.mkdir(parents=True)
         for path in shop.pictures.glob(f"{code}*"):
             shutil.copy(path, target)
+    return folder
+
+
+def of_class_folder(shop: Workshop, text: str) -> Iterator[Call]:
+    folder = class_folders(shop, text)
     yield Call(("audit", folder / "data", "--out", folder / "a"), folder / "a")
     yield Call(("prepare", folder / "data", folder / "prepared"), folder / "prepared")
     yield Call(("evaluate", folder / "data", "--model", shop.model, "--out", folder / "v"))
 
 
 def of_training(shop: Workshop, text: str) -> Iterator[Call]:
-    folder = shop.new()
-    for code in COLOURS:
-        target = folder / "data" / (code + text.replace("/", "∕"))
-        target.mkdir(parents=True)
-        for path in shop.pictures.glob(f"{code}*"):
-            shutil.copy(path, target)
+    folder = class_folders(shop, text)
     out = folder / "run"
     yield Call(("train", "--data", folder / "data", "--out", out, "--backbone", "small",
                 "--init-weights", "none", "--image-size", "32x48", "--epochs", "1", "--workers",
