@@ -126,7 +126,7 @@ def test_a_writer_at_work_is_not_taken_for_a_killed_one(folder: Path) -> None:
 
 def test_writers_at_once_leave_the_files_of_one_of_them(folder: Path) -> None:
     def write(number: int) -> None:
-        for _ in range(10):
+        for _ in range(40):
             write_together(folder, dict.fromkeys(OLD, b"%d" % number))
 
     with ThreadPoolExecutor(4) as pool:

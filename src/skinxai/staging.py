@@ -9,9 +9,11 @@ the folder's name tells people that the files beside it are not all of one run.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -158,10 +160,10 @@ class Staged:
         assert self._stage is not None
         try:
             self._stage.rename(self.folder / UNFINISHED)
-        except OSError:
-            if not os.path.lexists(self.folder / UNFINISHED):
-                raise
-            return False
+        except OSError as error:
+            if error.errno in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}:
+                return False
+            raise
         return True
 
     def _end(self) -> None:
@@ -242,9 +244,11 @@ def finish_above(folder: Path) -> None:
 def _finish(folder: Path) -> None:
     """Move all files of `UNFINISHED`; several processes may do so at once."""
     waiting = folder / UNFINISHED
-    if not os.path.lexists(waiting):
+    try:
+        mode = waiting.lstat().st_mode
+    except FileNotFoundError:
         return
-    if waiting.is_symlink() or not waiting.is_dir():
+    if not stat.S_ISDIR(mode):
         raise NotADirectoryError(20, f"{str(waiting)!r} is in the way")
     places = [(Path(place), names) for place, _, names in os.walk(waiting)]
     for place, names in places:
