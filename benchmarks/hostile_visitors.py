@@ -4,10 +4,10 @@ Usage: python benchmarks/hostile_visitors.py [--count 200]     (needs Chromium: 
 
 The real server on a free loopback port, and a browser. Each kind of attack is made ``count`` times
 or with ``count`` connections, with a fixed seed; whatever the count, at least 60 uploads of 20 MiB
-come from one visitor and 50 from others, one zip has a million entries and one forty pictures of 39.7
-megapixels, and one address holds all connections. In the end all attackers go, the server's memory must be within
-300 MB of what it was, and a visitor must get the classifier's own answer. Writes
-results/hostile_visitors.json; what was most in memory is noted for each attack.
+come from one visitor and 50 from others, one zip has a million entries and one forty pictures of
+39.7 megapixels, and one address holds all connections. In the end all attackers go, the server's
+memory must be within 300 MB of what it was, and a visitor must get the classifier's own answer.
+Writes results/hostile_visitors.json, with the most memory during each attack.
 """
 
 import argparse
@@ -187,7 +187,7 @@ def half_sent(server: Server, count: int, body: bool) -> Counter[str]:
 
 
 def all_connections(server: Server, browser: object) -> Counter[str]:
-    """Every connection that the demo allows, held by one address; then a visitor of another comes."""
+    """All connections, held by one address while a visitor comes from another."""
     head = f"GET /_stcore/health HTTP/1.1\r\nHost: localhost:{server.place[1]}\r\n\r\n".encode()
     held: list[socket.socket] = []
     found, over = Counter[str](), threading.Event()

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 from demo_server import CHROMIUM, LIMIT, chromium, running
-from picture_files import encode, gradient
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="NO BROWSER: the demo is not tested in one; sh scripts/browser"
@@ -44,13 +43,8 @@ def test_a_page_over_https_may_frame_a_space_and_no_other_page(server, browser, 
     frame = page.frame_locator("iframe")
     if framed and site.startswith("https:"):
         expect(frame.get_by_text("Grad-CAM: Melanoma")).to_be_visible()
-        frame.get_by_text("File", exact=True).click()
-        frame.locator("input[type=file]").set_input_files(
-            {"name": "mine.png", "mimeType": "image/png", "buffer": encode(gradient(96, 128))}
-        )
-        expect(frame.locator("[data-testid=stImageCaption]").first).to_have_text("mine.png")
     else:
         while not any("frame-ancestors" in text for text in said):
             page.wait_for_timeout(50)
-        assert frame.locator("h1").count() == 0
+        assert frame.get_by_text("Classify a skin lesion").count() == 0
     context.close()
