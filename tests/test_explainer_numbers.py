@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from skinxai import backbones, explainers
 from skinxai.errors import ExplainError, OptionError
+from skinxai.explainers.differentiating import score_gradient
 from skinxai.explainers.gradients import SmoothGradOptions, noise
 from skinxai.explainers.perturbation import RISEOptions, rise_mask, window_corners
 from skinxai.explainers.superpixels import superpixels
@@ -73,6 +74,18 @@ def channels_and_gradient(model: SkinClassifier, images: Tensor) -> tuple[Tensor
     logits[torch.arange(len(images)), TARGET].sum().backward()
     model.zero_grad()
     return kept[0].detach().double(), kept[0].grad.double()
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_scores_that_do_not_come_from_the_images_have_no_gradient(learns: bool) -> None:
+    weight, leaf = torch.ones(3, requires_grad=learns), torch.ones(2, 3, requires_grad=True)
+    scores = leaf.detach() * weight
+    with pytest.raises(ExplainError, match="that automatic differentiation can follow"):
+        score_gradient(scores, torch.tensor([0, 1]), leaf)
+    assert score_gradient(leaf * weight, torch.tensor([0, 1]), leaf).tolist() == [
+        [1, 0, 0],
+        [0, 1, 0],
+    ]
 
 
 def test_gradcam_plus_plus_is_equation_19(resnet, images) -> None:
@@ -378,3 +391,9 @@ def test_superpixels_are_compact_and_follow_colour() -> None:
     assert 12 <= segments.max() + 1 <= 30
     for number in range(segments.max() + 1):
         assert np.ptp(pixels[segments == number]) == 0  # none crosses the edge
+
+
+def test_superpixels_of_one_colour_are_a_regular_grid() -> None:
+    segments = superpixels(np.ones((60, 90, 3), np.float32), 24)
+    y, x = np.mgrid[:60, :90]
+    np.testing.assert_array_equal(segments, y // 15 * 6 + x // 15)

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinxai.data import Record, Records, pixel_hash, prepare
+from skinxai.data import Record, Records, TrainedOn, pixel_hash, prepare
+from skinxai.data.fingerprints import BYTES as FINGERPRINT
 from skinxai.data.fingerprints import image_fingerprint
 from skinxai.data.hashing import looks, pixel_hashes
+from skinxai.data.membership import Look
 from skinxai.errors import ImageTooLargeError
 from skinxai.labels import LabelSet
 
@@ -78,3 +80,17 @@ def test_a_portrait_has_the_fingerprint_of_its_clockwise_turn() -> None:
         portrait = np.ascontiguousarray(np.rot90(landscape))  # counterclockwise
         assert image_fingerprint(portrait) == image_fingerprint(landscape) != b""
         assert image_fingerprint(np.ascontiguousarray(portrait[::-1])) != b""
+
+
+def test_images_without_a_fingerprint_are_counted() -> None:
+    digests = [hashlib.sha256(bytes([n])).hexdigest() for n in range(5)]
+    assert TrainedOn.from_hashes(digests).without_fingerprint == 5
+    draws = np.random.default_rng(0)
+    prints = [bytes(draws.integers(0, 256, FINGERPRINT, np.uint8)) for _ in range(5)]
+    for count in (0, 3, 5):
+        looks = [
+            Look(digest, own if n < count else b"")
+            for n, (digest, own) in enumerate(zip(digests, prints, strict=True))
+        ]
+        found = TrainedOn.of_looks(looks)
+        assert (len(found), found.without_fingerprint) == (5, 5 - count)
