@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from skinxai.data import Record, Records, TrainedOn, pixel_hash, prepare
+from skinxai.data.copies import _affines
 from skinxai.data.fingerprints import BYTES as FINGERPRINT
-from skinxai.data.fingerprints import image_fingerprint
+from skinxai.data.fingerprints import _reliefs, image_fingerprint
 from skinxai.data.hashing import looks, pixel_hashes
 from skinxai.data.membership import Look
 from skinxai.errors import ImageTooLargeError
@@ -94,3 +95,22 @@ def test_images_without_a_fingerprint_are_counted() -> None:
         ]
         found = TrainedOn.of_looks(looks)
         assert (len(found), found.without_fingerprint) == (5, 5 - count)
+
+
+def test_views_lie_in_the_picture_and_rotations_keep_its_middle() -> None:
+    windows = [each for each in _affines() if each[0, 1] == each[1, 0] == 0]
+    rotations = [each for each in _affines() if each[0, 1] or each[1, 0]]
+    assert (len(windows), len(rotations)) == (41, 8)
+    for each in windows:
+        assert (each @ (0, 0, 1) >= 0).all() and (each @ (1, 1, 1) <= 1 + 1e-9).all()
+    for each in rotations:
+        np.testing.assert_allclose(each @ (0.5, 0.5, 1), (0.5, 0.5), atol=1e-12)
+
+
+def test_a_relief_is_the_steps_about_zero_and_has_no_mean() -> None:
+    row = np.random.default_rng(1).integers(0, 256, FINGERPRINT, np.uint8)
+    row[0] = 0x1A
+    steps = np.stack([row >> 4, row & 15], axis=1).reshape(20, 20)
+    found = _reliefs(row.tobytes() + b"\0" * FINGERPRINT)
+    np.testing.assert_array_equal(found.values[0].ravel()[1:], steps.ravel()[1:] - 7.5)
+    assert found.values[0, 0, 0] == 0 and found.square.tolist() == [True, False]
