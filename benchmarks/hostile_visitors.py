@@ -192,8 +192,8 @@ def all_connections(server: Server, browser: object) -> Counter[str]:
     held: list[socket.socket] = []
     found, over = Counter[str](), threading.Event()
 
-    def hold() -> None:
-        """Ask over each connection, so that it is not idle, and take all places that are free."""
+    def hold() -> int:
+        """Ask over each connection, so that it is not idle; count those that answer; take more."""
         for each in list(held):
             try:
                 each.sendall(head)
@@ -201,17 +201,18 @@ def all_connections(server: Server, browser: object) -> Counter[str]:
                     raise ConnectionError
             except OSError:
                 held.remove(each)
+        answered = len(held)
         for _ in range(MOST + 20 - len(held)):
             with suppress(OSError):
                 held.append(socket.create_connection(server.place, 10, ("127.0.0.2", 0)))
+        return answered
 
     def go_on() -> None:
         while not over.wait(0.2):
             hold()
 
     hold()
-    hold()
-    found["held by one address"] = len(held)
+    found["held by one address"] = hold()
     thread = threading.Thread(target=go_on)
     thread.start()
     found["right answers of a visitor from another"] += right_answer(server, browser)
