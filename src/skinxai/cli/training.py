@@ -93,8 +93,9 @@ def train(
     else:
         trainer = Trainer(output_dir=out, callbacks=callbacks, **chosen)
         check_folder(out)
-        fetch_initial_weights(trainer.config.backbone, trainer.config.init_weights)
     records = open_data(asked.data, asked.table, labels=asked.labels, malignant=asked.malignant)
+    if not resume:  # a download comes after what costs less
+        fetch_initial_weights(trainer.config.backbone, trainer.config.init_weights)
     if records.labels.malignant is None:
         note("no label is declared malignant, so that the model gives no malignant probability; "
              "--malignant declares them")  # fmt: skip
