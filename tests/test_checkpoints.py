@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load, save
+from small_runs import INPUT, LABELS, build_small, model_folder, registered
 
-from skinxai import Classifier
-from skinxai.configs import canonical_json
+from skinxai import Classifier, checkpoints
+from skinxai.configs import ModelConfig, canonical_json
 from skinxai.errors import (
     IntegrityError,
     ModelConfigError,
@@ -19,6 +20,7 @@ from skinxai.errors import (
     SkinxaiWarning,
     UnsafeFormatError,
 )
+from skinxai.folders import read_model_folder
 
 
 @pytest.fixture
@@ -190,3 +192,27 @@ def test_manifest_cannot_name_files_outside_WGT18(folder) -> None:
     (folder / "manifest.json").write_bytes(canonical_json(content | {"digest": digest}))
     with pytest.raises(IntegrityError, match="manifest"):
         Classifier.from_pretrained(folder)
+
+
+def test_matrices_and_kernels_are_rounded_to_half_and_vectors_are_not(tmp_path: Path) -> None:
+    with registered():
+        model = build_small("small", 3)
+        torch.manual_seed(0)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter)
+        config = ModelConfig("half", "small", LABELS, INPUT)
+        for half in (False, True):
+            files = checkpoints.pack(model, config, "", half=half)
+            found = {name: t for name, t in load(files["model.safetensors"]).items()}
+            for name, own in model.network.state_dict().items():
+                rounded = half and own.ndim >= 2
+                assert found[name].dtype == (torch.float16 if rounded else own.dtype)
+                assert torch.equal(found[name], own.half() if rounded else own)
+
+
+def test_a_saved_model_has_its_new_name(tmp_path: Path) -> None:
+    with registered():
+        loaded = checkpoints.load(read_model_folder(model_folder(tmp_path / "one")))
+        for name, expected in (("two", "two"), (None, "one")):
+            loaded.save(str(tmp_path / "copy"), name)
+            assert json.loads((tmp_path / "copy/config.json").read_bytes())["name"] == expected

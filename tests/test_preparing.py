@@ -189,6 +189,16 @@ def test_a_changed_file_is_named_DAT25(records, tmp_path: Path, monkeypatch, nam
         load_prepared(tmp_path / "out", verify=False)
 
 
+@pytest.mark.parametrize("own", [{"sha256": 1}, {"bytes": "9"}, {"mode": 1}, 3])
+def test_what_a_manifest_says_of_its_files(own: object, records, tmp_path: Path) -> None:
+    prepare(records, tmp_path / "out", progress=False)
+    listed = json.loads((tmp_path / "out" / "manifest.json").read_bytes())["files"]
+    one = listed["records.csv"] | own if isinstance(own, dict) else own
+    sign(tmp_path / "out", {"files": listed | {"records.csv": one}})
+    with pytest.raises(IntegrityError, match="of each file its bytes and sha256"):
+        load_prepared(tmp_path / "out")
+
+
 def test_a_shard_that_shrinks_after_loading_is_an_error_no_crash(records, tmp_path: Path) -> None:
     made = prepare(records, tmp_path / "out", progress=False)
     (tmp_path / "out" / shards.shard_name(0)).write_bytes(b"")
@@ -209,6 +219,28 @@ def test_another_format_is_refused(records: Records, tmp_path: Path) -> None:
     prepare(records, tmp_path / "out", progress=False)
     sign(tmp_path / "out", {"schema_version": 2})
     with pytest.raises(IntegrityError, match="version 1, it is of 'prepared images', version 2"):
+        load_prepared(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"images": 9}, "images must be 10, and leaked true or false"),
+        ({"images": "10"}, "images must be 10, and leaked true or false"),
+        ({"leaked": 1}, "images must be 10, and leaked true or false"),
+        ({"image_size": [8, 8]}, "must both be there, or neither"),
+        ({"image_size": [0, 8], "interpolation": "bilinear"}, "image_size"),
+        ({"name": 3}, "must be text, and notes a list"),
+        ({"notes": "one"}, "must be text, and notes a list"),
+        ({"notes": [1]}, "notes must be texts"),
+        ({"labels": {"codes": ["mel", "nv"]}}, "must have codes, names and malignant"),
+        ({"labels": {"codes": "mel", "names": {}, "malignant": []}}, "must have codes, names"),
+    ],
+)
+def test_values_of_a_signed_manifest(changes: dict, words: str, records, tmp_path: Path) -> None:
+    prepare(records, tmp_path / "out", progress=False)
+    sign(tmp_path / "out", changes)
+    with pytest.raises(IntegrityError, match=words):
         load_prepared(tmp_path / "out")
 
 
@@ -292,10 +324,12 @@ def test_again_is_the_same_folder_and_nothing_else_is(records: Records, tmp_path
 def test_relative_paths_become_absolute(pictures: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     made = prepare(load_folder("pictures"), "out", progress=False)
+    again = load_prepared("out")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert all(item.path.is_absolute() and item.path.exists() for item in made)
-    same_pixels(made)
+    for records in (made, again):
+        assert all(item.path.is_absolute() and item.path.exists() for item in records)
+        same_pixels(records)
 
 
 def test_few_images_are_read_ahead() -> None:
