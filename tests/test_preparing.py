@@ -301,6 +301,11 @@ def test_other_folders_are_never_touched(records: Records, tmp_path: Path) -> No
     assert content(target) == {"thesis.txt": b"years of work"} and left(tmp_path) == {"out"}
 
 
+def test_an_empty_folder_is_filled(records: Records, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    same_pixels(prepare(records, tmp_path / "out", progress=False))
+
+
 def test_again_is_the_same_folder_and_nothing_else_is(records: Records, tmp_path: Path) -> None:
     target = tmp_path / "out"
     target.mkdir()  # empty is fine
