@@ -301,9 +301,13 @@ def test_other_folders_are_never_touched(records: Records, tmp_path: Path) -> No
     assert content(target) == {"thesis.txt": b"years of work"} and left(tmp_path) == {"out"}
 
 
-def test_an_empty_folder_is_filled(records: Records, tmp_path: Path) -> None:
+def test_an_empty_folder_is_filled(records: Records, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "out").mkdir()
     same_pixels(prepare(records, tmp_path / "out", progress=False))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    same_pixels(prepare(records, ".", progress=False))
+    assert (tmp_path / "here" / "records.csv").exists()
 
 
 def test_again_is_the_same_folder_and_nothing_else_is(records: Records, tmp_path: Path) -> None:
