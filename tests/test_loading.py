@@ -283,6 +283,22 @@ def test_ham10000_that_is_something_else(tmp_path: Path) -> None:
         load_ham10000(tmp_path)
 
 
+def test_every_spelling_of_a_label_has_its_rename(tmp_path: Path) -> None:
+    rows = "".join(f"{n},{label}\n" for n, label in enumerate(("mel", "MEL", "Mel", "nv")))
+    (tmp_path / "t.csv").write_text(f"image,label\n{rows}")
+    for n in range(4):
+        picture(tmp_path / f"{n}.png", "RGB")
+    with pytest.raises(DatasetLabelError) as caught:
+        load_csv(tmp_path / "t.csv", tmp_path)
+    first, *others = ("mel", "MEL", "Mel")
+    for _ in range(3):  # any of them may be the one that stays
+        if all(f"{other!r}: {first!r}" in str(caught.value) for other in others):
+            break
+        first, *others = (*others, first)
+    else:
+        pytest.fail(str(caught.value))
+
+
 def picture(path: Path, mode: str) -> Path:
     path.parent.mkdir(exist_ok=True)
     Image.new(mode, (8, 8)).save(path)

@@ -95,7 +95,8 @@ def test_the_same_records_and_the_same_pixels(records: Records, tmp_path: Path) 
     found = load_prepared(tmp_path / "deep" / "out")
     assert found == made and made.pixels == found.pixels
     assert replace(made, pixels=None) == records and made != records
-    assert dict(made[1].attributes) == ODD and list(made[1].attributes) == list(ODD)
+    assert dict(made[1].attributes) == ODD | {"ort": r"Rücken, «links»\nunten"}
+    assert list(made[1].attributes) == list(ODD)
     same_pixels(made)
     assert made.pixels.image_size is None and made.pixels.read("=ö3").shape == (240, 320, 3)
     assert made.pixels.nbytes == sum(read_image(item.path).pixels.nbytes for item in records)
@@ -298,6 +299,15 @@ def test_other_folders_are_never_touched(records: Records, tmp_path: Path) -> No
     with pytest.raises(OutputError, match="must be a folder that can be written"):
         prepare(records, target / "thesis.txt" / "out", progress=False)
     assert content(target) == {"thesis.txt": b"years of work"} and left(tmp_path) == {"out"}
+
+
+def test_an_empty_folder_is_filled(records: Records, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "out").mkdir()
+    same_pixels(prepare(records, tmp_path / "out", progress=False))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    same_pixels(prepare(records, ".", progress=False))
+    assert (tmp_path / "here" / "records.csv").exists()
 
 
 def test_again_is_the_same_folder_and_nothing_else_is(records: Records, tmp_path: Path) -> None:
