@@ -5,11 +5,13 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import map_coordinates
 
 from skinxai import explainers
 from skinxai.errors import OptionError
 from skinxai.explainers.base import Attribution
 from skinxai.explainers.baselines import BLUR, baseline, blurred
+from skinxai.explainers.perturbation import RISEOptions, rise_mask
 from skinxai.explainers.rules import check_budget, check_seed, check_share
 from skinxai.explainers.superpixels import superpixels
 
@@ -141,3 +143,15 @@ def test_superpixels_are_found_on_at_most_96_pixels_or_so() -> None:
 def test_a_blur_wider_than_the_picture_keeps_its_colours(size: tuple[int, int]) -> None:
     colours = torch.tensor([0.1, -2.0, 3.0])[None, :, None, None].expand(1, 3, *size)
     torch.testing.assert_close(blurred(colours, 10.0), colours)
+
+
+def test_a_rise_mask_is_a_grid_of_one_cell_more_enlarged_and_shifted() -> None:
+    options, cell = RISEOptions(cells=4, kept=0.4, seed=2), 16  # of 64 x 96 pixels
+    draws = torch.Generator().manual_seed(2 * 1_000_003 + 5)
+    grid = (torch.rand(1, 1, 5, 7, generator=draws) < 0.4).numpy()[0, 0].astype(float)
+    y, x = (int(torch.randint(0, cell, (), generator=draws)) for _ in range(2))
+    rows, columns = ((np.arange(n * cell) + 0.5) / cell - 0.5 for n in grid.shape)
+    places = np.meshgrid(rows, columns, indexing="ij")
+    large = map_coordinates(grid, places, order=1, mode="nearest")
+    own = rise_mask((64, 96), options, 5)[0]
+    np.testing.assert_allclose(own, large[y : y + 64, x : x + 96], atol=1e-6)

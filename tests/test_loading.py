@@ -8,6 +8,7 @@ from PIL import Image
 
 from skinxai.data import Record, Records, load_csv, load_folder, load_ham10000
 from skinxai.data.masks import grey_strays
+from skinxai.data.tables import ImageFiles
 from skinxai.errors import (
     DatasetError,
     DatasetLabelError,
@@ -313,3 +314,15 @@ def test_grey_pictures_of_another_folder_are_strays_among_photographs(tmp_path: 
     assert grey_strays([*main, picture(tmp_path / "a/grey.png", "L")]) == []
     grey = [picture(tmp_path / "c" / f"{n}.png", "L") for n in range(5)]
     assert grey_strays([*grey, *others]) == []  # where all are grey, none is a stray
+
+
+def test_a_folder_within_one_of_its_name(tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    root.mkdir()
+    outer, inner = picture(root / "a.png", "RGB"), picture(root / "images" / "a.png", "RGB")
+    only = picture(root / "b.png", "RGB")
+    found = ImageFiles([root])
+    assert [found.find(name) for name in ("images/a", "images/a.png", "images/b.png")] == [
+        inner, inner, only
+    ]  # fmt: skip
+    assert found.find("a.png") == outer and found.find("images/c.png") is None
