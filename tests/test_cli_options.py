@@ -115,6 +115,8 @@ def _without_quotes(text: str) -> str:
          "found no folder 'nowhere'."),
         ("train --data DATA --out OUT --init-weights x.safetensors",
          "--init-weights must be readable safetensors, found no file 'x.safetensors'."),
+        ("train --data DATA --out ./DATA",
+         "--out must be another folder than --data, got 'data' for both."),
         ("train --data DATA --out OUT --image-size axb",
          "--image-size must look like HEIGHTxWIDTH, e.g. 240x320, or like 224 for a square, got "
          "'axb'."),
@@ -129,7 +131,7 @@ def test_what_is_said_of_a_mistake(command, said, tmp_path, monkeypatch) -> None
     monkeypatch.chdir(tmp_path)
     labelled(tmp_path / "data")
     Path("table.csv").write_text("image,label\na.png,red\n")
-    places = {"DATA": "data", "TABLE": "table.csv", "OUT": "out"}
+    places = {"DATA": "data", "TABLE": "table.csv", "OUT": "out", "./DATA": "./data"}
     words = [places.get(word, word).strip("'") for word in command.split()]
     assert refused(*words) == said
     assert not Path("out").exists()
