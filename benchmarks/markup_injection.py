@@ -1,6 +1,6 @@
 """Plant terminal escapes, markup and endless text wherever text comes in, and look at all outputs.
 
-Usage: python benchmarks/markup_injection.py [--payloads 4]
+Usage: python benchmarks/markup_injection.py [--payloads 4] [--entries "model: "]
 
 Each payload goes through each entry (labels, names and licences of models, tables, prepared
 folders, file and folder names, arguments …) into the commands that may show it. Counted are calls
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -25,6 +26,7 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 from foreign_text import ENTRIES, HIDDEN, LONG, MARKUP, Workshop, shows  # noqa: E402
 from small_runs import registered  # noqa: E402
 
+WIDTHS = (9, 7, 9, 7, 7)
 RESULTS = HERE / "results" / "markup_injection.json"
 
 
@@ -33,33 +35,52 @@ def main(payloads: int, entries: str, out: Path) -> None:
     payloads = min(payloads, len(known))
     chosen = dict(known[(n + 1) * len(known) // payloads - 1] for n in range(payloads))
     names = [name for name in ENTRIES if name.startswith(entries)]
-    counts: dict[str, collections.Counter[str]] = {}
-    kinds: collections.Counter[str] = collections.Counter()
-    wrong: list[str] = []
+    # Where some entries are asked for, the others stay as they were.
+    found = json.loads(out.read_text())["entries"] if entries and out.is_file() else {}
     with tempfile.TemporaryDirectory() as folder, registered(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         shop = Workshop(Path(folder) / "shop")
         for entry in tqdm(names, unit="entry"):
-            count = counts.setdefault(entry, collections.Counter())
-            for name, text in chosen.items():
-                for call, found in shows(shop, entry, text):
-                    count["calls"] += 1
-                    count[found.ended] += 1
-                    kinds.update(Path(output).suffix or output for output in found.outputs)
-                    if found.wrong:
-                        count["WRONG"] += 1
-                        wrong.append(f"{entry} | {name} | {call.words[0]!a:.20} | {found.wrong[0]}")
-    total = sum(counts.values(), collections.Counter())
-    found = {"payloads": len(chosen), **dict(sorted(total.items())), "WRONG": total["WRONG"],
-             "outputs": dict(sorted(kinds.items())),
-             "entries": {k: dict(sorted(v.items())) for k, v in counts.items()},
-             "wrong": wrong[:40]}  # fmt: skip
-    out.write_text(json.dumps(found, indent=2) + "\n")
-    print(f"{'entry':<24}{'calls':>7}{'refused':>9}{'shown':>7}{'WRONG':>7}")
-    for name, count in {**counts, "all": total}.items():
-        done = count["done"] + count["some failed"]
-        print(f"{name:<24}{count['calls']:>7}{count['refused']:>9}{done:>7}{count['WRONG']:>7}")
-    print("\n".join(wrong[:200]))
+            found[entry] = looked(shop, entry, chosen)
+            report = summed({name: found[name] for name in ENTRIES if name in found})
+            out.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"{'entry':<24}{'payloads':>9}{'calls':>7}{'refused':>9}{'shown':>7}{'WRONG':>7}")
+    for name, count in {**report["entries"], "all": report}.items():
+        numbers = (count[key] for key in ("payloads", "calls", "refused", "shown", "WRONG"))
+        print(f"{name:<24}" + "".join(f"{n:>{w}}" for n, w in zip(numbers, WIDTHS, strict=True)))
+    print("\n".join(each for count in found.values() for each in count["wrong"]))
+
+
+def looked(shop: Workshop, entry: str, chosen: dict[str, str]) -> dict[str, Any]:
+    """What the calls of one entry showed; payloads that no file or argument can hold have none."""
+    count: collections.Counter[str] = collections.Counter()
+    kinds: collections.Counter[str] = collections.Counter()
+    wrong: list[str] = []
+    for name, text in chosen.items():
+        calls = list(shows(shop, entry, text))
+        count["payloads"] += bool(calls)
+        for call, found in calls:
+            count["calls"] += 1
+            count["shown" if found.ended in ("done", "some failed") else found.ended] += 1
+            kinds.update(Path(output).suffix or output for output in found.outputs)
+            count["WRONG"] += bool(found.wrong)
+            wrong += [f"{entry} | {name} | {call.words[0]!a:.20} | {w}" for w in found.wrong[:1]]
+    known = {key: count.pop(key, 0) for key in ("payloads", "calls", "refused", "shown", "WRONG")}
+    return known | {"others": dict(count), "outputs": dict(sorted(kinds.items())), "wrong": wrong}
+
+
+def summed(entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The entries behind their sums; payloads are the most that an entry had."""
+    outputs: collections.Counter[str] = collections.Counter()
+    for count in entries.values():
+        outputs.update(count["outputs"])
+    keys = ("calls", "refused", "shown", "WRONG")
+    return {
+        "payloads": max(count["payloads"] for count in entries.values()),
+        **{key: sum(count[key] for count in entries.values()) for key in keys},
+        "outputs looked at": dict(sorted(outputs.items())),
+        "entries": entries,
+    }
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ HIDDEN = {
     "isolate": "\u2066", "mark": "\u200e", "zero width": "\u200b", "joiner": "\u200d",
     "selector": "\ufe0f", "bom": "\ufeffx", "filler": "\u3164x", "tag": "\U000e0041",
     "private": "\ue000", "unassigned": "\U000e0fff", "nul": "\0x",
-    "surrogate": "\ud800x", "byte": "\udcffx",
+    "surrogate": "\ud800x", "byte": "\udcffx", "marks": "\u0301" * 60,
+    "selectors": "\ufe0f" * 30, "joiners": "病" + "\u200d" * 30 + "変",
 }  # fmt: skip
 """Refused as a label or name; escaped where a user's own file has it."""
 MARKUP = {
@@ -67,9 +68,15 @@ def hidden(text: str) -> list[str]:
     ]  # fmt: skip
 
 
+def endless_marks(text: str) -> list[str]:
+    """Combining marks that cover the lines around them."""
+    runs = re.findall("m{11,}", "".join("m" if unicodedata.combining(c) else " " for c in text))
+    return ["combining marks without end" for _ in runs[:1]]
+
+
 def wrong_terminal(text: str) -> list[str]:
     """What is wrong with text on a terminal."""
-    found = [f"hidden {c!r}" for c in hidden(text)[:1]]
+    found = [f"hidden {c!r}" for c in hidden(text)[:1]] + endless_marks(text)
     found += ["a forged line" for line in text.splitlines() if line.startswith(FAKE)][:1]
     return found + ["a line without end" for line in text.split("\n") if len(line) > 25_000][:1]
 
@@ -77,7 +84,7 @@ def wrong_terminal(text: str) -> list[str]:
 def wrong_csv(text: str) -> list[str]:
     """What is wrong with a table."""
     rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
-    found = [f"hidden {c!r}" for c in hidden(text)[:1]]
+    found = [f"hidden {c!r}" for c in hidden(text)[:1]] + endless_marks(text)
     if any(len(row) != len(rows[0]) for row in rows):
         found.append("torn rows")
     cells = [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@"))]
@@ -106,7 +113,7 @@ class _Page(HTMLParser):
 
 def wrong_html(text: str) -> list[str]:
     """What is wrong with a page."""
-    return [f"hidden {c!r}" for c in hidden(text)[:1]] + _Page(text).wrong
+    return [f"hidden {c!r}" for c in hidden(text)[:1]] + endless_marks(text) + _Page(text).wrong
 
 
 def wrong_markdown(text: str) -> list[str]:
@@ -431,6 +438,39 @@ def of_prepared(key: str) -> Callable[[Workshop, str], Iterator[Call]]:
     return plant
 
 
+def of_prepared_cells(column: str) -> Callable[[Workshop, str], Iterator[Call]]:
+    def plant(shop: Workshop, text: str) -> Iterator[Call]:
+        folder = Path(shutil.copytree(shop.prepared, shop.new() / "prepared"))
+        path = folder / "records.csv"
+        with path.open(newline="", encoding="utf-8") as file:
+            head, *rows = csv.reader(file)
+        place = head.index(column)
+        for number, row in enumerate(rows[: 2 * SAMPLES]):
+            row[place] += text
+            if column == "attributes":  # the second gives the label away, so that it is named
+                label = row[head.index("label")]
+                row[place] = json.dumps({"site": f"back{text}", f"by{text}": label})
+            elif number == SAMPLES:
+                break
+        made = io.StringIO(newline="")
+        csv.writer(made, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerows([head, *rows])
+        data = made.getvalue().encode("utf-8", "surrogatepass")
+        path.write_bytes(data)
+        content = json.loads((folder / "manifest.json").read_text())
+        del content["digest"]
+        listed = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        content["files"]["records.csv"] = listed
+        digest = hashlib.sha256(canonical_json(content)).hexdigest()
+        (folder / "manifest.json").write_bytes(canonical_json(content | {"digest": digest}))
+        out = folder.parent
+        yield Call(("audit", folder, "--out", out / "a"), out / "a")
+        yield Call(("evaluate", folder, "--model", shop.model, "--out", out / "v"), out / "v",
+                   ".md")  # fmt: skip
+        yield Call(("prepare", folder, out / "again"), out / "again")
+
+    return plant
+
+
 def of_manifest(shop: Workshop, text: str) -> Iterator[Call]:
     folder = Path(shutil.copytree(shop.model, shop.new() / "model"))
     content = json.loads((folder / "manifest.json").read_text())
@@ -505,6 +545,11 @@ ENTRIES: dict[str, Callable[[Workshop, str], Iterator[Call]]] = {
     "prepared: attribution": of_prepared("attribution"),
     "prepared: note": of_prepared("notes"),
     "prepared: label's name": of_prepared("names"),
+    "prepared: part": of_prepared("part"),
+    "prepared: attributes": of_prepared_cells("attributes"),
+    "prepared: image": of_prepared_cells("image_id"),
+    "prepared: label": of_prepared_cells("label"),
+    "prepared: lesion": of_prepared_cells("lesion_id"),
     "splits": of_splits,
     "run file": of_run_file,
     "class folder": of_class_folder,

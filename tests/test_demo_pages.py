@@ -60,6 +60,14 @@ def test_it_starts_with_a_sample_and_what_the_model_finds(classifier: Classifier
     assert {"Overlay", "All files", "JSON"} <= {b.label for b in page.download_button}
 
 
+def test_a_file_name_that_turns_its_line_is_shown_with_an_escape() -> None:
+    page = with_file("my\u202egnp.png", PNG)
+    assert "myu202egnp.png" in captions(page)  # of which the backslashes are taken away
+    bad = with_file("my\u202egnp.png", b"text")
+    (sentence,) = sentences(bad)
+    assert sentence.startswith("myu202egnp.png: ")
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_bad_upload_is_a_sentence(case: str) -> None:
     page = with_file("lesion.jpg", REFUSED[case][0])

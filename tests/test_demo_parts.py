@@ -1,5 +1,6 @@
 """What the demo's pages stand on: uploads within limits, and answers computed once."""
 
+import csv
 import inspect
 import io
 import socket
@@ -24,6 +25,8 @@ from skinxai.demo.comparing import columns_for
 from skinxai.demo.uploads import Images, Refused, Upload
 from skinxai.errors import ModelError, OptionError, UnknownNameError
 from skinxai.labels import LabelSet
+from skinxai.outputs import table
+from skinxai.plain_text import printable
 from skinxai.results import Prediction
 from skinxai.version import __version__
 
@@ -44,6 +47,32 @@ def test_images_of_files_and_zips_in_order() -> None:
     found = list(Images([Upload("x.png", PNG), Upload("many.zip", inner), Upload("y", b"z")]))
     assert [each.name for each in found] == ["x.png", "many.zip/a/one.png", "y"]
     assert found[1].data == PNG
+
+
+@pytest.mark.parametrize("hidden", ["\u202e", "\x1b[2K", "\n", "\ud800", "\u200b", "\u0301" * 11])
+def test_names_are_printable_whatever_comes_of_their_file(
+    hidden: str, classifier: Classifier
+) -> None:
+    bad, escape = f"a{hidden}gnp.png", printable(hidden)
+    sent = [Upload(bad, PNG), Upload(bad, b""), Upload(bad, b"PK\x03\x04")]
+    if hidden != "\ud800":  # no zip has it
+        sent.append(Upload("z.zip", zipped({bad: PNG, f"b{hidden}/../x.png": PNG})))
+    found = list(Images(sent))
+    names = [f"a{escape}gnp.png"] * 3 + [f"z.zip/a{escape}gnp.png", f"z.zip/b{escape}/../x.png"]
+    assert [each.name for each in found] == names[: len(found)]
+    answers = Answers(classifier)
+    (answer, refused) = answers.predict([found[0], Upload(bad, b"text")])
+    (row,) = frame(classifier.config.labels, [Row("data:", answer)]).to_dict("records")
+    assert row["file"] == answer.source == refused.name == names[0]
+    (cells,) = csv.DictReader(io.StringIO(table([answer.to_dict()])))
+    assert cells["source"] == names[0]
+
+
+def test_a_name_without_end_is_shown_by_its_ends() -> None:
+    long = Upload("a" * 50_000 + ".png", PNG).name
+    (entry,) = Images([Upload("z" * 190 + ".zip", zipped({"b" * 1000 + ".png": PNG}))])
+    for name in (long, entry.name):
+        assert len(name) == uploads.MAX_NAME and "…" in name and name.endswith(".png")
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/x.png", "a/../../x.png", "C:\\x.png",

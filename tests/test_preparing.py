@@ -212,6 +212,28 @@ def test_another_format_is_refused(records: Records, tmp_path: Path) -> None:
         load_prepared(tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"images": 9}, "images must be 10, and leaked true or false"),
+        ({"images": "10"}, "images must be 10, and leaked true or false"),
+        ({"leaked": 1}, "images must be 10, and leaked true or false"),
+        ({"image_size": [8, 8]}, "must both be there, or neither"),
+        ({"image_size": [0, 8], "interpolation": "bilinear"}, "image_size"),
+        ({"name": 3}, "must be text, and notes a list"),
+        ({"notes": "one"}, "must be text, and notes a list"),
+        ({"notes": [1]}, "notes must be texts"),
+        ({"labels": {"codes": ["mel", "nv"]}}, "must have codes, names and malignant"),
+        ({"labels": {"codes": "mel", "names": {}, "malignant": []}}, "must have codes, names"),
+    ],
+)
+def test_values_of_a_signed_manifest(changes: dict, words: str, records, tmp_path: Path) -> None:
+    prepare(records, tmp_path / "out", progress=False)
+    sign(tmp_path / "out", changes)
+    with pytest.raises(IntegrityError, match=words):
+        load_prepared(tmp_path / "out")
+
+
 @pytest.mark.parametrize("verify", [True, False])
 def test_a_shard_holds_nothing_but_its_images(verify: bool, records, tmp_path: Path) -> None:
     """Else a signed folder could make a reader hash gigabytes of nothing."""

@@ -173,6 +173,13 @@ def test_ham10000_is_known_by_its_ids(name: str, tmp_path: Path) -> None:
         assert (records.name, records.licence, records.attribution) == ("private data", "", "")
 
 
+@pytest.mark.parametrize(("lesion", "image"), [("HAM", "X"), ("L", "ISIC")])
+def test_ham10000_is_known_by_both_of_its_ids(lesion: str, image: str, tmp_path: Path) -> None:
+    images(tmp_path, f"{image}_1.jpg", f"{image}_2.jpg")
+    table(tmp_path, HAM.format(lesion, image), "HAM10000_metadata")
+    assert load_ham10000(tmp_path).name == "private data"
+
+
 def test_two_tables_that_differ_are_refused(tmp_path: Path) -> None:
     images(tmp_path, "a/ISIC_1.jpg", "b/ISIC_1.jpg")
     for folder in ("a", "b"):

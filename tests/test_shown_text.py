@@ -11,7 +11,17 @@ import warnings
 from pathlib import Path
 
 import pytest
-from foreign_text import FAKE, HIDDEN, LONG, MARKUP, Workshop, shows, wrong_terminal
+from foreign_text import (
+    FAKE,
+    HIDDEN,
+    LONG,
+    MARKUP,
+    Workshop,
+    of_prepared,
+    of_prepared_cells,
+    shows,
+    wrong_terminal,
+)
 from small_runs import registered
 from typer.testing import CliRunner
 
@@ -19,7 +29,7 @@ from skinxai import Entry, cli
 from skinxai.cli import app
 from skinxai.cli.saying import show_traceback
 from skinxai.configs import EnsembleConfig, MemberConfig, ModelConfig, PreprocessConfig
-from skinxai.data import Record, Records, load_csv, load_folder, load_prepared
+from skinxai.data import Record, Records, load_csv, load_folder, load_prepared, prepare
 from skinxai.errors import (
     DatasetLabelError,
     DatasetSchemaError,
@@ -78,10 +88,38 @@ def test_hidden_characters_are_refused_in_labels_and_names_and_escaped_elsewhere
     assert not wrong_terminal(Records((), LABELS, notes=(text,)).notes[0])
 
 
+MARK = "a combining mark after 10 others"
+
+
+@pytest.mark.parametrize(
+    ("text", "rest", "first"),
+    [
+        ("e" + "\u0301" * 99, "e" + "\u0301" * 10 + r"\u0301" * 89, rf"\u0301, {MARK}"),
+        ("e" + "\u20dd" * 11 + "x", "e" + "\u20dd" * 10 + r"\u20ddx", rf"\u20dd, {MARK}"),
+        ("e" + "\u0301\u0488" * 6, "e" + "\u0301\u0488" * 5 + r"\u0301\u0488", rf"\u0301, {MARK}"),
+        ("\u064b" * 6 + "\u200d" + "\u064b" * 4, "\u064b" * 6 + "\u200d" + "\u064b" * 3 + r"\u064b",
+         rf"\u064b, {MARK}"),
+        ("病" + "\ufe00" * 3, "病\ufe00" + r"\ufe00" * 2, r"\ufe00, a character that is not seen"),
+        ("病\u200d\u200d変", r"病\u200d\u200d変", r"\u200d, a format character"),
+        ("می\u200c\u200dخ", r"می\u200c\u200dخ", r"\u200c, a format character"),
+    ],
+)  # fmt: skip
+def test_marks_selectors_and_joiners_do_not_go_on_without_end(text, rest, first) -> None:
+    assert printable(text) == rest and printable(rest) == rest
+    assert broken_rule("a label", text, 100).endswith(f"which holds {first}.")
+    with pytest.raises(ModelConfigError, match="printable text on one line"):
+        LabelSet((text, "nv"))
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "naïve 🙂",
+        "e" + "\u0301" * 10 + "e" + "\u0301" * 10,
+        "ཧྐྵྨླྺྼྻྂ",
+        "בְּרֵאשִׁ֖ית",
+        "กี่",
+        "か\u3099",
         "病変",
         "می\u200cخواهم",
         "क्\u200dष",
@@ -176,6 +214,31 @@ def test_a_class_folder_is_refused_by_name_and_an_image_file_is_escaped(shop, tm
     )
 
 
+@pytest.mark.parametrize("name", [*HIDDEN, *MARKUP])
+def test_attributes_are_escaped_where_they_enter(name) -> None:
+    text = (HIDDEN | MARKUP)[name] + "x"
+    item = Record("i", Path("x"), "red", attributes={f"site{text}": f"back{text}", "age": 5})
+    assert dict(item.attributes) == {f"site{printable(text)}": f"back{printable(text)}", "age": 5}
+
+
+def test_ends_of_lines_and_tabs_around_attributes_are_left_out() -> None:
+    item = Record("i", Path("x"), "red", attributes={"part\n": "\ttrain\r\n", " a ": " b "})
+    assert dict(item.attributes) == {"part": "train", " a ": " b "}
+
+
+def test_a_prepared_folders_own_cells_are_escaped(shop, tmp_path) -> None:
+    for column, cell in (("attributes", "\\u202e"), ("image_id", None), ("lesion_id", None)):
+        folder = next(of_prepared_cells(column)(shop, "\u202e")).words[1]
+        if cell is None:
+            with pytest.raises(IntegrityError, match=r"text on one line, .* which holds \\u202e, "):
+                load_prepared(folder)
+            continue
+        found = load_prepared(folder)
+        assert found[0].attributes["site"] == "back\\u202e" and f"by{cell}" in found[0].attributes
+        again = prepare(found, tmp_path / "again")
+        assert list(again) == list(found) == list(prepare(found, tmp_path / "again"))
+
+
 ENTRIES = [
     ("model: label", ["csi", "surrogate", "picture", "pipe"]),
     ("model: name", ["return", "code", "entity"]),
@@ -186,7 +249,8 @@ ENTRIES = [
     ("table: image", ["surrogate", "long"]), ("table: lesion", ["filler"]),
     ("table: column", ["newline", "script"]), ("table: attribute", ["csi"]),
     ("prepared: name", ["csi", "quotes"]), ("prepared: note", ["csi", "newline"]),
-    ("prepared: licence", ["surrogate"]), ("splits", ["csi"]),
+    ("prepared: licence", ["surrogate"]), ("prepared: attributes", ["csi", "formula"]),
+    ("splits", ["csi"]),
     ("image file", ["newline", "byte", "formula"]),
     ("folders", ["byte", "newline"]),
     ("argument", ["newline", "long"]),
@@ -308,8 +372,6 @@ def test_every_kind_of_hidden_character_is_known() -> None:
 
 
 def test_a_prepared_folders_name_is_refused(shop) -> None:
-    from foreign_text import of_prepared
-
     calls = of_prepared("name")(shop, "\x1b[2K")
     folder = next(calls).words[1]
     with pytest.raises(IntegrityError, match="name of the data set must be printable text"):

@@ -108,6 +108,12 @@ def test_one_overlap_alone_is_a_leak(key: str) -> None:
     assert Splits.of(records, ids, allow_leakage=True).leaked
 
 
+@pytest.mark.parametrize("k", [1, 0, -2, 2.0, "5", True])
+def test_folds_are_at_least_two(k: object) -> None:
+    with pytest.raises(DatasetError, match="k must be an integer >= 2, got"):
+        folds(table(), k)
+
+
 def test_too_few_lesions_for_the_folds_DAT26() -> None:
     items = [Record(f"i{n}", Path("x"), "mel" if n < 3 else "nv") for n in range(30)]
     with pytest.raises(DatasetError, match="at least 5 lesions for 5 folds, 'mel' has 3"):

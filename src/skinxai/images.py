@@ -34,6 +34,7 @@ from skinxai.limits import (
     check_max_pixels,
     check_size,
 )
+from skinxai.plain_text import quoted
 from skinxai.reading import check_file, read_file
 from skinxai.sources import describe
 
@@ -143,22 +144,22 @@ def _data(image: Any, source: str) -> bytes:
 
 
 def _file(path: Any, source: str) -> bytes:
-    text = os.fspath(path)
+    text, name = os.fspath(path), quoted(source)
     if isinstance(text, str) and _URL.match(text) and not os.path.lexists(text):
         raise UrlBlockedError(f"URL {source} is not read; download the file and pass its path.")
     try:
         check_bytes(check_file(text))
         return read_file(text, MAX_BYTES)
     except FileNotFoundError as error:
-        raise InputNotFoundError(f"image file must exist, found none at {source!r}.") from error
+        raise InputNotFoundError(f"image file must exist, found none at {name}.") from error
     except PermissionError as error:
         raise InputPermissionError(
-            f"image file must be readable, {source!r} is not; change its permissions."
+            f"image file must be readable, {name} is not; change its permissions."
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL byte
         reason = getattr(error, "strerror", None) or str(error)
         raise InputPathError(
-            f"image path must lead to a file, {source!r} does not: {reason}."
+            f"image path must lead to a file, {name} does not: {reason}."
         ) from error
 
 

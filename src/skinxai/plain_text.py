@@ -3,8 +3,9 @@
 Hidden characters are those that a reader does not see and that a terminal, or the reader, obeys:
 control and format characters (also those that turn the direction of a line), lone surrogates,
 private and unassigned ones, line and paragraph separators, and letters that are drawn as nothing.
-The joiners of Arabic and Indic scripts and of emoji are none where they stand between such
-characters, nor is a variation selector that follows a character outside ASCII or makes a keycap.
+A joiner of Arabic and Indic scripts or of emoji is not hidden where it stands alone between such
+characters, nor is a variation selector alone after a character outside ASCII, or in a keycap.
+Combining marks are hidden after `MAX_MARKS` in a row: more cover the lines above and below.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import unicodedata
 
 MAX_CODE, MAX_NAME, MAX_LICENCE, MAX_LINE = 100, 200, 1000, 20_000
 """Most characters of a label code, of a name or id, of a licence, and of any other line."""
+MAX_MARKS = 10
+"""Most combining marks in a row. Scripts need up to 8; Unicode's stream-safe format allows 30."""
 _KINDS = {
     "Cc": "a control character", "Cf": "a format character", "Cs": "a lone surrogate",
     "Co": "a private character", "Cn": "an unassigned character", "Zl": "a line separator",
@@ -35,15 +38,18 @@ def printable(text: str, longest: int | None = None, *, keep: str = "") -> str:
     """
     if not (text.isascii() and text.isprintable()):
         text = "".join(
-            char.encode("unicode_escape").decode()
-            if char not in keep and _hidden(text, place)
-            else char
+            _escaped(char) if char not in keep and _hidden(text, place) else char
             for place, char in enumerate(text)
         )
     if longest is None or len(text) <= longest:
         return text
     half = longest // 2
     return f"{text[: half - 1]}…{text[half - longest :]}"
+
+
+def quoted(text: str, longest: int | None = None) -> str:
+    """Text in quotes, `printable`: for text that may be escaped already, which `repr` doubles."""
+    return f"'{printable(text, longest)}'"
 
 
 def one_line(text: str, longest: int = MAX_LINE) -> str:
@@ -64,13 +70,12 @@ def broken_rule(what: str, text: object, longest: int) -> str:
     if len(text) > longest:
         reason = f"which has {len(text)} characters"
     elif found := _first_hidden(text):
-        kind = _KINDS.get(unicodedata.category(found), "a character that is not seen")
-        reason = f"which holds {printable(found)}, {kind}"
+        reason = f"which holds {_escaped(found)}, {_kind(found)}"
     else:
         return ""
     return (
         f"{what} must be printable text on one line, of at most {longest} characters, got "
-        f"'{printable(text, 80)}', {reason}."
+        f"{quoted(text, 80)}, {reason}."
     )
 
 
@@ -91,13 +96,39 @@ def _first_hidden(text: str) -> str:
     return next((char for place, char in enumerate(text) if _hidden(text, place)), "")
 
 
+def _kind(hidden: str) -> str:
+    if hidden in _INVISIBLE or _SELECTORS.fullmatch(hidden):
+        return "a character that is not seen"
+    if _is_mark(hidden):
+        return f"a combining mark after {MAX_MARKS} others"
+    return _KINDS[unicodedata.category(hidden)]
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode()
+
+
 def _hidden(text: str, place: int) -> bool:
     char = text[place]
     if " " <= char <= "~":
         return False
     before, after = text[place - 1 : place], text[place + 1 : place + 2]
     if char in _JOINERS:
-        return not (before >= "\u0600" and after >= "\u0600")
+        alone = before not in _JOINERS and after not in _JOINERS
+        return not (alone and before >= "\u0600" and after >= "\u0600")
     if _SELECTORS.fullmatch(char):
-        return before < "\u00a9" and after != "\u20e3"
-    return char in _INVISIBLE or unicodedata.category(char) in _KINDS
+        return _SELECTORS.fullmatch(before) is not None or (before < "\u00a9" and after != "\u20e3")
+    if char in _INVISIBLE:
+        return True
+    if not _is_mark(char):
+        return unicodedata.category(char) in _KINDS
+    run = text[max(0, place - MAX_MARKS) : place]
+    return len(run) == MAX_MARKS and all(map(_continues_marks, run))
+
+
+def _is_mark(char: str) -> bool:
+    return unicodedata.category(char) in ("Mn", "Me")
+
+
+def _continues_marks(char: str) -> bool:
+    return char in _JOINERS or _is_mark(char)

@@ -18,7 +18,7 @@ from skinxai.data.records import PART, PART_NAMES, Record, Records
 from skinxai.errors import DatasetError, DatasetLabelError
 from skinxai.image_files import OWN, LeftOut, image_files
 from skinxai.labels import HAM10000_LABELS, LabelSet
-from skinxai.plain_text import MAX_CODE, broken_rule
+from skinxai.plain_text import MAX_CODE, broken_rule, quoted
 
 _PICTURES = re.compile(r"(?i)(images?|imgs?|pictures?|pics?|photos?|photographs?|jpe?gs?|pngs?)")
 _NUMBERED = re.compile(
@@ -243,4 +243,4 @@ def _names(found: Iterable[str | Path]) -> str:
     """Up to six names for a message; of a path its last part."""
     names = [each.name if isinstance(each, Path) else each for each in found]
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return ", ".join(map(repr, names[:6])) + more
+    return ", ".join(map(quoted, names[:6])) + more

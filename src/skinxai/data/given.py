@@ -13,6 +13,7 @@ from skinxai.data.splits import PARTS, Splits
 from skinxai.data.stratifying import group, place
 from skinxai.errors import DatasetError, LeakageError
 from skinxai.limits import MAX_BYTES
+from skinxai.plain_text import quoted
 from skinxai.reading import open_file
 
 VAL_SHARE = 0.15
@@ -160,7 +161,7 @@ def _same_files(records: Records) -> tuple[str, ...]:
             for item in items:
                 by_hash[_sha256(item.path)].append(item)
             found += [same for same in by_hash.values() if _in_several(same)]
-    return tuple(" and ".join(repr(item.image_id) for item in same) for same in found)
+    return tuple(" and ".join(quoted(item.image_id) for item in same) for same in found)
 
 
 def _in_several(items: Sequence[Record]) -> bool:

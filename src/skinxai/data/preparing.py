@@ -35,6 +35,7 @@ from skinxai.errors import (
 )
 from skinxai.images import read_image
 from skinxai.limits import MAX_PIXELS
+from skinxai.plain_text import quoted
 from skinxai.progress import watched
 from skinxai.transforms import resize
 from skinxai.writing import made_folder
@@ -133,7 +134,7 @@ def _write(
         try:
             pixels = read_image(item.path, max_pixels=max_pixels).pixels
         except SkinxaiError as error:
-            return _Read(item, None, "", sha256, error.prefixed(repr(item.image_id)))
+            return _Read(item, None, "", sha256, error.prefixed(quoted(item.image_id)))
         stored = pixels if config is None else resize(pixels, config)
         return _Read(item, stored, pixel_hash(pixels), sha256)
 
@@ -160,7 +161,7 @@ def _write(
     describe_folder(folder, records, places, shards.files, config)
     back = load_prepared(folder, verify=False)
     changed = (a.image_id for a, b in zip(records, back, strict=True) if a != b)
-    if changed_ids := tuple(repr(image_id) for image_id in changed):
+    if changed_ids := tuple(quoted(image_id) for image_id in changed):
         raise DatasetError(
             "ids and attributes must be text that a table can hold, these records do not come "
             "back as they are:",

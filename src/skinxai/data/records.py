@@ -11,7 +11,16 @@ from typing import Any
 from skinxai.data.shards import PreparedPixels
 from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
 from skinxai.labels import LabelSet
-from skinxai.plain_text import MAX_LICENCE, MAX_LINE, MAX_NAME, broken_rule, one_line
+from skinxai.plain_text import (
+    MAX_CODE,
+    MAX_LICENCE,
+    MAX_LINE,
+    MAX_NAME,
+    broken_rule,
+    one_line,
+    printable,
+    quoted,
+)
 from skinxai.readonly import ReadOnly
 
 PART = "part"
@@ -23,11 +32,13 @@ PART_NAMES = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 """Names of parts in folders and tables, in lower case."""
+_OUTER = "\t\n\v\f\r\x1c\x1d\x1e\x1f\x85\u2028\u2029"
+"""Tabs and ends of lines, which mean nothing around a cell's text."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One labelled image.
+    r"""One labelled image.
 
     Args:
         image_id: unique within its `Records`.
@@ -35,7 +46,9 @@ class Record:
         label: a code of the label set.
         lesion_id: images of one lesion share it; defaults to ``image_id``.
         patient_id: images of one patient share it; ``None``, or empty text, where not known.
-        attributes: further columns for subgroup tables; never an input to a network.
+        attributes: further columns for subgroup tables; never an input to a network. Tabs and
+            ends of lines around their names and texts are left out, and an escape such as ``\x1b``
+            stands for each hidden character in them.
     """
 
     image_id: str
@@ -48,7 +61,13 @@ class Record:
     def __post_init__(self) -> None:
         object.__setattr__(self, "lesion_id", self.lesion_id or self.image_id)
         object.__setattr__(self, "patient_id", self.patient_id or None)
-        object.__setattr__(self, "attributes", ReadOnly(self.attributes))
+        plain = {_plain(name): _plain(value) for name, value in self.attributes.items()}
+        object.__setattr__(self, "attributes", ReadOnly(plain))
+
+
+def _plain(value: Any) -> Any:
+    """An attribute's name or value; what is not text stays."""
+    return printable(value.strip(_OUTER)) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,11 +107,11 @@ class Records(Sequence[Record]):
         if broken := next(filter(None, self._broken()), ""):
             raise DatasetSchemaError(broken)
         counts = Counter(item.image_id for item in self.items)
-        if doubled := tuple(repr(name) for name, count in counts.items() if count > 1):
+        if doubled := tuple(quoted(name) for name, count in counts.items() if count > 1):
             raise DatasetSchemaError("image_id must be unique, these came twice:", doubled)
         known = set(self.labels)
         if wrong := tuple(
-            f"{item.image_id!r} has {item.label!r}"
+            f"{quoted(item.image_id)} has {item.label!r}"
             for item in self.items
             if item.label not in known
         ):
@@ -103,11 +122,13 @@ class Records(Sequence[Record]):
         yield broken_rule("name of the data set", self.name, MAX_NAME)
         yield broken_rule(f"licence of {self.name}", self.licence, MAX_LICENCE)
         yield broken_rule(f"attribution of {self.name}", self.attribution, MAX_LINE)
+        yield broken_rule(f"part of {self.name}", self.part, MAX_CODE)
         for item in self.items:
             yield broken_rule("image_id", item.image_id, MAX_LINE)
-            yield broken_rule(f"lesion_id of {item.image_id!r}", item.lesion_id, MAX_LINE)
+            name = quoted(item.image_id)
+            yield broken_rule(f"lesion_id of {name}", item.lesion_id, MAX_LINE)
             if item.patient_id is not None:
-                yield broken_rule(f"patient_id of {item.image_id!r}", item.patient_id, MAX_NAME)
+                yield broken_rule(f"patient_id of {name}", item.patient_id, MAX_NAME)
 
     def __len__(self) -> int:
         return len(self.items)

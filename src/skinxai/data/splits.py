@@ -15,6 +15,7 @@ from skinxai.data.records import Records
 from skinxai.data.stratifying import Group, group, groups_with, place
 from skinxai.data.tables import SAVE_ANEW, check_encoding
 from skinxai.errors import DatasetError, DatasetSchemaError, LeakageError
+from skinxai.plain_text import quoted
 from skinxai.reading import MAX_TABLE_BYTES, read_file
 from skinxai.sources import describe
 from skinxai.writing import escape_cell, unescape_cell, write_atomic
@@ -291,5 +292,5 @@ def _shared(parts: Sequence[Records]) -> tuple[str, ...]:
         sets = [{value for item in part if (value := getattr(item, key)) is not None}
                 for part in parts]  # fmt: skip
         names = sorted({name for a, b in combinations(sets, 2) for name in a & b})
-        found += [f"{kind} {name!r}" for name in names]
+        found += [f"{kind} {quoted(name)}" for name in names]
     return tuple(found)

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from zipfile import ZIP_BZIP2, ZipInfo
 
 from skinxai.demo.archives import Refusal, content, directory, is_zip
-from skinxai.sources import describe
+from skinxai.plain_text import printable
 
 MIB = 1024**2
 MAX_FILE = 25 * MIB
@@ -22,8 +22,8 @@ MAX_UNPACKED = 500 * MIB
 """Bytes of all images of a batch, unpacked."""
 MAX_FILES = 1000
 """Images of one batch."""
-MAX_NAME = 300
-"""Characters of an image's name in a zip."""
+MAX_NAME = 200
+"""Characters of a file's name, in a zip together with the zip's."""
 EMPTY = "The file is empty, or the server needed its room for others: send it again."
 _BLOCK = MIB
 """Bytes that bzip2 unpacks at least, however few are wanted."""
@@ -31,15 +31,19 @@ _BLOCK = MIB
 
 @dataclass(frozen=True)
 class Upload:
-    """A file.
+    r"""A file.
 
     Args:
-        name: that its visitor gave it.
+        name: that its visitor gave it; in its place a printable one of bounded length is kept, with
+            an escape such as ``\x1b`` for each hidden character.
         data: its content.
     """
 
     name: str
     data: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", printable(self.name, MAX_NAME))
 
     @cached_property
     def key(self) -> tuple[str, str]:
@@ -138,7 +142,7 @@ def _cost(part: Upload | Refused | ZipInfo) -> int:
 def _read(file: Upload, entry: ZipInfo, left: int) -> Upload | Refused:
     """An image of a zip; nothing is written, so that no name can lead out of a folder."""
     path = _path(entry)
-    name = f"{file.name}/{describe(str(path))}"[:MAX_NAME]
+    name = printable(f"{file.name}/{path}", MAX_NAME)
     if reason := _against(entry, path, left):
         return Refused(name, reason)
     try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skinxai.errors import DatasetImageError, NonFiniteLossError, TrainingError
+from skinxai.plain_text import quoted
 from skinxai.progress import bar, say
 from skinxai.training.callbacks import Callback
 from skinxai.training.interruption import Interruption
@@ -156,8 +157,8 @@ class Loop:
         for failure in batch.failures:
             record = records[failure.position]
             sentence = (
-                f"image {record.image_id!r} ({record.path}) must stay readable while training: "
-                f"{failure.reason}"
+                f"image {quoted(record.image_id)} ({record.path}) must stay readable while "
+                f"training: {failure.reason}"
             )
             self.run.folder.note(sentence)
             if record.image_id not in progress.skipped:

@@ -11,6 +11,7 @@ from skinxai.data.membership import Look, TrainedOn
 from skinxai.data.records import Records
 from skinxai.errors import DatasetImageError, LeakageError, TrainingError
 from skinxai.limits import MAX_PIXELS
+from skinxai.plain_text import quoted
 from skinxai.progress import watched
 
 
@@ -94,7 +95,7 @@ def check_images(
         if isinstance(value, Look):
             seen[item.image_id] = value
         else:
-            problems.append(value.prefixed(f"{item.image_id!r} ({item.path})"))
+            problems.append(value.prefixed(f"{quoted(item.image_id)} ({item.path})"))
     if len(problems) > spare:
         raise DatasetImageError(
             f"{what} images must be readable, {len(problems)} of {len(records)} are not:",
