@@ -26,10 +26,10 @@ from skinxai.errors import (
     ModelNotFoundError,
     OptionError,
 )
-from skinxai.folders import GRAPH, WEIGHTS, size_limit
+from skinxai.folders import GRAPH, LARGE, WEIGHTS, size_limit
 from skinxai.graphs.skeletons import skeleton
 from skinxai.reading import MAX_TEXT_BYTES, open_file, read_file
-from skinxai.staging import at_present
+from skinxai.staging import at_present, present
 from skinxai.tensors import BINDING, load_arrays, unpack_bytes, weights_metadata
 
 if TYPE_CHECKING:
@@ -150,10 +150,22 @@ def open_exported(path: Path, fits: Callable[[ModelConfig, int], None] | None = 
     config = _config(metadata, path)
     if fits is not None:
         fits(config, layers.size)
+    if layers.size > LARGE:
+        place = path.with_suffix(".bin")
+        try:
+            with open_file(present(place), layers.size) as file:
+                check_layers(layers, file, str(path))
+        except OSError as error:
+            raise _unreadable(place, error) from error
     weights = _read(path.with_suffix(".bin"), layers.size)
     if _read(path, MAX_TEXT_BYTES) != graph:
         return open_exported(path, fits)  # overwritten meanwhile
-    check_layers(layers, weights, str(path))
+    if len(weights) != layers.size:
+        raise IntegrityError(
+            f"{str(path)!r} must have {layers.size} bytes of constants beside it, it has "
+            f"{len(weights)}; export the model again."
+        )
+    check_layers(layers, io.BytesIO(weights), str(path))
     return _exported(graph, weights, metadata, config, path)
 
 

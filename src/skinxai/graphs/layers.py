@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -34,6 +34,8 @@ from skinxai.graphs.layer_rules import (
 MAX_LAYERS = 20_000
 SMALL = 2**20
 """Elements of values that are computed here."""
+FEW = 4096
+"""Elements of constants of other numbers than whole ones that are read."""
 INPUTS: dict[str, tuple[int, int]] = {
     kind: (least, most)
     for kinds, least, most in (
@@ -100,12 +102,12 @@ def read_layers(xml: bytes, name: str) -> Layers:
         raise _refused(name, error) from error
 
 
-def check_layers(found: Layers, weights: bytes, name: str) -> None:
+def check_layers(found: Layers, weights: BinaryIO, name: str) -> None:
     """Refuse layers whose numbers do not fit each other, or that compute more than networks do.
 
     Args:
         found: of `read_layers`.
-        weights: the file that its constants are parts of.
+        weights: the file that its constants are parts of; large ones are not read.
         name: of the file, for messages.
 
     Raises:
@@ -153,16 +155,29 @@ def _read(root: ElementTree.Element) -> Layers:
         layer = _layer(own, number, edges, places)
         layers.append(layer)
         if layer.kind == "Const":
-            at, size = whole(layer.data["offset"]), whole(layer.data["size"])
+            at, size = _place(layer)
             if (at, size) in known:  # of equal values OpenVINO keeps one
                 continue
-            if at != end or size < 1:
+            if at != end:
                 raise ValueError("constants must follow one another in the weights")
             known.add((at, size))
             end += size
     if edges:
         raise ValueError("an edge leads to no input")
     return Layers(layers, end)
+
+
+def _place(layer: Layer) -> tuple[int, int]:
+    """Where a constant is in the weights, and its bytes."""
+    if set(layer.data) != {"element_type", "shape", "offset", "size"}:
+        raise ValueError("a constant must have a type, a shape and a place")
+    kind, shape = layer.data["element_type"], numbers(layer.data["shape"])
+    if kind not in TYPES or layer.outputs != (shape,) or min(shape, default=1) < 0:
+        raise ValueError(f"a constant is {kind[:40]!r} {shape}")
+    at, size = whole(layer.data["offset"]), whole(layer.data["size"])
+    if size != max(1, math.prod(shape) * np.dtype(TYPES[kind]).itemsize):
+        raise ValueError(f"a constant of {shape} has {size} bytes")
+    return at, size
 
 
 def _layer(
@@ -186,7 +201,7 @@ def _layer(
     outputs: list[Sizes] = []
     for output in own.findall("output/port"):
         sizes = tuple(whole(each.text or "") for each in output.findall("dim"))
-        if not all(side > 0 or side == -1 or (kind == "Const" and side == 0) for side in sizes):
+        if not all(side >= -1 for side in sizes):
             raise ValueError(f"a {kind} has an output of the sizes {sizes}")
         places[number, whole(output.get("id", ""))] = number, len(outputs)
         outputs.append(sizes)
@@ -202,7 +217,7 @@ def _layer(
 class _Followed:
     """Sizes of all values for one image, and the values of those that decide sizes."""
 
-    def __init__(self, layers: list[Layer], weights: bytes, name: str) -> None:
+    def __init__(self, layers: list[Layer], weights: BinaryIO, name: str) -> None:
         self._layers, self._weights, self._name = layers, weights, name
         self.sizes: dict[Place, Sizes] = {}
         self.values: dict[Place, Any] = {}
@@ -230,7 +245,8 @@ class _Followed:
                 fits = len(own) == len(told) and all(
                     b in (a, -1) for a, b in zip(own, told, strict=True)
                 )
-                if not fits or min(own, default=1) < 1:
+                empty = min(own, default=1) < 1 and (number, port) not in self.values
+                if not fits or empty:  # only what decides sizes may be empty, as ONNX writes it
                     raise ValueError(f"a {layer.kind} of {told} computes {own}")
                 if math.prod(own) > most:
                     raise ValueError(
@@ -245,21 +261,23 @@ class _Followed:
             steps.append(
                 Step(layer.inputs, made, self._products(number, layer), not varying & set(made))
             )
+        read = {each for layer in self._layers for each in layer.inputs}
+        for number, layer in enumerate(self._layers):
+            large = layer.kind == "Const" and math.prod(layer.outputs[0]) > FEW
+            if large and (number, 0) not in read:
+                raise ValueError("a large constant is read by no layer")
         check_budget(steps, (image[0], image[1]), constants, self._name)
 
     def _constant(self, number: int, layer: Layer) -> int:
-        if set(layer.data) != {"element_type", "shape", "offset", "size"}:
-            raise ValueError("a constant must have a type, a shape and a place")
-        kind, shape = layer.data["element_type"], numbers(layer.data["shape"])
-        if kind not in TYPES or layer.outputs != (shape,) or min(shape, default=1) < 0:
-            raise ValueError(f"a constant is {kind[:40]!r} {shape}")
-        count, at, size = math.prod(shape), int(layer.data["offset"]), int(layer.data["size"])
-        if size != max(1, count * np.dtype(TYPES[kind]).itemsize):
-            raise ValueError(f"a constant of {shape} has {size} bytes")
-        values: Any = np.frombuffer(self._weights, TYPES[kind], count, at).reshape(shape)
-        self.sizes[number, 0], self.values[number, 0] = shape, values
-        if values.dtype.kind in "iub":
+        shape, dtype = layer.outputs[0], np.dtype(TYPES[layer.data["element_type"]])
+        count = math.prod(shape)
+        self.sizes[number, 0] = shape
+        if dtype.kind in "iub":
             self._whole.add((number, 0))
+        if count <= (SMALL if dtype.kind in "iub" else FEW):
+            self._weights.seek(int(layer.data["offset"]))
+            data = self._weights.read(count * dtype.itemsize)
+            self.values[number, 0] = np.frombuffer(data, dtype, count).reshape(shape)
         return count
 
     def _note_type(self, number: int, layer: Layer) -> None:
