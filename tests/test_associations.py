@@ -16,6 +16,7 @@ from skinxai.data.associations import (
     _beyond_chance,
     _codes,
     _explained,
+    _held,
     telling_columns,
 )
 from skinxai.labels import HAM10000_LABELS, LabelSet
@@ -279,3 +280,32 @@ def test_columns_are_told_strongest_first(monkeypatch) -> None:
     monkeypatch.setattr("skinxai.data.associations._ways", lambda *_: iter([(next(given), "")]))
     found = telling_columns(Records(tuple(items), LabelSet(("nv", "mel"))))
     assert [way.column for way in found] == ["b", "a", "c"]  # of equals the first in the alphabet
+
+
+def held_by_hand(given: list[int], wanted: list[int]) -> float:
+    """Largest share of a kind of ``wanted`` whose values of ``given`` nearly always have it."""
+    shares = []
+    for kind in set(wanted):
+        inside = 0
+        for value in set(given):
+            all_of_it = [w for g, w in zip(given, wanted, strict=True) if g == value]
+            n, k = len(all_of_it), all_of_it.count(kind)
+            p, q = k / n, wanted.count(kind) / len(wanted)
+            evidence = k * math.log(p / q) if k else 0.0
+            evidence += (n - k) * math.log((1 - p) / (1 - q)) if k < n else 0.0
+            if 1 - p <= 0.05 * (1 - q) and evidence >= 14:
+                inside += k
+        shares.append(inside / wanted.count(kind))
+    return max(shares)
+
+
+def test_what_a_value_holds_of_a_class_by_hand() -> None:
+    draws, found = random.Random(3), set()
+    for pure in [0, 1, 1, 1, 2, 3] * 12:  # rows of another class under a value that gives it away
+        held = draws.randint(5, 70)
+        given = [1] * held + [draws.randint(2, 6) for _ in range(180)]
+        wanted = [1] * (held - pure) + [0] * pure + [draws.choice([0, 0, 0, 1]) for _ in range(180)]
+        expected = held_by_hand(given, wanted)
+        assert _held(np.array(given), np.array(wanted)) == pytest.approx(expected)
+        found.add((pure, expected > 0))
+    assert found >= {(0, True), (0, False), (1, True), (1, False), (3, False)}

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load, save
+from small_runs import INPUT, LABELS, build_small, registered
 
-from skinxai import Classifier
-from skinxai.configs import canonical_json
+from skinxai import Classifier, checkpoints
+from skinxai.configs import ModelConfig, canonical_json
 from skinxai.errors import (
     IntegrityError,
     ModelConfigError,
@@ -190,3 +191,19 @@ def test_manifest_cannot_name_files_outside_WGT18(folder) -> None:
     (folder / "manifest.json").write_bytes(canonical_json(content | {"digest": digest}))
     with pytest.raises(IntegrityError, match="manifest"):
         Classifier.from_pretrained(folder)
+
+
+def test_matrices_and_kernels_are_rounded_to_half_and_vectors_are_not(tmp_path: Path) -> None:
+    with registered():
+        model = build_small("small", 3)
+        torch.manual_seed(0)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter)
+        config = ModelConfig("half", "small", LABELS, INPUT)
+        for half in (False, True):
+            files = checkpoints.pack(model, config, "", half=half)
+            found = {name: t for name, t in load(files["model.safetensors"]).items()}
+            for name, own in model.network.state_dict().items():
+                rounded = half and own.ndim >= 2
+                assert found[name].dtype == (torch.float16 if rounded else own.dtype)
+                assert torch.equal(found[name], own.half() if rounded else own)

@@ -10,6 +10,7 @@ from skinxai.cli.tables import own_split
 from skinxai.data import given_split, load_csv, load_folder, split
 from skinxai.data.given import has_parts
 from skinxai.data.opening import open_records
+from skinxai.drawing import encode_png
 from skinxai.errors import DatasetError, DatasetLabelError, LeakageError
 
 
@@ -187,6 +188,15 @@ def test_a_class_of_which_nothing_is_read_is_an_error(tmp_path: Path) -> None:
         (tmp_path / "bcc" / name).write_bytes(b"x")
     with pytest.raises(DatasetError, match=r"'bcc' of .* it holds 2 \.heic, 1 \.txt; convert"):
         load_folder(tmp_path)
+
+
+def test_a_folder_of_own_pictures_alone_is_no_class(tmp_path: Path) -> None:
+    images(tmp_path, "mel/1.png", "nv/1.png")
+    (tmp_path / "why").mkdir()
+    (tmp_path / "why/1.gradcam.png").write_bytes(encode_png(Image.new("RGB", (40, 40))))
+    records = load_folder(tmp_path)
+    assert records.labels.codes == ("mel", "nv")
+    assert records.notes[-1] == f"1 file of {tmp_path}/ is not read: 1 written by skinxai"
 
 
 def test_class_folders_beside_a_table(tmp_path: Path) -> None:

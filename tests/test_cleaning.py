@@ -18,8 +18,9 @@ def test_outer_blanks_of_any_kind_go_and_inner_ones_stay(blank: str) -> None:
 
 
 def test_ids_that_mean_unknown_are_empty() -> None:
-    unknown = ["", " ", "NaN", "n/a", "#N/A", "<NA>", "NULL", "None", "-", "--", "?", " Unknown "]
-    assert {known_id(text) for text in unknown} == {""}
+    unknown = ["", " ", "NaN", "-nan", "NA", "n/a", "N.A.", "#N/A", "#NA", "<NA>", "NaT", "NULL",
+               "None", "-", "--", "?", " Unknown ", "missing"]  # fmt: skip
+    assert [text for text in unknown if known_id(text)] == []
     known = ["0", "nana", "none1", "a-b", "NV"]
     assert [known_id(f" {text}\n") for text in known] == known
 

@@ -122,8 +122,8 @@ def test_standard_input(photos) -> None:
         [*RUN, "predict", "-"], input=photos[0].read_bytes(), capture_output=True, check=True
     )
     assert result.stdout.startswith(b"stdin  ")
-    empty = subprocess.run([*RUN, "predict", "-"], input=b"", capture_output=True)
-    assert empty.returncode == 1 and b"empty" in empty.stdout
+    empty = CliRunner().invoke(app, ["predict", "-"], input=b"")
+    assert empty.exit_code == 1 and "empty" in empty.stdout
 
 
 def test_the_program_itself() -> None:

@@ -106,6 +106,17 @@ def test_a_turned_copy_of_a_square_picture() -> None:
     assert own.similarities([asked])[0] > 0.9
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "resized_before", "mark"),
+    [(96, 128, False, 0), (128, 96, False, 0), (96, 128, True, 1), (128, 128, False, 1)],
+)
+def test_a_print_says_whether_its_picture_may_lie_on_another_side(
+    height: int, width: int, resized_before: bool, mark: int
+) -> None:
+    pixels = resized(lesion(3), width, height)
+    assert image_fingerprint(pixels, resized=resized_before)[0] >> 4 == mark
+
+
 def test_other_pictures_are_not_copies(known) -> None:
     asked = [image_fingerprint(lesion(seed)) for seed in range(1000, 1060)]
     assert known.copies(asked) == [False] * 60

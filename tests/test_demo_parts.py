@@ -28,6 +28,7 @@ from skinxai.labels import LabelSet
 from skinxai.outputs import table
 from skinxai.plain_text import printable
 from skinxai.results import Prediction
+from skinxai.testing import colour_classifier
 from skinxai.version import __version__
 
 PNG = encode(gradient())
@@ -246,10 +247,10 @@ def test_no_map_stands_alone_in_its_row() -> None:
         assert count % columns_for(count) != 1 or count % 3 == count % 2 == 1, count
 
 
-def test_progress_is_told(classifier: Classifier) -> None:
+def test_progress_is_told() -> None:
     told: list[tuple[int, int | None]] = []
-    upload = Upload("x.png", encode(gradient(96, 128)))
-    Answers(classifier).explain(upload, "occlusion", "nv", lambda *each: told.append(each))
+    answers, upload = Answers(colour_classifier()), Upload("x.png", encode(gradient(96, 128)))
+    answers.explain(upload, "occlusion", "red", lambda *each: told.append(each))
     numbers = [done for done, _ in told]
     assert numbers == sorted(numbers) and 100 < numbers[-1] <= 200
     assert {total for _, total in told} == {200}

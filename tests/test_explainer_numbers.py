@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import (
+    FeatureAblation,
     GuidedBackprop,
-    LayerFeatureAblation,
     LayerGradientXActivation,
     Occlusion,
     Saliency,
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from skinxai import backbones, explainers
 from skinxai.errors import ExplainError, OptionError
+from skinxai.explainers.differentiating import score_gradient
 from skinxai.explainers.gradients import SmoothGradOptions, noise
 from skinxai.explainers.perturbation import RISEOptions, rise_mask, window_corners
 from skinxai.explainers.superpixels import superpixels
@@ -41,7 +42,7 @@ def resnet() -> SkinClassifier:
 
 @pytest.fixture(scope="module")
 def images() -> Tensor:
-    return torch.randn(2, 3, 96, 128, generator=torch.Generator().manual_seed(1))
+    return torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(7))
 
 
 def found(model: SkinClassifier, method: str, images: Tensor, **options: object) -> Tensor:
@@ -73,6 +74,18 @@ def channels_and_gradient(model: SkinClassifier, images: Tensor) -> tuple[Tensor
     logits[torch.arange(len(images)), TARGET].sum().backward()
     model.zero_grad()
     return kept[0].detach().double(), kept[0].grad.double()
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_scores_that_do_not_come_from_the_images_have_no_gradient(learns: bool) -> None:
+    weight, leaf = torch.ones(3, requires_grad=learns), torch.ones(2, 3, requires_grad=True)
+    scores = leaf.detach() * weight
+    with pytest.raises(ExplainError, match="that automatic differentiation can follow"):
+        score_gradient(scores, torch.tensor([0, 1]), leaf)
+    assert score_gradient(leaf * weight, torch.tensor([0, 1]), leaf).tolist() == [
+        [1, 0, 0],
+        [0, 1, 0],
+    ]
 
 
 def test_gradcam_plus_plus_is_equation_19(resnet, images) -> None:
@@ -193,14 +206,15 @@ def test_scorecam_gives_constant_channels_the_score_of_a_black_image() -> None:
 
 
 def test_ablationcam_is_captums_feature_ablation(resnet, images) -> None:
-    captum = LayerFeatureAblation(resnet.network, resnet.network.layer4)
+    # The channels are ablated in what the network's end gets: its beginning runs once.
+    captum = FeatureAblation(nn.Sequential(resnet.network.global_pool, resnet.network.fc))
     channels = resnet.features(images).detach()
     each = torch.arange(channels.shape[1])[None, :, None, None].expand_as(channels[:1])
-    for image, target, own, ours in zip(
-        images, TARGET, channels, found(resnet, "ablationcam", images), strict=True
+    for target, own, ours in zip(
+        TARGET, channels, found(resnet, "ablationcam", images), strict=True
     ):
         falls = captum.attribute(
-            image[None], layer_baselines=0, target=int(target), layer_mask=each,
+            own[None], baselines=0, target=int(target), feature_mask=each,
             perturbations_per_eval=64,
         )  # fmt: skip
         assert alike(ours, (falls[0, :, :1, :1] * own).sum(dim=0).relu())
@@ -316,27 +330,27 @@ def test_guided_backprop_is_captums(resnet, images) -> None:
 
 
 def test_occlusion_is_captums(resnet, images) -> None:
-    side, budget = 24, 48  # 96 × 128: steps of 18 leave 5 × 7 windows
-    corners = window_corners((96, 128), side, budget)
+    side, budget = 16, 48
+    corners = window_corners((64, 96), side, budget)
     stride = corners[1][1] - corners[0][1]
-    assert len(corners) <= budget and (corners[-1] == (96 - side, 128 - side))
-    if (96 - side) % stride or (128 - side) % stride:  # captum's last windows stick out
+    assert len(corners) <= budget and (corners[-1] == (64 - side, 96 - side))
+    if (64 - side) % stride or (96 - side) % stride:  # captum's last windows stick out
         sides = {y for y, _ in corners}, {x for _, x in corners}
-        assert all(max(s) + side == size for s, size in zip(sides, (96, 128), strict=True))
+        assert all(max(s) + side == size for s, size in zip(sides, (64, 96), strict=True))
     captum = Occlusion(resnet.network)
     expected = captum.attribute(
         images, sliding_window_shapes=(3, side, side), strides=(3, 8, 8), target=TARGET,
         baselines=0, perturbations_per_eval=16,
     )  # fmt: skip
-    count = len(window_corners((96, 128), side, 10 * 14))
-    assert count == 10 * 14  # stride 8
-    ours = found(resnet, "occlusion", images, window=0.25, budget=10 * 14, baseline="zero")
+    count = len(window_corners((64, 96), side, 7 * 11))
+    assert count == 7 * 11  # stride 8
+    ours = found(resnet, "occlusion", images, window=0.25, budget=7 * 11, baseline="zero")
     assert alike(ours, expected[:, 0])
 
 
 def test_rise_is_the_mean_score_given_that_a_pixel_is_kept(resnet, images) -> None:
     options = RISEOptions(budget=5, cells=4, kept=0.4, baseline="zero", seed=3)
-    masks = torch.stack([rise_mask((96, 128), options, k) for k in range(5)])  # (5, 1, 96, 128)
+    masks = torch.stack([rise_mask((64, 96), options, k) for k in range(5)])  # (5, 1, 64, 96)
     with torch.no_grad():
         scores = resnet(masks * images[0])[:, TARGET[0]]
     expected = (scores[:, None, None] * masks[:, 0]).sum(dim=0) / masks[:, 0].sum(dim=0)
@@ -377,3 +391,9 @@ def test_superpixels_are_compact_and_follow_colour() -> None:
     assert 12 <= segments.max() + 1 <= 30
     for number in range(segments.max() + 1):
         assert np.ptp(pixels[segments == number]) == 0  # none crosses the edge
+
+
+def test_superpixels_of_one_colour_are_a_regular_grid() -> None:
+    segments = superpixels(np.ones((60, 90, 3), np.float32), 24)
+    y, x = np.mgrid[:60, :90]
+    np.testing.assert_array_equal(segments, y // 15 * 6 + x // 15)

@@ -8,7 +8,13 @@ import pytest
 
 from skinxai.configs import canonical_json
 from skinxai.errors import IntegrityError
-from skinxai.folders import MANIFEST, manifest_of, parse_manifest, read_model_folder
+from skinxai.folders import (
+    MANIFEST,
+    manifest_of,
+    parse_manifest,
+    read_model_folder,
+    read_part,
+)
 from skinxai.folders import write_model_folder as write
 from skinxai.tensors import weights_metadata
 
@@ -44,6 +50,26 @@ def test_a_revision_has_at_least_seven_digits(tmp_path: Path) -> None:
     for revision in ("", digest[:1], digest[:6], digest[1:8], digest[:7] + "x", digest + "0"):
         with pytest.raises(IntegrityError, match=r"must begin with '.*' \(at least 7 digits\)"):
             read_model_folder(tmp_path, revision=revision)
+
+
+@pytest.mark.parametrize("noticed", ["by its hash", "by its length"])
+def test_a_revision_still_counts_where_the_folder_was_overwritten_meanwhile(
+    noticed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, reads = write(tmp_path, FILES), []
+
+    def read(path: Path, *left: int) -> bytes:
+        reads.append(path.name)
+        if len(reads) == 2:  # the first file after the manifest
+            write(tmp_path, FILES | {"config.json": b'{"other": 1}'})
+            if noticed == "by its length":
+                raise IntegrityError("another length")
+        return read_part(path, *left)
+
+    monkeypatch.setattr("skinxai.folders.read_part", read)
+    with pytest.raises(IntegrityError, match="must begin with"):
+        read_model_folder(tmp_path, revision=digest[:12])
+    assert reads.count(MANIFEST) == 3
 
 
 @pytest.mark.parametrize("header", [b"{}", b'{"__metadata__":{}}'])

@@ -83,6 +83,13 @@ def test_linked_and_closed_folders_are_said(tmp_path: Path) -> None:
     assert left.closed == 1 and left.note == "1 folder of gone/ is closed to this user"
 
 
+def test_what_is_left_out_is_said_once(tmp_path: Path) -> None:
+    fill(tmp_path, "a.png", "b.heic")
+    reports: list[LeftOut] = []
+    _, found = iter_sources(str(tmp_path), report=reports.append)
+    assert [len(list(found)), len(list(found))] == [1, 0] and len(reports) == 1
+
+
 @pytest.mark.parametrize("pattern", ["", "/*"])
 def test_python_warns_of_what_is_left_out(pattern: str, classifier, photos, tmp_path: Path) -> None:
     fill(tmp_path, "a.png", data=photos[0].read_bytes())

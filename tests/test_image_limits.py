@@ -169,3 +169,10 @@ def test_notes_of_an_image_are_in_its_explanation(model, picture, tmp_path) -> N
         path = tmp_path / "out" / f"lesion.{method}" / "explanation.json"
         assert json.loads(path.read_text())["warnings"] == [note]
     assert len(CliRunner().invoke(app, [*words, "--quiet"]).stdout.splitlines()) == 3
+
+
+def test_pictures_in_memory_have_the_limit_too() -> None:
+    for picture in (Image.new("RGB", (100, 80)), np.zeros((80, 100, 3), np.uint8)):
+        assert read_image(picture, max_pixels=8000).pixels.shape == (80, 100, 3)
+        with pytest.raises(ImageTooLargeError, match="at most 7999 pixels, got 100×80"):
+            read_image(picture, max_pixels=7999)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from skinxai.data import Record, Records, load_csv, load_folder, load_ham10000
+from skinxai.data.masks import grey_strays
 from skinxai.errors import (
     DatasetError,
     DatasetLabelError,
@@ -280,3 +281,19 @@ def test_ham10000_that_is_something_else(tmp_path: Path) -> None:
     ham10000(tmp_path, COLUMNS.replace("lesion_id", "lesion"))
     with pytest.raises(DatasetSchemaError, match=r"'lesion_id'.*Did you mean 'lesion'"):
         load_ham10000(tmp_path)
+
+
+def picture(path: Path, mode: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    Image.new(mode, (8, 8)).save(path)
+    return path
+
+
+def test_grey_pictures_of_another_folder_are_strays_among_photographs(tmp_path: Path) -> None:
+    main = [picture(tmp_path / "a" / f"{n}.png", "RGB") for n in range(6)]
+    others = [picture(tmp_path / "b" / f"{n}.png", mode) for n, mode in enumerate("LP1")]
+    colour, jpeg = picture(tmp_path / "b/c.png", "RGB"), picture(tmp_path / "b/d.jpg", "L")
+    assert grey_strays([*main, *others, colour, jpeg]) == others
+    assert grey_strays([*main, picture(tmp_path / "a/grey.png", "L")]) == []
+    grey = [picture(tmp_path / "c" / f"{n}.png", "L") for n in range(5)]
+    assert grey_strays([*grey, *others]) == []  # where all are grey, none is a stray

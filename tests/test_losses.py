@@ -283,3 +283,9 @@ def test_looking_a_loss_up_loads_no_torch() -> None:
     code += "; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert losses.get("focal") is single_label.focal
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal"])
+def test_a_loss_of_a_single_class(name: str) -> None:
+    loss = losses.bind(name, {}, [3])
+    assert loss(torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64)).item() == 0

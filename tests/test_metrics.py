@@ -287,6 +287,16 @@ def test_a_subgroup_is_judged_like_its_images_alone(answers) -> None:
     )
 
 
+@pytest.mark.parametrize(("resamples", "used"), [(50, 50), (600, 500)])
+def test_subgroups_have_the_resamples_asked_for_and_at_most_500(answers, resamples, used) -> None:
+    target, guesses = np.array(answers[0]), answers[1].argmax(1)
+    rows = [{"localization": "back"}] * len(target)
+    lesions = [f"lesion {n // 2}" for n in range(len(target))]
+    found = judged(answers, attributes=rows, resamples=resamples).subgroups
+    assert found == subgroups(target, guesses, lesions, rows, 7, resamples=used)
+    assert found != subgroups(target, guesses, lesions, rows, 7, resamples=used + 1)
+
+
 def test_a_class_without_images_has_no_figures(answers) -> None:
     target, probabilities = answers
     some = target != 4

@@ -41,6 +41,20 @@ def whole(first: Fingerprint, second: Fingerprint) -> float:
     return float(_details(_resized(first.thumb, 32)) @ _details(_resized(second.thumb, 32)))
 
 
+@pytest.mark.parametrize("size", [(960, 720), (320, 240), (160, 120)])
+def test_keypoints_are_those_of_a_smaller_copy_and_never_of_an_enlarged_one(size) -> None:
+    noise = np.random.default_rng(5).integers(0, 256, (24, 32, 3), np.uint8)
+    pixels = cv2.resize(noise, size, interpolation=cv2.INTER_CUBIC)
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (min(size[0], 320), min(size[1], 240)), interpolation=cv2.INTER_AREA)
+    points, rows = cv2.SIFT.create(nfeatures=300).detectAndCompute(small, None)
+    order = np.argsort([-point.response for point in points], kind="stable")
+    found = fingerprint(pixels)
+    places = np.array([points[place].pt for place in order]) / max(small.shape)
+    np.testing.assert_allclose(found.points, places, atol=1e-6)
+    np.testing.assert_array_equal(found.descriptors, rows[order])
+
+
 @pytest.mark.parametrize(("share", "near"), [(0.985, True), (0.91, False)])
 def test_whole_images_are_near_from_096_on(share: float, near: bool) -> None:
     """Single pixels differ, so that no crop of one, shrunk, is found in the other."""

@@ -189,6 +189,16 @@ def test_a_changed_file_is_named_DAT25(records, tmp_path: Path, monkeypatch, nam
         load_prepared(tmp_path / "out", verify=False)
 
 
+@pytest.mark.parametrize("own", [{"sha256": 1}, {"bytes": "9"}, {"mode": 1}, 3])
+def test_what_a_manifest_says_of_its_files(own: object, records, tmp_path: Path) -> None:
+    prepare(records, tmp_path / "out", progress=False)
+    listed = json.loads((tmp_path / "out" / "manifest.json").read_bytes())["files"]
+    one = listed["records.csv"] | own if isinstance(own, dict) else own
+    sign(tmp_path / "out", {"files": listed | {"records.csv": one}})
+    with pytest.raises(IntegrityError, match="of each file its bytes and sha256"):
+        load_prepared(tmp_path / "out")
+
+
 def test_a_shard_that_shrinks_after_loading_is_an_error_no_crash(records, tmp_path: Path) -> None:
     made = prepare(records, tmp_path / "out", progress=False)
     (tmp_path / "out" / shards.shard_name(0)).write_bytes(b"")

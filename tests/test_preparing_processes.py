@@ -25,6 +25,7 @@ from skinxai.data import (
     preparing,
     shards,
 )
+from skinxai.data.shards import Place
 from skinxai.errors import (
     DatasetError,
     OutputError,
@@ -193,3 +194,23 @@ def test_without_locks_the_first_to_finish_wins(records, tmp_path: Path, monkeyp
     assert prepare(records, tmp_path / "out", progress=False) == first[0]
     same_pixels(first[0])
     assert left(tmp_path) == {"out"}
+
+
+PLACE = Place(1, 300, 10, 20, "0" * 64, "f" * 64)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shard": 2}, {"shard": -1}, {"height": 0}, {"width": 0}, {"offset": -1}, {"offset": 301},
+        {"height": 11}, {"pixel_hash": "0" * 63}, {"file_sha256": "F" * 64},
+    ],
+)  # fmt: skip
+def test_a_place_outside_its_shard(changes: dict[str, object]) -> None:
+    PLACE.check("a", [50, 900], None)
+    with pytest.raises(ValueError, match="pixels of 'a' must lie in their shard"):
+        PLACE._replace(**changes).check("a", [50, 900], None)
+    PLACE.check("a", [50, 900], [10, 20])
+    for size in ([20, 10], [10, 21]):
+        with pytest.raises(ValueError, match="pixels of 'a' must lie in their shard"):
+            PLACE.check("a", [50, 900], size)

@@ -51,6 +51,8 @@ def test_words_for_unknown_are_no_ids(word: str, tmp_path: Path) -> None:
     records = load_csv(table(tmp_path, f"image,label,patient_id,lesion_id\n{rows}"), tmp_path)
     assert [(r.patient_id, r.lesion_id) for r in records] == [(None, "0"), (None, "1")]
     assert "2 rows without a lesion id, each its own lesion" in records.notes
+    said = f"2 rows whose patient is {word.strip()!r}, which means unknown"
+    assert (said in records.notes) == bool(word)
 
 
 @pytest.mark.parametrize("labels", [None, ("Mel", "mel", "nv"), ("mel", "nv")])
@@ -78,6 +80,22 @@ def test_a_mask_is_no_lesion(tmp_path: Path) -> None:
     assert len(load_csv(path, tmp_path)) == 3
 
 
+def test_what_a_tables_folder_leaves_out_is_noted_and_named_where_a_row_wants_it(
+    tmp_path: Path,
+) -> None:
+    root = images(tmp_path / "in", "1.png", "2.png")
+    (root / "3.HEIC").write_bytes(b"x")
+    (root / "IM4").write_bytes(b"x")
+    for name in ("3", "3.HEIC"):
+        path = table(tmp_path, f"image,label\n1,nv\n2,mel\n{name},nv\n")
+        words = rf"line 4: no file '{name}', only a \.heic file, which is not read"
+        with pytest.raises(DatasetPathError, match=words):
+            load_csv(path, root)
+    records = load_csv(table(tmp_path, "image,label\n1,nv\n2,mel\n"), root)
+    note = f"2 files of {root}/ are not read: 1 .heic, 1 without a suffix"
+    assert note in records.notes
+
+
 def test_paths_lead_to_the_folder_however_they_are_written(tmp_path: Path) -> None:
     root = images(tmp_path / "in", "0.png", "deep/1.png", "2.png")
     rows = f"./0.png,nv\n{root}/deep/1.png,mel\nin/2.png,nv\n"
@@ -96,6 +114,7 @@ def test_names_are_compared_composed(form: str, tmp_path: Path) -> None:
     listed = [unicodedata.normalize(other, name) for name in names]
     records = load_csv(table(tmp_path, f"image,label\n{listed[0]},nv\n{listed[1]},mel\n"), tmp_path)
     assert [item.path.name for item in records] == names
+    assert not any("blanks" in note for note in records.notes)
     path = table(tmp_path, f"image_id,part\n{listed[0]},train\n{listed[1]},val\n", "s.csv")
     assert len(Splits.from_csv(path, records).train) == 1
 

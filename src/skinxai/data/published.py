@@ -200,9 +200,8 @@ def _isic(root: Path, table: Table) -> Records:
         cells = [row.label, *(row.attributes[name] for name in levels[1:])]
         named = [text for cell in cells if (text := clean(cell))]
         known = (text for text in named if text.lower() in diagnoses)
-        rest = {k: v for k, v in row.attributes.items() if k not in levels}
         label = next(known, named[0] if named else "")
-        rows.append(replace(row, label=label, attributes=rest))
+        rows.append(replace(row, label=label))
     own = _Named(
         "HAM10000" if ham10000 else "ISIC archive",
         " AND ".join(_values(listed, "copyright_license")),

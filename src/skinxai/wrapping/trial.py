@@ -19,6 +19,7 @@ from skinxai.transforms import normalise
 from skinxai.wrapping.grids import OwnGrid, refusal_of
 
 _TOLERANCE = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
+_SUM_TOLERANCE = {torch.float16: 1e-3, torch.bfloat16: 1e-2}
 
 
 def try_out(loaded: LoadedModel) -> str:
@@ -146,7 +147,7 @@ def _described(given: Any) -> str:
 
 def _probabilities(logits: Tensor) -> str:
     row = logits[0].double()
-    slack = 1e-3 if logits.dtype in _TOLERANCE else 1e-5
+    slack = _SUM_TOLERANCE.get(logits.dtype, 1e-5)
     if bool((row < 0).any()) or abs(float(row.sum()) - 1) > slack:
         return ""
     return (

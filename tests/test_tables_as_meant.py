@@ -1,0 +1,100 @@
+"""Ids, labels and paths of tables as people mean them."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from skinxai.data import load_csv, load_folder
+from skinxai.data.tables import ImageFiles
+from skinxai.errors import DatasetLabelError, DatasetPathError, DatasetSchemaError
+
+
+def images(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40)).save(root / name, "PNG")
+    return root
+
+
+def table(folder: Path, *rows: str, header: str = "image,label") -> Path:
+    (folder / "t.csv").write_text("\n".join([header, *rows]) + "\n")
+    return folder / "t.csv"
+
+
+@pytest.mark.parametrize("word", ["unknown", "Missing"])
+def test_words_that_are_classes_of_some_data_sets_are_labels(word: str, tmp_path: Path) -> None:
+    images(tmp_path, "1.png", "2.png")
+    records = load_csv(table(tmp_path, f"1,{word}", "2,nv"), tmp_path)
+    assert [item.label for item in records] == [word, "nv"]
+
+
+@pytest.mark.parametrize("word", ["NA", "-", "null", "?"])
+def test_a_label_that_is_not_there_is_refused_unless_it_is_mapped(word, tmp_path: Path) -> None:
+    images(tmp_path, "1.png", "2.png")
+    path = table(tmp_path, f"1,{word}", "2,nv")
+    with pytest.raises(DatasetLabelError, match="line 2: the label is empty"):
+        load_csv(path, tmp_path)
+    records = load_csv(path, tmp_path, label_map={word: "other"})
+    assert [item.label for item in records] == ["other", "nv"]
+
+
+@pytest.mark.parametrize("role", ["patient_id", "lesion_id"])
+def test_ids_that_differ_by_blanks_or_case_are_noted(role: str, tmp_path: Path) -> None:
+    images(tmp_path, "1.png", "2.png", "3.png")
+    path = table(tmp_path, "1,nv,p1", "2,mel,P 1", "3,mel,P2", header=f"image,label,{role}")
+    records = load_csv(path, tmp_path)
+    said = f"{role} 'P 1' and 'p1' differ by blanks or case alone, and count as different"
+    assert said in records.notes and len({getattr(item, role) for item in records}) == 3
+
+
+def test_blanks_around_the_names_of_class_folders_are_no_part_of_labels(tmp_path: Path) -> None:
+    images(tmp_path, "mel /1.png", "nv\u00a0/2.png", " bcc/3.png")
+    assert load_folder(tmp_path).labels.codes == ("bcc", "mel", "nv")
+
+
+@pytest.mark.parametrize("name", ["test", "val"])
+def test_a_folder_named_like_a_part_is_a_class_where_a_label_says_so(name, tmp_path) -> None:
+    images(tmp_path, f"{name}/1.png", "control/2.png")
+    records = load_folder(tmp_path, labels=("control", name))
+    assert sorted(item.label for item in records) == sorted(["control", name])
+
+
+def test_paths_of_windows_are_paths(tmp_path: Path) -> None:
+    images(tmp_path, "deep/1.png", "deep/2.png")
+    records = load_csv(table(tmp_path, r"deep\1.png,nv", r".\deep\2.png,mel"), tmp_path)
+    assert sorted(item.path.name for item in records) == ["1.png", "2.png"]
+
+
+def test_absolute_paths_may_turn_back_within_the_folder_alone(tmp_path: Path) -> None:
+    root = images(tmp_path / "in", "1.png", "deep/2.png")
+    images(tmp_path, "3.png")
+    path = table(tmp_path, f"{root}/deep/../1.png,nv", f"{root}/./deep//2.png,mel")
+    assert [item.path.name for item in load_csv(path, root)] == ["1.png", "2.png"]
+    for outside in (f"{root}/../3.png", f"{root}/deep/../../3.png", f"{root}-2/1.png"):
+        with pytest.raises(DatasetPathError, match="must be a path below"):
+            load_csv(table(tmp_path, f"{outside},nv", "1,mel"), root)
+
+
+def test_a_linked_folder_has_two_absolute_paths(tmp_path: Path) -> None:
+    real = images(tmp_path / "real", "1.png", "2.png")
+    link = tmp_path / "link"
+    link.symlink_to(real)
+    for root in (real, link):
+        path = table(tmp_path, f"{real}/1.png,nv", f"{root}/2.png,mel")
+        assert len(load_csv(path, root)) == 2
+
+
+def test_names_of_files_are_found_in_either_form_of_unicode(tmp_path: Path) -> None:
+    files = ImageFiles([images(tmp_path, "L\xe4sion.png", "La\u0308sion2.png")])
+    for number in ("", "2"):
+        for name in (f"L\xe4sion{number}.png", f"La\u0308sion{number}"):
+            assert files.find(name) is not None
+
+
+@pytest.mark.parametrize("rows", [1, 3000])
+def test_a_letter_in_another_encoding_is_a_typed_error_wherever_it_is(rows, tmp_path) -> None:
+    text = "".join(f"{n}.png,nv\n" for n in range(rows))  # files are decoded by the kilobyte
+    (tmp_path / "t.csv").write_bytes(f"image,label\n{text}Läsion,mel\n".encode("cp1252"))
+    with pytest.raises(DatasetSchemaError, match="must be CSV in UTF-8"):
+        load_csv(tmp_path / "t.csv", tmp_path)
