@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load, save
-from small_runs import INPUT, LABELS, build_small, registered
+from small_runs import INPUT, LABELS, build_small, model_folder, registered
 
 from skinxai import Classifier, checkpoints
 from skinxai.configs import ModelConfig, canonical_json
@@ -20,6 +20,7 @@ from skinxai.errors import (
     SkinxaiWarning,
     UnsafeFormatError,
 )
+from skinxai.folders import read_model_folder
 
 
 @pytest.fixture
@@ -207,3 +208,11 @@ def test_matrices_and_kernels_are_rounded_to_half_and_vectors_are_not(tmp_path: 
                 rounded = half and own.ndim >= 2
                 assert found[name].dtype == (torch.float16 if rounded else own.dtype)
                 assert torch.equal(found[name], own.half() if rounded else own)
+
+
+def test_a_saved_model_has_its_new_name(tmp_path: Path) -> None:
+    with registered():
+        loaded = checkpoints.load(read_model_folder(model_folder(tmp_path / "one")))
+        for name, expected in (("two", "two"), (None, "one")):
+            loaded.save(str(tmp_path / "copy"), name)
+            assert json.loads((tmp_path / "copy/config.json").read_bytes())["name"] == expected

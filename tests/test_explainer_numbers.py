@@ -393,7 +393,8 @@ def test_superpixels_are_compact_and_follow_colour() -> None:
         assert np.ptp(pixels[segments == number]) == 0  # none crosses the edge
 
 
-def test_superpixels_of_one_colour_are_a_regular_grid() -> None:
-    segments = superpixels(np.ones((60, 90, 3), np.float32), 24)
-    y, x = np.mgrid[:60, :90]
-    np.testing.assert_array_equal(segments, y // 15 * 6 + x // 15)
+@pytest.mark.parametrize(("height", "width"), [(60, 90), (90, 60)])
+def test_superpixels_of_one_colour_are_a_regular_grid(height: int, width: int) -> None:
+    segments = superpixels(np.ones((height, width, 3), np.float32), 24)
+    y, x = np.mgrid[:height, :width]
+    np.testing.assert_array_equal(segments, y // 15 * (width // 15) + x // 15)

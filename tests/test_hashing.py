@@ -3,14 +3,16 @@
 import hashlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.fft import dctn
 
 from skinxai.data import Record, Records, TrainedOn, pixel_hash, prepare
 from skinxai.data.copies import _affines
 from skinxai.data.fingerprints import BYTES as FINGERPRINT
-from skinxai.data.fingerprints import _reliefs, image_fingerprint
+from skinxai.data.fingerprints import SPECTRUM, _reliefs, image_fingerprint
 from skinxai.data.hashing import looks, pixel_hashes
 from skinxai.data.membership import Look
 from skinxai.errors import ImageTooLargeError
@@ -105,6 +107,7 @@ def test_views_lie_in_the_picture_and_rotations_keep_its_middle() -> None:
         assert (each @ (0, 0, 1) >= 0).all() and (each @ (1, 1, 1) <= 1 + 1e-9).all()
     for each in rotations:
         np.testing.assert_allclose(each @ (0.5, 0.5, 1), (0.5, 0.5), atol=1e-12)
+        assert np.linalg.det(each[:, :2]) <= 1 + 1e-9  # no view is larger than the picture
 
 
 def test_a_relief_is_the_steps_about_zero_and_has_no_mean() -> None:
@@ -114,3 +117,22 @@ def test_a_relief_is_the_steps_about_zero_and_has_no_mean() -> None:
     found = _reliefs(row.tobytes() + b"\0" * FINGERPRINT)
     np.testing.assert_array_equal(found.values[0].ravel()[1:], steps.ravel()[1:] - 7.5)
     assert found.values[0, 0, 0] == 0 and found.square.tolist() == [True, False]
+
+
+def test_a_fingerprint_is_the_nearest_step_of_each_cosine_coefficient() -> None:
+    pixels = cv2.resize(noise(7)[:12, :16], (640, 480), interpolation=cv2.INTER_CUBIC)
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (48, 48), interpolation=cv2.INTER_AREA).astype(np.float64)
+    detail = small - cv2.blur(small, (13, 13))
+    relief = detail / np.sqrt(cv2.blur(detail**2, (13, 13)) + 4)
+    values = dctn(relief)[:20, :20]
+    values[:, 0] /= 2**0.5
+    values[0] /= 2**0.5
+    values = values / SPECTRUM
+    values[0, 0] = 0
+    values /= values.std() * 0.335
+    packed = np.frombuffer(image_fingerprint(pixels), np.uint8)
+    steps = np.stack([packed >> 4, packed & 15], axis=1).reshape(20, 20)
+    middle = np.clip(values, -8, 7.999)
+    gap = np.abs(middle - (steps - 7.5)).ravel()[1:]
+    assert gap.max() <= 0.5 + 1e-3

@@ -16,6 +16,7 @@ from skinxai import Classifier, read_image
 from skinxai.cli import app
 from skinxai.data import audit, prepare
 from skinxai.errors import ImageTooLargeError, OptionError
+from skinxai.predicting import InputOptions
 from skinxai.training.trainer import Trainer
 
 SIZE = (40, 56)
@@ -176,3 +177,15 @@ def test_pictures_in_memory_have_the_limit_too() -> None:
         assert read_image(picture, max_pixels=8000).pixels.shape == (80, 100, 3)
         with pytest.raises(ImageTooLargeError, match="at most 7999 pixels, got 100×80"):
             read_image(picture, max_pixels=7999)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("on_error", "ignore"), ("on_error", None), ("layout", "hwc"), ("batch_size", 0),
+        ("batch_size", 2.0), ("batch_size", True), ("max_pixels", 0),
+    ],
+)  # fmt: skip
+def test_input_options_outside_their_rule(name: str, value: object) -> None:
+    with pytest.raises(OptionError, match=f"^{name} must be "):
+        InputOptions(**{name: value})

@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 
 from skinxai import read_image
 from skinxai.configs import PreprocessConfig
+from skinxai.decoding import sniff
 from skinxai.errors import ImageDecodeError, ImageTooLargeError, InputRangeError
 from skinxai.transforms import resize
 
@@ -136,3 +137,20 @@ def test_profiles_are_used_whatever_the_mode_of_the_file() -> None:
         found = read_image(data)
         np.testing.assert_array_equal(found.pixels, plain.pixels)
         assert found.warnings == ("colour_profile: converted to sRGB",)
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("PDF", b"%PDF-1.7"), ("EPS or PostScript", b"%!PS-Adobe"), ("EPS", b"\xc5\xd0\xd3\xc6"),
+        ("PSD", b"8BPS"), ("FITS", b"SIMPLE  ="), ("DICOM", 128 * b"\0" + b"DICM"),
+        ("JPEG 2000", b"\0\0\0\x0cjP  "), ("JPEG 2000", b"\xff\x4f\xff\x51"),
+        ("HEIC or AVIF", b"\0\0\0\x18ftypheic"), ("ICNS", b"icns"), ("McIdas", 7 * b"\0" + b"\4"),
+        ("ZIP", b"PK\3\4"), ("gzip", b"\x1f\x8b"), ("ELF", b"\x7fELF"), ("SVG", b"<svg "),
+        ("HTML", b"\n<!DOCTYPE html>"), ("XML", b"<?xml version='1.0'?>"), ("JSON", b'{"a": 1}'),
+        ("SVG", b"<?xml version='1.0'?><svg/>"),
+    ],
+)  # fmt: skip
+def test_files_of_other_kinds_are_named(name: str, start: bytes) -> None:
+    assert sniff(start + b"\xff\xfe" * 8) == name
+    assert sniff(b"\x01" + start + b"\xff\xfe" * 8) != name

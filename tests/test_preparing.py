@@ -324,10 +324,12 @@ def test_again_is_the_same_folder_and_nothing_else_is(records: Records, tmp_path
 def test_relative_paths_become_absolute(pictures: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     made = prepare(load_folder("pictures"), "out", progress=False)
+    again = load_prepared("out")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert all(item.path.is_absolute() and item.path.exists() for item in made)
-    same_pixels(made)
+    for records in (made, again):
+        assert all(item.path.is_absolute() and item.path.exists() for item in records)
+        same_pixels(records)
 
 
 def test_few_images_are_read_ahead() -> None:
