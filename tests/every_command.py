@@ -22,7 +22,7 @@ CASES: dict[str, tuple[str, ...]] = {
         "photos --backend openvino",
     ),
     "explain": (
-        "photos/0.png --compare gradcam,integrated_gradients,lime --budget 40 --out why",
+        "photos/0.png --compare gradcam,integrated_gradients,lime --budget 6 --out why",
         "photos/0.png --out why-onnx --backend onnx",
         "photos/0.png --out why-openvino --backend openvino",
     ),

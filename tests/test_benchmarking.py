@@ -15,7 +15,7 @@ from PIL import Image
 from small_runs import model_folder, registered
 from typer.testing import CliRunner
 
-from skinxai import Classifier, samples
+from skinxai import Classifier, backbones, checkpoints, samples
 from skinxai.assessment.faithfulness import (
     deletion_and_insertion,
     mass_inside,
@@ -27,6 +27,7 @@ from skinxai.benchmarking.measuring import Bench, agreement, scrambled
 from skinxai.benchmarking.plan import Plan, read_mask
 from skinxai.benchmarking.prediction import prediction_speed, to_lines
 from skinxai.cli import app
+from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data import Record, Records, TrainedOn, pixel_hash
 from skinxai.drawing import resize_map
 from skinxai.errors import (
@@ -281,7 +282,7 @@ def test_images_that_the_model_was_trained_on(data, tmp_path, monkeypatch) -> No
 
 
 def test_the_command(tmp_path) -> None:
-    """On two shipped samples, from class folders, with the bundled model."""
+    """On two shipped samples, from class folders, with a network that any process can build."""
     for path, label in zip(samples.paths()[:2], ("nv", "mel"), strict=True):
         folder = tmp_path / "data" / label
         folder.mkdir(parents=True)
@@ -290,9 +291,15 @@ def test_the_command(tmp_path) -> None:
         mask[80:160, 100:220] = 255
         (tmp_path / "masks").mkdir(exist_ok=True)
         Image.fromarray(mask).save(tmp_path / "masks" / f"{path.stem}_segmentation.png")
+    config = ModelConfig(
+        "tiny", "timm/test_convnext", LabelSet(("nv", "mel")), PreprocessConfig((64, 64))
+    )
+    network = backbones.build(config.backbone, 2)
+    checkpoints.save(str(tmp_path / "model"), network, config, "A card.", TrainedOn())
     found = CliRunner().invoke(
         app,
-        ["benchmark", "explainers", str(tmp_path / "data"), "--masks", str(tmp_path / "masks"),
+        ["benchmark", "explainers", str(tmp_path / "data"), "--model", str(tmp_path / "model"),
+         "--masks", str(tmp_path / "masks"),
          "--out", str(tmp_path / "out"), "--methods", "gradcam,layercam", "--steps", "2",
          "--checked", "1"],
     )  # fmt: skip

@@ -90,6 +90,8 @@ def test_images_without_parts_have_no_given_split(tmp_path: Path) -> None:
         given_split(records)
     only = load_folder(tree(tmp_path / "x", ("train",), ("a", "b")))
     assert only.labels.codes == ("a", "b") and not has_parts(only)
+    with pytest.raises(DatasetError, match="and some must be of 'train', got"):
+        given_split(only)
     assert len(split(only).train) == 4
 
 
@@ -133,12 +135,27 @@ def test_folders_that_are_no_classes_are_refused(
         assert load_folder(tmp_path, labels=uppers).labels.codes == uppers
 
 
-@pytest.mark.parametrize("uppers", [("images", "masks"), ("fold1", "fold2"), ("photos", "x")])
+@pytest.mark.parametrize(
+    "uppers",
+    [
+        ("images", "masks"),
+        ("fold1", "fold2"),
+        ("photos", "x"),
+        ("masks", "x"),
+        ("Ground Truth", "x"),
+    ],
+)
 def test_such_folders_without_folders_below_are_refused(uppers, tmp_path: Path) -> None:
     images(tmp_path, *(f"{upper}/{n}.png" for upper in uppers for n in range(2)))
     with pytest.raises(DatasetError, match="there is no folder in them"):
         load_folder(tmp_path)
     assert len(load_folder(tmp_path, labels=uppers)) == 4
+
+
+def test_names_of_lesions_below_other_names_are_the_classes(tmp_path: Path) -> None:
+    images(tmp_path, "graz/benign/1.png", "wien/malignant/2.png", "wien/nevus/3.png")
+    with pytest.raises(DatasetError, match="one level down are 'benign', 'malignant', 'nevus'"):
+        load_folder(tmp_path)
 
 
 def test_parts_above_folds_are_refused_too(tmp_path: Path) -> None:

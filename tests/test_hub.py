@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,18 @@ WARNS = "is taken as its 'main' is now, which may change"
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path) -> Iterator[Hub]:
+    with on_loopback(monkeypatch, tmp_path / "cache") as server:
+        yield server
+
+
+@contextmanager
+def on_loopback(monkeypatch, cache: Path) -> Iterator[Hub]:
+    """A Hub of this process, which the client asks within it."""
     from huggingface_hub import close_session, constants
 
     server = Hub()
     point_to(server.url, monkeypatch)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(downloading, "SECONDS", LIMIT)  # this server may be slow to answer

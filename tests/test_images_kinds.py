@@ -65,6 +65,21 @@ def test_fill_bytes_before_any_marker_of_a_jpeg_are_skipped() -> None:
         np.testing.assert_array_equal(read_image(filled).pixels, expected)
 
 
+def test_fill_bytes_before_a_restart_within_a_scan_are_skipped() -> None:
+    data = encode(PIXELS, "JPEG", quality=90, restart_marker_blocks=2)
+    assert b"\xff\xd0" in data
+    filled = data.replace(b"\xff\xd0", b"\xff\xff\xff\xd0")
+    np.testing.assert_array_equal(read_image(filled).pixels, read_image(data).pixels)
+
+
+@pytest.mark.parametrize("zeros", [1, 40])
+@pytest.mark.parametrize("fill", [0, 1, 3])
+def test_zeros_and_fill_bytes_before_the_end_of_a_jpeg_are_skipped(zeros: int, fill: int) -> None:
+    data = encode(PIXELS, "JPEG", quality=90)
+    padded = data[:-2] + bytes(zeros) + b"\xff" * fill + data[-2:]
+    np.testing.assert_array_equal(read_image(padded).pixels, read_image(data).pixels)
+
+
 def test_the_checksum_of_every_png_chunk_is_checked() -> None:
     data, text = encode(PIXELS), chunk(b"tEXt", b"a\0b")
     np.testing.assert_array_equal(read_image(data[:33] + text + data[33:]).pixels, PIXELS)

@@ -15,6 +15,7 @@ from skinxai.staging import UNFINISHED, Staged, at_present, present, write_toget
 from skinxai.writing import write_atomic
 
 SCRIPT = Path(__file__).parent / "killed_overwriting.py"
+KINDS = ("save_pretrained", "Explanation.save", "explain --out", "predict --out")
 OLD = {"a.txt": b"old", "below/b.txt": b"old"}
 NEW = {"a.txt": b"new", "below/b.txt": b"new"}
 
@@ -42,22 +43,23 @@ def interrupted(folder: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code, folder], check=False).returncode == 9
 
 
-@pytest.mark.parametrize(
-    "kinds",
-    [["save_pretrained", "Explanation.save"], ["explain --out", "predict --out"]],
-    ids=["calls", "commands"],
-)
-def test_a_kill_before_any_call_leaves_the_old_or_the_new(kinds: list[str], tmp_path) -> None:
-    found = subprocess.run(
-        [sys.executable, SCRIPT, tmp_path, *kinds], capture_output=True, text=True, check=False
-    )
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+    """Kind of folder → what is left after a kill before each call."""
+    command = [sys.executable, SCRIPT, tmp_path_factory.mktemp("killed"), *KINDS]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
-    for counts in json.loads(found.stdout).values():
-        assert counts["kills"] > 25
-        assert set(counts["as skinxai reads it"]) == {"old", "new"}
-        others = set(counts["as other programs read it"])
-        assert others <= {"old", "new", "old, marked", "neither, marked", "new, marked"}
-        assert counts["refused"] == 0 and counts["not in order after the next write"] == []
+    return json.loads(found.stdout)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kill_before_any_call_leaves_the_old_or_the_new(kind: str, killed) -> None:
+    counts = killed[kind]
+    assert counts["kills"] > 25
+    assert set(counts["as skinxai reads it"]) == {"old", "new"}
+    others = set(counts["as other programs read it"])
+    assert others <= {"old", "new", "old, marked", "neither, marked", "new, marked"}
+    assert counts["refused"] == 0 and counts["not in order after the next write"] == []
 
 
 def test_what_was_not_moved_is_read_and_moved_by_the_next_write(folder: Path) -> None:

@@ -110,15 +110,15 @@ def test_nothing_is_an_error_PTH04(kind: str, tmp_path: Path) -> None:
         iter_sources(f"{tmp_path}/*.png" if kind == "pattern" else tmp_path)
 
 
-def test_a_hundred_thousand_matches_PTH05(tmp_path: Path) -> None:
-    for number in range(100_000):
+def test_matches_by_the_thousand_take_400_bytes_each_PTH05(tmp_path: Path) -> None:
+    for number in range(20_000):
         os.close(os.open(f"{tmp_path}/{number:06d}.png", os.O_CREAT | os.O_WRONLY))
     tracemalloc.start()
     for images in (f"{tmp_path}/*.png", tmp_path):
         _, found = iter_sources(images)
         assert next(found).endswith("000000.png")
-        assert sum(1 for _ in found) == 99_999
-    assert tracemalloc.get_traced_memory()[1] < 40 * 2**20
+        assert sum(1 for _ in found) == 19_999
+    assert tracemalloc.get_traced_memory()[1] < 400 * 20_000
     tracemalloc.stop()
 
 
