@@ -1,6 +1,6 @@
 """Forge folders of each kind, sign them anew, open them, and count how that ends.
 
-Usage: python benchmarks/forged_folders.py [--count 2000] [--kinds model,run]
+Usage: python benchmarks/forged_folders.py [--count 2000] [--kinds model,run] [--minutes 60]
 
 A model, an ensemble, a prepared folder, a run, an exported graph and a table with its split are
 made with a network of some weights. Each variant is a copy with one change: in a JSON tree, in the
@@ -878,12 +878,19 @@ def work(kind: Kind, connection: Any) -> None:
         connection.send(outcome(kind, Path(asked[0]), right, asked[1]))
 
 
-def campaign(name: str, kind: Kind, count: int, seed: int, show: bool) -> dict[str, Any]:
+def campaign(
+    name: str, kind: Kind, count: int, seed: int, show: bool, minutes: float
+) -> dict[str, Any]:
+    """Outcomes of as many variants, or of those that the minutes are enough for."""
     draws, ends, slowest, largest = Random(seed), collections.Counter[str](), 0.0, 0
     context = multiprocessing.get_context("fork")
     process = ends_at = None
     bad: list[dict[str, Any]] = []
+    begun = time.monotonic()
     for number in range(count):
+        if time.monotonic() - begun > minutes * 60:
+            count = number
+            break
         if process is None or not process.is_alive():
             ends_at, theirs = context.Pipe()
             process = context.Process(target=work, args=(kind, theirs), daemon=True)
@@ -920,12 +927,14 @@ def campaign(name: str, kind: Kind, count: int, seed: int, show: bool) -> dict[s
             "slowest_seconds": round(slowest, 2), "most_mib": round(largest / 2**20)}  # fmt: skip
 
 
-def main(count: int, chosen: list[str], seed: int, out: Path | None) -> int:
+def main(count: int, chosen: list[str], seed: int, out: Path | None, minutes: float) -> int:
     backbones.register("colours")(build)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         made = kinds(Path(temporary))
-        found = {name: campaign(name, made[name], count, seed, True) for name in chosen or made}
+        found = {
+            name: campaign(name, made[name], count, seed, True, minutes) for name in chosen or made
+        }
     print("| kind | variants | refused | right | what the change means | wrong | slowest | most |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, each in found.items():
@@ -945,8 +954,10 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--kinds", default="")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=60, help="for each kind, at most")
     parser.add_argument("--no-result", action="store_true")
     given = parser.parse_args()
     chosen = given.kinds.split(",") if given.kinds else []
-    wrong = main(given.count, chosen, given.seed, None if given.no_result else RESULTS)
+    out = None if given.no_result else RESULTS
+    wrong = main(given.count, chosen, given.seed, out, given.minutes)
     raise SystemExit(min(1, wrong))

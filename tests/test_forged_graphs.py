@@ -466,6 +466,11 @@ def test_weights_have_the_bytes_that_the_xml_tells_of(
     (tmp_path / "model.xml").write_bytes(xml)
     (tmp_path / "model.bin").write_bytes((exported / "model.bin").read_bytes())
     assert open_exported(tmp_path / "model.xml").model
+    size = (tmp_path / "model.bin").stat().st_size
+    with (tmp_path / "model.bin").open("r+b") as file:
+        file.truncate(size - 1)
+    with pytest.raises(IntegrityError, match=f"must have {size} bytes of constants beside it, it"):
+        open_exported(tmp_path / "model.xml")
     with (tmp_path / "model.bin").open("r+b") as file:
         file.truncate(2**31)
     lengths = read_bytes(monkeypatch)
