@@ -3,10 +3,12 @@
 Usage: python benchmarks/markup_injection.py [--payloads 4] [--entries "model: "]
 
 Each payload goes through each entry (labels, names and licences of models, tables, prepared
-folders, file and folder names, arguments …) into the commands that may show it. Counted are calls
-whose standard output, standard error, error sentence, CSV, JSON, HTML or Markdown shows a hidden
-character, a forged line, a tag, a picture, a torn row or a formula, and calls that end in an error
-without a type. Writes results/markup_injection.json.
+folders, file and folder names, arguments, answers of a Hub …) into the commands that may show it. A
+model or prepared folder that the first of them refuse is not given to the others, which open it by
+the same function. Counted are calls whose standard output, standard error, error sentence, CSV,
+JSON, HTML or Markdown shows a hidden character, a forged line, combining marks without end, a tag,
+a picture, a torn row or a formula, and calls that end in an error without a type. Writes
+results/markup_injection.json.
 """
 
 import argparse

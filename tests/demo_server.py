@@ -15,6 +15,10 @@ from waiting import LIMIT
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NO_FILES = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))"
 DEMO = (sys.executable, "-c", f"{NO_FILES}; from skinxai.cli import main; main()", "demo")
+FRAMED = (
+    sys.executable, "-c",
+    f"{NO_FILES}; from skinxai.demo import serve; serve(port=0, browser=False, framed=True)",
+)  # fmt: skip
 LISTENS = re.compile(r"The demo is at (http://\S+);")
 
 
@@ -34,12 +38,19 @@ def address_of(process: subprocess.Popen, log: Path) -> str:
 
 
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[tuple[str, Path]]:
-    """The demo's address, and its log. It can write no file of more than 64 KiB."""
+def running(folder: Path, *options: str, framed: bool = False) -> Iterator[tuple[str, Path]]:
+    """The demo's address, and its log. It can write no file of more than 64 KiB.
+
+    Args:
+        folder: for its log.
+        options: of the command line.
+        framed: as in a Space, which has no command line.
+    """
     log = folder / "log.txt"
+    command = FRAMED if framed else [*DEMO, "--no-browser", "--port", "0", *options]
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [*DEMO, "--no-browser", "--port", "0", *options], stdin=subprocess.DEVNULL,
+            command, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder,
             env=os.environ | {"HF_HUB_OFFLINE": "1"},
         )  # fmt: skip
@@ -51,13 +62,13 @@ def running(folder: Path, *options: str) -> Iterator[tuple[str, Path]]:
 
 
 @contextmanager
-def chromium() -> Iterator[object]:
-    """The system's Chromium without a window."""
+def chromium(*arguments: str) -> Iterator[object]:
+    """The system's Chromium without a window, with further arguments."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage", *arguments]
         )
         yield found
         found.close()

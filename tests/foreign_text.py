@@ -18,6 +18,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pytest
+from hub_server import TOKEN, Answer, Repo
 from markdown_it import MarkdownIt
 from PIL import Image
 from safetensors.torch import load, save
@@ -221,6 +223,7 @@ class Workshop:
 
     def __init__(self, root: Path) -> None:
         self.root, self.count = root, 0
+        self.refused = False  # whether the last call was: the next need not be made
         self.labels = LabelSet(tuple(sorted(COLOURS)))
         self.pictures, self.table = root / "pictures", root / "table.csv"
         self.pictures.mkdir(parents=True)
@@ -274,6 +277,8 @@ def of_model(change: Callable[[dict, str], object]) -> Callable[[Workshop, str],
         out = model.parent
         yield Call(("verify", model))
         yield Call(("predict", shop.picture, "--model", model))
+        if shop.refused:
+            return  # by the one function that opens a model for all commands
         yield Call(("predict", shop.picture, "--model", model, "--out", out / "p", "--format",
                     "csv", "--explain", "gradcam"), out / "p", ".csv")  # fmt: skip
         yield Call(("explain", shop.picture, "--model", model, "--out", out / "e"), out / "e")
@@ -431,6 +436,8 @@ def of_prepared(key: str) -> Callable[[Workshop, str], Iterator[Call]]:
         (folder / "manifest.json").write_bytes(canonical_json(content | {"digest": digest}))
         out = folder.parent
         yield Call(("audit", folder, "--out", out / "a"), out / "a")
+        if shop.refused:
+            return  # by the one function that opens a prepared folder for all commands
         yield Call(("evaluate", folder, "--model", shop.model, "--out", out / "v"), out / "v",
                    ".md")  # fmt: skip
         yield Call(("prepare", folder, out / "again"), out / "again")
@@ -464,6 +471,8 @@ def of_prepared_cells(column: str) -> Callable[[Workshop, str], Iterator[Call]]:
         (folder / "manifest.json").write_bytes(canonical_json(content | {"digest": digest}))
         out = folder.parent
         yield Call(("audit", folder, "--out", out / "a"), out / "a")
+        if shop.refused:
+            return  # by the one function that opens a prepared folder for all commands
         yield Call(("evaluate", folder, "--model", shop.model, "--out", out / "v"), out / "v",
                    ".md")  # fmt: skip
         yield Call(("prepare", folder, out / "again"), out / "again")
@@ -522,6 +531,58 @@ def of_run_file(shop: Workshop, text: str) -> Iterator[Call]:
         yield Call(("train", "--config", path))
 
 
+HUB_NAME = "tester/lesions"
+
+
+def of_hub(shop: Workshop, text: str) -> Iterator[Call]:
+    """What a Hub answers, on the loopback interface: errors, names, cards, files and commits."""
+    from test_hub import on_loopback
+
+    repo, folder = HUB_NAME, shop.new()
+    with pytest.MonkeyPatch.context() as patch, on_loopback(patch, folder / "cache") as hub:
+        patch.setenv("HF_TOKEN", TOKEN)
+        said = json.dumps({"error": text, "errors": [text]}).encode()
+        header = text.encode("utf-8", "surrogatepass").decode("latin-1")
+        headers = {"Content-Type": "application/json"}
+        if not set(header) & set("\r\n\0") and len(header) < 10_000:  # no server could send it
+            headers |= {"X-Error-Message": header, "X-Request-Id": header}
+        for status in (400, 403, 404):
+            hub.faults[:] = [lambda *_, status=status: Answer(status, said, headers)]
+            yield Call(("pull", repo))
+            yield Call(("predict", shop.picture, "--model", repo))
+            yield Call(("push", shop.model, repo))
+            yield Call(("import", f"hf-hub:{repo}", folder / "i", "--labels", "a,b"))
+        hub.faults[:] = [
+            lambda verb, path, answer: Answer(
+                answer.status, answer.body, answer.headers | {"X-Repo-Commit": header}
+            )
+        ]
+        if "X-Request-Id" in headers:
+            yield Call(("pull", repo))
+        hub.faults.clear()
+        whole = {path.name: path.read_bytes() for path in shop.model.iterdir() if path.is_file()}
+        card = f"# A card\n\n{text}\n".encode("utf-8", "surrogatepass")
+        forged = shop.forged(lambda config: config.update(name=f"m{text}"))
+        (listing,) = [c.words[1] for c in of_manifest(shop, text) if c.words[0] == "verify"]
+        for name, files in (
+            ("tester/card", whole | {"README.md": card}),
+            ("tester/config", {p.name: p.read_bytes() for p in forged.iterdir() if p.is_file()}),
+            ("tester/listing", {p.name: p.read_bytes() for p in listing.iterdir() if p.is_file()}),
+            ("tester/more", whole | {f"x{text}.json": b"{}"}),
+        ):
+            hub.repos[name] = Repo()
+            hub.repos[name].commit(files)
+            yield Call(("pull", name, "--out", folder / name[7:]))  # a copy, byte for byte
+            yield Call(("predict", shop.picture, "--model", name))
+        yield Call(("models",))
+        if "\0" not in text and "\ud800" not in text:  # no system passes such arguments
+            yield Call(("pull", f"{repo}{text}"))
+            yield Call(("pull", f"{repo}@{text}"))
+            yield Call(("predict", shop.picture, "--model", f"tester{text}/lesions"))
+            yield Call(("push", shop.model, f"{repo}{text}"))
+            yield Call(("import", f"hf-hub:{repo}{text}", folder / "i", "--labels", "a,b"))
+
+
 ENTRIES: dict[str, Callable[[Workshop, str], Iterator[Call]]] = {
     "model: label": of_model(_code),
     "model: label's name": of_model(_long_name),
@@ -556,6 +617,7 @@ ENTRIES: dict[str, Callable[[Workshop, str], Iterator[Call]]] = {
     "image file": of_file,
     "folders": of_folders,
     "argument": of_arguments,
+    "Hub": of_hub,
     "trained on": of_training,
 }
 
@@ -564,4 +626,6 @@ def shows(shop: Workshop, entry: str, text: str) -> Iterator[tuple[Call, Shown]]
     """Plant text and look at each call that may show it; names that no file can have are left."""
     with contextlib.suppress(OSError, ValueError):
         for call in ENTRIES[entry](shop, text):
-            yield call, shown(call)
+            found = shown(call)
+            shop.refused = found.ended == "refused"
+            yield call, found

@@ -58,8 +58,8 @@ class Later:
 
 
 class Transport(asyncio.Transport):
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, address: str | None = None) -> None:
+        super().__init__({"peername": None if address is None else (address, 1)})
         self.written, self.unread, self.closed, self.aborted = b"", 0, False, False
 
     def write(self, data: bytes) -> None:
@@ -89,8 +89,8 @@ async def application(scope, receive, send) -> None:
 
 
 class Connection:
-    def __init__(self, state: ServerState | None = None) -> None:
-        self.loop, self.transport = Loop(), Transport()
+    def __init__(self, state: ServerState | None = None, address: str | None = None) -> None:
+        self.loop, self.transport = Loop(), Transport(address)
         self.config = Config(application, log_config=None, ws_max_size=10**9)
         self.protocol = Patient(self.config, state or ServerState(), {}, self.loop)
         self.protocol.connection_made(self.transport)
@@ -173,6 +173,72 @@ def test_too_many_connections_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     first.protocol.connection_lost(None)
     third.protocol.connection_lost(None)
     assert not Connection(state).transport.closed
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MOST", 6)
+
+
+def closed(held: list[Connection]) -> list[bool]:
+    return [each.transport.is_closing() for each in held]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "own"),
+    [
+        (["10.0.0.1"], "10.0.0.2"),
+        (["::ffff:10.0.0.1", "10.0.0.1"], "::ffff:10.0.0.2"),
+        (["2001:db8::1", "2001:db8::2", "2001:db8::ffff:3"], "2001:db8:0:1::1"),
+        (["10.0.0.1"], None),
+    ],
+)
+def test_who_holds_all_connections_gives_up_one_for_another_address(few, theirs, own) -> None:
+    state = ServerState()
+    held = [Connection(state, theirs[k % len(theirs)]) for k in range(6)]
+    visitor = Connection(state, own)
+    assert not visitor.transport.closed and sum(closed(held)) == 1
+    for each, gone in zip(held, closed(held), strict=True):
+        if gone:
+            assert each.transport.aborted
+            each.protocol.connection_lost(None)
+    refused = Connection(state, theirs[0])
+    assert refused.transport.closed and b" 503 " in refused.transport.written
+    assert not visitor.transport.is_closing() and sum(closed(held)) == 1
+
+
+def test_addresses_of_one_network_count_together(few) -> None:
+    state = ServerState()
+    held = [Connection(state, f"2001:db8::{k}") for k in range(1, 7)]
+    visitors = [Connection(state, "2001:db8:0:1::1") for _ in range(3)]
+    assert not any(closed(visitors)) and sum(closed(held)) == 3
+
+
+def test_connections_that_come_at_once_take_one_each_until_all_hold_as_many(few) -> None:
+    state = ServerState()
+    held = [Connection(state, "10.0.0.1") for _ in range(6)]
+    visitors = [Connection(state, "10.0.0.2") for _ in range(4)]  # none is lost yet
+    assert closed(visitors) == [False, False, False, True] and sum(closed(held)) == 3
+
+
+def test_behind_a_proxy_all_have_one_address_and_nobody_is_put_out(few) -> None:
+    state = ServerState()
+    held = [Connection(state, "10.0.0.1") for _ in range(6)]
+    assert Connection(state, "10.0.0.1").transport.closed and not any(closed(held))
+
+
+class Page:
+    client, transport = ("10.0.0.1", 1), Transport("10.0.0.1")
+
+
+def test_an_open_page_is_the_last_to_go(few) -> None:
+    state = ServerState()
+    page = Page()
+    state.connections.add(page)
+    held = [Connection(state, "10.0.0.1") for _ in range(5)]
+    visitors = [Connection(state, f"10.0.0.{k}") for k in range(2, 6)]
+    assert not any(closed(visitors)) and sum(closed(held)) == 4
+    assert not page.transport.is_closing()
 
 
 def test_what_is_no_http_gets_the_headers_too(monkeypatch: pytest.MonkeyPatch) -> None:

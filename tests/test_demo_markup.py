@@ -57,8 +57,15 @@ def test_headings_lists_tables_emphasis_and_code_are_shown() -> None:
     assert as_html("a  \nb\n\n---\n\n    c") == "<p>a<br>b</p><hr><pre><code>c\n</code></pre>"
 
 
-def test_characters_that_change_what_others_show_are_left_out() -> None:
-    assert as_html("mel\x1b[2K\u202env") == "<p>mel[2Knv</p>"
+def test_hidden_characters_are_escaped() -> None:
+    assert as_html("mel\x1b[2K\u202env") == r"<p>mel\x1b[2K\u202env</p>"
+    assert as_html("a\u200b\u3164\U000e0041" + "\u0301" * 11) == (
+        r"<p>a\u200b\u3164\U000e0041" + "\u0301" * 10 + r"\u0301</p>"
+    )
+    assert as_html("&#x202e;b `\x9b` ![\u2066](&#8203;)") == (
+        r"<p>\u202eb <code>\x9b</code> \u2066 (%E2%80%8B)</p>"
+    )
+    assert as_html("# a\r\n\r\nb\rc\td") == "<h2>a</h2><p>b\nc\td</p>"
 
 
 def test_the_bundled_card_keeps_its_words(classifier: Classifier) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,18 @@ WARNS = "is taken as its 'main' is now, which may change"
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path) -> Iterator[Hub]:
+    with on_loopback(monkeypatch, tmp_path / "cache") as server:
+        yield server
+
+
+@contextmanager
+def on_loopback(monkeypatch, cache: Path) -> Iterator[Hub]:
+    """A Hub of this process, which the client asks within it."""
     from huggingface_hub import close_session, constants
 
     server = Hub()
     point_to(server.url, monkeypatch)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(downloading, "SECONDS", LIMIT)  # this server may be slow to answer
@@ -150,10 +158,11 @@ def test_a_branch_that_moves_between_two_files_WGT29(hub, published) -> None:
 
 def test_a_card_that_was_edited_on_the_hub_warns(hub, published) -> None:
     commit = hub.repos[NAME].commit({"README.md": b"Edited."})
-    for _ in range(2):
+    for cached in (False, True):
         with pytest.warns(SkinxaiWarning, match=r"README\.md .* the model itself is unchanged"):
             found = open_model(NAME, revision=commit)
         assert found.files["README.md"] == b"Edited."
+        assert bool(hub.requests) is not cached
         hub.requests.clear()
     hub.close()
     with pytest.warns(SkinxaiWarning, match="unchanged"):

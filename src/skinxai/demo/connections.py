@@ -7,6 +7,8 @@ take, and its limit on connections leaves out those that have sent no whole requ
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+from collections import Counter
 from typing import Any
 
 import h11
@@ -19,7 +21,12 @@ GRACE = 20.0
 PACE = 8 * 1024
 """Bytes a second that a body must have on average."""
 MOST = 512
-"""Connections at once, open pages included."""
+"""Connections at once, open pages included.
+
+Where they are all taken and one more comes, the address that holds most of them gives one up,
+unless the new one is its own. Behind a proxy all visitors have one address: there the new one is
+refused.
+"""
 MAX_MESSAGE = 4 * 1024**2
 """Bytes of a message of an open page; files come another way."""
 LOOK = 1.0
@@ -41,9 +48,9 @@ class Patient(H11Protocol):
         self._received = self._unread = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to watch, or close at once where there are too many."""
+        """Begin to watch, or close at once where there is no room for it."""
         super().connection_made(transport)
-        if len(self.connections) > MOST:
+        if not self._has_room():
             transport.write(self._refusal(503, "The server has too many visitors: try again."))
             transport.close()
         else:
@@ -68,6 +75,19 @@ class Patient(H11Protocol):
         """Answer what is no HTTP, with the headers of all other answers."""
         self.transport.write(self._refusal(400, msg))
         self.transport.close()
+
+    def _has_room(self) -> bool:
+        """Whether this connection may stay; makes room for it where another address has most."""
+        held: list[Any] = [e for e in self.connections if not e.transport.is_closing()]
+        if len(held) <= MOST:
+            return True
+        counts = Counter(_place(each.client) for each in held)
+        most, own = max(counts, key=counts.__getitem__), _place(self.client)
+        if counts[own] >= counts[most]:
+            return False
+        theirs = [each for each in held if _place(each.client) == most]
+        min(theirs, key=lambda each: not isinstance(each, Patient)).transport.abort()
+        return True
 
     def _rest(self) -> None:
         if self._looks is not None:
@@ -114,3 +134,14 @@ class Patient(H11Protocol):
             *(b"%s: %s" % each for each in self.answers),
         ]
         return b"\r\n".join([*head, b"", body])
+
+
+def _place(client: tuple[str, int] | None) -> str:
+    """The address that a connection comes from; of IPv6 its network, for one visitor has many."""
+    try:
+        found = ipaddress.ip_address((client or ("", 0))[0].partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.IPv6Network((found, 64), strict=False))

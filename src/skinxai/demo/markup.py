@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Iterable
 from functools import cache
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+
+from skinxai.plain_text import printable
 
 BLOCKS = frozenset({
     "p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote",
@@ -17,24 +18,24 @@ BLOCKS = frozenset({
 INLINE = frozenset({"em", "strong", "s"})
 
 LOWER = {"h1": "h2", "h2": "h3", "h3": "h4", "h4": "h5", "h5": "h6"}
-UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Control characters, and those that turn the order of what follows them."""
 MAX_TEXT = 200_000
 """Characters of a text that are shown."""
 
 
 def as_html(markdown: str) -> str:
-    """Headings, lists, tables, emphasis and code; everything else is shown as its text.
+    r"""Headings, lists, tables, emphasis and code; everything else is shown as its text.
 
     Links and pictures become their words with the address behind them: nothing can be clicked,
     and nothing is fetched. Each tag of the result is one of `BLOCKS` and `INLINE`, or ``<code>``,
     ``<pre>``, ``<br>`` and ``<hr>``, and has no attribute.
 
+    In the place of each hidden character stands an escape, such as ``\x1b``.
+
     Args:
         markdown: CommonMark, with tables and text that is struck through; its headings become one
             level lower, below the page's own.
     """
-    return "".join(_shown(_parser().parse(UNSEEN.sub("", markdown[:MAX_TEXT]))))
+    return "".join(_shown(_parser().parse(markdown[:MAX_TEXT])))
 
 
 @cache
@@ -49,14 +50,14 @@ def _shown(tokens: Iterable[Token]) -> Iterable[str]:
         if token.type == "inline":
             yield from _shown(token.children or ())
         elif token.type in ("code_inline", "code_block", "fence"):
-            code = f"<code>{html.escape(token.content)}</code>"
+            code = f"<code>{_text(token.content)}</code>"
             yield code if token.type == "code_inline" else f"<pre>{code}</pre>"
         elif token.type == "link_open":
             links.append("" if token.info == "auto" else str(token.attrGet("href") or ""))
         elif token.type == "link_close":
             yield _address(links.pop())
         elif token.type == "image":
-            yield html.escape(token.content) + _address(str(token.attrGet("src") or ""))
+            yield _text(token.content) + _address(str(token.attrGet("src") or ""))
         elif token.type == "hardbreak":
             yield "<br>"
         elif token.type == "softbreak":
@@ -68,8 +69,13 @@ def _shown(tokens: Iterable[Token]) -> Iterable[str]:
             if not token.hidden:
                 yield f"<{tag}>" if token.nesting > 0 else f"</{tag}>"
         else:
-            yield html.escape(token.content)
+            yield _text(token.content)
 
 
 def _address(url: str) -> str:
-    return f" ({html.escape(url)})" if url else ""
+    return f" ({_text(url)})" if url else ""
+
+
+def _text(words: str) -> str:
+    """Escaped here and not before it is parsed: Markdown writes characters as numbers, too."""
+    return html.escape(printable(words, keep="\n\t"))
