@@ -97,7 +97,7 @@ def load_initial_weights(
             f"safetensors, sha256 {digest}",
             trained_on=TrainedOn() if classes == IMAGENET_CLASSES else None,
         )
-    start = checkpoints.unpack(open_model(init_weights))
+    start = checkpoints.unpack(open_model(init_weights, fits=backbones.check_header))
     config = start.config
     same = config.labels.codes == labels.codes
     _copy(model, start.model.network.state_dict(), init_weights, classifier=same)
