@@ -1,6 +1,6 @@
 """Forge folders of each kind, sign them anew, open them, and count how that ends.
 
-Usage: python benchmarks/forged_folders.py [--count 2000] [--kinds model,run]
+Usage: python benchmarks/forged_folders.py [--count 2000] [--kinds model,run] [--minutes 60]
 
 A model, an ensemble, a prepared folder, a run, an exported graph and a table with its split are
 made with a network of some weights. Each variant is a copy with one change: in a JSON tree, in the
@@ -171,7 +171,12 @@ def change_tensors(path: Path, draws: Random) -> str:
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
     header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
-    how = draws.randrange(8)
+    how = draws.randrange(9)
+    if how == 8:
+        header, size = with_huge_tensor(header, len(body), draws)
+        path.write_bytes(joined(dumped(header), body))
+        os.truncate(path, 8 + len(dumped(header)) + size)  # without a byte on the disk
+        return f"{path.name} a huge tensor"
     if how == 0:
         path.write_bytes(
             draws.choice([data[:-1], data + b"\0", data[:7], b"", data[: len(data) // 2]])
@@ -203,6 +208,20 @@ def change_tensors(path: Path, draws: Random) -> str:
         return f"{path.name} {where}"
     path.write_bytes(joined(dumped(header), body))
     return f"{path.name} change {how}"
+
+
+def with_huge_tensor(
+    header: dict[str, Any], size: int, draws: Random
+) -> tuple[dict[str, Any], int]:
+    """A header that accounts for two gigabytes, with a new tensor or an enlarged one."""
+    entry = {"dtype": "F32", "shape": [2**29 - 2**24], "data_offsets": [size, size + 2**31 - 2**26]}
+    name = "forged"
+    if draws.random() < 0.5:  # the last one, so that the others stay where they are
+        tensors = {each: own for each, own in header.items() if each != "__metadata__"}
+        name = max(tensors, key=lambda each: tensors[each]["data_offsets"][1])
+        entry["data_offsets"][0] = start = tensors[name]["data_offsets"][0]
+        entry["shape"] = [(entry["data_offsets"][1] - start) // 4]
+    return header | {name: entry}, entry["data_offsets"][1]
 
 
 def joined(header: bytes, body: bytes) -> bytes:
@@ -433,6 +452,14 @@ def forge_prepared(folder: Path, draws: Random) -> tuple[str, bool]:
 def forge_run(folder: Path, draws: Random) -> tuple[str, bool]:
     how = draws.randrange(5)
     (checkpoint,) = (folder / "checkpoints").iterdir()
+    if how <= 1 and draws.random() < 0.1:
+        settings = json.loads((folder / "train.json").read_bytes())
+        name = draws.choice(
+            ["timm/vit_giant_patch14_224", "timm/resnet18", "timm/resnetv2_152x4_bit"]
+        )
+        settings["settings"]["backbone"] = name
+        (folder / "train.json").write_text(json.dumps(settings))
+        return f"train.json names {name}", False
     if how <= 1:
         return change_json(folder / "train.json", draws), True
     if how == 2:
@@ -564,6 +591,8 @@ def forge_graph(folder: Path, draws: Random) -> tuple[str, bool]:
         path = folder / "model.onnx"
         if draws.random() < 0.1:
             return change_file(path, draws), False
+        if draws.random() < 0.05:
+            return with_huge_constant(path), False
         parsed = onnx.load_from_string(path.read_bytes())
         if draws.random() < 0.25:
             own = draws.choice(parsed.metadata_props)
@@ -579,7 +608,17 @@ def forge_graph(folder: Path, draws: Random) -> tuple[str, bool]:
     path = folder / "model.xml"
     if draws.random() < 0.15:
         return change_file(draws.choice([path, path.with_suffix(".bin")]), draws), False
-    text = path.read_text()
+    text, weights = path.read_text(), path.with_suffix(".bin").read_bytes()
+    if draws.random() < 0.4:
+        text, weights, what = changed_constants(text, weights, draws)
+        if what == "xml a huge constant":  # nobody seals what is refused unread
+            path.write_text(text)
+            os.truncate(path.with_suffix(".bin"), len(weights) + 2**31 - 2**24)
+            return what, False
+        text = re.sub("sha256:[0-9a-f]{64}", UNSEALED.decode(), text)
+        path.with_suffix(".bin").write_bytes(weights)
+        with_seal(path, text.encode(), weights)
+        return what, True
     found = list(re.finditer(r'(\w+)="([^"]*)"', text))
     own = draws.choice(found)
     values = [
@@ -610,6 +649,66 @@ def forge_graph(folder: Path, draws: Random) -> tuple[str, bool]:
     text = re.sub("sha256:[0-9a-f]{64}", UNSEALED.decode(), text)
     with_seal(path, text.encode(), path.with_suffix(".bin").read_bytes())
     return f"xml {own[1]}", True
+
+
+CONSTANT = re.compile(r'<data element_type="(\w+)" shape="([^"]*)" offset="(\d+)" size="(\d+)"')
+
+
+def changed_constants(text: str, weights: bytes, draws: Random) -> tuple[str, bytes, str]:
+    """OpenVINO's XML and weights, where a constant is another, or elsewhere."""
+    found = list(CONSTANT.finditer(text))
+    own, other = draws.choice(found), draws.choice(found)
+    how = draws.randrange(6)
+    if how == 0:  # its bytes are another's
+        new = f'<data element_type="{own[1]}" shape="{own[2]}" offset="{other[3]}" size="{own[4]}"'
+        return text[: own.start()] + new + text[own.end() :], weights, "xml offset"
+    if how == 1:  # it is another as a whole
+        return text[: own.start()] + other[0] + text[own.end() :], weights, "xml constant"
+    if how == 2:
+        kind = draws.choice(["f32", "i64", "i32", "u8", "boolean", "u4", "string", "undefined"])
+        new = own[0].replace(f'"{own[1]}"', f'"{kind}"')
+        return text[: own.start()] + new + text[own.end() :], weights, "xml type"
+    if how == 3:
+        edges = re.findall(r"<edge [^>]*>", text)
+        one, two = draws.choice(edges), draws.choice(edges)
+        source = re.search(r'from-layer="\d+" from-port="\d+"', two)[0]
+        new = re.sub(r'from-layer="\d+" from-port="\d+"', source, one)
+        return text.replace(one, new), weights, "xml edge"
+    if how == 4 and draws.random() < 0.2:
+        last = max(found, key=lambda each: int(each[3]))
+        size = len(weights) + 2**31 - 2**24 - int(last[3])
+        new = f'<data element_type="u8" shape="{size}" offset="{last[3]}" size="{size}"'
+        rest = text[last.end() :]
+        if draws.random() < 0.5:  # its output says so as well
+            dims = re.compile(r"(<port [^>]*>)(\s*<dim>\d+</dim>)*")
+            rest = dims.sub(rf"\g<1><dim>{size}</dim>", rest, count=1)
+        return text[: last.start()] + new + rest, weights, "xml a huge constant"
+    whole = [each for each in found if each[1] == "i64"]
+    own = draws.choice(whole)
+    at = int(own[3]) + 8 * draws.randrange(max(1, int(own[4]) // 8))
+    value = draws.choice([0, 0, 0, -1, 1, 2, 7, 4096, -(2**63), 2**63 - 1])
+    weights = weights[:at] + value.to_bytes(8, "little", signed=True) + weights[at + 8 :]
+    return text, weights, "xml value of a constant"
+
+
+def with_huge_constant(path: Path) -> str:
+    """An ONNX file with another constant, of two gigabytes without a byte on the disk."""
+    size = 2**31 - 2**26
+    tensor = onnx.TensorProto(dims=[size // 4], data_type=1, name="forged")
+    head = tensor.SerializeToString() + b"\x4a" + varint(size)
+    inner = b"\x2a" + varint(len(head) + size) + head
+    with path.open("ab") as file:  # a second part of the graph is joined to the first
+        file.write(b"\x3a" + varint(len(inner) + size) + inner)
+        file.truncate(file.tell() + size)
+    return "graph a huge constant"
+
+
+def varint(value: int) -> bytes:
+    found = []
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])
 
 
 def with_seal(path: Path, data: bytes, weights: bytes) -> None:
@@ -779,12 +878,19 @@ def work(kind: Kind, connection: Any) -> None:
         connection.send(outcome(kind, Path(asked[0]), right, asked[1]))
 
 
-def campaign(name: str, kind: Kind, count: int, seed: int, show: bool) -> dict[str, Any]:
+def campaign(
+    name: str, kind: Kind, count: int, seed: int, show: bool, minutes: float
+) -> dict[str, Any]:
+    """Outcomes of as many variants, or of those that the minutes are enough for."""
     draws, ends, slowest, largest = Random(seed), collections.Counter[str](), 0.0, 0
     context = multiprocessing.get_context("fork")
     process = ends_at = None
     bad: list[dict[str, Any]] = []
+    begun = time.monotonic()
     for number in range(count):
+        if time.monotonic() - begun > minutes * 60:
+            count = number
+            break
         if process is None or not process.is_alive():
             ends_at, theirs = context.Pipe()
             process = context.Process(target=work, args=(kind, theirs), daemon=True)
@@ -821,12 +927,14 @@ def campaign(name: str, kind: Kind, count: int, seed: int, show: bool) -> dict[s
             "slowest_seconds": round(slowest, 2), "most_mib": round(largest / 2**20)}  # fmt: skip
 
 
-def main(count: int, chosen: list[str], seed: int, out: Path | None) -> int:
+def main(count: int, chosen: list[str], seed: int, out: Path | None, minutes: float) -> int:
     backbones.register("colours")(build)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         made = kinds(Path(temporary))
-        found = {name: campaign(name, made[name], count, seed, True) for name in chosen or made}
+        found = {
+            name: campaign(name, made[name], count, seed, True, minutes) for name in chosen or made
+        }
     print("| kind | variants | refused | right | what the change means | wrong | slowest | most |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, each in found.items():
@@ -846,8 +954,10 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--kinds", default="")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=60, help="for each kind, at most")
     parser.add_argument("--no-result", action="store_true")
     given = parser.parse_args()
     chosen = given.kinds.split(",") if given.kinds else []
-    wrong = main(given.count, chosen, given.seed, None if given.no_result else RESULTS)
+    out = None if given.no_result else RESULTS
+    wrong = main(given.count, chosen, given.seed, out, given.minutes)
     raise SystemExit(min(1, wrong))

@@ -158,6 +158,7 @@ def mutations(module: str, source: str) -> list[Mutation]:
     for line in lines:
         begins.append(begins[-1] + len(line))
     found: list[Mutation] = []
+    keys: set[str] = set()
 
     def add(node: ast.AST, new: ast.AST | str, function: str, statement: ast.stmt,
             at_import: bool) -> None:  # fmt: skip
@@ -167,11 +168,11 @@ def mutations(module: str, source: str) -> list[Mutation]:
         text = new if isinstance(new, str) else ast.unparse(new)
         first = lines[statement.lineno - 1].decode().strip()
         names = _defined(statement) if at_import else ()
-        before = {m.key for m in found if m.line == node.lineno}
         own = Mutation(module, function, first, node.lineno, start, end, " ".join(old.split()),
                        text, at_import, names, isinstance(new, ast.expr))  # fmt: skip
-        while own.key in before:
+        while own.key in keys:
             own = dataclasses.replace(own, nth=own.nth + 1)
+        keys.add(own.key)
         found.append(own)
 
     def walk(node: ast.AST, function: str, statement: ast.stmt | None, at_import: bool) -> None:

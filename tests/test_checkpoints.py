@@ -202,7 +202,7 @@ def test_matrices_and_kernels_are_rounded_to_half_and_vectors_are_not(tmp_path: 
             torch.nn.init.normal_(parameter)
         config = ModelConfig("half", "small", LABELS, INPUT)
         for half in (False, True):
-            files = checkpoints.pack(model, config, "", half=half)
+            files = checkpoints.pack(model, config, "", **({"half": True} if half else {}))
             found = {name: t for name, t in load(files["model.safetensors"]).items()}
             for name, own in model.network.state_dict().items():
                 rounded = half and own.ndim >= 2

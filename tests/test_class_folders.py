@@ -11,7 +11,7 @@ from skinxai.data import given_split, load_csv, load_folder, split
 from skinxai.data.given import has_parts
 from skinxai.data.opening import open_records
 from skinxai.drawing import encode_png
-from skinxai.errors import DatasetError, DatasetLabelError, LeakageError
+from skinxai.errors import DatasetError, DatasetLabelError, LeakageError, OptionError
 
 
 def images(root: Path, *names: str) -> Path:
@@ -254,3 +254,17 @@ def test_a_training_part_of_single_lesions_cannot_give_a_validation_part(tmp_pat
     images(tmp_path, "train/a/1.png", "train/b/2.png", "train/c/3.png", "test/a/4.png")
     with pytest.raises(DatasetError, match="must have a val part, or some class in two lesions"):
         given_split(load_folder(tmp_path))
+
+
+def test_classes_whose_names_begin_as_pictures_do(tmp_path: Path) -> None:
+    for name in ("image-guided", "pictured", "nv"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (32, 32), "tan").save(tmp_path / name / f"{name}.png")
+    assert set(load_folder(tmp_path).labels) == {"image-guided", "pictured", "nv"}
+
+
+@pytest.mark.parametrize("name", ["images", "columns", "label_map"])
+def test_what_goes_with_a_table_is_refused_for_a_folder(name: str, tmp_path: Path) -> None:
+    value = tmp_path if name == "images" else {"a": "b"}
+    with pytest.raises(OptionError, match="images, columns and label maps go with a table"):
+        open_records(tmp_path, **{name: value})

@@ -2,13 +2,18 @@
 
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import map_coordinates
 
 from skinxai import explainers
 from skinxai.errors import OptionError
-from skinxai.explainers.baselines import baseline, blurred
+from skinxai.explainers.base import Attribution
+from skinxai.explainers.baselines import BLUR, baseline, blurred
+from skinxai.explainers.perturbation import RISEOptions, rise_mask
 from skinxai.explainers.rules import check_budget, check_seed, check_share
+from skinxai.explainers.superpixels import superpixels
 
 DEFAULTS = {
     "ablationcam": {},
@@ -114,3 +119,39 @@ def test_a_blur_is_a_gaussian_with_reflected_borders(sigma: float, reach: int) -
     torch.testing.assert_close(
         baseline(image, "blur"), blurred(image, 1.5)
     )  # a tenth of the shorter side
+
+
+def test_an_attribution_may_have_no_map_or_no_score() -> None:
+    values = {"a": torch.zeros(1)}
+    assert Attribution(scores=values) == Attribution({}, values)
+    assert Attribution(values) == Attribution(values, {})
+
+
+@pytest.mark.parametrize("size", [(20, 60), (60, 20)])
+def test_the_blur_goes_by_the_shorter_side(size: tuple[int, int]) -> None:
+    images = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(baseline(images, "blur"), blurred(images, BLUR * 20))
+
+
+def test_superpixels_are_found_on_at_most_96_pixels_or_so() -> None:
+    pixels = np.random.default_rng(0).random((144, 96, 3), np.float32)
+    segments = superpixels(pixels, 6)  # found on every second pixel
+    np.testing.assert_array_equal(segments, segments[::2, ::2].repeat(2, 0).repeat(2, 1))
+
+
+@pytest.mark.parametrize("size", [(4, 60), (60, 4)])
+def test_a_blur_wider_than_the_picture_keeps_its_colours(size: tuple[int, int]) -> None:
+    colours = torch.tensor([0.1, -2.0, 3.0])[None, :, None, None].expand(1, 3, *size)
+    torch.testing.assert_close(blurred(colours, 10.0), colours)
+
+
+def test_a_rise_mask_is_a_grid_of_one_cell_more_enlarged_and_shifted() -> None:
+    options, cell = RISEOptions(cells=4, kept=0.4, seed=2), 16  # of 64 x 96 pixels
+    draws = torch.Generator().manual_seed(2 * 1_000_003 + 5)
+    grid = (torch.rand(1, 1, 5, 7, generator=draws) < 0.4).numpy()[0, 0].astype(float)
+    y, x = (int(torch.randint(0, cell, (), generator=draws)) for _ in range(2))
+    rows, columns = ((np.arange(n * cell) + 0.5) / cell - 0.5 for n in grid.shape)
+    places = np.meshgrid(rows, columns, indexing="ij")
+    large = map_coordinates(grid, places, order=1, mode="nearest")
+    own = rise_mask((64, 96), options, 5)[0]
+    np.testing.assert_allclose(own, large[y : y + 64, x : x + 96], atol=1e-6)

@@ -168,7 +168,7 @@ def test_what_does_not_go_with_a_file(exported, name) -> None:
     [
         ("model.onnx", "onnxruntime", "needs the package onnxruntime: pip install 'skinxai[onnx]'"),
         ("model.onnx", "onnx", "needs the package onnx: pip install 'skinxai[onnx]'"),
-        ("model.xml", "openvino", "is not installed: pip install 'skinxai[openvino]'"),
+        ("model.xml", "openvino", "needs the package openvino: pip install 'skinxai[openvino]'"),
     ],
 )
 def test_the_missing_package_is_named(exported, monkeypatch, name, package, words) -> None:

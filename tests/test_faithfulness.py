@@ -30,6 +30,8 @@ def test_deletion_and_insertion_by_hand() -> None:
     # deletion ¼, 0, 0, 0, 0: area ¼ · ½ · ¼; insertion 0, ¼, ¼, ¼, ¼: area ¼ · (½ + 3) / 4
     assert found.deletion == pytest.approx(1 / 32)
     assert found.insertion == pytest.approx(7 / 32)
+    at_once = deletion_and_insertion(share_of_ones, image, cover, good, steps=1)
+    assert at_once.deletion == at_once.insertion == pytest.approx(1 / 8)
     worst = deletion_and_insertion(share_of_ones, image, cover, -good, steps=4)
     assert worst.deletion == pytest.approx(7 / 32)
     assert worst.insertion == pytest.approx(1 / 32)

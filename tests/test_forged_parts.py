@@ -33,7 +33,7 @@ from skinxai.folders import (
     read_model_folder,
     read_part,
 )
-from skinxai.graphs.checking import check_graph, check_layers
+from skinxai.graphs.checking import check_graph
 from skinxai.graphs.files import open_exported
 from skinxai.graphs.runners import RUNNERS
 from skinxai.labels import MAX_CLASSES, LabelSet
@@ -261,36 +261,6 @@ def test_sizes_that_the_graph_computes_are_followed() -> None:
     check_graph(graph_with(*nodes, rest=np.array([3 * 32 * 48])), "x")
     with pytest.raises(IntegrityError, match="must be a sound ONNX graph"):
         check_graph(graph_with(nodes[2]), "x")  # nothing computes its shape
-
-
-LAYERS = """<net><layers><layer id="0" type="{kind}" version="{version}"><data offset="{at}"
-size="{size}"/></layer></layers><rt_info><layer value="x"/></rt_info></net>"""
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({}, None),
-        ({"kind": "TensorIterator"}, "layer 'TensorIterator'"),
-        ({"kind": "ReadValue"}, "layer 'ReadValue'"),
-        ({"kind": "Broadcast"}, "layer 'Broadcast' with 0 inputs"),
-        ({"version": "extension"}, "of 'extension'"),
-        ({"at": "9"}, "outside the weights"),
-        ({"at": "-1"}, "outside the weights"),
-        ({"size": "x"}, "invalid literal"),
-    ],
-)
-def test_layers_of_openvino(changes: dict[str, str], words: str | None) -> None:
-    values = {"kind": "Const", "version": "opset1", "at": "0", "size": "8"} | changes
-    text = LAYERS.format(**values).encode()
-    if words is None:
-        check_layers(text, b"12345678", "x")
-        for forged in (b'<!DOCTYPE a [<!ENTITY b "c">]>' + text, text[:-9], b"<net/>", b""):
-            with pytest.raises(IntegrityError, match="must have layers of networks alone"):
-                check_layers(forged, b"12345678", "x")
-        return
-    with pytest.raises(IntegrityError, match=words):
-        check_layers(text, b"12345678", "x")
 
 
 def test_progress_of_a_checkpoint() -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.fft import dctn
 
 from skinxai.data import Record, Records, TrainedOn, pixel_hash, prepare
-from skinxai.data.copies import _affines
+from skinxai.data.copies import _affines, _correlation
 from skinxai.data.fingerprints import BYTES as FINGERPRINT
 from skinxai.data.fingerprints import SPECTRUM, _reliefs, image_fingerprint
 from skinxai.data.hashing import looks, pixel_hashes
@@ -136,3 +136,12 @@ def test_a_fingerprint_is_the_nearest_step_of_each_cosine_coefficient() -> None:
     middle = np.clip(values, -8, 7.999)
     gap = np.abs(middle - (steps - 7.5)).ravel()[1:]
     assert gap.max() <= 0.5 + 1e-3
+
+
+def test_two_reliefs_of_one_place_correlate_and_a_flat_one_with_none() -> None:
+    relief = np.random.default_rng(2).normal(size=(48, 48)).astype(np.float32)
+    here = np.float32([[1, 0, 0], [0, 1, 0]])
+    assert _correlation(relief, relief, here) == pytest.approx(1)
+    assert _correlation(relief, -relief, here) == pytest.approx(-1)
+    assert _correlation(np.zeros_like(relief), relief, here) == -1
+    assert _correlation(relief, relief, np.float32([[1, 0, 40], [0, 1, 40]])) == -1  # too little

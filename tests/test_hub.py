@@ -158,10 +158,11 @@ def test_a_branch_that_moves_between_two_files_WGT29(hub, published) -> None:
 
 def test_a_card_that_was_edited_on_the_hub_warns(hub, published) -> None:
     commit = hub.repos[NAME].commit({"README.md": b"Edited."})
-    for _ in range(2):
+    for cached in (False, True):
         with pytest.warns(SkinxaiWarning, match=r"README\.md .* the model itself is unchanged"):
             found = open_model(NAME, revision=commit)
         assert found.files["README.md"] == b"Edited."
+        assert bool(hub.requests) is not cached
         hub.requests.clear()
     hub.close()
     with pytest.warns(SkinxaiWarning, match="unchanged"):

@@ -16,7 +16,7 @@ from skinxai import Classifier, read_image
 from skinxai.cli import app
 from skinxai.data import audit, prepare
 from skinxai.errors import ImageTooLargeError, OptionError
-from skinxai.predicting import InputOptions
+from skinxai.predicting import InputOptions, predictions
 from skinxai.training.trainer import Trainer
 
 SIZE = (40, 56)
@@ -189,3 +189,13 @@ def test_pictures_in_memory_have_the_limit_too() -> None:
 def test_input_options_outside_their_rule(name: str, value: object) -> None:
     with pytest.raises(OptionError, match=f"^{name} must be "):
         InputOptions(**{name: value})
+
+
+def test_predictions_are_of_the_picture_as_it_is_unless_its_flips_are_asked_for(tmp_path) -> None:
+    classifier = Classifier.from_pretrained(model_folder(tmp_path / "m", seed=1))
+    picture = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+    predictor = classifier._parts.predictor
+    (found,) = predictions(predictor, [picture], InputOptions())
+    (flipped,) = predictions(predictor, [picture], InputOptions(), tta=True)
+    assert found.probabilities == classifier.predict(picture).probabilities
+    assert found.probabilities != flipped.probabilities

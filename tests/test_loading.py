@@ -8,6 +8,7 @@ from PIL import Image
 
 from skinxai.data import Record, Records, load_csv, load_folder, load_ham10000
 from skinxai.data.masks import grey_strays
+from skinxai.data.tables import ImageFiles
 from skinxai.errors import (
     DatasetError,
     DatasetLabelError,
@@ -283,6 +284,22 @@ def test_ham10000_that_is_something_else(tmp_path: Path) -> None:
         load_ham10000(tmp_path)
 
 
+def test_every_spelling_of_a_label_has_its_rename(tmp_path: Path) -> None:
+    rows = "".join(f"{n},{label}\n" for n, label in enumerate(("mel", "MEL", "Mel", "nv")))
+    (tmp_path / "t.csv").write_text(f"image,label\n{rows}")
+    for n in range(4):
+        picture(tmp_path / f"{n}.png", "RGB")
+    with pytest.raises(DatasetLabelError) as caught:
+        load_csv(tmp_path / "t.csv", tmp_path)
+    first, *others = ("mel", "MEL", "Mel")
+    for _ in range(3):  # any of them may be the one that stays
+        if all(f"{other!r}: {first!r}" in str(caught.value) for other in others):
+            break
+        first, *others = (*others, first)
+    else:
+        pytest.fail(str(caught.value))
+
+
 def picture(path: Path, mode: str) -> Path:
     path.parent.mkdir(exist_ok=True)
     Image.new(mode, (8, 8)).save(path)
@@ -297,3 +314,15 @@ def test_grey_pictures_of_another_folder_are_strays_among_photographs(tmp_path: 
     assert grey_strays([*main, picture(tmp_path / "a/grey.png", "L")]) == []
     grey = [picture(tmp_path / "c" / f"{n}.png", "L") for n in range(5)]
     assert grey_strays([*grey, *others]) == []  # where all are grey, none is a stray
+
+
+def test_a_folder_within_one_of_its_name(tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    root.mkdir()
+    outer, inner = picture(root / "a.png", "RGB"), picture(root / "images" / "a.png", "RGB")
+    only = picture(root / "b.png", "RGB")
+    found = ImageFiles([root])
+    assert [found.find(name) for name in ("images/a", "images/a.png", "images/b.png")] == [
+        inner, inner, only
+    ]  # fmt: skip
+    assert found.find("a.png") == outer and found.find("images/c.png") is None

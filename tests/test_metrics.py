@@ -128,7 +128,23 @@ def test_evaluation(answers) -> None:
     assert found.images == 500 and found.lesions == 250
     assert found.accuracy.low < found.accuracy.value < found.accuracy.high
     assert found.accuracy.value == pytest.approx((probabilities.argmax(1) == target).mean())
-    assert found.recall["mel"].value == found.confusion[4][4] / sum(found.confusion[4])
+    guesses = probabilities.argmax(1)
+    for name, expected in {
+        "balanced_accuracy": reference.balanced_accuracy_score(target, guesses),
+        "macro_f1": reference.f1_score(target, guesses, average="macro"),
+        "expected_calibration_error": expected_calibration_error(target, probabilities),
+        "brier_score": brier_score(target, probabilities),
+    }.items():
+        assert getattr(found, name).value == pytest.approx(expected), name
+    for name, function in {
+        "precision": reference.precision_score, "recall": reference.recall_score,
+        "f1": reference.f1_score,
+    }.items():  # fmt: skip
+        figures = [figure.value for figure in getattr(found, name).values()]
+        np.testing.assert_allclose(figures, function(target, guesses, average=None))
+    areas = [reference.roc_auc_score(target == k, probabilities[:, k]) for k in range(7)]
+    np.testing.assert_allclose([figure.value for figure in found.auc.values()], areas)
+    np.testing.assert_array_equal(found.confusion, reference.confusion_matrix(target, guesses))
     assert found.to_dict()["macro_f1"]["value"] == found.macro_f1.value
     assert "| mel |" in found.to_markdown()
 
@@ -285,6 +301,15 @@ def test_a_subgroup_is_judged_like_its_images_alone(answers) -> None:
         f"| site face | 300 | 7 | {face.accuracy} |"
         in judged(answers, attributes=rows).to_markdown()
     )
+
+
+def test_each_age_is_in_one_band() -> None:
+    ends = {"0": "0–29", "29.9": "0–29", "30": "30–49", "49.5": "30–49", "50": "50–69",
+            "69.9": "50–69", "70": "70+", "70.5": "70+", "120": "70+"}  # fmt: skip
+    for age, band in ends.items():
+        truth = np.zeros(20, np.int64)
+        (found,) = subgroups(truth, truth, [""] * 20, [{"age": age}] * 20, 2)
+        assert (found.attribute, found.value) == ("age", band)
 
 
 @pytest.mark.parametrize(("resamples", "used"), [(50, 50), (600, 500)])

@@ -12,9 +12,9 @@ from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data import Record, Records, TrainedOn, pixel_hash
 from skinxai.ensembles import write_ensemble
 from skinxai.errors import IntegrityError, ModelError, OptionError
-from skinxai.folders import read_model_folder
+from skinxai.folders import NEIGHBOURS, read_model_folder
 from skinxai.labels import LabelSet
-from skinxai.neighbours import NEIGHBOURS, Neighbours
+from skinxai.neighbours import Neighbours
 from skinxai.retrieval import recall
 from skinxai.testing.networks import COLOURS, colour_classifier
 from skinxai.testing.pictures import PLACES, picture

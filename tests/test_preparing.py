@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from skinxai import data, read_image
 from skinxai.cli import app
-from skinxai.configs import PreprocessConfig, canonical_json
+from skinxai.configs import PreprocessConfig
 from skinxai.data import (
     Record,
     Records,
@@ -190,72 +190,11 @@ def test_a_changed_file_is_named_DAT25(records, tmp_path: Path, monkeypatch, nam
         load_prepared(tmp_path / "out", verify=False)
 
 
-@pytest.mark.parametrize("own", [{"sha256": 1}, {"bytes": "9"}, {"mode": 1}, 3])
-def test_what_a_manifest_says_of_its_files(own: object, records, tmp_path: Path) -> None:
-    prepare(records, tmp_path / "out", progress=False)
-    listed = json.loads((tmp_path / "out" / "manifest.json").read_bytes())["files"]
-    one = listed["records.csv"] | own if isinstance(own, dict) else own
-    sign(tmp_path / "out", {"files": listed | {"records.csv": one}})
-    with pytest.raises(IntegrityError, match="of each file its bytes and sha256"):
-        load_prepared(tmp_path / "out")
-
-
 def test_a_shard_that_shrinks_after_loading_is_an_error_no_crash(records, tmp_path: Path) -> None:
     made = prepare(records, tmp_path / "out", progress=False)
     (tmp_path / "out" / shards.shard_name(0)).write_bytes(b"")
     with pytest.raises(IntegrityError, match=r"pixels-00000\.bin .* it has 0"):
         made.pixels.read(made[0].image_id)
-
-
-def sign(folder: Path, changes: dict[str, object]) -> None:
-    """Change a prepared folder's manifest, and give it the digest of its new content."""
-    path = folder / "manifest.json"
-    values = json.loads(path.read_bytes()) | changes
-    del values["digest"]
-    values["digest"] = hashlib.sha256(canonical_json(values)).hexdigest()
-    path.write_bytes(canonical_json(values))
-
-
-def test_another_format_is_refused(records: Records, tmp_path: Path) -> None:
-    prepare(records, tmp_path / "out", progress=False)
-    sign(tmp_path / "out", {"schema_version": 2})
-    with pytest.raises(IntegrityError, match="version 1, it is of 'prepared images', version 2"):
-        load_prepared(tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"images": 9}, "images must be 10, and leaked true or false"),
-        ({"images": "10"}, "images must be 10, and leaked true or false"),
-        ({"leaked": 1}, "images must be 10, and leaked true or false"),
-        ({"image_size": [8, 8]}, "must both be there, or neither"),
-        ({"image_size": [0, 8], "interpolation": "bilinear"}, "image_size"),
-        ({"name": 3}, "must be text, and notes a list"),
-        ({"notes": "one"}, "must be text, and notes a list"),
-        ({"notes": [1]}, "notes must be texts"),
-        ({"labels": {"codes": ["mel", "nv"]}}, "must have codes, names and malignant"),
-        ({"labels": {"codes": "mel", "names": {}, "malignant": []}}, "must have codes, names"),
-    ],
-)
-def test_values_of_a_signed_manifest(changes: dict, words: str, records, tmp_path: Path) -> None:
-    prepare(records, tmp_path / "out", progress=False)
-    sign(tmp_path / "out", changes)
-    with pytest.raises(IntegrityError, match=words):
-        load_prepared(tmp_path / "out")
-
-
-@pytest.mark.parametrize("verify", [True, False])
-def test_a_shard_holds_nothing_but_its_images(verify: bool, records, tmp_path: Path) -> None:
-    """Else a signed folder could make a reader hash gigabytes of nothing."""
-    prepare(records, tmp_path / "out", progress=False)
-    path = tmp_path / "out" / shards.shard_name(0)
-    path.write_bytes(path.read_bytes() + b"\0")
-    listed = json.loads((tmp_path / "out" / "manifest.json").read_bytes())["files"]
-    own = {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    sign(tmp_path / "out", {"files": listed | {path.name: own}})
-    with pytest.raises(IntegrityError, match="the pixels of the images and nothing else"):
-        load_prepared(tmp_path / "out", verify=verify)
 
 
 def test_all_unreadable_files_are_listed_and_nothing_is_left(records, tmp_path: Path) -> None:
@@ -299,6 +238,15 @@ def test_other_folders_are_never_touched(records: Records, tmp_path: Path) -> No
     with pytest.raises(OutputError, match="must be a folder that can be written"):
         prepare(records, target / "thesis.txt" / "out", progress=False)
     assert content(target) == {"thesis.txt": b"years of work"} and left(tmp_path) == {"out"}
+
+
+def test_an_empty_folder_is_filled(records: Records, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "out").mkdir()
+    same_pixels(prepare(records, tmp_path / "out", progress=False))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    same_pixels(prepare(records, ".", progress=False))
+    assert (tmp_path / "here" / "records.csv").exists()
 
 
 def test_again_is_the_same_folder_and_nothing_else_is(records: Records, tmp_path: Path) -> None:

@@ -211,6 +211,7 @@ def test_a_place_outside_its_shard(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="pixels of 'a' must lie in their shard"):
         PLACE._replace(**changes).check("a", [50, 900], None)
     PLACE.check("a", [50, 900], [10, 20])
+    PLACE._replace(height=1, width=1).check("a", [50, 900], None)
     for size in ([20, 10], [10, 21]):
         with pytest.raises(ValueError, match="pixels of 'a' must lie in their shard"):
             PLACE.check("a", [50, 900], size)

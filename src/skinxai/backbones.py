@@ -12,12 +12,14 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skinxai import plugins
+from skinxai.configs import ModelConfig
 from skinxai.errors import IntegrityError, OptionError, SkinxaiError, UnknownNameError
-from skinxai.folders import WEIGHTS
-from skinxai.tensors import TORCH_NAMES, Stored
+from skinxai.folders import HUGE, WEIGHTS, parse_config
+from skinxai.tensors import TORCH_NAMES, Stored, listed_tensors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -127,6 +129,60 @@ def check_fit(name: str, num_classes: int, stored: Mapping[str, Stored]) -> None
     except Exception:  # of any kind: what a builder does with values, and there are none
         return
     compare(model.float(), stored)
+
+
+def check_header(config: bytes, folder: Path, header: Mapping[str, Any]) -> None:
+    """Refuse large weights of another network by their header, before they are read.
+
+    Args:
+        config: bytes of the folder's ``config.json``.
+        folder: of the model.
+        header: of the weights.
+
+    Raises:
+        ModelConfigError: a config that breaks its schema.
+        UnknownNameError: no backbone of that name.
+        IntegrityError: other names, shapes or types.
+    """
+    own = parse_config(config, folder, ModelConfig)
+    stored = listed_tensors(header, WEIGHTS)
+    if get(own.backbone) is build_timm:
+        return check_fit(own.backbone, len(own.labels), stored)
+    with no_more_than(stored, own.backbone):
+        model = build(own.backbone, len(own.labels))
+    compare(model.float(), stored)
+
+
+def check_bytes(config: ModelConfig, size: int) -> None:
+    """Refuse an exported file that is much larger than its network.
+
+    One that is not of timm, or that cannot be built without values, is let through.
+
+    Args:
+        config: of the file.
+        size: bytes of its constants.
+
+    Raises:
+        UnknownNameError: no backbone of that name.
+        IntegrityError: more than twice the bytes that the network has in float32.
+    """
+    import torch
+
+    if size <= HUGE or not config.backbone or get(config.backbone) is not build_timm:
+        return
+    try:
+        with torch.device("meta"):
+            model = build(config.backbone, len(config.labels))
+    except SkinxaiError:
+        raise
+    except Exception:  # of any kind: what a builder does with values, and there are none
+        return
+    most = HUGE + 8 * sum(each.numel() for each in model.network.state_dict().values())
+    if size > most:
+        raise IntegrityError(
+            f"an exported {config.backbone!r} must have at most {most} bytes, it has {size}; "
+            f"export the model again."
+        )
 
 
 def compare(model: SkinClassifier, stored: Mapping[str, Stored]) -> None:

@@ -22,6 +22,7 @@ from skinxai.folders import (
     CARD,
     CONFIG,
     GRAPH,
+    NEIGHBOURS,
     PROBE,
     WEIGHTS,
     ModelFiles,
@@ -29,7 +30,7 @@ from skinxai.folders import (
     write_model_folder,
 )
 from skinxai.models import SkinClassifier
-from skinxai.neighbours import NEIGHBOURS, Neighbours
+from skinxai.neighbours import Neighbours
 from skinxai.probes import picture
 from skinxai.probes import to_bytes as probe_bytes
 from skinxai.tensors import BINDING, stored_tensors, weights_metadata

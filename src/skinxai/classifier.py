@@ -26,7 +26,7 @@ from skinxai.graphs import GRAPH_METHODS, GraphEngine, choose
 from skinxai.graphs import explanations as graph_explanations
 from skinxai.hub import open_model
 from skinxai.labels import LabelSet
-from skinxai.parts import Parts
+from skinxai.parts import Parts, check_header
 from skinxai.predicting import InputOptions, predictions
 from skinxai.progress import counter, watched
 from skinxai.reading import is_folder
@@ -143,6 +143,7 @@ class Classifier:
             device_named(device)  # before anything is downloaded
         hub: Any = {
             "cache_dir": cache_dir, "local_files_only": local_files_only, "token": token,
+            "fits": check_header,
         }  # fmt: skip
         if isinstance(model, list | tuple):
             if revision is not None:

@@ -24,6 +24,7 @@ from skinxai.folders import (
     CONFIG,
     MANIFEST,
     WEIGHTS,
+    Fits,
     ModelFiles,
     manifest_file,
     manifest_of,
@@ -83,6 +84,7 @@ def open_models(
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
     token: str | None = None,
+    fits: Fits | None = None,
 ) -> ModelFiles:
     """Several models as one ensemble, all with the same weight; in memory, nothing is written.
 
@@ -93,6 +95,7 @@ def open_models(
         cache_dir: where downloads are kept; the Hub's own cache by default.
         local_files_only: never use the network.
         token: of the Hugging Face Hub; ``HF_TOKEN`` or the one of ``hf auth login`` by default.
+        fits: as in `skinxai.folders.read_model_folder`.
 
     Raises:
         ModelNotFoundError: no such model, or an exported file.
@@ -100,7 +103,9 @@ def open_models(
         OptionError: no model.
     """
     found = [
-        open_model(each, cache_dir=cache_dir, local_files_only=local_files_only, token=token)
+        open_model(
+            each, cache_dir=cache_dir, local_files_only=local_files_only, token=token, fits=fits
+        )
         for each in models
     ]
     if not found:
@@ -202,7 +207,9 @@ def read_members(files: ModelFiles, config: EnsembleConfig) -> Iterator[ModelFil
 
 def _read_member(files: ModelFiles, member: MemberConfig) -> ModelFiles:
     try:
-        return read_model_folder(files.folder / member.folder, revision=member.revision)
+        return read_model_folder(
+            files.folder / member.folder, revision=member.revision, fits=files.fits
+        )
     except ModelError:
         if read_model_folder(files.folder).digest == files.digest:
             raise

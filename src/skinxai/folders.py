@@ -12,8 +12,9 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,15 +40,23 @@ WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.
 TRAINING_PIXELS = "training_pixels.safetensors"
 TRAINING_FINGERPRINTS = "training_fingerprints.safetensors"
 GRAPH, PROBE = "graph.safetensors", "probe.json"
+NEIGHBOURS = "neighbours.safetensors"
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
 EXPORTED = {".onnx": "onnx", ".xml": "openvino"}
 """Suffix of an exported file → the runtime that it is for, in `skinxai.graphs.RUNNERS`."""
 BUNDLED = Path(__file__).parent / "bundled"
 MAX_FILES = 16
-LARGE = 2**26
+LARGE, HUGE = 2**26, 2**28
+"""Bytes of tensors whose header is read first, and is compared with the config."""
 MAX_FILE_BYTES = MAX_FOLDER_BYTES = 2 * 1024**3
+_SIZES = {
+    GRAPH: 2**27, TRAINING_PIXELS: 2**25, TRAINING_FINGERPRINTS: 2**28, NEIGHBOURS: 2**28,
+}  # fmt: skip
+"""Bytes of files beside the weights: a graph without them, and some million images or lesions."""
 _FILE = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+Fits = Callable[[bytes, Path, Mapping[str, Any]], None]
+"""Takes ``config.json``, the folder, and the header of weights; raises where they do not fit."""
 Config = TypeVar("Config", ModelConfig, EnsembleConfig)
 
 
@@ -60,12 +69,14 @@ class ModelFiles:
         files: name → bytes; exactly what was hashed.
         digest: sha256 of the manifest's content.
         members: of an ensemble that is in memory alone (`skinxai.ensembles.open_models`).
+        fits: as in `read_model_folder`, for members that are read later.
     """
 
     folder: Path
     files: Mapping[str, bytes]
     digest: str
     members: tuple[ModelFiles, ...] = ()
+    fits: Fits | None = field(default=None, compare=False, repr=False)
 
     @property
     def revision(self) -> str:
@@ -73,7 +84,9 @@ class ModelFiles:
         return self.digest[:12]
 
 
-def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFiles:
+def read_model_folder(
+    folder: Path, *, revision: str | None = None, fits: Fits | None = None
+) -> ModelFiles:
     """Read every file that the manifest lists and check each against its sha256.
 
     A changed model card warns; anything else that differs is refused before it is parsed. A folder
@@ -82,6 +95,8 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
     Args:
         folder: a model folder.
         revision: what the manifest's digest must begin with, at least seven digits.
+        fits: compares the header of weights of more than `HUGE` bytes with the config, before they
+            are read.
 
     Raises:
         ModelNotFoundError: no manifest, nor weights.
@@ -112,17 +127,20 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
             f"revision of {str(folder)!r} must begin with {revision!r} (at least 7 digits), "
             f"it is {digest[:12]}."
         )
-    files, left = {}, MAX_FOLDER_BYTES
-    for name, expected in listed.items():
+    files: dict[str, bytes] = {}
+    left = MAX_FOLDER_BYTES
+    for name in sorted(listed, key=lambda name: name != CONFIG):
+        expected = listed[name]
+        look = partial(fits, files[CONFIG], folder) if fits and name == WEIGHTS else None
         try:
-            data = read_part(folder / name, left)
+            data = read_part(folder / name, left, look)
         except IntegrityError:
             if read_part(path) == manifest:
                 raise
-            return read_model_folder(folder, revision=revision)
+            return read_model_folder(folder, revision=revision, fits=fits)
         if hashlib.sha256(data).hexdigest() != expected:
             if read_part(path) != manifest:
-                return read_model_folder(folder, revision=revision)
+                return read_model_folder(folder, revision=revision, fits=fits)
             message = (
                 f"{name} in {str(folder)!r} must have the sha256 of its manifest, "
                 f"{expected[:12]}…, and has another"
@@ -132,7 +150,7 @@ def read_model_folder(folder: Path, *, revision: str | None = None) -> ModelFile
             warnings.warn(f"{message}; the model itself is unchanged.", SkinxaiWarning, 3)
         left -= len(data)
         files[name] = data
-    return ModelFiles(folder, files, digest)
+    return ModelFiles(folder, files, digest, fits=fits)
 
 
 def read_config(files: ModelFiles, kind: type[Config]) -> Config:
@@ -215,22 +233,25 @@ def manifest_of(files: Mapping[str, bytes]) -> tuple[dict[str, Any], str]:
 
 
 def size_limit(name: str) -> int:
-    """Bytes that a file of a model folder may have."""
-    return MAX_JSON_BYTES if name.endswith((".json", ".md")) else MAX_FILE_BYTES
+    """Bytes that a file of a model folder, or an exported one, may have."""
+    return MAX_JSON_BYTES if name.endswith((".json", ".md")) else _SIZES.get(name, MAX_FILE_BYTES)
 
 
-def check_length(start: bytes, size: int, name: str) -> dict[str, Any]:
+def check_length(
+    start: bytes, size: int, name: str, longest: int = MAX_JSON_BYTES
+) -> dict[str, Any]:
     """The header of safetensors, where it accounts for every byte of the file.
 
     Args:
         start: the first bytes, with all of the header.
         size: of the whole file.
         name: of it, for messages.
+        longest: bytes that the header may have.
 
     Raises:
         IntegrityError: a header that is damaged, too long, or of another file.
     """
-    most = min(size - 8, MAX_JSON_BYTES)
+    most = min(size - 8, longest)
     length = int.from_bytes(start[:8], "little")
     if not 2 <= length <= most:
         raise IntegrityError(
@@ -238,7 +259,7 @@ def check_length(start: bytes, size: int, name: str) -> dict[str, Any]:
             f"tells of {length}."
         )
     try:
-        header = strict_json(start[8 : 8 + length])
+        header = strict_json(start[8 : 8 + length], longest)
         entries = [entry for key, entry in header.items() if key != "__metadata__"]
         end = max((entry["data_offsets"][1] for entry in entries), default=0)
         if type(end) is not int:
@@ -254,7 +275,10 @@ def check_length(start: bytes, size: int, name: str) -> dict[str, Any]:
     return dict(header)
 
 
-def read_part(path: Path, most: int = MAX_FOLDER_BYTES) -> bytes:
+def read_part(
+    path: Path, most: int = MAX_FOLDER_BYTES,
+    look: Callable[[Mapping[str, Any]], None] | None = None,
+) -> bytes:  # fmt: skip
     """One file of a model folder, not compared with the manifest yet.
 
     A large file of tensors whose header does not account for all of its bytes is refused before
@@ -263,20 +287,21 @@ def read_part(path: Path, most: int = MAX_FOLDER_BYTES) -> bytes:
     Args:
         path: of the file.
         most: bytes that are left for it, besides the limit of its kind.
+        look: takes the header of more than `HUGE` bytes of tensors, and raises where it is wrong.
 
     Raises:
         IntegrityError: no regular file, one that is too large or cannot be read, or a link out of
             the folder.
     """
     try:
-        return at_present(path, lambda place: _read_own(place, most))
+        return at_present(path, lambda place: _read_own(place, most, look))
     except OSError as error:
         raise IntegrityError(
             f"{str(path)!r} is in the manifest and must be readable: {error.strerror}."
         ) from error
 
 
-def _read_own(path: Path, most: int) -> bytes:
+def _read_own(path: Path, most: int, look: Callable[[Mapping[str, Any]], None] | None) -> bytes:
     if path.is_symlink() and not _is_own_link(path):
         raise IntegrityError(
             f"{str(path)!r} must be in its folder, it is a link to {os.path.realpath(path)!r}."
@@ -284,7 +309,9 @@ def _read_own(path: Path, most: int) -> bytes:
     with open_file(path, min(most, size_limit(path.name))) as file:
         size = os.fstat(file.fileno()).st_size
         if path.suffix == ".safetensors" and size > LARGE:
-            check_length(file.read(8 + MAX_JSON_BYTES), size, path.name)
+            header = check_length(file.read(8 + MAX_JSON_BYTES), size, path.name)
+            if look is not None and size > HUGE:
+                look(header)
             file.seek(0)
         data = file.read(size + 1)
     if len(data) != size:

@@ -22,6 +22,7 @@ from skinxai.folders import (
     MANIFEST,
     PICKLES,
     WEIGHTS,
+    Fits,
     ModelFiles,
     parse_manifest,
     read_model_folder,
@@ -39,6 +40,7 @@ def open_model(
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
     token: str | None = None,
+    fits: Fits | None = None,
 ) -> ModelFiles:
     """Verified files of a model: the bundled one, a folder, or a repository of the Hub.
 
@@ -51,6 +53,7 @@ def open_model(
         cache_dir: where downloads are kept; the Hub's own cache by default.
         local_files_only: never use the network.
         token: of the Hugging Face Hub; ``HF_TOKEN`` or the one of ``hf auth login`` by default.
+        fits: as in `skinxai.folders.read_model_folder`.
 
     Raises:
         ModelNotFoundError: no such folder, repository or revision, or one that is no model.
@@ -67,7 +70,7 @@ def open_model(
         return read_model_folder(BUNDLED, revision=revision)
     path = Path(model)
     if is_folder(path):
-        return read_model_folder(path, revision=revision)
+        return read_model_folder(path, revision=revision, fits=fits)
     if path.suffix.lower() in PICKLES:
         raise UnsafeFormatError(
             f"model must be a folder with {WEIGHTS}, got {str(model)!r}; pickled weights can run "
@@ -75,7 +78,7 @@ def open_model(
         )
     if path.suffix.lower() in EXPORTED and is_file(path):
         raise ModelNotFoundError(
-            f"model must be a folder here, {str(model)!r} is an exported file; pass the folder of "
+            f"model must be a folder here, {str(model)!r} is an exported file; give the folder of "
             f"the model that it was exported from."
         )
     found = _NAME.fullmatch(model) if isinstance(model, str) else None  # a Path is a folder
@@ -90,7 +93,8 @@ def open_model(
             f"revision must be given once, got {found['revision']!r} in the name and {revision!r}."
         )
     repository = Repository(found["repo"], cache_dir, token, local_files_only)
-    return read_model_folder(repository.snapshot(revision or found["revision"] or "main"))
+    folder = repository.snapshot(revision or found["revision"] or "main")
+    return read_model_folder(folder, fits=fits)
 
 
 def is_repository(model: str) -> bool:

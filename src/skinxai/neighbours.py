@@ -16,9 +16,9 @@ from safetensors.numpy import save
 
 from skinxai.data.membership import BYTES
 from skinxai.errors import IntegrityError, OptionError
+from skinxai.folders import NEIGHBOURS
 from skinxai.tensors import load_arrays
 
-NEIGHBOURS = "neighbours.safetensors"
 DIMENSIONS = 192
 MAX_LESIONS = 1_000_000
 Floats = npt.NDArray[np.float32]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from skinxai.configs import EnsembleConfig, ModelConfig
 from skinxai.ensembles import read_members
 from skinxai.errors import ModelError, OptionError
-from skinxai.folders import CARD, EXPORTED, WEIGHTS, ModelFiles, read_config
+from skinxai.folders import CARD, EXPORTED, HUGE, WEIGHTS, ModelFiles, read_config
 from skinxai.graphs import RUNNERS, GraphEngine, open_exported
 from skinxai.predicting import Predictor
 from skinxai.probes import check, read_probes
@@ -119,7 +119,7 @@ class Parts:
                 f"{runner!r}; load the model's folder for torch."
             )
         _on_cpu(runner, device)
-        found = open_exported(path)
+        found = open_exported(path, _check_bytes)
         graph = GraphEngine.of_exported(found, runner)
         return cls(found.config, "", partial(_exported, path.name), device, graph, exported=True)
 
@@ -189,6 +189,21 @@ def _read(files: ModelFiles) -> LoadedModel | LoadedEnsemble:
     from skinxai import checkpoints
 
     return checkpoints.load(files)
+
+
+def check_header(config: bytes, folder: Path, header: Mapping[str, Any]) -> None:
+    """`skinxai.backbones.check_header`, which is imported where it is needed."""
+    from skinxai import backbones
+
+    backbones.check_header(config, folder, header)
+
+
+def _check_bytes(config: ModelConfig, size: int) -> None:
+    if size <= HUGE:  # torch is not imported for it
+        return
+    from skinxai import backbones
+
+    backbones.check_bytes(config, size)
 
 
 def _exported(name: str) -> LoadedModel:

@@ -11,8 +11,9 @@ from skinxai.data.hashing import pixel_hashes
 from skinxai.data.membership import BYTES, TrainedOn
 from skinxai.data.records import Record, Records
 from skinxai.errors import ModelError, OptionError
+from skinxai.folders import NEIGHBOURS
 from skinxai.inference import Engine, embeddings
-from skinxai.neighbours import NEIGHBOURS, Neighbours, by_hash
+from skinxai.neighbours import Neighbours, by_hash
 from skinxai.predicting import InputOptions
 from skinxai.progress import watched
 from skinxai.results import Neighbour

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,10 +62,15 @@ def stored_tensors(data: bytes, name: str) -> dict[str, Stored]:
     Raises:
         IntegrityError: a damaged header, or a type that skinxai does not read.
     """
-    header = check_length(data[: 8 + MAX_JSON_BYTES], len(data), name)
-    header.pop("__metadata__", None)
+    return listed_tensors(check_length(data[: 8 + MAX_JSON_BYTES], len(data), name), name)
+
+
+def listed_tensors(header: Mapping[str, Any], name: str) -> dict[str, Stored]:
+    """`stored_tensors`, of a header that `skinxai.folders.check_length` gave."""
     found = {}
     for key, entry in header.items():
+        if key == "__metadata__":
+            continue
         try:
             found[key] = Stored(entry["dtype"], tuple(entry["shape"]))
             sound = all(type(side) is int and side >= 0 for side in found[key].shape)

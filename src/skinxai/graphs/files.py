@@ -7,7 +7,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,9 +26,10 @@ from skinxai.errors import (
     ModelNotFoundError,
     OptionError,
 )
-from skinxai.folders import GRAPH, WEIGHTS, size_limit
-from skinxai.reading import MAX_TEXT_BYTES, read_file
-from skinxai.staging import at_present
+from skinxai.folders import GRAPH, LARGE, WEIGHTS, size_limit
+from skinxai.graphs.skeletons import skeleton
+from skinxai.reading import MAX_TEXT_BYTES, open_file, read_file
+from skinxai.staging import at_present, present
 from skinxai.tensors import BINDING, load_arrays, unpack_bytes, weights_metadata
 
 if TYPE_CHECKING:
@@ -45,15 +49,6 @@ KERNEL = "kernel"
 """Name of the constant that makes maps of features."""
 IMAGES, LOGITS, MAPS = "images", "logits", "class_activation_maps"
 """Names of a graph's input and outputs; not every graph has maps."""
-
-
-LEAST, MOST, OF_A_PIXEL = 2**24, 2**28, 256
-"""Elements of the largest value: as many as `OF_A_PIXEL` for each pixel, within these bounds."""
-
-
-def largest(height: int, width: int) -> int:
-    """Elements that a value of a network may have for one image."""
-    return min(MOST, max(LEAST, OF_A_PIXEL * height * width))
 
 
 @dataclass(frozen=True)
@@ -131,37 +126,90 @@ def _is_sealed(graph: bytes, weights: bytes, digest: str) -> bool:
     return _digest(graph.replace(own, UNSEALED), weights) == own
 
 
-def open_exported(path: Path) -> Exported:
+def open_exported(path: Path, fits: Callable[[ModelConfig, int], None] | None = None) -> Exported:
     """What `skinxai.exporting.export` wrote: ``*.onnx``, or ``*.xml`` with its ``*.bin``.
+
+    What a file is made of is looked at before its constants are read.
+
+    Args:
+        path: of the file.
+        fits: raises where a model cannot have constants of so many bytes.
 
     Raises:
         ModelNotFoundError: no such file.
         IntegrityError: a file that is damaged, too large, or without skinxai's metadata.
         OptionError: the package that reads it is not installed.
     """
-    graph = _read(path)
     if path.suffix.lower() == ".onnx":
-        weights = b""
-        metadata = {
-            each.key: each.value
-            for each in _check(_parse(graph, str(path)), str(path)).metadata_props
-        }
-    else:
-        weights = _read(path.with_suffix(".bin"))
-        if _read(path) != graph:
-            return open_exported(path)  # overwritten meanwhile
-        metadata = _of_openvino(graph, weights, path)
+        return _open_onnx(path, fits)
+    from skinxai.graphs.layers import check_layers, metadata_of, read_layers
+
+    graph = _read(path, MAX_TEXT_BYTES)
+    layers = read_layers(graph, str(path))
+    metadata = metadata_of(graph)
+    config = _config(metadata, path)
+    if fits is not None:
+        fits(config, layers.size)
+    if layers.size > LARGE:
+        place = path.with_suffix(".bin")
+        try:
+            with open_file(present(place), layers.size) as file:
+                check_layers(layers, file, str(path))
+        except OSError as error:
+            raise _unreadable(place, error) from error
+    weights = _read(path.with_suffix(".bin"), layers.size)
+    if _read(path, MAX_TEXT_BYTES) != graph:
+        return open_exported(path, fits)  # overwritten meanwhile
+    if len(weights) != layers.size:
+        raise IntegrityError(
+            f"{str(path)!r} must have {layers.size} bytes of constants beside it, it has "
+            f"{len(weights)}; export the model again."
+        )
+    check_layers(layers, io.BytesIO(weights), str(path))
+    return _exported(graph, weights, metadata, config, path)
+
+
+def _open_onnx(path: Path, fits: Callable[[ModelConfig, int], None] | None) -> Exported:
+    most = size_limit(path.name)
     try:
-        config = ModelConfig.from_dict(strict_json(metadata[CONFIG].encode()))
+        start, size = at_present(path, lambda place: _skeleton(place, most))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    metadata = {
+        each.key: each.value for each in _check(_parse(start, str(path)), str(path)).metadata_props
+    }
+    config = _config(metadata, path)
+    if fits is not None:
+        fits(config, size)
+    graph = _read(path, most)
+    if skeleton(io.BytesIO(graph), len(graph), str(path)) != start:
+        return _open_onnx(path, fits)  # overwritten meanwhile
+    return _exported(graph, b"", metadata, config, path)
+
+
+def _skeleton(path: Path, most: int) -> tuple[bytes, int]:
+    with open_file(path, most) as file:
+        size = os.fstat(file.fileno()).st_size
+        return skeleton(file, size, str(path)), size
+
+
+def _config(metadata: Mapping[str, str], path: Path) -> ModelConfig:
+    try:
+        return ModelConfig.from_dict(strict_json(metadata[CONFIG].encode()))
+    except (KeyError, ValueError, TypeError, ModelConfigError) as error:
+        raise _without_metadata(path, error) from error
+
+
+def _exported(
+    graph: bytes, weights: bytes, metadata: Mapping[str, str], config: ModelConfig, path: Path
+) -> Exported:
+    try:
         bound = metadata[BINDING] == config.binding()
         sealed = _is_sealed(graph, weights, metadata[SEAL])
         precision = metadata.get(PRECISION, "float32")
         found = Exported(graph, weights, config, metadata[MODEL], metadata[LAYER], precision)
-    except (KeyError, ValueError, TypeError, ModelConfigError) as error:
-        raise IntegrityError(
-            f"{str(path)!r} must carry the labels and preprocessing that Classifier.export() "
-            f"writes, and does not: {error}; export the model again."
-        ) from error
+    except (KeyError, ValueError) as error:
+        raise _without_metadata(path, error) from error
     if not bound or not sealed or precision not in ("float32", "int8"):
         raise IntegrityError(
             f"{str(path)!r} must be as exported, and was changed or belongs to other weights; "
@@ -170,14 +218,22 @@ def open_exported(path: Path) -> Exported:
     return found
 
 
-def _read(path: Path) -> bytes:
-    most = MAX_TEXT_BYTES if path.suffix.lower() == ".xml" else size_limit(path.name)
+def _without_metadata(path: Path, error: Exception) -> IntegrityError:
+    return IntegrityError(
+        f"{str(path)!r} must carry the labels and preprocessing that Classifier.export() writes, "
+        f"and does not: {error}; export the model again."
+    )
+
+
+def _read(path: Path, most: int) -> bytes:
     try:
         return at_present(path, lambda place: read_file(place, most))
     except OSError as error:
-        raise ModelNotFoundError(
-            f"exported model {str(path)!r} must be readable: {error.strerror}."
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> ModelNotFoundError:
+    return ModelNotFoundError(f"exported model {str(path)!r} must be readable: {error.strerror}.")
 
 
 def _parse(graph: bytes, name: str) -> onnx.ModelProto:
@@ -236,19 +292,3 @@ def openvino_core() -> Any:
 @cache
 def _core(openvino: Any) -> Any:
     return openvino.Core()
-
-
-def _of_openvino(graph: bytes, weights: bytes, path: Path) -> dict[str, str]:
-    from skinxai.graphs.checking import check_layers
-
-    core = openvino_core()
-    check_layers(graph, weights, str(path))
-    try:
-        model = core.read_model(graph, weights)
-        return {
-            key: str(model.get_rt_info(key.split(".")).value)
-            for key in (BINDING, CONFIG, LAYER, MODEL, SEAL)
-        }
-    except RuntimeError as error:
-        line = str(error).strip().splitlines()[-1]
-        raise IntegrityError(f"{str(path)!r} must be an exported model: {line}") from error

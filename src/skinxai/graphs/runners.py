@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.errors import IntegrityError, OptionError, did_you_mean
-from skinxai.graphs.files import IMAGES, largest, openvino_core
+from skinxai.graphs.budget import largest
+from skinxai.graphs.files import IMAGES, openvino_core
 from skinxai.memory import is_out_of_memory
 
 Arrays = dict[str, npt.NDArray[np.float32]]

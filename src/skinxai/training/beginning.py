@@ -21,10 +21,18 @@ from skinxai.data.membership import TrainedOn, check_ids
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
 from skinxai.devices import device_named
-from skinxai.errors import OptionError, ResumeMismatchError, SkinxaiWarning
+from skinxai.errors import (
+    CheckpointCorruptError,
+    IntegrityError,
+    OptionError,
+    ResumeMismatchError,
+    SkinxaiWarning,
+)
 from skinxai.folders import TRAINING_FINGERPRINTS, TRAINING_PIXELS, read_part
 from skinxai.memory import is_out_of_memory
+from skinxai.models import SkinClassifier
 from skinxai.plain_text import MAX_NAME, printable
+from skinxai.tensors import Stored
 from skinxai.training.augmentation import ALBUMENTATIONS, Augmentation
 from skinxai.training.groups import frozen_norms, parameter_groups
 from skinxai.training.initial_weights import InitialWeights, load_initial_weights
@@ -63,9 +71,7 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
         _check_same(known, fingerprint(train, val))
     device = device_named(config.device)
     seed_all(config.seed)
-    model = backbones.build(
-        config.backbone, len(train.labels), config.drop_rate, drop_path_rate=config.drop_path_rate
-    )
+    model = _build(config, len(train.labels), folder.checkpoints.network() if resumed else None)
     start = load_initial_weights(model, config.backbone, config.init_weights, train.labels)
     if resumed and start.source != known["init_weights"]:
         raise ResumeMismatchError(
@@ -172,12 +178,28 @@ def begin(config: TrainConfig, folder: RunFolder, splits: Splits, *, resumed: bo
     return run
 
 
+def _build(config: TrainConfig, classes: int, stored: dict[str, Stored] | None) -> SkinClassifier:
+    """The run's network, no larger than the one that its newest checkpoint holds."""
+    options = {"drop_path_rate": config.drop_path_rate}
+    if stored is None:
+        return backbones.build(config.backbone, classes, config.drop_rate, **options)
+    try:
+        backbones.check_fit(config.backbone, classes, stored)
+        with backbones.no_more_than(stored, config.backbone):
+            return backbones.build(config.backbone, classes, config.drop_rate, **options)
+    except IntegrityError as error:
+        raise CheckpointCorruptError(
+            f"the newest checkpoint must be of the network that train.json names, "
+            f"{config.backbone!r}, and is of another; start the run again in a new folder."
+        ) from error
+
+
 def _check_same(known: dict[str, Any], now: dict[str, str]) -> None:
     before = known["data"]["sha256"]
     if changed := [name for name in now if before.get(name) != now[name]]:
         raise ResumeMismatchError(
             f"a resumed run must have the images and labels it began with, {changed} changed; "
-            f"pass the same ones or start a new run."
+            f"give the same ones or start a new run."
         )
     versions = _versions()
     if changed := [name for name in versions if known["versions"].get(name) != versions[name]]:

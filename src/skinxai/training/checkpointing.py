@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import warnings
 from pathlib import Path
 
-from skinxai.errors import CheckpointCorruptError, CheckpointWriteError, OutputError, SkinxaiWarning
-from skinxai.reading import read_file
+from skinxai.errors import (
+    CheckpointCorruptError,
+    CheckpointWriteError,
+    IntegrityError,
+    OutputError,
+    SkinxaiWarning,
+)
+from skinxai.folders import check_length
+from skinxai.reading import open_file, read_file
+from skinxai.tensors import Stored, listed_tensors
 from skinxai.writing import make_folder, write_atomic
 
 MOST_BYTES = 64 * 2**30
 """Of one checkpoint, where nobody knows better."""
+MAX_HEADER = 2**25
+"""Bytes of its header."""
+NETWORK = "network."
+"""What the names of the network's tensors begin with."""
 NAME = re.compile(r"(\d{9})-([0-9a-f]{32})\.safetensors")
 
 
@@ -82,10 +95,7 @@ class CheckpointFolder:
             try:
                 data = read_file(path, most)
             except OSError as error:  # not damaged: to pass it over would be to delete it
-                raise CheckpointCorruptError(
-                    f"checkpoint {str(path)!r} must be readable: {error.strerror}; mend that and "
-                    f"resume again."
-                ) from error
+                raise _unreadable(path, error) from error
             if hashlib.sha256(data).hexdigest()[:32] == path.stem[10:]:
                 if damaged:
                     warnings.warn(
@@ -97,8 +107,40 @@ class CheckpointFolder:
                 return path, data
             damaged.append(path.name)
         if damaged:
-            raise CheckpointCorruptError(
-                f"one checkpoint in {str(self.folder)!r} must be whole, all {len(damaged)} are "
-                f"damaged; start the run again in a new folder."
-            )
+            raise self._all_damaged(len(damaged))
         return None
+
+    def network(self) -> dict[str, Stored] | None:
+        """The network's tensors in the newest checkpoint, by its header; ``None`` without any.
+
+        Raises:
+            CheckpointCorruptError: there are checkpoints, but none with a whole header.
+        """
+        paths = self.paths()
+        for path in paths:
+            try:
+                with open_file(path, MOST_BYTES) as file:
+                    size = os.fstat(file.fileno()).st_size
+                    start = file.read(8 + MAX_HEADER)
+            except OSError as error:
+                raise _unreadable(path, error) from error
+            try:
+                found = listed_tensors(check_length(start, size, path.name, MAX_HEADER), path.name)
+            except IntegrityError:
+                continue
+            return {n.removeprefix(NETWORK): t for n, t in found.items() if n.startswith(NETWORK)}
+        if paths:
+            raise self._all_damaged(len(paths))
+        return None
+
+    def _all_damaged(self, count: int) -> CheckpointCorruptError:
+        return CheckpointCorruptError(
+            f"one checkpoint in {str(self.folder)!r} must be whole, all {count} are damaged; start "
+            f"the run again in a new folder."
+        )
+
+
+def _unreadable(path: Path, error: OSError) -> CheckpointCorruptError:
+    return CheckpointCorruptError(
+        f"checkpoint {str(path)!r} must be readable: {error.strerror}; mend that and resume again."
+    )

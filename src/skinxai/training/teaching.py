@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skinxai import checkpoints
+from skinxai import backbones, checkpoints
 from skinxai.checkpoints import LoadedModel
 from skinxai.configs import PreprocessConfig
 from skinxai.data.membership import TrainedOn
@@ -99,7 +99,7 @@ def load_teacher(
     Raises:
         TrainingError: a teacher with other labels, or the same in another order.
     """
-    loaded = checkpoints.load(open_model(model))
+    loaded = checkpoints.load(open_model(model, fits=backbones.check_header))
     if loaded.config.labels.codes != labels.codes:
         raise TrainingError(
             f"teacher {model!r} must have the labels of the images in the same order, "
