@@ -1,5 +1,7 @@
 """What is asked of the Hub, and of which size: refused by name or size before it is fetched."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +10,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from skinxai.configs import MAX_JSON_BYTES
+from skinxai.configs import MAX_JSON_BYTES, canonical_json
 from skinxai.downloading import SECONDS, Repository
 from skinxai.errors import HubError, IntegrityError, OptionError
 from skinxai.folders import CARD, CONFIG, MANIFEST, WEIGHTS
@@ -46,6 +48,21 @@ def test_the_files_of_a_model_are_fetched(tmp_path: Path) -> None:
     write(tmp_path, dict.fromkeys(names, b"{}"))
     found = list(Fetched("org/model", folder=tmp_path)._files("main"))
     assert sorted(path.name for path in found[1:]) == sorted(names)
+
+
+@pytest.mark.parametrize("digit", [0, 11, 12, 63])
+def test_each_digit_of_a_files_hash_is_compared(digit: int, tmp_path: Path) -> None:
+    """The manifest agrees with its own digest, and one digit of a hash is another."""
+    write(tmp_path, {CONFIG: b"{}", WEIGHTS: b"weights"})
+    content = json.loads((tmp_path / MANIFEST).read_bytes())
+    right = content["files"][WEIGHTS]
+    wrong = "0" if right[digit] != "0" else "1"
+    content["files"][WEIGHTS] = right[:digit] + wrong + right[digit + 1 :]
+    del content["digest"]
+    content["digest"] = hashlib.sha256(canonical_json(content)).hexdigest()
+    (tmp_path / MANIFEST).write_bytes(canonical_json(content))
+    with pytest.raises(IntegrityError, match=f"{WEIGHTS} of 'org/model' must have the sha256"):
+        list(Fetched("org/model", folder=tmp_path)._files("main"))
 
 
 @pytest.mark.parametrize("revision", ["main?x", "main x", "a..b", "main\n", "/main", "", "m" * 201])
