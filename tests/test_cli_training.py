@@ -167,10 +167,10 @@ def test_what_must_be_given(tmp_path) -> None:
     ("options", "said"),
     [
         (["--labels", "red,blue"],
-         "labels must name every label of the data, ['blue', 'green', 'red'], and do not name "
-         "['green']."),
+         "--labels must name every label of the data, 'blue', 'green', 'red', and do not name "
+         "'green'."),
         (["--malignant", "read"],
-         "Unknown label 'read'; it must be one of ['blue', 'green', 'red']. Did you mean 'red'?"),
+         "Unknown label 'read'; it must be one of 'blue', 'green', 'red'. Did you mean 'red'?"),
     ],
 )  # fmt: skip
 def test_labels_that_do_not_fit(table, tmp_path, options, said) -> None:
@@ -182,8 +182,8 @@ def test_labels_that_do_not_fit(table, tmp_path, options, said) -> None:
     )
 
 
-def test_imagenet_weights_without_a_network(monkeypatch, tmp_path) -> None:
-    """One sentence, before the data is looked at, and nothing but safetensors is asked for."""
+def test_imagenet_weights_without_a_network(monkeypatch, table, tmp_path) -> None:
+    """One sentence, before an image is read, and nothing but safetensors is asked for."""
     from skinxai import downloading
 
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
@@ -199,6 +199,9 @@ def test_imagenet_weights_without_a_network(monkeypatch, tmp_path) -> None:
 
     monkeypatch.setattr(downloading.Repository, "look_up", no_network)
     said = refusal("train", "--data", tmp_path / "nowhere", "--out", tmp_path / "o")
+    assert said == f"--data must be a folder, got {str(tmp_path / 'nowhere')!r}."
+    assert asked == []  # nothing is downloaded for data that is not there
+    said = refusal("train", *images(table), "--out", tmp_path / "o")
     assert said == (
         "the ImageNet weights of 'efficientnet_b0' must come from the Hugging Face Hub, and did "
         "not: Network is unreachable; without a network give --backbone tf_efficientnet_lite1 "
@@ -220,7 +223,7 @@ def test_remedies_are_those_of_the_command_line(table: Path, tmp_path: Path) -> 
     (folder / "train.json").write_text("{}")
     said = refusal("train", *images(table), "--out", folder, *SETTINGS)
     assert said == (
-        f"output_dir must be a new folder, {str(folder)!r} holds a run; go on with it with "
+        f"--out must be a new folder, {str(folder)!r} holds a run; go on with it with "
         "--resume, or give another --out."
     )
     wrong = refusal("audit", table.parent, "--images", table.parent)

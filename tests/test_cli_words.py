@@ -229,7 +229,7 @@ def test_an_output_that_cannot_be_written_is_named_before_anything_is_read(model
                     ["audit", "nowhere"]):  # fmt: skip
         said = refused(*command, "--out", out)
         assert said == (
-            f"out must be a folder that can be written, got {str(out)!r}: "
+            f"--out must be a folder that can be written, got {str(out)!r}: "
             f"{str(tmp_path / 'file')!r} is no folder."
         )
 
@@ -261,7 +261,7 @@ def test_nearest_prints_ids_labels_and_distances(tmp_path, picture) -> None:
                                 "--json").stdout)]  # fmt: skip
     assert row == {"source": str(picture), "nearest": [
         {"id": e.id, "label": e.label, "distance": e.distance, "path": None} for e in expected
-    ]}  # fmt: skip
+    ], "warnings": []}  # fmt: skip
 
 
 def test_completion_is_offered() -> None:

@@ -151,5 +151,5 @@ def test_wrong_lists(folders, tmp_path) -> None:
     with pytest.raises(OptionError, match="got list"):
         Classifier.from_pretrained([folders[0], folders])
     (tmp_path / "x.onnx").write_bytes(b"graph")
-    with pytest.raises(SkinxaiError, match=r"x\.onnx' is an exported file; pass the folder"):
+    with pytest.raises(SkinxaiError, match=r"x\.onnx' is an exported file; give the folder"):
         Classifier.from_pretrained([folders[0], tmp_path / "x.onnx"])

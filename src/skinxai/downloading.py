@@ -45,6 +45,7 @@ from skinxai.progress import is_quiet
 
 SECONDS = 4  # that the first answer of the Hub may take
 CACHE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST)
+_NUMBER = re.compile(r"\[(?:Errno|WinError) -?\d+\] ")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]{0,199}", re.ASCII)
 _ALLOWED = re.compile(rf"\w[\w.-]*\.(json|safetensors)|{re.escape(CARD)}")
@@ -147,7 +148,7 @@ class Repository:
                 f"the Hub must answer for {self.name!r}, which is no folder here, and did not: "
                 f"{line(error)}. Where it "
                 f"cannot be reached, fetch its files ({MANIFEST} and those listed in it) by hand "
-                f"into a folder, and pass the folder."
+                f"into a folder, and give the folder."
             ) from error
         if not _COMMIT.fullmatch(found.commit_hash or ""):
             raise HubError(
@@ -353,6 +354,6 @@ def failures() -> tuple[type[Exception], ...]:
 
 
 def line(error: BaseException) -> str:
-    """The first line of a message, which clients write in many."""
-    text = str(error).strip() or type(error).__name__
+    """The first line of a message, which clients write in many, without the system's number."""
+    text = _NUMBER.sub("", str(error)).strip() or type(error).__name__
     return text.splitlines()[0].rstrip(".")

@@ -78,7 +78,7 @@ def open_model(
         )
     if path.suffix.lower() in EXPORTED and is_file(path):
         raise ModelNotFoundError(
-            f"model must be a folder here, {str(model)!r} is an exported file; pass the folder of "
+            f"model must be a folder here, {str(model)!r} is an exported file; give the folder of "
             f"the model that it was exported from."
         )
     found = _NAME.fullmatch(model) if isinstance(model, str) else None  # a Path is a folder

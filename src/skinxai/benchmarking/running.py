@@ -124,7 +124,9 @@ def _check_unseen(classifier: Classifier, images: list[Record], max_pixels: int)
     if seen := classifier.trained_on.seen(looks):
         raise LeakageError(
             f"records must be images that took no part in training: of {len(images)}, "
-            f"{seen.describe()}; pass the test part."
+            f"{seen.describe()}",
+            python="pass the test part",
+            command="give the test part: --splits splits.csv --part test",
         )
 
 

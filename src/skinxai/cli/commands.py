@@ -8,10 +8,17 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from skinxai.cli.saying import printable_output
-from skinxai.errors import closest
+from skinxai.cli.wording import as_typed
+from skinxai.errors import SkinxaiError, closest
 from skinxai.plain_text import one_line
 
 UsageError: Any = typer.BadParameter.__bases__[0]  # typer brings a click of its own, or not
+_RULES = {
+    "int_parsing": "a whole number",
+    "float_parsing": "a number",
+    "greater_than_equal": "at least {ge}",
+}
+"""Kinds of wrong values → what a value must be."""
 
 
 class Group(TyperGroup):
@@ -38,7 +45,7 @@ class Group(TyperGroup):
 
 
 class Command(TyperCommand):
-    """A command that answers a mistyped option with the one that was meant."""
+    """A command that speaks of its options as they are typed, and knows the one that was meant."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As typer does."""
@@ -53,10 +60,33 @@ class Command(TyperCommand):
             hint = f"Did you mean {near}?" if near else ""
             raise UsageError(f"No such option: {given}. {hint}".rstrip(), ctx) from error
 
+    def invoke(self, ctx: Any) -> Any:
+        """As typer does; an error of skinxai names options in the place of arguments."""
+        try:
+            return super().invoke(ctx)
+        except SkinxaiError as error:
+            typed = {each.name: _as_typed(each) for each in self.params}
+            error.on_command_line = as_typed(error.on_command_line, typed)
+            raise
+
 
 def _on_one_line(error: Any) -> Any:
-    error.message = one_line(error.message)
+    """The same error as one sentence, without the words of the library that read the value."""
+    text, parameter = error.message, getattr(error, "param", None)
+    wrong: dict[str, Any] = getattr(error.__cause__, "errors", lambda: [{}])()[0]
+    if parameter is not None and (rule := _RULES.get(str(wrong.get("type")))):
+        rule = rule.format_map(wrong.get("ctx", {}))
+        text = f"{_as_typed(parameter)} must be {rule}, got {wrong['input']!r}."
+        error = UsageError(text, error.ctx)
+    elif parameter is None and type(error) is typer.BadParameter:
+        error = UsageError(text, error.ctx)
+    error.message = one_line(text.removeprefix("Value error, "))
     return error
+
+
+def _as_typed(parameter: Any) -> str:
+    """E.g. ``--max-pixels``, or the name that an argument has in the help."""
+    return max(_names(parameter), key=len, default=parameter.metavar or parameter.name)
 
 
 def _names(parameter: Any) -> list[str]:

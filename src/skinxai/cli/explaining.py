@@ -58,9 +58,13 @@ def explain(
     from skinxai.results import ItemError
     from skinxai.results import compare as side_by_side
 
+    several = [name.strip() for name in compare.split(",") if name.strip()]
+    if compare and not several:
+        raise typer.BadParameter(
+            f"--compare must name methods, separated by commas, got {compare!r}."
+        )
     sources, _ = listed(images, out)
     folder = ResultFolder(out, sources)
-    several = [name.strip() for name in compare.split(",") if name.strip()]
     options = _options(list(dict.fromkeys(several)) or [method], budget)
     classifier = Classifier.from_pretrained(model, backend=backend)
     failed = 0
@@ -82,7 +86,9 @@ def explain(
                 own_name = folder.name_for(named(source), f".{name}")
                 place = folder.put(own_name, found.files(uniform=uniform))
                 _print(f"{found.source}  {found.target}  {place}")
-                for line in [] if made else notes_of(found):  # once, whatever number of methods
+                for line in (
+                    [] if made else notes_of(found.warnings)
+                ):  # once, whatever number of methods
                     _print(line)
                 made.append(found)
             if several and len(made) == len(options):

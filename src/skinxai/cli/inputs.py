@@ -5,17 +5,18 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 from skinxai.cli.saying import note
-from skinxai.errors import NoInputsError
+from skinxai.errors import InputError, NoInputsError
 from skinxai.progress import bar as progress_bar
 from skinxai.progress import is_quiet
 
 if TYPE_CHECKING:
     from skinxai.image_files import LeftOut
+    from skinxai.results import ItemError
 
 STDIN = "-"
 
@@ -73,9 +74,49 @@ def bar(sources: list[str]) -> Iterable[str]:
     return shown
 
 
-def notes_of(result: Any) -> list[str]:
+@final
+class ReadImages(Sequence[Any]):
+    """Images that are read one after the other, with what was noted of each.
+
+    After they have been iterated over, ``warnings`` has the notes of each image that could be
+    read, and ``errors`` those that could not be, by their position.
+
+    Args:
+        sources: paths, or `STDIN`.
+        max_pixels: most pixels that are decoded.
+    """
+
+    def __init__(self, sources: list[str], max_pixels: int) -> None:
+        self._sources, self._max_pixels = sources, max_pixels
+        self.warnings: dict[int, tuple[str, ...]] = {}
+        self.errors: dict[int, ItemError] = {}
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def __getitem__(self, number: Any) -> Any:
+        from skinxai.images import read_image
+
+        return read_image(opened(self._sources[number]), max_pixels=self._max_pixels)
+
+    def __iter__(self) -> Iterator[Any]:
+        """The images that can be read."""
+        from skinxai.results import ItemError
+        from skinxai.sources import describe
+
+        for number, source in enumerate(self._sources):
+            try:
+                image = self[number]
+            except InputError as error:
+                self.errors[number] = ItemError(number, describe(named(source)), error)
+            else:
+                self.warnings[number] = image.warnings
+                yield image
+
+
+def notes_of(warnings: Iterable[str]) -> list[str]:
     """Lines below an image's own, of what was noted when it was read."""
-    return [] if is_quiet() else [f"  note: {text}" for text in result.warnings]
+    return [] if is_quiet() else [f"  note: {text}" for text in warnings]
 
 
 def failed_line(result: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skinxai.cli.inputs import listed, named, opened
+from skinxai.cli.inputs import ReadImages, failed_line, failure, listed, named, notes_of
 from skinxai.cli.options import IMAGES, BatchSize, Json, MaxPixels, Model
 from skinxai.cli.saying import tell
 from skinxai.cli.tables import TableOptions, open_data, with_table
@@ -40,22 +40,31 @@ def nearest(
     classifier = Classifier.from_pretrained(model)
     labels = classifier.config.labels
     records = None if data is None else open_data(data, table, labels=labels)
-    found = classifier.nearest(
-        [opened(source) for source in sources], k, records=records, batch_size=batch_size,
-        max_pixels=max_pixels,
-    )  # fmt: skip
-    rows: list[dict[str, Any]] = [
-        {"source": describe(named(source)), "nearest": [_plain(each) for each in lesions]}
-        for source, lesions in zip(sources, found, strict=True)
-    ]
+    read = ReadImages(sources, max_pixels)
+    found = iter(
+        classifier.nearest(read, k, records=records, batch_size=batch_size, max_pixels=max_pixels)
+    )
+    rows: list[dict[str, Any]] = []
+    for number, source in enumerate(sources):
+        if number in read.errors:
+            error = read.errors[number]
+            rows.append(failure(error))
+            lines = [failed_line(error)]
+        else:
+            name, notes = describe(named(source)), read.warnings[number]
+            lesions = [_plain(each) for each in next(found)]
+            rows.append({"source": name, "nearest": lesions, "warnings": list(notes)})
+            lines = [name, *map(_line, lesions), *notes_of(notes)]
+        for line in [] if as_json else lines:
+            tell(line)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
-        return
-    for row in rows:
-        tell(row["source"])
-        for each in row["nearest"]:
-            path = f"  {each['path']}" if each["path"] else ""
-            tell(f"  {each['id']}  {each['label']:<8} {each['distance']:.4f}{path}")
+    raise typer.Exit(1 if read.errors else 0)
+
+
+def _line(lesion: dict[str, Any]) -> str:
+    path = f"  {lesion['path']}" if lesion["path"] else ""
+    return f"  {lesion['id']}  {lesion['label']:<8} {lesion['distance']:.4f}{path}"
 
 
 def _plain(lesion: Any) -> dict[str, Any]:

@@ -37,6 +37,10 @@ def predict(
 
     if explain is not None and out is None:
         raise typer.BadParameter("--explain needs --out FOLDER for the overlays.")
+    if uniform and explain is None:
+        raise typer.BadParameter("--uniform goes with --explain, which draws the overlays.")
+    if as_json and format is Format.csv:
+        raise typer.BadParameter("--json and --format csv exclude each other; give one of them.")
     format = Format.json if as_json else format
     sources, left_out = listed(images, out)
     folder = ResultFolder(out, sources, left_out) if out is not None else None
@@ -82,7 +86,7 @@ def _lines(result: Any) -> list[str]:
     shown = "  ".join(
         f"{code} {value:.3f}" for code, value in result.top(min(3, len(result.labels)))
     )
-    return [f"{result.source}  {shown}", *notes_of(result)]
+    return [f"{result.source}  {shown}", *notes_of(result.warnings)]
 
 
 def _print(lines: list[str]) -> None:

@@ -82,6 +82,8 @@ def train(
         begun = read_run_file(out / "train.json")
         file = {n: v for n, v in begun.items() if n not in TrainConfig.names()} | file
     asked = images_of(file, data, table, words(labels), words(malignant))
+    if out.resolve() == asked.data.resolve():
+        raise OptionError(f"--out must be another folder than --data, got {str(out)!r} for both.")
     splits = splits or path_of(file, "splits")
     own = TrainConfig.parse({n: text for n, text in settings.items() if text is not None})
     chosen = settings_of(file) | own
@@ -93,8 +95,9 @@ def train(
     else:
         trainer = Trainer(output_dir=out, callbacks=callbacks, **chosen)
         check_folder(out)
-        fetch_initial_weights(trainer.config.backbone, trainer.config.init_weights)
     records = open_data(asked.data, asked.table, labels=asked.labels, malignant=asked.malignant)
+    if not resume:  # a download comes after what costs less
+        fetch_initial_weights(trainer.config.backbone, trainer.config.init_weights)
     if records.labels.malignant is None:
         note("no label is declared malignant, so that the model gives no malignant probability; "
              "--malignant declares them")  # fmt: skip

@@ -16,7 +16,7 @@ from skinxai.data.splits import PARTS, Splits
 from skinxai.errors import SkinxaiError
 from skinxai.images import read_image
 from skinxai.labels import LabelSet
-from skinxai.limits import MAX_PIXELS
+from skinxai.limits import MAX_PIXELS, check_max_pixels
 from skinxai.progress import watched
 from skinxai.results import AuditedPair, AuditReport, Finding, SeenImages
 
@@ -47,6 +47,7 @@ def audit(
         progress: ``True`` or ``False``; ``None`` shows bars on a terminal.
         max_pixels: most pixels of an image that are decoded.
     """
+    check_max_pixels(max_pixels)
     parts = {name: getattr(splits, name) for name in PARTS}
     items = [(name, item) for name in PARTS for item in parts[name]]
     findings = [

@@ -65,7 +65,7 @@ def load_csv(
         rows = one_hot_rows(table, others.pop("image"), list(chosen["label"]), None, others)
     return assemble(
         rows,
-        ImageFiles([folder_of(images)]),
+        ImageFiles([folder_of(images, "images")]),
         table=table.path.name,
         labels=labels
         if labels is None or isinstance(labels, LabelSet)
@@ -78,12 +78,12 @@ def load_csv(
     )
 
 
-def folder_of(root: Root) -> Path:
-    """The path of a folder that must be there; anything else is a `DatasetError`."""
+def folder_of(root: Root, argument: str = "root") -> Path:
+    """The path of a folder that must be there; an error names the argument."""
     path = Path(root)
     if not is_folder(path):
         archive = ", unpack it first" if path.suffix.lower() in (".zip", ".tar", ".gz") else ""
-        raise DatasetError(f"root must be a folder, got {str(root)!r}{archive}.")
+        raise DatasetError(f"{argument} must be a folder, got {str(root)!r}{archive}.")
     return path
 
 

@@ -34,7 +34,7 @@ from skinxai.errors import (
     SkinxaiWarning,
 )
 from skinxai.images import read_image
-from skinxai.limits import MAX_PIXELS
+from skinxai.limits import MAX_PIXELS, check_max_pixels
 from skinxai.plain_text import quoted
 from skinxai.progress import watched
 from skinxai.transforms import resize
@@ -79,6 +79,7 @@ def prepare(
         IntegrityError: the folder was prepared before and is damaged.
     """
     config = _config(image_size)
+    check_max_pixels(max_pixels)
     if not len(records):
         raise DatasetError("records must hold at least one image, they hold none.")
     absolute = (replace(item, path=item.path.absolute()) for item in records)
@@ -188,8 +189,8 @@ def _config(image_size: Any) -> PreprocessConfig | None:
         return None if image_size is None else PreprocessConfig(as_size(image_size))
     except (ModelConfigError, TypeError) as error:
         raise OptionError(
-            f"image_size must be None or (height, width), or one number for a square, of 32 to "
-            f"4096 pixels, got {image_size!r}."
+            f"image_size must be (height, width), or one number for a square, of 32 to 4096 "
+            f"pixels, or left out, got {image_size!r}."
         ) from error
 
 

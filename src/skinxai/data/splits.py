@@ -242,7 +242,7 @@ def _read_parts(data: bytes, name: str, records: Records) -> dict[str, list[str]
             if part not in ids or image is None:
                 raise DatasetSchemaError(
                     f"{name} must have the columns image_id and part, each part one of "
-                    f"{list(PARTS)}, got {row}."
+                    f"{list(PARTS)}, {_found(row)}."
                 )
             image = unescape_cell(image)
             found = known.get(image, known.get(clean(image), image))
@@ -294,3 +294,10 @@ def _shared(parts: Sequence[Records]) -> tuple[str, ...]:
         names = sorted({name for a, b in combinations(sets, 2) for name in a & b})
         found += [f"{kind} {quoted(name)}" for name in names]
     return tuple(found)
+
+
+def _found(row: Mapping[str | None, object]) -> str:
+    """What is wrong with the first such row of a file of parts."""
+    if "image_id" in row and "part" in row:
+        return f"got {row['part']!r} for {row['image_id']!r}"
+    return f"it has {[name for name in row if name is not None]}"

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import posixpath
+import shlex
 import unicodedata
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -88,7 +89,9 @@ class Table:
             if len(self.columns) == 1 and other in self.columns[0]:
                 raise DatasetSchemaError(
                     f"{self.path.name} must have {delimiter!r} between its cells, it seems to have "
-                    f"{other!r}; pass delimiter={other!r}."
+                    f"{other!r}",
+                    python=f"pass delimiter={other!r}",
+                    command=f"give --delimiter {shlex.quote(other)}",
                 )
 
     def require(self, columns: Iterable[str]) -> None:

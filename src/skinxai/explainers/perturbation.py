@@ -103,7 +103,9 @@ def window_corners(size: tuple[int, int], side: int, budget: int) -> list[tuple[
             return [(y, x) for y in rows for x in columns]
     raise OptionError(
         f"budget must be >= {len(rows) * len(columns)} for windows of {side} pixels side by side "
-        f"in an image of {size[0]} x {size[1]}, got {budget}; raise it, or the window."
+        f"in an image of {size[0]} x {size[1]}, got {budget}",
+        python="raise it, or the window",
+        command=f"give --budget {len(rows) * len(columns)}",
     )
 
 

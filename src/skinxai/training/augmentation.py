@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.errors import OptionError, did_you_mean
+from skinxai.errors import OptionError, closest
 from skinxai.training.dermoscopy import draw_hairs, shades_of_gray
 from skinxai.training.randomness import seeded
 
@@ -53,8 +53,9 @@ class Augmentation:
             self._steps = albumentations.Compose(_steps(recipe, *image_size))
         else:
             raise OptionError(
-                f"augmentation must be one of {AUGMENTATIONS} or a pipeline, got {recipe!r}."
-                f"{did_you_mean(recipe, AUGMENTATIONS)}"
+                f"augmentation must be one of {AUGMENTATIONS}, got {recipe!r}",
+                python="pass one of them, or a pipeline of albumentations",
+                command=f"give {closest(recipe, AUGMENTATIONS) or 'one of them'}",
             )
 
     def __call__(self, pixels: Pixels, seed: int) -> Pixels:

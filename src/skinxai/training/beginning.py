@@ -199,7 +199,7 @@ def _check_same(known: dict[str, Any], now: dict[str, str]) -> None:
     if changed := [name for name in now if before.get(name) != now[name]]:
         raise ResumeMismatchError(
             f"a resumed run must have the images and labels it began with, {changed} changed; "
-            f"pass the same ones or start a new run."
+            f"give the same ones or start a new run."
         )
     versions = _versions()
     if changed := [name for name in versions if known["versions"].get(name) != versions[name]]:

@@ -18,7 +18,7 @@ from skinxai.folders import MAX_FILE_BYTES
 from skinxai.hub import open_model
 from skinxai.labels import LabelSet
 from skinxai.models import SkinClassifier
-from skinxai.reading import read_file
+from skinxai.reading import is_file, read_file
 
 RGB = tuple[float, float, float]
 IMAGENET_CLASSES = 1000
@@ -157,7 +157,12 @@ def fetch_initial_weights(backbone: str, init_weights: str | None) -> None:
     """
     if init_weights == "imagenet":
         _imagenet_file(backbone)
-    elif init_weights is not None and Path(init_weights).suffix != ".safetensors":
+    elif init_weights is not None and Path(init_weights).suffix == ".safetensors":
+        if not is_file(Path(init_weights)):
+            raise TrainingError(
+                f"init_weights must be readable safetensors, found no file {init_weights!r}."
+            )
+    elif init_weights is not None:
         open_model(None if init_weights == "bundled" else init_weights)
 
 
