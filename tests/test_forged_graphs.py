@@ -154,6 +154,19 @@ def test_attributes_of_a_convolution(kind: str, data: str, forged: str) -> None:
             net.check()
 
 
+def test_counts_that_no_size_shows() -> None:
+    """OpenVINO divides by these, whatever sizes the file tells of."""
+    for count, sound in ((3, True), (0, False), (-1, False), (10**9, False)):
+        net = Net()
+        scales = [net.constant(np.zeros(3), "f32") for _ in range(2)]
+        net.add("GroupNormalization", [0, *scales], [(-1, 3, 32, 48)], num_groups=count)
+        if sound:
+            net.check()
+            continue
+        with pytest.raises(IntegrityError, match="num_groups of GroupNormalization must be 1 to"):
+            net.check()
+
+
 @pytest.mark.parametrize("kind", ["Divide", "FloorMod", "Mod"])
 def test_whole_numbers_are_not_divided_by_zero(kind: str) -> None:
     for divisor in ([2, 4], [2, 0]):
