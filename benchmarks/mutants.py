@@ -43,8 +43,8 @@ COSTLY = [  # beginnings of names: tests of other modules, or of whole journeys
     "folding", "forking", "from_module", "graph", "groups", "importing", "installing",
     "isolation", "main_guard", "model_names", "names_of_a_run", "nearest", "outputs",
     "package", "plugins", "precision", "private", "quantising", "registries", "resume",
-    "settings", "setup_script", "sheets", "shipped", "teaching", "threads", "timm", "trainer",
-    "training_step", "workers",
+    "settings", "setup_script", "sheets", "shipped", "silence", "teaching", "threads", "timm",
+    "trainer", "training_step", "workers",
 ]  # fmt: skip
 HEAVY = ["torch", "torchvision", "timm", "numpy", "pandas", "sklearn.metrics", "scipy.ndimage",
          "cv2", "PIL.Image", "captum.attr", "huggingface_hub", "typer", "simplejpeg",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from small_runs import INPUT, Small, coloured, model_folder, registered, rows
@@ -20,6 +21,8 @@ from skinxai.errors import (
     SkinxaiError,
 )
 from skinxai.exporting import Parity, exported_path
+from skinxai.graphs.checking import check_graph
+from skinxai.models import SkinClassifier
 
 BACKENDS = ("onnx", "openvino")
 
@@ -291,3 +294,24 @@ def test_a_network_that_torch_cannot_export_is_named(tmp_path) -> None:
     mine = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
     with pytest.raises(ExportError, match="torch must be able to export"):
         mine.export(tmp_path / "x.onnx")
+
+
+def halves_and_windows(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """What torch writes as sequences of parts, by one width and by several, and a roll."""
+    left, right = network(x).split(16, dim=3)
+    top, _, low = (left - 2 * right).split([5, 3, 8], dim=2)
+    return torch.cat([top, torch.roll(low, 3, dims=2), low], dim=2)
+
+
+def test_splits_are_tensors_in_a_graph_and_answer_as_torch_does() -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Conv2d(3, 4, 3, padding=1, stride=2)
+    model = SkinClassifier(network, halves_and_windows, lambda _, x: x.mean(dim=(2, 3))).eval()
+    graph = exporting.graph_of(model, (32, 64), own_weights=True)
+    assert not {node.op_type for node in graph.graph.node} & {"SplitToSequence", "SequenceAt"}
+    check_graph(graph, "model.onnx")
+    images = torch.randn(3, 3, 32, 64)
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    (found,) = session.run(["logits"], {"images": images.numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(found, model(images).numpy(), atol=1e-6)

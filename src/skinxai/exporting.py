@@ -157,6 +157,7 @@ def graph_of(model: SkinClassifier, image_size: tuple[int, int], *, own_weights:
     assert program is not None
     graph: Any = program.model_proto
     graph.ClearField("metadata_props")
+    _split_into_tensors(graph.graph)
     del graph.graph.value_info[:]
     for node in graph.graph.node:  # each has the Python lines it came from
         node.ClearField("metadata_props")
@@ -164,6 +165,50 @@ def graph_of(model: SkinClassifier, image_size: tuple[int, int], *, own_weights:
     if not own_weights:
         _name_weights(graph, set(model.network.state_dict()))
     return graph
+
+
+def _split_into_tensors(graph: Any) -> None:
+    """Let splits give tensors where torch writes a sequence of them, and takes each by its place.
+
+    Sequences have no bounded size; a graph that keeps some is refused when it is opened.
+    """
+    import onnx
+
+    constants = {own.name: own for own in graph.initializer if len(own.dims) < 2}
+    constants |= {
+        node.output[0]: onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(own.t))
+        for node in graph.node if node.op_type == "Constant"
+        for own in node.attribute if own.HasField("t")
+    }  # fmt: skip
+    sides = {own.name: own.type.tensor_type.shape.dim for own in graph.value_info}
+    taken: dict[str, dict[int, Any]] = {}
+    for node in graph.node:
+        if node.op_type == "SequenceAt" and node.input[1] in constants:
+            place = int(onnx.numpy_helper.to_array(constants[node.input[1]]))
+            taken.setdefault(node.input[0], {})[place] = node
+    for node in list(graph.node):
+        own = {each.name: each.i for each in node.attribute}
+        asked = taken.get(node.output[0], {}) if node.op_type == "SplitToSequence" else {}
+        if not asked or own.get("keepdims") != 1 or node.input[1] not in constants:
+            continue
+        widths = onnx.numpy_helper.to_array(constants[node.input[1]])
+        if widths.ndim == 0:
+            side = sides[node.input[0]][own["axis"]].dim_value
+            widths = np.diff([*range(0, side, int(widths)), side])
+        sequence = node.output[0]
+        node.CopyFrom(onnx.helper.make_node(
+            "Split", [node.input[0], f"{sequence}_widths"],
+            [asked[k].output[0] if k in asked else f"{sequence}_{k}" for k in range(len(widths))],
+            axis=own["axis"],
+        ))  # fmt: skip
+        values = np.asarray(widths, np.int64)
+        graph.initializer.append(onnx.numpy_helper.from_array(values, f"{sequence}_widths"))
+        for each in asked.values():
+            graph.node.remove(each)
+    read = {name for node in graph.node for name in node.input}
+    for node in list(graph.node):
+        if node.op_type == "Constant" and node.output[0] not in read:
+            graph.node.remove(node)
 
 
 def _name_weights(graph: Any, names: set[str]) -> None:

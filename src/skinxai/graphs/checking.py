@@ -253,6 +253,13 @@ def _divided(node: Any, arrays: list[Any]) -> Any:
     return np.trunc(one / two).astype(one.dtype) if one.dtype.kind == "i" else one / two
 
 
+def _remainder(node: Any, arrays: list[Any]) -> Any:
+    one, two = arrays
+    if _integer(node, "fmod", 0) or not np.all(two):
+        raise ValueError("a remainder of sizes must be one of whole numbers, by none of 0")
+    return np.mod(one, two)
+
+
 def _reshaped(node: Any, arrays: list[Any]) -> Any:
     own = arrays[0]
     return own.reshape([own.shape[k] if s == 0 else int(s) for k, s in enumerate(arrays[1])])
@@ -289,6 +296,7 @@ FOLDED: dict[str, Callable[[Any, list[Any]], Any]] = {
     "Sub": lambda node, arrays: arrays[0] - arrays[1],
     "Mul": lambda node, arrays: arrays[0] * arrays[1],
     "Div": _divided,
+    "Mod": _remainder,
     "Neg": lambda node, arrays: -arrays[0],
 }
 """Operators that decide sizes, on arrays."""
