@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_runs import INPUT, model_folder, registered
+from small_runs import INPUT, LABELS, build_small, model_folder, registered
 from test_checkpoints import sign
 from typer.testing import CliRunner
 
-from skinxai import Classifier, PreprocessConfig, models
+from skinxai import Classifier, PreprocessConfig, checkpoints, models
 from skinxai.cli import app
+from skinxai.configs import ModelConfig
 from skinxai.ensembles import write_ensemble
 from skinxai.errors import IntegrityError, ModelError
 from skinxai.folders import PROBE
@@ -95,3 +96,15 @@ def test_a_model_that_keeps_none_cannot_be_checked(saved: Path) -> None:
         Classifier.from_pretrained(saved, check=True)
     done = CliRunner().invoke(app, ["verify", str(saved)])
     assert done.exit_code == 0 and "not known" in done.output
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_model_whose_answer_is_not_finite_is_not_saved(value: float, tmp_path: Path) -> None:
+    model = build_small("small", len(LABELS))
+    with torch.no_grad():
+        next(model.network.parameters()).fill_(value)
+    with pytest.raises(ModelError, match="must be finite to be saved"):
+        checkpoints.save(
+            str(tmp_path / "m"), model, ModelConfig("m", "small", LABELS, INPUT), "", None
+        )
+    assert not (tmp_path / "m").exists()

@@ -35,7 +35,16 @@ def picture(config: PreprocessConfig) -> npt.NDArray[np.float32]:
 
 
 def to_bytes(row: Sequence[float]) -> bytes:
-    """``probe.json`` of probabilities ``(K,)``."""
+    """``probe.json`` of probabilities ``(K,)``.
+
+    Raises:
+        ModelError: probabilities that are not finite.
+    """
+    if not np.isfinite(row).all():
+        raise ModelError(
+            "a model's answer must be finite to be saved, for a drawn picture it is not; the "
+            "weights are at fault: train the model again, with a lower learning rate."
+        )
     return canonical_json({"probabilities": [round(float(value), 6) for value in row]})
 
 
