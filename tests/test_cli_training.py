@@ -163,6 +163,16 @@ def test_what_must_be_given(tmp_path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["data", "out", "images", "init_weights", "teacher"])
+def test_no_text_of_a_config_holds_a_nul(name: str, tmp_path: Path) -> None:
+    own = tmp_path / "c.json"
+    own.write_text(json.dumps({"data": "d", "out": "o"} | {name: "a\0b"}))
+    shown = "--init-weights" if name == "init_weights" else name
+    assert refusal("train", "--config", own) == (
+        f"{shown} in {str(own)!r} must be text without the character NUL, got 'a\\x00b'."
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -96,6 +96,7 @@ def test_other_picture_formats_are_refused(classifier, photos, tmp_path: Path, s
         ("..", "image.png"), ("", "image.png"), ("new\nline.jpg", "new_line.png"),
         ("nul\0.jpg", "_nul.png"), ("x" * 300 + ".jpg", "x" * 80 + ".png"),
         (".hidden", "hidden.png"), ("naïve 🙂.jpg", "naïve.png"),
+        ("a\u3164b.jpg", "a_u3164b.png"), ("\u115f.jpg", "u115f.png"),
     ],
 )  # fmt: skip
 def test_names_stay_below_the_folder_PTH13(source: str, name: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from skinxai.image_files import LeftOut
+from skinxai.plain_text import printable
 from skinxai.results import ItemError, Prediction
 from skinxai.staging import Staged, write_together
 from skinxai.writing import check_folder, escape_cell, make_folder, write_atomic
@@ -83,9 +84,10 @@ class ResultFolder:
     def name_for(self, source: str, suffix: str) -> str:
         """A file name below the folder for what came from ``source``, new in this run.
 
-        Folders, control characters and names that Windows reserves do not survive.
+        Folders, hidden characters and names that Windows reserves do not survive.
         """
-        stem = re.sub(r"[^\w.-]+", "_", Path(source.replace("\\", "/")).stem).strip("._")
+        stem = re.sub(r"[^\w.-]+", "_", Path(source.replace("\\", "/")).stem)
+        stem = printable(stem).replace("\\", "_").strip("._")  # some letters are not seen
         stem = stem[:MAX_STEM] or "image"
         if RESERVED.fullmatch(stem):
             stem = f"_{stem}"

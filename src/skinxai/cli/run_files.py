@@ -152,7 +152,9 @@ def _known(path: Path, name: str) -> str:
 
 def _checked(path: Path, name: str, value: Any) -> Any:
     plain, rule = name.replace("-", "_"), ""
-    if plain in _TEXTS and not isinstance(value, str):
+    if isinstance(value, str) and "\0" in value:  # no path can have it
+        rule = "text without the character NUL"
+    elif plain in _TEXTS and not isinstance(value, str):
         rule = "text"
     elif plain in _LISTS:
         value = value.split(",") if isinstance(value, str) else value
