@@ -151,8 +151,8 @@ def test_an_image_in_no_part_is_refused_with_a_remedy_for_the_command(
     found = evaluate(tmp_path, path, "--images", pictures)
     assert isinstance(found.exception, DatasetError)
     assert found.exception.on_command_line == (
-        "every image of private data must have the attribute 'part' or 'split', one of ['train', "
-        "'val', 'test'], got ['holdout', 'test', 'train']; correct it, or give --splits."
+        "every image of private data must have the attribute 'part' or 'split', one of 'train', "
+        "'val', 'test', got 'holdout', 'test', 'train'; correct it, or give --splits."
     )
 
 

@@ -26,7 +26,8 @@ from skinxai.training.trainer import Trainer
          "sampler must be one of [None, 'square_root', 'balanced'], got 'balance'. Did you mean "
          "'balanced'?"),
         ({"augmentation": "strong"}, OptionError, "augmentation must be one of"),
-        ({"augmentation": "standart"}, OptionError, "got 'standart'. Did you mean 'standard'?"),
+        ({"augmentation": "standart"}, OptionError,
+         "got 'standart'; pass 'standard', or a pipeline"),
         ({"init_weights": "imagnet"}, OptionError,
          "init_weights must be None, 'imagenet', 'bundled', a model folder or 'org/name', found no "
          "folder 'imagnet'. Did you mean 'imagenet'?"),

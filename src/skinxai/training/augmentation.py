@@ -52,10 +52,12 @@ class Augmentation:
         elif recipe in AUGMENTATIONS:
             self._steps = albumentations.Compose(_steps(recipe, *image_size))
         else:
+            near = closest(recipe, AUGMENTATIONS)
+            meant = "one of them" if near is None else repr(near)
             raise OptionError(
                 f"augmentation must be one of {AUGMENTATIONS}, got {recipe!r}",
-                python="pass one of them, or a pipeline of albumentations",
-                command=f"give {closest(recipe, AUGMENTATIONS) or 'one of them'}",
+                python=f"pass {meant}, or a pipeline of albumentations",
+                command=f"give {near or 'one of them'}",
             )
 
     def __call__(self, pixels: Pixels, seed: int) -> Pixels:
