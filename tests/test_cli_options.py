@@ -45,6 +45,8 @@ def known():
          "None of the run's images may be in 'a' or out of size."),
         ("shrink it or give --max-pixels 9, or max_pixels.",
          "shrink it or give --max-pixels 9, or --max-pixels."),
+        ("found none at '/[None]/(height, width)', but at \"/got (3, 4)/['a', 'b']\".",
+         "found none at '/[None]/(height, width)', but at \"/got (3, 4)/['a', 'b']\"."),
         ("a/max_pixels.csv must have the column 'x', it has ['a', 'b'].",
          "a/max_pixels.csv must have the column 'x', it has 'a', 'b'."),
     ],

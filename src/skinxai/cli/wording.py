@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 _QUOTED = re.compile(r"(?<!\w)('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")(?!\w)")
 _VALUE = re.compile(r"(?<![.!?] )(?<!^)\b(None|True|False)\b(?! of)")
-_ITEM = r"(?:'[^']*'|None|True|False)"
+_ITEM = r"(?:\0\d+\0|None|True|False)"  # the first: what was quoted there
 _LIST = re.compile(rf"(?<!\w)(?:\[({_ITEM}(?:, {_ITEM})*)\]|\(({_ITEM}(?:, {_ITEM})*),?\))")
 _SIZE = re.compile(r"\bgot \((\d+), (\d+)\)")
 _SAME = {
@@ -45,12 +45,13 @@ def as_typed(sentence: str, options: Mapping[str, str]) -> str:
     first, _, rest = sentence.partition(" ")
     if first in known and rest.startswith(("must ", "goes with ")):
         sentence = f"{known[first]} {rest}"
+    quoted = _QUOTED.findall(sentence := sentence.replace("\0", r"\x00"))
+    places = iter(range(len(quoted)))
+    sentence = _QUOTED.sub(lambda _: f"\0{next(places)}\0", sentence)
     sentence = _LIST.sub(lambda match: match[1] or match[2], sentence)
     sentence = _SIZE.sub(r"got \1x\2", sentence).replace("(height, width)", "HEIGHTxWIDTH")
     own = "|".join(name for name in known if "_" in name) or "(?!)"
     argument = re.compile(rf"(?<![\w./-])({own})(?!\w|\.\w|[(=/])")
-    parts = _QUOTED.split(sentence)
-    for number in range(0, len(parts), 2):
-        text = argument.sub(lambda match: known[match[1]], parts[number])
-        parts[number] = _VALUE.sub(lambda match: match[1].lower(), text)
-    return "".join(parts)
+    sentence = argument.sub(lambda match: known[match[1]], sentence)
+    sentence = _VALUE.sub(lambda match: match[1].lower(), sentence)
+    return re.sub(r"\0(\d+)\0", lambda match: quoted[int(match[1])], sentence)
