@@ -315,3 +315,40 @@ def test_splits_are_tensors_in_a_graph_and_answer_as_torch_does() -> None:
     (found,) = session.run(["logits"], {"images": images.numpy()})
     with torch.no_grad():
         np.testing.assert_allclose(found, model(images).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("places", [(0, 1), (1,), (0, 0), (-1,), (2,), (0, None)])
+@pytest.mark.parametrize("side", [8, 0], ids=["known side", "side of the images"])
+def test_only_parts_that_are_each_taken_once_by_their_place(places: tuple, side: int) -> None:
+    """Others stay a sequence, which means the same and is refused when it is opened."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    names = {place: f"k{place}" for place in places if place is not None}
+    nodes = [
+        helper.make_node("SplitToSequence", ["x", "width"], ["parts"], axis=-1, keepdims=1),
+        *(
+            helper.make_node("SequenceAt", ["parts", names[place]], [f"y{n}"])
+            if place is not None
+            else helper.make_node("ConcatFromSequence", ["parts"], [f"y{n}"], axis=-1)
+            for n, place in enumerate(places)
+        ),
+    ]
+    constants = [onnx.numpy_helper.from_array(np.array(k), name) for k, name in names.items()]
+    constants.append(onnx.numpy_helper.from_array(np.array(5), "width"))
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", kind, (2, side or "w"))],
+        [helper.make_tensor_value_info(f"y{n}", kind, None) for n in range(len(places))],
+        constants,
+    )  # fmt: skip
+
+    def answers() -> list[np.ndarray]:
+        opsets = [helper.make_opsetid("", 18)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+        values = np.arange(16, dtype=np.float32).reshape(2, 8)
+        return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": values})
+
+    before = answers() if places != (2,) else []
+    exporting._split_into_tensors(graph)
+    split = [node.op_type for node in graph.node] == ["Split"]
+    assert split == (side == 8 and places in [(0, 1), (1,)])
+    for one, two in zip(before, answers() if before else [], strict=True):
+        np.testing.assert_array_equal(one, two)

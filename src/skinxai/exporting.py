@@ -172,40 +172,42 @@ def _split_into_tensors(graph: Any) -> None:
 
     Sequences have no bounded size; a graph that keeps some is refused when it is opened.
     """
-    import onnx
+    from onnx import helper, numpy_helper
 
-    constants = {own.name: own for own in graph.initializer if len(own.dims) < 2}
-    constants |= {
-        node.output[0]: onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(own.t))
-        for node in graph.node if node.op_type == "Constant"
+    known = {own.name: own for own in graph.initializer if len(own.dims) < 2}
+    known |= {
+        node.output[0]: own.t for node in graph.node if node.op_type == "Constant"
         for own in node.attribute if own.HasField("t")
     }  # fmt: skip
-    sides = {own.name: own.type.tensor_type.shape.dim for own in graph.value_info}
-    taken: dict[str, dict[int, Any]] = {}
+    values = [*graph.value_info, *graph.input]
+    sides = {own.name: [d.dim_value for d in own.type.tensor_type.shape.dim] for own in values}
+    readers: dict[str, list[Any]] = {}
     for node in graph.node:
-        if node.op_type == "SequenceAt" and node.input[1] in constants:
-            place = int(onnx.numpy_helper.to_array(constants[node.input[1]]))
-            taken.setdefault(node.input[0], {})[place] = node
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
     for node in list(graph.node):
         own = {each.name: each.i for each in node.attribute}
-        asked = taken.get(node.output[0], {}) if node.op_type == "SplitToSequence" else {}
-        if not asked or own.get("keepdims") != 1 or node.input[1] not in constants:
+        taking = readers.get(node.output[0], []) if node.op_type == "SplitToSequence" else []
+        if not taking or own.get("keepdims") != 1 or node.input[1] not in known:
             continue
-        widths = onnx.numpy_helper.to_array(constants[node.input[1]])
+        widths, axis = numpy_helper.to_array(known[node.input[1]]), own.get("axis", 0)
         if widths.ndim == 0:
-            side = sides[node.input[0]][own["axis"]].dim_value
+            side = sides[node.input[0]][axis] if node.input[0] in sides else 0
             widths = np.diff([*range(0, side, int(widths)), side])
-        sequence = node.output[0]
-        node.CopyFrom(onnx.helper.make_node(
-            "Split", [node.input[0], f"{sequence}_widths"],
-            [asked[k].output[0] if k in asked else f"{sequence}_{k}" for k in range(len(widths))],
-            axis=own["axis"],
-        ))  # fmt: skip
-        values = np.asarray(widths, np.int64)
-        graph.initializer.append(onnx.numpy_helper.from_array(values, f"{sequence}_widths"))
+        asked = {
+            int(numpy_helper.to_array(known[each.input[1]])): each
+            for each in taking
+            if each.op_type == "SequenceAt" and each.input[1] in known
+        }
+        if len(asked) < len(taking) or not set(asked) <= set(range(len(widths))):
+            continue  # it is used in another way, or of a size that only images decide
+        name = f"{node.output[0]}_widths"
+        parts = [asked[k].output[0] if k in asked else f"{name}_{k}" for k in range(len(widths))]
+        node.CopyFrom(helper.make_node("Split", [node.input[0], name], parts, axis=axis))
+        graph.initializer.append(numpy_helper.from_array(np.asarray(widths, np.int64), name))
         for each in asked.values():
             graph.node.remove(each)
-    read = {name for node in graph.node for name in node.input}
+    read = {name for node in graph.node for name in node.input} | {o.name for o in graph.output}
     for node in list(graph.node):
         if node.op_type == "Constant" and node.output[0] not in read:
             graph.node.remove(node)
