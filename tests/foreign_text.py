@@ -421,6 +421,17 @@ def of_arguments(shop: Workshop, text: str) -> Iterator[Call]:
         yield Call(words)
 
 
+def with_prepared(shop: Workshop, folder: Path) -> Iterator[Call]:
+    """What opens a prepared folder."""
+    out = folder.parent
+    yield Call(("audit", folder, "--out", out / "a"), out / "a")
+    if shop.refused:
+        return  # by the one function that opens a prepared folder for all commands
+    yield Call(("evaluate", folder, "--model", shop.model, "--out", out / "v"), out / "v",
+               ".md")  # fmt: skip
+    yield Call(("prepare", folder, out / "again"), out / "again")
+
+
 def of_prepared(key: str) -> Callable[[Workshop, str], Iterator[Call]]:
     def plant(shop: Workshop, text: str) -> Iterator[Call]:
         folder = Path(shutil.copytree(shop.prepared, shop.new() / "prepared"))
@@ -434,13 +445,7 @@ def of_prepared(key: str) -> Callable[[Workshop, str], Iterator[Call]]:
             content[key] = f"private data{text}"
         digest = hashlib.sha256(canonical_json(content)).hexdigest()
         (folder / "manifest.json").write_bytes(canonical_json(content | {"digest": digest}))
-        out = folder.parent
-        yield Call(("audit", folder, "--out", out / "a"), out / "a")
-        if shop.refused:
-            return  # by the one function that opens a prepared folder for all commands
-        yield Call(("evaluate", folder, "--model", shop.model, "--out", out / "v"), out / "v",
-                   ".md")  # fmt: skip
-        yield Call(("prepare", folder, out / "again"), out / "again")
+        yield from with_prepared(shop, folder)
 
     return plant
 
@@ -469,13 +474,7 @@ def of_prepared_cells(column: str) -> Callable[[Workshop, str], Iterator[Call]]:
         content["files"]["records.csv"] = listed
         digest = hashlib.sha256(canonical_json(content)).hexdigest()
         (folder / "manifest.json").write_bytes(canonical_json(content | {"digest": digest}))
-        out = folder.parent
-        yield Call(("audit", folder, "--out", out / "a"), out / "a")
-        if shop.refused:
-            return  # by the one function that opens a prepared folder for all commands
-        yield Call(("evaluate", folder, "--model", shop.model, "--out", out / "v"), out / "v",
-                   ".md")  # fmt: skip
-        yield Call(("prepare", folder, out / "again"), out / "again")
+        yield from with_prepared(shop, folder)
 
     return plant
 
