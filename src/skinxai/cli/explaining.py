@@ -86,9 +86,8 @@ def explain(
                 own_name = folder.name_for(named(source), f".{name}")
                 place = folder.put(own_name, found.files(uniform=uniform))
                 _print(f"{found.source}  {found.target}  {place}")
-                for line in (
-                    [] if made else notes_of(found.warnings)
-                ):  # once, whatever number of methods
+                notes = [] if made else notes_of(found.warnings)  # once for all methods
+                for line in notes:
                     _print(line)
                 made.append(found)
             if several and len(made) == len(options):
