@@ -43,6 +43,13 @@ def test_an_ensemble_goes_with_its_members(hub, classifier, tmp_path) -> None:
     assert Classifier.from_pretrained(pushed).model.startswith("both@")
 
 
+@pytest.mark.parametrize("name", ["me/ä", "me/x\udcff", "me/\u202e"])
+def test_a_name_that_no_repository_can_have(hub, classifier, name: str) -> None:
+    with pytest.raises(OptionError, match="^repo_id must be 'org/name' of letters, digits"):
+        classifier.push_to_hub(name, token=TOKEN)
+    assert not hub.requests
+
+
 def test_a_branch_that_is_new(hub, classifier) -> None:
     first = classifier.push_to_hub(NAME, token=TOKEN)
     other = classifier.push_to_hub(NAME, revision="trial", token=TOKEN)

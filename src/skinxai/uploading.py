@@ -11,6 +11,7 @@ from skinxai.configs import ModelConfig
 from skinxai.downloading import bars_of_client, failures, line
 from skinxai.errors import HubError, LeakageError, OptionError
 from skinxai.folders import contents
+from skinxai.plain_text import quoted
 from skinxai.results import Evaluation
 
 USE = """
@@ -100,8 +101,14 @@ def with_metadata(
 
     Raises:
         LeakageError: an evaluation on images that were in training.
-        OptionError: an evaluation of another model, or for a card that has its own metadata.
+        OptionError: an evaluation of another model, or for a card that has its own metadata, or a
+            name that no repository can have.
     """
+    if not repo_id.isascii():
+        raise OptionError(
+            f"repo_id must be 'org/name' of letters, digits, '-', '_' and '.', got "
+            f"{quoted(repo_id, 80)}."
+        )
     if evaluation is not None and evaluation.leaked:
         raise LeakageError("an evaluation on training images must not be published as the model's.")
     if evaluation is not None and evaluation.model != model:
