@@ -45,7 +45,7 @@ def test_an_ensemble_goes_with_its_members(hub, classifier, tmp_path) -> None:
 
 @pytest.mark.parametrize("name", ["me/ä", "me/x\udcff", "me/\u202e"])
 def test_a_name_that_no_repository_can_have(hub, classifier, name: str) -> None:
-    with pytest.raises(OptionError, match="^repo_id must be 'org/name' of letters, digits"):
+    with pytest.raises(OptionError, match=r"^repo_id must be 'org/name' of letters, digits"):
         classifier.push_to_hub(name, token=TOKEN)
     assert not hub.requests
 
