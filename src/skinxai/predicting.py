@@ -139,6 +139,7 @@ def prepared_batches(
                 if len(batch) == options.batch_size:
                     yield batch
                     batch = []
+            del few, item  # a large image is not kept while the next one is read
         if batch:
             yield batch
     if failure is not None:
