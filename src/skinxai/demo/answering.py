@@ -84,6 +84,7 @@ class Answers:
             with self._lock:
                 self._keep((*upload.key, "thumbnail"), small, len(small))
             read.append(upload)
+            give_back()
             return image
 
         def images(turn: Turn) -> Iterator[SourceImage]:
