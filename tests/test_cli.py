@@ -73,7 +73,7 @@ def test_wrong_use_is_two(photos, tmp_path, monkeypatch, arguments, words) -> No
     assert code == 2 and words in " ".join(text.split())
 
 
-def test_a_file_that_two_patterns_match_is_read_once_PTH06(photos, tmp_path) -> None:
+def test_a_file_that_two_patterns_match_is_read_once(photos, tmp_path) -> None:
     link = tmp_path / "link.png"
     link.symlink_to(photos[0])
     folder = photos[0].parent

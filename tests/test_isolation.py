@@ -1,4 +1,4 @@
-"""Explanations from a process of their own; what ends it is in test_plugins.py (PLG04)."""
+"""Explanations from a process of their own; what ends it is in test_plugins.py."""
 
 import numpy as np
 import pytest
