@@ -12,6 +12,7 @@ from skinxai.demo import answering, uploads
 from skinxai.demo.answering import Answers
 from skinxai.demo.uploads import Images, Refused, Upload
 from skinxai.demo.waiting import Queue, others
+from skinxai.testing import colour_classifier
 
 
 class Visitor(threading.Thread):
@@ -123,9 +124,9 @@ def test_the_place_in_the_queue_is_a_sentence() -> None:
     assert others(2) == "2 others are before you."
 
 
-def test_a_slow_method_stands_aside_between_its_passes(classifier: Classifier) -> None:
+def test_a_slow_method_stands_aside_between_its_passes() -> None:
     queue, log = Queue(places=1, slice=0.0), []
-    answers = Answers(classifier, queue=queue)
+    answers = Answers(colour_classifier(), queue=queue)
     came: list[Visitor] = []
 
     def tell(done: int, total: int | None) -> None:
@@ -135,7 +136,7 @@ def test_a_slow_method_stands_aside_between_its_passes(classifier: Classifier) -
         else:
             log.append(f"{done} of {total}")
 
-    answers.explain(Upload("x.png", encode(gradient(96, 128))), "occlusion", "nv", tell)
+    answers.explain(Upload("x.png", encode(gradient(96, 128))), "occlusion", "red", tell)
     assert log[0] == "quick" and log[-1].endswith(" of 200") and len(log) > 3
 
 

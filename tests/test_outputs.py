@@ -1,7 +1,7 @@
 """What is written: whole or not at all, under safe names, never over what is being read."""
 
 import json
-import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from skinxai.cli import app
+from skinxai.cli import app, predicting
 from skinxai.errors import OutputError
 from skinxai.outputs import ResultFolder, table
 from skinxai.writing import write_atomic
@@ -122,19 +122,18 @@ def test_names_never_collide(photos, tmp_path: Path) -> None:
     assert {p.name for p in out.glob("*.png")} == set(overlays)
 
 
-def test_what_is_done_is_written_after_an_interruption(photos, tmp_path: Path) -> None:
-    code = (
-        "import os, signal\nfrom skinxai import cli\nfrom skinxai.cli import predicting\n"
-        "line, count = predicting._lines, [0]\n"
-        "def stop(result):\n"
-        "    count[0] += 1\n"
-        "    if count[0] == 3: os.kill(os.getpid(), signal.SIGINT)\n"
-        "    return line(result)\n"
-        "predicting._lines = stop\ncli.main()"
-    )
-    command = [sys.executable, "-c", code, "predict", str(photos[0].parent), "--out", str(tmp_path)]
-    found = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ))
-    assert found.returncode != 0
+def test_what_is_done_is_written_after_an_interruption(photos, tmp_path: Path, monkeypatch) -> None:
+    lines, seen = predicting._lines, []
+
+    def stop(result):
+        seen.append(result)
+        if len(seen) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return lines(result)
+
+    monkeypatch.setattr(predicting, "_lines", stop)
+    found = CliRunner().invoke(app, ["predict", str(photos[0].parent), "--out", str(tmp_path)])
+    assert found.exit_code != 0 and len(seen) == 3
     assert len(json.loads((tmp_path / "results.json").read_text())) == 3
 
 
