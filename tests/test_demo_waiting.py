@@ -17,6 +17,7 @@ from skinxai.demo.waiting import Queue, others
 from skinxai.errors import ImageTooLargeError
 from skinxai.images import SourceImage
 from skinxai.results import Prediction
+from skinxai.testing import colour_classifier
 
 
 class Visitor(threading.Thread):
@@ -128,9 +129,9 @@ def test_the_place_in_the_queue_is_a_sentence() -> None:
     assert others(2) == "2 others are before you."
 
 
-def test_a_slow_method_stands_aside_between_its_passes(classifier: Classifier) -> None:
+def test_a_slow_method_stands_aside_between_its_passes() -> None:
     queue, log = Queue(places=1, slice=0.0), []
-    answers = Answers(classifier, queue=queue)
+    answers = Answers(colour_classifier(), queue=queue)
     came: list[Visitor] = []
 
     def tell(done: int, total: int | None) -> None:
@@ -140,7 +141,7 @@ def test_a_slow_method_stands_aside_between_its_passes(classifier: Classifier) -
         else:
             log.append(f"{done} of {total}")
 
-    answers.explain(Upload("x.png", encode(gradient(96, 128))), "occlusion", "nv", tell)
+    answers.explain(Upload("x.png", encode(gradient(96, 128))), "occlusion", "red", tell)
     assert log[0] == "quick" and log[-1].endswith(" of 200") and len(log) > 3
 
 

@@ -27,6 +27,9 @@ SETTINGS: dict[str, Any] = {
     "logger.hideWelcomeMessage": True,
     "server.fileWatcherType": "none",
     "server.disconnectedSessionTTL": 60,  # seconds that a visitor who left may come back within
+    # No visitor may install Streamlit's tools for agents in the server's home, and nobody is asked
+    # for an e-mail address on the terminal.
+    "server.headless": True,
     "server.maxUploadSize": 200,
     "theme.baseRadius": "medium",
     "theme.light.primaryColor": "#145a96",
