@@ -28,7 +28,7 @@ BACKENDS = ("onnx", "openvino")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def networks():
+def _registered_networks():
     with registered():
         yield
 

@@ -7,10 +7,10 @@ activations, which costs up to as much time as its arithmetic.
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from skinxai.memory import give_back, gnu_library
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
 _DEFAULTS = {_TRIM_THRESHOLD: 128 * 1024, _MMAP_MAX: 65536}
@@ -22,8 +22,7 @@ def kept_memory() -> Iterator[None]:
 
     Changes nothing where the C library is not GNU's.
     """
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if library is None or not hasattr(library, "gnu_get_libc_version"):
+    if (library := gnu_library()) is None:
         yield
         return
     library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
@@ -33,4 +32,4 @@ def kept_memory() -> Iterator[None]:
     finally:
         for name, value in _DEFAULTS.items():
             library.mallopt(name, value)
-        library.malloc_trim(0)
+        give_back()
