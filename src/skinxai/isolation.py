@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from skinxai import plugins
 from skinxai.errors import OptionError, PluginError
-from skinxai.registry import THIS_PROCESS
+from skinxai.plugins.registry import THIS_PROCESS
 
 Answer = TypeVar("Answer")
 

@@ -12,7 +12,7 @@ from skinxai.cli.saying import note, tell
 from skinxai.errors import SkinxaiError
 
 if TYPE_CHECKING:
-    from skinxai.registry import Entry
+    from skinxai.plugins.registry import Entry
 
 
 def plugins(
@@ -62,7 +62,7 @@ def _failed_checks(entries: Iterable[Entry]) -> dict[str, dict[str, str]]:
 
     from skinxai.explaining.asking import BUILT_IN
     from skinxai.isolation import in_process
-    from skinxai.registry import THIS_PROCESS
+    from skinxai.plugins.registry import THIS_PROCESS
     from skinxai.testing import check_explainer
 
     found: dict[str, dict[str, str]] = {}

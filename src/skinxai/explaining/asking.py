@@ -13,7 +13,7 @@ from skinxai import explainers
 from skinxai.errors import OptionError, PluginError, did_you_mean
 from skinxai.explainers.base import Explainer
 from skinxai.labels import LabelSet
-from skinxai.registry import THIS_PROCESS
+from skinxai.plugins.registry import THIS_PROCESS
 from skinxai.version import __version__
 
 SCORES = ("logit", "probability")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pluggy
 
-from skinxai.registry import Entry
+from skinxai.plugins.registry import Entry
 
 PROJECT = "skinxai"
 hookspec = pluggy.HookspecMarker(PROJECT)

@@ -13,10 +13,10 @@ from typing import Any
 
 import pluggy
 
-from skinxai import builtin, hookspecs
 from skinxai.errors import PluginError
 from skinxai.plain_text import MAX_NAME, one_line
-from skinxai.registry import Entry, Registry, installed_plugins, plugin_origin
+from skinxai.plugins import builtin, hookspecs
+from skinxai.plugins.registry import Entry, Registry, installed_plugins, plugin_origin
 
 GROUP = "skinxai"
 BLOCK = "SKINXAI_BLOCK_PLUGINS"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from skinxai.hookspecs import hookimpl
-from skinxai.registry import Entry
+from skinxai.plugins.hookspecs import hookimpl
+from skinxai.plugins.registry import Entry
 
 _TIMM = "skinxai.backbones:build_timm"
 _LOSSES = "skinxai.losses.single_label"
