@@ -25,7 +25,7 @@ from skinxai.errors import (
     ResumeMismatchError,
     TrainingError,
 )
-from skinxai.images import read_image
+from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
 from skinxai.training.beginning import begin
 from skinxai.training.callbacks import Callback

@@ -40,10 +40,10 @@ from skinxai.errors import (
     UnknownNameError,
 )
 from skinxai.explainers.baselines import baseline
+from skinxai.images.transforms import evaluation_transform
 from skinxai.labels import LabelSet
 from skinxai.testing.networks import COLOURS, colour_classifier
 from skinxai.testing.pictures import PLACES, picture, window
-from skinxai.transforms import evaluation_transform
 
 LABELS = LabelSet(tuple(COLOURS))
 SMALL = dict(budget=60, lesions=9, stratified=6, checked=2, steps=4, progress=False)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from skinxai.configs import PreprocessConfig
 from skinxai.drawing import colour_map, map_colours, overlay, resize_map, scale_to_unit
 from skinxai.errors import ModelConfigError, OptionError
-from skinxai.transforms import evaluation_transform
+from skinxai.images.transforms import evaluation_transform
 
 PIXELS = gradient()
 

@@ -286,7 +286,7 @@ def test_a_head_that_works_in_place_EXP03() -> None:
 
 
 def _input(pixels: np.ndarray) -> np.ndarray:
-    from skinxai.transforms import evaluation_transform
+    from skinxai.images.transforms import evaluation_transform
 
     preprocessing = PreprocessConfig((48, 80), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     return evaluation_transform(pixels, preprocessing)[None]

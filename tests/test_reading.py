@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 import skinxai
-from skinxai import reading
+from skinxai import regular_files
 from skinxai.data import Splits, load_csv, load_folder
 from skinxai.data.prepared import load_prepared
 from skinxai.errors import SkinxaiError
 from skinxai.folders import read_model_folder
 from skinxai.graphs import open_exported
-from skinxai.reading import check_file, open_file, read_file
+from skinxai.regular_files import check_file, open_file, read_file
 from skinxai.reporting import read_evaluation, read_log
 from skinxai.training.run_folder import RunFolder
 from skinxai.writing import append_line
@@ -97,7 +97,7 @@ def test_a_pipe_put_there_between_looking_and_opening_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_pipe(tmp_path / "x")
-    monkeypatch.setattr(reading, "check_file", lambda *_: 0)
+    monkeypatch.setattr(regular_files, "check_file", lambda *_: 0)
     with pytest.raises(OSError, match="it is a pipe, not a regular file"):
         read_file(tmp_path / "x", 9)
 
@@ -170,8 +170,8 @@ OPENING = {
     "read_csv", "read_json", "read_excel", "load_file", "safe_open", "imread", "mmap", "FileIO",
 }  # fmt: skip
 OWN = {
-    ("reading.py", "open"): 1,
-    ("reading.py", "fdopen"): 1,
+    ("regular_files.py", "open"): 1,
+    ("regular_files.py", "fdopen"): 1,
     ("writing.py", "open"): 1,  # to write
     ("staging.py", "open"): 3,  # to write, and folders
     ("staging.py", "fdopen"): 1,

@@ -39,10 +39,10 @@ from skinxai.errors import (
     SkinxaiError,
     SkinxaiWarning,
 )
+from skinxai.images.sources import describe
 from skinxai.labels import LabelSet
 from skinxai.outputs import table
 from skinxai.plain_text import broken_rule, markdown, markdown_code, one_line, printable
-from skinxai.sources import describe
 
 LABELS = LabelSet(("red", "green"))
 

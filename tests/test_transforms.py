@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from skinxai import PreprocessConfig
-from skinxai.transforms import resize
+from skinxai.images.transforms import resize
 
 
 @pytest.mark.parametrize("size", [(1200, 1600), (1603, 1201), (288, 384), (100, 150)])

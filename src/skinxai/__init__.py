@@ -30,7 +30,7 @@ _LAZY = {
     "SkinxaiError": "skinxai.errors",
     "Trainer": "skinxai.training.trainer",
     "hookimpl": "skinxai.plugins.hookspecs",
-    "read_image": "skinxai.images",
+    "read_image": "skinxai.images.reading",
 }
 _MODULES = ("backbones", "data", "errors", "explainers", "losses", "samples")
 
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from skinxai.configs import ModelConfig, PreprocessConfig
     from skinxai.errors import SkinxaiError
     from skinxai.explainers.base import Attribution, Explainer
-    from skinxai.images import read_image
+    from skinxai.images.reading import read_image
     from skinxai.labels import LabelSet
     from skinxai.plugins.hookspecs import hookimpl
     from skinxai.plugins.registry import Entry

@@ -25,13 +25,13 @@ from skinxai.folders import EXPORTED, GRAPH
 from skinxai.graphs import GRAPH_METHODS, GraphEngine, choose
 from skinxai.graphs import explanations as graph_explanations
 from skinxai.hub import open_model
+from skinxai.images.sources import iter_sources
 from skinxai.labels import LabelSet
 from skinxai.parts import Parts, check_header
 from skinxai.predicting import InputOptions, predictions
 from skinxai.progress import counter, watched
-from skinxai.reading import is_folder
+from skinxai.regular_files import is_folder
 from skinxai.results import Evaluation, ItemError, Prediction
-from skinxai.sources import iter_sources
 from skinxai.targets import Targets
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import Any
 
 from skinxai import explainers
 from skinxai.errors import OptionError, did_you_mean
+from skinxai.images.sources import iter_sources
 from skinxai.predicting import InputOptions
 from skinxai.results import Explanation
-from skinxai.sources import iter_sources
 
 KEYWORDS = ("target", "against", "score", "tta", "timeout", "isolate")
 """Of `Classifier.explain`, besides input options and the methods' own."""

@@ -33,7 +33,7 @@ from skinxai.errors import (
     SkinxaiWarning,
     UnsafeFormatError,
 )
-from skinxai.reading import is_file, is_folder, open_file
+from skinxai.regular_files import is_file, is_folder, open_file
 from skinxai.staging import at_present, present, write_together
 
 WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.json", "README.md"

@@ -28,7 +28,7 @@ from skinxai.folders import (
     read_model_folder,
     read_part,
 )
-from skinxai.reading import is_file, is_folder
+from skinxai.regular_files import is_file, is_folder
 
 _NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
 

@@ -15,7 +15,7 @@ from skinxai.errors import IntegrityError, ModelConfigError, ModelError, ModelNo
 from skinxai.folders import CONFIG, WEIGHTS, read_part
 from skinxai.labels import LabelSet
 from skinxai.plain_text import markdown, markdown_code
-from skinxai.reading import is_file
+from skinxai.regular_files import is_file
 
 HUB = "hf-hub:"
 TOLERANCE = 1e-4

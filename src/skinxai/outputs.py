@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from skinxai.image_files import LeftOut
+from skinxai.images.listing import LeftOut
 from skinxai.plain_text import printable
 from skinxai.results import ItemError, Prediction
 from skinxai.staging import Staged, write_together

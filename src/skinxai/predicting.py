@@ -16,14 +16,14 @@ import numpy.typing as npt
 from skinxai import forking  # noqa: F401  (what forked processes need is arranged)
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import NonFiniteOutputError, OptionError, SkinxaiError, did_you_mean
-from skinxai.images import read_image
+from skinxai.images.limits import MAX_PIXELS, check_max_pixels
+from skinxai.images.reading import read_image
+from skinxai.images.sources import describe, may_read_ahead
+from skinxai.images.transforms import evaluation_transform
 from skinxai.labels import LabelSet
-from skinxai.limits import MAX_PIXELS, check_max_pixels
 from skinxai.memory import in_batches
 from skinxai.progress import Progress
 from skinxai.results import ItemError, Prediction
-from skinxai.sources import describe, may_read_ahead
-from skinxai.transforms import evaluation_transform
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))

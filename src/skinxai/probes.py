@@ -14,8 +14,8 @@ import numpy.typing as npt
 from skinxai.configs import PreprocessConfig, canonical_json, strict_json
 from skinxai.errors import IntegrityError, ModelError
 from skinxai.folders import PROBE, ModelFiles
+from skinxai.images.transforms import evaluation_transform
 from skinxai.predicting import Predictor, Prepared, weighted_mean
-from skinxai.transforms import evaluation_transform
 
 TOLERANCE = 1e-3
 """Largest difference of a probability."""

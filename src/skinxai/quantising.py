@@ -19,11 +19,11 @@ from skinxai.data.membership import Look
 from skinxai.data.records import Records
 from skinxai.errors import LeakageError, OptionError
 from skinxai.graphs.files import IMAGES, KERNEL, PRECISION, SEAL, UNSEALED, seal
-from skinxai.images import read_image
-from skinxai.limits import MAX_PIXELS
+from skinxai.images.limits import MAX_PIXELS
+from skinxai.images.reading import read_image
+from skinxai.images.sources import iter_sources
 from skinxai.predicting import InputOptions, Predictor, Prepared, predictions, prepared_batches
 from skinxai.results import Prediction
-from skinxai.sources import iter_sources
 from skinxai.writing import write_atomic
 
 

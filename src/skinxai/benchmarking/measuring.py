@@ -29,10 +29,10 @@ from skinxai.data.records import Record
 from skinxai.drawing import resize_map
 from skinxai.errors import ExplainError, ModelError, NonFiniteOutputError
 from skinxai.explainers.baselines import baseline
-from skinxai.images import SourceImage, read_image
-from skinxai.limits import MAX_PIXELS
+from skinxai.images.limits import MAX_PIXELS
+from skinxai.images.reading import SourceImage, read_image
+from skinxai.images.transforms import evaluation_transform
 from skinxai.models import SkinClassifier
-from skinxai.transforms import evaluation_transform
 
 COVERS = ("mean", "blur")
 NOISE = 0.02  # standard deviation, of the pixels' range

@@ -16,7 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from skinxai.classifier import Classifier
-from skinxai.limits import MAX_PIXELS
+from skinxai.images.limits import MAX_PIXELS
 
 
 def peak_memory(

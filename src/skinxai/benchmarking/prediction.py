@@ -15,7 +15,7 @@ import numpy.typing as npt
 from skinxai.classifier import Classifier
 from skinxai.errors import ModelError, NoInputsError, OptionError
 from skinxai.graphs import RUNNERS
-from skinxai.limits import MAX_PIXELS
+from skinxai.images.limits import MAX_PIXELS
 
 WAYS = {name: (name, "float32") for name in ("torch", *RUNNERS)} | {
     "sixteen bits": ("openvino", "bfloat16")

@@ -24,9 +24,9 @@ from skinxai.classifier import Classifier
 from skinxai.data.membership import Look
 from skinxai.data.records import Record, Records
 from skinxai.errors import ExplainError, LeakageError, OutputError, ResumeMismatchError
-from skinxai.images import read_image
-from skinxai.limits import MAX_BYTES, MAX_PIXELS, check_max_pixels
-from skinxai.reading import MAX_TABLE_BYTES, MAX_TEXT_BYTES, read_file
+from skinxai.images.limits import MAX_BYTES, MAX_PIXELS, check_max_pixels
+from skinxai.images.reading import read_image
+from skinxai.regular_files import MAX_TABLE_BYTES, MAX_TEXT_BYTES, read_file
 from skinxai.results import compare
 from skinxai.staging import write_together
 from skinxai.version import __version__

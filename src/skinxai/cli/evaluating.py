@@ -20,7 +20,7 @@ from skinxai.cli.options import (
 )
 from skinxai.cli.saying import note
 from skinxai.cli.tables import TableOptions, judged, open_data, with_table
-from skinxai.limits import MAX_PIXELS
+from skinxai.images.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from skinxai.results import Evaluation

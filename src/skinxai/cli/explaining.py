@@ -10,7 +10,7 @@ import typer
 from skinxai.cli.inputs import bar, failed_line, listed, named, notes_of, opened
 from skinxai.cli.options import Backend, Images, MaxPixels, Model, Score, Tta, Uniform
 from skinxai.errors import OptionError
-from skinxai.limits import MAX_PIXELS
+from skinxai.images.limits import MAX_PIXELS
 from skinxai.plain_text import printable
 
 if TYPE_CHECKING:

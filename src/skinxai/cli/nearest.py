@@ -13,7 +13,7 @@ from skinxai.cli.options import IMAGES, BatchSize, Json, MaxPixels, Model
 from skinxai.cli.saying import tell
 from skinxai.cli.tables import TableOptions, open_data, with_table
 from skinxai.errors import OptionError
-from skinxai.limits import MAX_PIXELS
+from skinxai.images.limits import MAX_PIXELS
 
 
 @with_table
@@ -32,7 +32,7 @@ def nearest(
 ) -> None:
     """Print the training lesions that the network finds most similar to each image."""
     from skinxai.classifier import Classifier
-    from skinxai.sources import describe
+    from skinxai.images.sources import describe
 
     if data is None and table != TableOptions():
         raise OptionError(f"{table.arguments()[0]} goes with --data, which was not given.")

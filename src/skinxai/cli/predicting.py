@@ -11,7 +11,7 @@ import typer
 from skinxai.cli.inputs import bar, failed_line, failure, listed, named, notes_of, opened
 from skinxai.cli.options import Backend, BatchSize, Format, Images, MaxPixels, Model, Tta, Uniform
 from skinxai.cli.saying import note
-from skinxai.limits import MAX_PIXELS
+from skinxai.images.limits import MAX_PIXELS
 from skinxai.plain_text import printable
 
 

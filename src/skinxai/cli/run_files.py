@@ -12,7 +12,7 @@ from typing import Any, final
 from skinxai.cli.tables import ROLES, TableOptions
 from skinxai.configs import MAX_JSON_BYTES, strict_json
 from skinxai.errors import OptionError, did_you_mean
-from skinxai.reading import read_file
+from skinxai.regular_files import read_file
 from skinxai.training.callbacks import Callback
 from skinxai.training.settings import TrainConfig
 from skinxai.writing import write_atomic

@@ -14,9 +14,9 @@ from skinxai.data.near_duplicates import Fingerprint, find_pairs, fingerprint
 from skinxai.data.records import Record, Records
 from skinxai.data.splits import PARTS, Splits
 from skinxai.errors import SkinxaiError
-from skinxai.images import read_image
+from skinxai.images.limits import MAX_PIXELS, check_max_pixels
+from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
-from skinxai.limits import MAX_PIXELS, check_max_pixels
 from skinxai.progress import watched
 from skinxai.results import AuditedPair, AuditReport, Finding, SeenImages
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from skinxai.data.membership import Look
-from skinxai.data.pixels import pixel_hash
 from skinxai.data.records import Record, Records
 from skinxai.errors import SkinxaiError
-from skinxai.images import read_image
-from skinxai.limits import MAX_PIXELS
+from skinxai.images.limits import MAX_PIXELS
+from skinxai.images.pixels import pixel_hash
+from skinxai.images.reading import read_image
 
 
 def pixel_hashes(

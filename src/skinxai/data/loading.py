@@ -12,7 +12,7 @@ from skinxai.data.records import Records
 from skinxai.data.tables import ImageFiles, Table
 from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
 from skinxai.labels import LabelSet
-from skinxai.reading import is_folder
+from skinxai.regular_files import is_folder
 
 ROLES = ("image", "label", "lesion_id", "patient_id")
 Root = str | os.PathLike[str]

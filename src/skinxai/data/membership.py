@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.data.fingerprints import Fingerprints, image_fingerprint
-from skinxai.data.pixels import pixel_hash
 from skinxai.data.records import Record
 from skinxai.errors import IntegrityError, OptionError
 from skinxai.folders import TRAINING_FINGERPRINTS, TRAINING_PIXELS
+from skinxai.images.pixels import pixel_hash
 from skinxai.results import SeenImages
 from skinxai.tensors import pack_bytes, unpack_bytes
 

@@ -28,7 +28,7 @@ from skinxai.data.shards import (
 )
 from skinxai.errors import DatasetError, IntegrityError, SkinxaiError
 from skinxai.labels import LabelSet
-from skinxai.reading import (
+from skinxai.regular_files import (
     MAX_TABLE_BYTES,
     MAX_TEXT_BYTES,
     is_folder,

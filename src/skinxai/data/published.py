@@ -15,7 +15,7 @@ from skinxai.data.records import Records
 from skinxai.data.tables import ImageFiles, Table
 from skinxai.errors import DatasetLabelError, DatasetSchemaError
 from skinxai.labels import HAM10000_LABELS
-from skinxai.reading import MAX_TABLE_BYTES, read_file
+from skinxai.regular_files import MAX_TABLE_BYTES, read_file
 
 HAM10000_LICENCE = "CC-BY-NC-4.0"
 HAM10000_ATTRIBUTION = (

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import DatasetError, IntegrityError
-from skinxai.reading import check_file
+from skinxai.regular_files import check_file
 
 MAX_SHARD_BYTES = 2**40
 SHARD_BYTES = 1_000_000_000

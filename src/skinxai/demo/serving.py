@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from skinxai.errors import OptionError
-from skinxai.limits import check_max_pixels
+from skinxai.images.limits import check_max_pixels
 
 SETTINGS: dict[str, Any] = {
     "browser.gatherUsageStats": False,

@@ -28,7 +28,7 @@ from skinxai.errors import (
 )
 from skinxai.folders import GRAPH, LARGE, WEIGHTS, size_limit
 from skinxai.graphs.skeletons import skeleton
-from skinxai.reading import MAX_TEXT_BYTES, open_file, read_file
+from skinxai.regular_files import MAX_TEXT_BYTES, open_file, read_file
 from skinxai.staging import at_present, present
 from skinxai.tensors import BINDING, load_arrays, unpack_bytes, weights_metadata
 

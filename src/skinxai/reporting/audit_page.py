@@ -14,8 +14,8 @@ from PIL import Image
 
 from skinxai.data.splits import PARTS, Splits
 from skinxai.errors import SkinxaiError
-from skinxai.images import read_image
-from skinxai.limits import MAX_PIXELS
+from skinxai.images.limits import MAX_PIXELS
+from skinxai.images.reading import read_image
 from skinxai.reporting.page import page
 from skinxai.results import AuditedPair, AuditReport
 from skinxai.staging import write_together

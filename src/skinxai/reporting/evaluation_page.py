@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from skinxai.errors import OptionError
-from skinxai.reading import MAX_TEXT_BYTES, read_file
+from skinxai.regular_files import MAX_TEXT_BYTES, read_file
 from skinxai.reporting import blocks, charts, evaluation_charts, training_log
 from skinxai.reporting.blocks import card, figure_cell, figure_text, table, tile, tiles
 from skinxai.reporting.page import page

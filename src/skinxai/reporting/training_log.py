@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from skinxai.errors import OptionError
-from skinxai.reading import MAX_TEXT_BYTES, read_file
+from skinxai.regular_files import MAX_TEXT_BYTES, read_file
 from skinxai.reporting.charts import legend, line_chart
 
 Row = Mapping[str, float | str | None]

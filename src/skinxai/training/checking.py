@@ -8,7 +8,7 @@ from skinxai import backbones, losses
 from skinxai.devices import device_named
 from skinxai.errors import OptionError, did_you_mean
 from skinxai.hub import is_repository
-from skinxai.reading import is_folder
+from skinxai.regular_files import is_folder
 from skinxai.training.augmentation import Augmentation
 from skinxai.training.settings import TrainConfig
 

@@ -16,7 +16,7 @@ from skinxai.errors import (
     SkinxaiWarning,
 )
 from skinxai.folders import check_length
-from skinxai.reading import open_file, read_file
+from skinxai.regular_files import open_file, read_file
 from skinxai.tensors import Stored, listed_tensors
 from skinxai.writing import make_folder, write_atomic
 

@@ -18,7 +18,7 @@ from skinxai.folders import MAX_FILE_BYTES
 from skinxai.hub import open_model
 from skinxai.labels import LabelSet
 from skinxai.models import SkinClassifier
-from skinxai.reading import is_file, read_file
+from skinxai.regular_files import is_file, read_file
 
 RGB = tuple[float, float, float]
 IMAGENET_CLASSES = 1000

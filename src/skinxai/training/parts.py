@@ -10,7 +10,7 @@ from skinxai.data.hashing import looks
 from skinxai.data.membership import Look, TrainedOn
 from skinxai.data.records import Records
 from skinxai.errors import DatasetImageError, LeakageError, TrainingError
-from skinxai.limits import MAX_PIXELS
+from skinxai.images.limits import MAX_PIXELS
 from skinxai.plain_text import quoted
 from skinxai.progress import watched
 

@@ -18,7 +18,7 @@ from skinxai.configs import MAX_JSON_BYTES, SCHEMA_VERSION, check_schema, strict
 from skinxai.errors import ModelConfigError, TrainingError
 from skinxai.plain_text import one_line
 from skinxai.progress import say
-from skinxai.reading import check_file, read_file
+from skinxai.regular_files import check_file, read_file
 from skinxai.staging import finish_writing
 from skinxai.training.checkpointing import CheckpointFolder
 from skinxai.training.settings import TrainConfig

@@ -19,7 +19,7 @@ from skinxai.errors import (
     ResumeMismatchError,
     TrainingError,
 )
-from skinxai.reading import MAX_TEXT_BYTES, read_file
+from skinxai.regular_files import MAX_TEXT_BYTES, read_file
 from skinxai.reporting import write_evaluation
 from skinxai.training.allocator import kept_memory
 from skinxai.training.beginning import begin

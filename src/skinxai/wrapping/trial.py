@@ -14,8 +14,8 @@ from skinxai.checkpoints import LoadedModel
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import ModelError, NonFiniteOutputError, OutOfMemoryError
 from skinxai.evaluation_mode import evaluating
+from skinxai.images.transforms import normalise
 from skinxai.memory import is_out_of_memory
-from skinxai.transforms import normalise
 from skinxai.wrapping.grids import OwnGrid, refusal_of
 
 _TOLERANCE = {torch.float16: 2e-2, torch.bfloat16: 1e-1}

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from skinxai.arrays import is_tensor
 from skinxai.errors import NoInputsError, SkinxaiWarning
-from skinxai.image_files import SUFFIXES, LeftOut, image_files, is_below
+from skinxai.images.arrays import is_tensor
+from skinxai.images.listing import SUFFIXES, LeftOut, image_files, is_below
 from skinxai.plain_text import printable
 
 _SINGLE = (bytes, bytearray, memoryview, np.ndarray, Image.Image, io.IOBase)

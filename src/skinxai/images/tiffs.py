@@ -12,7 +12,7 @@ from typing import Any
 import simplejpeg
 
 from skinxai.errors import ImageDecodeError, UnsupportedImageError
-from skinxai.jpegs import check_jpeg, refuse_warnings
+from skinxai.images.jpegs import check_jpeg, refuse_warnings
 
 _COMPRESSION, _FILL_ORDER, _JPEG_TABLES = 259, 266, 347
 _PLACES = ((273, 279), (324, 325))  # offsets and byte counts of strips, of tiles

@@ -12,8 +12,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from skinxai import plugins
-from skinxai.arrays import array_to_rgb, check_value_range, is_tensor
-from skinxai.decoding import decode, decode_opened
 from skinxai.errors import (
     ImageDecodeError,
     InputDtypeError,
@@ -26,7 +24,9 @@ from skinxai.errors import (
     UnsupportedImageError,
     UrlBlockedError,
 )
-from skinxai.limits import (
+from skinxai.images.arrays import array_to_rgb, check_value_range, is_tensor
+from skinxai.images.decoding import decode, decode_opened
+from skinxai.images.limits import (
     MAX_BYTES,
     MAX_PIXELS,
     MIN_SIDE,
@@ -34,9 +34,9 @@ from skinxai.limits import (
     check_max_pixels,
     check_size,
 )
+from skinxai.images.sources import describe
 from skinxai.plain_text import quoted
-from skinxai.reading import check_file, read_file
-from skinxai.sources import describe
+from skinxai.regular_files import check_file, read_file
 
 _URL = re.compile(r"(?i)([a-z][a-z0-9+.-]+):(//|[^\\/])")
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skinxai.drawing import MARK_WITHIN, is_own_picture
-from skinxai.limits import MAX_BYTES
-from skinxai.reading import open_file
+from skinxai.images.limits import MAX_BYTES
+from skinxai.regular_files import open_file
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"}

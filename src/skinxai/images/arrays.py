@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.errors import InputDtypeError, InputRangeError, InputShapeError, OptionError
-from skinxai.limits import check_size
+from skinxai.images.limits import check_size
 
 RGB = npt.NDArray[np.uint8]
 ROUNDING = 1e-6
