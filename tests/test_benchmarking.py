@@ -29,7 +29,6 @@ from skinxai.benchmarking.prediction import prediction_speed, to_lines
 from skinxai.cli import app
 from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data import Record, Records, TrainedOn, pixel_hash
-from skinxai.drawing import resize_map
 from skinxai.errors import (
     DatasetError,
     LeakageError,
@@ -42,6 +41,7 @@ from skinxai.errors import (
 from skinxai.explainers.baselines import baseline
 from skinxai.images.transforms import evaluation_transform
 from skinxai.labels import LabelSet
+from skinxai.results.drawing import resize_map
 from skinxai.testing.networks import COLOURS, colour_classifier
 from skinxai.testing.pictures import PLACES, picture, window
 

@@ -10,8 +10,8 @@ from skinxai.cli.tables import own_split
 from skinxai.data import given_split, load_csv, load_folder, split
 from skinxai.data.given import has_parts
 from skinxai.data.opening import open_records
-from skinxai.drawing import encode_png
 from skinxai.errors import DatasetError, DatasetLabelError, LeakageError, OptionError
+from skinxai.results.drawing import encode_png
 
 
 def images(root: Path, *names: str) -> Path:

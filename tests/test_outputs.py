@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from skinxai.cli import app
 from skinxai.errors import OutputError
-from skinxai.outputs import ResultFolder, table
+from skinxai.results.folder import ResultFolder, table
 from skinxai.writing import write_atomic
 
 
@@ -36,7 +36,8 @@ def test_output_that_is_a_folder_PTH12(tmp_path: Path) -> None:
 
 def test_folder_that_cannot_be_written_PTH12() -> None:
     code = (
-        "import os\nfrom skinxai.outputs import ResultFolder\nfrom skinxai.writing import *\n"
+        "import os\nfrom skinxai.results.folder import ResultFolder\n"
+        "from skinxai.writing import *\n"
         "if os.getuid() == 0: os.setuid(65534)\n"  # root may write everywhere
         "for call in (lambda: ResultFolder('/usr'), lambda: write_atomic('/usr/x', b'')):\n"
         "    try: call()\n"

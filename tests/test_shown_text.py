@@ -41,8 +41,8 @@ from skinxai.errors import (
 )
 from skinxai.images.sources import describe
 from skinxai.labels import LabelSet
-from skinxai.outputs import table
 from skinxai.plain_text import broken_rule, markdown, markdown_code, one_line, printable
+from skinxai.results.folder import table
 
 LABELS = LabelSet(("red", "green"))
 

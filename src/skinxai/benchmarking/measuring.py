@@ -26,13 +26,13 @@ from skinxai.checkpoints import LoadedModel
 from skinxai.classifier import Classifier
 from skinxai.configs import ModelConfig
 from skinxai.data.records import Record
-from skinxai.drawing import resize_map
 from skinxai.errors import ExplainError, ModelError, NonFiniteOutputError
 from skinxai.explainers.baselines import baseline
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.images.reading import SourceImage, read_image
 from skinxai.images.transforms import evaluation_transform
 from skinxai.models import SkinClassifier
+from skinxai.results.drawing import resize_map
 
 COVERS = ("mean", "blur")
 NOISE = 0.02  # standard deviation, of the pixels' range

@@ -53,10 +53,10 @@ def explain(
 ) -> None:  # fmt: skip
     """Write, for each image, a folder with the overlay, the raw map and how it was made."""
     from skinxai.classifier import Classifier
-    from skinxai.drawing import encode_png
-    from skinxai.outputs import ResultFolder
     from skinxai.results import ItemError
     from skinxai.results import compare as side_by_side
+    from skinxai.results.drawing import encode_png
+    from skinxai.results.folder import ResultFolder
 
     several = [name.strip() for name in compare.split(",") if name.strip()]
     if compare and not several:

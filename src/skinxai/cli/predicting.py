@@ -32,8 +32,8 @@ def predict(
 ) -> None:
     """Print each image's class probabilities; with --explain, write overlays to --out."""
     from skinxai.classifier import Classifier
-    from skinxai.outputs import ResultFolder, table
     from skinxai.results import ItemError
+    from skinxai.results.folder import ResultFolder, table
 
     if explain is not None and out is None:
         raise typer.BadParameter("--explain needs --out FOLDER for the overlays.")

@@ -20,8 +20,8 @@ from skinxai.demo.asking import (
 )
 from skinxai.demo.pieces import ICON, explained, nothing_yet, predicted, show_map
 from skinxai.demo.showing import plain
-from skinxai.drawing import encode_png
 from skinxai.results import compare
+from skinxai.results.drawing import encode_png
 
 COMPARED = ("gradcam", "layercam", "eigencam", "guided_backprop")
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from skinxai.drawing import resize_map
 from skinxai.errors import ExplainError, ExplainTimeoutError, PluginError
 from skinxai.explaining.asking import Method
 from skinxai.explaining.attributing import Arrays, attribute
@@ -26,6 +25,7 @@ from skinxai.models import SkinClassifier
 from skinxai.predicting import FLIPS, InputOptions, Prepared, prepared_batches, weighted_mean
 from skinxai.readonly import ReadOnly
 from skinxai.results import Explanation, ItemError, Prediction
+from skinxai.results.drawing import resize_map
 from skinxai.targets import Targets
 
 Answer = Explanation | dict[str, Explanation]

@@ -20,13 +20,13 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from skinxai.drawing import MARK
 from skinxai.errors import ImageDecodeError, InputRangeError, SkinxaiError, UnsupportedImageError
 from skinxai.images.arrays import on_white, to_uint8
 from skinxai.images.decoder_reports import Reports, reports
 from skinxai.images.jpegs import check_jpeg, decode_jpeg
 from skinxai.images.limits import MAX_BYTES, check_bytes, check_size
 from skinxai.images.tiffs import check_tiff
+from skinxai.results.drawing import MARK
 
 RGB = npt.NDArray[np.uint8]
 ORIENTATION = 0x0112

@@ -9,9 +9,8 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from skinxai.images.listing import LeftOut
 from skinxai.plain_text import printable
 from skinxai.results import ItemError, Prediction
 from skinxai.staging import Staged, write_together
@@ -19,6 +18,13 @@ from skinxai.writing import check_folder, escape_cell, make_folder, write_atomic
 
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 MAX_STEM = 80
+
+
+class Counted(Protocol):
+    """A count of files that are not read, such as `skinxai.images.listing.LeftOut`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The count as JSON values."""
 
 
 class ResultFolder:
@@ -41,7 +47,7 @@ class ResultFolder:
         self,
         folder: str | os.PathLike[str],
         inputs: Iterable[str] = (),
-        left_out: Iterable[LeftOut] = (),
+        left_out: Iterable[Counted] = (),
     ) -> None:
         self.folder = Path(folder)
         self._rows: list[dict[str, Any]] = []

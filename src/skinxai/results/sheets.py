@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from skinxai.drawing import map_colours, overlay
 from skinxai.errors import OptionError
+from skinxai.results.drawing import map_colours, overlay
 
 LONGEST = 480
 """Longest side of a panel's picture, in pixels."""
@@ -46,7 +46,7 @@ def sheet(
     Args:
         panels: at least one.
         columns: most panels in a row, >= 1.
-        alpha: of the overlays, as in `skinxai.drawing.overlay`.
+        alpha: of the overlays, as in `skinxai.results.drawing.overlay`.
         uniform: of the overlays, as there.
 
     Raises:
