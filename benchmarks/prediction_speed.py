@@ -31,9 +31,9 @@ from safetensors.torch import load
 from speed import paired, resident
 
 from skinxai import Classifier, read_image
-from skinxai.folders import BUNDLED, GRAPH, WEIGHTS
 from skinxai.graphs import with_weights
 from skinxai.inference import to_batch
+from skinxai.model_folders.files import BUNDLED, GRAPH, WEIGHTS
 from skinxai.predicting import InputOptions, prepared_batches
 
 RESULTS = Path(__file__).parent / "results" / "prediction_speed.json"

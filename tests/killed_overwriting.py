@@ -23,9 +23,9 @@ from typer.testing import CliRunner
 from skinxai import Classifier
 from skinxai.cli import app
 from skinxai.configs import EnsembleConfig
-from skinxai.ensembles import read_members
 from skinxai.errors import SkinxaiError
-from skinxai.folders import contents, read_config, read_model_folder
+from skinxai.model_folders.ensembles import read_members
+from skinxai.model_folders.files import contents, read_config, read_model_folder
 from skinxai.staging import UNFINISHED, at_present, write_together
 
 CALLS = ("mkdir", "open", "fsync", "chmod", "rename", "replace", "unlink", "rmdir", "close")

@@ -33,13 +33,13 @@ from skinxai.configs import (
     PreprocessConfig,
 )
 from skinxai.data import Record, Records, TrainedOn
-from skinxai.ensembles import write_ensemble
 from skinxai.errors import (
     ExplainError,
     ModelError,
     NonFiniteOutputError,
 )
 from skinxai.labels import HAM10000_LABELS, LabelSet
+from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.models import OwnFunction, SkinClassifier
 
 ROOT = Path(__file__).parent.parent

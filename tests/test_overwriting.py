@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from skinxai.errors import OutputError
-from skinxai.folders import read_model_folder, write_model_folder
+from skinxai.model_folders.files import read_model_folder, write_model_folder
 from skinxai.staging import UNFINISHED, Staged, at_present, present, write_together
 from skinxai.writing import write_atomic
 
@@ -142,7 +142,8 @@ def test_a_model_is_read_whole_while_it_is_overwritten(tmp_path: Path) -> None:
     digests = [write_model_folder(tmp_path, each) for each in models]
     stop = tmp_path.with_name("stop")
     code = (
-        "import sys\nfrom pathlib import Path\nfrom skinxai.folders import write_model_folder\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from skinxai.model_folders.files import write_model_folder\n"
         f"models = {models!r}\n"
         "while not Path(sys.argv[2]).exists():\n"
         "    for each in models: write_model_folder(sys.argv[1], each)"

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from skinxai import Classifier, PreprocessConfig, checkpoints, models
 from skinxai.cli import app
 from skinxai.configs import ModelConfig
-from skinxai.ensembles import write_ensemble
 from skinxai.errors import IntegrityError, ModelError
-from skinxai.folders import PROBE
-from skinxai.probes import picture
+from skinxai.model_folders.ensembles import write_ensemble
+from skinxai.model_folders.files import PROBE
+from skinxai.model_folders.probe import picture
 
 
 @pytest.fixture(autouse=True)

@@ -294,7 +294,7 @@ def test_whatever_is_printed_is_printable(monkeypatch, shop) -> None:
         warnings.warn(f"of a package\x1b[2K\n{FAKE}", RuntimeWarning, 1)
         return []
 
-    monkeypatch.setattr("skinxai.hub.models_at_hand", models)
+    monkeypatch.setattr("skinxai.model_folders.opening.models_at_hand", models)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         found = CliRunner().invoke(app, ["models"])

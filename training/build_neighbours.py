@@ -13,8 +13,8 @@ from pathlib import Path
 from skinxai import Classifier, checkpoints
 from skinxai.data import Splits, load_ham10000
 from skinxai.data.hashing import pixel_hashes
-from skinxai.folders import NEIGHBOURS, read_model_folder
-from skinxai.neighbours import Neighbours
+from skinxai.model_folders.files import NEIGHBOURS, read_model_folder
+from skinxai.model_folders.neighbours import Neighbours
 from skinxai.retrieval import first_of_each_lesion, recall
 
 HERE = Path(__file__).parent

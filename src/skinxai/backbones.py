@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from skinxai import plugins
 from skinxai.configs import ModelConfig
 from skinxai.errors import IntegrityError, OptionError, SkinxaiError, UnknownNameError
-from skinxai.folders import HUGE, WEIGHTS, parse_config
-from skinxai.tensors import TORCH_NAMES, Stored, listed_tensors
+from skinxai.model_folders.files import HUGE, WEIGHTS, parse_config
+from skinxai.model_folders.tensors import TORCH_NAMES, Stored, listed_tensors
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,11 +14,11 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from skinxai import backbones, ensembles
+from skinxai import backbones
 from skinxai.configs import EnsembleConfig, ModelConfig
-from skinxai.data.membership import TrainedOn
 from skinxai.errors import IntegrityError, ModelError
-from skinxai.folders import (
+from skinxai.model_folders import ensembles
+from skinxai.model_folders.files import (
     CARD,
     CONFIG,
     GRAPH,
@@ -29,11 +29,12 @@ from skinxai.folders import (
     read_config,
     write_model_folder,
 )
+from skinxai.model_folders.neighbours import Neighbours
+from skinxai.model_folders.probe import picture
+from skinxai.model_folders.probe import to_bytes as probe_bytes
+from skinxai.model_folders.tensors import BINDING, stored_tensors, weights_metadata
+from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.models import SkinClassifier
-from skinxai.neighbours import Neighbours
-from skinxai.probes import picture
-from skinxai.probes import to_bytes as probe_bytes
-from skinxai.tensors import BINDING, stored_tensors, weights_metadata
 
 
 @dataclass(frozen=True)

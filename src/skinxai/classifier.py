@@ -17,16 +17,17 @@ import numpy.typing as npt
 
 from skinxai.configs import EnsembleConfig, ModelConfig, PreprocessConfig
 from skinxai.data.given import names_parts
-from skinxai.data.membership import SILENT, TrainedOn, check_ids
+from skinxai.data.hashing import check_ids
 from skinxai.data.records import Records
-from skinxai.ensembles import open_models
 from skinxai.errors import OptionError, SkinxaiWarning
-from skinxai.folders import EXPORTED, GRAPH
 from skinxai.graphs import GRAPH_METHODS, GraphEngine, choose
 from skinxai.graphs import explanations as graph_explanations
-from skinxai.hub import open_model
 from skinxai.images.sources import iter_sources
 from skinxai.labels import LabelSet
+from skinxai.model_folders.ensembles import open_models
+from skinxai.model_folders.files import EXPORTED, GRAPH
+from skinxai.model_folders.opening import open_model
+from skinxai.model_folders.trained_on import SILENT, TrainedOn
 from skinxai.parts import Parts, check_header
 from skinxai.predicting import InputOptions, predictions
 from skinxai.progress import counter, watched
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
     from skinxai.explaining import Watch
     from skinxai.exporting import Parity
     from skinxai.inference import Engine
+    from skinxai.model_folders.neighbours import Neighbours
     from skinxai.models import SkinClassifier
-    from skinxai.neighbours import Neighbours
 
 
 ModelName = str | os.PathLike[str] | None
@@ -94,7 +95,7 @@ class Classifier:
 
         Args:
             model: ``None`` or ``"bundled"`` for the bundled model, the folder of a model or of an
-                ensemble (`skinxai.ensembles.write_ensemble`), or ``"org/name"`` or
+                ensemble (`skinxai.model_folders.ensembles.write_ensemble`), or ``"org/name"`` or
                 ``"org/name@revision"`` on the Hugging Face Hub; also a file that `export` wrote.
                 A list of folders and names is an ensemble: the mean of their probabilities, each
                 with the same weight.
@@ -594,7 +595,7 @@ class Classifier:
             SkinxaiWarning: records of several parts of the split that their data came with.
         """
         from skinxai.assessment.evaluation import evaluate_probabilities
-        from skinxai.data.membership import Look
+        from skinxai.model_folders.trained_on import Look
 
         if inputs.get("on_error", "raise") != "raise":
             raise OptionError("on_error must be 'raise' in evaluate(): no image may be left out.")
@@ -703,7 +704,7 @@ class Classifier:
         """
         import tempfile
 
-        from skinxai.uploading import upload, with_metadata
+        from skinxai.model_folders.uploading import upload, with_metadata
 
         members = [member.config for member in self._loaded.members]
         card = with_metadata(self.card, self.model, members, repo_id, evaluation)

@@ -7,7 +7,8 @@ import platform
 from contextlib import suppress
 from pathlib import Path
 
-from skinxai import hub, plugins, samples
+from skinxai import plugins, samples
+from skinxai.model_folders import opening
 from skinxai.version import __version__
 
 SHARE = Path("/sys/fs/cgroup/cpu.max")
@@ -24,7 +25,7 @@ def describe_environment() -> dict[str, str]:
     import timm
     import torch
 
-    bundled = hub.open_model(None)
+    bundled = opening.open_model(None)
     statuses = plugins.statuses()
     broken = sum(status.error is not None for status in statuses)
     cuda = torch.cuda.is_available()

@@ -21,7 +21,6 @@ from skinxai.configs import canonical_json
 from skinxai.errors import ExplainError, ExportError, OptionError, did_you_mean
 from skinxai.explainers.cam import GradCAM
 from skinxai.explaining.views import plain_float32
-from skinxai.folders import EXPORTED, PROBE, WEIGHTS, ModelFiles
 from skinxai.graphs.engine import GraphEngine
 from skinxai.graphs.files import (
     ARRAY,
@@ -41,10 +40,11 @@ from skinxai.graphs.files import (
     seal,
 )
 from skinxai.graphs.runners import RUNNERS, installed
+from skinxai.model_folders.files import EXPORTED, PROBE, WEIGHTS, ModelFiles
+from skinxai.model_folders.tensors import BINDING, pack_bytes
 from skinxai.models import SkinClassifier
 from skinxai.predicting import InputOptions, Prepared, prepared_batches
 from skinxai.staging import write_together
-from skinxai.tensors import BINDING, pack_bytes
 
 if TYPE_CHECKING:
     from skinxai.inference import Engine

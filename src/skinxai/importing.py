@@ -12,8 +12,8 @@ import torch
 from skinxai import backbones, checkpoints
 from skinxai.configs import ModelConfig, PreprocessConfig, strict_json
 from skinxai.errors import IntegrityError, ModelConfigError, ModelError, ModelNotFoundError
-from skinxai.folders import CONFIG, WEIGHTS, read_part
 from skinxai.labels import LabelSet
+from skinxai.model_folders.files import CONFIG, WEIGHTS, read_part
 from skinxai.plain_text import markdown, markdown_code
 from skinxai.regular_files import is_file
 
@@ -89,7 +89,7 @@ def import_timm(
 
 def _folder(source: str, token: str | None) -> Path:
     if source.startswith(HUB):
-        from skinxai.downloading import timm_snapshot
+        from skinxai.model_folders.downloading import timm_snapshot
 
         return timm_snapshot(source.removeprefix(HUB), token)
     folder = Path(source.removeprefix("local-dir:"))

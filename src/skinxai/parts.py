@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+import numpy.typing as npt
+
 from skinxai.configs import EnsembleConfig, ModelConfig
-from skinxai.ensembles import read_members
 from skinxai.errors import ModelError, OptionError
-from skinxai.folders import CARD, EXPORTED, HUGE, WEIGHTS, ModelFiles, read_config
 from skinxai.graphs import RUNNERS, GraphEngine, open_exported
-from skinxai.predicting import Predictor
-from skinxai.probes import check, read_probes
+from skinxai.model_folders.ensembles import read_members
+from skinxai.model_folders.files import CARD, EXPORTED, HUGE, WEIGHTS, ModelFiles, read_config
+from skinxai.model_folders.probe import TOLERANCE, picture, read_probes
+from skinxai.predicting import Predictor, Prepared, weighted_mean
 
 if TYPE_CHECKING:
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
@@ -173,7 +176,7 @@ class Parts:
         if isinstance(self.config, EnsembleConfig):
             models = list(read_members(files, self.config))
             weights = [member.weight for member in self.config.members]
-        check(self.predictor, read_probes(models, len(self.config.labels)), weights)
+        check_probe(self.predictor, read_probes(models, len(self.config.labels)), weights)
 
     @property
     def predictor(self) -> Predictor:
@@ -216,3 +219,27 @@ def _exported(name: str) -> LoadedModel:
 def _on_cpu(runner: str, device: str) -> None:
     if device not in ("auto", "cpu"):
         raise OptionError(f"device must be 'cpu' for backend {runner!r}, got {device!r}.")
+
+
+def check_probe(
+    predictor: Predictor, probes: Sequence[npt.NDArray[np.float64]], weights: Sequence[float]
+) -> None:
+    """Ask a model for the drawn picture.
+
+    Args:
+        predictor: of one model, or of an ensemble.
+        probes: what each network answered when it was saved.
+        weights: of the networks.
+
+    Raises:
+        ModelError: a probability that differs by more than `TOLERANCE`.
+    """
+    arrays = {each: picture(each) for each in predictor.preprocessings}
+    (row,) = predictor.predict([Prepared(0, "probe", arrays, (), None)])
+    gap = float(np.abs(row - weighted_mean(weights, probes)).max())
+    if not gap <= TOLERANCE:
+        raise ModelError(
+            f"{predictor.model} must answer as when it was saved, within {TOLERANCE:g}; through "
+            f"{predictor.backend} a probability of its probe differs by {gap:.2g}. Another version "
+            f"of a package may build another network: install those it was saved with."
+        )

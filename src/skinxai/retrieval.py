@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from skinxai.data.hashing import pixel_hashes
-from skinxai.data.membership import BYTES, TrainedOn
 from skinxai.data.records import Record, Records
 from skinxai.errors import ModelError, OptionError
-from skinxai.folders import NEIGHBOURS
 from skinxai.inference import Engine, embeddings
-from skinxai.neighbours import Neighbours, by_hash
+from skinxai.model_folders.files import NEIGHBOURS
+from skinxai.model_folders.neighbours import Neighbours, by_hash
+from skinxai.model_folders.trained_on import BYTES, TrainedOn
 from skinxai.predicting import InputOptions
 from skinxai.progress import watched
 from skinxai.results import Neighbour

@@ -21,11 +21,11 @@ from skinxai.benchmarking.memory import peak_memory
 from skinxai.benchmarking.plan import MASK, Plan, check_methods
 from skinxai.benchmarking.summary import ROWS, STUDY, read_rows, summarise, to_markdown
 from skinxai.classifier import Classifier
-from skinxai.data.membership import Look
 from skinxai.data.records import Record, Records
 from skinxai.errors import ExplainError, LeakageError, OutputError, ResumeMismatchError
 from skinxai.images.limits import MAX_BYTES, MAX_PIXELS, check_max_pixels
 from skinxai.images.reading import read_image
+from skinxai.model_folders.trained_on import Look
 from skinxai.regular_files import MAX_TABLE_BYTES, MAX_TEXT_BYTES, read_file
 from skinxai.results import compare
 from skinxai.staging import write_together

@@ -93,8 +93,8 @@ def _trained_on(init_weights: str | None) -> Container[str]:
     """Pixel hashes of the images that weights were trained on, with notes on what is known."""
     if init_weights in (None, "imagenet", "none"):  # trained on no image of skin
         return ()
-    from skinxai.ensembles import training_pixels
-    from skinxai.hub import open_model
+    from skinxai.model_folders.ensembles import training_pixels
+    from skinxai.model_folders.opening import open_model
 
     found = training_pixels(open_model(init_weights))
     for model in found.models:

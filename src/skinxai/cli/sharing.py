@@ -41,8 +41,8 @@ def pull(
     ] = None,
 ) -> None:
     """Download a model from the Hugging Face Hub, check every file, and print its folder."""
-    from skinxai.folders import contents
-    from skinxai.hub import open_model
+    from skinxai.model_folders.files import contents
+    from skinxai.model_folders.opening import open_model
     from skinxai.staging import Staged
 
     folder = open_model(repo).folder
@@ -61,7 +61,7 @@ def list_models(
     """List models that need no network, as --model and from_pretrained take them."""
     import json
 
-    from skinxai.hub import models_at_hand
+    from skinxai.model_folders.opening import models_at_hand
 
     found = models_at_hand()
     if as_json:
@@ -77,7 +77,7 @@ def verify(
 ) -> None:
     """Check every file against the manifest, and the model's answer; print its revision."""
     from skinxai.classifier import Classifier
-    from skinxai.folders import PROBE, contents
+    from skinxai.model_folders.files import PROBE, contents
 
     keeps = any(name.rpartition("/")[2] == PROBE for name, _ in contents(folder))
     tell(Classifier.from_pretrained(folder, check=keeps).model)

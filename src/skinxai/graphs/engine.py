@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.configs import EnsembleConfig, ModelConfig, PreprocessConfig
-from skinxai.ensembles import read_members
 from skinxai.errors import ModelError
-from skinxai.folders import GRAPH, WEIGHTS, ModelFiles, read_config
 from skinxai.graphs.files import LOGITS, MAPS, Exported, with_weights
 from skinxai.graphs.runners import RUNNERS, Runner
 from skinxai.labels import LabelSet
+from skinxai.model_folders.ensembles import read_members
+from skinxai.model_folders.files import GRAPH, WEIGHTS, ModelFiles, read_config
 from skinxai.predicting import FLIPS, Predictor, Prepared, weighted_mean
 
 
@@ -90,7 +90,7 @@ class GraphEngine(Predictor):
 
         Raises:
             ModelError: a folder, or a member's, without a graph.
-            IntegrityError: as in `GraphMember.of_folder` and `skinxai.ensembles.read_members`.
+            IntegrityError: as in `GraphMember.of_folder` and `read_members`.
         """
         if WEIGHTS in files.files:
             member = GraphMember.of_folder(files, runner, precision)

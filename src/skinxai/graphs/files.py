@@ -26,11 +26,11 @@ from skinxai.errors import (
     ModelNotFoundError,
     OptionError,
 )
-from skinxai.folders import GRAPH, LARGE, WEIGHTS, size_limit
 from skinxai.graphs.skeletons import skeleton
+from skinxai.model_folders.files import GRAPH, LARGE, WEIGHTS, size_limit
+from skinxai.model_folders.tensors import BINDING, load_arrays, unpack_bytes, weights_metadata
 from skinxai.regular_files import MAX_TEXT_BYTES, open_file, read_file
 from skinxai.staging import at_present, present
-from skinxai.tensors import BINDING, load_arrays, unpack_bytes, weights_metadata
 
 if TYPE_CHECKING:
     import onnx

@@ -17,7 +17,7 @@ import torch
 
 from skinxai import backbones, losses
 from skinxai.configs import ModelConfig, PreprocessConfig
-from skinxai.data.membership import TrainedOn, check_ids
+from skinxai.data.hashing import check_ids
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
 from skinxai.devices import device_named
@@ -28,11 +28,12 @@ from skinxai.errors import (
     ResumeMismatchError,
     SkinxaiWarning,
 )
-from skinxai.folders import TRAINING_FINGERPRINTS, TRAINING_PIXELS, read_part
 from skinxai.memory import is_out_of_memory
+from skinxai.model_folders.files import TRAINING_FINGERPRINTS, TRAINING_PIXELS, read_part
+from skinxai.model_folders.tensors import Stored
+from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.models import SkinClassifier
 from skinxai.plain_text import MAX_NAME, printable
-from skinxai.tensors import Stored
 from skinxai.training.augmentation import ALBUMENTATIONS, Augmentation
 from skinxai.training.groups import frozen_norms, parameter_groups
 from skinxai.training.initial_weights import InitialWeights, load_initial_weights

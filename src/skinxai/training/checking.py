@@ -7,7 +7,7 @@ from pathlib import Path
 from skinxai import backbones, losses
 from skinxai.devices import device_named
 from skinxai.errors import OptionError, did_you_mean
-from skinxai.hub import is_repository
+from skinxai.model_folders.opening import is_repository
 from skinxai.regular_files import is_folder
 from skinxai.training.augmentation import Augmentation
 from skinxai.training.settings import TrainConfig

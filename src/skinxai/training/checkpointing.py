@@ -15,9 +15,9 @@ from skinxai.errors import (
     OutputError,
     SkinxaiWarning,
 )
-from skinxai.folders import check_length
+from skinxai.model_folders.files import check_length
+from skinxai.model_folders.tensors import Stored, listed_tensors
 from skinxai.regular_files import open_file, read_file
-from skinxai.tensors import Stored, listed_tensors
 from skinxai.writing import make_folder, write_atomic
 
 MOST_BYTES = 64 * 2**30

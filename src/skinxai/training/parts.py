@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 
 from skinxai.configs import canonical_json
 from skinxai.data.hashing import looks
-from skinxai.data.membership import Look, TrainedOn
 from skinxai.data.records import Records
 from skinxai.errors import DatasetImageError, LeakageError, TrainingError
 from skinxai.images.limits import MAX_PIXELS
+from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.plain_text import quoted
 from skinxai.progress import watched
 

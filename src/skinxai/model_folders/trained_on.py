@@ -3,7 +3,7 @@
 A model folder keeps the first eight bytes of each image's `skinxai.data.pixel_hash` as
 ``training_pixels.safetensors``, sorted, one uint8 array ``(n, 8)``: who holds an image can ask
 whether the same pixels are among them, and the pixels cannot be computed from it. It keeps the
-images' `skinxai.data.fingerprints.Fingerprints` beside it, which also find copies, and from which a
+images' `Fingerprints` beside it, which also find copies, and from which a
 coarse relief of each image can be drawn. Names, lesions and patients are in neither.
 """
 
@@ -20,13 +20,12 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.data.fingerprints import Fingerprints, image_fingerprint
-from skinxai.data.records import Record
 from skinxai.errors import IntegrityError, OptionError
-from skinxai.folders import TRAINING_FINGERPRINTS, TRAINING_PIXELS
 from skinxai.images.pixels import pixel_hash
+from skinxai.model_folders.files import TRAINING_FINGERPRINTS, TRAINING_PIXELS
+from skinxai.model_folders.fingerprints import Fingerprints, image_fingerprint
+from skinxai.model_folders.tensors import pack_bytes, unpack_bytes
 from skinxai.results import SeenImages
-from skinxai.tensors import pack_bytes, unpack_bytes
 
 BYTES = 8
 _NAME = "prefixes"
@@ -218,17 +217,3 @@ def _prefix(pixel_hash: object) -> bytes:
             f"got {pixel_hash!r}."
         )
     return bytes.fromhex(pixel_hash)[:BYTES]
-
-
-def check_ids(not_copies: Collection[str], records: Iterable[Record]) -> None:
-    """Refuse ids in ``not_copies`` that belong to no image.
-
-    Raises:
-        OptionError: text instead of a list of ids, or an id that is none.
-    """
-    if isinstance(not_copies, str):
-        raise OptionError(f"not_copies must be a list of image ids, got {not_copies!r}.")
-    if unknown := sorted(set(not_copies) - {item.image_id for item in records}):
-        raise OptionError(
-            f"not_copies must be ids of the images that are looked at, {unknown[0]!r} is none."
-        )

@@ -2,7 +2,7 @@
 
 ``manifest.json`` lists the sha256 of each file and carries its own digest, whose first twelve
 digits are the model's revision. It proves integrity, not origin. An ensemble's folder lists no
-weights: `skinxai.ensembles` finds its members. Needs no torch.
+weights: `skinxai.model_folders.ensembles` finds its members. Needs no torch.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ NEIGHBOURS = "neighbours.safetensors"
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
 EXPORTED = {".onnx": "onnx", ".xml": "openvino"}
 """Suffix of an exported file → the runtime that it is for, in `skinxai.graphs.RUNNERS`."""
-BUNDLED = Path(__file__).parent / "bundled"
+BUNDLED = Path(__file__).parents[1] / "bundled"
 MAX_FILES = 16
 LARGE, HUGE = 2**26, 2**28
 """Bytes of tensors whose header is read first, and is compared with the config."""
@@ -68,7 +68,7 @@ class ModelFiles:
         folder: where they were read.
         files: name → bytes; exactly what was hashed.
         digest: sha256 of the manifest's content.
-        members: of an ensemble that is in memory alone (`skinxai.ensembles.open_models`).
+        members: of an ensemble that is in memory alone (`open_models`).
         fits: as in `read_model_folder`, for members that are read later.
     """
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from skinxai.configs import MAX_JSON_BYTES
 from skinxai.errors import IntegrityError
-from skinxai.folders import WEIGHTS, check_length
+from skinxai.model_folders.files import WEIGHTS, check_length
 
 KINDS = (
     "F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL",
@@ -66,7 +66,7 @@ def stored_tensors(data: bytes, name: str) -> dict[str, Stored]:
 
 
 def listed_tensors(header: Mapping[str, Any], name: str) -> dict[str, Stored]:
-    """`stored_tensors`, of a header that `skinxai.folders.check_length` gave."""
+    """`stored_tensors`, of a header that `skinxai.model_folders.files.check_length` gave."""
     found = {}
     for key, entry in header.items():
         if key == "__metadata__":

@@ -13,9 +13,8 @@ import numpy.typing as npt
 
 from skinxai.configs import PreprocessConfig, canonical_json, strict_json
 from skinxai.errors import IntegrityError, ModelError
-from skinxai.folders import PROBE, ModelFiles
 from skinxai.images.transforms import evaluation_transform
-from skinxai.predicting import Predictor, Prepared, weighted_mean
+from skinxai.model_folders.files import PROBE, ModelFiles
 
 TOLERANCE = 1e-3
 """Largest difference of a probability."""
@@ -77,27 +76,3 @@ def read_probes(models: Sequence[ModelFiles], classes: int) -> list[npt.NDArray[
             ) from error
         found.append(row)
     return found
-
-
-def check(
-    predictor: Predictor, probes: Sequence[npt.NDArray[np.float64]], weights: Sequence[float]
-) -> None:
-    """Ask a model for the drawn picture.
-
-    Args:
-        predictor: of one model, or of an ensemble.
-        probes: what each network answered when it was saved.
-        weights: of the networks.
-
-    Raises:
-        ModelError: a probability that differs by more than `TOLERANCE`.
-    """
-    arrays = {each: picture(each) for each in predictor.preprocessings}
-    (row,) = predictor.predict([Prepared(0, "probe", arrays, (), None)])
-    gap = float(np.abs(row - weighted_mean(weights, probes)).max())
-    if not gap <= TOLERANCE:
-        raise ModelError(
-            f"{predictor.model} must answer as when it was saved, within {TOLERANCE:g}; through "
-            f"{predictor.backend} a probability of its probe differs by {gap:.2g}. Another version "
-            f"of a package may build another network: install those it was saved with."
-        )

@@ -2,7 +2,7 @@
 
 The fingerprint of an image has 200 bytes and keeps the relief of its brightness at 20 × 20: how
 light and dark alternate, with one contrast everywhere and without shading and colour. Re-encoding,
-resizing and changes of brightness leave it almost as it is; `skinxai.data.copies` compares
+resizing and changes of brightness leave it almost as it is; `skinxai.model_folders.copies` compares
 fingerprints of turned, cropped and slightly rotated images. A model folder keeps those of its
 training images as ``training_fingerprints.safetensors``, one uint8 array ``(n, 200)``, sorted.
 """
@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.errors import IntegrityError, OptionError
-from skinxai.folders import TRAINING_FINGERPRINTS
-from skinxai.tensors import pack_bytes, unpack_bytes
+from skinxai.model_folders.files import TRAINING_FINGERPRINTS
+from skinxai.model_folders.tensors import pack_bytes, unpack_bytes
 
 ORDERS = 20
 BYTES = ORDERS * ORDERS // 2
@@ -159,7 +159,7 @@ class Fingerprints:
         Args:
             asked: of `image_fingerprint`.
         """
-        from skinxai.data.copies import best_similarities  # it loads OpenCV
+        from skinxai.model_folders.copies import best_similarities  # it loads OpenCV
 
         found = np.full(len(asked), -1, np.float32)
         places = [place for place, each in enumerate(asked) if each]

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from skinxai.configs import ModelConfig
-from skinxai.downloading import bars_of_client, failures, line
 from skinxai.errors import HubError, LeakageError, OptionError
-from skinxai.folders import contents
+from skinxai.model_folders.downloading import bars_of_client, failures, line
+from skinxai.model_folders.files import contents
 from skinxai.plain_text import quoted
 from skinxai.results import Evaluation
 

@@ -31,7 +31,7 @@ from skinxai.errors import (
     OutputError,
     SkinxaiWarning,
 )
-from skinxai.folders import (
+from skinxai.model_folders.files import (
     CARD,
     CONFIG,
     MANIFEST,

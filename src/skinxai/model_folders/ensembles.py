@@ -17,9 +17,9 @@ from operator import or_
 from pathlib import Path
 
 from skinxai.configs import EnsembleConfig, MemberConfig, ModelConfig
-from skinxai.data.membership import TrainedOn
 from skinxai.errors import IntegrityError, ModelConfigError, ModelError, OptionError
-from skinxai.folders import (
+from skinxai.labels import LabelSet
+from skinxai.model_folders.files import (
     CARD,
     CONFIG,
     MANIFEST,
@@ -31,8 +31,8 @@ from skinxai.folders import (
     read_config,
     read_model_folder,
 )
-from skinxai.hub import open_model
-from skinxai.labels import LabelSet
+from skinxai.model_folders.opening import open_model
+from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.plain_text import MAX_NAME, markdown
 from skinxai.staging import Staged
 
@@ -91,11 +91,11 @@ def open_models(
     Its revision is the one that its folder will have. An ensemble among them counts as one model.
 
     Args:
-        models: each as in `skinxai.hub.open_model`, at least one; one alone is that model itself.
+        models: each as in `open_model`, at least one; one alone is that model itself.
         cache_dir: where downloads are kept; the Hub's own cache by default.
         local_files_only: never use the network.
         token: of the Hugging Face Hub; ``HF_TOKEN`` or the one of ``hf auth login`` by default.
-        fits: as in `skinxai.folders.read_model_folder`.
+        fits: as in `skinxai.model_folders.files.read_model_folder`.
 
     Raises:
         ModelNotFoundError: no such model, or an exported file.

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save
 
-from skinxai.data.membership import BYTES
 from skinxai.errors import IntegrityError, OptionError
-from skinxai.folders import NEIGHBOURS
-from skinxai.tensors import load_arrays
+from skinxai.model_folders.files import NEIGHBOURS
+from skinxai.model_folders.tensors import load_arrays
+from skinxai.model_folders.trained_on import BYTES
 
 DIMENSIONS = 192
 MAX_LESIONS = 1_000_000

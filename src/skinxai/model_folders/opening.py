@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from skinxai.downloading import Repository
 from skinxai.errors import (
     IntegrityError,
     ModelNotFoundError,
@@ -16,7 +15,8 @@ from skinxai.errors import (
     UnsafeFormatError,
     did_you_mean,
 )
-from skinxai.folders import (
+from skinxai.model_folders.downloading import Repository
+from skinxai.model_folders.files import (
     BUNDLED,
     EXPORTED,
     MANIFEST,
@@ -53,7 +53,7 @@ def open_model(
         cache_dir: where downloads are kept; the Hub's own cache by default.
         local_files_only: never use the network.
         token: of the Hugging Face Hub; ``HF_TOKEN`` or the one of ``hf auth login`` by default.
-        fits: as in `skinxai.folders.read_model_folder`.
+        fits: as in `skinxai.model_folders.files.read_model_folder`.
 
     Raises:
         ModelNotFoundError: no such folder, repository or revision, or one that is no model.
