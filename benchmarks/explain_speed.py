@@ -25,12 +25,12 @@ import torch
 from PIL import Image
 
 from skinxai import Classifier, backbones, explainers, samples
+from skinxai.backbones.folding import folded
+from skinxai.backbones.network import SkinClassifier
 from skinxai.explaining.passes import GraphPasses
 from skinxai.explaining.views import View, Watch
 from skinxai.exporting import graph_of
-from skinxai.folding import folded
 from skinxai.graphs import MAPS, RUNNERS, Runner
-from skinxai.models import SkinClassifier
 
 RESULTS = Path(__file__).parent / "results" / "explain_speed.json"
 NETWORKS = ("tf_efficientnet_lite0", "efficientnet_b0")

@@ -25,6 +25,7 @@ from skinxai import (
     read_image,
 )
 from skinxai.assessment.evaluation import evaluate_probabilities
+from skinxai.backbones.network import OwnFunction, SkinClassifier
 from skinxai.checkpoints import LoadedEnsemble, LoadedModel
 from skinxai.configs import (
     EnsembleConfig,
@@ -40,7 +41,6 @@ from skinxai.errors import (
 )
 from skinxai.labels import HAM10000_LABELS, LabelSet
 from skinxai.model_folders.ensembles import write_ensemble
-from skinxai.models import OwnFunction, SkinClassifier
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = (0.2, 0.3, 0.5)

@@ -12,6 +12,7 @@ import torch
 from small_runs import INPUT, Small, coloured, model_folder, registered, rows
 
 from skinxai import Classifier, exporting
+from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import (
     ExportError,
     IntegrityError,
@@ -22,7 +23,6 @@ from skinxai.errors import (
 )
 from skinxai.exporting import Parity, exported_path
 from skinxai.graphs.checking import check_graph
-from skinxai.models import SkinClassifier
 
 BACKENDS = ("onnx", "openvino")
 

@@ -172,7 +172,7 @@ def test_large_weights_are_compared_before_anything_is_allocated(
         key: Stored("I64" if tensor.dtype == torch.int64 else "F32", tuple(tensor.shape))
         for key, tensor in model.network.state_dict().items()
     }
-    monkeypatch.setattr(backbones, "LARGE", 0)
+    monkeypatch.setattr("skinxai.backbones.fitting.LARGE", 0)
     devices = set()
     build = backbones.build
     monkeypatch.setattr(

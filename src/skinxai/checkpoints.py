@@ -15,6 +15,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from skinxai import backbones
+from skinxai.backbones.network import SkinClassifier
 from skinxai.configs import EnsembleConfig, ModelConfig
 from skinxai.errors import IntegrityError, ModelError
 from skinxai.model_folders import ensembles
@@ -34,7 +35,6 @@ from skinxai.model_folders.probe import picture
 from skinxai.model_folders.probe import to_bytes as probe_bytes
 from skinxai.model_folders.tensors import BINDING, stored_tensors, weights_metadata
 from skinxai.model_folders.trained_on import TrainedOn
-from skinxai.models import SkinClassifier
 
 
 @dataclass(frozen=True)

@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor, nn
 
+    from skinxai.backbones.network import SkinClassifier
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
     from skinxai.explaining import Watch
     from skinxai.exporting import Parity
     from skinxai.inference import Engine
     from skinxai.model_folders.neighbours import Neighbours
-    from skinxai.models import SkinClassifier
 
 
 ModelName = str | os.PathLike[str] | None
@@ -256,7 +256,7 @@ class Classifier:
         """The torch module: do not change it.
 
         What predicts and explains is a copy whose weights need no gradient, and in which batch
-        normalisation is folded into the convolutions before it (`skinxai.folding.folded`); after
+        normalisation is folded into the convolutions before it (`folded`); after
         a change to this one it refuses to answer. Torch hides what is written through ``.data``.
         A network given to `from_module` answers itself, in evaluation mode.
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from skinxai import samples
+from skinxai.backbones.network import SkinClassifier
 from skinxai.checkpoints import LoadedModel, pack
 from skinxai.configs import canonical_json
 from skinxai.errors import ExplainError, ExportError, OptionError, did_you_mean
@@ -42,7 +43,6 @@ from skinxai.graphs.files import (
 from skinxai.graphs.runners import RUNNERS, installed
 from skinxai.model_folders.files import EXPORTED, PROBE, WEIGHTS, ModelFiles
 from skinxai.model_folders.tensors import BINDING, pack_bytes
-from skinxai.models import SkinClassifier
 from skinxai.predicting import InputOptions, Prepared, prepared_batches
 from skinxai.staging import write_together
 

@@ -12,15 +12,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from skinxai.backbones.evaluation_mode import evaluating
+from skinxai.backbones.folding import folded
+from skinxai.backbones.network import SkinClassifier, without_gradients
 from skinxai.checkpoints import LoadedEnsemble, LoadedModel
 from skinxai.configs import PreprocessConfig
 from skinxai.devices import device_named
 from skinxai.errors import ModelError, OptionError
-from skinxai.evaluation_mode import evaluating
-from skinxai.folding import folded
 from skinxai.labels import LabelSet
 from skinxai.memory import in_batches
-from skinxai.models import SkinClassifier, without_gradients
 from skinxai.predicting import (
     FLIPS,
     InputOptions,
@@ -251,7 +251,7 @@ class Engine(Predictor):
         return torch.where(finite, logits.double().softmax(dim=1), torch.nan)
 
     def evaluating(self) -> AbstractContextManager[None]:
-        """Within it, what answers is in evaluation mode; see `skinxai.evaluation_mode`."""
+        """Within it, what answers is in evaluation mode; see `evaluation_mode`."""
         return evaluating(member.network for member in self.members)
 
     @torch.inference_mode()

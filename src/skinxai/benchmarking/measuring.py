@@ -21,6 +21,7 @@ from skinxai.assessment.faithfulness import (
     pointing,
     rank_correlation,
 )
+from skinxai.backbones.network import SkinClassifier
 from skinxai.benchmarking.plan import MASK, Plan, is_cheap, read_mask, seeded
 from skinxai.checkpoints import LoadedModel
 from skinxai.classifier import Classifier
@@ -31,7 +32,6 @@ from skinxai.explainers.baselines import baseline
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.images.reading import SourceImage, read_image
 from skinxai.images.transforms import evaluation_transform
-from skinxai.models import SkinClassifier
 from skinxai.results.drawing import resize_map
 
 COVERS = ("mean", "blur")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import ExplainError, ExplainTimeoutError, PluginError
 from skinxai.explaining.asking import Method
 from skinxai.explaining.attributing import Arrays, attribute
@@ -21,7 +22,6 @@ from skinxai.explaining.views import View, Watch, alone, plain_float32, private_
 from skinxai.graphs import GraphEngine
 from skinxai.inference import Engine, Member, to_batch
 from skinxai.memory import in_batches
-from skinxai.models import SkinClassifier
 from skinxai.predicting import FLIPS, InputOptions, Prepared, prepared_batches, weighted_mean
 from skinxai.readonly import ReadOnly
 from skinxai.results import Explanation, ItemError, Prediction

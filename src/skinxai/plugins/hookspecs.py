@@ -24,7 +24,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def skinxai_backbones() -> list[Entry]:  # type: ignore[empty-body]
-    """Backbones: builders ``(name, num_classes, drop_rate) -> skinxai.models.SkinClassifier``.
+    """Backbones: builders ``(name, num_classes, drop_rate) -> SkinClassifier``.
 
     A builder may also take the keyword ``drop_path_rate`` (stochastic depth, 0 < rate < 1), which
     is passed only where a user asks for it; for a builder without it that is an error. The

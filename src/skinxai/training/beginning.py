@@ -16,6 +16,7 @@ import PIL
 import torch
 
 from skinxai import backbones, losses
+from skinxai.backbones.network import SkinClassifier
 from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data.hashing import check_ids
 from skinxai.data.records import Records
@@ -32,7 +33,6 @@ from skinxai.memory import is_out_of_memory
 from skinxai.model_folders.files import TRAINING_FINGERPRINTS, TRAINING_PIXELS, read_part
 from skinxai.model_folders.tensors import Stored
 from skinxai.model_folders.trained_on import TrainedOn
-from skinxai.models import SkinClassifier
 from skinxai.plain_text import MAX_NAME, printable
 from skinxai.training.augmentation import ALBUMENTATIONS, Augmentation
 from skinxai.training.groups import frozen_norms, parameter_groups

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skinxai.backbones.network import OwnFunction, SkinClassifier
 from skinxai.checkpoints import LoadedModel
 from skinxai.configs import ModelConfig
 from skinxai.labels import LabelSet
-from skinxai.models import OwnFunction, SkinClassifier
 from skinxai.wrapping.arguments import checked_callables, checked_labels, checked_preprocessing
 from skinxai.wrapping.grids import OwnGrid
 from skinxai.wrapping.trial import try_out

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import ExplainError
-from skinxai.models import SkinClassifier
 
 _METHODS = (
     "a method that needs no such map: saliency, smoothgrad, integrated_gradients, occlusion, rise, "

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skinxai.backbones.evaluation_mode import evaluating
 from skinxai.checkpoints import LoadedModel
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import ModelError, NonFiniteOutputError, OutOfMemoryError
-from skinxai.evaluation_mode import evaluating
 from skinxai.images.transforms import normalise
 from skinxai.memory import is_out_of_memory
 from skinxai.wrapping.grids import OwnGrid, refusal_of

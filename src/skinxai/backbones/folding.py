@@ -12,7 +12,7 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from skinxai.models import SkinClassifier
+from skinxai.backbones.network import SkinClassifier
 
 TOLERANCE = 1e-4
 
