@@ -11,6 +11,7 @@ from hub_server import TOKEN, Hub, Repo
 from test_hub import hub, point_to
 
 from skinxai import Classifier
+from skinxai.checkpoints.importing import import_timm
 from skinxai.errors import (
     IntegrityError,
     ModelConfigError,
@@ -18,7 +19,6 @@ from skinxai.errors import (
     ModelNotFoundError,
     UnknownNameError,
 )
-from skinxai.importing import import_timm
 from skinxai.labels import LabelSet
 
 __all__ = ["hub", "point_to"]

@@ -99,8 +99,8 @@ def import_network(
     name: Annotated[str | None, typer.Option(help="Of the model.")] = None,
 ) -> None:
     """Make a model folder of a network that timm saved; its answers are compared with timm's."""
+    from skinxai.checkpoints.importing import import_timm
     from skinxai.configs import parse_size
-    from skinxai.importing import import_timm
     from skinxai.labels import LabelSet
 
     codes = tuple(code.strip() for code in labels.split(",") if code.strip())
