@@ -59,7 +59,7 @@ def openvino_graph(model: SkinClassifier, images: torch.Tensor) -> Runner:
 
 
 def ours_by_graph(model: SkinClassifier, images: torch.Tensor, target: torch.Tensor) -> Way:
-    """Grad-CAM as `skinxai.graphs.explaining` has it."""
+    """Grad-CAM as `skinxai.explaining.by_graph` has it."""
     run, arrays, rows = openvino_graph(model, images), images.numpy(), np.arange(len(images))
     return lambda: np.maximum(run(arrays)[MAPS][rows, target.numpy()], 0)
 

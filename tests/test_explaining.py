@@ -17,7 +17,7 @@ from skinxai.errors import (
     OptionError,
     UnknownNameError,
 )
-from skinxai.explaining import running, views
+from skinxai.explaining import questions, views
 from skinxai.explaining.guarding import NetworkState
 from skinxai.testing import colour_classifier
 from skinxai.testing.networks import ColourNetwork, of_network
@@ -180,7 +180,7 @@ def test_unknown_labels_and_lists_of_another_length_EXP14() -> None:
 def test_the_time_is_up_and_the_prediction_is_kept_EXP16(monkeypatch) -> None:
     """A clock that each pass puts forward by a second."""
     classifier, clock = colour_classifier(), [0.0]
-    for module in (running, views):
+    for module in (questions, views):
         times = SimpleNamespace(monotonic=lambda: clock[0], perf_counter=time.perf_counter)
         monkeypatch.setattr(module, "time", times)
 

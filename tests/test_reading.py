@@ -183,7 +183,7 @@ OWN = {
     ("benchmarking/plan.py", "open"): 1,  # Pillow's, of bytes
     ("exporting.py", "read_bytes"): 3,  # what it wrote into a temporary folder
     ("quantising.py", "read_bytes"): 1,
-    ("isolation.py", "read_bytes"): 2,
+    ("explaining/isolation.py", "read_bytes"): 2,
     ("environment.py", "read_text"): 2,  # the system's
     ("benchmarking/memory.py", "read_text"): 1,
     ("cli/benchmarks.py", "read_text"): 1,  # what it has just written

@@ -20,8 +20,10 @@ from skinxai.data.given import names_parts
 from skinxai.data.hashing import check_ids
 from skinxai.data.records import Records
 from skinxai.errors import OptionError, SkinxaiWarning
-from skinxai.graphs import GRAPH_METHODS, GraphEngine, choose
-from skinxai.graphs import explanations as graph_explanations
+from skinxai.explaining.by_graph import GRAPH_METHODS
+from skinxai.explaining.by_graph import explanations as graph_explanations
+from skinxai.explaining.targets import Targets
+from skinxai.graphs import GraphEngine, choose
 from skinxai.images.sources import iter_sources
 from skinxai.labels import LabelSet
 from skinxai.model_folders.ensembles import open_models
@@ -33,7 +35,6 @@ from skinxai.predicting import InputOptions, predictions
 from skinxai.progress import counter, watched
 from skinxai.regular_files import is_folder
 from skinxai.results import Evaluation, ItemError, Prediction
-from skinxai.targets import Targets
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from skinxai.backbones.network import SkinClassifier
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
-    from skinxai.explaining import Watch
+    from skinxai.explaining.views import Watch
     from skinxai.exporting import Parity
     from skinxai.inference import Engine
     from skinxai.model_folders.neighbours import Neighbours
@@ -377,7 +378,7 @@ class Classifier:
             PluginError: a plugin's method that raised, broke its contract or ended its process.
         """
         if isolate is not None:
-            from skinxai.isolation import explain_in_process
+            from skinxai.explaining.isolation import explain_in_process
 
             return explain_in_process(
                 self.explain, isolate, images, method, target=target, against=against,
@@ -430,7 +431,7 @@ class Classifier:
                 that no method has, or a method without a map.
             UnknownNameError: no such method or label.
         """
-        from skinxai.comparing import explanations_of_one, questions
+        from skinxai.explaining.side_by_side import explanations_of_one, questions
         from skinxai.results import compare
 
         asked = questions(methods, targets, method, inputs_and_options)
@@ -471,7 +472,7 @@ class Classifier:
             OptionError: images that the model says it was not trained on.
             ModelError: an ensemble.
         """
-        from skinxai.retrieval import index
+        from skinxai.explaining.by_example import index
 
         self._engine.single("index()")
         options, _ = InputOptions.take(inputs)
@@ -560,7 +561,7 @@ class Classifier:
             ModelError: an ensemble, or a model without embeddings of its lesions (`index`).
             OptionError: k below 1 or above the number of lesions.
         """
-        from skinxai.retrieval import nearest
+        from skinxai.explaining.by_example import nearest
 
         options, _ = InputOptions.take(inputs)
         single, many = self._several(images, inputs)
@@ -739,17 +740,17 @@ class Classifier:
         if graph := self._graph_for(method, score, tta, timeout):
             options, _ = InputOptions.take(keywords)
             return graph_explanations(graph, images, method, targets, options)
-        from skinxai import explaining
+        from skinxai.explaining.asking import choose_method, options_of
+        from skinxai.explaining.questions import Question, explanations
+        from skinxai.explaining.views import Watch
 
-        options, own = InputOptions.take(keywords, *explaining.options_of(method))
-        chosen = explaining.choose_method(
-            method, own, self.config.labels, score=score, against=against
-        )
-        question = explaining.Question(chosen, targets, tta, timeout, watch or explaining.Watch())
+        options, own = InputOptions.take(keywords, *options_of(method))
+        chosen = choose_method(method, own, self.config.labels, score=score, against=against)
+        question = Question(chosen, targets, tta, timeout, watch or Watch())
         graph = self._parts.graph
         local = self._engine.device.type == "cpu"  # where graphs compute
         passes = graph if graph is not None and graph.exact and local else None
-        return explaining.explanations(self._engine, images, question, options, passes)
+        return explanations(self._engine, images, question, options, passes)
 
     def _graph_for(
         self, method: str, score: str, tta: bool, timeout: float | None
@@ -785,7 +786,8 @@ def _pass_bar(
     if method in GRAPH_METHODS:  # of one pass, and without a budget; the next import loads torch
         yield None
         return
-    from skinxai import explainers, explaining
+    from skinxai import explainers
+    from skinxai.explaining.views import Watch
 
     budget = keywords.get("budget", getattr(explainers.get(method).options_type, "budget", None))
     progress = keywords.get("progress")
@@ -794,4 +796,4 @@ def _pass_bar(
         yield None
         return
     with counter(budget * images, progress, "pass") as count:
-        yield explaining.Watch(count=count)
+        yield Watch(count=count)

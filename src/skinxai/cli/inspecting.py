@@ -61,7 +61,7 @@ def _failed_checks(entries: Iterable[Entry]) -> dict[str, dict[str, str]]:
     from functools import partial
 
     from skinxai.explaining.asking import BUILT_IN
-    from skinxai.isolation import in_process
+    from skinxai.explaining.isolation import in_process
     from skinxai.plugins.registry import THIS_PROCESS
     from skinxai.testing import check_explainer
 

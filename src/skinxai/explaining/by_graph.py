@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from skinxai.explaining.targets import Targets
 from skinxai.graphs.engine import GraphEngine
 from skinxai.graphs.files import LOGITS, MAPS
 from skinxai.predicting import InputOptions, Prepared, prepared_batches
 from skinxai.readonly import ReadOnly
 from skinxai.results import Explanation, ItemError, Prediction
 from skinxai.results.drawing import resize_map
-from skinxai.targets import Targets
 from skinxai.version import __version__
 
 GRAPH_METHODS = ("gradcam",)

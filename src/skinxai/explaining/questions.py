@@ -18,6 +18,7 @@ from skinxai.explaining.asking import Method
 from skinxai.explaining.attributing import Arrays, attribute
 from skinxai.explaining.passes import GraphPasses
 from skinxai.explaining.tape import Tape
+from skinxai.explaining.targets import Targets
 from skinxai.explaining.views import View, Watch, alone, plain_float32, private_copy, ready
 from skinxai.graphs import GraphEngine
 from skinxai.inference import Engine, Member, to_batch
@@ -26,7 +27,6 @@ from skinxai.predicting import FLIPS, InputOptions, Prepared, prepared_batches, 
 from skinxai.readonly import ReadOnly
 from skinxai.results import Explanation, ItemError, Prediction
 from skinxai.results.drawing import resize_map
-from skinxai.targets import Targets
 
 Answer = Explanation | dict[str, Explanation]
 Pair = tuple[Prediction, Answer]
