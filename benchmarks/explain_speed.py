@@ -30,7 +30,8 @@ from skinxai.backbones.network import SkinClassifier
 from skinxai.explaining.passes import GraphPasses
 from skinxai.explaining.views import View, Watch
 from skinxai.exporting import graph_of
-from skinxai.graphs import MAPS, RUNNERS, Runner
+from skinxai.graphs.exported import MAPS
+from skinxai.predicting.runners import RUNNERS, Runner
 
 RESULTS = Path(__file__).parent / "results" / "explain_speed.json"
 NETWORKS = ("tf_efficientnet_lite0", "efficientnet_b0")

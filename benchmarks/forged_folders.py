@@ -42,7 +42,7 @@ from skinxai.data import Splits, load_csv
 from skinxai.data.prepared import load_prepared
 from skinxai.data.preparing import prepare
 from skinxai.errors import SkinxaiError
-from skinxai.graphs.files import SEAL, UNSEALED, seal
+from skinxai.graphs.exported import SEAL, UNSEALED, seal
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.model_folders.files import CONFIG, GRAPH, MANIFEST, WEIGHTS
 from skinxai.model_folders.tensors import BINDING, pack_bytes, unpack_bytes

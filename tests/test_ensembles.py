@@ -21,7 +21,6 @@ from skinxai import (
     checkpoints,
     explainers,
     plugins,
-    predicting,
     read_image,
 )
 from skinxai.assessment.evaluation import evaluate_probabilities
@@ -41,6 +40,7 @@ from skinxai.errors import (
 )
 from skinxai.labels import HAM10000_LABELS, LabelSet
 from skinxai.model_folders.ensembles import write_ensemble
+from skinxai.predicting import predictor
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = (0.2, 0.3, 0.5)
@@ -173,7 +173,7 @@ def test_each_image_is_read_once(ensemble, photos, monkeypatch) -> None:
         next(count)
         return read_image(image, **options)
 
-    monkeypatch.setattr(predicting, "read_image", counted)
+    monkeypatch.setattr(predictor, "read_image", counted)
     ensemble.predict(photos[:3])
     assert next(count) == 3
     ensemble.explain([io.BytesIO(photos[0].read_bytes()), photos[1]])

@@ -22,7 +22,7 @@ from skinxai.errors import (
     SkinxaiError,
 )
 from skinxai.exporting import Parity, exported_path
-from skinxai.graphs.checking import check_graph
+from skinxai.graphs.onnx_checks import check_graph
 
 BACKENDS = ("onnx", "openvino")
 

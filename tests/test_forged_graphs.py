@@ -17,9 +17,9 @@ from skinxai import Classifier, backbones
 from skinxai.configs import ModelConfig
 from skinxai.errors import IntegrityError, ModelNotFoundError
 from skinxai.graphs.budget import MOST_KEPT, PRODUCTS, Step, check_budget
-from skinxai.graphs.checking import MAX_NODES, check_graph
-from skinxai.graphs.files import open_exported
+from skinxai.graphs.exported import open_exported
 from skinxai.graphs.layers import MAX_LAYERS, check_layers, metadata_of, read_layers
+from skinxai.graphs.onnx_checks import MAX_NODES, check_graph
 from skinxai.graphs.skeletons import MAX_BYTES, skeleton
 from skinxai.labels import LabelSet
 from skinxai.model_folders.files import GRAPH, HUGE
@@ -429,7 +429,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def read_bytes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Lengths of all files that are read as a whole from now on."""
-    from skinxai.graphs import files
+    from skinxai.graphs import exported as files
 
     found: list[int] = []
     read = files.read_file

@@ -22,9 +22,8 @@ from skinxai.errors import (
     SkinxaiError,
     TrainingError,
 )
-from skinxai.graphs.checking import check_graph
-from skinxai.graphs.files import open_exported
-from skinxai.graphs.runners import RUNNERS
+from skinxai.graphs.exported import open_exported
+from skinxai.graphs.onnx_checks import check_graph
 from skinxai.labels import MAX_CLASSES, LabelSet
 from skinxai.model_folders.files import (
     CONFIG,
@@ -38,6 +37,7 @@ from skinxai.model_folders.files import (
     read_part,
 )
 from skinxai.model_folders.tensors import BINDING, Stored, load_arrays, stored_tensors
+from skinxai.predicting.runners import RUNNERS
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.state import Progress
 

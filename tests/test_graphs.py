@@ -21,7 +21,7 @@ from skinxai import Classifier
 from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import IntegrityError, ModelError, OptionError
 from skinxai.exporting import class_map_kernel
-from skinxai.graphs.files import WEIGHTS_DIGEST
+from skinxai.graphs.exported import WEIGHTS_DIGEST
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.model_folders.files import GRAPH, WEIGHTS
 from skinxai.model_folders.tensors import BINDING, pack_bytes, unpack_bytes, weights_metadata

@@ -15,7 +15,7 @@ from skinxai import regular_files
 from skinxai.data import Splits, load_csv, load_folder
 from skinxai.data.prepared import load_prepared
 from skinxai.errors import SkinxaiError
-from skinxai.graphs import open_exported
+from skinxai.graphs.exported import open_exported
 from skinxai.model_folders.files import read_model_folder
 from skinxai.regular_files import check_file, open_file, read_file
 from skinxai.reporting import read_evaluation, read_log

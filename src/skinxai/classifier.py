@@ -23,15 +23,16 @@ from skinxai.errors import OptionError, SkinxaiWarning
 from skinxai.explaining.by_graph import GRAPH_METHODS
 from skinxai.explaining.by_graph import explanations as graph_explanations
 from skinxai.explaining.targets import Targets
-from skinxai.graphs import GraphEngine, choose
 from skinxai.images.sources import iter_sources
 from skinxai.labels import LabelSet
 from skinxai.model_folders.ensembles import open_models
 from skinxai.model_folders.files import EXPORTED, GRAPH
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.trained_on import SILENT, TrainedOn
-from skinxai.parts import Parts, check_header
-from skinxai.predicting import InputOptions, predictions
+from skinxai.predicting.graph_predictor import GraphEngine
+from skinxai.predicting.in_use import Parts, check_header
+from skinxai.predicting.predictor import InputOptions, predictions
+from skinxai.predicting.runners import choose
 from skinxai.progress import counter, watched
 from skinxai.regular_files import is_folder
 from skinxai.results import Evaluation, ItemError, Prediction
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
     from skinxai.explaining.views import Watch
     from skinxai.exporting import Parity
-    from skinxai.inference import Engine
     from skinxai.model_folders.neighbours import Neighbours
+    from skinxai.predicting.torch_predictor import Engine
 
 
 ModelName = str | os.PathLike[str] | None
@@ -140,7 +141,7 @@ class Classifier:
                 )
             return cls._of(Parts.of_exported(Path(model), device, backend))
         if device not in ("auto", "cpu") and backend in (None, "torch", "auto"):
-            from skinxai.devices import device_named
+            from skinxai.predicting.devices import device_named
 
             device_named(device)  # before anything is downloaded
         hub: Any = {
@@ -287,7 +288,7 @@ class Classifier:
             images: one image (a path, bytes, a file object, a PIL image, a NumPy array or a
                 torch tensor), or many: a folder, a glob, a list or any iterable of images.
             tta: average over the four flips of each image; four times the time.
-            **inputs: see `skinxai.predicting.InputOptions`.
+            **inputs: see `skinxai.predicting.predictor.InputOptions`.
 
         Returns:
             A `Prediction` for one image; a list in the images' order for many, with an
@@ -451,7 +452,7 @@ class Classifier:
         Raises:
             ModelError: an ensemble: its members have features of their own.
         """
-        from skinxai.inference import embeddings
+        from skinxai.predicting.torch_predictor import embeddings
 
         options, _ = InputOptions.take(inputs)
         _, many = self._several(images, inputs)

@@ -22,8 +22,7 @@ from skinxai.configs import canonical_json
 from skinxai.errors import ExplainError, ExportError, OptionError, did_you_mean
 from skinxai.explainers.cam import GradCAM
 from skinxai.explaining.views import plain_float32
-from skinxai.graphs.engine import GraphEngine
-from skinxai.graphs.files import (
+from skinxai.graphs.exported import (
     ARRAY,
     CONFIG,
     FLOAT,
@@ -40,14 +39,15 @@ from skinxai.graphs.files import (
     openvino_core,
     seal,
 )
-from skinxai.graphs.runners import RUNNERS, installed
 from skinxai.model_folders.files import EXPORTED, PROBE, WEIGHTS, ModelFiles
 from skinxai.model_folders.tensors import BINDING, pack_bytes
-from skinxai.predicting import InputOptions, Prepared, prepared_batches
+from skinxai.predicting.graph_predictor import GraphEngine
+from skinxai.predicting.predictor import InputOptions, Prepared, prepared_batches
+from skinxai.predicting.runners import RUNNERS, installed
 from skinxai.staging import write_together
 
 if TYPE_CHECKING:
-    from skinxai.inference import Engine
+    from skinxai.predicting.torch_predictor import Engine
 
 TOLERANCE = 1e-3
 """Largest difference of a probability, and of a map as a share of its largest value."""
@@ -238,7 +238,7 @@ def checked_graph(
     engine: Engine, loaded: LoadedModel, images: list[Any] | None,
     options: InputOptions = PARITY,
 ) -> LoadedModel:  # fmt: skip
-    """The model with its ``graph.safetensors`` (see `skinxai.graphs.files`), compared with torch.
+    """The model with its ``graph.safetensors`` (see `exported`), compared with torch.
 
     Args:
         engine: of the model.

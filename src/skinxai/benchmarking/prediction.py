@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from skinxai.classifier import Classifier
 from skinxai.errors import ModelError, NoInputsError, OptionError
-from skinxai.graphs import RUNNERS
 from skinxai.images.limits import MAX_PIXELS
+from skinxai.predicting.runners import RUNNERS
 
 WAYS = {name: (name, "float32") for name in ("torch", *RUNNERS)} | {
     "sixteen bits": ("openvino", "bfloat16")

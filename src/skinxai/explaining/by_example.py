@@ -10,11 +10,11 @@ import numpy as np
 from skinxai.data.hashing import pixel_hashes
 from skinxai.data.records import Record, Records
 from skinxai.errors import ModelError, OptionError
-from skinxai.inference import Engine, embeddings
 from skinxai.model_folders.files import NEIGHBOURS
 from skinxai.model_folders.neighbours import Neighbours, by_hash
 from skinxai.model_folders.trained_on import BYTES, TrainedOn
-from skinxai.predicting import InputOptions
+from skinxai.predicting.predictor import InputOptions
+from skinxai.predicting.torch_predictor import Engine, embeddings
 from skinxai.progress import watched
 from skinxai.results import Neighbour
 

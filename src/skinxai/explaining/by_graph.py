@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from skinxai.explaining.targets import Targets
-from skinxai.graphs.engine import GraphEngine
-from skinxai.graphs.files import LOGITS, MAPS
-from skinxai.predicting import InputOptions, Prepared, prepared_batches
+from skinxai.graphs.exported import LOGITS, MAPS
+from skinxai.predicting.graph_predictor import GraphEngine
+from skinxai.predicting.predictor import InputOptions, Prepared, prepared_batches
 from skinxai.readonly import ReadOnly
 from skinxai.results import Explanation, ItemError, Prediction
 from skinxai.results.drawing import resize_map

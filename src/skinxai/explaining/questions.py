@@ -20,10 +20,16 @@ from skinxai.explaining.passes import GraphPasses
 from skinxai.explaining.tape import Tape
 from skinxai.explaining.targets import Targets
 from skinxai.explaining.views import View, Watch, alone, plain_float32, private_copy, ready
-from skinxai.graphs import GraphEngine
-from skinxai.inference import Engine, Member, to_batch
 from skinxai.memory import in_batches
-from skinxai.predicting import FLIPS, InputOptions, Prepared, prepared_batches, weighted_mean
+from skinxai.predicting.graph_predictor import GraphEngine
+from skinxai.predicting.predictor import (
+    FLIPS,
+    InputOptions,
+    Prepared,
+    prepared_batches,
+    weighted_mean,
+)
+from skinxai.predicting.torch_predictor import Engine, Member, to_batch
 from skinxai.readonly import ReadOnly
 from skinxai.results import Explanation, ItemError, Prediction
 from skinxai.results.drawing import resize_map

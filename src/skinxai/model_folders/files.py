@@ -43,7 +43,7 @@ GRAPH, PROBE = "graph.safetensors", "probe.json"
 NEIGHBOURS = "neighbours.safetensors"
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
 EXPORTED = {".onnx": "onnx", ".xml": "openvino"}
-"""Suffix of an exported file → the runtime that it is for, in `skinxai.graphs.RUNNERS`."""
+"""Suffix of an exported file → the runtime that it is for, in `RUNNERS`."""
 BUNDLED = Path(__file__).parents[1] / "bundled"
 MAX_FILES = 16
 LARGE, HUGE = 2**26, 2**28

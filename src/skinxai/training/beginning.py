@@ -21,7 +21,6 @@ from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data.hashing import check_ids
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
-from skinxai.devices import device_named
 from skinxai.errors import (
     CheckpointCorruptError,
     IntegrityError,
@@ -34,6 +33,7 @@ from skinxai.model_folders.files import TRAINING_FINGERPRINTS, TRAINING_PIXELS, 
 from skinxai.model_folders.tensors import Stored
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.plain_text import MAX_NAME, printable
+from skinxai.predicting.devices import device_named
 from skinxai.training.augmentation import ALBUMENTATIONS, Augmentation
 from skinxai.training.groups import frozen_norms, parameter_groups
 from skinxai.training.initial_weights import InitialWeights, load_initial_weights

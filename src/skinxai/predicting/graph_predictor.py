@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from skinxai.configs import EnsembleConfig, ModelConfig, PreprocessConfig
 from skinxai.errors import ModelError
-from skinxai.graphs.files import LOGITS, MAPS, Exported, with_weights
-from skinxai.graphs.runners import RUNNERS, Runner
+from skinxai.graphs.exported import LOGITS, MAPS, Exported, with_weights
 from skinxai.labels import LabelSet
 from skinxai.model_folders.ensembles import read_members
 from skinxai.model_folders.files import GRAPH, WEIGHTS, ModelFiles, read_config
-from skinxai.predicting import FLIPS, Predictor, Prepared, weighted_mean
+from skinxai.predicting.predictor import FLIPS, Predictor, Prepared, weighted_mean
+from skinxai.predicting.runners import RUNNERS, Runner
 
 
 @dataclass(frozen=True)

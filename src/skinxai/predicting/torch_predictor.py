@@ -17,11 +17,11 @@ from skinxai.backbones.folding import folded
 from skinxai.backbones.network import SkinClassifier, without_gradients
 from skinxai.checkpoints import LoadedEnsemble, LoadedModel
 from skinxai.configs import PreprocessConfig
-from skinxai.devices import device_named
 from skinxai.errors import ModelError, OptionError
 from skinxai.labels import LabelSet
 from skinxai.memory import in_batches
-from skinxai.predicting import (
+from skinxai.predicting.devices import device_named
+from skinxai.predicting.predictor import (
     FLIPS,
     InputOptions,
     Predictor,

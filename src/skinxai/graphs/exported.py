@@ -262,7 +262,7 @@ def _parse(graph: bytes, name: str) -> onnx.ModelProto:
 
 
 def _check(parsed: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    from skinxai.graphs.checking import check_graph
+    from skinxai.graphs.onnx_checks import check_graph
 
     check_graph(parsed, name)
     return parsed

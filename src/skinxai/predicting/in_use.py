@@ -14,15 +14,17 @@ import numpy.typing as npt
 
 from skinxai.configs import EnsembleConfig, ModelConfig
 from skinxai.errors import ModelError, OptionError
-from skinxai.graphs import RUNNERS, GraphEngine, open_exported
+from skinxai.graphs.exported import open_exported
 from skinxai.model_folders.ensembles import read_members
 from skinxai.model_folders.files import CARD, EXPORTED, HUGE, WEIGHTS, ModelFiles, read_config
 from skinxai.model_folders.probe import TOLERANCE, picture, read_probes
-from skinxai.predicting import Predictor, Prepared, weighted_mean
+from skinxai.predicting.graph_predictor import GraphEngine
+from skinxai.predicting.predictor import Predictor, Prepared, weighted_mean
+from skinxai.predicting.runners import RUNNERS
 
 if TYPE_CHECKING:
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
-    from skinxai.inference import Engine
+    from skinxai.predicting.torch_predictor import Engine
 
 
 _building = threading.RLock()
@@ -91,7 +93,7 @@ class Parts:
         Args:
             files: of a model, or of an ensemble.
             device: of torch's networks.
-            runner: ``"torch"``, or a name in `skinxai.graphs.RUNNERS`.
+            runner: ``"torch"``, or a name in `skinxai.predicting.runners.RUNNERS`.
             precision: of predictions.
             compiled: whether torch compiles the networks.
         """
@@ -156,7 +158,7 @@ class Parts:
         Raises:
             ModelError: an exported file, which has no network.
         """
-        from skinxai.inference import Engine
+        from skinxai.predicting.torch_predictor import Engine
 
         precision = "float32" if self.graph else self.precision
         with _building:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skinxai import forking  # noqa: F401  (what forked processes need is arranged)
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import NonFiniteOutputError, OptionError, SkinxaiError, did_you_mean
 from skinxai.images.limits import MAX_PIXELS, check_max_pixels
@@ -22,6 +21,7 @@ from skinxai.images.sources import describe, may_read_ahead
 from skinxai.images.transforms import evaluation_transform
 from skinxai.labels import LabelSet
 from skinxai.memory import in_batches
+from skinxai.predicting import forking  # noqa: F401  (what forked processes need is arranged)
 from skinxai.progress import Progress
 from skinxai.results import ItemError, Prediction
 
