@@ -181,7 +181,7 @@ OWN = {
     ("data/shards.py", "memmap"): 1,  # after check_file
     ("data/masks.py", "open"): 1,  # Pillow's, of an open file
     ("benchmarking/plan.py", "open"): 1,  # Pillow's, of bytes
-    ("exporting.py", "read_bytes"): 3,  # what it wrote into a temporary folder
+    ("exporting/networks.py", "read_bytes"): 3,  # what it wrote into a temporary folder
     ("quantising.py", "read_bytes"): 1,
     ("explaining/isolation.py", "read_bytes"): 2,
     ("environment.py", "read_text"): 2,  # the system's

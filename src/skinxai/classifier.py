@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from skinxai.backbones.network import SkinClassifier
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
     from skinxai.explaining.views import Watch
-    from skinxai.exporting import Parity
+    from skinxai.exporting.networks import Parity
     from skinxai.model_folders.neighbours import Neighbours
     from skinxai.predicting.torch_predictor import Engine
 
@@ -497,7 +497,7 @@ class Classifier:
             ModelError: an ensemble: give its members graphs.
             OptionError: the packages that write a graph are not installed.
         """
-        from skinxai.exporting import PARITY, checked_graph
+        from skinxai.exporting.networks import PARITY, checked_graph
 
         self._engine.single("with_graph()")
         options, _ = InputOptions.take(asdict(PARITY) | inputs)
@@ -535,7 +535,7 @@ class Classifier:
                 write it are not installed.
             OutputError: the file cannot be written.
         """
-        from skinxai.exporting import PARITY, export
+        from skinxai.exporting.networks import PARITY, export
 
         self._engine.single("export()")
         options, _ = InputOptions.take(asdict(PARITY) | inputs)
