@@ -21,8 +21,8 @@ from skinxai.errors import (
     UnknownNameError,
 )
 from skinxai.labels import HAM10000_LABELS
+from skinxai.training.optimising import learning_rate
 from skinxai.training.precision import choose_precision
-from skinxai.training.schedule import learning_rate
 from skinxai.training.settings import TrainConfig
 
 COLOURS = ("red", "green", "blue")

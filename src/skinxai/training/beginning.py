@@ -35,10 +35,10 @@ from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.plain_text import MAX_NAME, printable
 from skinxai.predicting.devices import device_named
 from skinxai.training.augmentation import ALBUMENTATIONS, Augmentation
-from skinxai.training.groups import frozen_norms, parameter_groups
+from skinxai.training.data_checks import check_images, check_unseen, fingerprint, most_skipped
 from skinxai.training.initial_weights import InitialWeights, load_initial_weights
 from skinxai.training.loaders import Failure, TrainingImages, network_input
-from skinxai.training.parts import check_images, check_unseen, fingerprint, most_skipped
+from skinxai.training.optimising import frozen_norms, parameter_groups
 from skinxai.training.precision import choose_precision, precision_name
 from skinxai.training.randomness import seed_all
 from skinxai.training.run import Run

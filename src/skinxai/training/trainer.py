@@ -21,15 +21,12 @@ from skinxai.errors import (
 )
 from skinxai.regular_files import MAX_TEXT_BYTES, read_file
 from skinxai.reporting import write_evaluation
-from skinxai.training.allocator import kept_memory
 from skinxai.training.beginning import begin
 from skinxai.training.callbacks import Callback
 from skinxai.training.checking import check_names
-from skinxai.training.failures import typed_errors
-from skinxai.training.interruption import Interruption
+from skinxai.training.data_checks import check_parts
 from skinxai.training.loop import Loop
-from skinxai.training.main_guard import check_main_guard
-from skinxai.training.parts import check_parts
+from skinxai.training.process import Interruption, check_main_guard, kept_memory, typed_errors
 from skinxai.training.randomness import kept_random_states
 from skinxai.training.run import Run, workers_of
 from skinxai.training.run_folder import RunFolder
