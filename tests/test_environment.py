@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skinxai import environment
+from skinxai.cli import environment
 
 
 @pytest.mark.parametrize(

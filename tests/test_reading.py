@@ -184,7 +184,7 @@ OWN = {
     ("exporting/networks.py", "read_bytes"): 3,  # what it wrote into a temporary folder
     ("quantising.py", "read_bytes"): 1,
     ("explaining/isolation.py", "read_bytes"): 2,
-    ("environment.py", "read_text"): 2,  # the system's
+    ("cli/environment.py", "read_text"): 2,  # the system's
     ("benchmarking/memory.py", "read_text"): 1,
     ("cli/benchmarks.py", "read_text"): 1,  # what it has just written
     ("demo/app.py", "read_bytes"): 1,  # the package's own pictures

@@ -15,6 +15,7 @@ from skinxai.cli.benchmarks import benchmark
 from skinxai.cli.commands import Command, Group
 from skinxai.cli.datasets import audit, prepare
 from skinxai.cli.demonstrating import demo
+from skinxai.cli.environment import use_share_of_container
 from skinxai.cli.evaluating import evaluate
 from skinxai.cli.explaining import explain
 from skinxai.cli.inspecting import doctor, plugins
@@ -23,7 +24,6 @@ from skinxai.cli.predicting import predict
 from skinxai.cli.saying import Quiet, show_traceback, tell, warnings_as_notes, with_quiet
 from skinxai.cli.sharing import export, import_network, list_models, pull, push, verify
 from skinxai.cli.training import train
-from skinxai.environment import use_share_of_container
 from skinxai.errors import SkinxaiError
 from skinxai.progress import quiet as quietly
 from skinxai.version import __version__

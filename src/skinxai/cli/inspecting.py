@@ -85,7 +85,7 @@ def _failed_checks(entries: Iterable[Entry]) -> dict[str, dict[str, str]]:
 
 def doctor() -> None:
     """Print versions, device, threads, cache and the bundled model's hash."""
-    from skinxai.environment import describe_environment
+    from skinxai.cli.environment import describe_environment
 
     for name, value in describe_environment().items():
         tell(f"{name:<14} {value}")
