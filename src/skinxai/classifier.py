@@ -208,7 +208,7 @@ class Classifier:
             SkinxaiWarning: rows that sum to 1 already, as after a softmax; or a head of features
                 that differs from what ``module(images)`` returns.
         """
-        from skinxai import wrapping
+        from skinxai.checkpoints import wrapping
 
         loaded = wrapping.wrapped(module, labels, preprocessing, features, head, grid, name)
         made = cls(loaded, device=device)

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from skinxai.backbones.evaluation_mode import evaluating
 from skinxai.checkpoints import LoadedModel
+from skinxai.checkpoints.wrapping_grids import OwnGrid, refusal_of
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import ModelError, NonFiniteOutputError, OutOfMemoryError
 from skinxai.images.transforms import normalise
 from skinxai.memory import is_out_of_memory
-from skinxai.wrapping.grids import OwnGrid, refusal_of
 
 _TOLERANCE = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
 _SUM_TOLERANCE = {torch.float16: 1e-3, torch.bfloat16: 1e-2}

@@ -10,11 +10,15 @@ from torch import Tensor, nn
 
 from skinxai.backbones.network import OwnFunction, SkinClassifier
 from skinxai.checkpoints import LoadedModel
+from skinxai.checkpoints.wrapping_arguments import (
+    checked_callables,
+    checked_labels,
+    checked_preprocessing,
+)
+from skinxai.checkpoints.wrapping_grids import OwnGrid
+from skinxai.checkpoints.wrapping_trial import try_out
 from skinxai.configs import ModelConfig
 from skinxai.labels import LabelSet
-from skinxai.wrapping.arguments import checked_callables, checked_labels, checked_preprocessing
-from skinxai.wrapping.grids import OwnGrid
-from skinxai.wrapping.trial import try_out
 
 __all__ = ["try_out", "wrapped"]
 
