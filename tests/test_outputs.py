@@ -11,9 +11,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from skinxai.cli import app
+from skinxai.disk.writing import write_atomic
 from skinxai.errors import OutputError
 from skinxai.results.folder import ResultFolder, table
-from skinxai.writing import write_atomic
 
 
 def test_existing_output_is_replaced_whole_PTH12(classifier, photos, tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_output_that_is_a_folder_PTH12(tmp_path: Path) -> None:
 def test_folder_that_cannot_be_written_PTH12() -> None:
     code = (
         "import os\nfrom skinxai.results.folder import ResultFolder\n"
-        "from skinxai.writing import *\n"
+        "from skinxai.disk.writing import *\n"
         "if os.getuid() == 0: os.setuid(65534)\n"  # root may write everywhere
         "for call in (lambda: ResultFolder('/usr'), lambda: write_atomic('/usr/x', b'')):\n"
         "    try: call()\n"
@@ -51,7 +51,7 @@ def test_full_disk_leaves_the_old_output_PTH12(tmp_path: Path) -> None:
     target = tmp_path / "results.csv"
     target.write_bytes(b"old")
     code = (
-        "import resource, sys\nfrom skinxai.writing import write_atomic\n"
+        "import resource, sys\nfrom skinxai.disk.writing import write_atomic\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: write_atomic(sys.argv[1], bytes(5000))\n"
         "except Exception as error: print(type(error).__name__)"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from skinxai.disk.staging import UNFINISHED, Staged, at_present, present, write_together
+from skinxai.disk.writing import write_atomic
 from skinxai.errors import OutputError
 from skinxai.model_folders.files import read_model_folder, write_model_folder
-from skinxai.staging import UNFINISHED, Staged, at_present, present, write_together
-from skinxai.writing import write_atomic
 
 SCRIPT = Path(__file__).parent / "killed_overwriting.py"
 KINDS = ("save_pretrained", "Explanation.save", "explain --out", "predict --out")
@@ -89,7 +89,7 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_replaced(folder: Pat
 
 def test_a_full_disk_leaves_the_old_files(folder: Path) -> None:
     code = (
-        "import resource, sys\nfrom skinxai.staging import write_together\n"
+        "import resource, sys\nfrom skinxai.disk.staging import write_together\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: write_together(sys.argv[1], {'a.txt': b'new', 'below/b.txt': bytes(5000)})\n"
         "except Exception as error: print(type(error).__name__)"

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 import skinxai
-from skinxai import regular_files
 from skinxai.data import Splits, load_csv, load_folder
 from skinxai.data.prepared import load_prepared
+from skinxai.disk import regular_files
+from skinxai.disk.regular_files import check_file, open_file, read_file
+from skinxai.disk.writing import append_line
 from skinxai.errors import SkinxaiError
 from skinxai.graphs.exported import open_exported
 from skinxai.model_folders.files import read_model_folder
-from skinxai.regular_files import check_file, open_file, read_file
 from skinxai.reporting import read_evaluation, read_log
 from skinxai.training.run_folder import RunFolder
-from skinxai.writing import append_line
 
 SOURCES = Path(skinxai.__file__).parent
 unix = pytest.mark.skipif(sys.platform == "win32", reason="it has no pipes in folders")
@@ -170,13 +170,13 @@ OPENING = {
     "read_csv", "read_json", "read_excel", "load_file", "safe_open", "imread", "mmap", "FileIO",
 }  # fmt: skip
 OWN = {
-    ("regular_files.py", "open"): 1,
-    ("regular_files.py", "fdopen"): 1,
-    ("writing.py", "open"): 1,  # to write
-    ("staging.py", "open"): 3,  # to write, and folders
-    ("staging.py", "fdopen"): 1,
+    ("disk/regular_files.py", "open"): 1,
+    ("disk/regular_files.py", "fdopen"): 1,
+    ("disk/writing.py", "open"): 1,  # to write
+    ("disk/staging.py", "open"): 3,  # to write, and folders
+    ("disk/staging.py", "fdopen"): 1,
     ("demo/guarding.py", "read_text"): 1,  # the system's
-    ("writing.py", "fdopen"): 2,
+    ("disk/writing.py", "fdopen"): 2,
     ("data/shards.py", "open"): 1,  # to write
     ("data/shards.py", "memmap"): 1,  # after check_file
     ("data/masks.py", "open"): 1,  # Pillow's, of an open file

@@ -19,6 +19,7 @@ from skinxai.configs import EnsembleConfig, ModelConfig, PreprocessConfig
 from skinxai.data.given import names_parts
 from skinxai.data.hashing import check_ids
 from skinxai.data.records import Records
+from skinxai.disk.regular_files import is_folder
 from skinxai.errors import OptionError, SkinxaiWarning
 from skinxai.explaining.by_graph import GRAPH_METHODS
 from skinxai.explaining.by_graph import explanations as graph_explanations
@@ -34,7 +35,6 @@ from skinxai.predicting.in_use import Parts, check_header
 from skinxai.predicting.predictor import InputOptions, predictions
 from skinxai.predicting.runners import choose
 from skinxai.progress import counter, watched
-from skinxai.regular_files import is_folder
 from skinxai.results import Evaluation, ItemError, Prediction
 
 if TYPE_CHECKING:

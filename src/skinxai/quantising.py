@@ -16,6 +16,7 @@ from skinxai.classifier import Classifier
 from skinxai.data import pixel_hash
 from skinxai.data.hashing import looks
 from skinxai.data.records import Records
+from skinxai.disk.writing import write_atomic
 from skinxai.errors import LeakageError, OptionError
 from skinxai.graphs.exported import IMAGES, KERNEL, PRECISION, SEAL, UNSEALED, seal
 from skinxai.images.limits import MAX_PIXELS
@@ -30,7 +31,6 @@ from skinxai.predicting.predictor import (
     prepared_batches,
 )
 from skinxai.results import Prediction
-from skinxai.writing import write_atomic
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import torch
 
 from skinxai import backbones, checkpoints
 from skinxai.configs import ModelConfig, PreprocessConfig, strict_json
+from skinxai.disk.regular_files import is_file
 from skinxai.errors import IntegrityError, ModelConfigError, ModelError, ModelNotFoundError
 from skinxai.labels import LabelSet
 from skinxai.model_folders.files import CONFIG, WEIGHTS, read_part
 from skinxai.plain_text import markdown, markdown_code
-from skinxai.regular_files import is_file
 
 HUB = "hf-hub:"
 TOLERANCE = 1e-4

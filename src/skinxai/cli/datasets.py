@@ -37,8 +37,8 @@ def audit(
     """Look for leaks, duplicates and damaged files before training; exit 1 if there are errors."""
     from skinxai.data import Splits
     from skinxai.data.auditing import audit as run_audit
+    from skinxai.disk.writing import check_folder
     from skinxai.reporting import write_audit
-    from skinxai.writing import check_folder
 
     if out is not None:
         check_folder(out)

@@ -48,8 +48,8 @@ def evaluate(
 ) -> None:
     """Judge a model on labelled images: a page with intervals and curves, and JSON."""
     from skinxai.classifier import Classifier
+    from skinxai.disk.writing import check_folder
     from skinxai.reporting import read_log, write_evaluation
-    from skinxai.writing import check_folder
 
     check_folder(out)
     classifier = Classifier.from_pretrained(model, backend=backend)

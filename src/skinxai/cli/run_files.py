@@ -11,11 +11,11 @@ from typing import Any, final
 
 from skinxai.cli.tables import ROLES, TableOptions
 from skinxai.configs import MAX_JSON_BYTES, strict_json
+from skinxai.disk.regular_files import read_file
+from skinxai.disk.writing import write_atomic
 from skinxai.errors import OptionError, did_you_mean
-from skinxai.regular_files import read_file
 from skinxai.training.callbacks import Callback
 from skinxai.training.settings import TrainConfig
-from skinxai.writing import write_atomic
 
 COMMAND = "command"
 _TEXTS = ("data", "out", "splits", "images", "delimiter", *ROLES)

@@ -41,9 +41,9 @@ def pull(
     ] = None,
 ) -> None:
     """Download a model from the Hugging Face Hub, check every file, and print its folder."""
+    from skinxai.disk.staging import Staged
     from skinxai.model_folders.files import contents
     from skinxai.model_folders.opening import open_model
-    from skinxai.staging import Staged
 
     folder = open_model(repo).folder
     if out is not None:
@@ -123,8 +123,8 @@ def export(
 ) -> None:
     """Write a model as ONNX or for OpenVINO, or its folder with a graph; compared with torch."""
     from skinxai.classifier import Classifier
+    from skinxai.disk.writing import check_folder, made_folder
     from skinxai.progress import busy
-    from skinxai.writing import check_folder, made_folder
 
     check_folder(out.parent if out.suffix else out)
     classifier = Classifier.from_pretrained(model)

@@ -69,10 +69,10 @@ def train(
 ) -> None:  # fmt: skip
     """Fine-tune a network on labelled images; the test part is split off and not looked at."""
     from skinxai.data import Splits
+    from skinxai.disk.writing import check_folder
     from skinxai.training.callbacks import TensorBoard
     from skinxai.training.initial_weights import fetch_initial_weights
     from skinxai.training.trainer import Trainer
-    from skinxai.writing import check_folder
 
     file = read_run_file(config, split=data is None) if config is not None else {}
     out = out or path_of(file, "out")

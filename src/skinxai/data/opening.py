@@ -11,8 +11,8 @@ from skinxai.data.loading import load_csv
 from skinxai.data.prepared import is_prepared, load_prepared
 from skinxai.data.published import find_published, load_ham10000
 from skinxai.data.records import Records
+from skinxai.disk.regular_files import is_file, is_folder
 from skinxai.errors import OptionError
-from skinxai.regular_files import is_file, is_folder
 
 
 def open_records(

@@ -23,6 +23,7 @@ from skinxai.configs import PreprocessConfig, as_size
 from skinxai.data.prepared import describe_folder, file_sha256, is_prepared, load_prepared
 from skinxai.data.records import Record, Records
 from skinxai.data.shards import Place, PreparedPixels, ShardWriter
+from skinxai.disk.writing import made_folder
 from skinxai.errors import (
     DatasetError,
     DatasetImageError,
@@ -38,7 +39,6 @@ from skinxai.images.reading import read_image
 from skinxai.images.transforms import resize
 from skinxai.plain_text import quoted
 from skinxai.progress import watched
-from skinxai.writing import made_folder
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

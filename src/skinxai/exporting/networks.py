@@ -19,6 +19,7 @@ from skinxai import samples
 from skinxai.backbones.network import SkinClassifier
 from skinxai.checkpoints import LoadedModel, pack
 from skinxai.configs import canonical_json
+from skinxai.disk.staging import write_together
 from skinxai.errors import ExplainError, ExportError, OptionError, did_you_mean
 from skinxai.explainers.cam import GradCAM
 from skinxai.explaining.views import plain_float32
@@ -44,7 +45,6 @@ from skinxai.model_folders.tensors import BINDING, pack_bytes
 from skinxai.predicting.graph_predictor import GraphEngine
 from skinxai.predicting.predictor import InputOptions, Prepared, prepared_batches
 from skinxai.predicting.runners import RUNNERS, installed
-from skinxai.staging import write_together
 
 if TYPE_CHECKING:
     from skinxai.predicting.torch_predictor import Engine

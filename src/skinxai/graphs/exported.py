@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skinxai.configs import ModelConfig, strict_json
+from skinxai.disk.regular_files import MAX_TEXT_BYTES, open_file, read_file
+from skinxai.disk.staging import at_present, present
 from skinxai.errors import (
     ExportError,
     IntegrityError,
@@ -29,8 +31,6 @@ from skinxai.errors import (
 from skinxai.graphs.skeletons import skeleton
 from skinxai.model_folders.files import GRAPH, LARGE, WEIGHTS, size_limit
 from skinxai.model_folders.tensors import BINDING, load_arrays, unpack_bytes, weights_metadata
-from skinxai.regular_files import MAX_TEXT_BYTES, open_file, read_file
-from skinxai.staging import at_present, present
 
 if TYPE_CHECKING:
     import onnx

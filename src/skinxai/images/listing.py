@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from skinxai.disk.regular_files import open_file
 from skinxai.images.limits import MAX_BYTES
-from skinxai.regular_files import open_file
 from skinxai.results.drawing import MARK_WITHIN, is_own_picture
 
 SUFFIXES = frozenset(

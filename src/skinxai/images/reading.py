@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from skinxai import plugins
+from skinxai.disk.regular_files import check_file, read_file
 from skinxai.errors import (
     ImageDecodeError,
     InputDtypeError,
@@ -36,7 +37,6 @@ from skinxai.images.limits import (
 )
 from skinxai.images.sources import describe
 from skinxai.plain_text import quoted
-from skinxai.regular_files import check_file, read_file
 
 _URL = re.compile(r"(?i)([a-z][a-z0-9+.-]+):(//|[^\\/])")
 

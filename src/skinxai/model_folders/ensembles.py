@@ -17,6 +17,7 @@ from operator import or_
 from pathlib import Path
 
 from skinxai.configs import EnsembleConfig, MemberConfig, ModelConfig
+from skinxai.disk.staging import Staged
 from skinxai.errors import IntegrityError, ModelConfigError, ModelError, OptionError
 from skinxai.labels import LabelSet
 from skinxai.model_folders.files import (
@@ -34,7 +35,6 @@ from skinxai.model_folders.files import (
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.plain_text import MAX_NAME, markdown
-from skinxai.staging import Staged
 
 
 def write_ensemble(

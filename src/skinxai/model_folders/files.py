@@ -26,6 +26,8 @@ from skinxai.configs import (
     check_schema,
     strict_json,
 )
+from skinxai.disk.regular_files import is_file, is_folder, open_file
+from skinxai.disk.staging import at_present, present, write_together
 from skinxai.errors import (
     IntegrityError,
     ModelConfigError,
@@ -33,8 +35,6 @@ from skinxai.errors import (
     SkinxaiWarning,
     UnsafeFormatError,
 )
-from skinxai.regular_files import is_file, is_folder, open_file
-from skinxai.staging import at_present, present, write_together
 
 WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.json", "README.md"
 TRAINING_PIXELS = "training_pixels.safetensors"

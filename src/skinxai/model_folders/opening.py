@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from skinxai.disk.regular_files import is_file, is_folder
 from skinxai.errors import (
     IntegrityError,
     ModelNotFoundError,
@@ -28,7 +29,6 @@ from skinxai.model_folders.files import (
     read_model_folder,
     read_part,
 )
-from skinxai.regular_files import is_file, is_folder
 
 _NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
 

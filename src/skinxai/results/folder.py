@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from skinxai.disk.staging import Staged, write_together
+from skinxai.disk.writing import check_folder, escape_cell, make_folder, write_atomic
 from skinxai.plain_text import printable
 from skinxai.results import ItemError, Prediction
-from skinxai.staging import Staged, write_together
-from skinxai.writing import check_folder, escape_cell, make_folder, write_atomic
 
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 MAX_STEM = 80

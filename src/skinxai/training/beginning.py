@@ -21,6 +21,7 @@ from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data.hashing import check_ids
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
+from skinxai.disk.writing import write_atomic
 from skinxai.errors import (
     CheckpointCorruptError,
     IntegrityError,
@@ -47,7 +48,6 @@ from skinxai.training.settings import TrainConfig
 from skinxai.training.state import Progress, RunState
 from skinxai.training.step import TrainingStep
 from skinxai.training.teaching import Teacher, load_teacher
-from skinxai.writing import write_atomic
 
 Origin = InitialWeights | Teacher
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from skinxai.disk.writing import write_atomic
 from skinxai.errors import DatasetImageError, NonFiniteLossError, TrainingError
 from skinxai.plain_text import quoted
 from skinxai.progress import bar, say
@@ -19,7 +20,6 @@ from skinxai.training.optimising import learning_rate
 from skinxai.training.process import Interruption
 from skinxai.training.run import Run
 from skinxai.training.validation import validate
-from skinxai.writing import write_atomic
 
 
 @dataclass(frozen=True)

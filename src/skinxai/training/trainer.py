@@ -13,13 +13,13 @@ import torch
 from skinxai.classifier import Classifier
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
+from skinxai.disk.regular_files import MAX_TEXT_BYTES, read_file
 from skinxai.errors import (
     NonFiniteLossError,
     OptionError,
     ResumeMismatchError,
     TrainingError,
 )
-from skinxai.regular_files import MAX_TEXT_BYTES, read_file
 from skinxai.reporting import write_evaluation
 from skinxai.training.beginning import begin
 from skinxai.training.callbacks import Callback

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from skinxai.disk.staging import UMASK, finish_above, sync_folder
 from skinxai.errors import OutputError
-from skinxai.staging import UMASK, finish_above, sync_folder
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
