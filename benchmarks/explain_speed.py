@@ -29,7 +29,7 @@ from skinxai.backbones.folding import folded
 from skinxai.backbones.network import SkinClassifier
 from skinxai.explaining.passes import GraphPasses
 from skinxai.explaining.views import View, Watch
-from skinxai.exporting.networks import graph_of
+from skinxai.exporting.onnx_graphs import graph_of
 from skinxai.graphs.exported import MAPS
 from skinxai.predicting.runners import RUNNERS, Runner
 

@@ -23,9 +23,9 @@ from skinxai.assessment.faithfulness import (
     rank_correlation,
 )
 from skinxai.benchmarking import benchmark_explainers, read_rows, summarise, to_markdown
+from skinxai.benchmarking.backends import prediction_speed, to_lines
 from skinxai.benchmarking.measuring import Bench, agreement, scrambled
 from skinxai.benchmarking.plan import Plan, read_mask
-from skinxai.benchmarking.prediction import prediction_speed, to_lines
 from skinxai.cli import app
 from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data import Record, Records, TrainedOn, pixel_hash
@@ -265,7 +265,7 @@ def test_memory_is_that_of_the_child_alone(monkeypatch, tmp_path) -> None:
     """A parent that once held much hides nothing: a child that takes 64 MiB more says so."""
     held = np.ones(2**26)  # 512 MiB
     code = (
-        "import numpy, skinxai.benchmarking.memory as m; before = m.peak(); "
+        "import numpy, skinxai.benchmarking.peak_memory as m; before = m.peak(); "
         "kept = numpy.ones(2**23); print(m.peak() - before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -23,7 +23,7 @@ from skinxai import (
     plugins,
     read_image,
 )
-from skinxai.assessment.evaluation import evaluate_probabilities
+from skinxai.assessment.evaluating import evaluate_probabilities
 from skinxai.backbones.network import OwnFunction, SkinClassifier
 from skinxai.checkpoints import LoadedEnsemble, LoadedModel
 from skinxai.configs import (

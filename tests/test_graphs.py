@@ -20,7 +20,7 @@ from torch import nn
 from skinxai import Classifier
 from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import IntegrityError, ModelError, OptionError
-from skinxai.exporting.networks import class_map_kernel
+from skinxai.exporting.onnx_graphs import class_map_kernel
 from skinxai.graphs.exported import WEIGHTS_DIGEST
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.model_folders.files import GRAPH, WEIGHTS

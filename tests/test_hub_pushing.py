@@ -13,7 +13,7 @@ from test_hub import NAME, hub, model, published
 from typer.testing import CliRunner
 
 from skinxai import Classifier
-from skinxai.assessment.evaluation import evaluate_probabilities
+from skinxai.assessment.evaluating import evaluate_probabilities
 from skinxai.cli import app
 from skinxai.errors import (
     HubError,

@@ -28,7 +28,7 @@ from skinxai.data import (
     preparing,
     shards,
 )
-from skinxai.data.opening import open_records
+from skinxai.data.detecting import open_records
 from skinxai.errors import (
     DatasetError,
     DatasetImageError,

@@ -175,20 +175,20 @@ OWN = {
     ("disk/writing.py", "open"): 1,  # to write
     ("disk/staging.py", "open"): 3,  # to write, and folders
     ("disk/staging.py", "fdopen"): 1,
-    ("demo/guarding.py", "read_text"): 1,  # the system's
+    ("demo/middleware.py", "read_text"): 1,  # the system's
     ("disk/writing.py", "fdopen"): 2,
     ("data/shards.py", "open"): 1,  # to write
     ("data/shards.py", "memmap"): 1,  # after check_file
     ("data/masks.py", "open"): 1,  # Pillow's, of an open file
     ("benchmarking/plan.py", "open"): 1,  # Pillow's, of bytes
-    ("exporting/networks.py", "read_bytes"): 3,  # what it wrote into a temporary folder
+    ("exporting/onnx_graphs.py", "read_bytes"): 3,  # what it wrote into a temporary folder
     ("quantising.py", "read_bytes"): 1,
     ("explaining/isolation.py", "read_bytes"): 2,
     ("cli/environment.py", "read_text"): 2,  # the system's
-    ("benchmarking/memory.py", "read_text"): 1,
-    ("cli/benchmarks.py", "read_text"): 1,  # what it has just written
+    ("benchmarking/peak_memory.py", "read_text"): 1,
+    ("cli/benchmark.py", "read_text"): 1,  # what it has just written
     ("demo/app.py", "read_bytes"): 1,  # the package's own pictures
-    ("demo/asking.py", "read_bytes"): 1,
+    ("demo/controls.py", "read_bytes"): 1,
     ("demo/answering.py", "read_bytes"): 1,
     ("demo/batch.py", "read_bytes"): 1,
 }

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from skinxai.backbones.network import SkinClassifier
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
     from skinxai.explaining.views import Watch
-    from skinxai.exporting.networks import Parity
+    from skinxai.exporting.onnx_graphs import Parity
     from skinxai.model_folders.neighbours import Neighbours
     from skinxai.predicting.torch_predictor import Engine
 
@@ -497,7 +497,7 @@ class Classifier:
             ModelError: an ensemble: give its members graphs.
             OptionError: the packages that write a graph are not installed.
         """
-        from skinxai.exporting.networks import PARITY, checked_graph
+        from skinxai.exporting.onnx_graphs import PARITY, checked_graph
 
         self._engine.single("with_graph()")
         options, _ = InputOptions.take(asdict(PARITY) | inputs)
@@ -535,7 +535,7 @@ class Classifier:
                 write it are not installed.
             OutputError: the file cannot be written.
         """
-        from skinxai.exporting.networks import PARITY, export
+        from skinxai.exporting.onnx_graphs import PARITY, export
 
         self._engine.single("export()")
         options, _ = InputOptions.take(asdict(PARITY) | inputs)
@@ -596,7 +596,7 @@ class Classifier:
         Warns:
             SkinxaiWarning: records of several parts of the split that their data came with.
         """
-        from skinxai.assessment.evaluation import evaluate_probabilities
+        from skinxai.assessment.evaluating import evaluate_probabilities
         from skinxai.model_folders.trained_on import Look
 
         if inputs.get("on_error", "raise") != "raise":
@@ -741,7 +741,7 @@ class Classifier:
         if graph := self._graph_for(method, score, tta, timeout):
             options, _ = InputOptions.take(keywords)
             return graph_explanations(graph, images, method, targets, options)
-        from skinxai.explaining.asking import choose_method, options_of
+        from skinxai.explaining.method import choose_method, options_of
         from skinxai.explaining.questions import Question, explanations
         from skinxai.explaining.views import Watch
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from skinxai import explainers
 from skinxai.benchmarking.measuring import Bench
-from skinxai.benchmarking.memory import peak_memory
+from skinxai.benchmarking.peak_memory import peak_memory
 from skinxai.benchmarking.plan import MASK, Plan, check_methods
 from skinxai.benchmarking.summary import ROWS, STUDY, read_rows, summarise, to_markdown
 from skinxai.classifier import Classifier

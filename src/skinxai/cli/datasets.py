@@ -12,7 +12,14 @@ import typer
 
 from skinxai.cli.options import Data, Json, MaxPixels, NotCopies, words
 from skinxai.cli.saying import note, tell
-from skinxai.cli.tables import Labels, Malignant, TableOptions, open_data, own_split, with_table
+from skinxai.cli.table_options import (
+    Labels,
+    Malignant,
+    TableOptions,
+    open_data,
+    own_split,
+    with_table,
+)
 from skinxai.configs import parse_size
 from skinxai.images.limits import MAX_PIXELS
 

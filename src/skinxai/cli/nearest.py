@@ -11,7 +11,7 @@ import typer
 from skinxai.cli.inputs import ReadImages, failed_line, failure, listed, named, notes_of
 from skinxai.cli.options import IMAGES, BatchSize, Json, MaxPixels, Model
 from skinxai.cli.saying import tell
-from skinxai.cli.tables import TableOptions, open_data, with_table
+from skinxai.cli.table_options import TableOptions, open_data, with_table
 from skinxai.errors import OptionError
 from skinxai.images.limits import MAX_PIXELS
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from skinxai.cli.tables import ROLES, TableOptions
+from skinxai.cli.table_options import ROLES, TableOptions
 from skinxai.configs import MAX_JSON_BYTES, strict_json
 from skinxai.disk.regular_files import read_file
 from skinxai.disk.writing import write_atomic

@@ -8,7 +8,7 @@ import streamlit as st
 
 from skinxai import explainers
 from skinxai.demo.answering import shared
-from skinxai.demo.asking import (
+from skinxai.demo.controls import (
     KEPT,
     Line,
     choose_image,

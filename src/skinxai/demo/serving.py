@@ -81,7 +81,7 @@ def serve(
 
     from skinxai.demo import answering, similar
     from skinxai.demo.connections import Patient
-    from skinxai.demo.guarding import Guarded, headers
+    from skinxai.demo.middleware import Guarded, headers
 
     if max_pixels is not None:
         check_max_pixels(max_pixels)

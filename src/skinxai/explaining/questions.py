@@ -14,8 +14,8 @@ from torch import Tensor
 
 from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import ExplainError, ExplainTimeoutError, PluginError
-from skinxai.explaining.asking import Method
 from skinxai.explaining.attributing import Arrays, attribute
+from skinxai.explaining.method import Method
 from skinxai.explaining.passes import GraphPasses
 from skinxai.explaining.tape import Tape
 from skinxai.explaining.targets import Targets

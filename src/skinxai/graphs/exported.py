@@ -127,7 +127,7 @@ def _is_sealed(graph: bytes, weights: bytes, digest: str) -> bool:
 
 
 def open_exported(path: Path, fits: Callable[[ModelConfig, int], None] | None = None) -> Exported:
-    """What `skinxai.exporting.networks.export` wrote: ``*.onnx``, or ``*.xml`` with its ``*.bin``.
+    """What `export` wrote: ``*.onnx``, or ``*.xml`` with its ``*.bin``.
 
     What a file is made of is looked at before its constants are read.
 

@@ -1,6 +1,6 @@
 """The doors: registries, hooks, and the entries that ship with skinxai or come from plugins."""
 
-from skinxai.plugins.loading import (
+from skinxai.plugins.installed import (
     PluginStatus,
     backbones,
     datasets,

@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skinxai.cli.evaluating import in_words
+from skinxai.cli.evaluate import in_words
 from skinxai.cli.options import words
 from skinxai.cli.run_files import NoteImages, images_of, path_of, read_run_file, settings_of
 from skinxai.cli.saying import note, tell, with_parameters
-from skinxai.cli.tables import Labels, Malignant, TableOptions, open_data, own_split, with_table
+from skinxai.cli.table_options import (
+    Labels,
+    Malignant,
+    TableOptions,
+    open_data,
+    own_split,
+    with_table,
+)
 from skinxai.errors import OptionError
 from skinxai.progress import say
 from skinxai.training.callbacks import Callback

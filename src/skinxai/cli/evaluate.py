@@ -19,7 +19,7 @@ from skinxai.cli.options import (
     words,
 )
 from skinxai.cli.saying import note
-from skinxai.cli.tables import TableOptions, judged, open_data, with_table
+from skinxai.cli.table_options import TableOptions, judged, open_data, with_table
 from skinxai.images.limits import MAX_PIXELS
 
 if TYPE_CHECKING:

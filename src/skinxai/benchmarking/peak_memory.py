@@ -1,6 +1,6 @@
 """How much memory a method takes beyond prediction, each in a process of its own.
 
-``python -m skinxai.benchmarking.memory MODEL_FOLDER IMAGE METHOD OPTIONS PIXELS`` prints MiB.
+``python -m skinxai.benchmarking.peak_memory MODEL_FOLDER IMAGE METHOD OPTIONS PIXELS`` prints MiB.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def peak_memory(
         for name, options in methods.items():
             words = [folder, str(image), name, json.dumps(dict(options)), str(max_pixels)]
             done = subprocess.run(
-                [sys.executable, "-m", "skinxai.benchmarking.memory", *words],
+                [sys.executable, "-m", "skinxai.benchmarking.peak_memory", *words],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
             if done.returncode == 0:

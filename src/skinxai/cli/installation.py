@@ -60,8 +60,8 @@ def _failed_checks(entries: Iterable[Entry]) -> dict[str, dict[str, str]]:
     """What `check_explainer` finds wrong with explainers of plugins: name → check → problem."""
     from functools import partial
 
-    from skinxai.explaining.asking import BUILT_IN
     from skinxai.explaining.isolation import in_process
+    from skinxai.explaining.method import BUILT_IN
     from skinxai.plugins.registry import THIS_PROCESS
     from skinxai.testing import check_explainer
 

@@ -141,7 +141,7 @@ def open_data(
         labels: in the order of the logits.
         malignant: labels or their long names; ``None``: as the data has it.
     """
-    from skinxai.data.opening import open_records
+    from skinxai.data.detecting import open_records
     from skinxai.data.prepared import is_prepared
 
     table = table or TableOptions()
