@@ -176,7 +176,7 @@ def test_large_weights_are_compared_before_anything_is_allocated(
     devices = set()
     build = backbones.build
     monkeypatch.setattr(
-        backbones, "build",
+        "skinxai.backbones.fitting.build",
         lambda *args: devices.add(str(next((made := build(*args)).parameters()).device)) or made,
     )  # fmt: skip
     backbones.check_fit(name, 3, stored)

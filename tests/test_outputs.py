@@ -125,13 +125,13 @@ def test_names_never_collide_PTH15(photos, tmp_path: Path) -> None:
 
 def test_what_is_done_is_written_after_an_interruption(photos, tmp_path: Path) -> None:
     code = (
-        "import os, signal\nfrom skinxai import cli\nfrom skinxai.cli import predicting\n"
-        "line, count = predicting._lines, [0]\n"
+        "import os, signal\nfrom skinxai import cli\nfrom skinxai.cli import predictions\n"
+        "line, count = predictions._lines, [0]\n"
         "def stop(result):\n"
         "    count[0] += 1\n"
         "    if count[0] == 3: os.kill(os.getpid(), signal.SIGINT)\n"
         "    return line(result)\n"
-        "predicting._lines = stop\ncli.main()"
+        "predictions._lines = stop\ncli.main()"
     )
     command = [sys.executable, "-c", code, "predict", str(photos[0].parent), "--out", str(tmp_path)]
     found = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ))

@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def interrupted(folder: Path) -> None:
     """What a process leaves that is killed after the new files count, before they are moved."""
     code = (
-        "import os, sys\nfrom skinxai import staging\n"
+        "import os, sys\nfrom skinxai.disk import staging\n"
         "staging._finish = lambda folder: (folder / staging.UNFINISHED).exists() and os._exit(9)\n"
         "staging.write_together(sys.argv[1], {'a.txt': b'new', 'below/b.txt': b'new'})"
     )

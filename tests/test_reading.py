@@ -186,7 +186,7 @@ OWN = {
     ("explaining/isolation.py", "read_bytes"): 2,
     ("cli/environment.py", "read_text"): 2,  # the system's
     ("benchmarking/peak_memory.py", "read_text"): 1,
-    ("cli/benchmark.py", "read_text"): 1,  # what it has just written
+    ("cli/benchmarks.py", "read_text"): 1,  # what it has just written
     ("demo/app.py", "read_bytes"): 1,  # the package's own pictures
     ("demo/controls.py", "read_bytes"): 1,
     ("demo/answering.py", "read_bytes"): 1,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skinxai.cli.evaluate import in_words
+from skinxai.cli.evaluations import in_words
 from skinxai.cli.options import words
 from skinxai.cli.run_files import NoteImages, images_of, path_of, read_run_file, settings_of
 from skinxai.cli.saying import note, tell, with_parameters
