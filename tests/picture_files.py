@@ -1,5 +1,6 @@
 """Image files as they come in practice and as attackers make them, as bytes."""
 
+import functools
 import io
 import struct
 import zlib
@@ -39,6 +40,7 @@ def png_rgb16(values: np.ndarray) -> bytes:
     return png(width, height, 16, 2, zlib.compress(rows))
 
 
+@functools.cache
 def deflated_zeros(count: int) -> bytes:
     squeeze, part = zlib.compressobj(1), bytes(1 << 20)
     return b"".join(squeeze.compress(part) for _ in range(count >> 20)) + squeeze.flush()

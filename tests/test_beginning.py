@@ -132,7 +132,7 @@ def copied(records: Records, other: Records) -> Records:
     return other
 
 
-def test_one_image_in_both_parts_under_two_names_DAT10(data, tmp_path) -> None:
+def test_one_image_in_both_parts_under_two_names(data, tmp_path) -> None:
     train, val = data[0], copied(*data)
     with pytest.raises(LeakageError, match="the training part: of 9, 1 has the pixels"):
         Trainer(**ONE, output_dir=tmp_path / "run").fit(train, val)

@@ -74,7 +74,7 @@ def test_what_they_are_told(diary) -> None:
     ("method", "at", "left"), [("on_start", 1, 6), ("on_step", 2, 4), ("on_epoch", 1, 3),
                                ("on_end", 1, 0)],
 )  # fmt: skip
-def test_one_that_raises_stops_the_run_after_a_checkpoint_TRN21(
+def test_one_that_raises_stops_the_run_after_a_checkpoint(
     data, diary, tmp_path, method, at, left
 ) -> None:
     class Raises(Callback):

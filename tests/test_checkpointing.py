@@ -46,7 +46,7 @@ def test_the_newest_ones_stay(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("rotation", [1, 3])
-def test_killed_at_every_call_of_a_write_TRN08_TRN09_TRN12(tmp_path, rotation) -> None:
+def test_killed_at_every_call_of_a_write(tmp_path, rotation) -> None:
     """Before and after each call that changes the disk; other files than checkpoints are none."""
     result = subprocess.run(
         [sys.executable, KILLED_WRITES, tmp_path, str(rotation)], capture_output=True, text=True
@@ -84,7 +84,7 @@ def raising(number: int) -> Any:
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
 @pytest.mark.parametrize("call", ["os.fsync", "os.replace", "os.chmod", "tempfile.mkstemp"])
-def test_a_call_that_fails_TRN10(tmp_path, monkeypatch, number, call) -> None:
+def test_a_call_that_fails(tmp_path, monkeypatch, number, call) -> None:
     checkpoints = CheckpointFolder(tmp_path, keep=1)
     checkpoints.write(1, content(1))
     monkeypatch.setattr(call, raising(number))
@@ -98,7 +98,7 @@ def test_a_call_that_fails_TRN10(tmp_path, monkeypatch, number, call) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
-def test_a_full_disk_TRN10(tmp_path, monkeypatch) -> None:
+def test_a_full_disk(tmp_path, monkeypatch) -> None:
     CheckpointFolder(tmp_path).write(1, content(1))
     made = tempfile.mkstemp
 
@@ -114,7 +114,7 @@ def test_a_full_disk_TRN10(tmp_path, monkeypatch) -> None:
     assert newest(tmp_path) == content(1)
 
 
-def test_a_file_that_may_not_grow_TRN10(tmp_path) -> None:
+def test_a_file_that_may_not_grow(tmp_path) -> None:
     CheckpointFolder(tmp_path).write(1, content(1))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
@@ -142,7 +142,7 @@ def empty(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, empty])
-def test_a_damaged_checkpoint_is_passed_over_TRN11(tmp_path, damage) -> None:
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage) -> None:
     checkpoints = CheckpointFolder(tmp_path, keep=2)
     first, last = checkpoints.write(1, content(1)), checkpoints.write(2, content(2))
     damage(last)
@@ -155,7 +155,7 @@ def test_a_damaged_checkpoint_is_passed_over_TRN11(tmp_path, damage) -> None:
 
 @pytest.mark.parametrize("keep", [1, 2])
 @pytest.mark.parametrize("number", [3, 4])
-def test_what_was_written_last_is_never_rotated_out_TRN12(tmp_path, keep, number) -> None:
+def test_what_was_written_last_is_never_rotated_out(tmp_path, keep, number) -> None:
     """A damaged checkpoint was passed over, and the run comes to its step again."""
     two = CheckpointFolder(tmp_path, keep=2)
     two.write(2, content(2))
@@ -179,7 +179,7 @@ def state() -> RunState:
     return RunState(network, average, optimizer, scaler, progress)
 
 
-def test_a_checkpoint_holds_the_whole_state_and_no_pickle_TRN26(tmp_path) -> None:
+def test_a_checkpoint_holds_the_whole_state_and_no_pickle(tmp_path) -> None:
     first, second = state(), state()
     first.keep_best()
     data = first.to_bytes()
@@ -200,7 +200,7 @@ def test_a_checkpoint_holds_the_whole_state_and_no_pickle_TRN26(tmp_path) -> Non
         assert all(torch.equal(value, moments[1][index][name]) for name, value in own.items())
 
 
-def test_a_checkpoint_of_another_network_TRN13() -> None:
+def test_a_checkpoint_of_another_network() -> None:
     first, other = state(), state()
     other.network = build_small("plain", 3, 0.1)
     with pytest.raises(CheckpointCorruptError, match="must belong to this run's network"):

@@ -96,12 +96,12 @@ def test_batches_equal_one_by_one(classifier, photos) -> None:
         )
 
 
-def test_duplicates_are_kept_PTH06(classifier, photos) -> None:
+def test_duplicates_are_kept(classifier, photos) -> None:
     first, second = classifier.predict([photos[0], photos[0]])
     assert first == second
 
 
-def test_one_bad_of_64_ARR12(classifier, photos) -> None:
+def test_one_bad_of_64(classifier, photos) -> None:
     images = [photos[n % 12] for n in range(64)]
     images[17] = "missing.png"
     results = classifier.predict(images, on_error="return")
@@ -113,7 +113,7 @@ def test_one_bad_of_64_ARR12(classifier, photos) -> None:
     assert caught.value.index == 17
 
 
-def test_streams_ARR13(classifier, photos) -> None:
+def test_streams(classifier, photos) -> None:
     def breaks():
         yield photos[0]
         yield photos[1]
@@ -134,7 +134,7 @@ def test_results_before_an_error_are_yielded(classifier, photos) -> None:
         next(stream)
 
 
-def test_a_huge_image_is_refused_alone_ARR14(classifier, photos) -> None:
+def test_a_huge_image_is_refused_alone(classifier, photos) -> None:
     huge = np.broadcast_to(np.zeros(3, np.uint8), (7000, 7000, 3))
     results = classifier.predict([photos[0], huge, photos[1]], on_error="return")
     assert isinstance(results[1].error, ImageTooLargeError)

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 
@@ -73,7 +72,7 @@ def test_wrong_use_is_two(photos, tmp_path, monkeypatch, arguments, words) -> No
     assert code == 2 and words in " ".join(text.split())
 
 
-def test_a_file_that_two_patterns_match_is_read_once_PTH06(photos, tmp_path) -> None:
+def test_a_file_that_two_patterns_match_is_read_once(photos, tmp_path) -> None:
     link = tmp_path / "link.png"
     link.symlink_to(photos[0])
     folder = photos[0].parent
@@ -117,11 +116,7 @@ def test_explain_compares_methods_on_one_sheet(photos, tmp_path) -> None:
     assert written["against"] == "nv" and "tta" in written["options"]
 
 
-def test_standard_input(photos) -> None:
-    result = subprocess.run(
-        [*RUN, "predict", "-"], input=photos[0].read_bytes(), capture_output=True, check=True
-    )
-    assert result.stdout.startswith(b"stdin  ")
+def test_standard_input_without_bytes() -> None:
     empty = CliRunner().invoke(app, ["predict", "-"], input=b"")
     assert empty.exit_code == 1 and "empty" in empty.stdout
 
@@ -155,13 +150,18 @@ def test_importing_loads_nothing_heavy() -> None:
         assert heavy not in loaded
 
 
-def test_predicting_loads_no_training_packages(photos) -> None:
+def test_standard_input_is_predicted_and_explained_without_training_packages(
+    photos, tmp_path
+) -> None:
     code = (
-        "import sys; from skinxai import Classifier; "
-        f"Classifier.from_pretrained().explain({os.fspath(photos[0])!r}); "
-        "print(sorted(sys.modules))"
+        "import sys; from skinxai.cli import main\ntry: main()\nfinally: print(sorted(sys.modules))"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "'torch'" in result.stdout
+    words = ["predict", "-", "--explain", "gradcam", "--out", tmp_path / "out"]
+    result = subprocess.run(
+        [sys.executable, "-c", code, *words], input=photos[0].read_bytes(), capture_output=True
+    )
+    shown, loaded = result.stdout.decode(), result.stdout.decode().splitlines()[-1]
+    assert result.returncode == 0 and shown.startswith("stdin  ")
+    assert (tmp_path / "out/stdin.gradcam.png").exists() and "'torch'" in loaded
     for heavy in ("'albumentations'", "'pandas'", "'sklearn'"):
-        assert heavy not in result.stdout
+        assert heavy not in loaded

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from picture_files import encode, gradient
+from picture_files import encode, gradient, png
 from PIL import Image
-from test_images_files import REFUSED
 from waiting import LIMIT
 
 pytest.importorskip("streamlit")
@@ -68,9 +67,13 @@ def test_a_file_name_that_turns_its_line_is_shown_with_an_escape() -> None:
     assert sentence.startswith("myu202egnp.png: ")
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_a_bad_upload_is_a_sentence(case: str) -> None:
-    page = with_file("lesion.jpg", REFUSED[case][0])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"just words", PNG[:-12], encode(gradient()[:7, :7]), png(50_000, 50_000, 8, 2, b"?")],
+    ids=["empty", "text", "torn", "too small", "too large"],
+)
+def test_a_bad_upload_is_a_sentence(data: bytes) -> None:
+    page = with_file("lesion.jpg", data)
     (sentence,) = sentences(page)
     assert sentence.startswith("lesion.jpg: ") and sentence.endswith(".")
     assert not page.get("image") and not page.download_button

@@ -26,8 +26,15 @@ def fresh(home: Path) -> dict[str, str]:
     return kept | {"HOME": str(home), "BROWSER": f"{browser} %s", "HF_HUB_OFFLINE": "1"}
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-@pytest.mark.parametrize("before", [None, '[general]\nemail = "no address"\n', "[damaged"])
+@pytest.mark.parametrize(
+    ("terminal", "before"),
+    [
+        (True, None),
+        (False, None),
+        (True, '[general]\nemail = "no address"\n'),
+        (True, "[damaged"),
+    ],
+)
 def test_it_starts_in_a_fresh_home(tmp_path: Path, terminal: bool, before: str | None) -> None:
     files = tmp_path / ".streamlit"
     if before is not None:

@@ -32,7 +32,7 @@ pytestmark = [  # of Captum's own
 def resnet() -> SkinClassifier:
     """Random weights and random statistics, so that no map is like another."""
     torch.manual_seed(0)
-    model = backbones.build("resnet18", 7)
+    model = backbones.build("timm/test_resnet", 7)
     with torch.no_grad():
         for name, buffer in model.named_buffers():
             if name.endswith(("running_mean", "running_var")):
@@ -323,7 +323,7 @@ def test_guided_backprop_needs_a_rectifier() -> None:
 
 
 def test_guided_backprop_is_captums(resnet, images) -> None:
-    network = backbones.build("resnet18", 7).network
+    network = backbones.build("timm/test_resnet", 7).network
     network.load_state_dict(resnet.network.state_dict())
     expected = GuidedBackprop(network).attribute(images, target=TARGET).abs().amax(dim=1)
     assert alike(found(resnet, "guided_backprop", images), expected)

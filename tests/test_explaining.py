@@ -1,4 +1,4 @@
-"""What holds of every explanation, whatever the method; one test a row of the catalogue."""
+"""What holds of every explanation, whatever the method."""
 
 import json
 import time
@@ -50,7 +50,7 @@ class NoMap(nn.Module):
         return self.layer(features)
 
 
-def test_no_feature_map_names_the_methods_that_work_EXP01() -> None:
+def test_no_feature_map_names_the_methods_that_work() -> None:
     module = NoMap()
     classifier = Classifier.from_module(
         module, ["a", "b", "c"], PreprocessConfig((32, 32)), module.features, module.head
@@ -95,7 +95,7 @@ def _of(network, features, head, *, pooled: bool = False) -> Classifier:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:`torch.jit")
 @pytest.mark.parametrize("kind", ["compiled", "scripted", "pruned", "parallel"])
-def test_networks_that_were_changed_EXP04(kind: str) -> None:
+def test_networks_that_were_changed(kind: str) -> None:
     plain = colour_classifier().explain(THREE, "hirescam", target="blue", signed=True)
     found = wrapped(kind).explain(THREE, "hirescam", target="blue", signed=True)
     assert plain.heatmap.min() < 0
@@ -108,7 +108,7 @@ def test_networks_that_were_changed_EXP04(kind: str) -> None:
 @pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore:torch.quantize_per_tensor", "ignore:quantized"
 )
-def test_a_quantised_head_has_no_gradient_and_says_so_EXP04() -> None:
+def test_a_quantised_head_has_no_gradient_and_says_so() -> None:
     network = ColourNetwork().eval()
     with torch.no_grad():
         network.classifier = torch.ao.quantization.quantize_dynamic(
@@ -121,7 +121,7 @@ def test_a_quantised_head_has_no_gradient_and_says_so_EXP04() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_explained_in_float32_EXP05(dtype) -> None:
+def test_half_precision_is_explained_in_float32(dtype) -> None:
     expected = colour_classifier().explain(THREE, target="red").heatmap
     classifier = colour_classifier()
     classifier.network.to(dtype)
@@ -131,20 +131,20 @@ def test_half_precision_is_explained_in_float32_EXP05(dtype) -> None:
     assert next(classifier.network.parameters()).dtype == dtype
 
 
-def test_weights_that_were_made_in_inference_mode_EXP06() -> None:
+def test_weights_that_were_made_in_inference_mode() -> None:
     with torch.inference_mode():
         classifier = colour_classifier()
     assert same(colour_classifier().explain(THREE), classifier.explain(THREE))
 
 
-def test_frozen_weights_EXP07() -> None:
+def test_frozen_weights() -> None:
     classifier = colour_classifier()
     classifier.network.requires_grad_(False)
     assert same(colour_classifier().explain(THREE), classifier.explain(THREE))
     assert not any(weight.requires_grad for weight in classifier.network.parameters())
 
 
-def test_a_network_in_training_mode_is_left_in_it_EXP08() -> None:
+def test_a_network_in_training_mode_is_left_in_it() -> None:
     classifier = colour_classifier()
     network = classifier.network.network
     network.colours = nn.Sequential(network.colours, nn.BatchNorm2d(3).eval())
@@ -155,7 +155,7 @@ def test_a_network_in_training_mode_is_left_in_it_EXP08() -> None:
     assert before.differences(network) == [] and network.training
 
 
-def test_a_score_without_evidence_is_flagged_EXP13(tmp_path) -> None:
+def test_a_score_without_evidence_is_flagged(tmp_path) -> None:
     grey = np.full((60, 90, 3), 128, np.uint8)
     found = colour_classifier().explain(grey, "layercam", target="red")
     assert found.degenerate and "constant map" in repr(found)
@@ -165,19 +165,19 @@ def test_a_score_without_evidence_is_flagged_EXP13(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("target", [3, -1, 0.5, {"red"}])
-def test_a_target_that_is_no_label_EXP14(target) -> None:
+def test_a_target_that_is_no_label(target) -> None:
     with pytest.raises(OptionError, match="target must be a label, a list of labels, or None"):
         colour_classifier().explain(THREE, target=target)
 
 
-def test_unknown_labels_and_lists_of_another_length_EXP14() -> None:
+def test_unknown_labels_and_lists_of_another_length() -> None:
     with pytest.raises(UnknownNameError, match="yellow"):
         colour_classifier().explain(THREE, target="yellow")
     with pytest.raises(OptionError, match="1 labels came for 2 images"):
         colour_classifier().explain([THREE, THREE], target=["red"])
 
 
-def test_the_time_is_up_and_the_prediction_is_kept_EXP16(monkeypatch) -> None:
+def test_the_time_is_up_and_the_prediction_is_kept(monkeypatch) -> None:
     """A clock that each pass puts forward by a second."""
     classifier, clock = colour_classifier(), [0.0]
     for module in (questions, views):
@@ -260,7 +260,7 @@ def test_flips_are_flipped_back_and_averaged() -> None:
     assert pair[0].probabilities == classifier.predict(image, tta=True).probabilities
 
 
-def test_scorecam_without_any_evidence_is_flagged_EXP13() -> None:
+def test_scorecam_without_any_evidence_is_flagged() -> None:
     grey = np.full((60, 90, 3), 128, np.uint8)
     assert colour_classifier().explain(grey, "scorecam", target="red").degenerate
 
@@ -273,7 +273,7 @@ class InPlace(nn.Module):
         return nn.functional.relu(features, inplace=True).mean(dim=(2, 3))
 
 
-def test_a_head_that_works_in_place_EXP03() -> None:
+def test_a_head_that_works_in_place() -> None:
     module = InPlace()
     preprocessing = PreprocessConfig((48, 80), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     classifier = Classifier.from_module(

@@ -65,14 +65,14 @@ class Raises(Explainer):
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyError("no"), RecursionError("no")])
-def test_errors_of_a_plugin_are_wrapped_PLG04(registered, error) -> None:
+def test_errors_of_a_plugin_are_wrapped(registered, error) -> None:
     registered("raises", type("Raises", (Raises,), {"error": error}))
     with pytest.raises(PluginError, match=f"raised {type(error).__name__}") as caught:
         colour_classifier().explain(THREE, "raises")
     assert caught.value.__cause__ is error
 
 
-def test_ctrl_c_passes_through_PLG04(registered) -> None:
+def test_ctrl_c_passes_through(registered) -> None:
     registered("raises", type("Raises", (Raises,), {"error": KeyboardInterrupt()}))
     with pytest.raises(KeyboardInterrupt):
         colour_classifier().explain(THREE, "raises")
@@ -90,7 +90,7 @@ def test_ctrl_c_passes_through_PLG04(registered) -> None:
         ),
     ],
 )
-def test_answers_that_are_none_PLG05(registered, maps, words) -> None:
+def test_answers_that_are_none(registered, maps, words) -> None:
     class Odd(Explainer):
         def attribute(self, images, target, *, options):
             return Attribution(maps=maps)
@@ -152,7 +152,7 @@ def threads(network) -> None:
     ],
 )
 @pytest.mark.parametrize("raises", [False, True])
-def test_what_a_plugin_leaves_is_named_and_put_back_PLG06(
+def test_what_a_plugin_leaves_is_named_and_put_back(
     registered, change, named: str, raises: bool
 ) -> None:
     class Rude(Explainer):
@@ -175,7 +175,7 @@ def test_what_a_plugin_leaves_is_named_and_put_back_PLG06(
     assert same(before, classifier.explain(THREE, target="red"))
 
 
-def test_plugins_run_one_at_a_time_PLG07(registered, monkeypatch) -> None:
+def test_plugins_run_one_at_a_time(registered, monkeypatch) -> None:
     """Also for a network without gradients, which built-in methods explain in all threads."""
     lock = WatchedLock(attributing._one_plugin_at_a_time)
     monkeypatch.setattr(attributing, "_one_plugin_at_a_time", lock)

@@ -127,26 +127,26 @@ def test_models_at_hand_are_named_as_they_load_without_a_network(hub, published,
     assert sums == found.files
 
 
-def test_only_a_models_own_files_are_asked_for_WGT15(hub, published) -> None:
+def test_only_a_models_own_files_are_asked_for(hub, published) -> None:
     open_model(NAME, revision=published)
     paths = [path for path in (*hub.paths(), *hub.paths("HEAD")) if "/resolve/" in path]
     asked = {path.rpartition("/")[2] for path in paths}
     assert asked == {"manifest.json", "config.json", "README.md", "model.safetensors"}
 
 
-def test_what_is_pinned_and_cached_is_not_asked_for_WGT31(hub, published) -> None:
+def test_what_is_pinned_and_cached_is_not_asked_for(hub, published) -> None:
     first = open_model(f"{NAME}@{published}")
     hub.requests.clear()
     assert open_model(NAME, revision=published) == first and hub.requests == []
 
 
-def test_a_branch_warns_and_names_its_commit_WGT30(hub, published) -> None:
+def test_a_branch_warns_and_names_its_commit(hub, published) -> None:
     with pytest.warns(SkinxaiWarning, match=WARNS) as seen:
         open_model(NAME)
     assert f"@{published}' will not" in str(seen[0].message)
 
 
-def test_a_branch_that_moves_between_two_files_WGT29(hub, published) -> None:
+def test_a_branch_that_moves_between_two_files(hub, published) -> None:
     def move(method: str, path: str, answer: Answer) -> None:
         if method == "GET" and path.endswith("manifest.json"):
             hub.repos[NAME].commit(model(fill=9))
@@ -189,9 +189,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("name", ["manifest.json", "config.json", "model.safetensors"])
-def test_a_damaged_file_is_fetched_once_more_WGT25_WGT27(
-    hub, published, tmp_path, name, damage
-) -> None:
+def test_a_damaged_file_is_fetched_once_more(hub, published, tmp_path, name, damage) -> None:
     """And never given out; what stays in the cache is right."""
     left = [1]
 
@@ -210,7 +208,7 @@ def test_a_damaged_file_is_fetched_once_more_WGT25_WGT27(
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "config.json", "model.safetensors"])
-def test_a_file_that_stays_damaged_is_refused_and_thrown_away_WGT26(
+def test_a_file_that_stays_damaged_is_refused_and_thrown_away(
     hub, published, tmp_path, name
 ) -> None:
     def fault(method: str, path: str, answer: Answer) -> Answer | None:
@@ -236,7 +234,7 @@ def test_a_cache_that_was_damaged_is_mended(hub, published, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("listed", ["weights.pkl", "../config.json", "code.py", "a/b.json"])
-def test_a_manifest_that_lists_other_files_WGT18(hub, listed) -> None:
+def test_a_manifest_that_lists_other_files(hub, listed) -> None:
     hub.repos[NAME] = Repo()
     files = files_of({"config.json": b"{}", listed: b"x"})
     commit = hub.repos[NAME].commit(files)
@@ -245,7 +243,7 @@ def test_a_manifest_that_lists_other_files_WGT18(hub, listed) -> None:
     assert not any(path.endswith(("pkl", "py", "b.json")) for path in hub.paths())
 
 
-def test_sizes_are_looked_at_before_anything_is_fetched_WGT28(hub, published) -> None:
+def test_sizes_are_looked_at_before_anything_is_fetched(hub, published) -> None:
     def fault(method: str, path: str, answer: Answer) -> Answer | None:
         if method == "HEAD" and path.endswith("config.json"):
             return Answer(200, b"", answer.headers, length=2**40)
@@ -274,20 +272,20 @@ def told(status: int, code: str = "") -> Answer:
         (Answer(200, b"<html></html>", {}), HubError, "HF_ENDPOINT and at proxies"),
     ],
 )  # fmt: skip
-def test_what_the_hub_may_answer_WGT24(hub, published, answer, error, words) -> None:
+def test_what_the_hub_may_answer(hub, published, answer, error, words) -> None:
     hub.faults.append(lambda method, path, usual: answer)
     with pytest.raises(error, match=words) as info:
         open_model(NAME, revision=published, token=TOKEN)
-    assert "\n" not in str(info.value) and TOKEN not in str(info.value)  # WGT36
+    assert "\n" not in str(info.value) and TOKEN not in str(info.value)
 
 
-def test_a_cache_that_cannot_be_written_WGT32(hub, published, tmp_path) -> None:
+def test_a_cache_that_cannot_be_written(hub, published, tmp_path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match=r"cache .* must be a folder .* cache_dir or"):
         open_model(NAME, revision=published, cache_dir=tmp_path / "file" / "cache")
 
 
-def test_killed_in_the_middle_of_a_download_WGT34(hub, published, tmp_path) -> None:
+def test_killed_in_the_middle_of_a_download(hub, published, tmp_path) -> None:
     def stall(method: str, path: str, answer: Answer) -> Answer | None:
         slow = method == "GET" and path.endswith("model.safetensors") and answer.body
         return Answer(answer.status, answer.body, answer.headers, stall=60) if slow else None
@@ -316,7 +314,7 @@ def test_private_repositories_and_those_that_are_not_there(hub, published) -> No
     assert open_model(NAME, revision=published, token=TOKEN)
 
 
-def test_a_dead_network_is_told_soon_WGT24_WGT35(hub, published, monkeypatch) -> None:
+def test_a_dead_network_is_told_soon(hub, published, monkeypatch) -> None:
     """Of a host that answers nothing: what all questions together wait for it is counted."""
     from huggingface_hub import constants, get_session
 

@@ -33,23 +33,23 @@ def structured() -> np.ndarray:
 
 
 ACCEPTED = {
-    "ARR01": (PIXELS, {}),
-    "ARR02-uint8": (PIXELS.transpose(2, 0, 1), {"layout": "CHW"}),
-    "ARR02-float": (FLOAT.transpose(2, 0, 1), {"layout": "CHW"}),
-    "ARR04-float16": (torch.from_numpy(PIXELS / 255).half(), {}),
-    "ARR04-float32": (FLOAT, {}),
-    "ARR04-float64": (PIXELS / 255, {}),
-    "ARR05": (PIXELS.astype(np.float32), {"value_range": (0, 255)}),
-    "ARR06": (FLOAT * 2 - 1, {"value_range": (-1, 1)}),
-    "ARR07-uint16": (WIDE, {"value_range": (0, 65535)}),
-    "ARR07-int64": (PIXELS.astype(np.int64), {"value_range": (0, 255)}),
-    "ARR10-strided": (np.repeat(PIXELS, 2, axis=1)[:, ::2], {}),
-    "ARR10-negative": (PIXELS[::-1, ::-1].copy()[::-1, ::-1], {}),
-    "ARR10-big-endian": (FLOAT.astype(">f4"), {}),
-    "ARR10-fortran": (np.asfortranarray(PIXELS), {}),
-    "ARR11-tensor": (torch.from_numpy(PIXELS.copy()), {}),
-    "ARR11-grad": (torch.from_numpy(FLOAT.copy()).requires_grad_(), {}),
-    "ARR11-bfloat16": (torch.from_numpy(np.where(PIXELS > 99, 1.0, 0.0)).bfloat16(), {}),
+    "rows, columns, channels": (PIXELS, {}),
+    "channels first, uint8": (PIXELS.transpose(2, 0, 1), {"layout": "CHW"}),
+    "channels first, float": (FLOAT.transpose(2, 0, 1), {"layout": "CHW"}),
+    "float16": (torch.from_numpy(PIXELS / 255).half(), {}),
+    "float32": (FLOAT, {}),
+    "float64": (PIXELS / 255, {}),
+    "0 to 255": (PIXELS.astype(np.float32), {"value_range": (0, 255)}),
+    "-1 to 1": (FLOAT * 2 - 1, {"value_range": (-1, 1)}),
+    "uint16": (WIDE, {"value_range": (0, 65535)}),
+    "int64": (PIXELS.astype(np.int64), {"value_range": (0, 255)}),
+    "strided": (np.repeat(PIXELS, 2, axis=1)[:, ::2], {}),
+    "negative": (PIXELS[::-1, ::-1].copy()[::-1, ::-1], {}),
+    "big-endian": (FLOAT.astype(">f4"), {}),
+    "fortran": (np.asfortranarray(PIXELS), {}),
+    "tensor": (torch.from_numpy(PIXELS.copy()), {}),
+    "grad": (torch.from_numpy(FLOAT.copy()).requires_grad_(), {}),
+    "bfloat16": (torch.from_numpy(np.where(PIXELS > 99, 1.0, 0.0)).bfloat16(), {}),
 }
 
 
@@ -63,7 +63,7 @@ def test_an_image_is_read_while_another_thread_imports_torch(monkeypatch) -> Non
 def test_accepted(case: str) -> None:
     array, keywords = ACCEPTED[case]
     before = array.clone() if isinstance(array, torch.Tensor) else array.copy()
-    expected = np.where(PIXELS > 99, 255, 0) if case == "ARR11-bfloat16" else PIXELS
+    expected = np.where(PIXELS > 99, 255, 0) if case == "bfloat16" else PIXELS
     found = read_image(array, **keywords).pixels
     assert found.dtype == np.uint8 and found.flags["C_CONTIGUOUS"]
     np.testing.assert_array_equal(found, expected)
@@ -73,32 +73,32 @@ def test_accepted(case: str) -> None:
 
 
 REFUSED = {
-    "ARR02-CHW": (PIXELS.transpose(2, 0, 1), InputShapeError, 'pass layout="CHW"'),
-    "ARR05": (PIXELS.astype(np.float32), InputRangeError, "convert to uint8"),
-    "ARR06": (FLOAT * 2 - 1, InputRangeError, "normalised ones are not accepted"),
-    "ARR07-uint16": (WIDE, InputDtypeError, "got uint16.*value_range"),
-    "ARR07-int32": (PIXELS.astype(np.int32), InputDtypeError, "got int32"),
-    "ARR07-int64": (PIXELS.astype(np.int64), InputDtypeError, "got int64"),
-    "ARR07-bool": (PIXELS > 99, InputDtypeError, "got bool"),
-    "ARR07-complex": (FLOAT + 0j, InputDtypeError, "got complex64"),
-    "ARR07-object": (PIXELS.astype(object), InputDtypeError, "got object"),
-    "ARR07-text": (PIXELS.astype(str), InputDtypeError, "got <U"),
-    "ARR07-structured": (structured(), InputDtypeError, "got"),
-    "ARR08-nan": (bad_value(np.nan), InputRangeError, r"finite, got nan at index \(3, 5, 1\)"),
-    "ARR08-inf": (bad_value(np.inf), InputRangeError, r"finite, got inf at index \(3, 5, 1\)"),
-    "ARR08-minus": (bad_value(-np.inf), InputRangeError, "finite, got -inf"),
-    "ARR09-no-rows": (PIXELS[:0], InputShapeError, r"got \(0, 64, 3\)"),
-    "ARR09-no-columns": (PIXELS[:, :0], InputShapeError, r"got \(48, 0, 3\)"),
-    "ARR09-two": (PIXELS[..., :2], InputShapeError, r"got \(48, 64, 2\)"),
-    "ARR09-batch": (PIXELS[None], InputShapeError, r"pass list\(array\)"),
-    "ARR09-5d": (PIXELS[None, None], InputShapeError, "pass one image at a time"),
-    "ARR11-meta": (torch.empty(48, 64, 3, device="meta"), InputDtypeError, "on meta"),
-    "ARR11-sparse": (torch.from_numpy(FLOAT).to_sparse(), InputDtypeError, "sparse"),
-    "ARR16-subclass": (PIXELS.view(Subclass), InputDtypeError, "got Subclass"),
-    "ARR16-masked": (np.ma.masked_array(PIXELS), InputDtypeError, "got MaskedArray"),
-    "ARR16-pandas": (pd.DataFrame(PIXELS[..., 0]), InputDtypeError, "got DataFrame"),
-    "ARR16-size-0": (torch.empty(0), InputShapeError, r"got \(0,\)"),
-    "ARR16-scalar": (np.float32(0.5), InputDtypeError, "got float32"),
+    "channels first": (PIXELS.transpose(2, 0, 1), InputShapeError, 'pass layout="CHW"'),
+    "0 to 255 in floats": (PIXELS.astype(np.float32), InputRangeError, "convert to uint8"),
+    "normalised": (FLOAT * 2 - 1, InputRangeError, "normalised ones are not accepted"),
+    "uint16": (WIDE, InputDtypeError, "got uint16.*value_range"),
+    "int32": (PIXELS.astype(np.int32), InputDtypeError, "got int32"),
+    "int64": (PIXELS.astype(np.int64), InputDtypeError, "got int64"),
+    "bool": (PIXELS > 99, InputDtypeError, "got bool"),
+    "complex": (FLOAT + 0j, InputDtypeError, "got complex64"),
+    "object": (PIXELS.astype(object), InputDtypeError, "got object"),
+    "text": (PIXELS.astype(str), InputDtypeError, "got <U"),
+    "structured": (structured(), InputDtypeError, "got"),
+    "nan": (bad_value(np.nan), InputRangeError, r"finite, got nan at index \(3, 5, 1\)"),
+    "inf": (bad_value(np.inf), InputRangeError, r"finite, got inf at index \(3, 5, 1\)"),
+    "minus": (bad_value(-np.inf), InputRangeError, "finite, got -inf"),
+    "no-rows": (PIXELS[:0], InputShapeError, r"got \(0, 64, 3\)"),
+    "no-columns": (PIXELS[:, :0], InputShapeError, r"got \(48, 0, 3\)"),
+    "two": (PIXELS[..., :2], InputShapeError, r"got \(48, 64, 2\)"),
+    "batch": (PIXELS[None], InputShapeError, r"pass list\(array\)"),
+    "5d": (PIXELS[None, None], InputShapeError, "pass one image at a time"),
+    "meta": (torch.empty(48, 64, 3, device="meta"), InputDtypeError, "on meta"),
+    "sparse": (torch.from_numpy(FLOAT).to_sparse(), InputDtypeError, "sparse"),
+    "subclass": (PIXELS.view(Subclass), InputDtypeError, "got Subclass"),
+    "masked": (np.ma.masked_array(PIXELS), InputDtypeError, "got MaskedArray"),
+    "pandas": (pd.DataFrame(PIXELS[..., 0]), InputDtypeError, "got DataFrame"),
+    "size-0": (torch.empty(0), InputShapeError, r"got \(0,\)"),
+    "scalar": (np.float32(0.5), InputDtypeError, "got float32"),
 }
 
 
@@ -110,13 +110,13 @@ def test_refused(case: str) -> None:
     assert type(caught.value) is error
 
 
-def test_bgr_cannot_be_told_and_is_documented_ARR03() -> None:
+def test_bgr_cannot_be_told_and_is_documented() -> None:
     np.testing.assert_array_equal(read_image(PIXELS[..., ::-1]).pixels, PIXELS[..., ::-1])
     page = Path(__file__).parent.parent / "docs/reference/images.md"
     assert "BGR" in page.read_text() and "array[..., ::-1]" in page.read_text()
 
 
-def test_grey_and_alpha_ARR09() -> None:
+def test_grey_and_alpha() -> None:
     grey = PIXELS[..., 0]
     for array in (grey, grey[..., None]):
         np.testing.assert_array_equal(read_image(array).pixels, grey[..., None].repeat(3, 2))
@@ -127,26 +127,26 @@ def test_grey_and_alpha_ARR09() -> None:
     np.testing.assert_array_equal(found[1:], PIXELS[1:])
 
 
-def test_read_only_ARR10() -> None:
+def test_read_only() -> None:
     array = PIXELS.copy()
     array.flags.writeable = False
     np.testing.assert_array_equal(read_image(array).pixels, PIXELS)
 
 
-def test_inference_mode_keeps_no_graph_ARR11() -> None:
+def test_inference_mode_keeps_no_graph() -> None:
     with torch.inference_mode():
         tensor = torch.from_numpy(PIXELS.copy())
         np.testing.assert_array_equal(read_image(tensor).pixels, PIXELS)
 
 
 @pytest.mark.filterwarnings("ignore:.*quantiz")
-def test_quantized_ARR11() -> None:
+def test_quantized() -> None:
     tensor = torch.quantize_per_tensor(torch.from_numpy(FLOAT.copy()), 1 / 255, 0, torch.quint8)
     with pytest.raises(InputDtypeError, match="quantized True"):
         read_image(tensor)
 
 
-def test_memory_map_that_was_cut_ARR15(tmp_path: Path) -> None:
+def test_memory_map_that_was_cut(tmp_path: Path) -> None:
     path = tmp_path / "image.raw"
     PIXELS.tofile(path)
     array = np.memmap(path, np.uint8, "r", shape=PIXELS.shape)

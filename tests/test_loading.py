@@ -84,24 +84,28 @@ def test_one_column_a_class(folder: Path) -> None:
 
 
 REFUSED = {
-    "DAT01": (("a,nv",), "image,labels", DatasetSchemaError, "'label'.*Did you mean 'labels'"),
-    "DAT02-doubled": (("a,nv,x",), "image,label,label", DatasetSchemaError, "'label' is there tw"),
-    "DAT02-semicolon": (("a;nv",), "image;label", DatasetSchemaError, "pass delimiter=';'"),
-    "DAT02-ragged": (("a,nv", "b,mel,x"), "image,label", DatasetSchemaError, "line 3 has 3"),
-    "DAT03": (("a,mell,,,", "b,xyz,,,"), HEADER, DatasetLabelError,
+    "a column of another name": (("a,nv",), "image,labels", DatasetSchemaError,
+                                 "'label'.*Did you mean 'labels'"),
+    "a column twice": (("a,nv,x",), "image,label,label", DatasetSchemaError, "'label' is there tw"),
+    "semicolons": (("a;nv",), "image;label", DatasetSchemaError, "pass delimiter=';'"),
+    "a ragged row": (("a,nv", "b,mel,x"), "image,label", DatasetSchemaError, "line 3 has 3"),
+    "unknown labels": (("a,mell,,,", "b,xyz,,,"), HEADER, DatasetLabelError,
               "2 times: line 2: label 'mell'.*Did you mean 'mel'.*line 3: label 'xyz'"),
-    "DAT04": (("a,MEL ,,,",), HEADER, DatasetLabelError,
+    "a label in another case": (("a,MEL ,,,",), HEADER, DatasetLabelError,
               "'mel' by blanks or case alone.*label_map={'MEL': 'mel'}"),
-    "DAT05": (("a,,,,", "b,NaN,,,"), HEADER, DatasetLabelError, "line 2: .*empty.*line 3: .*empty"),
-    "DAT06": (("a,nv,,,", "a,nv,,,"), HEADER, DatasetSchemaError, "line 3: image 'a' is in line 2"),
-    "DAT07": (("a,nv,,,", "a,mel,,,"), HEADER, DatasetLabelError, "with another label"),
-    "DAT13": (tuple(f"no{n},nv,,," for n in range(25)), HEADER, DatasetPathError,
+    "no label": (("a,,,,", "b,NaN,,,"), HEADER, DatasetLabelError,
+                 "line 2: .*empty.*line 3: .*empty"),
+    "an image twice": (("a,nv,,,", "a,nv,,,"), HEADER, DatasetSchemaError,
+                       "line 3: image 'a' is in line 2"),
+    "an image under two labels": (("a,nv,,,", "a,mel,,,"), HEADER, DatasetLabelError,
+                                  "with another label"),
+    "missing files": (tuple(f"no{n},nv,,," for n in range(25)), HEADER, DatasetPathError,
               "breaks this 25 times.*'no19'; and 5 more"),
-    "DAT19-empty": ((), "", DatasetSchemaError, "must have a header"),
-    "DAT19-header": ((), HEADER, DatasetSchemaError, "at least one image, it lists none"),
-    "DAT23-absolute": (("/etc/passwd,nv,,,",), HEADER, DatasetPathError, "must be a path below"),
-    "DAT23-up": (("../a.png,nv,,,",), HEADER, DatasetPathError, "must be a path below"),
-    "DAT23-drive": (("C:\\a.png,nv,,,",), HEADER, DatasetPathError, "must be a path below"),
+    "an empty table": ((), "", DatasetSchemaError, "must have a header"),
+    "a header alone": ((), HEADER, DatasetSchemaError, "at least one image, it lists none"),
+    "an absolute path": (("/etc/passwd,nv,,,",), HEADER, DatasetPathError, "must be a path below"),
+    "a path upwards": (("../a.png,nv,,,",), HEADER, DatasetPathError, "must be a path below"),
+    "a drive": (("C:\\a.png,nv,,,",), HEADER, DatasetPathError, "must be a path below"),
     "all-at-once": (("a,mell,,,", "no,nv,,,", "b,nv,,,", "b,nv,,,"), HEADER, DatasetLabelError,
                     "3 times: line 2.*line 3.*line 5"),
 }  # fmt: skip
@@ -124,27 +128,27 @@ def test_a_name_of_several_files_is_no_guess(folder: Path) -> None:
     assert [r.path for r in records] == [folder / "a.png", folder / "deep/c.png"]
 
 
-def test_dedupe_keeps_the_first_DAT06(folder: Path) -> None:
+def test_dedupe_keeps_the_first(folder: Path) -> None:
     path = table(folder, "a,nv,l1,,", "a,nv,l1,,", "b,mel,l3,,")
     records = load_csv(path, folder, labels=LABELS, dedupe=True)
     assert [r.lesion_id for r in records] == ["l1", "l3"]
     assert "1 rows that repeat another" in records.notes
 
 
-def test_marks_line_ends_and_quotes_DAT02(folder: Path) -> None:
+def test_marks_line_ends_and_quotes(folder: Path) -> None:
     path = folder.parent / "table.csv"
     path.write_bytes('\ufeffimage,label\r\n"a",nv\r\n\r\n"b.jpg","mel"\r\n'.encode())
     assert [r.label for r in load_csv(path, folder, labels=LABELS)] == ["nv", "mel"]
 
 
 @pytest.mark.parametrize(("encoding", "words"), [("utf-16", "it is UTF-16"), ("latin-1", "UTF-8")])
-def test_other_encodings_DAT02(folder: Path, encoding: str, words: str) -> None:
+def test_other_encodings(folder: Path, encoding: str, words: str) -> None:
     path = table(folder, "ä,nv", header="image,label", encoding=encoding)
     with pytest.raises(DatasetSchemaError, match=words):
         load_csv(path, folder, labels=LABELS)
 
 
-def test_what_is_not_known_is_counted_DAT12_DAT15_DAT21(folder: Path) -> None:
+def test_what_is_not_known_is_counted(folder: Path) -> None:
     path = table(folder, "a,nv,,-5,m", "b,mel,l1,forty,male")
     records = load_csv(path, folder, labels=LABELS)
     assert set(records.notes) == {
@@ -167,7 +171,7 @@ def test_all_other_columns_are_attributes(folder: Path) -> None:
     ]  # fmt: skip
 
 
-def test_archives_are_not_opened_DAT24(folder: Path) -> None:
+def test_archives_are_not_opened(folder: Path) -> None:
     archive = folder.parent / "data.zip"
     archive.write_bytes(b"PK\3\4")
     for call in (load_folder, load_ham10000, lambda root: load_csv(table(folder), root)):
@@ -207,7 +211,7 @@ def test_folders(tmp_path: Path) -> None:
         load_folder(tmp_path / "nowhere")
 
 
-def test_declared_order_of_folders_DAT17_DAT18(tmp_path: Path) -> None:
+def test_declared_order_of_folders(tmp_path: Path) -> None:
     images(tmp_path / "train", "1/a.png", "2/a.png", "10/a.png")
     images(tmp_path / "val", "10/b.png", "2/b.png")
     train = load_folder(tmp_path / "train", labels=("1", "2", "10"))
@@ -260,7 +264,7 @@ def test_ham10000_as_isic_2018_has_it(tmp_path: Path) -> None:
     assert records.notes == ("1 files are not listed and were left out",)
     path.write_text(head + "ISIC_1,0,0,0,0,0,0,0\nISIC_2,1,1,0,0,0,0,0\nISIC_3,1,0,0,0,0,0,0\n")
     with pytest.raises(DatasetLabelError, match="line 2 has 0; line 3 has 2") as caught:
-        load_ham10000(tmp_path)  # DAT20
+        load_ham10000(tmp_path)
     assert len(caught.value.problems) == 2
 
 

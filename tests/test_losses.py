@@ -75,7 +75,7 @@ def test_micro_batches_have_the_batch_as_their_mean(name: str, options: dict) ->
 
 @pytest.mark.parametrize(("name", "options"), EVERY)
 @pytest.mark.parametrize("target", [[1], [0, 0, 0], [1, 0]])
-def test_classes_may_be_absent_from_a_batch_TRN18(name: str, options: dict, target: list) -> None:
+def test_classes_may_be_absent_from_a_batch(name: str, options: dict, target: list) -> None:
     logits = torch.randn(len(target), 3, requires_grad=True)
     value = losses.bind(name, options, COUNTS)(logits, torch.tensor(target))
     value.backward()
@@ -194,7 +194,7 @@ def test_options_outside_their_rule_are_found_before_training(name, options, rul
 
 @pytest.mark.parametrize("counts", [(5, 0, 2), (5, -1, 2), ()])
 @pytest.mark.parametrize("name", ["class_balanced", "logit_adjusted"])
-def test_no_weight_for_a_class_without_images_TRN18(name: str, counts: tuple) -> None:
+def test_no_weight_for_a_class_without_images(name: str, counts: tuple) -> None:
     with pytest.raises(OptionError, match="class_counts must be at least 1 in every class for the"):
         losses.bind(name, {}, counts)
     with pytest.raises(OptionError, match="class_counts must be at least 1"):

@@ -1,7 +1,7 @@
 """What is written: whole or not at all, under safe names, never over what is being read."""
 
 import json
-import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from skinxai.cli import app
+from skinxai.cli import app, predictions
 from skinxai.disk.writing import write_atomic
 from skinxai.errors import OutputError
 from skinxai.results.folder import ResultFolder, table
 
 
-def test_existing_output_is_replaced_whole_PTH12(classifier, photos, tmp_path: Path) -> None:
+def test_existing_output_is_replaced_whole(classifier, photos, tmp_path: Path) -> None:
     target = tmp_path / "why.png"
     target.write_bytes(b"old")
     classifier.explain(photos[0]).save(target)
@@ -25,7 +25,7 @@ def test_existing_output_is_replaced_whole_PTH12(classifier, photos, tmp_path: P
     assert [p.name for p in tmp_path.iterdir()] == ["why.png"]  # no temporary file is left
 
 
-def test_output_that_is_a_folder_PTH12(tmp_path: Path) -> None:
+def test_output_that_is_a_folder(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="it is a folder"):
         write_atomic(tmp_path, b"new")
     (tmp_path / "file").write_bytes(b"old")
@@ -34,7 +34,7 @@ def test_output_that_is_a_folder_PTH12(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
-def test_folder_that_cannot_be_written_PTH12() -> None:
+def test_folder_that_cannot_be_written() -> None:
     code = (
         "import os\nfrom skinxai.results.folder import ResultFolder\n"
         "from skinxai.disk.writing import *\n"
@@ -47,7 +47,7 @@ def test_folder_that_cannot_be_written_PTH12() -> None:
     assert found.stdout.split() == ["OutputError", "OutputError"]
 
 
-def test_full_disk_leaves_the_old_output_PTH12(tmp_path: Path) -> None:
+def test_full_disk_leaves_the_old_output(tmp_path: Path) -> None:
     target = tmp_path / "results.csv"
     target.write_bytes(b"old")
     code = (
@@ -62,7 +62,7 @@ def test_full_disk_leaves_the_old_output_PTH12(tmp_path: Path) -> None:
     assert target.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
 
 
-def test_the_explained_image_is_never_replaced_PTH12(classifier, photos, tmp_path: Path) -> None:
+def test_the_explained_image_is_never_replaced(classifier, photos, tmp_path: Path) -> None:
     image = tmp_path / "lesion.png"
     image.write_bytes(photos[0].read_bytes())
     link = tmp_path / "link.png"
@@ -73,7 +73,7 @@ def test_the_explained_image_is_never_replaced_PTH12(classifier, photos, tmp_pat
     assert image.read_bytes() == photos[0].read_bytes()
 
 
-def test_inputs_in_the_output_folder_are_kept_PTH12(photos, tmp_path: Path) -> None:
+def test_inputs_in_the_output_folder_are_kept(photos, tmp_path: Path) -> None:
     for name in ("a.png", "a.gradcam.png"):
         (tmp_path / name).write_bytes(photos[0].read_bytes())
     arguments = ["predict", str(tmp_path), "--explain", "gradcam", "--out", str(tmp_path)]
@@ -100,13 +100,13 @@ def test_other_picture_formats_are_refused(classifier, photos, tmp_path: Path, s
         ("a\u3164b.jpg", "a_u3164b.png"), ("\u115f.jpg", "u115f.png"),
     ],
 )  # fmt: skip
-def test_names_stay_below_the_folder_PTH13(source: str, name: str, tmp_path: Path) -> None:
+def test_names_stay_below_the_folder(source: str, name: str, tmp_path: Path) -> None:
     found = ResultFolder(tmp_path).name_for(source, ".png")
     assert found == name
     assert (tmp_path / found).resolve().parent == tmp_path.resolve()
 
 
-def test_names_never_collide_PTH15(photos, tmp_path: Path) -> None:
+def test_names_never_collide(photos, tmp_path: Path) -> None:
     sources = []
     for name in ("a.png", "a.webp", "A.png", "more/a.png"):
         path = tmp_path / "in" / name
@@ -123,19 +123,18 @@ def test_names_never_collide_PTH15(photos, tmp_path: Path) -> None:
     assert {p.name for p in out.glob("*.png")} == set(overlays)
 
 
-def test_what_is_done_is_written_after_an_interruption(photos, tmp_path: Path) -> None:
-    code = (
-        "import os, signal\nfrom skinxai import cli\nfrom skinxai.cli import predictions\n"
-        "line, count = predictions._lines, [0]\n"
-        "def stop(result):\n"
-        "    count[0] += 1\n"
-        "    if count[0] == 3: os.kill(os.getpid(), signal.SIGINT)\n"
-        "    return line(result)\n"
-        "predictions._lines = stop\ncli.main()"
-    )
-    command = [sys.executable, "-c", code, "predict", str(photos[0].parent), "--out", str(tmp_path)]
-    found = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ))
-    assert found.returncode != 0
+def test_what_is_done_is_written_after_an_interruption(photos, tmp_path: Path, monkeypatch) -> None:
+    lines, seen = predictions._lines, []
+
+    def stop(result):
+        seen.append(result)
+        if len(seen) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return lines(result)
+
+    monkeypatch.setattr(predictions, "_lines", stop)
+    found = CliRunner().invoke(app, ["predict", str(photos[0].parent), "--out", str(tmp_path)])
+    assert found.exit_code != 0 and len(seen) == 3
     assert len(json.loads((tmp_path / "results.json").read_text())) == 3
 
 

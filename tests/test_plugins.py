@@ -202,7 +202,7 @@ def test_a_target_that_is_gone_is_an_error_when_it_is_used(answers) -> None:
     assert "'absent' of plugin i-absent cannot be loaded from 'i_absent.gone:X'" in found["err"]
 
 
-def test_a_plugin_that_ends_its_process_PLG04(installed, photos) -> None:
+def test_a_plugin_that_ends_its_process(installed, photos) -> None:
     """Only a process of its own contains that."""
     found = subprocess.run(
         [sys.executable, "-c", LEAVES, str(photos[0])], capture_output=True, text=True,

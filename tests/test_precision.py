@@ -37,9 +37,9 @@ def test_torch_rounds_what_it_predicts_and_nothing_else(classifier, photos) -> N
 
 def test_a_callers_autocast_rounds_nothing(classifier, photos) -> None:
     with torch.autocast("cpu", torch.bfloat16):
-        found, embedded = classifier.predict(photos), classifier.embed(photos[0])
+        found, embedded = classifier.predict(photos[:2]), classifier.embed(photos[0])
         again = Classifier.from_pretrained(device="cpu").predict(photos[0])
-    assert np.array_equal(rows(found), rows(classifier.predict(photos)))
+    assert np.array_equal(rows(found), rows(classifier.predict(photos[:2])))
     assert np.array_equal(embedded, classifier.embed(photos[0]))
     assert again.to_dict() == classifier.predict(photos[0]).to_dict()
 
@@ -47,7 +47,7 @@ def test_a_callers_autocast_rounds_nothing(classifier, photos) -> None:
 def test_openvino_rounds_where_it_is_asked(classifier) -> None:
     rounded = Classifier.from_pretrained(backend="openvino", precision="bfloat16")
     whole = Classifier.from_pretrained(backend="openvino")
-    images = list(samples.paths())
+    images = list(samples.paths()[:2])
     found = rounded.predict(images)
     assert found[0].backend.startswith("openvino")
     exact = np.array_equal(rows(found), rows(whole.predict(images)))
@@ -78,7 +78,7 @@ def test_a_compiled_network_gives_the_same_answers(photos, tmp_path: Path) -> No
         folder = model_folder(tmp_path, seed=1)
         whole, compiled = (Classifier.from_pretrained(folder, compile=c) for c in (False, True))
         assert compiled.backend == "torch compiled cpu float32" != whole.backend
-        for images in (photos[:1], photos[:5], photos):
+        for images in (photos[:1], photos[:3]):
             np.testing.assert_allclose(
                 rows(compiled.predict(images)), rows(whole.predict(images)), atol=1e-5
             )

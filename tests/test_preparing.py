@@ -168,7 +168,7 @@ def test_the_table_is_safe_to_open_in_a_spreadsheet(records: Records, tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "records.csv", *map(shards.shard_name, (0, 1))])
-def test_a_changed_file_is_named_DAT25(records, tmp_path: Path, monkeypatch, name: str) -> None:
+def test_a_changed_file_is_named(records, tmp_path: Path, monkeypatch, name: str) -> None:
     monkeypatch.setattr(shards, "SHARD_BYTES", 1_500_000)
     prepare(records, tmp_path / "out", progress=False)
     path = tmp_path / "out" / name

@@ -151,7 +151,7 @@ def test_an_exception_leaves_nothing(records: Records, tmp_path: Path, monkeypat
     assert left(tmp_path) == set()
 
 
-def test_two_processes_at_once_DAT28(pictures: Path, tmp_path: Path, programs: Programs) -> None:
+def test_two_processes_at_once(pictures: Path, tmp_path: Path, programs: Programs) -> None:
     assert programs(*[(pictures, tmp_path / "out", "-", 0)] * 2) == [0, 0]
     assert programs((pictures, tmp_path / "alone", "-", 0)) == [0]
     assert content(tmp_path / "out") == content(tmp_path / "alone")

@@ -95,7 +95,7 @@ def begun(place: Path) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("kills", [1, 5])
-def test_killed_at_any_moment_TRN14_TRN15(server, data, whole, tmp_path, workers, kills) -> None:
+def test_killed_at_any_moment(server, data, whole, tmp_path, workers, kills) -> None:
     """After a step or a checkpoint was told of; the run is held a step later and cannot end."""
     draws, lines = np.random.default_rng(10 * kills + workers), tmp_path / "told"
     task = job(data, tmp_path, settings={"workers": workers})
@@ -116,7 +116,7 @@ def test_killed_at_any_moment_TRN14_TRN15(server, data, whole, tmp_path, workers
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
-def test_a_signal_ends_the_step_and_keeps_it_TRN07(server, data, whole, tmp_path, name) -> None:
+def test_a_signal_ends_the_step_and_keeps_it(server, data, whole, tmp_path, name) -> None:
     number = getattr(signal, name)
     task = job(data, tmp_path, settings=SELDOM)
     process = server.start(task)
@@ -135,7 +135,7 @@ def test_a_signal_ends_the_step_and_keeps_it_TRN07(server, data, whole, tmp_path
     ("number", "ending"),
     [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)],  # a shell shows the first as 130
 )
-def test_a_signal_to_the_whole_group_TRN07(data, tmp_path, number, ending) -> None:
+def test_a_signal_to_the_whole_group(data, tmp_path, number, ending) -> None:
     """Terminals, systemd, Slurm and timeout send it to every process, workers included."""
     task = job(data, tmp_path, settings=SELDOM | {"workers": 2}, hold=str(tmp_path / "go"))
     code = (
@@ -159,7 +159,7 @@ def test_a_signal_to_the_whole_group_TRN07(data, tmp_path, number, ending) -> No
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_second_signal_ends_at_once_TRN07(server, data, tmp_path) -> None:
+def test_a_second_signal_ends_at_once(server, data, tmp_path) -> None:
     process = server.start(job(data, tmp_path, settings=SELDOM, hold=str(tmp_path / "never")))
     begun(tmp_path)
 
@@ -176,7 +176,7 @@ def test_a_second_signal_ends_at_once_TRN07(server, data, tmp_path) -> None:
     assert told(tmp_path / "told", "checkpoint") == []
 
 
-def test_nohup_stays_nohup_TRN07(server, data, whole, tmp_path) -> None:
+def test_nohup_stays_nohup(server, data, whole, tmp_path) -> None:
     go = tmp_path / "go"
     process = server.start(job(data, tmp_path, settings=SELDOM, ignore=["SIGHUP"], hold=str(go)))
     begun(tmp_path)
@@ -194,7 +194,7 @@ def test_nohup_stays_nohup_TRN07(server, data, whole, tmp_path) -> None:
         (signal.SIGINT, KeyboardInterrupt, None),
     ],
 )
-def test_a_signal_after_the_last_step_is_not_lost_TRN07(number, ending, code) -> None:
+def test_a_signal_after_the_last_step_is_not_lost(number, ending, code) -> None:
     usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
     before = signal.signal(number, usual)
     try:
@@ -207,7 +207,7 @@ def test_a_signal_after_the_last_step_is_not_lost_TRN07(number, ending, code) ->
     assert code is None or info.value.code == code
 
 
-def test_two_runs_in_one_folder_TRN23(server, data, parts, tmp_path) -> None:
+def test_two_runs_in_one_folder(server, data, parts, tmp_path) -> None:
     process = server.start(job(data, tmp_path, settings=SELDOM, hold=str(tmp_path / "never")))
     begun(tmp_path)
     with pytest.raises(TrainingError, match="another process trains in"):
@@ -219,7 +219,7 @@ def test_two_runs_in_one_folder_TRN23(server, data, parts, tmp_path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_the_host_has_no_memory_left_TRN06(server, data, tmp_path) -> None:
+def test_the_host_has_no_memory_left(server, data, tmp_path) -> None:
     settings = SELDOM | {"backbone": "hungry", "epochs": 1, "accumulate": 1}
     enough, few = tmp_path / "enough", tmp_path / "few"
     for folder in (enough, few):
@@ -253,7 +253,7 @@ class Stop(Callback):
 
 
 @pytest.mark.parametrize("stop", [Stop(epoch=1), Stop(step=8), Stop(step=12), Stop(epoch=3)])
-def test_at_the_end_of_an_epoch_and_of_the_run_TRN16(parts, whole, tmp_path, stop) -> None:
+def test_at_the_end_of_an_epoch_and_of_the_run(parts, whole, tmp_path, stop) -> None:
     folder = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         Trainer(**ALL_ON, output_dir=folder, callbacks=[stop]).fit(*parts)
@@ -269,7 +269,7 @@ def test_at_the_end_of_an_epoch_and_of_the_run_TRN16(parts, whole, tmp_path, sto
 
 
 @pytest.mark.parametrize("amp", ["bfloat16", "float16"])
-def test_mixed_precision_and_its_scaler_TRN14(parts, tmp_path, amp) -> None:
+def test_mixed_precision_and_its_scaler(parts, tmp_path, amp) -> None:
     settings, folders = ALL_ON | {"amp": amp, "epochs": 2}, (tmp_path / "whole", tmp_path / "run")
     Trainer(**settings, output_dir=folders[0]).fit(*parts)
     with pytest.raises(KeyboardInterrupt):
@@ -286,7 +286,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def test_nothing_is_left_to_do_TRN16(parts, whole, tmp_path) -> None:
+def test_nothing_is_left_to_do(parts, whole, tmp_path) -> None:
     before = hashes(whole)
     for _ in range(2):
         counted = Stop()
@@ -304,7 +304,7 @@ def test_more_epochs_bring_a_new_evaluation(parts, tmp_path) -> None:
     assert classifier.evaluate(parts[1], resamples=10).macro_f1.value == shown["macro_f1"]["value"]
 
 
-def test_another_number_of_threads_TRN13(server, data, whole, tmp_path) -> None:
+def test_another_number_of_threads(server, data, whole, tmp_path) -> None:
     process = server.start(job(data, tmp_path, hold=str(tmp_path / "never")))
     begun(tmp_path)
     os.kill(process, signal.SIGKILL)
@@ -335,7 +335,7 @@ def test_a_run_leaves_the_callers_random_states_and_threads_alone(parts, tmp_pat
     assert torch.get_num_threads() == threads
 
 
-def test_the_clock_jumps_TRN24(parts, whole, tmp_path, monkeypatch) -> None:
+def test_the_clock_jumps(parts, whole, tmp_path, monkeypatch) -> None:
     jumps = iter(np.random.default_rng(0).uniform(-1e6, 1e6, 10_000).tolist())
     monkeypatch.setattr("skinxai.training.loop.time.perf_counter", lambda: next(jumps))
     Trainer(**ALL_ON | SELDOM, output_dir=tmp_path / "run").fit(*parts)

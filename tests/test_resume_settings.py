@@ -33,7 +33,7 @@ def stopped(parts: tuple[Records, Records], folder: Path, **settings: Any) -> Pa
     return folder
 
 
-def test_what_may_not_change_TRN13(parts, tmp_path) -> None:
+def test_what_may_not_change(parts, tmp_path) -> None:
     folder, (train, val) = stopped(parts, tmp_path / "run"), parts
     other = LabelSet(("green", "red", "blue"))
     for changed, words in (
@@ -53,7 +53,7 @@ def test_what_may_not_change_TRN13(parts, tmp_path) -> None:
         Trainer.resume(folder).fit(*parts)
 
 
-def test_what_may_change_is_noted_and_kept_TRN13(parts, tmp_path) -> None:
+def test_what_may_change_is_noted_and_kept(parts, tmp_path) -> None:
     folder = stopped(parts, tmp_path / "run")
     again = Trainer.resume(folder, learning_rate=1e-5, accumulate=4, callbacks=[Stop(step=5)])
     with pytest.raises(KeyboardInterrupt):
@@ -67,7 +67,7 @@ def test_what_may_change_is_noted_and_kept_TRN13(parts, tmp_path) -> None:
     assert trainer.config.learning_rate == 1e-5 and trainer.config.accumulate == 4
 
 
-def test_another_version_of_torch_is_told_TRN13(parts, tmp_path) -> None:
+def test_another_version_of_torch_is_told(parts, tmp_path) -> None:
     folder = stopped(parts, tmp_path / "run")
     settings = json.loads((folder / "train.json").read_text())
     settings["versions"]["torch"] = "1.0"
@@ -87,7 +87,7 @@ def test_an_own_pipeline_is_passed_again(parts, tmp_path) -> None:
     assert Trainer.resume(folder, augmentation=darker).config.augmentation is darker
 
 
-def test_a_checkpoint_without_random_states_TRN17(parts, tmp_path) -> None:
+def test_a_checkpoint_without_random_states(parts, tmp_path) -> None:
     folder = stopped(parts, tmp_path / "run")
     tensors, rest = newest(folder)
     without = {name: t for name, t in tensors.items() if not name.startswith("random.")}

@@ -36,17 +36,17 @@ def broken(folder: Path) -> Path:
 
 
 REFUSED = {
-    "PTH01-missing": (lambda f: f / "no.png", InputNotFoundError, r"found none at '.*no\.png'"),
-    "PTH01-broken-link": (broken, InputNotFoundError, r"found none at '.*link\.png'"),
-    "PTH01-loop": (loop, InputPathError, "(?i)symbolic links"),
-    "PTH01-long-name": (lambda f: f / ("x" * 300 + ".png"), InputPathError, "(?i)name too long"),
-    "PTH01-nul": (lambda f: f"{f}/a\0.png", InputPathError, "no file can have this name"),
-    "PTH07-http": (lambda f: "http://x.org/a.jpg", UrlBlockedError, "download the file"),
-    "PTH07-https": (lambda f: "https://x.org/a.jpg", UrlBlockedError, "download the file"),
-    "PTH09-file": (lambda f: f"file://{f}/a.png", UrlBlockedError, "is not read"),
-    "PTH09-ftp": (lambda f: "ftp://x.org/a.png", UrlBlockedError, "is not read"),
-    "PTH09-gopher": (lambda f: "gopher://x.org/a", UrlBlockedError, "is not read"),
-    "PTH09-data": (lambda f: "data:image/png;base64,AA", UrlBlockedError, "is not read"),
+    "missing": (lambda f: f / "no.png", InputNotFoundError, r"found none at '.*no\.png'"),
+    "broken-link": (broken, InputNotFoundError, r"found none at '.*link\.png'"),
+    "loop": (loop, InputPathError, "(?i)symbolic links"),
+    "long-name": (lambda f: f / ("x" * 300 + ".png"), InputPathError, "(?i)name too long"),
+    "nul": (lambda f: f"{f}/a\0.png", InputPathError, "no file can have this name"),
+    "http": (lambda f: "http://x.org/a.jpg", UrlBlockedError, "download the file"),
+    "https": (lambda f: "https://x.org/a.jpg", UrlBlockedError, "download the file"),
+    "file": (lambda f: f"file://{f}/a.png", UrlBlockedError, "is not read"),
+    "ftp": (lambda f: "ftp://x.org/a.png", UrlBlockedError, "is not read"),
+    "gopher": (lambda f: "gopher://x.org/a", UrlBlockedError, "is not read"),
+    "data": (lambda f: "data:image/png;base64,AA", UrlBlockedError, "is not read"),
 }
 
 
@@ -58,7 +58,7 @@ def test_refused(case: str, tmp_path: Path) -> None:
     assert type(caught.value) is error
 
 
-def test_file_that_may_not_be_read_PTH02() -> None:
+def test_file_that_may_not_be_read() -> None:
     code = (
         "import os, tempfile\nfrom skinxai import read_image\n"
         "if os.getuid() == 0: os.setuid(65534)\n"  # root may read everything
@@ -80,7 +80,7 @@ def test_file_that_may_not_be_read_PTH02() -> None:
         "-leading.png", "~", "[0-9].png", "x" * 251 + ".png",
     ],
 )  # fmt: skip
-def test_odd_names_PTH03(name: str | bytes, tmp_path: Path) -> None:
+def test_odd_names(name: str | bytes, tmp_path: Path) -> None:
     path = os.path.join(os.fsencode(tmp_path), name if isinstance(name, bytes) else name.encode())  # noqa: PTH118
     with open(path, "wb") as file:  # noqa: PTH123
         file.write(DATA)
@@ -92,14 +92,14 @@ def test_odd_names_PTH03(name: str | bytes, tmp_path: Path) -> None:
     assert read.source.isprintable() and len(read.source) <= 200
 
 
-def test_tilde_is_a_name_PTH03(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tilde_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("~").write_bytes(DATA)
     assert read_image("~").source == "~"
 
 
 @pytest.mark.parametrize("kind", ["pattern", "empty", "hidden", "others"])
-def test_nothing_is_an_error_PTH04(kind: str, tmp_path: Path) -> None:
+def test_nothing_is_an_error(kind: str, tmp_path: Path) -> None:
     if kind == "hidden":
         (tmp_path / ".a.png").write_bytes(DATA)
         (tmp_path / ".folder").mkdir()
@@ -110,7 +110,7 @@ def test_nothing_is_an_error_PTH04(kind: str, tmp_path: Path) -> None:
         iter_sources(f"{tmp_path}/*.png" if kind == "pattern" else tmp_path)
 
 
-def test_matches_by_the_thousand_take_400_bytes_each_PTH05(tmp_path: Path) -> None:
+def test_matches_by_the_thousand_take_400_bytes_each(tmp_path: Path) -> None:
     for number in range(20_000):
         os.close(os.open(f"{tmp_path}/{number:06d}.png", os.O_CREAT | os.O_WRONLY))
     tracemalloc.start()
@@ -144,7 +144,7 @@ def test_one_list_of_suffixes_for_folders_and_tables(suffix: str, tmp_path: Path
     assert [item.path.name for item in listed] == names
 
 
-def test_file_that_goes_before_it_is_read_PTH14(classifier, photos, tmp_path: Path) -> None:
+def test_file_that_goes_before_it_is_read(classifier, photos, tmp_path: Path) -> None:
     paths = []
     for number in range(3):
         paths.append(tmp_path / f"{number}.png")

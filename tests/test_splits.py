@@ -64,7 +64,7 @@ def test_the_seed_decides_and_the_order_of_rows_does_not() -> None:
     assert split(records, seed=1) != split(records, seed=2)
 
 
-def test_leakage_is_refused_or_marked_DAT08_DAT09(tmp_path: Path) -> None:
+def test_leakage_is_refused_or_marked(tmp_path: Path) -> None:
     records = table()
     with pytest.raises(LeakageError, match="must share no lesion, patient or image") as caught:
         split(records, by="image")
@@ -114,7 +114,7 @@ def test_folds_are_at_least_two(k: object) -> None:
         folds(table(), k)
 
 
-def test_too_few_lesions_for_the_folds_DAT26() -> None:
+def test_too_few_lesions_for_the_folds() -> None:
     items = [Record(f"i{n}", Path("x"), "mel" if n < 3 else "nv") for n in range(30)]
     with pytest.raises(DatasetError, match="at least 5 lesions for 5 folds, 'mel' has 3"):
         folds(Records(tuple(items), LABELS), 5)
@@ -126,7 +126,7 @@ def test_too_few_lesions_for_the_folds_DAT26() -> None:
     assert [fold.val.class_counts()[1] for fold in found] == [1] * 5
 
 
-def test_formulas_are_escaped_and_come_back_DAT22(tmp_path: Path) -> None:
+def test_formulas_are_escaped_and_come_back(tmp_path: Path) -> None:
     names = ["=cmd()", "+1", "-1", "@x", "'quoted", 'with "quotes", and commas', "plain"]
     records = Records(tuple(Record(n, Path("x"), "nv") for n in names), LABELS)
     ids = {"train": names[:3], "val": names[3:5], "test": names[5:]}

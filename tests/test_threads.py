@@ -26,7 +26,7 @@ def test_eight_threads_equal_serial(classifier: Classifier, photos: list) -> Non
         return tuple(classifier.predict(image).probabilities.values())
 
     try:
-        jobs = 28  # of three images in turn; one in four explains, each label once
+        jobs = 12  # of three images in turn; one in four explains, for a label each
         serial = [ask(number) for number in range(jobs)]
         with ThreadPoolExecutor(8) as pool:
             shared = list(pool.map(ask, [n % jobs for n in range(4 * jobs)]))

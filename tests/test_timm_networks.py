@@ -23,12 +23,12 @@ spec.loader.exec_module(script)
         "vit_tiny_r_s16_p8_224", "swin_tiny_patch4_window7_224", "mixer_s32_224", "poolformer_s12",
     ],
 )  # fmt: skip
-def test_split_EXP02(name: str) -> None:
+def test_split(name: str) -> None:
     found = script.examine(name)
     assert found.problem is None and found.grid
 
 
-def test_a_network_that_is_not_in_the_table_predicts_and_is_refused_EXP01(monkeypatch) -> None:
+def test_a_network_that_is_not_in_the_table_predicts_and_is_refused(monkeypatch) -> None:
     from skinxai.backbones import timm_networks
 
     monkeypatch.delitem(timm_networks.SPLITS, "ResNet")

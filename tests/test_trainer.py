@@ -107,7 +107,7 @@ def test_shared_lesions_are_refused(data, tmp_path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_the_test_part_is_for_the_end_DAT27(data, tmp_path) -> None:
+def test_the_test_part_is_for_the_end(data, tmp_path) -> None:
     trainer = Trainer(**BASE, output_dir=tmp_path / "run")
     for parts in (
         (data[0], replace(data[1], part="test")),
@@ -117,13 +117,13 @@ def test_the_test_part_is_for_the_end_DAT27(data, tmp_path) -> None:
             trainer.fit(*parts)
 
 
-def test_a_class_without_training_images_DAT16(data, tmp_path) -> None:
+def test_a_class_without_training_images(data, tmp_path) -> None:
     train = data[0].subset([item.image_id for item in data[0] if item.label != "red"])
     with pytest.raises(TrainingError, match=r"it has none of \['red'\]"):
         Trainer(**BASE, output_dir=tmp_path / "run").fit(train, data[1])
 
 
-def test_a_class_without_validation_images_DAT16_TRN22(data, tmp_path) -> None:
+def test_a_class_without_validation_images(data, tmp_path) -> None:
     """The other classes' figures count, and their positions stay."""
     val = data[1].subset([item.image_id for item in data[1] if item.label != "green"])
     classifier = Trainer(**LEARNS, output_dir=tmp_path / "run").fit(data[0], val)
@@ -135,7 +135,7 @@ def test_a_class_without_validation_images_DAT16_TRN22(data, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("kept", [1, 2])
-def test_a_class_of_one_image_DAT16(data, tmp_path, kept) -> None:
+def test_a_class_of_one_image(data, tmp_path, kept) -> None:
     ids = [item.image_id for item in data[0]]
     reds = [name for name in ids if "red" in name]
     train = data[0].subset([name for name in ids if name not in reds[kept:]])
@@ -144,7 +144,7 @@ def test_a_class_of_one_image_DAT16(data, tmp_path, kept) -> None:
     Trainer(**settings, output_dir=tmp_path / "run").fit(train, data[1])
 
 
-def test_leaked_figures_say_so_DAT08(data, tmp_path) -> None:
+def test_leaked_figures_say_so(data, tmp_path) -> None:
     train, val = (replace(part, leaked=True) for part in (data[0], data[1]))
     tuned = Trainer(**BASE | {"epochs": 1}, output_dir=tmp_path / "run").fit(train, val)
     assert "leaked" in tuned.config.training_data and "LEAKED" in tuned.card

@@ -40,7 +40,7 @@ def numbers(folder: Path) -> list[int]:
     return [int(path.name[:9]) for path in CheckpointFolder(folder / "checkpoints").paths()]
 
 
-def test_a_loss_that_is_not_finite_TRN01(data, tmp_path) -> None:
+def test_a_loss_that_is_not_finite(data, tmp_path) -> None:
     wrong = [False]
 
     @losses.register("sometimes_nan")
@@ -63,7 +63,7 @@ def test_a_loss_that_is_not_finite_TRN01(data, tmp_path) -> None:
         plugins.losses.remove(["sometimes_nan"])
 
 
-def test_batch_statistics_that_are_not_finite_TRN03(data, tmp_path, monkeypatch) -> None:
+def test_batch_statistics_that_are_not_finite(data, tmp_path, monkeypatch) -> None:
     """Found when they would be kept: there is no best epoch with them, and no checkpoint."""
     folder, seen = tmp_path / "run", []
 
@@ -82,7 +82,7 @@ def test_batch_statistics_that_are_not_finite_TRN03(data, tmp_path, monkeypatch)
     Trainer.resume(folder).fit(*data)
 
 
-def test_a_disk_that_is_full_for_a_while_TRN10(data, tmp_path, monkeypatch) -> None:
+def test_a_disk_that_is_full_for_a_while(data, tmp_path, monkeypatch) -> None:
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -101,7 +101,7 @@ def test_a_disk_that_is_full_for_a_while_TRN10(data, tmp_path, monkeypatch) -> N
     assert (folder / weights).read_bytes() == (whole / weights).read_bytes()
 
 
-def test_the_newest_checkpoint_is_damaged_TRN11(data, tmp_path) -> None:
+def test_the_newest_checkpoint_is_damaged(data, tmp_path) -> None:
     def stop() -> None:
         raise KeyboardInterrupt
 
@@ -121,7 +121,7 @@ def test_the_newest_checkpoint_is_damaged_TRN11(data, tmp_path) -> None:
         Trainer.resume(folder).fit(*data)
 
 
-def test_out_of_memory_in_a_run_TRN04_TRN05(data, tmp_path) -> None:
+def test_out_of_memory_in_a_run(data, tmp_path) -> None:
     """Said in the run folder, kept by a resumed run; two images are the least."""
     limit = [1000]
 
@@ -154,7 +154,7 @@ def test_out_of_memory_in_a_run_TRN04_TRN05(data, tmp_path) -> None:
         plugins.backbones.remove(["limited"])
 
 
-def test_a_single_image_is_left_over_TRN19(data, tmp_path) -> None:
+def test_a_single_image_is_left_over(data, tmp_path) -> None:
     train = data[0].subset([item.image_id for item in data[0]][:-7])  # 41: five batches and one
     steps: list[int] = []
     counted = AtStep(0, None)

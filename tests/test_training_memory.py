@@ -24,7 +24,7 @@ ERRORS = {
 
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("error", ERRORS)
-def test_out_of_memory_TRN04(error, backward) -> None:
+def test_out_of_memory(error, backward) -> None:
     """A network with BatchNorm and dropout: as if the step had been cut from the beginning."""
     memory = Memory(3, ERRORS[error], backward)
     failing, cut = bench(memory=memory), bench(accumulate=4)
@@ -52,7 +52,7 @@ def test_out_of_memory_TRN04(error, backward) -> None:
 
 
 @pytest.mark.parametrize("backward", [False, True])
-def test_out_of_memory_without_batch_statistics_changes_nothing_TRN04(backward) -> None:
+def test_out_of_memory_without_batch_statistics_changes_nothing(backward) -> None:
     failing, undisturbed = bench(plain=True, memory=Memory(4, backward=backward)), bench(plain=True)
     for number in range(4):
         for run in (failing, undisturbed):
@@ -62,7 +62,7 @@ def test_out_of_memory_without_batch_statistics_changes_nothing_TRN04(backward) 
 
 
 @pytest.mark.parametrize("backward", [False, True])
-def test_no_memory_for_two_images_TRN04(backward) -> None:
+def test_no_memory_for_two_images(backward) -> None:
     memory = Memory(1000, MemoryError("none"), backward)
     run = bench(memory=memory)
     run.run(*batch(), 0)
@@ -111,7 +111,7 @@ def validation(memory: Memory) -> tuple[Any, list[str], list[tuple[int, ...]]]:
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_out_of_memory_in_validation_TRN05(error) -> None:
+def test_out_of_memory_in_validation(error) -> None:
     whole, silent, _ = validation(Memory())
     cut, notes, sizes = validation(Memory(2, ERRORS[error]))
     np.testing.assert_array_equal(whole.recall, cut.recall)
@@ -124,7 +124,7 @@ def test_out_of_memory_in_validation_TRN05(error) -> None:
         validation(Memory(2, RuntimeError("shapes do not fit")))
 
 
-def test_logits_do_not_depend_on_the_parts_TRN05() -> None:
+def test_logits_do_not_depend_on_the_parts() -> None:
     run, (images, _) = bench(), batch(7)
     model = run.state.network.eval()
     with torch.inference_mode():

@@ -171,7 +171,7 @@ def test_accumulation_changes_nothing(count, accumulate) -> None:
     torch.testing.assert_close(whole.gradient(), parts.gradient(), atol=1e-7, rtol=1e-5)
 
 
-def test_no_micro_batch_is_a_single_image_TRN19() -> None:
+def test_no_micro_batch_is_a_single_image() -> None:
     seen: list[int] = []
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -275,7 +275,7 @@ def snapshot(run: Bench) -> list[Tensor]:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("late", [False, True])
-def test_a_loss_that_is_not_finite_TRN01(value, late) -> None:
+def test_a_loss_that_is_not_finite(value, late) -> None:
     """``late``: in the second micro-batch, when there are gradients already."""
     calls: list[int] = []
 
@@ -308,7 +308,7 @@ def infinite() -> tuple[Tensor, Tensor]:
     return images, target
 
 
-def test_a_gradient_that_is_not_finite_TRN01() -> None:
+def test_a_gradient_that_is_not_finite() -> None:
     run = bench(memory=Infinite())
     run.run(*batch(), 0)
     before = snapshot(run)
@@ -317,7 +317,7 @@ def test_a_gradient_that_is_not_finite_TRN01() -> None:
     assert all(torch.equal(own, old) for own, old in zip(snapshot(run), before, strict=True))
 
 
-def test_float16_scaling_skips_some_steps_and_not_all_TRN02() -> None:
+def test_float16_scaling_skips_some_steps_and_not_all() -> None:
     run = bench(memory=Infinite(), scaled=True, average_decay=0.0)
     before = run.weights()
     run.run(*infinite())
@@ -331,7 +331,7 @@ def test_float16_scaling_skips_some_steps_and_not_all_TRN02() -> None:
         run.run(*infinite())
 
 
-def test_scaled_gradients_give_the_same_step_TRN02() -> None:
+def test_scaled_gradients_give_the_same_step() -> None:
     plain, scaled = (bench(plain=True, clip_norm=0.05, scaled=scaled) for scaled in (False, True))
     for run in (plain, scaled):
         run.run(*batch())
@@ -339,7 +339,7 @@ def test_scaled_gradients_give_the_same_step_TRN02() -> None:
 
 
 @pytest.mark.parametrize("name", losses.names())
-def test_a_batch_of_one_class_TRN18(name) -> None:
+def test_a_batch_of_one_class(name) -> None:
     options = {"gamma": 2.0} if "gamma" in losses.options_of(name) else {}
     run = bench(loss=losses.bind(name, options, (5, 900, 40)))
     images, _ = batch()

@@ -88,7 +88,7 @@ def test_samplers() -> None:
     assert epoch_order(records, None, 0, 1) != epoch_order(records, None, 1, 0)
 
 
-def test_no_batch_is_a_single_image_TRN19() -> None:
+def test_no_batch_is_a_single_image() -> None:
     assert plan(range(9), 4) == [[0, 1, 2, 3], [4, 5, 6, 7, 8]]
     assert plan(range(10), 4) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert plan(range(8), 4) == [[0, 1, 2, 3], [4, 5, 6, 7]]
@@ -110,7 +110,7 @@ def test_pixels_become_the_network_input_that_predicting_uses() -> None:
 
 
 @pytest.mark.parametrize("sampler", [None, "balanced"])
-def test_workers_change_nothing_TRN14(data, sampler) -> None:
+def test_workers_change_nothing(data, sampler) -> None:
     images = images_of(data[0])
     steps = plan(epoch_order(data[0], sampler, 3, 1), 8)
     alone, shared = (list(batches(images, steps, n, augment_seed=(3, 1))) for n in (0, 2))
@@ -123,7 +123,7 @@ def test_workers_change_nothing_TRN14(data, sampler) -> None:
     assert all(b.target.tolist() == [targets[i] for i in b.positions] for b in alone)
 
 
-def test_processes_that_are_started_anew_TRN24(data) -> None:
+def test_processes_that_are_started_anew(data) -> None:
     """As on macOS and Windows: nothing is inherited."""
     images, steps = images_of(data[0]), plan(range(8), 4)
     (alone, *_), before = batches(images, steps, 0, augment_seed=(3, 1)), torch.get_rng_state()
@@ -141,7 +141,7 @@ def drawn(pixels: np.ndarray) -> np.ndarray:
     return np.full_like(pixels, np.random.randint(256))
 
 
-def test_augmentations_differ_and_can_be_repeated_TRN25(data) -> None:
+def test_augmentations_differ_and_can_be_repeated(data) -> None:
     for recipe in ("standard", drawn):
         images, twice = images_of(data[0], recipe), [[4] * 8, [4] * 8]  # one image
         seen = set()
@@ -153,7 +153,7 @@ def test_augmentations_differ_and_can_be_repeated_TRN25(data) -> None:
         assert len(seen) > 28  # of 32; the generator draws few values
 
 
-def test_workers_leave_a_terminals_signals_to_the_one_that_trains_TRN07(data) -> None:
+def test_workers_leave_a_terminals_signals_to_the_one_that_trains(data) -> None:
     def ignored(pixels: np.ndarray) -> np.ndarray:
         handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)]
         return np.full_like(pixels, handlers.count(signal.SIG_IGN))
@@ -195,7 +195,7 @@ DEATHS = {
 
 
 @pytest.mark.parametrize("death", DEATHS)
-def test_a_worker_fails_TRN20(data, monkeypatch, death) -> None:
+def test_a_worker_fails(data, monkeypatch, death) -> None:
     call, words = DEATHS[death]
     monkeypatch.setattr(loaders, "WORKER_SECONDS", 1 if death == "hangs" else LIMIT)
     monkeypatch.setattr(TrainingImages, "__getitem__", in_worker(9, call))
@@ -209,7 +209,7 @@ def test_a_worker_fails_TRN20(data, monkeypatch, death) -> None:
     assert "workers=0" in str(info.value)
 
 
-def test_a_worker_that_never_ends_TRN20(data, monkeypatch) -> None:
+def test_a_worker_that_never_ends(data, monkeypatch) -> None:
     """It ignores SIGTERM: Python would wait for it when the run's process ends."""
     quiet = loaders._quiet_worker
 
@@ -223,7 +223,7 @@ def test_a_worker_that_never_ends_TRN20(data, monkeypatch) -> None:
     assert len(batch.target) == 2 and children() == []
 
 
-def test_an_error_without_workers_TRN20(data, monkeypatch) -> None:
+def test_an_error_without_workers(data, monkeypatch) -> None:
     def wrong(pixels: np.ndarray) -> np.ndarray:
         raise ZeroDivisionError("in a pipeline")
 
@@ -253,7 +253,7 @@ def number(run: Path) -> int:
     return int(found[0].name[:9]) if found else 0
 
 
-def test_a_worker_dies_in_a_run_TRN20(data, settings, weights, tmp_path, monkeypatch) -> None:
+def test_a_worker_dies_in_a_run(data, settings, weights, tmp_path, monkeypatch) -> None:
     folder = tmp_path / "run"
     monkeypatch.setattr(TrainingImages, "__getitem__", in_worker(9, DEATHS["killed"][0]))
     with pytest.raises(WorkerCrashError, match=DIED):
@@ -263,7 +263,7 @@ def test_a_worker_dies_in_a_run_TRN20(data, settings, weights, tmp_path, monkeyp
     assert (folder / "model.safetensors").read_bytes() == weights
 
 
-def test_a_worker_dies_while_the_network_computes_TRN20(data, settings, weights, tmp_path) -> None:
+def test_a_worker_dies_while_the_network_computes(data, settings, weights, tmp_path) -> None:
     """As the kernel kills it for memory: torch tells of it at any line of this process."""
     steps: list[int] = []
 
@@ -319,9 +319,7 @@ def damage(data) -> Iterator[Callable[..., Damage]]:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_image_becomes_unreadable_DAT14(
-    data, settings, weights, tmp_path, damage, workers
-) -> None:
+def test_an_image_becomes_unreadable(data, settings, weights, tmp_path, damage, workers) -> None:
     folder, order = tmp_path / "run", epoch_order(data[0], None, 0, 0)
     record = data[0][order[12]]  # of the second batch
     harm, changes = damage(record), {"workers": workers, "checkpoint_minutes": 10.0}
@@ -335,7 +333,7 @@ def test_an_image_becomes_unreadable_DAT14(
     assert (folder / "model.safetensors").read_bytes() == weights
 
 
-def test_an_image_of_the_validation_part_DAT14(data, settings, weights, tmp_path, damage) -> None:
+def test_an_image_of_the_validation_part(data, settings, weights, tmp_path, damage) -> None:
     folder, record = tmp_path / "run", data[1][4]
     harm = damage(record)
     with pytest.raises(DatasetImageError, match=f"image '{record.image_id}' "):
@@ -346,7 +344,7 @@ def test_an_image_of_the_validation_part_DAT14(data, settings, weights, tmp_path
     assert (folder / "model.safetensors").read_bytes() == weights
 
 
-def test_one_in_a_thousand_may_be_skipped_DAT14(data, settings, tmp_path, damage) -> None:
+def test_one_in_a_thousand_may_be_skipped(data, settings, tmp_path, damage) -> None:
     """One is let through, the second one is not; each is counted once."""
     folder, skip = tmp_path / "run", settings | {"unreadable": "skip"}
     Trainer(**skip, output_dir=folder, callbacks=[damage(data[0][3])]).fit(*data)
@@ -358,7 +356,7 @@ def test_one_in_a_thousand_may_be_skipped_DAT14(data, settings, tmp_path, damage
     assert said.count(f"'{data[0][3].image_id}'") >= 2  # once in each epoch
 
 
-def test_a_skipped_image_leaves_the_others_as_they_were_DAT14(data, damage) -> None:
+def test_a_skipped_image_leaves_the_others_as_they_were(data, damage) -> None:
     images, steps = images_of(data[0]), plan(epoch_order(data[0], None, 0, 0), 8)
     sound = list(batches(images, steps, 0, augment_seed=(0, 0)))
     gone = steps[1][2]
@@ -371,7 +369,7 @@ def test_a_skipped_image_leaves_the_others_as_they_were_DAT14(data, damage) -> N
             assert [failure.position for failure in batch.failures] == [gone] * (8 - len(kept))
 
 
-def test_a_batch_of_which_nothing_can_be_read_DAT14(data, damage) -> None:
+def test_a_batch_of_which_nothing_can_be_read(data, damage) -> None:
     damage(data[0][0], data[0][1]).on_start(Path(), {})
     (batch,) = batches(images_of(data[0]), [[0, 1]], 0, augment_seed=(0, 0))
     assert len(batch.target) == len(batch.positions) == 0 and len(batch.failures) == 2

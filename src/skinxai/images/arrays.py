@@ -104,7 +104,7 @@ def to_uint8(values: npt.NDArray[Any], value_range: tuple[float, float] | None) 
             f"values are black and white with value_range=(low, high)."
         )
     if kind == "f" and not (finite := np.isfinite(values)).all():
-        first = tuple(int(i) for i in np.argwhere(~finite)[0])
+        first = tuple(int(i) for i in np.unravel_index(finite.argmin(), finite.shape))
         raise InputRangeError(f"array must be finite, got {values[first]} at index {first}.")
     if value_range is None and values.dtype == np.uint8:
         return np.array(values)

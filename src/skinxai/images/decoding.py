@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,17 +31,19 @@ from skinxai.results.drawing import MARK
 
 RGB = npt.NDArray[np.uint8]
 ORIENTATION = 0x0112
+BAND = 256
+"""Rows that are converted at a time: a copy of a large image would take as much memory again."""
 DAMAGED_METADATA = "metadata: damaged in part, what cannot be read is ignored"
 SEVERAL_PICTURES = "several_pictures: an MPO file, its primary picture was read"
 PNG_START = b"\x89PNG\r\n\x1a\n"
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_TURNS: dict[int, Callable[[RGB], RGB]] = {  # views: nothing is copied
+    2: np.fliplr,
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: np.flipud,
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: np.rot90,
 }
 # The formats that are read, each by Pillow's own class: Image.open() would warn about large
 # images before our own cap can refuse them, and would try every registered format.
@@ -250,11 +253,11 @@ def image_to_rgb(
         pixels = _to_pixels(whole, value_range, notes)
     if turn is not None:
         notes.append("turned: upright by the EXIF orientation of the file")
-        pixels = np.asarray(Image.fromarray(pixels).transpose(turn))
+        pixels = turn(pixels)
     return np.ascontiguousarray(pixels), tuple(notes)
 
 
-def _orientation(image: Image.Image, notes: list[str]) -> Image.Transpose | None:
+def _orientation(image: Image.Image, notes: list[str]) -> Callable[[RGB], RGB] | None:
     try:
         value = image.getexif().get(ORIENTATION, 1)
     except Exception:  # damaged EXIF says nothing about the pixels
@@ -272,40 +275,57 @@ def _to_pixels(
         wide = np.asarray(image).astype(np.uint32)
         if wide.max() <= 4095:
             notes.append("dark: 16 bits a pixel, but no value above 4095; were they 12 bits?")
-        grey = ((wide + 128) // 257).astype(np.uint8)  # 65535 / 255 = 257: scaled, not clipped
-        return np.repeat(grey[..., None], 3, axis=2)
+        wide += 128
+        wide //= 257  # 65535 / 255 = 257: scaled, not clipped
+        return np.repeat(wide.astype(np.uint8)[..., None], 3, axis=2)
     if mode in ("I", "F"):
         values = np.asarray(image)
         if value_range is None:
-            to_uint8(np.where(np.isfinite(values), 0.0, values), None)  # not finite: say where
+            if not np.isfinite(values).all():
+                to_uint8(np.where(np.isfinite(values), 0.0, values), None)  # which says where
             raise InputRangeError(
                 f"image of 32 bits a pixel must come with value_range=(low, high), its values are "
                 f"{values.min():g} to {values.max():g}."
             )
         return np.repeat(to_uint8(values, value_range)[..., None], 3, axis=2)
+    found: dict[str, None] = {}  # notes of all bands, each once
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    clear = 0
+    for top in range(0, image.height, BAND):
+        band = image.crop((0, top, image.width, min(top + BAND, image.height)))
+        colours, alpha = _colours(band, found)
+        if alpha is not None:
+            clear += int((alpha < 255).sum())
+            colours = on_white(np.dstack([colours, alpha]))
+        pixels[top : top + BAND] = colours
+    notes += found
+    if clear / (image.width * image.height) > 0.01:
+        notes.append("transparent: more than 1 % of the pixels, composited on white")
+    return pixels
+
+
+def _colours(image: Image.Image, notes: dict[str, None]) -> tuple[RGB, RGB | None]:
+    """Colours ``(H, W, 3)``, and opacity ``(H, W)`` where the image has one."""
+    mode = image.mode
     if image.has_transparency_data:
         whole = image.convert("RGBA")
-        colours = _in_srgb(whole.convert("RGB"), notes)
-        rgba = np.dstack([np.asarray(colours), np.asarray(whole)[..., 3]])
-        if (rgba[..., 3] < 255).mean() > 0.01:
-            notes.append("transparent: more than 1 % of the pixels, composited on white")
-        return on_white(rgba)
+        return np.asarray(_in_srgb(whole.convert("RGB"), notes)), np.asarray(whole)[..., 3]
     if mode == "1":
-        notes.append("black_and_white: 1 bit a pixel is no photograph")
+        notes["black_and_white: 1 bit a pixel is no photograph"] = None
     if mode == "LAB":
-        return np.asarray(_convert(image, ImageCms.createProfile("LAB")))
+        return np.asarray(_convert(image, ImageCms.createProfile("LAB"))), None
     if mode == "P":
         image = image.convert("RGB")
     if image.mode in ("RGB", "CMYK"):
         image = _in_srgb(image, notes)
     if mode == "CMYK" and not image.info.get("icc_profile"):
-        notes.append("colour_profile: CMYK without one, converted by the plain formula")
+        notes["colour_profile: CMYK without one, converted by the plain formula"] = None
     if image.mode not in ("RGB", "L", "P", "1", "CMYK", "YCbCr", "HSV"):
         raise UnsupportedImageError(f"image must have a known colour mode, got {image.mode!r}.")
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image.convert("RGB")), None
 
 
-def _in_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
+def _in_srgb(image: Image.Image, notes: dict[str, None]) -> Image.Image:
     """An RGB or CMYK image by its colour profile, where it has one that is not sRGB."""
     if not (profile := image.info.get("icc_profile")):
         return image
@@ -315,9 +335,9 @@ def _in_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
             return image
         converted = _convert(image, own)
     except (ImageCms.PyCMSError, OSError, ValueError):
-        notes.append("colour_profile: damaged, ignored")
+        notes["colour_profile: damaged, ignored"] = None
         return image
-    notes.append("colour_profile: converted to sRGB")
+    notes["colour_profile: converted to sRGB"] = None
     return converted
 
 

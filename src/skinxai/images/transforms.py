@@ -8,6 +8,9 @@ from PIL import Image
 
 from skinxai.configs import PreprocessConfig
 
+LARGE = 16_000_000
+"""Bytes of an image above which its channels are resized one by one: the same bits, somewhat
+slower, with a quarter of the memory."""
 _RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -29,8 +32,10 @@ def resize(pixels: npt.NDArray[np.uint8], config: PreprocessConfig) -> npt.NDArr
     height, width = config.image_size
     if pixels.shape[:2] == (height, width):
         return pixels
-    image = Image.fromarray(pixels).resize((width, height), _RESAMPLING[config.interpolation])
-    return np.asarray(image)
+    method = _RESAMPLING[config.interpolation]
+    parts = [pixels] if pixels.size <= LARGE else [pixels[..., channel] for channel in range(3)]
+    small = [np.asarray(Image.fromarray(part).resize((width, height), method)) for part in parts]
+    return small[0] if len(small) == 1 else np.stack(small, axis=-1)
 
 
 def normalise(pixels: npt.NDArray[np.uint8], config: PreprocessConfig) -> npt.NDArray[np.float32]:

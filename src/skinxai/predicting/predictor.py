@@ -122,14 +122,15 @@ def prepared_batches(
             return ItemError(index, describe(image), error)
 
     batch: list[Prepared | ItemError] = []
-    stream = enumerate(images)
+    stream, place = iter(images), 0
     failure: BaseException | None = None
     count = min(options.batch_size, 2 * CORES) if may_read_ahead(images) else 1
     with ThreadPoolExecutor(CORES) as pool:  # no thread before the first use
         while failure is None:
-            few, failure = _few(stream, count)
+            few, failure = _few(stream, place, count)
             if not few:
                 break
+            place += len(few)
             files = all(isinstance(image, str | os.PathLike | bytes) for _, image in few)
             for item in pool.map(prepare, few) if files and len(few) > 1 else map(prepare, few):
                 if isinstance(item, ItemError) and options.on_error == "raise":
@@ -139,6 +140,7 @@ def prepared_batches(
                 if len(batch) == options.batch_size:
                     yield batch
                     batch = []
+            del few, item  # a large image is not kept while the next one is read
         if batch:
             yield batch
     if failure is not None:
@@ -146,12 +148,16 @@ def prepared_batches(
 
 
 def _few(
-    stream: Iterator[tuple[int, Any]], count: int
+    stream: Iterator[Any], place: int, count: int
 ) -> tuple[list[tuple[int, Any]], BaseException | None]:
-    """The next images, and an error of the caller's own generator, which comes after them."""
+    """The next images, and an error of the caller's own generator, which comes after them.
+
+    Not by `enumerate`, which keeps an image until it has the next one.
+    """
     found: list[tuple[int, Any]] = []
     try:
-        found.extend(islice(stream, count))
+        for image in islice(stream, count):
+            found.append((place + len(found), image))
     except Exception as error:
         return found, error
     return found, None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import signal
 import sys
@@ -13,7 +12,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from skinxai.errors import OutOfMemoryError, TrainingError, WorkerCrashError
-from skinxai.memory import is_out_of_memory
+from skinxai.memory import give_back, gnu_library, is_out_of_memory
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
 _DEFAULTS = {_TRIM_THRESHOLD: 128 * 1024, _MMAP_MAX: 65536}
@@ -29,8 +28,7 @@ def kept_memory() -> Iterator[None]:
 
     Changes nothing where the C library is not GNU's.
     """
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if library is None or not hasattr(library, "gnu_get_libc_version"):
+    if (library := gnu_library()) is None:
         yield
         return
     library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
@@ -40,7 +38,7 @@ def kept_memory() -> Iterator[None]:
     finally:
         for name, value in _DEFAULTS.items():
             library.mallopt(name, value)
-        library.malloc_trim(0)
+        give_back()
 
 
 _SIGNALS = tuple(
