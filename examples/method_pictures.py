@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from skinxai import Classifier, Explanation, explainers, samples
-from skinxai.sheets import contour, smooth
+from skinxai.results.sheets import contour, smooth
 from skinxai.testing import colour_classifier
 from skinxai.testing.pictures import picture
 
