@@ -25,6 +25,7 @@ from skinxai.cli.sharing import export, import_network, list_models, pull, push,
 from skinxai.cli.training import train
 from skinxai.environment import use_share_of_container
 from skinxai.errors import SkinxaiError
+from skinxai.progress import command_line
 from skinxai.progress import quiet as quietly
 from skinxai.version import __version__
 
@@ -77,6 +78,7 @@ def _options(
 ) -> None:
     """Classify dermatoscopic images and see why. A research tool, not a medical device."""
     context.with_resource(warnings_as_notes())
+    context.with_resource(command_line())
     if quiet:
         context.with_resource(quietly())
 

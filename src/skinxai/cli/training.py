@@ -15,7 +15,15 @@ from skinxai.cli.evaluating import in_words
 from skinxai.cli.options import words
 from skinxai.cli.run_files import NoteImages, images_of, path_of, read_run_file, settings_of
 from skinxai.cli.saying import note, tell, with_parameters
-from skinxai.cli.tables import Labels, Malignant, TableOptions, open_data, own_split, with_table
+from skinxai.cli.tables import (
+    Labels,
+    Malignant,
+    TableOptions,
+    check_apart,
+    open_data,
+    own_split,
+    with_table,
+)
 from skinxai.errors import OptionError
 from skinxai.progress import say
 from skinxai.training.callbacks import Callback
@@ -84,6 +92,7 @@ def train(
     asked = images_of(file, data, table, words(labels), words(malignant))
     if out.resolve() == asked.data.resolve():
         raise OptionError(f"--out must be another folder than --data, got {str(out)!r} for both.")
+    check_apart("--out", out, "--data", asked.data)
     splits = splits or path_of(file, "splits")
     own = TrainConfig.parse({n: text for n, text in settings.items() if text is not None})
     chosen = settings_of(file) | own
@@ -109,8 +118,10 @@ def train(
         say(line, error=True)
     try:
         classifier = trainer.fit(parts)
-    except KeyboardInterrupt:
-        tell(f"stopped; go on with the same command and --resume, or look at {out}", error=True)
+    except KeyboardInterrupt as interrupt:
+        if not interrupt.args:  # a second one: training has not said how to go on
+            tell(f"stopped at once; the same command and --resume go on from the last checkpoint "
+                 f"in {out}, if there is one", error=True)  # fmt: skip
         raise typer.Exit(130) from None
     again = [str(asked.data), *asked.table.arguments()]
     _report(classifier, out, again, judge=len(parts.test) > 0)
