@@ -25,9 +25,9 @@ from skinxai.demo.comparing import columns_for
 from skinxai.demo.uploads import Images, Refused, Upload
 from skinxai.errors import ModelError, OptionError, UnknownNameError
 from skinxai.labels import LabelSet
-from skinxai.outputs import table
 from skinxai.plain_text import printable
 from skinxai.results import Prediction
+from skinxai.results.folder import table
 from skinxai.testing import colour_classifier
 from skinxai.version import __version__
 

@@ -15,7 +15,7 @@ from skinxai.demo.answering import Answers
 from skinxai.demo.uploads import Images, Refused, Upload
 from skinxai.demo.waiting import Queue, others
 from skinxai.errors import ImageTooLargeError
-from skinxai.images import SourceImage
+from skinxai.images.reading import SourceImage
 from skinxai.results import Prediction
 from skinxai.testing import colour_classifier
 

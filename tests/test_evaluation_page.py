@@ -16,7 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from skinxai import Classifier, Evaluation, samples
-from skinxai.assessment.evaluation import evaluate_probabilities
+from skinxai.assessment.evaluating import evaluate_probabilities
 from skinxai.cli import app
 from skinxai.data import Record, Records, Splits, load_csv, prepare
 from skinxai.errors import LeakageError, OptionError

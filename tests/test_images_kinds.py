@@ -9,11 +9,12 @@ import pytest
 from picture_files import chunk, encode, gradient, matrix_profile
 from PIL import Image, ImageCms, ImageOps
 
-from skinxai import decoding, read_image
+from skinxai import read_image
 from skinxai.configs import PreprocessConfig
-from skinxai.decoding import sniff
 from skinxai.errors import ImageDecodeError, ImageTooLargeError, InputRangeError
-from skinxai.transforms import resize
+from skinxai.images import decoding
+from skinxai.images.decoding import sniff
+from skinxai.images.transforms import resize
 
 PIXELS = gradient()
 
@@ -98,12 +99,12 @@ def test_floating_tiffs_without_a_range_say_where_they_are_not_finite(bad: float
 
 def test_encoded_bytes_in_memory_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encode(PIXELS)
-    monkeypatch.setattr("skinxai.limits.MAX_BYTES", len(data))
+    monkeypatch.setattr("skinxai.images.limits.MAX_BYTES", len(data))
     np.testing.assert_array_equal(read_image(data).pixels, PIXELS)
-    monkeypatch.setattr("skinxai.limits.MAX_BYTES", len(data) - 1)
+    monkeypatch.setattr("skinxai.images.limits.MAX_BYTES", len(data) - 1)
     with pytest.raises(ImageTooLargeError, match=f"got {len(data)}"):
         read_image(data)
-    monkeypatch.setattr("skinxai.decoding.MAX_BYTES", len(data) - 1)
+    monkeypatch.setattr("skinxai.images.decoding.MAX_BYTES", len(data) - 1)
     with Image.open(io.BytesIO(data)) as image, pytest.raises(ImageTooLargeError):
         read_image(image)
 

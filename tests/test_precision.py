@@ -11,7 +11,7 @@ from small_runs import model_folder, registered
 
 from skinxai import Classifier, read_image, samples
 from skinxai.errors import OptionError
-from skinxai.transforms import evaluation_transform
+from skinxai.images.transforms import evaluation_transform
 
 
 def rows(predictions: list) -> np.ndarray:

@@ -33,7 +33,7 @@ from skinxai.errors import (
 )
 from skinxai.training.callbacks import Callback
 from skinxai.training.checkpointing import CheckpointFolder
-from skinxai.training.interruption import Interruption
+from skinxai.training.process import Interruption
 from skinxai.training.randomness import RandomStates
 
 SELDOM = {"checkpoint_minutes": 10.0}  # only where the run has a reason

@@ -29,7 +29,7 @@ def test_split(name: str) -> None:
 
 
 def test_a_network_that_is_not_in_the_table_predicts_and_is_refused(monkeypatch) -> None:
-    from skinxai import timm_networks
+    from skinxai.backbones import timm_networks
 
     monkeypatch.delitem(timm_networks.SPLITS, "ResNet")
     model = backbones.build("timm/resnet18", 7)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinxai import PreprocessConfig, transforms
-from skinxai.transforms import resize
+from skinxai import PreprocessConfig
+from skinxai.images import transforms
+from skinxai.images.transforms import resize
 
 
 @pytest.mark.parametrize("size", [(1200, 1600), (1603, 1201), (288, 384), (100, 150)])

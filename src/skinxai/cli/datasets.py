@@ -12,7 +12,7 @@ import typer
 
 from skinxai.cli.options import Data, Json, MaxPixels, NotCopies, words
 from skinxai.cli.saying import note, tell
-from skinxai.cli.tables import (
+from skinxai.cli.table_options import (
     Labels,
     Malignant,
     TableOptions,
@@ -22,7 +22,7 @@ from skinxai.cli.tables import (
     with_table,
 )
 from skinxai.configs import parse_size
-from skinxai.limits import MAX_PIXELS
+from skinxai.images.limits import MAX_PIXELS
 
 
 @with_table
@@ -45,8 +45,8 @@ def audit(
     """Look for leaks, duplicates and damaged files before training; exit 1 if there are errors."""
     from skinxai.data import Splits
     from skinxai.data.auditing import audit as run_audit
+    from skinxai.disk.writing import check_folder
     from skinxai.reporting import write_audit
-    from skinxai.writing import check_folder
 
     if out is not None:
         check_apart("--out", out, "DATA", data)
@@ -103,8 +103,8 @@ def _trained_on(init_weights: str | None) -> Container[str]:
     """Pixel hashes of the images that weights were trained on, with notes on what is known."""
     if init_weights in (None, "imagenet", "none"):  # trained on no image of skin
         return ()
-    from skinxai.ensembles import training_pixels
-    from skinxai.hub import open_model
+    from skinxai.model_folders.ensembles import training_pixels
+    from skinxai.model_folders.opening import open_model
 
     found = training_pixels(open_model(init_weights))
     for model in found.models:

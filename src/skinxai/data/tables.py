@@ -15,11 +15,11 @@ from pathlib import Path
 
 from skinxai.data.cleaning import clean, path_id
 from skinxai.data.masks import is_mask_folder
-from skinxai.decoding import is_image
+from skinxai.disk.regular_files import MAX_TABLE_BYTES, open_file
 from skinxai.errors import DatasetPathError, DatasetSchemaError, did_you_mean
-from skinxai.image_files import LeftOut, image_files
+from skinxai.images.decoding import is_image
+from skinxai.images.listing import LeftOut, image_files
 from skinxai.plain_text import printable
-from skinxai.reading import MAX_TABLE_BYTES, open_file
 
 SAVE_ANEW = "save it anew as 'CSV UTF-8'"
 csv.field_size_limit(1 << 20)

@@ -17,7 +17,7 @@ from skinxai.demo.showing import thumbnail
 from skinxai.demo.uploads import Refused, Upload
 from skinxai.demo.waiting import Queue, Turn, Waits, patiently
 from skinxai.errors import ImageTooLargeError, SkinxaiError
-from skinxai.images import SourceImage, read_image
+from skinxai.images.reading import SourceImage, read_image
 from skinxai.memory import give_back
 from skinxai.progress import Tell
 from skinxai.results import Explanation, ItemError, Neighbour, Prediction

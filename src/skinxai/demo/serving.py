@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from skinxai.errors import OptionError
-from skinxai.limits import check_max_pixels
+from skinxai.images.limits import check_max_pixels
 from skinxai.memory import give_back
 
 EVERY = 10.0
@@ -85,7 +85,7 @@ def serve(
 
     from skinxai.demo import answering, similar
     from skinxai.demo.connections import Patient
-    from skinxai.demo.guarding import Guarded, headers
+    from skinxai.demo.middleware import Guarded, headers
 
     if max_pixels is not None:
         check_max_pixels(max_pixels)

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from skinxai.drawing import map_colours, overlay, resize_map
 from skinxai.labels import LabelSet
 from skinxai.results import Explanation, Prediction
+from skinxai.results.drawing import map_colours, overlay, resize_map
 
 SIDE = 900
 """Longest side of a picture on the page, in pixels; what is computed has the image's own."""

@@ -9,17 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from skinxai.disk.writing import write_atomic
 from skinxai.errors import DatasetImageError, NonFiniteLossError, TrainingError
 from skinxai.plain_text import quoted
 from skinxai.progress import bar, say
 from skinxai.training.callbacks import Callback
-from skinxai.training.interruption import Interruption
+from skinxai.training.data_checks import most_skipped
 from skinxai.training.loaders import Batch
-from skinxai.training.parts import most_skipped
+from skinxai.training.optimising import learning_rate
+from skinxai.training.process import Interruption
 from skinxai.training.run import Run
-from skinxai.training.schedule import learning_rate
 from skinxai.training.validation import validate
-from skinxai.writing import write_atomic
 
 
 @dataclass(frozen=True)
