@@ -40,13 +40,14 @@ Any network of timm can be a backbone:
 $ skinxai train --data DATA --out runs/mine --backbone timm/convnext_atto
 ```
 
-The first table lists the classes of networks whose feature map is known, so that every explanation method works. A network
-whose class is not in it can be trained and predicts, and methods that need a feature map refuse it.
+The first table lists the classes of networks whose feature map is known, so that every explanation
+method works. A network whose class is not in it can be trained and predicts, and methods that need
+a feature map refuse it.
 
-`benchmarks/backbones.py` wrote this page with timm {version}. For one network of each class it checks three things: the head
-computes from the features what the whole network computes from the image; when a patch is planted in a corner, the change in
-the features lies there (its peak, or its centre moves from corner to corner); and the gradient of the score reaches the
-features.
+`benchmarks/backbones.py` wrote this page with timm {version}. For one network of each class it
+checks three things: the head computes from the features what the whole network computes from the
+image; when a patch is planted in a corner, the change in the features lies there (its peak, or its
+centre moves from corner to corner); and the gradient of the score reaches the features.
 
 | class in timm | examined | split at | input | grid |
 | --- | --- | --- | --- | --- |
