@@ -154,7 +154,7 @@ def test_a_signal_to_the_whole_group(data, tmp_path, number, ending) -> None:
     assert process.returncode == ending and "WorkerCrashError" not in said
     run = str(tmp_path / "run")
     assert f"{number.name}: training has stopped, and its checkpoint is in {run}." in said
-    assert f"Go on with Trainer.resume({run!r}), or with skinxai train, " in said
+    assert f"Go on with Trainer.resume({run!r}).\n" in said
     assert told(tmp_path / "told", "checkpoint") == [2]
 
 

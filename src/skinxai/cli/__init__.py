@@ -25,6 +25,7 @@ from skinxai.cli.predictions import predict
 from skinxai.cli.runs import train
 from skinxai.cli.saying import Quiet, show_traceback, tell, warnings_as_notes, with_quiet
 from skinxai.errors import SkinxaiError
+from skinxai.progress import command_line
 from skinxai.progress import quiet as quietly
 from skinxai.version import __version__
 
@@ -77,6 +78,7 @@ def _options(
 ) -> None:
     """Classify dermatoscopic images and see why. A research tool, not a medical device."""
     context.with_resource(warnings_as_notes())
+    context.with_resource(command_line())
     if quiet:
         context.with_resource(quietly())
 

@@ -16,6 +16,7 @@ from skinxai.cli.table_options import (
     Labels,
     Malignant,
     TableOptions,
+    check_apart,
     open_data,
     own_split,
     with_table,
@@ -48,6 +49,7 @@ def audit(
     from skinxai.reporting import write_audit
 
     if out is not None:
+        check_apart("--out", out, "DATA", data)
         check_folder(out)
     records = open_data(data, table)
     if splits is None:
@@ -83,6 +85,7 @@ def prepare(
     from skinxai.data import prepare as run_prepare
 
     image_size = parse_size(size) if size else None
+    check_apart("OUT", out, "DATA", data)
     records = open_data(data, table, labels=words(labels), malignant=words(malignant))
     prepared = run_prepare(records, out, image_size=image_size, max_pixels=max_pixels)
     count = prepared.pixels.nbytes if prepared.pixels else 0

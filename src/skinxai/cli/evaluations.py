@@ -19,7 +19,7 @@ from skinxai.cli.options import (
     words,
 )
 from skinxai.cli.saying import note
-from skinxai.cli.table_options import TableOptions, judged, open_data, with_table
+from skinxai.cli.table_options import TableOptions, check_apart, judged, open_data, with_table
 from skinxai.images.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def evaluate(
     from skinxai.disk.writing import check_folder
     from skinxai.reporting import read_log, write_evaluation
 
+    check_apart("--out", out, "DATA", data)
     check_folder(out)
     classifier = Classifier.from_pretrained(model, backend=backend)
     records = open_data(data, table, labels=classifier.config.labels)

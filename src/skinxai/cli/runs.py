@@ -19,6 +19,7 @@ from skinxai.cli.table_options import (
     Labels,
     Malignant,
     TableOptions,
+    check_apart,
     open_data,
     own_split,
     with_table,
@@ -91,6 +92,7 @@ def train(
     asked = images_of(file, data, table, words(labels), words(malignant))
     if out.resolve() == asked.data.resolve():
         raise OptionError(f"--out must be another folder than --data, got {str(out)!r} for both.")
+    check_apart("--out", out, "--data", asked.data)
     splits = splits or path_of(file, "splits")
     own = TrainConfig.parse({n: text for n, text in settings.items() if text is not None})
     chosen = settings_of(file) | own
@@ -116,8 +118,10 @@ def train(
         say(line, error=True)
     try:
         classifier = trainer.fit(parts)
-    except KeyboardInterrupt:
-        tell(f"stopped; go on with the same command and --resume, or look at {out}", error=True)
+    except KeyboardInterrupt as interrupt:
+        if not interrupt.args:  # a second one: training has not said how to go on
+            tell(f"stopped at once; the same command and --resume go on from the last checkpoint "
+                 f"in {out}, if there is one", error=True)  # fmt: skip
         raise typer.Exit(130) from None
     again = [str(asked.data), *asked.table.arguments()]
     _report(classifier, out, again, judge=len(parts.test) > 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -13,7 +14,8 @@ import typer
 
 from skinxai.cli.options import Part
 from skinxai.cli.saying import note, with_parameters
-from skinxai.errors import DatasetError, DatasetLabelError
+from skinxai.disk.regular_files import is_folder
+from skinxai.errors import DatasetError, DatasetLabelError, OptionError
 
 if TYPE_CHECKING:
     from skinxai.data import Records, Splits
@@ -153,6 +155,29 @@ def open_data(
     for text in records.notes:
         note(text)
     return _labelled(records, labels, malignant)
+
+
+def check_apart(option: str, out: Path, source: str, data: Path) -> None:
+    """Refuse a folder for results that would be taken for a class when the data is read again.
+
+    Args:
+        option: that names ``out``.
+        out: what is written.
+        source: the option that names ``data``.
+        data: what is read. Below a folder with one subfolder for each class nothing is written.
+    """
+    from skinxai.data.prepared import is_prepared
+    from skinxai.data.published import find_published
+    from skinxai.images.listing import is_below
+
+    if (
+        is_below(os.path.realpath(out), os.path.realpath(data))
+        and is_folder(data) and not is_prepared(data) and find_published(data) is None
+    ):  # fmt: skip
+        raise OptionError(
+            f"{option} must lie outside {source}, {str(out)!r} would be taken for a class when "
+            f"{str(data)!r} is read again; give another folder."
+        )
 
 
 def own_split(records: Records, seed: int, *, allow_leakage: bool = False) -> Splits:

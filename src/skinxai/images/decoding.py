@@ -67,6 +67,13 @@ _FOREIGN = (
 )  # fmt: skip
 
 
+def is_image(start: bytes) -> bool:
+    """Whether a file begins as images do, of a format that is read or not; for texts False."""
+    known = any(start[place : place + len(magic)] == magic for _, magic, place, _ in _READERS)
+    known = known or sniff(start) in ("DICOM", "HEIC or AVIF", "JPEG 2000", "PSD")
+    return known and b"\0" in start
+
+
 def sniff(data: bytes) -> str:
     """What kind of data this is, by its content."""
     for name, magic, offset in _FOREIGN:

@@ -81,10 +81,10 @@ class Loop:
         """Say that the checkpoint is written and how to go on, and end as the signal asks."""
         folder = self.run.folder.path
         name = signal.Signals(self.interruption.received or signal.SIGINT).name
+        stopped = f"{name}: training has stopped, and its checkpoint is in {folder}. Go on with"
         say(
-            f"{name}: training has stopped, and its checkpoint is in {folder}. Go on with "
-            f"Trainer.resume({str(folder)!r}), or with skinxai train, the same options and "
-            f"--resume.",
+            f"{stopped} Trainer.resume({str(folder)!r}).",
+            command=f"{stopped} the same command and --resume.",
             error=True,
         )
         self.interruption.stop()

@@ -78,7 +78,7 @@ class Interruption:
         """End the program as the noted signal would have: `KeyboardInterrupt`, or 128 + number."""
         self._restore()
         if self.received == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(signal.SIGINT.name)
         raise SystemExit(128 + (self.received or 0))
 
     def _note(self, number: int, frame: FrameType | None) -> None:
