@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -176,4 +177,4 @@ def test_no_two_modules_have_one_name() -> None:
     modules = [path.stem for path in root.rglob("*.py") if path.stem != "__init__"]
     packages = [path.parent.name for path in root.rglob("__init__.py")]
     names = sorted(modules + packages)
-    assert [name for name, other in zip(names, names[1:], strict=False) if name == other] == []
+    assert [name for name, other in pairwise(names) if name == other] == []
