@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_runs import INPUT, LABELS, model_folder, registered
+from small_runs import LABELS, model_folder, registered
 
 from skinxai import Classifier, backbones, checkpoints, read_image, samples
-from skinxai.configs import ModelConfig
+from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data import TrainedOn
 from skinxai.errors import OptionError
 from skinxai.transforms import evaluation_transform
@@ -21,7 +21,7 @@ def rows(predictions: list) -> np.ndarray:
 
 
 def test_torch_rounds_what_it_predicts_and_nothing_else(photos, tmp_path: Path) -> None:
-    config = ModelConfig("tiny", "timm/test_resnet", LABELS, INPUT)
+    config = ModelConfig("tiny", "timm/test_resnet", LABELS, PreprocessConfig((96, 128)))
     checkpoints.save(str(tmp_path), backbones.build(config.backbone, 3), config, "", TrainedOn())
     classifier, rounded = (
         Classifier.from_pretrained(tmp_path, precision=each, device="cpu")
