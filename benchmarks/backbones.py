@@ -19,9 +19,9 @@ import torch
 from timm.models import model_entrypoint
 
 from skinxai import backbones
+from skinxai.backbones.timm_networks import REFUSED, SPLITS
 from skinxai.errors import SkinxaiError
 from skinxai.explainers.cam import GradCAM
-from skinxai.timm_networks import REFUSED, SPLITS
 
 PAGE = Path(__file__).parent.parent / "docs/reference/backbones.md"
 LEAST = 0.05

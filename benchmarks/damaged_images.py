@@ -22,9 +22,9 @@ from pathlib import Path
 from PIL import Image, JpegImagePlugin
 
 from skinxai import read_image
-from skinxai.decoding import decode, image_to_rgb
 from skinxai.errors import ImageDecodeError
-from skinxai.jpegs import check_jpeg
+from skinxai.images.decoding import decode, image_to_rgb
+from skinxai.images.jpegs import check_jpeg
 
 Damage = Callable[[bytes, random.Random, int], bytes]
 

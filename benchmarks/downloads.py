@@ -30,7 +30,7 @@ from hub_server import Answer, Hub, Repo  # noqa: E402
 from test_hub import DAMAGE, NAME, files_of  # noqa: E402
 
 from skinxai.errors import SkinxaiError  # noqa: E402
-from skinxai.hub import open_model  # noqa: E402
+from skinxai.model_folders.opening import open_model  # noqa: E402
 
 RESULTS = HERE / "results" / "downloads.json"
 KINDS = [*DAMAGE, "told longer"]

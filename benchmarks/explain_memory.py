@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from skinxai import Classifier, checkpoints, read_image, samples
-from skinxai.folders import BUNDLED, read_model_folder
+from skinxai.model_folders.files import BUNDLED, read_model_folder
 
 RESULTS = Path(__file__).parent / "results" / "explain_memory.json"
 SIZE = (96, 128)

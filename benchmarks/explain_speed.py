@@ -25,12 +25,13 @@ import torch
 from PIL import Image
 
 from skinxai import Classifier, backbones, explainers, samples
+from skinxai.backbones.folding import folded
+from skinxai.backbones.network import SkinClassifier
 from skinxai.explaining.passes import GraphPasses
 from skinxai.explaining.views import View, Watch
-from skinxai.exporting import graph_of
-from skinxai.folding import folded
-from skinxai.graphs import MAPS, RUNNERS, Runner
-from skinxai.models import SkinClassifier
+from skinxai.exporting.onnx_graphs import graph_of
+from skinxai.graphs.exported import MAPS
+from skinxai.predicting.runners import RUNNERS, Runner
 
 RESULTS = Path(__file__).parent / "results" / "explain_speed.json"
 NETWORKS = ("tf_efficientnet_lite0", "efficientnet_b0")
@@ -59,7 +60,7 @@ def openvino_graph(model: SkinClassifier, images: torch.Tensor) -> Runner:
 
 
 def ours_by_graph(model: SkinClassifier, images: torch.Tensor, target: torch.Tensor) -> Way:
-    """Grad-CAM as `skinxai.graphs.explaining` has it."""
+    """Grad-CAM as `skinxai.explaining.by_graph` has it."""
     run, arrays, rows = openvino_graph(model, images), images.numpy(), np.arange(len(images))
     return lambda: np.maximum(run(arrays)[MAPS][rows, target.numpy()], 0)
 

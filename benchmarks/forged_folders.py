@@ -36,16 +36,16 @@ import torch
 from PIL import Image
 
 from skinxai import Classifier, Trainer, backbones
+from skinxai.backbones.network import SkinClassifier
 from skinxai.configs import ModelConfig, canonical_json
 from skinxai.data import Splits, load_csv
 from skinxai.data.prepared import load_prepared
 from skinxai.data.preparing import prepare
-from skinxai.ensembles import write_ensemble
 from skinxai.errors import SkinxaiError
-from skinxai.folders import CONFIG, GRAPH, MANIFEST, WEIGHTS
-from skinxai.graphs.files import SEAL, UNSEALED, seal
-from skinxai.models import SkinClassifier
-from skinxai.tensors import BINDING, pack_bytes, unpack_bytes
+from skinxai.graphs.exported import SEAL, UNSEALED, seal
+from skinxai.model_folders.ensembles import write_ensemble
+from skinxai.model_folders.files import CONFIG, GRAPH, MANIFEST, WEIGHTS
+from skinxai.model_folders.tensors import BINDING, pack_bytes, unpack_bytes
 
 COLOURS = {"red": (230, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 230)}
 RESULTS = Path(__file__).parent / "results" / "forged_folders.json"

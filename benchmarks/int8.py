@@ -12,8 +12,8 @@ from pathlib import Path
 
 from skinxai import Classifier
 from skinxai.data import Splits, load_ham10000
+from skinxai.explaining.by_example import first_of_each_lesion
 from skinxai.quantising import export_int8
-from skinxai.retrieval import first_of_each_lesion
 
 HERE = Path(__file__).parent
 TRAINING = HERE.parent / "training"

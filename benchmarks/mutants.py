@@ -33,8 +33,8 @@ ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 REACH = ROOT / ".mutants" / "reach.json"
 TRUSTED = [
-    "assessment/*", "data/*", "explainers/*", "losses/*", "transforms", "predicting", "folders",
-    "checkpoints", "tensors", "downloading", "decoding",
+    "assessment/*", "data/*", "explainers/*", "losses/*", "images/transforms", "images/decoding",
+    "predicting/predictor", "checkpoints/packing", "model_folders/*",
 ]  # fmt: skip
 COSTLY = [  # beginnings of names: tests of other modules, or of whole journeys
     "augmentation", "backbones", "beginning", "benchmarking", "callbacks", "check_explainer",

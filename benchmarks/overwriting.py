@@ -25,10 +25,10 @@ from small_runs import coloured, registered  # noqa: E402
 
 from skinxai import Classifier  # noqa: E402
 from skinxai.data import load_folder, load_prepared, prepare, split  # noqa: E402
+from skinxai.disk.staging import write_together  # noqa: E402
 from skinxai.errors import DatasetError  # noqa: E402
-from skinxai.graphs import open_exported  # noqa: E402
+from skinxai.graphs.exported import open_exported  # noqa: E402
 from skinxai.reporting import read_evaluation  # noqa: E402
-from skinxai.staging import write_together  # noqa: E402
 
 
 def more_cases(folder: Path) -> dict[str, Case]:

@@ -31,10 +31,10 @@ from safetensors.torch import load
 from speed import paired, resident
 
 from skinxai import Classifier, read_image
-from skinxai.folders import BUNDLED, GRAPH, WEIGHTS
-from skinxai.graphs import with_weights
-from skinxai.inference import to_batch
-from skinxai.predicting import InputOptions, prepared_batches
+from skinxai.graphs.exported import with_weights
+from skinxai.model_folders.files import BUNDLED, GRAPH, WEIGHTS
+from skinxai.predicting.predictor import InputOptions, prepared_batches
+from skinxai.predicting.torch_predictor import to_batch
 
 RESULTS = Path(__file__).parent / "results" / "prediction_speed.json"
 PART = 250

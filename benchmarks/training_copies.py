@@ -23,7 +23,7 @@ import numpy as np
 
 from skinxai import Classifier, read_image
 from skinxai.data import Records, Splits, load_ham10000
-from skinxai.data.fingerprints import Fingerprints, image_fingerprint
+from skinxai.model_folders.fingerprints import Fingerprints, image_fingerprint
 
 ROOT = Path(__file__).parent
 ALL, SEED = 2000, 7
@@ -124,7 +124,7 @@ def cost(classifier: Classifier, records: Records) -> dict[str, float]:
     compared = counted(Fingerprints.similarities, time.process_time)  # after them, by its own
     start = time.process_time()
     with (
-        patch("skinxai.data.membership.image_fingerprint", made),
+        patch("skinxai.model_folders.trained_on.image_fingerprint", made),
         patch.object(Fingerprints, "similarities", compared),
     ):
         classifier.evaluate(records, progress=False)

@@ -27,11 +27,11 @@ from torch.utils.data import DataLoader
 
 from skinxai import Trainer, backbones
 from skinxai.data import Records, load_ham10000, prepare, split
-from skinxai.training.allocator import kept_memory
 from skinxai.training.augmentation import Augmentation
 from skinxai.training.callbacks import Callback
 from skinxai.training.loaders import TrainingImages, network_input
 from skinxai.training.precision import choose_precision, mixed_precision
+from skinxai.training.process import kept_memory
 
 SIZE, BATCH, BACKBONE = (168, 224), 32, "tf_efficientnet_lite0"
 WARM, STEPS = 8, 24

@@ -3,7 +3,7 @@
 Usage: python killed_overwriting.py FOLDER CASE…        (prints the counts of each case as JSON)
 
 Every case writes with one model over what it wrote with another one. What a kill leaves is seen
-through `skinxai.staging.at_present`, as skinxai reads files, and plainly, as other programs do.
+through `at_present`, as skinxai reads files, and plainly, as other programs do.
 """
 
 import json
@@ -23,10 +23,10 @@ from typer.testing import CliRunner
 from skinxai import Classifier
 from skinxai.cli import app
 from skinxai.configs import EnsembleConfig
-from skinxai.ensembles import read_members
+from skinxai.disk.staging import UNFINISHED, at_present, write_together
 from skinxai.errors import SkinxaiError
-from skinxai.folders import contents, read_config, read_model_folder
-from skinxai.staging import UNFINISHED, at_present, write_together
+from skinxai.model_folders.ensembles import read_members
+from skinxai.model_folders.files import contents, read_config, read_model_folder
 
 CALLS = ("mkdir", "open", "fsync", "chmod", "rename", "replace", "unlink", "rmdir", "close")
 FOREIGN = {"notes.txt": b"of the user", "more/notes.txt": b"of the user, too"}

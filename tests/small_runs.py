@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from waiting import wait_for
 
 from skinxai import Classifier, Prediction, backbones, checkpoints, losses, plugins
+from skinxai.backbones.network import SkinClassifier
 from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data import Record, Records, TrainedOn
 from skinxai.labels import LabelSet
-from skinxai.models import SkinClassifier
 from skinxai.training.callbacks import Callback
 from skinxai.training.checkpointing import NAME, CheckpointFolder
 from skinxai.training.trainer import Trainer

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from skinxai.data import load_ham10000
-from skinxai.data.opening import open_records
+from skinxai.data.detecting import open_records
 from skinxai.data.published import HAM10000_ATTRIBUTION, HAM10000_LICENCE, find_published
 from skinxai.errors import DatasetSchemaError
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from skinxai import backbones, explainers
+from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import ExplainError
 from skinxai.explainers.attention import AttentionRecorder
 from skinxai.explaining.views import View, Watch
-from skinxai.models import SkinClassifier
 
 TARGET = torch.tensor([2, 5])
 

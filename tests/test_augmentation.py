@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from skinxai.errors import OptionError
-from skinxai.training.augmentation import AUGMENTATIONS, Augmentation
-from skinxai.training.dermoscopy import draw_hairs, shades_of_gray
+from skinxai.training.augmentation import AUGMENTATIONS, Augmentation, draw_hairs, shades_of_gray
 
 
 def noise(height: int = 60, width: int = 80, seed: int = 0) -> np.ndarray:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from skinxai import backbones, plugins
+from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import OptionError
-from skinxai.models import SkinClassifier
 
 WITHOUT_DROP_PATH = ("densenet121",)
 WITH_DROP_PATH = [name for name in backbones.names() if name not in WITHOUT_DROP_PATH]

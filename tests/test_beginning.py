@@ -25,7 +25,7 @@ from skinxai.errors import (
     ResumeMismatchError,
     TrainingError,
 )
-from skinxai.images import read_image
+from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
 from skinxai.training.beginning import begin
 from skinxai.training.callbacks import Callback
@@ -165,7 +165,7 @@ def test_figures_of_training_images_are_marked(data, tmp_path) -> None:
 
 
 def test_one_member_that_knows_is_enough(data, tmp_path) -> None:
-    from skinxai.ensembles import write_ensemble
+    from skinxai.model_folders.ensembles import write_ensemble
 
     known, silent = tmp_path / "known", tmp_path / "silent"
     Trainer(**ONE, output_dir=known).fit(*data)

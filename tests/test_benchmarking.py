@@ -23,13 +23,12 @@ from skinxai.assessment.faithfulness import (
     rank_correlation,
 )
 from skinxai.benchmarking import benchmark_explainers, read_rows, summarise, to_markdown
+from skinxai.benchmarking.backends import prediction_speed, to_lines
 from skinxai.benchmarking.measuring import Bench, agreement, scrambled
 from skinxai.benchmarking.plan import Plan, read_mask
-from skinxai.benchmarking.prediction import prediction_speed, to_lines
 from skinxai.cli import app
 from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data import Record, Records, TrainedOn, pixel_hash
-from skinxai.drawing import resize_map
 from skinxai.errors import (
     DatasetError,
     LeakageError,
@@ -40,10 +39,11 @@ from skinxai.errors import (
     UnknownNameError,
 )
 from skinxai.explainers.baselines import baseline
+from skinxai.images.transforms import evaluation_transform
 from skinxai.labels import LabelSet
+from skinxai.results.drawing import resize_map
 from skinxai.testing.networks import COLOURS, colour_classifier
 from skinxai.testing.pictures import PLACES, picture, window
-from skinxai.transforms import evaluation_transform
 
 LABELS = LabelSet(tuple(COLOURS))
 SMALL = dict(budget=60, lesions=9, stratified=6, checked=2, steps=4, progress=False)
@@ -265,7 +265,7 @@ def test_memory_is_that_of_the_child_alone(monkeypatch, tmp_path) -> None:
     """A parent that once held much hides nothing: a child that takes 64 MiB more says so."""
     held = np.ones(2**26)  # 512 MiB
     code = (
-        "import numpy, skinxai.benchmarking.memory as m; before = m.peak(); "
+        "import numpy, skinxai.benchmarking.peak_memory as m; before = m.peak(); "
         "kept = numpy.ones(2**23); print(m.peak() - before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

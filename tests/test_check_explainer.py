@@ -191,7 +191,7 @@ def test_the_message_of_a_leaked_hook_names_it() -> None:
 )
 def test_the_checks_look_themselves(monkeypatch, explainer: type, check: str) -> None:
     """Also where skinxai trusts the method, as it does its own."""
-    monkeypatch.setattr("skinxai.explaining.asking.Method.built_in", True)
+    monkeypatch.setattr("skinxai.explaining.method.Method.built_in", True)
     assert "hooks" in problems(explainer)[check]
 
 

@@ -20,7 +20,7 @@ from skinxai.errors import (
     SkinxaiWarning,
     UnsafeFormatError,
 )
-from skinxai.folders import read_model_folder
+from skinxai.model_folders.files import read_model_folder
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from skinxai.cli.tables import own_split
+from skinxai.cli.table_options import own_split
 from skinxai.data import given_split, load_csv, load_folder, split
+from skinxai.data.detecting import open_records
 from skinxai.data.given import has_parts
-from skinxai.data.opening import open_records
-from skinxai.drawing import encode_png
 from skinxai.errors import DatasetError, DatasetLabelError, LeakageError, OptionError
+from skinxai.results.drawing import encode_png
 
 
 def images(root: Path, *names: str) -> Path:

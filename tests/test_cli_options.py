@@ -99,6 +99,11 @@ def _without_quotes(text: str) -> str:
          "--compare must name methods, separated by commas, got ','."),
         ("audit nowhere", "data must be a folder, got 'nowhere'."),
         ("train --data nowhere --out OUT", "--data must be a folder, got 'nowhere'."),
+        ("audit photo.png",
+         "photo.png must be a table or a folder, it is a picture; give a table that names it, or "
+         "the folder that it lies in."),
+        ("audit DATA --splits photo.png",
+         "photo.png must be a table, it is a picture; give another file."),
         ("audit TABLE --images nowhere", "--images must be a folder, got 'nowhere'."),
         ("audit TABLE --images . --delimiter ';;'",
          "--delimiter must be one character, such as ',' or ';', got ';;'."),
@@ -119,6 +124,18 @@ def _without_quotes(text: str) -> str:
          "--init-weights must be readable safetensors, found no file 'x.safetensors'."),
         ("train --data DATA --out ./DATA",
          "--out must be another folder than --data, got 'data' for both."),
+        ("train --data DATA --out data/run",
+         "--out must lie outside --data, 'data/run' would be taken for a class when 'data' is read "
+         "again; give another folder."),
+        ("prepare DATA data/run",
+         "OUT must lie outside DATA, 'data/run' would be taken for a class when 'data' is read "
+         "again; give another folder."),
+        ("audit DATA --out data/red/run",
+         "--out must lie outside DATA, 'data/red/run' would be taken for a class when 'data' is "
+         "read again; give another folder."),
+        ("evaluate DATA --out data/run",
+         "--out must lie outside DATA, 'data/run' would be taken for a class when 'data' is read "
+         "again; give another folder."),
         ("train --data DATA --out OUT --image-size axb",
          "--image-size must look like HEIGHTxWIDTH, e.g. 240x320, or like 224 for a square, got "
          "'axb'."),
@@ -133,10 +150,11 @@ def test_what_is_said_of_a_mistake(command, said, tmp_path, monkeypatch) -> None
     monkeypatch.chdir(tmp_path)
     labelled(tmp_path / "data")
     Path("table.csv").write_text("image,label\na.png,red\n")
+    Image.new("RGB", (40, 40)).save("photo.png")
     places = {"DATA": "data", "TABLE": "table.csv", "OUT": "out", "./DATA": "./data"}
     words = [places.get(word, word).strip("'") for word in command.split()]
     assert refused(*words) == said
-    assert not Path("out").exists()
+    assert not Path("out").exists() and not Path("data/run").exists()
 
 
 def test_nearest_tells_what_was_noted_of_an_image_and_goes_on_after_a_bad_one(tmp_path) -> None:

@@ -194,7 +194,7 @@ def test_labels_that_do_not_fit(table, tmp_path, options, said) -> None:
 
 def test_imagenet_weights_without_a_network(monkeypatch, table, tmp_path) -> None:
     """One sentence, before an image is read, and nothing but safetensors is asked for."""
-    from skinxai import downloading
+    from skinxai.model_folders import downloading
 
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))

@@ -149,7 +149,7 @@ def warned(*_: object, **__: object) -> None:
     ],
 )
 def test_warnings_are_notes_of_one_line(monkeypatch, model, words, notes) -> None:
-    monkeypatch.setattr("skinxai.hub.models_at_hand", lambda: warned() or [])
+    monkeypatch.setattr("skinxai.model_folders.opening.models_at_hand", lambda: warned() or [])
     assert run("models", *words).stderr == notes
     assert run(*words, "models").stderr == notes
     with pytest.warns(RuntimeWarning), pytest.warns(SkinxaiWarning):  # as before

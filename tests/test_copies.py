@@ -17,11 +17,11 @@ from skinxai import Classifier, Trainer, backbones, checkpoints
 from skinxai.cli import app
 from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data import Record, Records, Splits, TrainedOn, audit, prepare
-from skinxai.data.fingerprints import BYTES, Fingerprints, image_fingerprint
 from skinxai.data.hashing import looks
-from skinxai.ensembles import write_ensemble
 from skinxai.errors import IntegrityError, LeakageError, OptionError
 from skinxai.labels import LabelSet
+from skinxai.model_folders.ensembles import write_ensemble
+from skinxai.model_folders.fingerprints import BYTES, Fingerprints, image_fingerprint
 
 FILE = "training_fingerprints.safetensors"
 HEIGHT, WIDTH = 150, 200

@@ -14,7 +14,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.web.server.starlette.starlette_app_utils import generate_xsrf_token_string
 
 from skinxai.demo import rooms
-from skinxai.demo.guarding import Guard, headers
+from skinxai.demo.middleware import Guard, headers
 from skinxai.demo.rooms import Room
 from skinxai.demo.uploads import MAX_ZIP, MIB
 

@@ -19,7 +19,7 @@ from skinxai.data import pixel_hash
 from skinxai.demo import showing, similar
 from skinxai.demo.answering import Answers, shared
 from skinxai.demo.uploads import Refused, Upload
-from skinxai.images import read_image
+from skinxai.images.reading import read_image
 from skinxai.results import Neighbour
 
 PAGE = "from skinxai.demo.{0} import {1}\n{1}()"

@@ -1,6 +1,8 @@
 """Who computes next in the demo, and that each image is decoded once and within its limit."""
 
+import asyncio
 import threading
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -8,10 +10,13 @@ from demo_server import LIMIT
 from picture_files import encode, gradient
 
 from skinxai import Classifier
-from skinxai.demo import answering, uploads
+from skinxai.demo import answering, serving, uploads
 from skinxai.demo.answering import Answers
 from skinxai.demo.uploads import Images, Refused, Upload
 from skinxai.demo.waiting import Queue, others
+from skinxai.errors import ImageTooLargeError
+from skinxai.images.reading import SourceImage
+from skinxai.results import Prediction
 from skinxai.testing import colour_classifier
 
 
@@ -225,3 +230,92 @@ def test_the_limit_of_pixels_is_an_option(
 
 def test_a_file_whose_content_was_put_out_says_so() -> None:
     assert list(Images([Upload("a.png", b"")])) == [Refused("a.png", uploads.EMPTY)]
+
+
+def test_a_batch_stands_aside_between_its_images(classifier: Classifier) -> None:
+    queue = Queue(places=1, slice=0.0)
+    answers = Answers(classifier, queue=queue)
+    images = [Upload(f"{side}.png", encode(gradient(side, side))) for side in (40, 44)]
+    log: list[str] = []
+    read, visitors = answers._read, []
+
+    def seen(upload: Upload) -> SourceImage:
+        log.append(upload.name)
+        if not visitors:
+            visitors.extend(waiting(queue, log, "other"))
+            visitors[0].end.set()
+        return read(upload)
+
+    answers._read = seen
+    answers.predict(images)
+    assert log == ["40.png", "other", "44.png"]
+
+
+def test_large_images_are_decoded_one_at_a_time_and_small_ones_beside_them(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "AT_ONCE", 50 * 50)
+    answers = Answers(classifier)
+    small, large = (Upload(f"{side}.png", encode(gradient(side, side))) for side in (40, 60))
+    with answers._large:
+        assert isinstance(answers.predict([small])[0], Prediction)
+        thread = threading.Thread(target=answers.predict, args=([large],), daemon=True)
+        inside, read = threading.Event(), answering.read_image
+
+        def watched(*images: object, **options: int) -> SourceImage:
+            try:
+                return read(*images, **options)
+            except ImageTooLargeError:
+                inside.set()
+                raise
+
+        monkeypatch.setattr(answering, "read_image", watched)
+        thread.start()
+        assert inside.wait(LIMIT)
+        assert large.key not in answers._kept
+    thread.join(LIMIT)
+    assert isinstance(answers.predict([large])[0], Prediction)
+
+
+def test_an_image_of_a_batch_is_forgotten_before_the_next_is_read(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: weakref.WeakSet[SourceImage] = weakref.WeakSet()
+    found, read = [], answering.read_image
+
+    def watched(*images: object, **options: int) -> SourceImage:
+        found.append(len(alive))
+        image = read(*images, **options)
+        alive.add(image)
+        return image
+
+    monkeypatch.setattr(answering, "read_image", watched)
+    Answers(classifier).predict(
+        [Upload(f"{side}.png", encode(gradient(side, side))) for side in (40, 44, 48)]
+    )
+    assert found == [0, 0, 0]
+
+
+def test_memory_is_given_back_with_the_place(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, running = Queue(), []
+    monkeypatch.setattr(answering, "give_back", lambda: running.append(queue._running))
+    Answers(classifier, queue=queue).predict([Upload("a.png", encode(gradient(40, 40)))])
+    assert running == [1, 0]  # after the image was read, and after the answer
+
+
+def test_memory_of_files_whose_visitors_left_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = threading.Semaphore(0)
+    monkeypatch.setattr(serving, "give_back", given.release)
+    monkeypatch.setattr(serving, "EVERY", 0.0)
+
+    async def some_time() -> bool:
+        tidying = asyncio.create_task(serving._tidy())
+        twice = await asyncio.to_thread(lambda: given.acquire() and given.acquire(timeout=LIMIT))
+        tidying.cancel()
+        return twice
+
+    assert asyncio.run(some_time())

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from skinxai import Classifier
-from skinxai.devices import device_named
 from skinxai.errors import OptionError
+from skinxai.predicting.devices import device_named
 from skinxai.training.trainer import Trainer
 
 RULE = "device must be 'auto' or one that this machine has, got "

@@ -11,10 +11,10 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from skinxai.configs import MAX_JSON_BYTES, canonical_json
-from skinxai.downloading import SECONDS, Repository
 from skinxai.errors import HubError, IntegrityError, OptionError
-from skinxai.folders import CARD, CONFIG, MANIFEST, WEIGHTS
-from skinxai.folders import write_model_folder as write
+from skinxai.model_folders.downloading import SECONDS, Repository
+from skinxai.model_folders.files import CARD, CONFIG, MANIFEST, WEIGHTS
+from skinxai.model_folders.files import write_model_folder as write
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def test_a_file_of_unknown_size_or_too_large_is_not_fetched(
 def test_the_clients_bars_obey_quiet() -> None:
     from huggingface_hub.utils import are_progress_bars_disabled
 
-    from skinxai.downloading import bars_of_client
+    from skinxai.model_folders.downloading import bars_of_client
     from skinxai.progress import quiet
 
     before = are_progress_bars_disabled()

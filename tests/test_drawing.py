@@ -8,9 +8,9 @@ from picture_files import gradient
 from torch.nn import functional
 
 from skinxai.configs import PreprocessConfig
-from skinxai.drawing import colour_map, map_colours, overlay, resize_map, scale_to_unit
 from skinxai.errors import ModelConfigError, OptionError
-from skinxai.transforms import evaluation_transform
+from skinxai.images.transforms import evaluation_transform
+from skinxai.results.drawing import colour_map, map_colours, overlay, resize_map, scale_to_unit
 
 PIXELS = gradient()
 

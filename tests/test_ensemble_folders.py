@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_ensembles import ROOT, ensemble, folders, members, tiny, write, written
+from places import ROOT
+from test_ensembles import ensemble, folders, members, tiny, write, written
 from typer.testing import CliRunner
 
 from skinxai import (
@@ -24,7 +25,6 @@ from skinxai.cli import app
 from skinxai.configs import (
     canonical_json,
 )
-from skinxai.ensembles import training_pixels, write_ensemble
 from skinxai.errors import (
     IntegrityError,
     ModelConfigError,
@@ -34,8 +34,9 @@ from skinxai.errors import (
     SkinxaiWarning,
     UnsafeFormatError,
 )
-from skinxai.folders import read_model_folder
 from skinxai.labels import HAM10000_LABELS, LabelSet
+from skinxai.model_folders.ensembles import training_pixels, write_ensemble
+from skinxai.model_folders.files import read_model_folder
 
 __all__ = ["ensemble", "folders", "members", "tiny", "written"]  # fixtures
 
@@ -80,7 +81,7 @@ def test_the_command_line_takes_it(ensemble, written, photos) -> None:
 
 def test_writing_needs_no_torch(folders, tmp_path) -> None:
     code = (
-        "import sys\nfrom skinxai.ensembles import write_ensemble\n"
+        "import sys\nfrom skinxai.model_folders.ensembles import write_ensemble\n"
         "write_ensemble(sys.argv[1], sys.argv[2:], name='x')\nprint('torch' in sys.modules)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "x"), *map(str, folders)]

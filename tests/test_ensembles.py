@@ -21,10 +21,10 @@ from skinxai import (
     checkpoints,
     explainers,
     plugins,
-    predicting,
     read_image,
 )
-from skinxai.assessment.evaluation import evaluate_probabilities
+from skinxai.assessment.evaluating import evaluate_probabilities
+from skinxai.backbones.network import OwnFunction, SkinClassifier
 from skinxai.checkpoints import LoadedEnsemble, LoadedModel
 from skinxai.configs import (
     EnsembleConfig,
@@ -33,16 +33,15 @@ from skinxai.configs import (
     PreprocessConfig,
 )
 from skinxai.data import Record, Records, TrainedOn
-from skinxai.ensembles import write_ensemble
 from skinxai.errors import (
     ExplainError,
     ModelError,
     NonFiniteOutputError,
 )
 from skinxai.labels import HAM10000_LABELS, LabelSet
-from skinxai.models import OwnFunction, SkinClassifier
+from skinxai.model_folders.ensembles import write_ensemble
+from skinxai.predicting import predictor
 
-ROOT = Path(__file__).parent.parent
 WEIGHTS = (0.2, 0.3, 0.5)
 
 
@@ -173,7 +172,7 @@ def test_each_image_is_read_once(ensemble, photos, monkeypatch) -> None:
         next(count)
         return read_image(image, **options)
 
-    monkeypatch.setattr(predicting, "read_image", counted)
+    monkeypatch.setattr(predictor, "read_image", counted)
     ensemble.predict(photos[:3])
     assert next(count) == 3
     ensemble.explain([io.BytesIO(photos[0].read_bytes()), photos[1]])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skinxai import environment
+from skinxai.cli import environment
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,8 @@ def test_torch_takes_the_share_where_it_is_imported_afterwards(tmp_path) -> None
     """In a process of its own, as the command is."""
     (tmp_path / "cpu.max").write_text("100000 100000\n")
     code = (
-        "import sys; from pathlib import Path; from skinxai import cli, environment; "
+        "import sys; from pathlib import Path; from skinxai import cli; "
+        "from skinxai.cli import environment; "
         f"environment.SHARE = Path({str(tmp_path / 'cpu.max')!r}); "
         "environment._cores = lambda: 8; assert 'torch' not in sys.modules; "
         "cli.app = lambda: None; cli.main(); import torch; print(torch.get_num_threads())"

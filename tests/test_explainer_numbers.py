@@ -14,12 +14,12 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from skinxai import backbones, explainers
+from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import ExplainError, OptionError
 from skinxai.explainers.differentiating import score_gradient
 from skinxai.explainers.gradients import SmoothGradOptions, noise
 from skinxai.explainers.perturbation import RISEOptions, rise_mask, window_corners
 from skinxai.explainers.superpixels import superpixels
-from skinxai.models import SkinClassifier
 
 TARGET = torch.tensor([0, 3])
 pytestmark = [  # of Captum's own

@@ -17,7 +17,7 @@ from skinxai.errors import (
     OptionError,
     UnknownNameError,
 )
-from skinxai.explaining import running, views
+from skinxai.explaining import questions, views
 from skinxai.explaining.guarding import NetworkState
 from skinxai.testing import colour_classifier
 from skinxai.testing.networks import ColourNetwork, of_network
@@ -180,7 +180,7 @@ def test_unknown_labels_and_lists_of_another_length() -> None:
 def test_the_time_is_up_and_the_prediction_is_kept(monkeypatch) -> None:
     """A clock that each pass puts forward by a second."""
     classifier, clock = colour_classifier(), [0.0]
-    for module in (running, views):
+    for module in (questions, views):
         times = SimpleNamespace(monotonic=lambda: clock[0], perf_counter=time.perf_counter)
         monkeypatch.setattr(module, "time", times)
 
@@ -286,7 +286,7 @@ def test_a_head_that_works_in_place() -> None:
 
 
 def _input(pixels: np.ndarray) -> np.ndarray:
-    from skinxai.transforms import evaluation_transform
+    from skinxai.images.transforms import evaluation_transform
 
     preprocessing = PreprocessConfig((48, 80), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     return evaluation_transform(pixels, preprocessing)[None]

@@ -11,7 +11,8 @@ import pytest
 import torch
 from small_runs import INPUT, Small, coloured, model_folder, registered, rows
 
-from skinxai import Classifier, exporting
+from skinxai import Classifier
+from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import (
     ExportError,
     IntegrityError,
@@ -20,9 +21,9 @@ from skinxai.errors import (
     OptionError,
     SkinxaiError,
 )
-from skinxai.exporting import Parity, exported_path
-from skinxai.graphs.checking import check_graph
-from skinxai.models import SkinClassifier
+from skinxai.exporting import onnx_graphs
+from skinxai.exporting.onnx_graphs import Parity, exported_path
+from skinxai.graphs.onnx_checks import check_graph
 
 BACKENDS = ("onnx", "openvino")
 
@@ -219,7 +220,7 @@ def graphs(own: Classifier) -> dict[bool, onnx.ModelProto]:
     """With the network's weights, and without."""
     network = own.network
     return {
-        kept: exporting.graph_of(network, INPUT.image_size, own_weights=kept)
+        kept: onnx_graphs.graph_of(network, INPUT.image_size, own_weights=kept)
         for kept in (False, True)
     }
 
@@ -246,7 +247,7 @@ def test_a_graph_that_answers_otherwise_is_not_written(
         change(made)
         return made
 
-    monkeypatch.setattr(exporting, "graph_of", wrong)
+    monkeypatch.setattr(onnx_graphs, "graph_of", wrong)
     for ask in (lambda: own.export(tmp_path / "x.onnx"), own.with_graph):
         with pytest.raises(ExportError, match="must give torch's"):
             ask()
@@ -307,7 +308,7 @@ def test_splits_are_tensors_in_a_graph_and_answer_as_torch_does() -> None:
     torch.manual_seed(0)
     network = torch.nn.Conv2d(3, 4, 3, padding=1, stride=2)
     model = SkinClassifier(network, halves_and_windows, lambda _, x: x.mean(dim=(2, 3))).eval()
-    graph = exporting.graph_of(model, (32, 64), own_weights=True)
+    graph = onnx_graphs.graph_of(model, (32, 64), own_weights=True)
     assert not {node.op_type for node in graph.graph.node} & {"SplitToSequence", "SequenceAt"}
     check_graph(graph, "model.onnx")
     images = torch.randn(3, 3, 32, 64)
@@ -347,7 +348,7 @@ def test_only_parts_that_are_each_taken_once_by_their_place(places: tuple, side:
         return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": values})
 
     before = answers() if places != (2,) else []
-    exporting._split_into_tensors(graph)
+    onnx_graphs._split_into_tensors(graph)
     split = [node.op_type for node in graph.node] == ["Split"]
     assert split == (side == 8 and places in [(0, 1), (1,)])
     for one, two in zip(before, answers() if before else [], strict=True):

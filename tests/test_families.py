@@ -16,11 +16,11 @@ import torch
 from timm.models import model_entrypoint
 
 from skinxai import Classifier, backbones
+from skinxai.backbones.timm_networks import split_of
 from skinxai.checkpoints import LoadedModel
 from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.errors import ExplainError
 from skinxai.labels import LabelSet
-from skinxai.timm_networks import split_of
 
 LABELS = LabelSet(("a", "b", "c"))
 MAPS = (

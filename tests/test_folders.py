@@ -8,15 +8,15 @@ import pytest
 
 from skinxai.configs import canonical_json
 from skinxai.errors import IntegrityError
-from skinxai.folders import (
+from skinxai.model_folders.files import (
     MANIFEST,
     manifest_of,
     parse_manifest,
     read_model_folder,
     read_part,
 )
-from skinxai.folders import write_model_folder as write
-from skinxai.tensors import weights_metadata
+from skinxai.model_folders.files import write_model_folder as write
+from skinxai.model_folders.tensors import weights_metadata
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights"}
 
@@ -66,7 +66,7 @@ def test_a_revision_still_counts_where_the_folder_was_overwritten_meanwhile(
                 raise IntegrityError("another length")
         return read_part(path, *left)
 
-    monkeypatch.setattr("skinxai.folders.read_part", read)
+    monkeypatch.setattr("skinxai.model_folders.files.read_part", read)
     with pytest.raises(IntegrityError, match="must begin with"):
         read_model_folder(tmp_path, revision=digest[:12])
     assert reads.count(MANIFEST) == 3

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from skinxai import Classifier, backbones, samples
+from skinxai.backbones.folding import folded
+from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import ModelError
-from skinxai.folding import folded
-from skinxai.models import SkinClassifier
 
 NORMS = nn.BatchNorm2d
 

@@ -16,13 +16,13 @@ from small_runs import model_folder, registered
 from skinxai import Classifier, backbones
 from skinxai.configs import ModelConfig
 from skinxai.errors import IntegrityError, ModelNotFoundError
-from skinxai.folders import GRAPH, HUGE
 from skinxai.graphs.budget import MOST_KEPT, PRODUCTS, Step, check_budget
-from skinxai.graphs.checking import MAX_NODES, check_graph
-from skinxai.graphs.files import open_exported
+from skinxai.graphs.exported import open_exported
 from skinxai.graphs.layers import MAX_LAYERS, check_layers, metadata_of, read_layers
+from skinxai.graphs.onnx_checks import MAX_NODES, check_graph
 from skinxai.graphs.skeletons import MAX_BYTES, skeleton
 from skinxai.labels import LabelSet
+from skinxai.model_folders.files import GRAPH, HUGE
 
 IMAGE = (1, 3, 32, 48)
 PIXELS = 32 * 48
@@ -429,7 +429,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def read_bytes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Lengths of all files that are read as a whole from now on."""
-    from skinxai.graphs import files
+    from skinxai.graphs import exported as files
 
     found: list[int] = []
     read = files.read_file
@@ -537,7 +537,7 @@ def test_an_exported_file_is_not_much_larger_than_its_network() -> None:
 
 
 def test_a_graph_without_weights_is_small(tmp_path: Path) -> None:
-    from skinxai.folders import read_part
+    from skinxai.model_folders.files import read_part
 
     with (tmp_path / GRAPH).open("wb") as file:
         file.truncate(2**27 + 1)

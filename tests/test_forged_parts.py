@@ -22,7 +22,10 @@ from skinxai.errors import (
     SkinxaiError,
     TrainingError,
 )
-from skinxai.folders import (
+from skinxai.graphs.exported import open_exported
+from skinxai.graphs.onnx_checks import check_graph
+from skinxai.labels import MAX_CLASSES, LabelSet
+from skinxai.model_folders.files import (
     CONFIG,
     MANIFEST,
     MAX_FILES,
@@ -33,11 +36,8 @@ from skinxai.folders import (
     read_model_folder,
     read_part,
 )
-from skinxai.graphs.checking import check_graph
-from skinxai.graphs.files import open_exported
-from skinxai.graphs.runners import RUNNERS
-from skinxai.labels import MAX_CLASSES, LabelSet
-from skinxai.tensors import BINDING, Stored, load_arrays, stored_tensors
+from skinxai.model_folders.tensors import BINDING, Stored, load_arrays, stored_tensors
+from skinxai.predicting.runners import RUNNERS
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.state import Progress
 
@@ -125,9 +125,9 @@ def test_the_files_of_a_folder_share_one_limit(
     with registered():
         folder = model_folder(tmp_path / "model", seed=1)
     whole = sum(each.stat().st_size for each in folder.iterdir() if each.name != MANIFEST)
-    monkeypatch.setattr("skinxai.folders.MAX_FOLDER_BYTES", whole)
+    monkeypatch.setattr("skinxai.model_folders.files.MAX_FOLDER_BYTES", whole)
     read_model_folder(folder)
-    monkeypatch.setattr("skinxai.folders.MAX_FOLDER_BYTES", whole - 1)
+    monkeypatch.setattr("skinxai.model_folders.files.MAX_FOLDER_BYTES", whole - 1)
     with pytest.raises(IntegrityError, match="may have at most"):
         read_model_folder(folder)
 
@@ -172,11 +172,11 @@ def test_large_weights_are_compared_before_anything_is_allocated(
         key: Stored("I64" if tensor.dtype == torch.int64 else "F32", tuple(tensor.shape))
         for key, tensor in model.network.state_dict().items()
     }
-    monkeypatch.setattr(backbones, "LARGE", 0)
+    monkeypatch.setattr("skinxai.backbones.fitting.LARGE", 0)
     devices = set()
     build = backbones.build
     monkeypatch.setattr(
-        backbones, "build",
+        "skinxai.backbones.fitting.build",
         lambda *args: devices.add(str(next((made := build(*args)).parameters()).device)) or made,
     )  # fmt: skip
     backbones.check_fit(name, 3, stored)

@@ -15,7 +15,7 @@ from skinxai import Classifier, Trainer, backbones
 from skinxai.configs import ModelConfig, canonical_json
 from skinxai.data import split
 from skinxai.errors import CheckpointCorruptError, IntegrityError, ModelConfigError
-from skinxai.folders import (
+from skinxai.model_folders.files import (
     CONFIG,
     HUGE,
     MANIFEST,
@@ -28,7 +28,7 @@ from skinxai.folders import (
     read_part,
     size_limit,
 )
-from skinxai.tensors import BINDING
+from skinxai.model_folders.tensors import BINDING
 from skinxai.training.checkpointing import CheckpointFolder
 
 

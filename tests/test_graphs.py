@@ -18,13 +18,13 @@ from test_checkpoints import sign
 from torch import nn
 
 from skinxai import Classifier
-from skinxai.ensembles import write_ensemble
+from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import IntegrityError, ModelError, OptionError
-from skinxai.exporting import class_map_kernel
-from skinxai.folders import GRAPH, WEIGHTS
-from skinxai.graphs.files import WEIGHTS_DIGEST
-from skinxai.models import SkinClassifier
-from skinxai.tensors import BINDING, pack_bytes, unpack_bytes, weights_metadata
+from skinxai.exporting.onnx_graphs import class_map_kernel
+from skinxai.graphs.exported import WEIGHTS_DIGEST
+from skinxai.model_folders.ensembles import write_ensemble
+from skinxai.model_folders.files import GRAPH, WEIGHTS
+from skinxai.model_folders.tensors import BINDING, pack_bytes, unpack_bytes, weights_metadata
 
 BACKENDS = ("onnx", "openvino")
 

@@ -10,7 +10,7 @@ from torch import nn
 from skinxai import Trainer, backbones
 from skinxai.errors import OptionError
 from skinxai.training.checkpointing import CheckpointFolder
-from skinxai.training.groups import frozen_norms, parameter_groups
+from skinxai.training.optimising import frozen_norms, parameter_groups
 from skinxai.training.settings import TrainConfig
 from skinxai.training.state import _below
 

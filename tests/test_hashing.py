@@ -10,13 +10,13 @@ from PIL import Image
 from scipy.fft import dctn
 
 from skinxai.data import Record, Records, TrainedOn, pixel_hash, prepare
-from skinxai.data.copies import _affines, _correlation
-from skinxai.data.fingerprints import BYTES as FINGERPRINT
-from skinxai.data.fingerprints import SPECTRUM, _reliefs, image_fingerprint
 from skinxai.data.hashing import looks, pixel_hashes
-from skinxai.data.membership import Look
 from skinxai.errors import ImageTooLargeError
 from skinxai.labels import LabelSet
+from skinxai.model_folders.copies import _affines, _correlation
+from skinxai.model_folders.fingerprints import BYTES as FINGERPRINT
+from skinxai.model_folders.fingerprints import SPECTRUM, _reliefs, image_fingerprint
+from skinxai.model_folders.trained_on import Look
 
 
 def noise(seed: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import pytest
 from hub_server import TOKEN, Answer, Hub, Repo
 from waiting import LIMIT, wait_for
 
-from skinxai import Classifier, downloading
+from skinxai import Classifier
 from skinxai.configs import canonical_json
 from skinxai.errors import (
     HubError,
@@ -24,7 +24,8 @@ from skinxai.errors import (
     OutputError,
     SkinxaiWarning,
 )
-from skinxai.hub import models_at_hand, open_model
+from skinxai.model_folders import downloading
+from skinxai.model_folders.opening import models_at_hand, open_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=")  # the client's own
 NAME = "tester/lesions"
@@ -290,7 +291,10 @@ def test_killed_in_the_middle_of_a_download(hub, published, tmp_path) -> None:
         return Answer(answer.status, answer.body, answer.headers, stall=60) if slow else None
 
     hub.faults.append(stall)
-    code = f"from skinxai.hub import open_model; open_model({NAME!r}, revision={published!r})"
+    code = (
+        f"from skinxai.model_folders.opening import open_model\n"
+        f"open_model({NAME!r}, revision={published!r})"
+    )
     environment = os.environ | {
         "HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HUB_DISABLE_XET": "1"
     }  # fmt: skip

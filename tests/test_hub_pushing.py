@@ -13,20 +13,20 @@ from test_hub import NAME, hub, model, published
 from typer.testing import CliRunner
 
 from skinxai import Classifier
-from skinxai.assessment.evaluation import evaluate_probabilities
+from skinxai.assessment.evaluating import evaluate_probabilities
 from skinxai.cli import app
-from skinxai.ensembles import write_ensemble
 from skinxai.errors import (
     HubError,
     IntegrityError,
     LeakageError,
     OptionError,
 )
-from skinxai.folders import contents
-from skinxai.hub import open_model
+from skinxai.model_folders.ensembles import write_ensemble
+from skinxai.model_folders.files import contents
+from skinxai.model_folders.opening import open_model
+from skinxai.model_folders.uploading import upload, with_metadata
 from skinxai.reporting import read_evaluation, write_evaluation
 from skinxai.results import Evaluation
-from skinxai.uploading import upload, with_metadata
 
 __all__ = ["hub", "published"]  # fixtures
 

@@ -9,11 +9,11 @@ from PIL import Image, PngImagePlugin
 from typer.testing import CliRunner
 
 from skinxai.cli import app
-from skinxai.drawing import encode_png, is_own_picture
 from skinxai.errors import NoInputsError, SkinxaiWarning, UnsupportedImageError
-from skinxai.image_files import LeftOut, image_files
-from skinxai.images import read_image
-from skinxai.sources import iter_sources
+from skinxai.images.listing import LeftOut, image_files
+from skinxai.images.reading import read_image
+from skinxai.images.sources import iter_sources
+from skinxai.results.drawing import encode_png, is_own_picture
 
 DATA = encode(gradient())
 

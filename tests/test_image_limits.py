@@ -16,7 +16,7 @@ from skinxai import Classifier, read_image
 from skinxai.cli import app
 from skinxai.data import audit, prepare
 from skinxai.errors import ImageTooLargeError, OptionError
-from skinxai.predicting import InputOptions, predictions
+from skinxai.predicting.predictor import InputOptions, predictions
 from skinxai.training.trainer import Trainer
 
 SIZE = (40, 56)

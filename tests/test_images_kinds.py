@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from picture_files import chunk, encode, gradient, matrix_profile
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from skinxai import read_image
 from skinxai.configs import PreprocessConfig
-from skinxai.decoding import sniff
 from skinxai.errors import ImageDecodeError, ImageTooLargeError, InputRangeError
-from skinxai.transforms import resize
+from skinxai.images import decoding
+from skinxai.images.decoding import sniff
+from skinxai.images.transforms import resize
 
 PIXELS = gradient()
 
@@ -98,12 +99,12 @@ def test_floating_tiffs_without_a_range_say_where_they_are_not_finite(bad: float
 
 def test_encoded_bytes_in_memory_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encode(PIXELS)
-    monkeypatch.setattr("skinxai.limits.MAX_BYTES", len(data))
+    monkeypatch.setattr("skinxai.images.limits.MAX_BYTES", len(data))
     np.testing.assert_array_equal(read_image(data).pixels, PIXELS)
-    monkeypatch.setattr("skinxai.limits.MAX_BYTES", len(data) - 1)
+    monkeypatch.setattr("skinxai.images.limits.MAX_BYTES", len(data) - 1)
     with pytest.raises(ImageTooLargeError, match=f"got {len(data)}"):
         read_image(data)
-    monkeypatch.setattr("skinxai.decoding.MAX_BYTES", len(data) - 1)
+    monkeypatch.setattr("skinxai.images.decoding.MAX_BYTES", len(data) - 1)
     with Image.open(io.BytesIO(data)) as image, pytest.raises(ImageTooLargeError):
         read_image(image)
 
@@ -169,3 +170,39 @@ def test_profiles_are_used_whatever_the_mode_of_the_file() -> None:
 def test_files_of_other_kinds_are_named(name: str, start: bytes) -> None:
     assert sniff(start + b"\xff\xfe" * 8) == name
     assert sniff(b"\x01" + start + b"\xff\xfe" * 8) != name
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "LA", "RGBA", "P", "CMYK"])
+def test_images_converted_in_bands_have_the_same_bits_and_notes(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(2)
+    image = Image.fromarray(rng.integers(0, 256, (101, 64, 4), np.uint8), "RGBA").convert(mode)
+    whole = read_image(image)
+    monkeypatch.setattr(decoding, "BAND", 7)
+    again = read_image(image)
+    np.testing.assert_array_equal(again.pixels, whole.pixels)
+    assert again.warnings == whole.warnings
+    assert len(whole.warnings) == (mode not in ("RGB", "L"))
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_transparency_is_measured_over_all_bands(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "BAND", 10)
+    rgba = np.full((100, 40, 4), 255, np.uint8)
+    rgba[-rows:, :, 3] = 0  # in the last band alone: 1 % of the pixels is no more than 1 %
+    notes = read_image(Image.fromarray(rgba, "RGBA")).warnings
+    assert [note.partition(":")[0] for note in notes] == (rows - 1) * ["transparent"]
+
+
+@pytest.mark.parametrize("value", range(1, 9))
+def test_each_orientation_is_turned_as_pillow_turns_it(value: int) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (40, 50, 3), np.uint8)
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = value
+    Image.fromarray(pixels).save(buffer, "PNG", exif=exif)
+    with Image.open(io.BytesIO(buffer.getvalue())) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(read_image(buffer.getvalue()).pixels, expected)

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from skinxai import read_image, samples
-from skinxai.decoder_reports import reports
 from skinxai.errors import ImageDecodeError, SkinxaiError, UnsupportedImageError
+from skinxai.images.decoder_reports import reports
 
 PHOTO = Image.open(samples.paths()[0]).convert("RGB").resize((120, 90))
 NOTE = "metadata: damaged in part, what cannot be read is ignored"

@@ -11,6 +11,7 @@ from hub_server import TOKEN, Hub, Repo
 from test_hub import hub, point_to
 
 from skinxai import Classifier
+from skinxai.checkpoints.importing import import_timm
 from skinxai.errors import (
     IntegrityError,
     ModelConfigError,
@@ -18,7 +19,6 @@ from skinxai.errors import (
     ModelNotFoundError,
     UnknownNameError,
 )
-from skinxai.importing import import_timm
 from skinxai.labels import LabelSet
 
 __all__ = ["hub", "point_to"]
@@ -42,8 +42,8 @@ def test_it_answers_as_timm_does(saved, network, photos, tmp_path) -> None:
     import_timm(saved, tmp_path / "own", labels=LABELS, image_size=(96, 128), licence="MIT")
     classifier = Classifier.from_pretrained(tmp_path / "own")
     found = classifier.predict(photos[0])
-    from skinxai.images import read_image
-    from skinxai.transforms import evaluation_transform
+    from skinxai.images.reading import read_image
+    from skinxai.images.transforms import evaluation_transform
 
     array = evaluation_transform(read_image(photos[0]).pixels, classifier.config.preprocessing)
     with torch.no_grad():

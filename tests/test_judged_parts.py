@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from skinxai import Classifier
 from skinxai.cli import app
 from skinxai.cli.options import Part
-from skinxai.cli.tables import judged
+from skinxai.cli.table_options import judged
 from skinxai.data import given_part, load_csv, load_folder, prepare
 from skinxai.errors import DatasetError, LeakageError, SkinxaiError
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from waiting import LIMIT
 
-from skinxai.training import main_guard
+from skinxai.training import process
 
 SCRIPT = """
 import multiprocessing
 multiprocessing.set_start_method({method!r}, force=True)
 from skinxai.errors import TrainingError
-from skinxai.training.main_guard import check_main_guard
+from skinxai.training.process import check_main_guard
 
 def train():
     try:
@@ -52,6 +52,6 @@ def test_a_script_that_trains_has_a_main_guard(tmp_path: Path, method, workers, 
 
 
 def test_where_processes_are_forked_no_process_is_started(monkeypatch) -> None:
-    monkeypatch.setattr(main_guard.multiprocessing, "get_start_method", lambda: "fork")
-    monkeypatch.setattr(main_guard.multiprocessing, "Process", None)
-    main_guard.check_main_guard(2)
+    monkeypatch.setattr(process.multiprocessing, "get_start_method", lambda: "fork")
+    monkeypatch.setattr(process.multiprocessing, "Process", None)
+    process.check_main_guard(2)

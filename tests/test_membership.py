@@ -18,10 +18,10 @@ from skinxai import Classifier, backbones, checkpoints, read_image
 from skinxai.cli import app
 from skinxai.configs import ModelConfig, PreprocessConfig, canonical_json
 from skinxai.data import Record, Records, Splits, TrainedOn, audit, pixel_hash
-from skinxai.data.fingerprints import Fingerprints
-from skinxai.ensembles import write_ensemble
 from skinxai.errors import IntegrityError, ModelNotFoundError, OptionError
 from skinxai.labels import LabelSet
+from skinxai.model_folders.ensembles import write_ensemble
+from skinxai.model_folders.fingerprints import Fingerprints
 
 LABELS = LabelSet(("nv", "mel"))
 FILE = "training_pixels.safetensors"

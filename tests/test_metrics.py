@@ -11,7 +11,7 @@ from sklearn import metrics as reference
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from skinxai import Evaluation
-from skinxai.assessment.evaluation import evaluate_probabilities
+from skinxai.assessment.evaluating import evaluate_probabilities
 from skinxai.assessment.intervals import clustered_bootstrap
 from skinxai.assessment.metrics import (
     brier_score,

@@ -7,7 +7,6 @@ import pytest
 from small_runs import LABELS, coloured, model_folder, registered
 
 from skinxai import Classifier
-from skinxai.ensembles import open_models, training_pixels, write_ensemble
 from skinxai.errors import (
     ModelConfigError,
     ModelError,
@@ -15,8 +14,9 @@ from skinxai.errors import (
     OptionError,
     SkinxaiError,
 )
-from skinxai.hub import open_model
 from skinxai.labels import LabelSet
+from skinxai.model_folders.ensembles import open_models, training_pixels, write_ensemble
+from skinxai.model_folders.opening import open_model
 
 
 @pytest.fixture(scope="module", autouse=True)

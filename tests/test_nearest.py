@@ -10,12 +10,12 @@ from PIL import Image
 from skinxai import Classifier, checkpoints
 from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data import Record, Records, TrainedOn, pixel_hash
-from skinxai.ensembles import write_ensemble
 from skinxai.errors import IntegrityError, ModelError, OptionError
-from skinxai.folders import NEIGHBOURS, read_model_folder
+from skinxai.explaining.by_example import recall
 from skinxai.labels import LabelSet
-from skinxai.neighbours import Neighbours
-from skinxai.retrieval import recall
+from skinxai.model_folders.ensembles import write_ensemble
+from skinxai.model_folders.files import NEIGHBOURS, read_model_folder
+from skinxai.model_folders.neighbours import Neighbours
 from skinxai.testing.networks import COLOURS, colour_classifier
 from skinxai.testing.pictures import PLACES, picture
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from skinxai.cli import app, predicting
+from skinxai.cli import app, predictions
+from skinxai.disk.writing import write_atomic
 from skinxai.errors import OutputError
-from skinxai.outputs import ResultFolder, table
-from skinxai.writing import write_atomic
+from skinxai.results.folder import ResultFolder, table
 
 
 def test_existing_output_is_replaced_whole(classifier, photos, tmp_path: Path) -> None:
@@ -36,7 +36,8 @@ def test_output_that_is_a_folder(tmp_path: Path) -> None:
 
 def test_folder_that_cannot_be_written() -> None:
     code = (
-        "import os\nfrom skinxai.outputs import ResultFolder\nfrom skinxai.writing import *\n"
+        "import os\nfrom skinxai.results.folder import ResultFolder\n"
+        "from skinxai.disk.writing import *\n"
         "if os.getuid() == 0: os.setuid(65534)\n"  # root may write everywhere
         "for call in (lambda: ResultFolder('/usr'), lambda: write_atomic('/usr/x', b'')):\n"
         "    try: call()\n"
@@ -50,7 +51,7 @@ def test_full_disk_leaves_the_old_output(tmp_path: Path) -> None:
     target = tmp_path / "results.csv"
     target.write_bytes(b"old")
     code = (
-        "import resource, sys\nfrom skinxai.writing import write_atomic\n"
+        "import resource, sys\nfrom skinxai.disk.writing import write_atomic\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: write_atomic(sys.argv[1], bytes(5000))\n"
         "except Exception as error: print(type(error).__name__)"
@@ -123,7 +124,7 @@ def test_names_never_collide(photos, tmp_path: Path) -> None:
 
 
 def test_what_is_done_is_written_after_an_interruption(photos, tmp_path: Path, monkeypatch) -> None:
-    lines, seen = predicting._lines, []
+    lines, seen = predictions._lines, []
 
     def stop(result):
         seen.append(result)
@@ -131,7 +132,7 @@ def test_what_is_done_is_written_after_an_interruption(photos, tmp_path: Path, m
             signal.raise_signal(signal.SIGINT)
         return lines(result)
 
-    monkeypatch.setattr(predicting, "_lines", stop)
+    monkeypatch.setattr(predictions, "_lines", stop)
     found = CliRunner().invoke(app, ["predict", str(photos[0].parent), "--out", str(tmp_path)])
     assert found.exit_code != 0 and len(seen) == 3
     assert len(json.loads((tmp_path / "results.json").read_text())) == 3

@@ -8,13 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from places import TESTS
 
+from skinxai.disk.staging import UNFINISHED, Staged, at_present, present, write_together
+from skinxai.disk.writing import write_atomic
 from skinxai.errors import OutputError
-from skinxai.folders import read_model_folder, write_model_folder
-from skinxai.staging import UNFINISHED, Staged, at_present, present, write_together
-from skinxai.writing import write_atomic
+from skinxai.model_folders.files import read_model_folder, write_model_folder
 
-SCRIPT = Path(__file__).parent / "killed_overwriting.py"
+SCRIPT = TESTS / "killed_overwriting.py"
 KINDS = ("save_pretrained", "Explanation.save", "explain --out", "predict --out")
 OLD = {"a.txt": b"old", "below/b.txt": b"old"}
 NEW = {"a.txt": b"new", "below/b.txt": b"new"}
@@ -36,7 +37,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def interrupted(folder: Path) -> None:
     """What a process leaves that is killed after the new files count, before they are moved."""
     code = (
-        "import os, sys\nfrom skinxai import staging\n"
+        "import os, sys\nfrom skinxai.disk import staging\n"
         "staging._finish = lambda folder: (folder / staging.UNFINISHED).exists() and os._exit(9)\n"
         "staging.write_together(sys.argv[1], {'a.txt': b'new', 'below/b.txt': b'new'})"
     )
@@ -89,7 +90,7 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_replaced(folder: Pat
 
 def test_a_full_disk_leaves_the_old_files(folder: Path) -> None:
     code = (
-        "import resource, sys\nfrom skinxai.staging import write_together\n"
+        "import resource, sys\nfrom skinxai.disk.staging import write_together\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: write_together(sys.argv[1], {'a.txt': b'new', 'below/b.txt': bytes(5000)})\n"
         "except Exception as error: print(type(error).__name__)"
@@ -142,7 +143,8 @@ def test_a_model_is_read_whole_while_it_is_overwritten(tmp_path: Path) -> None:
     digests = [write_model_folder(tmp_path, each) for each in models]
     stop = tmp_path.with_name("stop")
     code = (
-        "import sys\nfrom pathlib import Path\nfrom skinxai.folders import write_model_folder\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from skinxai.model_folders.files import write_model_folder\n"
         f"models = {models!r}\n"
         "while not Path(sys.argv[2]).exists():\n"
         "    for each in models: write_model_folder(sys.argv[1], each)"

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 import typer
+from places import ROOT
 
 import skinxai
-from skinxai import errors, explainers, hookspecs, registry
+from skinxai import errors, explainers
 from skinxai.cli import app
+from skinxai.plugins import hookspecs, registry
 
-ROOT = Path(__file__).parent.parent
 DOCS = "\n".join(p.read_text() for p in sorted((ROOT / "docs").rglob("*.md")))
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 HEAD = "from skinxai import Entry, hookimpl\n"
 PLUGINS = {
     "a-good": HEAD

@@ -13,7 +13,7 @@ from skinxai import Classifier, backbones, checkpoints, read_image, samples
 from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data import TrainedOn
 from skinxai.errors import OptionError
-from skinxai.transforms import evaluation_transform
+from skinxai.images.transforms import evaluation_transform
 
 
 def rows(predictions: list) -> np.ndarray:

@@ -28,7 +28,7 @@ from skinxai.data import (
     preparing,
     shards,
 )
-from skinxai.data.opening import open_records
+from skinxai.data.detecting import open_records
 from skinxai.errors import (
     DatasetError,
     DatasetImageError,
@@ -36,8 +36,8 @@ from skinxai.errors import (
     OptionError,
     OutputError,
 )
+from skinxai.images.transforms import evaluation_transform, resize
 from skinxai.labels import LabelSet
-from skinxai.transforms import evaluation_transform, resize
 
 LABELS = LabelSet(("nv", "mel"), {"mel": "melanoma"}, frozenset({"mel"}))
 ODD = {"note": '=cmd("x")', "ort": "Rücken, «links»\nunten\r", "'": "'-1", "height": "7", "": ""}

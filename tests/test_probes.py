@@ -10,13 +10,14 @@ from small_runs import INPUT, LABELS, build_small, model_folder, registered
 from test_checkpoints import sign
 from typer.testing import CliRunner
 
-from skinxai import Classifier, PreprocessConfig, checkpoints, models
+from skinxai import Classifier, PreprocessConfig, checkpoints
+from skinxai.backbones import network
 from skinxai.cli import app
 from skinxai.configs import ModelConfig
-from skinxai.ensembles import write_ensemble
 from skinxai.errors import IntegrityError, ModelError
-from skinxai.folders import PROBE
-from skinxai.probes import picture
+from skinxai.model_folders.ensembles import write_ensemble
+from skinxai.model_folders.files import PROBE
+from skinxai.model_folders.probe import picture
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +58,8 @@ def test_a_network_that_answers_otherwise_is_refused(saved: Path, tmp_path: Path
     other = model_folder(tmp_path / "other", seed=2)
     write_ensemble(tmp_path / "both", [saved, other], name="both")
     Classifier.from_pretrained(tmp_path / "both", check=True)
-    logits = models.SkinClassifier.logits
-    monkeypatch.setattr(models.SkinClassifier, "logits", lambda self, x: 1.1 * logits(self, x))
+    logits = network.SkinClassifier.logits
+    monkeypatch.setattr(network.SkinClassifier, "logits", lambda self, x: 1.1 * logits(self, x))
     Classifier.from_pretrained(saved)
     for folder in (saved, tmp_path / "both"):
         with pytest.raises(ModelError, match="must answer as when it was saved"):

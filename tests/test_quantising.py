@@ -10,7 +10,7 @@ from small_runs import coloured, model_folder, registered
 from skinxai import Classifier
 from skinxai.data import TrainedOn, pixel_hash
 from skinxai.errors import LeakageError, OptionError
-from skinxai.images import read_image
+from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
 from skinxai.quantising import export_int8
 

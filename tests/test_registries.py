@@ -5,7 +5,7 @@ import torch
 
 from skinxai import backbones, data, explainers, losses
 from skinxai.errors import PluginError, UnknownNameError
-from skinxai.registry import Entry, Registry
+from skinxai.plugins.registry import Entry, Registry
 
 
 @pytest.mark.parametrize("name", backbones.names())

@@ -32,7 +32,7 @@ from skinxai.errors import (
 )
 from skinxai.training.callbacks import Callback
 from skinxai.training.checkpointing import CheckpointFolder
-from skinxai.training.interruption import Interruption
+from skinxai.training.process import Interruption
 from skinxai.training.randomness import RandomStates
 
 SELDOM = {"checkpoint_minutes": 10.0}  # only where the run has a reason
@@ -143,7 +143,7 @@ def test_a_signal_to_the_whole_group(server, data, tmp_path, number) -> None:
     assert "WorkerCrashError" not in said
     run = str(tmp_path / "run")
     assert f"{number.name}: training has stopped, and its checkpoint is in {run}." in said
-    assert f"Go on with Trainer.resume({run!r}), or with skinxai train, " in said
+    assert f"Go on with Trainer.resume({run!r}).\n" in said
     assert told(tmp_path / "told", "checkpoint") == [2]
 
 

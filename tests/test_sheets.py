@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinxai.drawing import colour_map, map_colours, overlay
 from skinxai.errors import OptionError
 from skinxai.results import compare
-from skinxai.sheets import BAR, LINE, MARGIN, Panel, contour, sheet, smooth
+from skinxai.results.drawing import colour_map, map_colours, overlay
+from skinxai.results.sheets import BAR, LINE, MARGIN, Panel, contour, sheet, smooth
 from skinxai.testing import colour_classifier
 from skinxai.testing.pictures import picture
 

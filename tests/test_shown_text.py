@@ -39,10 +39,10 @@ from skinxai.errors import (
     SkinxaiError,
     SkinxaiWarning,
 )
+from skinxai.images.sources import describe
 from skinxai.labels import LabelSet
-from skinxai.outputs import table
 from skinxai.plain_text import broken_rule, markdown, markdown_code, one_line, printable
-from skinxai.sources import describe
+from skinxai.results.folder import table
 
 LABELS = LabelSet(("red", "green"))
 
@@ -294,7 +294,7 @@ def test_whatever_is_printed_is_printable(monkeypatch, shop) -> None:
         warnings.warn(f"of a package\x1b[2K\n{FAKE}", RuntimeWarning, 1)
         return []
 
-    monkeypatch.setattr("skinxai.hub.models_at_hand", models)
+    monkeypatch.setattr("skinxai.model_folders.opening.models_at_hand", models)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         found = CliRunner().invoke(app, ["models"])

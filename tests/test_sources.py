@@ -19,7 +19,7 @@ from skinxai.errors import (
     NoInputsError,
     UrlBlockedError,
 )
-from skinxai.sources import describe, iter_sources
+from skinxai.images.sources import describe, iter_sources
 
 DATA = encode(gradient())
 

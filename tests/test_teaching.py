@@ -14,10 +14,10 @@ from small_runs import BASE, coloured, model_folder, registered
 from skinxai import Classifier, Trainer
 from skinxai.configs import PreprocessConfig
 from skinxai.data import Records, TrainedOn, pixel_hash
-from skinxai.ensembles import write_ensemble
 from skinxai.errors import LeakageError, ResumeMismatchError, TrainingError
-from skinxai.images import read_image
+from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
+from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.training.callbacks import Callback
 from skinxai.training.teaching import load_teacher
 

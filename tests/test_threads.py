@@ -7,8 +7,8 @@ import torch
 from waiting import Meeting, WatchedLock
 
 from skinxai import Classifier, backbones, read_image
+from skinxai.backbones.network import without_gradients
 from skinxai.explaining import views
-from skinxai.models import without_gradients
 from skinxai.testing.networks import ColourTransformer, of_network
 from skinxai.testing.pictures import picture
 

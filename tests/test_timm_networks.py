@@ -1,15 +1,15 @@
 """Networks of timm are split in the right place: twelve families; a script examines the rest."""
 
 import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
+from places import ROOT
 
 from skinxai import backbones
 from skinxai.errors import ExplainError, UnknownNameError
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks/backbones.py"
+SCRIPT = ROOT / "benchmarks/backbones.py"
 spec = importlib.util.spec_from_file_location("examine_backbones", SCRIPT)
 script = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(script)
@@ -29,7 +29,7 @@ def test_split(name: str) -> None:
 
 
 def test_a_network_that_is_not_in_the_table_predicts_and_is_refused(monkeypatch) -> None:
-    from skinxai import timm_networks
+    from skinxai.backbones import timm_networks
 
     monkeypatch.delitem(timm_networks.SPLITS, "ResNet")
     model = backbones.build("timm/resnet18", 7)

@@ -12,6 +12,7 @@ import torch
 from small_runs import BASE, build_small, coloured, registered
 
 from skinxai import Classifier, Trainer, backbones, losses, plugins
+from skinxai.backbones.network import SkinClassifier
 from skinxai.data import Record, Records, Splits
 from skinxai.errors import (
     LeakageError,
@@ -20,9 +21,8 @@ from skinxai.errors import (
     UnknownNameError,
 )
 from skinxai.labels import HAM10000_LABELS
-from skinxai.models import SkinClassifier
+from skinxai.training.optimising import learning_rate
 from skinxai.training.precision import choose_precision
-from skinxai.training.schedule import learning_rate
 from skinxai.training.settings import TrainConfig
 
 COLOURS = ("red", "green", "blue")

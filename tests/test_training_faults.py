@@ -10,6 +10,7 @@ from small_runs import BASE, EVERY_STEP, build_small
 from test_trainer import COLOURS, data, small
 
 from skinxai import Classifier, Trainer, backbones, losses, plugins
+from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import (
     CheckpointCorruptError,
     CheckpointWriteError,
@@ -17,7 +18,6 @@ from skinxai.errors import (
     OutOfMemoryError,
     SkinxaiWarning,
 )
-from skinxai.models import SkinClassifier
 from skinxai.training.callbacks import Callback
 from skinxai.training.checkpointing import CheckpointFolder
 from skinxai.training.validation import validate

@@ -10,8 +10,8 @@ from small_runs import Small
 from test_training_step import CPU, Memory, batch, bench, snapshot
 from torch import Tensor
 
+from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import OutOfMemoryError
-from skinxai.models import SkinClassifier
 from skinxai.training.randomness import RandomStates
 from skinxai.training.validation import logits_of, validate
 

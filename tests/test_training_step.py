@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from skinxai import losses
+from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import NonFiniteLossError
-from skinxai.models import SkinClassifier
 from skinxai.training.mixing import MixedBatch, mix
-from skinxai.training.schedule import learning_rate, update_average
+from skinxai.training.optimising import learning_rate, update_average
 from skinxai.training.settings import TrainConfig
 from skinxai.training.state import Progress, RunState
 from skinxai.training.step import MOST_OVERFLOWS, TrainingStep

@@ -20,6 +20,7 @@ from skinxai import Trainer, losses, plugins
 from skinxai.configs import PreprocessConfig
 from skinxai.data import Record, Records
 from skinxai.errors import DatasetImageError, OptionError, WorkerCrashError
+from skinxai.images.transforms import normalise
 from skinxai.labels import LabelSet
 from skinxai.training import loaders
 from skinxai.training.augmentation import Augmentation
@@ -32,7 +33,6 @@ from skinxai.training.loaders import (
     network_input,
     plan,
 )
-from skinxai.transforms import normalise
 
 # torch says it wherever there are fewer cores than workers
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")

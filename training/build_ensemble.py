@@ -15,7 +15,7 @@ import numpy as np
 from skinxai import Classifier
 from skinxai.assessment.metrics import confusion_matrix, metrics_of
 from skinxai.data import Splits, load_ham10000
-from skinxai.ensembles import write_ensemble
+from skinxai.model_folders.ensembles import write_ensemble
 
 HERE = Path(__file__).parent
 NAME = "skinxai-ham10000-ensemble"

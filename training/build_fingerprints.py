@@ -14,8 +14,8 @@ from pathlib import Path
 from skinxai.configs import EnsembleConfig
 from skinxai.data import Splits, TrainedOn, load_ham10000
 from skinxai.data.hashing import looks
-from skinxai.ensembles import read_members, write_members
-from skinxai.folders import (
+from skinxai.model_folders.ensembles import read_members, write_members
+from skinxai.model_folders.files import (
     CARD,
     CONFIG,
     WEIGHTS,

@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from skinxai.writing import write_atomic
+from skinxai.disk.writing import write_atomic
 
 FILE = re.compile(r"efficientnet-(lite[012])-([0-9a-f]{8})\.pth")
 WHOLE = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1"}

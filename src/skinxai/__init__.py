@@ -18,7 +18,7 @@ switch_off()
 _LAZY = {
     "Attribution": "skinxai.explainers.base",
     "Classifier": "skinxai.classifier",
-    "Entry": "skinxai.registry",
+    "Entry": "skinxai.plugins.registry",
     "Evaluation": "skinxai.results",
     "Explainer": "skinxai.explainers.base",
     "Explanation": "skinxai.results",
@@ -29,8 +29,8 @@ _LAZY = {
     "PreprocessConfig": "skinxai.configs",
     "SkinxaiError": "skinxai.errors",
     "Trainer": "skinxai.training.trainer",
-    "hookimpl": "skinxai.hookspecs",
-    "read_image": "skinxai.images",
+    "hookimpl": "skinxai.plugins.hookspecs",
+    "read_image": "skinxai.images.reading",
 }
 _MODULES = ("backbones", "data", "errors", "explainers", "losses", "samples")
 
@@ -65,10 +65,10 @@ if TYPE_CHECKING:
     from skinxai.configs import ModelConfig, PreprocessConfig
     from skinxai.errors import SkinxaiError
     from skinxai.explainers.base import Attribution, Explainer
-    from skinxai.hookspecs import hookimpl
-    from skinxai.images import read_image
+    from skinxai.images.reading import read_image
     from skinxai.labels import LabelSet
-    from skinxai.registry import Entry
+    from skinxai.plugins.hookspecs import hookimpl
+    from skinxai.plugins.registry import Entry
     from skinxai.results import Evaluation, Explanation, ItemError, Prediction
     from skinxai.training.trainer import Trainer
 

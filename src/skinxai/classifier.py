@@ -17,33 +17,36 @@ import numpy.typing as npt
 
 from skinxai.configs import EnsembleConfig, ModelConfig, PreprocessConfig
 from skinxai.data.given import names_parts
-from skinxai.data.membership import SILENT, TrainedOn, check_ids
+from skinxai.data.hashing import check_ids
 from skinxai.data.records import Records
-from skinxai.ensembles import open_models
+from skinxai.disk.regular_files import is_folder
 from skinxai.errors import OptionError, SkinxaiWarning
-from skinxai.folders import EXPORTED, GRAPH
-from skinxai.graphs import GRAPH_METHODS, GraphEngine, choose
-from skinxai.graphs import explanations as graph_explanations
-from skinxai.hub import open_model
+from skinxai.explaining.by_graph import GRAPH_METHODS
+from skinxai.explaining.by_graph import explanations as graph_explanations
+from skinxai.explaining.targets import Targets
+from skinxai.images.sources import iter_sources
 from skinxai.labels import LabelSet
-from skinxai.parts import Parts, check_header
-from skinxai.predicting import InputOptions, predictions
+from skinxai.model_folders.ensembles import open_models
+from skinxai.model_folders.files import EXPORTED, GRAPH
+from skinxai.model_folders.opening import open_model
+from skinxai.model_folders.trained_on import SILENT, TrainedOn
+from skinxai.predicting.graph_predictor import GraphEngine
+from skinxai.predicting.in_use import Parts, check_header
+from skinxai.predicting.predictor import InputOptions, predictions
+from skinxai.predicting.runners import choose
 from skinxai.progress import counter, watched
-from skinxai.reading import is_folder
 from skinxai.results import Evaluation, ItemError, Prediction
-from skinxai.sources import iter_sources
-from skinxai.targets import Targets
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor, nn
 
+    from skinxai.backbones.network import SkinClassifier
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
-    from skinxai.explaining import Watch
-    from skinxai.exporting import Parity
-    from skinxai.inference import Engine
-    from skinxai.models import SkinClassifier
-    from skinxai.neighbours import Neighbours
+    from skinxai.explaining.views import Watch
+    from skinxai.exporting.onnx_graphs import Parity
+    from skinxai.model_folders.neighbours import Neighbours
+    from skinxai.predicting.torch_predictor import Engine
 
 
 ModelName = str | os.PathLike[str] | None
@@ -94,7 +97,7 @@ class Classifier:
 
         Args:
             model: ``None`` or ``"bundled"`` for the bundled model, the folder of a model or of an
-                ensemble (`skinxai.ensembles.write_ensemble`), or ``"org/name"`` or
+                ensemble (`skinxai.model_folders.ensembles.write_ensemble`), or ``"org/name"`` or
                 ``"org/name@revision"`` on the Hugging Face Hub; also a file that `export` wrote.
                 A list of folders and names is an ensemble: the mean of their probabilities, each
                 with the same weight.
@@ -138,7 +141,7 @@ class Classifier:
                 )
             return cls._of(Parts.of_exported(Path(model), device, backend))
         if device not in ("auto", "cpu") and backend in (None, "torch", "auto"):
-            from skinxai.devices import device_named
+            from skinxai.predicting.devices import device_named
 
             device_named(device)  # before anything is downloaded
         hub: Any = {
@@ -205,7 +208,7 @@ class Classifier:
             SkinxaiWarning: rows that sum to 1 already, as after a softmax; or a head of features
                 that differs from what ``module(images)`` returns.
         """
-        from skinxai import wrapping
+        from skinxai.checkpoints import wrapping
 
         loaded = wrapping.wrapped(module, labels, preprocessing, features, head, grid, name)
         made = cls(loaded, device=device)
@@ -255,7 +258,7 @@ class Classifier:
         """The torch module: do not change it.
 
         What predicts and explains is a copy whose weights need no gradient, and in which batch
-        normalisation is folded into the convolutions before it (`skinxai.folding.folded`); after
+        normalisation is folded into the convolutions before it (`folded`); after
         a change to this one it refuses to answer. Torch hides what is written through ``.data``.
         A network given to `from_module` answers itself, in evaluation mode.
 
@@ -285,7 +288,7 @@ class Classifier:
             images: one image (a path, bytes, a file object, a PIL image, a NumPy array or a
                 torch tensor), or many: a folder, a glob, a list or any iterable of images.
             tta: average over the four flips of each image; four times the time.
-            **inputs: see `skinxai.predicting.InputOptions`.
+            **inputs: see `skinxai.predicting.predictor.InputOptions`.
 
         Returns:
             A `Prediction` for one image; a list in the images' order for many, with an
@@ -376,7 +379,7 @@ class Classifier:
             PluginError: a plugin's method that raised, broke its contract or ended its process.
         """
         if isolate is not None:
-            from skinxai.isolation import explain_in_process
+            from skinxai.explaining.isolation import explain_in_process
 
             return explain_in_process(
                 self.explain, isolate, images, method, target=target, against=against,
@@ -429,7 +432,7 @@ class Classifier:
                 that no method has, or a method without a map.
             UnknownNameError: no such method or label.
         """
-        from skinxai.comparing import explanations_of_one, questions
+        from skinxai.explaining.side_by_side import explanations_of_one, questions
         from skinxai.results import compare
 
         asked = questions(methods, targets, method, inputs_and_options)
@@ -449,7 +452,7 @@ class Classifier:
         Raises:
             ModelError: an ensemble: its members have features of their own.
         """
-        from skinxai.inference import embeddings
+        from skinxai.predicting.torch_predictor import embeddings
 
         options, _ = InputOptions.take(inputs)
         _, many = self._several(images, inputs)
@@ -470,7 +473,7 @@ class Classifier:
             OptionError: images that the model says it was not trained on.
             ModelError: an ensemble.
         """
-        from skinxai.retrieval import index
+        from skinxai.explaining.by_example import index
 
         self._engine.single("index()")
         options, _ = InputOptions.take(inputs)
@@ -494,7 +497,7 @@ class Classifier:
             ModelError: an ensemble: give its members graphs.
             OptionError: the packages that write a graph are not installed.
         """
-        from skinxai.exporting import PARITY, checked_graph
+        from skinxai.exporting.onnx_graphs import PARITY, checked_graph
 
         self._engine.single("with_graph()")
         options, _ = InputOptions.take(asdict(PARITY) | inputs)
@@ -532,7 +535,7 @@ class Classifier:
                 write it are not installed.
             OutputError: the file cannot be written.
         """
-        from skinxai.exporting import PARITY, export
+        from skinxai.exporting.onnx_graphs import PARITY, export
 
         self._engine.single("export()")
         options, _ = InputOptions.take(asdict(PARITY) | inputs)
@@ -559,7 +562,7 @@ class Classifier:
             ModelError: an ensemble, or a model without embeddings of its lesions (`index`).
             OptionError: k below 1 or above the number of lesions.
         """
-        from skinxai.retrieval import nearest
+        from skinxai.explaining.by_example import nearest
 
         options, _ = InputOptions.take(inputs)
         single, many = self._several(images, inputs)
@@ -593,8 +596,8 @@ class Classifier:
         Warns:
             SkinxaiWarning: records of several parts of the split that their data came with.
         """
-        from skinxai.assessment.evaluation import evaluate_probabilities
-        from skinxai.data.membership import Look
+        from skinxai.assessment.evaluating import evaluate_probabilities
+        from skinxai.model_folders.trained_on import Look
 
         if inputs.get("on_error", "raise") != "raise":
             raise OptionError("on_error must be 'raise' in evaluate(): no image may be left out.")
@@ -703,7 +706,7 @@ class Classifier:
         """
         import tempfile
 
-        from skinxai.uploading import upload, with_metadata
+        from skinxai.model_folders.uploading import upload, with_metadata
 
         members = [member.config for member in self._loaded.members]
         card = with_metadata(self.card, self.model, members, repo_id, evaluation)
@@ -738,17 +741,17 @@ class Classifier:
         if graph := self._graph_for(method, score, tta, timeout):
             options, _ = InputOptions.take(keywords)
             return graph_explanations(graph, images, method, targets, options)
-        from skinxai import explaining
+        from skinxai.explaining.method import choose_method, options_of
+        from skinxai.explaining.questions import Question, explanations
+        from skinxai.explaining.views import Watch
 
-        options, own = InputOptions.take(keywords, *explaining.options_of(method))
-        chosen = explaining.choose_method(
-            method, own, self.config.labels, score=score, against=against
-        )
-        question = explaining.Question(chosen, targets, tta, timeout, watch or explaining.Watch())
+        options, own = InputOptions.take(keywords, *options_of(method))
+        chosen = choose_method(method, own, self.config.labels, score=score, against=against)
+        question = Question(chosen, targets, tta, timeout, watch or Watch())
         graph = self._parts.graph
         local = self._engine.device.type == "cpu"  # where graphs compute
         passes = graph if graph is not None and graph.exact and local else None
-        return explaining.explanations(self._engine, images, question, options, passes)
+        return explanations(self._engine, images, question, options, passes)
 
     def _graph_for(
         self, method: str, score: str, tta: bool, timeout: float | None
@@ -784,7 +787,8 @@ def _pass_bar(
     if method in GRAPH_METHODS:  # of one pass, and without a budget; the next import loads torch
         yield None
         return
-    from skinxai import explainers, explaining
+    from skinxai import explainers
+    from skinxai.explaining.views import Watch
 
     budget = keywords.get("budget", getattr(explainers.get(method).options_type, "budget", None))
     progress = keywords.get("progress")
@@ -793,4 +797,4 @@ def _pass_bar(
         yield None
         return
     with counter(budget * images, progress, "pass") as count:
-        yield explaining.Watch(count=count)
+        yield Watch(count=count)

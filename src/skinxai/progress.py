@@ -16,7 +16,7 @@ Tell = Callable[[int, int | None], object]
 Progress = bool | Tell | None
 """``True`` or ``False``; ``None`` shows a bar on a terminal; a function is told in its place."""
 
-_state = {"quiet": False}
+_state = {"quiet": False, "command line": False}
 
 
 class _Told:
@@ -116,17 +116,29 @@ def is_quiet() -> bool:
     return _state["quiet"]
 
 
-def say(line: str, *, error: bool = False) -> None:
+@contextmanager
+def command_line() -> Iterator[None]:
+    """Within it, `say` speaks to somebody who gave a command."""
+    before, _state["command line"] = _state["command line"], True
+    try:
+        yield
+    finally:
+        _state["command line"] = before
+
+
+def say(line: str, *, command: str = "", error: bool = False) -> None:
     """Print what long work has to say above its bar.
 
     Args:
         line: one line.
+        command: the same for the command line, where it differs.
         error: on standard error, in place of standard output.
     """
     if not is_quiet():
         from tqdm import tqdm
 
-        tqdm.write(printable(line), file=sys.stderr if error else sys.stdout)
+        text = command if command and _state["command line"] else line
+        tqdm.write(printable(text), file=sys.stderr if error else sys.stdout)
 
 
 def bar(progress: bool | None, **options: Any) -> Any:

@@ -15,16 +15,22 @@ from skinxai.assessment.metrics import confusion_matrix, metrics_of
 from skinxai.classifier import Classifier
 from skinxai.data import pixel_hash
 from skinxai.data.hashing import looks
-from skinxai.data.membership import Look
 from skinxai.data.records import Records
+from skinxai.disk.writing import write_atomic
 from skinxai.errors import LeakageError, OptionError
-from skinxai.graphs.files import IMAGES, KERNEL, PRECISION, SEAL, UNSEALED, seal
-from skinxai.images import read_image
-from skinxai.limits import MAX_PIXELS
-from skinxai.predicting import InputOptions, Predictor, Prepared, predictions, prepared_batches
+from skinxai.graphs.exported import IMAGES, KERNEL, PRECISION, SEAL, UNSEALED, seal
+from skinxai.images.limits import MAX_PIXELS
+from skinxai.images.reading import read_image
+from skinxai.images.sources import iter_sources
+from skinxai.model_folders.trained_on import Look
+from skinxai.predicting.predictor import (
+    InputOptions,
+    Predictor,
+    Prepared,
+    predictions,
+    prepared_batches,
+)
 from skinxai.results import Prediction
-from skinxai.sources import iter_sources
-from skinxai.writing import write_atomic
 
 
 @dataclass(frozen=True)

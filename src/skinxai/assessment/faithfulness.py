@@ -126,7 +126,7 @@ def uniform_map(size: tuple[int, int], seed: int) -> Map:
 
 def random_map(size: tuple[int, int], seed: int) -> Map:
     """Smooth noise: 7 cells along the shorter side, enlarged."""
-    from skinxai.drawing import resize_map
+    from skinxai.results.drawing import resize_map
 
     cell = min(size) / 7
     cells = (round(size[0] / cell), round(size[1] / cell))

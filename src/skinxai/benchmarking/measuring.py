@@ -21,18 +21,18 @@ from skinxai.assessment.faithfulness import (
     pointing,
     rank_correlation,
 )
+from skinxai.backbones.network import SkinClassifier
 from skinxai.benchmarking.plan import MASK, Plan, is_cheap, read_mask, seeded
 from skinxai.checkpoints import LoadedModel
 from skinxai.classifier import Classifier
 from skinxai.configs import ModelConfig
 from skinxai.data.records import Record
-from skinxai.drawing import resize_map
 from skinxai.errors import ExplainError, ModelError, NonFiniteOutputError
 from skinxai.explainers.baselines import baseline
-from skinxai.images import SourceImage, read_image
-from skinxai.limits import MAX_PIXELS
-from skinxai.models import SkinClassifier
-from skinxai.transforms import evaluation_transform
+from skinxai.images.limits import MAX_PIXELS
+from skinxai.images.reading import SourceImage, read_image
+from skinxai.images.transforms import evaluation_transform
+from skinxai.results.drawing import resize_map
 
 COVERS = ("mean", "blur")
 NOISE = 0.02  # standard deviation, of the pixels' range

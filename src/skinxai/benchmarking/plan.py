@@ -15,9 +15,9 @@ from PIL import Image
 
 from skinxai import explainers
 from skinxai.data.records import Record, Records
+from skinxai.disk.regular_files import read_file
 from skinxai.errors import DatasetError, OptionError
-from skinxai.limits import MAX_BYTES
-from skinxai.reading import read_file
+from skinxai.images.limits import MAX_BYTES
 
 CHEAP = 50  # passes of the network: methods with fewer are asked about more images
 MASK = "{}_segmentation.png"

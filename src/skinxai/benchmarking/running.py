@@ -17,20 +17,20 @@ from tqdm import tqdm
 
 from skinxai import explainers
 from skinxai.benchmarking.measuring import Bench
-from skinxai.benchmarking.memory import peak_memory
+from skinxai.benchmarking.peak_memory import peak_memory
 from skinxai.benchmarking.plan import MASK, Plan, check_methods
 from skinxai.benchmarking.summary import ROWS, STUDY, read_rows, summarise, to_markdown
 from skinxai.classifier import Classifier
-from skinxai.data.membership import Look
 from skinxai.data.records import Record, Records
+from skinxai.disk.regular_files import MAX_TABLE_BYTES, MAX_TEXT_BYTES, read_file
+from skinxai.disk.staging import write_together
+from skinxai.disk.writing import append_line, make_folder, write_atomic
 from skinxai.errors import ExplainError, LeakageError, OutputError, ResumeMismatchError
-from skinxai.images import read_image
-from skinxai.limits import MAX_BYTES, MAX_PIXELS, check_max_pixels
-from skinxai.reading import MAX_TABLE_BYTES, MAX_TEXT_BYTES, read_file
+from skinxai.images.limits import MAX_BYTES, MAX_PIXELS, check_max_pixels
+from skinxai.images.reading import read_image
+from skinxai.model_folders.trained_on import Look
 from skinxai.results import compare
-from skinxai.staging import write_together
 from skinxai.version import __version__
-from skinxai.writing import append_line, make_folder, write_atomic
 
 
 def benchmark_explainers(

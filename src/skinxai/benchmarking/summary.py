@@ -14,8 +14,8 @@ import numpy.typing as npt
 from skinxai.assessment.faithfulness import BLIND
 from skinxai.assessment.intervals import clustered_bootstrap
 from skinxai.benchmarking.plan import Plan, is_cheap, passes_of
+from skinxai.disk.regular_files import MAX_TABLE_BYTES, read_file
 from skinxai.errors import OutputError
-from skinxai.reading import MAX_TABLE_BYTES, read_file
 
 STUDY, ROWS = "study.json", "rows.jsonl"
 FIGURES = (

@@ -14,17 +14,18 @@ import typer
 from skinxai.cli.benchmarks import benchmark
 from skinxai.cli.commands import Command, Group
 from skinxai.cli.datasets import audit, prepare
-from skinxai.cli.demonstrating import demo
-from skinxai.cli.evaluating import evaluate
-from skinxai.cli.explaining import explain
-from skinxai.cli.inspecting import doctor, plugins
-from skinxai.cli.nearest import nearest
-from skinxai.cli.predicting import predict
+from skinxai.cli.demo_command import demo
+from skinxai.cli.environment import use_share_of_container
+from skinxai.cli.evaluations import evaluate
+from skinxai.cli.explanations import explain
+from skinxai.cli.installation import doctor, plugins
+from skinxai.cli.lesions import nearest
+from skinxai.cli.models import export, import_network, list_models, pull, push, verify
+from skinxai.cli.predictions import predict
+from skinxai.cli.runs import train
 from skinxai.cli.saying import Quiet, show_traceback, tell, warnings_as_notes, with_quiet
-from skinxai.cli.sharing import export, import_network, list_models, pull, push, verify
-from skinxai.cli.training import train
-from skinxai.environment import use_share_of_container
 from skinxai.errors import SkinxaiError
+from skinxai.progress import command_line
 from skinxai.progress import quiet as quietly
 from skinxai.version import __version__
 
@@ -77,6 +78,7 @@ def _options(
 ) -> None:
     """Classify dermatoscopic images and see why. A research tool, not a medical device."""
     context.with_resource(warnings_as_notes())
+    context.with_resource(command_line())
     if quiet:
         context.with_resource(quietly())
 

@@ -10,8 +10,8 @@ import typer
 from skinxai.cli.commands import Command
 from skinxai.cli.options import Data, Images, JudgedPart, MaxPixels, Model
 from skinxai.cli.saying import with_quiet
-from skinxai.cli.tables import judged, open_data
-from skinxai.limits import MAX_PIXELS
+from skinxai.cli.table_options import judged, open_data
+from skinxai.images.limits import MAX_PIXELS
 
 benchmark = typer.Typer(
     help="Measure what is installed.", no_args_is_help=True, rich_markup_mode=None
@@ -73,8 +73,8 @@ def prediction(
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Images a second of each backend, from files to probabilities, and how they differ."""
-    from skinxai.benchmarking.prediction import prediction_speed, to_lines
-    from skinxai.sources import iter_sources
+    from skinxai.benchmarking.backends import prediction_speed, to_lines
+    from skinxai.images.sources import iter_sources
 
     files = [str(path) for each in images for path in iter_sources(each)[1]]
     found = prediction_speed(files, model, rounds=rounds, max_pixels=max_pixels)

@@ -12,9 +12,17 @@ import typer
 
 from skinxai.cli.options import Data, Json, MaxPixels, NotCopies, words
 from skinxai.cli.saying import note, tell
-from skinxai.cli.tables import Labels, Malignant, TableOptions, open_data, own_split, with_table
+from skinxai.cli.table_options import (
+    Labels,
+    Malignant,
+    TableOptions,
+    check_apart,
+    open_data,
+    own_split,
+    with_table,
+)
 from skinxai.configs import parse_size
-from skinxai.limits import MAX_PIXELS
+from skinxai.images.limits import MAX_PIXELS
 
 
 @with_table
@@ -37,10 +45,11 @@ def audit(
     """Look for leaks, duplicates and damaged files before training; exit 1 if there are errors."""
     from skinxai.data import Splits
     from skinxai.data.auditing import audit as run_audit
+    from skinxai.disk.writing import check_folder
     from skinxai.reporting import write_audit
-    from skinxai.writing import check_folder
 
     if out is not None:
+        check_apart("--out", out, "DATA", data)
         check_folder(out)
     records = open_data(data, table)
     if splits is None:
@@ -76,6 +85,7 @@ def prepare(
     from skinxai.data import prepare as run_prepare
 
     image_size = parse_size(size) if size else None
+    check_apart("OUT", out, "DATA", data)
     records = open_data(data, table, labels=words(labels), malignant=words(malignant))
     prepared = run_prepare(records, out, image_size=image_size, max_pixels=max_pixels)
     count = prepared.pixels.nbytes if prepared.pixels else 0
@@ -93,8 +103,8 @@ def _trained_on(init_weights: str | None) -> Container[str]:
     """Pixel hashes of the images that weights were trained on, with notes on what is known."""
     if init_weights in (None, "imagenet", "none"):  # trained on no image of skin
         return ()
-    from skinxai.ensembles import training_pixels
-    from skinxai.hub import open_model
+    from skinxai.model_folders.ensembles import training_pixels
+    from skinxai.model_folders.opening import open_model
 
     found = training_pixels(open_model(init_weights))
     for model in found.models:

@@ -15,7 +15,7 @@ from skinxai.progress import bar as progress_bar
 from skinxai.progress import is_quiet
 
 if TYPE_CHECKING:
-    from skinxai.image_files import LeftOut
+    from skinxai.images.listing import LeftOut
     from skinxai.results import ItemError
 
 STDIN = "-"
@@ -34,7 +34,7 @@ def listed(images: list[str], out: Path | None = None) -> tuple[list[str], list[
         images: files, folders, patterns, or `STDIN`.
         out: a folder of results, which is not read.
     """
-    from skinxai.sources import iter_sources
+    from skinxai.images.sources import iter_sources
 
     found: dict[str, str] = {}
     left_out: list[LeftOut] = []
@@ -95,14 +95,14 @@ class ReadImages(Sequence[Any]):
         return len(self._sources)
 
     def __getitem__(self, number: Any) -> Any:
-        from skinxai.images import read_image
+        from skinxai.images.reading import read_image
 
         return read_image(opened(self._sources[number]), max_pixels=self._max_pixels)
 
     def __iter__(self) -> Iterator[Any]:
         """The images that can be read."""
+        from skinxai.images.sources import describe
         from skinxai.results import ItemError
-        from skinxai.sources import describe
 
         for number, source in enumerate(self._sources):
             try:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from skinxai.cli.tables import ROLES, TableOptions
+from skinxai.cli.table_options import ROLES, TableOptions
 from skinxai.configs import MAX_JSON_BYTES, strict_json
+from skinxai.disk.regular_files import read_file
+from skinxai.disk.writing import write_atomic
 from skinxai.errors import OptionError, did_you_mean
-from skinxai.reading import read_file
 from skinxai.training.callbacks import Callback
 from skinxai.training.settings import TrainConfig
-from skinxai.writing import write_atomic
 
 COMMAND = "command"
 _TEXTS = ("data", "out", "splits", "images", "delimiter", *ROLES)

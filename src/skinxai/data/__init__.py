@@ -9,13 +9,13 @@ from skinxai import plugins
 from skinxai.data.class_folders import load_folder
 from skinxai.data.given import given_part, given_split
 from skinxai.data.loading import load_csv
-from skinxai.data.membership import TrainedOn
-from skinxai.data.pixels import pixel_hash
 from skinxai.data.prepared import load_prepared
 from skinxai.data.preparing import prepare
 from skinxai.data.published import load_ham10000
 from skinxai.data.records import Record, Records
 from skinxai.data.splits import Splits, folds, split
+from skinxai.images.pixels import pixel_hash
+from skinxai.model_folders.trained_on import TrainedOn
 
 if TYPE_CHECKING:
     from skinxai.data.auditing import audit

@@ -9,14 +9,15 @@ from itertools import combinations
 from typing import Any
 
 from skinxai.data.associations import telling_columns
-from skinxai.data.membership import Look, TrainedOn, check_ids
+from skinxai.data.hashing import check_ids
 from skinxai.data.near_duplicates import Fingerprint, find_pairs, fingerprint
 from skinxai.data.records import Record, Records
 from skinxai.data.splits import PARTS, Splits
 from skinxai.errors import SkinxaiError
-from skinxai.images import read_image
+from skinxai.images.limits import MAX_PIXELS, check_max_pixels
+from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
-from skinxai.limits import MAX_PIXELS, check_max_pixels
+from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.progress import watched
 from skinxai.results import AuditedPair, AuditReport, Finding, SeenImages
 

@@ -16,7 +16,7 @@ from skinxai.data.loading import Root, folder_of
 from skinxai.data.masks import is_mask_folder
 from skinxai.data.records import PART, PART_NAMES, Record, Records
 from skinxai.errors import DatasetError, DatasetLabelError
-from skinxai.image_files import OWN, LeftOut, image_files
+from skinxai.images.listing import OWN, LeftOut, image_files
 from skinxai.labels import HAM10000_LABELS, LabelSet
 from skinxai.plain_text import MAX_CODE, broken_rule, quoted
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from skinxai.data.records import PART, PART_NAMES, SPLIT, Record, Records
 from skinxai.data.splits import PARTS, Splits
 from skinxai.data.stratifying import group, place
+from skinxai.disk.regular_files import open_file
 from skinxai.errors import DatasetError, LeakageError
-from skinxai.limits import MAX_BYTES
+from skinxai.images.limits import MAX_BYTES
 from skinxai.plain_text import quoted
-from skinxai.reading import open_file
 
 VAL_SHARE = 0.15
 """Of the training images, where a split comes without a validation part."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from skinxai.data.membership import Look
-from skinxai.data.pixels import pixel_hash
 from skinxai.data.records import Record, Records
-from skinxai.errors import SkinxaiError
-from skinxai.images import read_image
-from skinxai.limits import MAX_PIXELS
+from skinxai.errors import OptionError, SkinxaiError
+from skinxai.images.limits import MAX_PIXELS
+from skinxai.images.pixels import pixel_hash
+from skinxai.images.reading import read_image
+from skinxai.model_folders.trained_on import Look
 
 
 def pixel_hashes(
@@ -62,3 +62,17 @@ def looks(
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(one, records)
+
+
+def check_ids(not_copies: Collection[str], records: Iterable[Record]) -> None:
+    """Refuse ids in ``not_copies`` that belong to no image.
+
+    Raises:
+        OptionError: text instead of a list of ids, or an id that is none.
+    """
+    if isinstance(not_copies, str):
+        raise OptionError(f"not_copies must be a list of image ids, got {not_copies!r}.")
+    if unknown := sorted(set(not_copies) - {item.image_id for item in records}):
+        raise OptionError(
+            f"not_copies must be ids of the images that are looked at, {unknown[0]!r} is none."
+        )

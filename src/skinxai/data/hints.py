@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TypedDict
 
 from skinxai.data.tables import Table
+from skinxai.disk.regular_files import MAX_TABLE_BYTES, open_file
 from skinxai.errors import DatasetError
-from skinxai.reading import MAX_TABLE_BYTES, open_file
 
 TABLES = frozenset({".csv", ".tsv", ".tab"})
 USUAL = {

@@ -10,9 +10,9 @@ from skinxai.data.assembling import Listed, assemble
 from skinxai.data.cleaning import clean
 from skinxai.data.records import Records
 from skinxai.data.tables import ImageFiles, Table
+from skinxai.disk.regular_files import is_folder
 from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
 from skinxai.labels import LabelSet
-from skinxai.reading import is_folder
 
 ROLES = ("image", "label", "lesion_id", "patient_id")
 Root = str | os.PathLike[str]

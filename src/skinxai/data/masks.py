@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from skinxai.limits import MAX_BYTES
-from skinxai.reading import open_file
+from skinxai.disk.regular_files import open_file
+from skinxai.images.limits import MAX_BYTES
 
 SAMPLE = 20
 GREY = frozenset({"1", "L", "LA", "I", "I;16", "F"})

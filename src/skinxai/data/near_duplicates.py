@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.data.pixels import orientations, pixel_hash
+from skinxai.images.pixels import orientations, pixel_hash
 
 THUMB, COARSE, BLUR = 64, 32, 9
 CROP_SIDES = (0.78, 0.81, 0.837, 0.865, 0.90)  # 0.837 squared is 70 % of the area

@@ -26,16 +26,16 @@ from skinxai.data.shards import (
     check_file_size,
     shard_name,
 )
-from skinxai.errors import DatasetError, IntegrityError, SkinxaiError
-from skinxai.labels import LabelSet
-from skinxai.reading import (
+from skinxai.disk.regular_files import (
     MAX_TABLE_BYTES,
     MAX_TEXT_BYTES,
     is_folder,
     open_file,
     read_file,
 )
-from skinxai.writing import escape_cell, unescape_cell, write_atomic
+from skinxai.disk.writing import escape_cell, unescape_cell, write_atomic
+from skinxai.errors import DatasetError, IntegrityError, SkinxaiError
+from skinxai.labels import LabelSet
 
 MANIFEST, TABLE = "manifest.json", "records.csv"
 MAX_ROWS_BYTES = 2**28

@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.configs import PreprocessConfig, as_size
-from skinxai.data.pixels import pixel_hash
 from skinxai.data.prepared import describe_folder, file_sha256, is_prepared, load_prepared
 from skinxai.data.records import Record, Records
 from skinxai.data.shards import Place, PreparedPixels, ShardWriter
+from skinxai.disk.writing import made_folder
 from skinxai.errors import (
     DatasetError,
     DatasetImageError,
@@ -33,12 +33,12 @@ from skinxai.errors import (
     SkinxaiError,
     SkinxaiWarning,
 )
-from skinxai.images import read_image
-from skinxai.limits import MAX_PIXELS, check_max_pixels
+from skinxai.images.limits import MAX_PIXELS, check_max_pixels
+from skinxai.images.pixels import pixel_hash
+from skinxai.images.reading import read_image
+from skinxai.images.transforms import resize
 from skinxai.plain_text import quoted
 from skinxai.progress import watched
-from skinxai.transforms import resize
-from skinxai.writing import made_folder
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -13,9 +13,9 @@ from skinxai.data.hints import read_table, table_remedy, tables_in
 from skinxai.data.loading import Root, folder_of, listed_rows, one_hot_rows
 from skinxai.data.records import Records
 from skinxai.data.tables import ImageFiles, Table
+from skinxai.disk.regular_files import MAX_TABLE_BYTES, read_file
 from skinxai.errors import DatasetLabelError, DatasetSchemaError
 from skinxai.labels import HAM10000_LABELS
-from skinxai.reading import MAX_TABLE_BYTES, read_file
 
 HAM10000_LICENCE = "CC-BY-NC-4.0"
 HAM10000_ATTRIBUTION = (

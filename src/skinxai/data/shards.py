@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.configs import PreprocessConfig
+from skinxai.disk.regular_files import check_file
 from skinxai.errors import DatasetError, IntegrityError
-from skinxai.reading import check_file
 
 MAX_SHARD_BYTES = 2**40
 SHARD_BYTES = 1_000_000_000

@@ -14,11 +14,11 @@ from skinxai.data.cleaning import clean
 from skinxai.data.records import Records
 from skinxai.data.stratifying import Group, group, groups_with, place
 from skinxai.data.tables import SAVE_ANEW, check_encoding
+from skinxai.disk.regular_files import MAX_TABLE_BYTES, read_file
+from skinxai.disk.writing import escape_cell, unescape_cell, write_atomic
 from skinxai.errors import DatasetError, DatasetSchemaError, LeakageError
+from skinxai.images.sources import describe
 from skinxai.plain_text import quoted
-from skinxai.reading import MAX_TABLE_BYTES, read_file
-from skinxai.sources import describe
-from skinxai.writing import escape_cell, unescape_cell, write_atomic
 
 PARTS = ("train", "val", "test")
 

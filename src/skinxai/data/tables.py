@@ -15,10 +15,11 @@ from pathlib import Path
 
 from skinxai.data.cleaning import clean, path_id
 from skinxai.data.masks import is_mask_folder
+from skinxai.disk.regular_files import MAX_TABLE_BYTES, open_file
 from skinxai.errors import DatasetPathError, DatasetSchemaError, did_you_mean
-from skinxai.image_files import LeftOut, image_files
+from skinxai.images.decoding import is_image
+from skinxai.images.listing import LeftOut, image_files
 from skinxai.plain_text import printable
-from skinxai.reading import MAX_TABLE_BYTES, open_file
 
 SAVE_ANEW = "save it anew as 'CSV UTF-8'"
 csv.field_size_limit(1 << 20)
@@ -68,7 +69,10 @@ class Table:
             raise DatasetSchemaError(
                 f"table {str(self.path)!r} must be a file that can be read: {error.strerror}."
             ) from error
-        check_encoding(start, self.path.name)
+        check_encoding(
+            start, self.path.name, what="a table or a folder",
+            remedy="give a table that names it, or the folder that it lies in",
+        )  # fmt: skip
         try:
             with self._open() as lines:
                 header = next(csv.reader(lines, delimiter=delimiter, strict=True), ())
@@ -152,16 +156,22 @@ class Table:
             yield lines
 
 
-def check_encoding(start: bytes, name: str) -> None:
-    """Refuse a table in UTF-16 or UTF-32, with or without its mark.
+def check_encoding(
+    start: bytes, name: str, *, what: str = "a table", remedy: str = "give another file"
+) -> None:
+    """Refuse a picture, and a table in UTF-16 or UTF-32, with or without its mark.
 
     Args:
         start: the file's first bytes, or all of them.
         name: of the file, for the message.
+        what: it must be.
+        remedy: of a picture.
 
     Raises:
-        DatasetSchemaError: another encoding.
+        DatasetSchemaError: a picture, or another encoding.
     """
+    if is_image(start):
+        raise DatasetSchemaError(f"{name} must be {what}, it is a picture; {remedy}.")
     if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start:
         raise DatasetSchemaError(f"{name} must be UTF-8, it is UTF-16; {SAVE_ANEW}.")
 

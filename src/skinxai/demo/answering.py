@@ -7,6 +7,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
@@ -14,9 +15,10 @@ from skinxai import samples
 from skinxai.classifier import Classifier
 from skinxai.demo.showing import thumbnail
 from skinxai.demo.uploads import Refused, Upload
-from skinxai.demo.waiting import Queue, Waits, patiently
-from skinxai.errors import SkinxaiError
-from skinxai.images import SourceImage, read_image
+from skinxai.demo.waiting import Queue, Turn, Waits, patiently
+from skinxai.errors import ImageTooLargeError, SkinxaiError
+from skinxai.images.reading import SourceImage, read_image
+from skinxai.memory import give_back
 from skinxai.progress import Tell
 from skinxai.results import Explanation, ItemError, Neighbour, Prediction
 
@@ -26,6 +28,8 @@ PIXELS = "SKINXAI_DEMO_MAX_PIXELS"
 """Environment variable: most pixels of an image; `MAX_PIXELS` where it is not set."""
 MAX_PIXELS = 25_000_000
 """Most pixels of a visitor's image: more than dermatoscopes and their cameras make."""
+AT_ONCE = 5_000_000
+"""Most pixels of images that are decoded side by side; of larger ones, one at a time."""
 ROOM = 128 * 1024**2
 """Bytes of answers that are kept."""
 
@@ -54,7 +58,7 @@ class Answers:
         self._queue = queue or Queue()
         self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._running: dict[Hashable, threading.Event] = {}
-        self._lock = threading.Lock()
+        self._lock, self._large = threading.Lock(), threading.Lock()
 
     def predict(
         self, uploads: Sequence[Upload], waits: Waits = patiently
@@ -71,24 +75,29 @@ class Answers:
         with self._lock:
             known = {upload.key: self._find(upload.key) for upload in uploads}
         new = {upload.key: upload for upload in uploads if known[upload.key] is None}
+        see = self._image if len(new) == 1 else self._read
         read: list[Upload] = []
 
-        def images() -> Iterator[SourceImage]:
+        def seen(upload: Upload) -> SourceImage:
+            image = see(upload)
+            small = thumbnail(image.pixels)
+            with self._lock:
+                self._keep((*upload.key, "thumbnail"), small, len(small))
+            read.append(upload)
+            give_back()
+            return image
+
+        def images(turn: Turn) -> Iterator[SourceImage]:
             for upload in new.values():
+                turn.pass_on()
                 try:
-                    image = self._image(upload) if len(new) == 1 else self._read(upload)
+                    yield seen(upload)  # without a name of its own, which would keep it in memory
                 except SkinxaiError as error:
                     self._answer(known, upload, error)
-                    continue
-                small = thumbnail(image.pixels)
-                with self._lock:
-                    self._keep((*upload.key, "thumbnail"), small, len(small))
-                read.append(upload)
-                yield image
 
         if new:
-            with self._queue.turn(waits):
-                found = self.classifier.predict(images(), on_error="return", progress=False)
+            with self._turn(waits) as turn:
+                found = self.classifier.predict(images(turn), on_error="return", progress=False)
             for upload, result in zip(read, found, strict=True):
                 failed = isinstance(result, ItemError)
                 self._answer(known, upload, result.error if failed else result)
@@ -112,7 +121,7 @@ class Answers:
             known: SourceImage | None = self._find((*upload.key, "image"))
         if known is not None:
             return known
-        with self._queue.turn(waits):
+        with self._turn(waits):
             return self._image(upload)
 
     def thumbnail(self, upload: Upload, waits: Waits = patiently) -> str:
@@ -129,7 +138,23 @@ class Answers:
         )  # fmt: skip
 
     def _read(self, upload: Upload) -> SourceImage:
-        return read_image(upload.open(), max_pixels=self._max_pixels)
+        small = min(AT_ONCE, self._max_pixels)
+        try:
+            return read_image(upload.open(), max_pixels=small)
+        except ImageTooLargeError:  # by its header, nothing was decoded
+            if small == self._max_pixels:
+                raise
+        with self._large:
+            return read_image(upload.open(), max_pixels=self._max_pixels)
+
+    @contextmanager
+    def _turn(self, waits: Waits) -> Iterator[Turn]:
+        """A place in the queue; what was used in it is given back to the system."""
+        try:
+            with self._queue.turn(waits) as turn:
+                yield turn
+        finally:
+            give_back()
 
     def explain(
         self,
@@ -151,7 +176,7 @@ class Answers:
         """
 
         def compute() -> Explanation:
-            with self._queue.turn(waits) as turn:
+            with self._turn(waits) as turn:
 
                 def told(done: int, total: int | None) -> None:
                     if tell is not None:
@@ -185,7 +210,7 @@ class Answers:
             return []
 
         def compute() -> list[Neighbour]:
-            with self._queue.turn(waits):
+            with self._turn(waits):
                 found: list[Neighbour] = self.classifier.nearest(
                     self._image(upload), min(k, len(own))
                 )

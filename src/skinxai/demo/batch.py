@@ -12,12 +12,12 @@ import streamlit as st
 
 from skinxai import samples
 from skinxai.demo.answering import Answers, shared
-from skinxai.demo.asking import Line
+from skinxai.demo.controls import Line
 from skinxai.demo.showing import full_name, heading, said
 from skinxai.demo.uploads import MAX_FILES, MAX_ZIP, MIB, Images, Refused, Upload
 from skinxai.labels import LabelSet
-from skinxai.outputs import table
 from skinxai.results import Prediction
+from skinxai.results.folder import table
 
 AT_ONCE = 8
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from skinxai import explainers
 from skinxai.demo.answering import shared
-from skinxai.demo.asking import (
+from skinxai.demo.controls import (
     KEPT,
     Line,
     choose_image,
@@ -20,8 +20,8 @@ from skinxai.demo.asking import (
 )
 from skinxai.demo.pieces import ICON, explained, nothing_yet, predicted, show_map
 from skinxai.demo.showing import plain
-from skinxai.drawing import encode_png
 from skinxai.results import compare
+from skinxai.results.drawing import encode_png
 
 COMPARED = ("gradcam", "layercam", "eigencam", "guided_backprop")
 

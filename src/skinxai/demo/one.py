@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import streamlit as st
 
 from skinxai.demo.answering import shared
-from skinxai.demo.asking import (
+from skinxai.demo.controls import (
     Line,
     choose_image,
     choose_method,

@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from skinxai.demo.answering import Answers
-from skinxai.demo.asking import Line, sentences, title_of
+from skinxai.demo.controls import Line, sentences, title_of
 from skinxai.demo.showing import NO_SCALE, blended, full_name, picture, plain, scale
 from skinxai.demo.uploads import Refused, Upload
 from skinxai.demo.waiting import others

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sys
@@ -13,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from skinxai.errors import OptionError
-from skinxai.limits import check_max_pixels
+from skinxai.images.limits import check_max_pixels
+from skinxai.memory import give_back
 
+EVERY = 10.0
+"""Seconds between two times that the memory of visitors who left goes back to the system."""
 SETTINGS: dict[str, Any] = {
     "browser.gatherUsageStats": False,
     "client.showErrorDetails": "none",
@@ -22,11 +26,11 @@ SETTINGS: dict[str, Any] = {
     "client.toolbarMode": "minimal",
     "logger.hideWelcomeMessage": True,
     "server.fileWatcherType": "none",
-    # The server asks for no e-mail address, offers no tools of its own, and opens no browser.
     "server.disconnectedSessionTTL": 60,  # seconds that a visitor who left may come back within
+    # No visitor may install Streamlit's tools for agents in the server's home, and nobody is asked
+    # for an e-mail address on the terminal.
     "server.headless": True,
     "server.maxUploadSize": 200,
-    "server.showEmailPrompt": False,
     "theme.baseRadius": "medium",
     "theme.light.primaryColor": "#145a96",
     "theme.light.backgroundColor": "#ffffff",
@@ -81,7 +85,7 @@ def serve(
 
     from skinxai.demo import answering, similar
     from skinxai.demo.connections import Patient
-    from skinxai.demo.guarding import Guarded, headers
+    from skinxai.demo.middleware import Guarded, headers
 
     if max_pixels is not None:
         check_max_pixels(max_pixels)
@@ -113,13 +117,24 @@ def serve(
         sys.stdout.flush()
         if browser and _has_windows():
             threading.Thread(target=webbrowser.open, args=(place,), daemon=True).start()
-        yield None
+        tidying = asyncio.create_task(_tidy())
+        try:
+            yield None
+        finally:
+            tidying.cancel()
 
     Patient.answers = tuple(
         (name.lower().encode(), value.encode()) for name, value in headers(framed).items()
     )
     HTTP_PROTOCOLS["auto"] = f"{Patient.__module__}:{Patient.__name__}"
     Guarded(Path(__file__).with_name("app.py"), address, framed, announced).run(config=settings)
+
+
+async def _tidy() -> None:
+    """Give the memory of files back whose visitors left."""
+    while True:
+        await asyncio.sleep(EVERY)
+        await asyncio.to_thread(give_back)
 
 
 def _has_windows() -> bool:

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from skinxai.drawing import map_colours, overlay, resize_map
 from skinxai.labels import LabelSet
 from skinxai.results import Explanation, Prediction
+from skinxai.results.drawing import map_colours, overlay, resize_map
 
 SIDE = 900
 """Longest side of a picture on the page, in pixels; what is computed has the image's own."""
@@ -71,9 +71,15 @@ def findings(prediction: Prediction) -> str:
 
 def picture(pixels: npt.NDArray[np.uint8]) -> Image.Image:
     """An image, no larger than a page needs it."""
-    image = Image.fromarray(pixels)
-    image.thumbnail((SIDE, SIDE))
-    return image
+    return _small(pixels, SIDE)
+
+
+def _small(pixels: npt.NDArray[np.uint8], side: int) -> Image.Image:
+    """An image whose longest side is at most ``side``; its channels one by one, to save memory."""
+    channels = [Image.fromarray(pixels[..., channel]) for channel in range(3)]
+    for each in channels:
+        each.thumbnail((side, side))
+    return Image.merge("RGB", channels)
 
 
 def blended(explanation: Explanation, alpha: float, uniform: bool = False) -> Image.Image:
@@ -105,9 +111,8 @@ NO_SCALE = "<div class='scale'></div><div class='ends'><span>&nbsp;</span></div>
 
 def thumbnail(pixels: npt.NDArray[np.uint8]) -> str:
     """A small picture as a data URL."""
-    image, buffer = Image.fromarray(pixels), io.BytesIO()
-    image.thumbnail((SMALL, SMALL))
-    image.save(buffer, "JPEG", quality=80)
+    buffer = io.BytesIO()
+    _small(pixels, SMALL).save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -15,9 +15,9 @@ from skinxai.demo.answering import Answers, shared
 from skinxai.demo.showing import full_name, heading, lesions, plain, thumbnail
 from skinxai.demo.uploads import Upload
 from skinxai.errors import OptionError, SkinxaiError
-from skinxai.images import read_image
+from skinxai.images.reading import read_image
+from skinxai.images.sources import iter_sources
 from skinxai.results import Neighbour
-from skinxai.sources import iter_sources
 
 FOLDER = "SKINXAI_DEMO_TRAINING_IMAGES"
 """Environment variable: folder with the training images; no pictures where it is not set."""

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import ExplainError
 from skinxai.explainers.base import Attribution, Explainer
-from skinxai.models import SkinClassifier
 
 
 class AttentionRecorder(TorchFunctionMode):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from skinxai.models import SkinClassifier
+from skinxai.backbones.network import SkinClassifier
 
 
 @dataclass(frozen=True)

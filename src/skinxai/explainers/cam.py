@@ -13,9 +13,9 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
+from skinxai.backbones.network import SkinClassifier
 from skinxai.explainers.base import Attribution, Explainer
 from skinxai.explainers.differentiating import score_gradient
-from skinxai.models import SkinClassifier
 
 
 @final

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
+from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import ExplainError
 from skinxai.explainers.base import Attribution, Explainer
 from skinxai.explainers.baselines import baseline, check_baseline
@@ -15,7 +16,6 @@ from skinxai.explainers.differentiating import score_gradient
 from skinxai.explainers.guided import GuidedReLU
 from skinxai.explainers.rules import check_budget, check_seed, check_share
 from skinxai.memory import DIFFERENTIATED_PART, backing_off, in_parts
-from skinxai.models import SkinClassifier
 
 
 @final

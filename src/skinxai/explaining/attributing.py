@@ -12,8 +12,8 @@ from torch import Tensor
 
 from skinxai.errors import ExplainError, PluginError, SkinxaiError
 from skinxai.explainers.base import Attribution
-from skinxai.explaining.asking import Method
 from skinxai.explaining.guarding import manners_checked
+from skinxai.explaining.method import Method
 from skinxai.explaining.views import View
 from skinxai.memory import is_out_of_memory
 

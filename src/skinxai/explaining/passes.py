@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from skinxai.graphs import LOGITS, Runner
+from skinxai.graphs.exported import LOGITS
+from skinxai.predicting.runners import Runner
 
 
 class GraphPasses:

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skinxai.backbones.network import OwnFunction, SkinClassifier
 from skinxai.errors import ExplainError, ExplainTimeoutError
 from skinxai.explaining.tape import Tape
-from skinxai.models import OwnFunction, SkinClassifier
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from pathlib import Path
 from PIL import Image
 
 from skinxai.data.splits import PARTS, Splits
+from skinxai.disk.staging import write_together
+from skinxai.disk.writing import check_folder
 from skinxai.errors import SkinxaiError
-from skinxai.images import read_image
-from skinxai.limits import MAX_PIXELS
+from skinxai.images.limits import MAX_PIXELS
+from skinxai.images.reading import read_image
 from skinxai.reporting.page import page
 from skinxai.results import AuditedPair, AuditReport
-from skinxai.staging import write_together
-from skinxai.writing import check_folder
 
 WIDTH = 320
 MAX_PAIRS = 200

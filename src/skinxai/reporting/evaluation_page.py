@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from skinxai.disk.regular_files import MAX_TEXT_BYTES, read_file
+from skinxai.disk.staging import at_present, write_together
 from skinxai.errors import OptionError
-from skinxai.reading import MAX_TEXT_BYTES, read_file
 from skinxai.reporting import blocks, charts, evaluation_charts, training_log
 from skinxai.reporting.blocks import card, figure_cell, figure_text, table, tile, tiles
 from skinxai.reporting.page import page
 from skinxai.results import Evaluation
-from skinxai.staging import at_present, write_together
 
 STYLE = """
 .tool { border-left: 3px solid var(--orange); padding-left: .6rem; margin: .8rem 0 0 }

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from skinxai.disk.regular_files import MAX_TEXT_BYTES, read_file
 from skinxai.errors import OptionError
-from skinxai.reading import MAX_TEXT_BYTES, read_file
 from skinxai.reporting.charts import legend, line_chart
 
 Row = Mapping[str, float | str | None]

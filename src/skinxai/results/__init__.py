@@ -1,6 +1,6 @@
 """What skinxai returns: frozen dataclasses that know where they came from."""
 
-from skinxai.results.audit import AuditedPair, AuditReport, Finding
+from skinxai.results.audit_report import AuditedPair, AuditReport, Finding
 from skinxai.results.evaluation import Evaluation
 from skinxai.results.explanation import Explanation, compare
 from skinxai.results.figures import CalibrationBin, Figure, OperatingPoint, Subgroup

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from skinxai import drawing
-from skinxai.drawing import encode_png
+from skinxai.disk.staging import write_together
+from skinxai.disk.writing import write_atomic
 from skinxai.errors import ExplainError, OutputError
-from skinxai.sheets import Panel, sheet
-from skinxai.staging import write_together
-from skinxai.writing import write_atomic
+from skinxai.results import drawing
+from skinxai.results.drawing import encode_png
+from skinxai.results.sheets import Panel, sheet
 
 
 @dataclass(frozen=True, eq=False)

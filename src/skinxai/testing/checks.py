@@ -264,7 +264,7 @@ def _scaled(found: Explanation) -> Explanation:
     """Maps brought to 0–1, so that a factor alone is no difference."""
     from dataclasses import replace
 
-    from skinxai.drawing import scale_to_unit
+    from skinxai.results.drawing import scale_to_unit
 
     maps = {name: scale_to_unit(values).astype(np.float32) for name, values in found.maps.items()}
     return replace(found, maps=maps)

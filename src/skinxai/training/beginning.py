@@ -16,11 +16,12 @@ import PIL
 import torch
 
 from skinxai import backbones, losses
+from skinxai.backbones.network import SkinClassifier
 from skinxai.configs import ModelConfig, PreprocessConfig
-from skinxai.data.membership import TrainedOn, check_ids
+from skinxai.data.hashing import check_ids
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
-from skinxai.devices import device_named
+from skinxai.disk.writing import write_atomic
 from skinxai.errors import (
     CheckpointCorruptError,
     IntegrityError,
@@ -28,16 +29,17 @@ from skinxai.errors import (
     ResumeMismatchError,
     SkinxaiWarning,
 )
-from skinxai.folders import TRAINING_FINGERPRINTS, TRAINING_PIXELS, read_part
 from skinxai.memory import is_out_of_memory
-from skinxai.models import SkinClassifier
+from skinxai.model_folders.files import TRAINING_FINGERPRINTS, TRAINING_PIXELS, read_part
+from skinxai.model_folders.tensors import Stored
+from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.plain_text import MAX_NAME, printable
-from skinxai.tensors import Stored
+from skinxai.predicting.devices import device_named
 from skinxai.training.augmentation import ALBUMENTATIONS, Augmentation
-from skinxai.training.groups import frozen_norms, parameter_groups
+from skinxai.training.data_checks import check_images, check_unseen, fingerprint, most_skipped
 from skinxai.training.initial_weights import InitialWeights, load_initial_weights
 from skinxai.training.loaders import Failure, TrainingImages, network_input
-from skinxai.training.parts import check_images, check_unseen, fingerprint, most_skipped
+from skinxai.training.optimising import frozen_norms, parameter_groups
 from skinxai.training.precision import choose_precision, precision_name
 from skinxai.training.randomness import seed_all
 from skinxai.training.run import Run
@@ -46,7 +48,6 @@ from skinxai.training.settings import TrainConfig
 from skinxai.training.state import Progress, RunState
 from skinxai.training.step import TrainingStep
 from skinxai.training.teaching import Teacher, load_teacher
-from skinxai.writing import write_atomic
 
 Origin = InitialWeights | Teacher
 

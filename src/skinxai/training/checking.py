@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from skinxai import backbones, losses
-from skinxai.devices import device_named
+from skinxai.disk.regular_files import is_folder
 from skinxai.errors import OptionError, did_you_mean
-from skinxai.hub import is_repository
-from skinxai.reading import is_folder
+from skinxai.model_folders.opening import is_repository
+from skinxai.predicting.devices import device_named
 from skinxai.training.augmentation import Augmentation
 from skinxai.training.settings import TrainConfig
 

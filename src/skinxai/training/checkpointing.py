@@ -8,6 +8,8 @@ import re
 import warnings
 from pathlib import Path
 
+from skinxai.disk.regular_files import open_file, read_file
+from skinxai.disk.writing import make_folder, write_atomic
 from skinxai.errors import (
     CheckpointCorruptError,
     CheckpointWriteError,
@@ -15,10 +17,8 @@ from skinxai.errors import (
     OutputError,
     SkinxaiWarning,
 )
-from skinxai.folders import check_length
-from skinxai.reading import open_file, read_file
-from skinxai.tensors import Stored, listed_tensors
-from skinxai.writing import make_folder, write_atomic
+from skinxai.model_folders.files import check_length
+from skinxai.model_folders.tensors import Stored, listed_tensors
 
 MOST_BYTES = 64 * 2**30
 """Of one checkpoint, where nobody knows better."""

@@ -11,14 +11,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
 from skinxai import backbones, checkpoints
-from skinxai.data.membership import TrainedOn
-from skinxai.downloading import weights_of_timm
+from skinxai.backbones.network import SkinClassifier
+from skinxai.disk.regular_files import is_file, read_file
 from skinxai.errors import ModelError, TrainingError
-from skinxai.folders import MAX_FILE_BYTES
-from skinxai.hub import open_model
 from skinxai.labels import LabelSet
-from skinxai.models import SkinClassifier
-from skinxai.reading import is_file, read_file
+from skinxai.model_folders.downloading import weights_of_timm
+from skinxai.model_folders.files import MAX_FILE_BYTES
+from skinxai.model_folders.opening import open_model
+from skinxai.model_folders.trained_on import TrainedOn
 
 RGB = tuple[float, float, float]
 IMAGENET_CLASSES = 1000

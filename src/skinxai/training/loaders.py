@@ -17,11 +17,11 @@ from torch.utils.data import DataLoader, Dataset
 from skinxai.configs import PreprocessConfig
 from skinxai.data.records import Records
 from skinxai.errors import SkinxaiError, WorkerCrashError
-from skinxai.images import read_image
-from skinxai.limits import MAX_PIXELS
+from skinxai.images.limits import MAX_PIXELS
+from skinxai.images.reading import read_image
+from skinxai.images.transforms import resize
 from skinxai.memory import is_out_of_memory
 from skinxai.training.augmentation import Augmentation
-from skinxai.transforms import resize
 
 WORKER_SECONDS = 300  # without a batch, then a worker hangs
 
@@ -106,7 +106,7 @@ class TrainingImages(Dataset[Item]):
 def network_input(pixels: Tensor, preprocessing: PreprocessConfig, device: torch.device) -> Tensor:
     """RGB uint8 ``(N, h, w, 3)`` to float32 ``(N, 3, h, w)`` on ``device``, channels last.
 
-    The arithmetic of `skinxai.transforms.normalise`, to the bit.
+    The arithmetic of `skinxai.images.transforms.normalise`, to the bit.
     """
     images = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).to(torch.float32)
     mean, std = (

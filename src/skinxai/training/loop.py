@@ -9,17 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from skinxai.disk.writing import write_atomic
 from skinxai.errors import DatasetImageError, NonFiniteLossError, TrainingError
 from skinxai.plain_text import quoted
 from skinxai.progress import bar, say
 from skinxai.training.callbacks import Callback
-from skinxai.training.interruption import Interruption
+from skinxai.training.data_checks import most_skipped
 from skinxai.training.loaders import Batch
-from skinxai.training.parts import most_skipped
+from skinxai.training.optimising import learning_rate
+from skinxai.training.process import Interruption
 from skinxai.training.run import Run
-from skinxai.training.schedule import learning_rate
 from skinxai.training.validation import validate
-from skinxai.writing import write_atomic
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ class Loop:
         """Say that the checkpoint is written and how to go on, and end as the signal asks."""
         folder = self.run.folder.path
         name = signal.Signals(self.interruption.received or signal.SIGINT).name
+        stopped = f"{name}: training has stopped, and its checkpoint is in {folder}. Go on with"
         say(
-            f"{name}: training has stopped, and its checkpoint is in {folder}. Go on with "
-            f"Trainer.resume({str(folder)!r}), or with skinxai train, the same options and "
-            f"--resume.",
+            f"{stopped} Trainer.resume({str(folder)!r}).",
+            command=f"{stopped} the same command and --resume.",
             error=True,
         )
         self.interruption.stop()

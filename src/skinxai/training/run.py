@@ -11,9 +11,9 @@ import torch
 
 from skinxai import checkpoints
 from skinxai.configs import ModelConfig
-from skinxai.data.membership import TrainedOn
 from skinxai.data.records import Records
 from skinxai.errors import NonFiniteLossError
+from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.training.card import write_card
 from skinxai.training.loaders import (
     Batch,

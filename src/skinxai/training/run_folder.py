@@ -15,14 +15,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from skinxai.configs import MAX_JSON_BYTES, SCHEMA_VERSION, check_schema, strict_json
+from skinxai.disk.regular_files import check_file, read_file
+from skinxai.disk.staging import finish_writing
+from skinxai.disk.writing import append_line, made_folder, write_atomic
 from skinxai.errors import ModelConfigError, TrainingError
 from skinxai.plain_text import one_line
 from skinxai.progress import say
-from skinxai.reading import check_file, read_file
-from skinxai.staging import finish_writing
 from skinxai.training.checkpointing import CheckpointFolder
 from skinxai.training.settings import TrainConfig
-from skinxai.writing import append_line, made_folder, write_atomic
 
 SETTINGS, LOG, EVENTS = "train.json", "log.csv", "events.log"
 _KEYS = (

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from skinxai.configs import as_size, parse_size
 from skinxai.errors import OptionError, did_you_mean
-from skinxai.limits import MAX_PIXELS
+from skinxai.images.limits import MAX_PIXELS
 from skinxai.readonly import ReadOnly
 
 CHANGEABLE = frozenset(

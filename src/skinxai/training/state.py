@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import CheckpointCorruptError
-from skinxai.models import SkinClassifier
 from skinxai.training.randomness import RandomStates
 
 MAX_THREADS = 4096

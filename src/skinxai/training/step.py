@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from skinxai.errors import NonFiniteLossError, OutOfMemoryError
 from skinxai.memory import is_out_of_memory
 from skinxai.training.mixing import MixedBatch, mix
+from skinxai.training.optimising import update_average
 from skinxai.training.precision import mixed_precision
 from skinxai.training.randomness import RandomStates
-from skinxai.training.schedule import update_average
 from skinxai.training.settings import TrainConfig
 from skinxai.training.state import RunState
 from skinxai.training.teaching import Teacher

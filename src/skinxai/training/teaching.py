@@ -12,10 +12,10 @@ from torch.nn import functional
 from skinxai import backbones, checkpoints
 from skinxai.checkpoints import LoadedModel
 from skinxai.configs import PreprocessConfig
-from skinxai.data.membership import TrainedOn
 from skinxai.errors import TrainingError
-from skinxai.hub import open_model
 from skinxai.labels import LabelSet
+from skinxai.model_folders.opening import open_model
+from skinxai.model_folders.trained_on import TrainedOn
 
 
 @dataclass(frozen=True)

@@ -13,23 +13,20 @@ import torch
 from skinxai.classifier import Classifier
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
+from skinxai.disk.regular_files import MAX_TEXT_BYTES, read_file
 from skinxai.errors import (
     NonFiniteLossError,
     OptionError,
     ResumeMismatchError,
     TrainingError,
 )
-from skinxai.reading import MAX_TEXT_BYTES, read_file
 from skinxai.reporting import write_evaluation
-from skinxai.training.allocator import kept_memory
 from skinxai.training.beginning import begin
 from skinxai.training.callbacks import Callback
 from skinxai.training.checking import check_names
-from skinxai.training.failures import typed_errors
-from skinxai.training.interruption import Interruption
+from skinxai.training.data_checks import check_parts
 from skinxai.training.loop import Loop
-from skinxai.training.main_guard import check_main_guard
-from skinxai.training.parts import check_parts
+from skinxai.training.process import Interruption, check_main_guard, kept_memory, typed_errors
 from skinxai.training.randomness import kept_random_states
 from skinxai.training.run import Run, workers_of
 from skinxai.training.run_folder import RunFolder

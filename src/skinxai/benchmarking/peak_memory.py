@@ -1,0 +1,72 @@
+"""How much memory a method takes beyond prediction, each in a process of its own.
+
+``python -m skinxai.benchmarking.peak_memory MODEL_FOLDER IMAGE METHOD OPTIONS PIXELS`` prints MiB.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from skinxai.classifier import Classifier
+from skinxai.images.limits import MAX_PIXELS
+
+
+def peak_memory(
+    classifier: Classifier, image: Path, methods: Mapping[str, Mapping[str, Any]],
+    max_pixels: int = MAX_PIXELS,
+) -> dict[str, float]:  # fmt: skip
+    """MiB by which one explanation raises the peak of a process that has predicted before.
+
+    Args:
+        classifier: a model that can be saved; for others, and outside Linux, nothing is measured.
+        image: a file.
+        methods: name → options.
+        max_pixels: most pixels of the image that are decoded.
+
+    Returns:
+        Method → MiB, of those that could be measured; why others could not is printed.
+    """
+    if not getattr(classifier.config, "backbone", "") or sys.platform != "linux":
+        return {}
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        classifier.save_pretrained(folder)
+        for name, options in methods.items():
+            words = [folder, str(image), name, json.dumps(dict(options)), str(max_pixels)]
+            done = subprocess.run(
+                [sys.executable, "-m", "skinxai.benchmarking.peak_memory", *words],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            if done.returncode == 0:
+                found[name] = float(done.stdout)
+            else:
+                tqdm.write(f"memory of {name} is not measured: {done.stderr.strip()[-300:]}")
+    return found
+
+
+def main(folder: str, image: str, method: str, options: str, max_pixels: str) -> None:
+    """Print MiB."""
+    classifier = Classifier.from_pretrained(folder, device="cpu")
+    most = int(max_pixels)
+    classifier.predict(image, max_pixels=most)
+    before = peak()
+    classifier.explain(image, method, progress=False, max_pixels=most, **json.loads(options))
+    print(f"{peak() - before:.1f}")
+
+
+def peak() -> float:
+    """MiB that this process had at most; ``ru_maxrss`` would begin with its parent's."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:6])

@@ -1,0 +1,305 @@
+"""Model folder ↔ network. Weights are bound to the config; a pickle is never opened."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from skinxai import backbones
+from skinxai.backbones.network import SkinClassifier
+from skinxai.configs import EnsembleConfig, ModelConfig
+from skinxai.errors import IntegrityError, ModelError
+from skinxai.model_folders import ensembles
+from skinxai.model_folders.files import (
+    CARD,
+    CONFIG,
+    GRAPH,
+    NEIGHBOURS,
+    PROBE,
+    WEIGHTS,
+    ModelFiles,
+    read_config,
+    write_model_folder,
+)
+from skinxai.model_folders.neighbours import Neighbours
+from skinxai.model_folders.probe import picture
+from skinxai.model_folders.probe import to_bytes as probe_bytes
+from skinxai.model_folders.tensors import BINDING, stored_tensors, weights_metadata
+from skinxai.model_folders.trained_on import TrainedOn
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network in evaluation mode with its config; an ensemble of one.
+
+    Args:
+        model: float32, on the CPU.
+        config: everything else that is needed to use it.
+        card: the model card, Markdown.
+        revision: of the folder it came from.
+        trained_on: the images that the weights were trained on; ``None`` where the folder
+            does not say.
+        neighbours: embeddings of the training lesions, where the folder has them.
+        graph: for backends other than torch, where the folder has one.
+        probe: what it answered when it was saved, where the folder has it.
+    """
+
+    model: SkinClassifier
+    config: ModelConfig
+    card: str
+    revision: str
+    trained_on: TrainedOn | None = None
+    neighbours: Neighbours | None = None
+    graph: bytes | None = None
+    probe: bytes | None = None
+
+    @property
+    def members(self) -> tuple[LoadedModel, ...]:
+        """The model itself."""
+        return (self,)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """One, of the model itself."""
+        return (1.0,)
+
+    def save(self, folder: str, name: str | None = None) -> str:
+        """Write a model folder and return its revision.
+
+        Raises:
+            ModelError: the network's builder is no registered backbone.
+        """
+        if not self.config.backbone:
+            raise ModelError(
+                "a model from from_module() cannot be saved: nothing could build it again; "
+                "register its builder as a backbone."
+            )
+        config = replace(self.config, name=name) if name else self.config
+        return write_model_folder(folder, replace(self, config=config).files())[:12]
+
+    def files(self) -> dict[str, bytes]:
+        """Of the model folder, without the manifest."""
+        parts = (self.trained_on, self.neighbours, self.probe or b"")
+        found = pack(self.model, self.config, self.card, *parts)
+        return found if self.graph is None else found | {GRAPH: self.graph}
+
+
+@dataclass(frozen=True)
+class LoadedEnsemble:
+    """The members of an ensemble, with the ensemble's own config.
+
+    Args:
+        members: in the config's order.
+        config: names and weights.
+        card: the ensemble's model card, Markdown.
+        revision: of the ensemble's folder.
+    """
+
+    members: tuple[LoadedModel, ...]
+    config: EnsembleConfig
+    card: str
+    revision: str
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Each member's share of the mean; they sum to 1."""
+        return tuple(member.weight for member in self.config.members)
+
+    @property
+    def trained_on(self) -> TrainedOn | None:
+        """The members' images together; ``None`` where a member does not say.
+
+        A part would pass for the whole.
+        """
+        found = [member.trained_on for member in self.members]
+        known = [each for each in found if each is not None]
+        return reduce(or_, known) if len(known) == len(found) else None
+
+    @property
+    def neighbours(self) -> None:
+        """None: each member has embeddings of its own."""
+
+    def save(self, folder: str, name: str | None = None) -> str:
+        """Write an ensemble's folder, members and all, and return its revision."""
+        config = replace(self.config, name=name) if name else self.config
+        files = [member.files() for member in self.members]
+        return ensembles.write_members(folder, config, files, self.card)
+
+
+def pack(
+    model: SkinClassifier,
+    config: ModelConfig,
+    card: str,
+    trained_on: TrainedOn | None = None,
+    neighbours: Neighbours | None = None,
+    probe: bytes | None = None,
+    *,
+    half: bool = False,
+) -> dict[str, bytes]:
+    """Files of a model folder.
+
+    Matrices and kernels that half precision holds exactly are stored in it; with ``half`` all of
+    them, rounded. Vectors (biases, batch statistics) keep float32, since their range is wider and
+    their size is nothing.
+
+    Args:
+        model: what to save.
+        config: its config; its hash goes into the weights file.
+        card: model card, Markdown.
+        trained_on: every image that the weights, and those they started from, were trained on;
+            ``None`` where that is not known: nothing is written.
+        neighbours: embeddings of the training lesions, or ``None``.
+        probe: what it answered when it was first saved; ``None``: it is asked now; empty: not
+            known, nothing is written.
+        half: round to half precision: half the size, and what is loaded is the rounded network.
+    """
+    tensors = {name: _stored(t, half) for name, t in model.network.state_dict().items()}
+    files = {
+        # One key only: safetensors writes several in random order, and one model has one digest.
+        WEIGHTS: save_tensors(tensors, {BINDING: config.binding()}),
+        CONFIG: json.dumps(config.to_dict(), indent=2).encode() + b"\n",
+        CARD: card.encode(),
+    }
+    probe = _probe(model, config, tensors) if probe is None else probe
+    files |= {PROBE: probe} if probe else {}
+    files |= trained_on.files() if trained_on is not None else {}
+    return files | ({NEIGHBOURS: neighbours.to_bytes()} if neighbours is not None else {})
+
+
+def save(
+    folder: str,
+    model: SkinClassifier,
+    config: ModelConfig,
+    card: str,
+    trained_on: TrainedOn | None = None,
+    neighbours: Neighbours | None = None,
+    *,
+    half: bool = False,
+) -> str:
+    """Write a model folder and return its revision; the arguments are those of `pack`."""
+    files = pack(model, config, card, trained_on, neighbours, half=half)
+    return write_model_folder(folder, files)[:12]
+
+
+def load(files: ModelFiles) -> LoadedModel | LoadedEnsemble:
+    """Build the network, or all of an ensemble's networks, of verified files.
+
+    Raises:
+        ModelConfigError: a config that breaks its schema, or members with other labels.
+        IntegrityError: as in `unpack`, or members that the ensemble was not written with.
+        ModelNotFoundError: a missing member.
+        UnsafeFormatError: a member with pickled weights.
+    """
+    if WEIGHTS in files.files:
+        return unpack(files)
+    config = read_config(files, EnsembleConfig)
+    members = tuple(unpack(member) for member in ensembles.read_members(files, config))
+    return LoadedEnsemble(members, config, _card(files), files.revision)
+
+
+def unpack(files: ModelFiles) -> LoadedModel:
+    """Build the network of verified files.
+
+    Raises:
+        ModelError: an ensemble, which is several networks.
+        ModelConfigError: a config that breaks its schema.
+        IntegrityError: weights that belong to another config, do not fit the backbone, or are
+            not finite.
+    """
+    if WEIGHTS not in files.files:
+        raise ModelError(
+            f"model folder {str(files.folder)!r} must be one network with {WEIGHTS}, and lists "
+            f"none; of an ensemble, name one of the folders in members/."
+        )
+    config = read_config(files, ModelConfig)
+    weights = files.files[WEIGHTS]
+    if weights_metadata(weights).get(BINDING) != config.binding():
+        raise IntegrityError(
+            f"{CONFIG} in {str(files.folder)!r} must be the one its weights were saved with "
+            f"(labels, preprocessing, backbone), and is another; fetch the model again."
+        )
+    stored = stored_tensors(weights, WEIGHTS)
+    backbones.check_fit(config.backbone, len(config.labels), stored)
+    with backbones.no_more_than(stored, config.backbone):
+        model = backbones.build(config.backbone, len(config.labels), config.drop_rate)
+    model.float()  # torch's default type may be another
+    load_weights(model, weights)
+    return LoadedModel(
+        model,
+        config,
+        _card(files),
+        files.revision,
+        TrainedOn.from_files(files.files),
+        _neighbours(files, len(config.labels)),
+        files.files.get(GRAPH),
+        files.files.get(PROBE),
+    )
+
+
+def _neighbours(files: ModelFiles, classes: int) -> Neighbours | None:
+    if (data := files.files.get(NEIGHBOURS)) is None:
+        return None
+    found = Neighbours.from_bytes(data)
+    if found.labels.max() >= classes:
+        raise IntegrityError(
+            f"labels of {NEIGHBOURS} must be positions among the model's {classes}, "
+            f"{found.labels.max()} is not; fetch or save the model again."
+        )
+    return found
+
+
+def load_weights(model: SkinClassifier, weights: bytes) -> None:
+    """Load safetensors bytes into ``model``, every name and shape matching, all values finite.
+
+    Raises:
+        IntegrityError: damaged bytes, other names or shapes, NaN or infinite values.
+    """
+    try:
+        tensors = load_tensors(weights)
+    except SafetensorError as error:
+        raise IntegrityError(f"{WEIGHTS} must be whole safetensors: {error}") from error
+    backbones.compare(model, stored_tensors(weights, WEIGHTS))
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise IntegrityError(f"{WEIGHTS} must hold finite values, {name!r} does not.")
+    model.network.load_state_dict(
+        {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}, strict=True
+    )
+
+
+def is_bound(weights: bytes) -> bool:
+    """Whether safetensors bytes are a model folder's, bound to its config."""
+    return BINDING in weights_metadata(weights)
+
+
+def _stored(tensor: Tensor, half: bool) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    if tensor.ndim < 2 or not tensor.is_floating_point():
+        return tensor
+    rounded = tensor.half()
+    return rounded if half or torch.equal(rounded.to(tensor.dtype), tensor) else tensor
+
+
+@torch.no_grad()
+def _probe(model: SkinClassifier, config: ModelConfig, tensors: dict[str, Tensor]) -> bytes:
+    """What the network that will be loaded answers."""
+    copied = copy.deepcopy(model).cpu().eval()
+    own = copied.network.state_dict()
+    copied.network.load_state_dict({n: t.to(own[n].dtype) for n, t in tensors.items()})
+    with torch.autocast("cpu", enabled=False):
+        logits = copied(torch.from_numpy(picture(config.preprocessing)[None]))
+    row: list[float] = logits[0].double().softmax(dim=0).tolist()
+    return probe_bytes(row)
+
+
+def _card(files: ModelFiles) -> str:
+    return files.files.get(CARD, b"").decode(errors="replace")

@@ -1,0 +1,58 @@
+"""A network of the caller's own as a model: its arguments are checked, and it is tried once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skinxai.backbones.network import OwnFunction, SkinClassifier
+from skinxai.checkpoints import LoadedModel
+from skinxai.checkpoints.wrapping_arguments import (
+    checked_callables,
+    checked_labels,
+    checked_preprocessing,
+)
+from skinxai.checkpoints.wrapping_grids import OwnGrid
+from skinxai.checkpoints.wrapping_trial import try_out
+from skinxai.configs import ModelConfig
+from skinxai.labels import LabelSet
+
+__all__ = ["try_out", "wrapped"]
+
+_COMPUTED_IN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+class OwnFeatures(OwnFunction):
+    """The caller's features, which get images in the type of the network's weights."""
+
+    def __call__(self, network: nn.Module, value: Tensor) -> Tensor:
+        """Images ``(N, 3, H, W)`` of any floating type → features."""
+        types = (weight.dtype for weight in network.parameters() if weight.dtype in _COMPUTED_IN)
+        return super().__call__(network, value.to(next(types, value.dtype)))
+
+
+def wrapped(
+    module: nn.Module,
+    labels: LabelSet | Sequence[str],
+    preprocessing: Any,
+    features: Callable[[Tensor], Tensor],
+    head: Callable[[Tensor], Tensor],
+    grid: Callable[[Tensor], Tensor] | None,
+    name: str,
+) -> LoadedModel:
+    """The arguments of `Classifier.from_module` as a model that has no folder.
+
+    Raises:
+        OptionError: an argument of another kind.
+        ModelConfigError: labels that are no label set.
+    """
+    checked_callables(module, features, head, grid)
+    config = ModelConfig(
+        name=name, backbone="", labels=checked_labels(labels),
+        preprocessing=checked_preprocessing(preprocessing),
+    )  # fmt: skip
+    own = SkinClassifier(module, OwnFeatures(features), OwnFunction(head), grid=OwnGrid(grid))
+    return LoadedModel(own, config, card="", revision="unsaved")

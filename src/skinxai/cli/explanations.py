@@ -1,0 +1,119 @@
+"""``skinxai explain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from skinxai.cli.inputs import bar, failed_line, listed, named, notes_of, opened
+from skinxai.cli.options import Backend, Images, MaxPixels, Model, Score, Tta, Uniform
+from skinxai.errors import OptionError
+from skinxai.images.limits import MAX_PIXELS
+from skinxai.plain_text import printable
+
+if TYPE_CHECKING:
+    from skinxai.results import Explanation
+
+
+def explain(
+    images: Images,
+    out: Annotated[Path, typer.Option(help="Folder for overlays, raw maps and how they came.")],
+    method: Annotated[str, typer.Option(help="A name of 'skinxai plugins'.")] = "gradcam",
+    compare: Annotated[
+        str,
+        typer.Option(
+            help="Methods in its place, separated by commas, and one sheet of them for each image."
+        ),
+    ] = "",
+    target: Annotated[
+        str | None,
+        typer.Option(help="Label that is explained, e.g. mel or melanoma; each image's top class "
+                     "by default."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Why the target rather than this label: its score is subtracted. "
+                     "Without --target, the top class among the others is explained."),
+    ] = None,
+    score: Annotated[
+        Score, typer.Option(help="What is explained: the class's logit, or its probability.")
+    ] = Score.logit,
+    budget: Annotated[
+        int | None,
+        typer.Option(help="Network passes for one image, of methods that have a budget: fewer "
+                     "are faster and noisier."),
+    ] = None,
+    tta: Tta = False,
+    model: Model = None,
+    backend: Backend = None,
+    uniform: Uniform = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:  # fmt: skip
+    """Write, for each image, a folder with the overlay, the raw map and how it was made."""
+    from skinxai.classifier import Classifier
+    from skinxai.results import ItemError
+    from skinxai.results import compare as side_by_side
+    from skinxai.results.drawing import encode_png
+    from skinxai.results.folder import ResultFolder
+
+    several = [name.strip() for name in compare.split(",") if name.strip()]
+    if compare and not several:
+        raise typer.BadParameter(
+            f"--compare must name methods, separated by commas, got {compare!r}."
+        )
+    sources, _ = listed(images, out)
+    folder = ResultFolder(out, sources)
+    options = _options(list(dict.fromkeys(several)) or [method], budget)
+    classifier = Classifier.from_pretrained(model, backend=backend)
+    failed = 0
+    with folder:
+        for source in bar(sources):
+            image: Any = opened(source)
+            made: list[Explanation] = []
+            for name, own in options.items():
+                if not isinstance(image, str):
+                    image.seek(0)  # the method before read it
+                found = classifier.explain(
+                    image, name, target=target, against=against, score=score.value, tta=tta,
+                    on_error="return", max_pixels=max_pixels, **own,
+                )  # fmt: skip
+                if isinstance(found, ItemError):
+                    failed += 1
+                    _print(failed_line(found))
+                    break
+                own_name = folder.name_for(named(source), f".{name}")
+                place = folder.put(own_name, found.files(uniform=uniform))
+                _print(f"{found.source}  {found.target}  {place}")
+                notes = [] if made else notes_of(found.warnings)  # once for all methods
+                for line in notes:
+                    _print(line)
+                made.append(found)
+            if several and len(made) == len(options):
+                sheet = encode_png(side_by_side(made, uniform=uniform))
+                path = folder.put(folder.name_for(named(source), ".sheet.png"), sheet)
+                _print(f"{made[0].source}  {path}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def _options(methods: list[str], budget: int | None) -> dict[str, dict[str, Any]]:
+    """Each method's own options; an unknown method is an error before anything is read."""
+    from skinxai import explainers
+
+    having = [name for name in methods if hasattr(explainers.get(name).options_type, "budget")]
+    if budget is not None and not having:
+        known = [entry.name for entry in explainers.entries() if entry.source == "skinxai"]
+        offered = [n for n in known if hasattr(explainers.get(n).options_type, "budget")]
+        raise OptionError(
+            f"--budget goes with {', '.join(offered)}; {methods[0]} makes its map without one."
+        )
+    given = {} if budget is None else {"budget": budget}
+    return {name: dict(given) if name in having else {} for name in methods}
+
+
+def _print(line: str) -> None:
+    """Print above the progress bar."""
+    from tqdm import tqdm
+
+    tqdm.write(printable(line))

@@ -1,0 +1,144 @@
+"""``skinxai push``, ``pull``, ``models``, ``verify``, ``import`` and ``export``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skinxai.cli.options import Model
+from skinxai.cli.saying import note, tell
+
+Repo = Annotated[str, typer.Argument(help="org/name, or org/name@revision.", metavar="REPO")]
+
+
+def push(
+    model: Annotated[str, typer.Argument(help="Folder of a model.", metavar="FOLDER")],
+    repo: Annotated[str, typer.Argument(help="org/name on the Hub.", metavar="REPO")],
+    private: Annotated[bool, typer.Option("--private", help="If the repository is new.")] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch; main by default.")] = None,
+    evaluation: Annotated[
+        Path | None, typer.Option(help="evaluation.json, for the card's figures.")
+    ] = None,
+) -> None:
+    """Upload a model folder to the Hugging Face Hub; HF_TOKEN must be allowed to write."""
+    from skinxai.classifier import Classifier
+    from skinxai.reporting import read_evaluation
+
+    known = None if evaluation is None else read_evaluation(evaluation)[0]
+    done = Classifier.from_pretrained(Path(model)).push_to_hub(
+        repo, private=private, revision=revision, evaluation=known
+    )
+    tell(done)
+
+
+def pull(
+    repo: Repo,
+    out: Annotated[
+        Path | None, typer.Option(help="Copy the files into this folder; else the cache has them.")
+    ] = None,
+) -> None:
+    """Download a model from the Hugging Face Hub, check every file, and print its folder."""
+    from skinxai.disk.staging import Staged
+    from skinxai.model_folders.files import contents
+    from skinxai.model_folders.opening import open_model
+
+    folder = open_model(repo).folder
+    if out is not None:
+        with Staged(out) as staged:
+            for name, data in contents(folder):
+                staged.add(name, data)
+    tell(str(out or folder))
+
+
+def list_models(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With folders, and the sha256 of each file.")
+    ] = False,
+) -> None:
+    """List models that need no network, as --model and from_pretrained take them."""
+    import json
+
+    from skinxai.model_folders.opening import models_at_hand
+
+    found = models_at_hand()
+    if as_json:
+        rows = [asdict(each) | {"folder": str(each.folder)} for each in found]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for each in found:
+        tell(f"{each.model or 'bundled, the default'}  revision {each.revision}")
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(help="Of a model or an ensemble.", metavar="FOLDER")],
+) -> None:
+    """Check every file against the manifest, and the model's answer; print its revision."""
+    from skinxai.classifier import Classifier
+    from skinxai.model_folders.files import PROBE, contents
+
+    keeps = any(name.rpartition("/")[2] == PROBE for name, _ in contents(folder))
+    tell(Classifier.from_pretrained(folder, check=keeps).model)
+    if not keeps:
+        note(f"no {PROBE}: whether it answers as when it was saved is not known")
+
+
+def import_network(
+    source: Annotated[str, typer.Argument(help="Folder of timm, or hf-hub:org/name.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the model.", metavar="OUT")],
+    labels: Annotated[str, typer.Option(help="In the order of the logits: mel,nv,…")],
+    malignant: Annotated[
+        str | None, typer.Option(help="Which of them are; '' for none, left out: not known.")
+    ] = None,
+    image_size: Annotated[
+        str | None, typer.Option(help="HEIGHTxWIDTH; timm's own by default.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Of the weights, as an SPDX name.")] = "",
+    name: Annotated[str | None, typer.Option(help="Of the model.")] = None,
+) -> None:
+    """Make a model folder of a network that timm saved; its answers are compared with timm's."""
+    from skinxai.checkpoints.importing import import_timm
+    from skinxai.configs import parse_size
+    from skinxai.labels import LabelSet
+
+    codes = tuple(code.strip() for code in labels.split(",") if code.strip())
+    known = None if malignant is None else {c.strip() for c in malignant.split(",") if c.strip()}
+    revision = import_timm(
+        source, out, labels=LabelSet(codes, {}, None if known is None else frozenset(known)),
+        image_size=None if image_size is None else parse_size(image_size), licence=licence,
+        name=name,
+    )  # fmt: skip
+    tell(revision)
+
+
+def export(
+    out: Annotated[Path, typer.Argument(help="model.onnx, model.xml, or a folder.", metavar="OUT")],
+    model: Model = None,
+    format: Annotated[
+        str | None,
+        typer.Option(help="onnx or openvino, for a file without a suffix, to which it is added."),
+    ] = None,
+) -> None:
+    """Write a model as ONNX or for OpenVINO, or its folder with a graph; compared with torch."""
+    from skinxai.classifier import Classifier
+    from skinxai.disk.writing import check_folder, made_folder
+    from skinxai.progress import busy
+
+    check_folder(out.parent if out.suffix else out)
+    classifier = Classifier.from_pretrained(model)
+    if not out.suffix and format is None:
+        with busy("writing the graph and comparing it with torch"):
+            revision = classifier.with_graph().save_pretrained(out)
+        tell(revision)
+        return
+    from skinxai.exporting.onnx_graphs import exported_path
+
+    with made_folder(out.parent), busy("writing the graph and comparing it with torch"):
+        found = classifier.export(out, format=format)
+    maps = "" if found.map is None else f", of Grad-CAM {found.map:.1g} of its largest value"
+    tell(
+        f"{exported_path(out, format)[0]}: {found.images} images through {found.backend}, largest "
+        f"difference of a probability {found.probability:.1g}{maps}"
+    )

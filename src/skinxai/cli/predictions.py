@@ -1,0 +1,97 @@
+"""``skinxai predict``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from skinxai.cli.inputs import bar, failed_line, failure, listed, named, notes_of, opened
+from skinxai.cli.options import Backend, BatchSize, Format, Images, MaxPixels, Model, Tta, Uniform
+from skinxai.cli.saying import note
+from skinxai.images.limits import MAX_PIXELS
+from skinxai.plain_text import printable
+
+
+def predict(
+    images: Images,
+    explain: Annotated[str | None, typer.Option(help="Also explain, e.g. gradcam.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for results.csv, results.json and overlays.")
+    ] = None,
+    model: Model = None,
+    backend: Backend = None,
+    format: Annotated[Format, typer.Option(help="What is printed.")] = Format.table,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    tta: Tta = False,
+    batch_size: BatchSize = 32,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    uniform: Uniform = False,
+) -> None:
+    """Print each image's class probabilities; with --explain, write overlays to --out."""
+    from skinxai.classifier import Classifier
+    from skinxai.results import ItemError
+    from skinxai.results.folder import ResultFolder, table
+
+    if explain is not None and out is None:
+        raise typer.BadParameter("--explain needs --out FOLDER for the overlays.")
+    if uniform and explain is None:
+        raise typer.BadParameter("--uniform goes with --explain, which draws the overlays.")
+    if as_json and format is Format.csv:
+        raise typer.BadParameter("--json and --format csv exclude each other; give one of them.")
+    format = Format.json if as_json else format
+    sources, left_out = listed(images, out)
+    folder = ResultFolder(out, sources, left_out) if out is not None else None
+    classifier = Classifier.from_pretrained(model, backend=backend)
+    stream = classifier.stream(
+        [opened(source) for source in sources], explain=explain, tta=tta, batch_size=batch_size,
+        max_pixels=max_pixels, on_error="return", progress=False if explain is None else None,
+    )  # fmt: skip
+    rows: list[dict[str, Any]] = []
+    failed = 0
+    try:
+        watched = bar(sources) if explain is None else sources  # else the stream has bars
+        for source, item in zip(watched, stream, strict=True):
+            result, explanation = item if isinstance(item, tuple) else (item, None)
+            more = failure(result) if isinstance(result, ItemError) else {}
+            if explanation is not None and folder is not None:
+                more["overlay"] = folder.name_for(named(source), f".{explain}.png")
+                folder.put(more["overlay"], explanation.png(uniform=uniform))
+            failed += isinstance(result, ItemError)
+            if folder is not None:
+                folder.add(result, **more)
+            if format is Format.table:
+                _print(_lines(result))
+            else:
+                rows.append(result.to_dict() | more)
+    finally:
+        if folder is not None:
+            folder.write()  # also after an interruption: what is done is kept
+    if format is not Format.table:
+        rest = [left.to_dict() for left in left_out]
+        typer.echo(table(rows) if format is Format.csv else json.dumps(rows + rest, indent=2))
+    if folder is not None:
+        note(f"{len(sources) - failed} of {len(sources)} images, results in {out}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def _lines(result: Any) -> list[str]:
+    """The three most probable classes of an image, and below them notes from reading it."""
+    from skinxai.results import Prediction
+
+    if not isinstance(result, Prediction):
+        return [failed_line(result)]
+    shown = "  ".join(
+        f"{code} {value:.3f}" for code, value in result.top(min(3, len(result.labels)))
+    )
+    return [f"{result.source}  {shown}", *notes_of(result.warnings)]
+
+
+def _print(lines: list[str]) -> None:
+    """Print above the progress bar."""
+    from tqdm import tqdm
+
+    for line in lines:
+        tqdm.write(printable(line))

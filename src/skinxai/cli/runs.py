@@ -1,0 +1,156 @@
+"""``skinxai train``."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skinxai.cli.evaluations import in_words
+from skinxai.cli.options import words
+from skinxai.cli.run_files import NoteImages, images_of, path_of, read_run_file, settings_of
+from skinxai.cli.saying import note, tell, with_parameters
+from skinxai.cli.table_options import (
+    Labels,
+    Malignant,
+    TableOptions,
+    check_apart,
+    open_data,
+    own_split,
+    with_table,
+)
+from skinxai.errors import OptionError
+from skinxai.progress import say
+from skinxai.training.callbacks import Callback
+from skinxai.training.settings import TrainConfig
+
+if TYPE_CHECKING:
+    from skinxai.classifier import Classifier
+    from skinxai.data import Splits
+
+
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one option for each field of `TrainConfig`, under the same name."""
+    more = []
+    for field in fields(TrainConfig):
+        default = "none" if field.default is MISSING else field.default
+        shown = "x".join(map(str, default)) if isinstance(default, tuple) else str(default).lower()
+        option = typer.Option(help=f"{field.metadata['help']} [{shown}]", show_default=False)
+        kind = Annotated[str | None, option]
+        more.append(inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None,
+                                      annotation=kind))  # fmt: skip
+    return with_parameters(command, *more)
+
+
+@with_table
+@_with_settings
+def train(
+    table: TableOptions,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of HAM10000, of classes, a prepared one, or a CSV table."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder: new, or with --resume a begun one.")
+    ] = None,
+    labels: Labels = None,
+    malignant: Malignant = None,
+    splits: Annotated[
+        Path | None,
+        typer.Option(help="splits.csv; without it the data's own, or 70/15/15 from --seed."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="JSON or TOML with these options; those given here win. A run's own "
+                     "train.json repeats the run, on the same split."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")
+    ] = False,
+    **settings: str | None,
+) -> None:  # fmt: skip
+    """Fine-tune a network on labelled images; the test part is split off and not looked at."""
+    from skinxai.data import Splits
+    from skinxai.disk.writing import check_folder
+    from skinxai.training.callbacks import TensorBoard
+    from skinxai.training.initial_weights import fetch_initial_weights
+    from skinxai.training.trainer import Trainer
+
+    file = read_run_file(config, split=data is None) if config is not None else {}
+    out = out or path_of(file, "out")
+    if out is None:
+        raise OptionError("--out must be given: the folder that the run is written to.")
+    if resume and (out / "train.json").exists():  # where the images are, unless given anew
+        begun = read_run_file(out / "train.json")
+        file = {n: v for n, v in begun.items() if n not in TrainConfig.names()} | file
+    asked = images_of(file, data, table, words(labels), words(malignant))
+    if out.resolve() == asked.data.resolve():
+        raise OptionError(f"--out must be another folder than --data, got {str(out)!r} for both.")
+    check_apart("--out", out, "--data", asked.data)
+    splits = splits or path_of(file, "splits")
+    own = TrainConfig.parse({n: text for n, text in settings.items() if text is not None})
+    chosen = settings_of(file) | own
+    callbacks: list[Callback] = [NoteImages(asked)]
+    if tensorboard or file.get("tensorboard"):
+        callbacks.append(TensorBoard())
+    if resume:  # settings first: a wrong one costs no reading
+        trainer = Trainer.resume(out, callbacks=callbacks, **chosen)
+    else:
+        trainer = Trainer(output_dir=out, callbacks=callbacks, **chosen)
+        check_folder(out)
+    records = open_data(asked.data, asked.table, labels=asked.labels, malignant=asked.malignant)
+    if not resume:  # a download comes after what costs less
+        fetch_initial_weights(trainer.config.backbone, trainer.config.init_weights)
+    if records.labels.malignant is None:
+        note("no label is declared malignant, so that the model gives no malignant probability; "
+             "--malignant declares them")  # fmt: skip
+    seed = trainer.config.seed
+    parts = Splits.from_csv(splits, records) if splits else own_split(records, seed)
+    for text in parts.notes:
+        note(text)
+    for line in _parts(parts):
+        say(line, error=True)
+    try:
+        classifier = trainer.fit(parts)
+    except KeyboardInterrupt as interrupt:
+        if not interrupt.args:  # a second one: training has not said how to go on
+            tell(f"stopped at once; the same command and --resume go on from the last checkpoint "
+                 f"in {out}, if there is one", error=True)  # fmt: skip
+        raise typer.Exit(130) from None
+    again = [str(asked.data), *asked.table.arguments()]
+    _report(classifier, out, again, judge=len(parts.test) > 0)
+
+
+def _parts(parts: Splits) -> list[str]:
+    """One line for each part: images, lesions, and images of each class."""
+    found = []
+    for name in ("train", "val", "test"):
+        part = getattr(parts, name)
+        counts = zip(part.labels, part.class_counts(), strict=True)
+        lesions = len({item.lesion_id for item in part})
+        shown = ", ".join(f"{code} {count}" for code, count in counts)
+        found.append(f"{name:<5} {len(part):>6} images of {lesions:>6} lesions: {shown}")
+    return found
+
+
+def _report(classifier: Classifier, out: Path, data: list[str], *, judge: bool) -> None:
+    """Where the model is, how it does on the validation part, and what to do next."""
+    from skinxai.reporting import read_evaluation
+
+    judged, _ = read_evaluation(out / "evaluation.json")
+    folder = shlex.quote(str(out))
+    tell(f"model       {classifier.model} in {out}")
+    tell(f"validation  {in_words(judged)}")
+    tell(f"page        {out / 'evaluation.html'}")
+    tell(f"next        skinxai predict IMAGE --model {folder}")
+    if judge:
+        tell(
+            f"            skinxai evaluate {shlex.join(data)} --model {folder} "
+            f"--splits {folder}/splits.csv --part test --out {folder}/test"
+        )

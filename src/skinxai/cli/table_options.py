@@ -1,0 +1,265 @@
+"""The options that say how labelled images are read, for every command that reads them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
+
+from skinxai.cli.options import Part
+from skinxai.cli.saying import note, with_parameters
+from skinxai.disk.regular_files import is_folder
+from skinxai.errors import DatasetError, DatasetLabelError, OptionError
+
+if TYPE_CHECKING:
+    from skinxai.data import Records, Splits
+    from skinxai.labels import LabelSet
+
+_COLUMN = "Column of the table with {}."
+_OPTIONS: dict[str, Any] = {
+    "images": Annotated[Path | None, typer.Option(help="Folder of the table's images.")],
+    "image_column": Annotated[
+        str | None, typer.Option(help=_COLUMN.format("the image's file or id [image]"))
+    ],
+    "label_column": Annotated[
+        str | None, typer.Option(help=_COLUMN.format("its label [label]"))
+    ],
+    "lesion_column": Annotated[
+        str | None, typer.Option(help=_COLUMN.format("the lesion's id [lesion_id]"))
+    ],
+    "patient_column": Annotated[
+        str | None, typer.Option(help=_COLUMN.format("the patient's id [patient_id]"))
+    ],
+    "column": Annotated[
+        list[str] | None,
+        typer.Option(help="The same as ROLE=COLUMN: image, label, lesion_id or patient_id."),
+    ],
+    "label": Annotated[
+        list[str] | None, typer.Option(help="TABLE=CODE: what a label of the table means.")
+    ],
+    "delimiter": Annotated[str | None, typer.Option(help="Between the table's cells [,].")],
+}  # fmt: skip
+ROLES = {
+    "image_column": "image", "label_column": "label", "lesion_column": "lesion_id",
+    "patient_column": "patient_id",
+}  # fmt: skip
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        help="Label codes in the order of the logits, e.g. nv,mel,bcc; sorted by default."
+    ),
+]
+Malignant = Annotated[
+    str | None,
+    typer.Option(help="Which labels are malignant, e.g. mel,bcc; '' for none. Left out: not known, "
+                 "but for HAM10000."),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How labelled images are read; ``None`` where an option was not given.
+
+    Args:
+        images: folder of a table's images.
+        columns: role → column.
+        label_map: label of the table → code.
+        delimiter: between cells.
+    """
+
+    images: Path | None = None
+    columns: Mapping[str, str] | None = None
+    label_map: Mapping[str, str] | None = None
+    delimiter: str | None = None
+
+    @classmethod
+    def of(
+        cls, images: Path | None = None, column: list[str] | None = None,
+        label: list[str] | None = None, delimiter: str | None = None, **single: str | None,
+    ) -> Self:  # fmt: skip
+        """From the options as typer has them."""
+        columns = mapping("--column", column)
+        columns |= {ROLES[name]: text for name, text in single.items() if text is not None}
+        return cls(images, columns or None, mapping("--label", label) or None, delimiter)
+
+    def arguments(self) -> list[str]:
+        """The options that say this on a command line."""
+        names = {role: f"--{name.replace('_', '-')}" for name, role in ROLES.items()}
+        found = [] if self.images is None else ["--images", str(self.images)]
+        for role, column in (self.columns or {}).items():
+            found += [names[role], column]
+        for pair in (self.label_map or {}).items():
+            found += ["--label", "=".join(pair)]
+        return found + ([] if self.delimiter is None else ["--delimiter", self.delimiter])
+
+    def over(self, other: TableOptions) -> TableOptions:
+        """These options where they were given, and the other's where they were not."""
+        pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+        chosen = {name: old if new is None else new for name, (new, old) in pairs.items()}
+        columns = {**(other.columns or {}), **(self.columns or {})}
+        return TableOptions(**chosen | {"columns": columns or None})
+
+
+def with_table(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that takes ``table``, a `TableOptions`, the options of which it is made."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        given = {name: options.pop(name) for name in _OPTIONS if name in options}
+        command(*arguments, table=TableOptions.of(**given), **options)
+
+    more = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in _OPTIONS.items()
+    ]
+    return with_parameters(run, *more, without=("table",))
+
+
+def mapping(option: str, pairs: list[str] | None) -> dict[str, str]:
+    """``["a=b", ...]`` as a dict."""
+    if wrong := [pair for pair in pairs or () if "=" not in pair]:
+        raise typer.BadParameter(f"{option} must look like NAME=VALUE, got {wrong[0]!r}.")
+    return dict(pair.split("=", 1) for pair in pairs or ())
+
+
+def open_data(
+    data: Path,
+    table: TableOptions | None = None,
+    *,
+    labels: LabelSet | Sequence[str] | None = None,
+    malignant: Sequence[str] | None = None,
+) -> Records:
+    """The labelled images that a command was given; what their reader should know is printed.
+
+    Args:
+        data: a table, or a folder that is known.
+        table: how it is read.
+        labels: in the order of the logits.
+        malignant: labels or their long names; ``None``: as the data has it.
+    """
+    from skinxai.data.detecting import open_records
+    from skinxai.data.prepared import is_prepared
+
+    table = table or TableOptions()
+    delimiter = {} if table.delimiter is None else {"delimiter": table.delimiter}
+    records = open_records(
+        data, images=table.images, columns=table.columns, label_map=table.label_map,
+        labels=None if is_prepared(data) else labels, **delimiter,
+    )  # fmt: skip
+    for text in records.notes:
+        note(text)
+    return _labelled(records, labels, malignant)
+
+
+def check_apart(option: str, out: Path, source: str, data: Path) -> None:
+    """Refuse a folder for results that would be taken for a class when the data is read again.
+
+    Args:
+        option: that names ``out``.
+        out: what is written.
+        source: the option that names ``data``.
+        data: what is read. Below a folder with one subfolder for each class nothing is written.
+    """
+    from skinxai.data.prepared import is_prepared
+    from skinxai.data.published import find_published
+    from skinxai.images.listing import is_below
+
+    if (
+        is_below(os.path.realpath(out), os.path.realpath(data))
+        and is_folder(data) and not is_prepared(data) and find_published(data) is None
+    ):  # fmt: skip
+        raise OptionError(
+            f"{option} must lie outside {source}, {str(out)!r} would be taken for a class when "
+            f"{str(data)!r} is read again; give another folder."
+        )
+
+
+def own_split(records: Records, seed: int, *, allow_leakage: bool = False) -> Splits:
+    """The split that the data comes with, or else a new one.
+
+    Args:
+        records: the labelled images.
+        seed: of what is drawn.
+        allow_leakage: of the data's own split.
+    """
+    from skinxai.data import given_split, split
+    from skinxai.data.given import names_parts
+
+    if not names_parts(records):
+        return split(records, seed=seed)
+    note("the data's own split is used; --splits takes another")
+    return given_split(records, seed, allow_leakage=allow_leakage)
+
+
+def judged(
+    records: Records, splits: Path | None, part: Part | None, *, allow_leakage: bool = False
+) -> Records:
+    """The images that a model is judged on; where these are a part, a note says which.
+
+    Args:
+        records: the labelled images.
+        splits: a file of parts; else the data's own are taken, and all images where it has none.
+        part: of these; of the data's own it is the test part where none is named.
+        allow_leakage: of the split.
+
+    Raises:
+        DatasetError: no image in the part.
+        LeakageError: a lesion, patient or image in two parts.
+    """
+    from skinxai.data import Splits
+    from skinxai.data.given import given_part, has_part_names
+
+    if splits is not None:
+        if part is None:
+            raise typer.BadParameter("--splits needs --part val or --part test.")
+        parts = Splits.from_csv(splits, records, allow_leakage=allow_leakage)
+        for text in parts.notes:
+            note(text)
+        found: Records = getattr(parts, part.value)
+        if not len(found):
+            raise DatasetError(f"the {part} part of {str(splits)!r} must hold images, got none.")
+        return found
+    if has_part_names(records) and (part is not None or not records.part):
+        chosen = (part or Part.test).value
+        found = given_part(records, chosen, allow_leakage=allow_leakage)
+        note(
+            f"the {chosen} part of the data's own split is judged, {len(found)} of {len(records)} "
+            f"images; --part names the part, --splits another split"
+        )
+        return found
+    if part is not None:
+        raise typer.BadParameter(
+            "--part goes with --splits, or with data that comes in parts: folders train, val and "
+            "test, or a column part or split."
+        )
+    return records
+
+
+def _labelled(
+    records: Records, labels: LabelSet | Sequence[str] | None, malignant: Sequence[str] | None
+) -> Records:
+    """The records with their labels in an order, and those that are malignant declared."""
+    from skinxai.labels import LabelSet
+
+    own, whole = records.labels, isinstance(labels, LabelSet)  # a model's: with its names
+    codes = own.codes if labels is None else tuple(labels)
+    if codes == own.codes and malignant is None and not whole:
+        return records
+    if lacking := sorted({item.label for item in records} - set(codes)):
+        raise DatasetLabelError(
+            f"labels must name every label of the data, {list(own)}, and do not name {lacking}."
+        )
+    if isinstance(labels, LabelSet):
+        return replace(records, labels=labels)
+    names = {code: name for code, name in own.names.items() if code in codes}
+    known = None if own.malignant is None else own.malignant & set(codes)
+    made = LabelSet(codes, names, known)
+    if malignant is not None:
+        made = replace(made, malignant=frozenset(made.code_of(label) for label in malignant))
+    return replace(records, labels=made)

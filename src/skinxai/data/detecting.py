@@ -1,0 +1,67 @@
+"""`open_records`: the loader that fits what lies at a path, for the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from skinxai.data.class_folders import load_folder
+from skinxai.data.loading import load_csv
+from skinxai.data.prepared import is_prepared, load_prepared
+from skinxai.data.published import find_published, load_ham10000
+from skinxai.data.records import Records
+from skinxai.disk.regular_files import is_file, is_folder
+from skinxai.errors import OptionError
+
+
+def open_records(
+    data: str | os.PathLike[str],
+    *,
+    images: str | os.PathLike[str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    labels: Sequence[str] | None = None,
+    label_map: Mapping[str, str] | None = None,
+    delimiter: str = ",",
+) -> Records:
+    """Read labelled images with `load_csv`, `load_ham10000`, `load_folder` or `load_prepared`.
+
+    Args:
+        data: a table (then ``images`` is its folder), a prepared folder, a folder with
+            HAM10000, or a folder with one subfolder for each class.
+        images: folder of a table's images; by default the table's own.
+        columns: as in `load_csv`.
+        labels: as in `load_csv` and `load_folder`.
+        label_map: as in `load_csv`.
+        delimiter: as in `load_csv`.
+
+    Raises:
+        OptionError: arguments that only a table has, or labels for a prepared folder.
+        IntegrityError: a prepared folder that is damaged.
+        DatasetError: data that cannot be used.
+    """
+    path = Path(data)
+    if is_file(path):
+        return load_csv(
+            path,
+            images if images is not None else path.parent,
+            columns=columns,
+            labels=labels,
+            label_map=label_map,
+            delimiter=delimiter,
+        )
+    if images is not None or columns or label_map:
+        raise OptionError(
+            f"images, columns and label maps go with a table, {str(path)!r} is none",
+            python="pass the CSV file",
+            command="give the CSV file in its place, or leave --images and the like out",
+        )
+    if is_prepared(path):
+        if labels is not None:
+            raise OptionError(
+                f"labels must be left out for a prepared folder, {str(path)!r} has its own."
+            )
+        return load_prepared(path)
+    if is_folder(path) and find_published(path) is not None:
+        return load_ham10000(path)
+    return load_folder(path, labels=labels)

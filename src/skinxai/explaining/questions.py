@@ -1,0 +1,326 @@
+"""Predict and explain images, in one forward pass of each network and view."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from skinxai.backbones.network import SkinClassifier
+from skinxai.errors import ExplainError, ExplainTimeoutError, PluginError
+from skinxai.explaining.attributing import Arrays, attribute
+from skinxai.explaining.method import Method
+from skinxai.explaining.passes import GraphPasses
+from skinxai.explaining.tape import Tape
+from skinxai.explaining.targets import Targets
+from skinxai.explaining.views import View, Watch, alone, plain_float32, private_copy, ready
+from skinxai.memory import in_batches
+from skinxai.predicting.graph_predictor import GraphEngine
+from skinxai.predicting.predictor import (
+    FLIPS,
+    InputOptions,
+    Prepared,
+    prepared_batches,
+    weighted_mean,
+)
+from skinxai.predicting.torch_predictor import Engine, Member, to_batch
+from skinxai.readonly import ReadOnly
+from skinxai.results import Explanation, ItemError, Prediction
+from skinxai.results.drawing import resize_map
+
+Answer = Explanation | dict[str, Explanation]
+Pair = tuple[Prediction, Answer]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of all images of a call.
+
+    Args:
+        method: which, with its options.
+        targets: which class of each image.
+        tta: whether the four flips of an image are averaged, as `predict` does.
+        timeout: seconds for the explanation of one batch, or ``None``.
+        watch: counts network passes.
+    """
+
+    method: Method
+    targets: Targets
+    tta: bool = False
+    timeout: float | None = None
+    watch: Watch = field(default_factory=Watch)
+
+    def started(self) -> Watch:
+        """The watch, whose time runs from now."""
+        if self.timeout is None:
+            return self.watch
+        return replace(self.watch, deadline=time.monotonic() + self.timeout)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What one member's forward pass over one view leaves for its explainer.
+
+    Args:
+        member: which.
+        network: the member's, fit for explaining.
+        weight: its share of the mean over members and views.
+        flip: dimensions of ``(N, 3, h, w)`` that the view reverses.
+        images: the view ``(N, 3, h, w)``.
+        features: of it.
+        rows: its probabilities ``(N, K)``.
+        graph: computes what needs no gradient, or ``None``.
+        tape: of passes that maps of all classes share.
+    """
+
+    member: Member
+    network: SkinClassifier
+    weight: float
+    flip: tuple[int, ...]
+    images: Tensor
+    features: Any
+    rows: npt.NDArray[np.float64]
+    graph: GraphPasses | None
+    tape: Tape = field(default_factory=Tape)
+
+    @classmethod
+    @torch.no_grad()
+    def all(
+        cls, engine: Engine, graph: GraphEngine | None, items: list[Prepared], *, tta: bool
+    ) -> list[_Pass]:
+        """Of every member and view."""
+        found, views = [], FLIPS if tta else FLIPS[:1]
+        runs = [each.run for each in graph.members] if graph else [None] * len(engine.members)
+        for member, run in zip(engine.members, runs, strict=True):
+            network, passes = ready(member.network), GraphPasses(run) if run else None
+            images = to_batch(items, member.preprocessing, engine.device)
+            for flip in views:
+                view = images.flip(flip) if flip else images
+                features = network.features(view)
+                logits = network.pool_and_classify(_own(features))  # it may work in place
+                rows = engine.probabilities(logits).cpu().numpy()
+                weight = member.weight / len(views)
+                found.append(cls(member, network, weight, flip, view, features, rows, passes))
+        return found
+
+    @torch.no_grad()
+    def only(self, kept: list[int]) -> _Pass:
+        """The same for some of the images."""
+        images = self.images[kept]
+        features = self.network.features(images) if kept else self.features
+        rows = self.rows[kept]
+        return replace(self, images=images, features=features, rows=rows, tape=Tape())
+
+    def explained(self, question: Question, target: Tensor, watch: Watch) -> tuple[Arrays, Arrays]:
+        """Maps ``(N, h, w)`` of the image, not of the view, and scores ``(N,)``."""
+        method, size = question.method, (self.images.shape[2], self.images.shape[3])
+        images, network = self.images, self.network
+        known: tuple[Any, Any] = (images, self.features)
+        if not method.built_in:  # what it does to its inputs reaches no other call
+            images = images.clone()
+            known = (images, _own(self.features))
+        if method.explainer.changes_network:
+            network, known = private_copy(network), (None, None)
+        self.tape.rewind()
+        view = View(
+            network, *known, score=method.score, against=method.against, image_size=size,
+            watch=watch, tape=self.tape if question.targets.every and method.built_in else None,
+            passes=self.graph if method.built_in else None,
+        )  # fmt: skip
+        maps, scores = attribute(method, view, images, target)
+        flip = tuple(dimension - 1 for dimension in self.flip)  # of (N, h, w)
+        return {name: np.flip(values, flip) for name, values in maps.items()}, scores
+
+
+def explanations(
+    engine: Engine,
+    images: Iterable[Any],
+    question: Question,
+    options: InputOptions,
+    graph: GraphEngine | None = None,
+) -> Iterator[Pair | ItemError]:
+    """Predict and explain lazily, in order; memory holds one batch.
+
+    One forward pass of each member and view serves the prediction, the choice of the class, and
+    the explainer. A batch that does not fit into memory is halved.
+
+    Args:
+        engine: predicts, and gives gradients.
+        images: as in `Classifier.predict`.
+        question: what is asked.
+        options: as in `Classifier.predict`.
+        graph: of the same model in float32: computes passes of built-in methods that need no
+            gradient.
+    """
+    engine, count = engine.in_float32(), 0
+    for batch in prepared_batches(images, engine.preprocessings, options, keep_pixels=True):
+        count += len(batch)
+        items = [item for item in batch if isinstance(item, Prepared)]
+        found: Iterator[Pair | ItemError] = iter(())
+        if items:
+            found = iter(_explained(engine, graph, question, items, options))
+        for each in batch:
+            yield each if isinstance(each, ItemError) else next(found)
+    question.targets.check_count(count)
+
+
+def _explained(
+    engine: Engine,
+    graph: GraphEngine | None,
+    question: Question,
+    items: list[Prepared],
+    options: InputOptions,
+) -> list[Pair | ItemError]:
+    def run(some: Sequence[Prepared]) -> list[Pair | ItemError]:
+        results = _predict_and_explain(engine, graph, question, list(some), options)
+        return [results[item.index] for item in some]
+
+    networks = [each.network for each in engine.members]
+    with plain_float32(engine.device), alone(networks), engine.evaluating():
+        return in_batches(items, run)
+
+
+def _predict_and_explain(
+    engine: Engine,
+    graph: GraphEngine | None,
+    question: Question,
+    items: list[Prepared],
+    options: InputOptions,
+) -> dict[int, Pair | ItemError]:
+    passes = _Pass.all(engine, graph, items, tta=question.tta)
+    rows = _mean(passes, (each.rows for each in passes))
+    results: dict[int, Pair | ItemError] = {}
+    sound: list[tuple[int, Prediction]] = []
+    for place, (item, row) in enumerate(zip(items, rows, strict=True)):
+        first = engine.prediction(item, row, options)
+        if isinstance(first, ItemError):
+            results[item.index] = first
+        else:
+            sound.append((place, first))
+    if results:  # some are not finite: leave them out, so that the others can be explained
+        kept = [place for place, _ in sound]
+        items, rows = [items[place] for place in kept], rows[kept]
+        passes = [each.only(kept) for each in passes]
+    if not items:
+        return results
+    try:
+        answers = _explain_batch(engine, question, passes, items, rows)
+    except (ExplainError, PluginError) as error:
+        if isinstance(error, ExplainTimeoutError):
+            error.predictions = tuple(prediction for _, prediction in sound)
+        elif len(items) > 1:  # find out whose fault it is
+            each = (
+                _predict_and_explain(engine, graph, question, [item], options) for item in items
+            )
+            return results | {index: answer for one in each for index, answer in one.items()}
+        if options.on_error == "raise":
+            raise
+        return results | {item.index: ItemError(item.index, item.source, error) for item in items}
+    for item, (_, first), answer in zip(items, sound, answers, strict=True):
+        results[item.index] = (first, answer)
+    return results
+
+
+def _explain_batch(
+    engine: Engine,
+    question: Question,
+    passes: list[_Pass],
+    items: list[Prepared],
+    rows: npt.NDArray[np.float64],
+) -> list[Any]:
+    watch = question.started()
+
+    def run(positions: npt.NDArray[np.int64]) -> list[Explanation]:
+        return _explain(engine, question, passes, items, positions, watch)
+
+    if question.targets.every:
+        each = [run(np.full(len(items), k, np.int64)) for k in range(len(engine.labels))]
+        return [dict(zip(engine.labels, row, strict=True)) for row in zip(*each, strict=True)]
+    return run(question.targets.positions([item.index for item in items], rows))
+
+
+def _explain(
+    engine: Engine,
+    question: Question,
+    passes: list[_Pass],
+    items: list[Prepared],
+    positions: npt.NDArray[np.int64],
+    watch: Watch,
+) -> list[Explanation]:
+    """Explain each member and view, and average with their weights, in pixels of the source."""
+    started = time.perf_counter()
+    method = question.method
+    target = torch.from_numpy(positions).to(engine.device)
+    found = [each.explained(question, target, watch) for each in passes]
+    names = {(tuple(maps), tuple(scores)) for maps, scores in found}
+    if len(names) > 1:
+        raise ExplainError(
+            f"{method.name!r} must give the same maps and scores for every member and view to be "
+            f"averaged, got {sorted(names)}."
+        )
+    (map_names, score_names), seconds = names.pop(), (time.perf_counter() - started) / len(items)
+    options = asdict(method.options) | _averaging(engine, question)
+    layers = sorted({each.network.layer for each in passes})
+    runs = [each.graph.run for each in passes if each.graph and each.graph.used]
+    backend = f"{engine.backend}, passes by {runs[0].backend}" if runs else engine.backend
+    versions = ReadOnly(dict(method.versions) | (dict(runs[0].versions) if runs else {}))
+
+    def mean_map(name: str, row: int, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+        each = (resize_map(maps[name][row], size) for maps, _ in found)
+        return _mean(passes, each).astype(np.float32)
+
+    def result(row: int, item: Prepared) -> Explanation:
+        assert item.pixels is not None
+        height, width = item.pixels.shape[:2]
+        scores = {name: _mean(passes, (s[name][row] for _, s in found)) for name in score_names}
+        return Explanation(
+            maps=ReadOnly({k: mean_map(k, row, (height, width)) for k in map_names}),
+            scores=ReadOnly({name: float(value) for name, value in scores.items()}),
+            target=engine.labels[int(positions[row])],
+            against=None if method.against is None else engine.labels[method.against],
+            score=method.score if method.explainer.uses_target else "none",
+            method=method.name,
+            layer=", ".join(layers),
+            options=ReadOnly(options),
+            source=item.source,
+            model=engine.model,
+            backend=backend,
+            versions=versions,
+            seconds=seconds,
+            pixels=item.pixels,
+            warnings=item.warnings,
+        )
+
+    return [result(row, item) for row, item in enumerate(items)]
+
+
+def _mean(passes: list[_Pass], values: Iterable[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
+    return weighted_mean([each.weight for each in passes], values)
+
+
+def _own(features: Any) -> Any:
+    return features.clone() if isinstance(features, Tensor) else features
+
+
+def _averaging(engine: Engine, question: Question) -> dict[str, Any]:
+    """What was averaged, for the result's options; nothing for one view of a single model."""
+    method = question.method
+    scores = {"logit": "logits", "probability": "probabilities"}[method.score]
+    found: dict[str, Any] = {}
+    if question.tta:
+        found["tta"] = {
+            "score": f"mean over four flips of the {scores}",
+            "maps": "mean of the four maps, flipped back",
+        }
+    if len(engine.members) > 1:
+        members = [{"model": each.model, "weight": each.weight} for each in engine.members]
+        mean = f"weighted mean of the members' maps, each of the member's own {method.score}"
+        explained = f"weighted mean of the members' {scores}"
+        found["ensemble"] = {"score": explained, "maps": mean, "members": members}
+    return found

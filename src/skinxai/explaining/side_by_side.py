@@ -1,0 +1,95 @@
+"""Several explanations of one image: which are asked for, and with which keywords."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from skinxai import explainers
+from skinxai.errors import OptionError, did_you_mean
+from skinxai.images.sources import iter_sources
+from skinxai.predicting.predictor import InputOptions
+from skinxai.results import Explanation
+
+KEYWORDS = ("target", "against", "score", "tta", "timeout", "isolate")
+"""Of `Classifier.explain`, besides input options and the methods' own."""
+
+
+def questions(
+    methods: Sequence[str] | None,
+    targets: Sequence[str] | None,
+    method: str,
+    keywords: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """Keywords of one call of `Classifier.explain` for each explanation.
+
+    Args:
+        methods: names, or ``None``.
+        targets: labels, or ``None``.
+        method: for ``targets``.
+        keywords: of all calls; a method's own option goes to the methods that have it.
+
+    Raises:
+        OptionError: both or neither of ``methods`` and ``targets``, none of them, or an option
+            that no method has.
+        UnknownNameError: no such method.
+    """
+    if (methods is None) == (targets is None):
+        raise OptionError("compare() must be given either methods=[…] or targets=[…].")
+    for name, values in (("methods", methods), ("targets", targets)):
+        if isinstance(values, str) or (values is not None and not len(values)):
+            raise OptionError(f"{name} must be a list of at least one name, got {values!r}.")
+    if targets is not None and keywords.get("target") is not None:
+        raise OptionError("target must be left out where targets are given.")
+    if keywords.get("on_error", "raise") != "raise":
+        raise OptionError("on_error must be 'raise' in compare(): it has one image.")
+    common = {*KEYWORDS, *(field.name for field in fields(InputOptions))}
+    names = [method] if methods is None else list(methods)
+    own = {name: {f.name for f in fields(explainers.get(name).options_type)} for name in names}
+    known = common.union(*own.values())
+    if unknown := sorted(set(keywords) - known):
+        raise OptionError(
+            f"Unknown option {unknown[0]!r}; the options here are {sorted(known)}."
+            f"{did_you_mean(unknown[0], known)}"
+        )
+    asked = [
+        {"method": name} | {k: v for k, v in keywords.items() if k in common | own[name]}
+        for name in names
+    ]
+    if targets is None:
+        return asked
+    return [asked[0] | {"target": target} for target in targets]
+
+
+def explanations_of_one(
+    explain: Callable[..., Any], image: Any, asked: Sequence[Mapping[str, Any]]
+) -> list[Explanation]:
+    """The explanations, all of the same image; a file object is read once.
+
+    Args:
+        explain: `Classifier.explain`.
+        image: one.
+        asked: keywords of each call.
+
+    Raises:
+        OptionError: several images, or a method that gives no map.
+    """
+    if not iter_sources(image)[0]:
+        raise OptionError(f"image must be a single one in compare(), got {type(image).__name__}.")
+    data = image.read() if hasattr(image, "read") else None
+    found = []
+    for keywords in asked:
+        one = image
+        if isinstance(data, bytes):
+            one = io.BytesIO(data)
+            one.name = getattr(image, "name", None)
+        explanation = explain(one, **keywords)
+        if not explanation.maps:
+            raise OptionError(
+                f"methods must be ones that give a map, {keywords['method']!r} gives scores alone; "
+                f"ask explain() for it."
+            )
+        found.append(explanation)
+    return found

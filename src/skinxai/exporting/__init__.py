@@ -1,0 +1,1 @@
+"""Networks as ONNX graphs and OpenVINO files, compared with torch."""

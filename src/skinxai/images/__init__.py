@@ -1,0 +1,1 @@
+"""Bytes, files and arrays to upright RGB pixels, and these to what a network gets. No torch."""

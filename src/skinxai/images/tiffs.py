@@ -1,0 +1,84 @@
+"""TIFF data that is not whole: what libtiff and Pillow would decode without a word.
+
+libtiff stops reading a strip when it has all pixels, before the checksum that follows them, and
+Pillow silences the warnings of the JPEG decoder within it. Fax codecs fill damaged lines.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import simplejpeg
+
+from skinxai.errors import ImageDecodeError, UnsupportedImageError
+from skinxai.images.jpegs import check_jpeg, refuse_warnings
+
+_COMPRESSION, _FILL_ORDER, _JPEG_TABLES = 259, 266, 347
+_PLACES = ((273, 279), (324, 325))  # offsets and byte counts of strips, of tiles
+_JPEG, _DEFLATE = 7, (8, 32946)
+_KNOWN = (1, 5, _JPEG, *_DEFLATE, 32773, 34925, 50000)
+_NAMES = {2: "CCITT fax", 3: "fax G3", 4: "fax G4", 6: "old JPEG", 32771: "CCITT fax"}
+_PIECE = 2**20
+
+
+def check_tiff(data: bytes, image: Any) -> None:
+    """Check that all strips or tiles are there, and those of deflate and JPEG for damage.
+
+    Args:
+        data: of the file.
+        image: the file as Pillow opened it, not loaded.
+
+    Raises:
+        UnsupportedImageError: a compression that cannot be checked, of fax for example.
+        ImageDecodeError: strips that are missing or damaged.
+    """
+    tags = image.tag_v2
+    compression = tags.get(_COMPRESSION, 1)
+    if compression not in _KNOWN:
+        raise UnsupportedImageError(
+            f"TIFF image must be uncompressed or compressed by LZW, deflate, JPEG, PackBits, LZMA "
+            f"or Zstandard, got {_NAMES.get(compression, f'compression {compression}')}; save it "
+            f"as PNG."
+        )
+    tables = tags.get(_JPEG_TABLES, b"")
+    left = 16 * image.width * image.height + 64 * _PIECE  # bytes that all strips may hold
+    for offsets, counts in _PLACES:
+        for start, count in zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False):
+            strip = data[start : start + count]
+            if len(strip) < count or not count:
+                raise ImageDecodeError(
+                    f"TIFF image must be whole, {count} bytes of pixels at byte {start} are not "
+                    f"all there."
+                )
+            if compression in _DEFLATE and tags.get(_FILL_ORDER, 1) == 1:
+                left -= _inflate(strip, left)
+            elif compression == _JPEG:
+                _check_strip(b"\xff\xd8" + bytes(tables[2:-2]) + strip[2:], image)
+
+
+def _inflate(strip: bytes, most: int) -> int:
+    """How many bytes a strip holds, whose checksum is right."""
+    stream, size = zlib.decompressobj(), 0
+    try:
+        while not stream.eof and strip and size <= most:
+            size += len(stream.decompress(strip, _PIECE))
+            strip = stream.unconsumed_tail
+        size += len(stream.flush()) if not stream.eof and size <= most else 0
+    except zlib.error as error:
+        raise _damaged(str(error)) from error
+    if not stream.eof:
+        raise _damaged("deflated pixels do not end where they must")
+    return size
+
+
+def _check_strip(stream: bytes, image: Any) -> None:
+    check_jpeg(stream)
+    height, width = simplejpeg.decode_jpeg_header(stream)[:2]
+    if height * width > max(4 * image.width * image.height, 4 * _PIECE):
+        raise _damaged(f"a strip has {width}×{height} pixels")
+    refuse_warnings(stream)
+
+
+def _damaged(what: str) -> ImageDecodeError:
+    return ImageDecodeError(f"TIFF image must be whole, it is damaged: {what}; get another copy.")

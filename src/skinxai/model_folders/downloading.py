@@ -1,0 +1,359 @@
+"""Downloads from the Hugging Face Hub, through its own client: checked, of one commit, or nothing.
+
+What the Hub's client keeps in its cache is as long as the server said and no more is known of it:
+here each file must have the sha256 of its manifest, a damaged one is thrown away and fetched once
+more, and only names that a model folder has are asked for.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from skinxai.configs import EnsembleConfig
+from skinxai.errors import (
+    HubError,
+    IntegrityError,
+    ModelError,
+    ModelNotFoundError,
+    OptionError,
+    OutputError,
+    SkinxaiWarning,
+)
+from skinxai.model_folders.files import (
+    CARD,
+    CONFIG,
+    MANIFEST,
+    WEIGHTS,
+    parse_config,
+    parse_manifest,
+    read_part,
+    size_limit,
+)
+from skinxai.progress import is_quiet
+
+SECONDS = 4  # that the first answer of the Hub may take
+CACHE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST)
+_NUMBER = re.compile(r"\[(?:Errno|WinError) -?\d+\] ")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]{0,199}", re.ASCII)
+_ALLOWED = re.compile(rf"\w[\w.-]*\.(json|safetensors)|{re.escape(CARD)}")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A model's repository on the Hub, and what the cache has of it.
+
+    Args:
+        name: ``org/name``.
+        cache_dir: of downloads; the client's own by default.
+        token: the client's own by default.
+        local_files_only: never use the network.
+    """
+
+    name: str
+    cache_dir: str | os.PathLike[str] | None = None
+    token: str | None = None
+    local_files_only: bool = False
+
+    def snapshot(self, revision: str) -> Path:
+        """Folder with every file of the model, all of one commit and as their manifests say.
+
+        A commit that the cache has whole is not asked for. A branch or tag is looked up, and
+        taken from the cache with a warning where the Hub does not answer.
+
+        Args:
+            revision: commit, tag or branch.
+
+        Raises:
+            ModelNotFoundError: no such repository, revision or model; or not open to the token.
+            HubError: the Hub does not answer, or not as it should, and the cache has nothing.
+            IntegrityError: files that are damaged each time they come.
+        """
+        from huggingface_hub import constants
+
+        if not _REVISION.fullmatch(revision):
+            raise OptionError(f"revision must be a commit, tag or branch, got {revision!r}.")
+        pinned = _COMMIT.fullmatch(revision) is not None
+        offline = self.local_files_only or constants.HF_HUB_OFFLINE
+        if (pinned or offline) and (folder := self._cached(revision)):
+            return folder
+        if offline:
+            raise HubError(f"{self._in_cache(revision)} and the network may not be used.")
+        try:
+            commit = self.look_up(revision)
+        except HubError as error:
+            if folder := self._cached(revision):
+                warnings.warn(f"{error} The cached {folder.name[:12]} is used.", SkinxaiWarning, 4)
+                return folder
+            raise
+        if not pinned:
+            warnings.warn(
+                f"{self.name!r} is taken as its {revision!r} is now, which may change; "
+                f"'{self.name}@{commit}' will not.",
+                SkinxaiWarning,
+                4,
+            )
+        folder = self._fetch(MANIFEST, commit).parent
+        self._remember(revision, folder)
+        for _ in self._files(commit):
+            pass
+        return folder
+
+    def look_up(self, revision: str, file: str = MANIFEST) -> str:
+        """The commit of a revision, from the Hub, where it has that file."""
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+        from huggingface_hub.errors import (
+            GatedRepoError,
+            RemoteEntryNotFoundError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
+
+        try:
+            url = hf_hub_url(self.name, file, revision=revision)
+            found = get_hf_file_metadata(url, token=self.token, timeout=SECONDS)
+        except GatedRepoError as error:
+            raise ModelNotFoundError(
+                f"repository {self.name!r} must be open to the token, it is gated: accept its "
+                f"terms on its page, then set HF_TOKEN."
+            ) from error
+        except RepositoryNotFoundError as error:
+            raise ModelNotFoundError(
+                f"repository {self.name!r} must exist on the Hub, and be open to the token if it "
+                f"is private (HF_TOKEN); it was not found, nor is a folder of that name here."
+            ) from error
+        except RevisionNotFoundError as error:
+            raise ModelNotFoundError(
+                f"repository {self.name!r} must have the revision {revision!r}, and has none."
+            ) from error
+        except RemoteEntryNotFoundError as error:
+            raise ModelNotFoundError(
+                f"repository {self.name!r} must hold {file}, found none. Where it is a network of "
+                f"timm, import it: 'skinxai import hf-hub:{self.name} FOLDER --labels mel,nv,…'."
+            ) from error
+        except failures() as error:
+            raise HubError(
+                f"the Hub must answer for {self.name!r}, which is no folder here, and did not: "
+                f"{line(error)}. Where it "
+                f"cannot be reached, fetch its files ({MANIFEST} and those listed in it) by hand "
+                f"into a folder, and give the folder."
+            ) from error
+        if not _COMMIT.fullmatch(found.commit_hash or ""):
+            raise HubError(
+                f"the Hub must say which commit {self.name!r} is at, what answered did not; look "
+                f"at HF_ENDPOINT and at proxies."
+            )
+        return str(found.commit_hash)
+
+    def _cached(self, revision: str) -> Path | None:
+        """The folder, where the cache has all of it, as the manifests say."""
+        try:
+            files = list(self._files(revision, local=True))
+        except (IntegrityError, HubError, OSError):
+            return None
+        return files[0].parent
+
+    def _files(self, revision: str, prefix: str = "", *, local: bool = False) -> Iterator[Path]:
+        """Each file of the model, checked, the manifest first; members after their ensemble."""
+        manifest = self._fetch(prefix + MANIFEST, revision, local=local)
+        listed, _ = parse_manifest(read_part(manifest), manifest.parent)
+        yield manifest
+        for name, sha256 in listed.items():
+            if not _ALLOWED.fullmatch(name):
+                raise IntegrityError(
+                    f"{MANIFEST} of {self.name!r} must list files of a model alone, got {name!r}."
+                )
+            try:
+                yield self._fetch(prefix + name, revision, sha256, local=local)
+            except IntegrityError:
+                if name != CARD:
+                    raise
+                yield self.load(prefix + name, revision, local=local)  # edited there: warns later
+        if WEIGHTS not in listed:
+            folder = manifest.parent
+            config = parse_config(read_part(folder / CONFIG), folder, EnsembleConfig)
+            for member in config.members:
+                yield from self._files(revision, f"{prefix}{member.folder}/", local=local)
+
+    def _fetch(
+        self, name: str, revision: str, sha256: str | None = None, *, local: bool = False
+    ) -> Path:
+        """One file, from the cache or the Hub; what is damaged is fetched once more."""
+        for again in (False, True):
+            path = self.load(name, revision, again=again, local=local)
+            try:
+                data = read_part(path)
+                if sha256 is None:
+                    parse_manifest(data, path.parent)
+                elif hashlib.sha256(data).hexdigest() != sha256:
+                    raise IntegrityError(
+                        f"{name} of {self.name!r} must have the sha256 of its manifest, "
+                        f"{sha256[:12]}…, and has another each time it comes."
+                    )
+            except IntegrityError:
+                if local:
+                    raise
+                _throw_away(path)
+                if again:
+                    raise
+            else:
+                return path
+        raise AssertionError  # the loop returns or raises
+
+    def load(self, name: str, revision: str, *, again: bool = False, local: bool = False) -> Path:
+        """One file as the client gives it, not looked into yet."""
+        from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+        from huggingface_hub.errors import (
+            HfHubHTTPError,
+            HFValidationError,
+            LocalEntryNotFoundError,
+        )
+
+        place: dict[str, Any] = {"cache_dir": self.cache_dir, "revision": revision}
+        try:
+            return Path(hf_hub_download(self.name, name, local_files_only=True, **place))
+        except HFValidationError as error:
+            raise ModelNotFoundError(
+                f"model must be a folder or 'org/name', got {self.name!r}: {line(error)}."
+            ) from error
+        except LocalEntryNotFoundError as error:
+            if local:
+                raise HubError(f"{self._in_cache(revision)}: {name}.") from error
+        download = partial(
+            hf_hub_download, self.name, name, token=self.token, library_name="skinxai", **place
+        )
+        try:
+            url = hf_hub_url(self.name, name, revision=revision)
+            size = get_hf_file_metadata(url, token=self.token, timeout=SECONDS).size
+            most = size_limit(name)
+            if size is None or size > most:
+                raise IntegrityError(
+                    f"{name} of {self.name!r} must have at most {most} bytes, got {size}."
+                )
+            try:
+                with bars_of_client():
+                    return Path(download(force_download=again))
+            except HfHubHTTPError:
+                raise
+            except failures():  # cut, or of another length: some clients would go on with that
+                with bars_of_client():
+                    return Path(download(force_download=True))
+        except failures() as error:
+            if isinstance(error, OSError) and error.errno in CACHE_ERRORS:
+                raise OutputError(
+                    f"the Hub's cache {str(self.cache_dir or constants.HF_HUB_CACHE)!r} must be a "
+                    f"folder that can be written: {line(error)}",
+                    python="name another with cache_dir or HF_HUB_CACHE",
+                    command="name another with HF_HUB_CACHE",
+                ) from error
+            raise HubError(
+                f"the Hub must send {name} of {self.name!r}, it did not: {line(error)}; try again."
+            ) from error
+
+    def _remember(self, revision: str, folder: Path) -> None:
+        """Note the commit of a branch or tag, for when the network is away, as the client does."""
+        if _COMMIT.fullmatch(revision):
+            return
+        path = folder.parent.parent / "refs" / revision
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(folder.name)
+
+    def _in_cache(self, revision: str) -> str:
+        return f"{self.name!r} at {revision!r} must be in the cache whole, it is not"
+
+
+def timm_snapshot(name: str, token: str | None = None) -> Path:
+    """Folder with ``config.json`` and ``model.safetensors`` of a network that timm pushed.
+
+    Args:
+        name: ``org/name`` or ``org/name@revision``.
+        token: the client's own by default.
+
+    Raises:
+        ModelNotFoundError: no such repository, revision or files.
+        HubError: the Hub does not answer, or not as it should.
+    """
+    repo, _, revision = name.partition("@")
+    repository = Repository(repo, token=token)
+    commit = repository.look_up(revision or "main", CONFIG)
+    repository.load(CONFIG, commit)
+    return repository.load(WEIGHTS, commit).parent
+
+
+def weights_of_timm(name: str) -> Path:
+    """The weights of a network of timm's own repositories, from the cache or the Hub.
+
+    Only ``model.safetensors`` is asked for: no file that could run code.
+
+    Args:
+        name: ``timm/name``.
+
+    Raises:
+        HubError: the Hub does not answer within some seconds, or not as it should.
+    """
+    repository, answer = Repository(name), Future[str]()
+    with suppress(HubError):
+        return repository.load(WEIGHTS, "main", local=True)
+
+    def ask() -> None:
+        try:
+            answer.set_result(repository.look_up("main", WEIGHTS))
+        except Exception as error:  # for the thread that waits
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()  # looking a name up has no limit of its own
+    try:
+        answer.result(SECONDS + 1)
+    except TimeoutError:
+        raise HubError(f"no answer within {SECONDS + 1} seconds.") from None
+    except ModelError as error:
+        raise HubError(f"{line(error.__cause__ or error)}.") from error
+    return repository.load(WEIGHTS, "main")
+
+
+@contextmanager
+def bars_of_client() -> Iterator[None]:
+    """Within it, the client's own progress bars are hidden where `quiet` is in force."""
+    from huggingface_hub import utils as exported
+
+    utils: Any = exported  # its types are told of the module that these come from alone
+
+    if not is_quiet() or utils.are_progress_bars_disabled():
+        yield
+        return
+    utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        utils.enable_progress_bars()
+
+
+def _throw_away(path: Path) -> None:
+    blob = path.resolve()
+    path.unlink(missing_ok=True)
+    blob.unlink(missing_ok=True)
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What the client raises when the network or the Hub fails; its HTTP library varies."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    return (HFValidationError, OSError, *HfHubHTTPError.__bases__)  # the second is the library's
+
+
+def line(error: BaseException) -> str:
+    """The first line of a message, which clients write in many, without the system's number."""
+    text = _NUMBER.sub("", str(error)).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")

@@ -1,0 +1,310 @@
+"""Ensembles as folders: ``config.json``, ``README.md``, ``manifest.json`` and ``members/NAME``.
+
+The config lists each member's folder, weight and whole digest, and the manifest hashes the
+config: an edited, exchanged or missing member is refused. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import zip_longest
+from operator import or_
+from pathlib import Path
+
+from skinxai.configs import EnsembleConfig, MemberConfig, ModelConfig
+from skinxai.disk.staging import Staged
+from skinxai.errors import IntegrityError, ModelConfigError, ModelError, OptionError
+from skinxai.labels import LabelSet
+from skinxai.model_folders.files import (
+    CARD,
+    CONFIG,
+    MANIFEST,
+    WEIGHTS,
+    Fits,
+    ModelFiles,
+    manifest_file,
+    manifest_of,
+    read_config,
+    read_model_folder,
+)
+from skinxai.model_folders.opening import open_model
+from skinxai.model_folders.trained_on import TrainedOn
+from skinxai.plain_text import MAX_NAME, markdown
+
+
+def write_ensemble(
+    folder: str | os.PathLike[str],
+    members: Iterable[str | os.PathLike[str]],
+    *,
+    weights: Sequence[float] | None = None,
+    name: str,
+    card: str = "",
+) -> str:
+    """Copy verified model folders into an ensemble's folder and return its revision.
+
+    A folder that is there already is replaced whole or not at all.
+
+    Args:
+        folder: created where it does not exist.
+        members: folders of single models with one label set.
+        weights: one for each member, > 0, sum 1 within 1e-9; ``None``: all the same.
+        name: the ensemble's name.
+        card: its model card, Markdown; an empty one becomes a list of the members.
+
+    Raises:
+        ModelNotFoundError: a member that is no model folder.
+        IntegrityError: a damaged member.
+        UnsafeFormatError: a member with pickled weights.
+        ModelError: a member that is an ensemble.
+        ModelConfigError: members with different labels, or weights outside their rule.
+        OptionError: no members, another number of weights, or a folder that is a member.
+        OutputError: the folder cannot be written.
+    """
+    found = [_single(open_model(member)) for member in members]
+    shares = [1 / len(found) for _ in found] if weights is None else list(weights)
+    if not found or len(shares) != len(found):
+        raise OptionError(
+            f"weights must be one for each of at least one member, got {len(shares)} weights "
+            f"for {len(found)} members."
+        )
+    if Path(folder).resolve() in [files.folder.resolve() for files in found]:
+        raise OptionError(f"folder must be none of the members' own, got {os.fspath(folder)!r}.")
+    config, made = _together(found, shares, name)
+    return write_members(folder, config, [files.files for files in found], card or made)
+
+
+def open_models(
+    models: Sequence[str | os.PathLike[str] | None],
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    token: str | None = None,
+    fits: Fits | None = None,
+) -> ModelFiles:
+    """Several models as one ensemble, all with the same weight; in memory, nothing is written.
+
+    Its revision is the one that its folder will have. An ensemble among them counts as one model.
+
+    Args:
+        models: each as in `open_model`, at least one; one alone is that model itself.
+        cache_dir: where downloads are kept; the Hub's own cache by default.
+        local_files_only: never use the network.
+        token: of the Hugging Face Hub; ``HF_TOKEN`` or the one of ``hf auth login`` by default.
+        fits: as in `skinxai.model_folders.files.read_model_folder`.
+
+    Raises:
+        ModelNotFoundError: no such model, or an exported file.
+        ModelConfigError: models with different labels.
+        OptionError: no model.
+    """
+    found = [
+        open_model(
+            each, cache_dir=cache_dir, local_files_only=local_files_only, token=token, fits=fits
+        )
+        for each in models
+    ]
+    if not found:
+        raise OptionError("model must be a list of at least one model, got an empty one.")
+    if len(found) == 1:
+        return found[0]
+    members: list[ModelFiles] = []
+    weights: list[float] = []
+    names: list[str] = []
+    for files in found:
+        if WEIGHTS in files.files:
+            members.append(files)
+            weights.append(1 / len(found))
+            names.append(read_config(files, ModelConfig).name)
+        else:
+            config = read_config(files, EnsembleConfig)
+            members += read_members(files, config)
+            weights += [member.weight / len(found) for member in config.members]
+            names.append(config.name)
+    name = f"mean({', '.join(names)})"
+    if len(names) > 3 or len(name) > MAX_NAME:
+        name = f"mean of {len(names)} models"
+    config, card = _together(members, weights, name)
+    made = _own_files(config, card)
+    return ModelFiles(Path(), made, manifest_of(made)[1], tuple(members))
+
+
+def _together(
+    members: Sequence[ModelFiles], weights: Sequence[float], name: str
+) -> tuple[EnsembleConfig, str]:
+    """Config and model card of an ensemble of single models with one label set."""
+    configs = [read_config(files, ModelConfig) for files in members]
+    names = _folder_names([config.name for config in configs])
+    entries = [
+        MemberConfig(f"members/{own}", files.digest, share)
+        for own, files, share in zip(names, members, weights, strict=True)
+    ]
+    config = EnsembleConfig(name, configs[0].labels, tuple(entries))
+    for files, own in zip(members, configs, strict=True):
+        _check_labels(config.labels, own, files.folder)
+    return config, _card(config, configs)
+
+
+def write_members(
+    folder: str | os.PathLike[str],
+    config: EnsembleConfig,
+    members: Sequence[Mapping[str, bytes]],
+    card: str,
+) -> str:
+    """Write an ensemble's folder; one that is there already is replaced whole or not at all.
+
+    Args:
+        folder: created where it does not exist.
+        config: its members' revisions are replaced by those that were written.
+        members: files of each member's model folder.
+        card: model card, Markdown.
+
+    Returns:
+        The revision: the first twelve digits of the manifest's digest.
+    """
+    written = []
+    with Staged(folder) as staged:
+        for member, files in zip(config.members, members, strict=True):
+            manifest, digest = manifest_file(files)
+            for name, data in {**files, MANIFEST: manifest}.items():
+                staged.add(f"{member.folder}/{name}", data)
+            written.append(replace(member, revision=digest))
+        own = _own_files(replace(config, members=tuple(written)), card)
+        manifest, digest = manifest_file(own)
+        for name, data in {**own, MANIFEST: manifest}.items():
+            staged.add(name, data)
+    return digest[:12]
+
+
+def _own_files(config: EnsembleConfig, card: str) -> dict[str, bytes]:
+    """Files of an ensemble's folder besides its members'."""
+    text = json.dumps(config.to_dict(), indent=2)
+    return {CONFIG: text.encode() + b"\n", CARD: card.encode()}
+
+
+def read_members(files: ModelFiles, config: EnsembleConfig) -> Iterator[ModelFiles]:
+    """Verified files of each member, one after the other.
+
+    Args:
+        files: of an ensemble's folder.
+        config: read from them.
+
+    Raises:
+        ModelNotFoundError: a missing member.
+        IntegrityError: a damaged member, or another one than the ensemble was written with.
+        UnsafeFormatError: a member with pickled weights.
+        ModelConfigError: a member with other labels than the ensemble's.
+    """
+    for member, at_hand in zip_longest(config.members, files.members):
+        found = at_hand or _single(_read_member(files, member))
+        _check_labels(config.labels, read_config(found, ModelConfig), found.folder)
+        yield found
+
+
+def _read_member(files: ModelFiles, member: MemberConfig) -> ModelFiles:
+    try:
+        return read_model_folder(
+            files.folder / member.folder, revision=member.revision, fits=files.fits
+        )
+    except ModelError:
+        if read_model_folder(files.folder).digest == files.digest:
+            raise
+        raise IntegrityError(
+            f"ensemble {str(files.folder)!r} must not change while it is read, it was overwritten; "
+            f"open it again."
+        ) from None
+
+
+@dataclass(frozen=True)
+class TrainingPixels:
+    """What model folders say about the images that their weights were trained on.
+
+    Args:
+        known: of all models that say something.
+        models: ``name@revision`` of those.
+        silent: ``name@revision`` of models whose folder says nothing.
+    """
+
+    known: TrainedOn
+    models: tuple[str, ...]
+    silent: tuple[str, ...]
+
+
+def training_pixels(files: ModelFiles) -> TrainingPixels:
+    """Of a model, or of all members of an ensemble.
+
+    Args:
+        files: of its folder.
+    """
+    members: Iterable[ModelFiles] = [files]
+    if WEIGHTS not in files.files:
+        members = read_members(files, read_config(files, EnsembleConfig))
+    found = [
+        (f"{read_config(each, ModelConfig).name}@{each.revision}", TrainedOn.from_files(each.files))
+        for each in members
+    ]
+    return TrainingPixels(
+        reduce(or_, [known for _, known in found if known is not None], TrainedOn()),
+        tuple(model for model, known in found if known is not None),
+        tuple(model for model, known in found if known is None),
+    )
+
+
+def _single(files: ModelFiles) -> ModelFiles:
+    if WEIGHTS not in files.files:
+        raise ModelError(
+            f"a member must be a single model with {WEIGHTS}, {str(files.folder)!r} has none; "
+            f"name the members of an ensemble one by one."
+        )
+    return files
+
+
+def _check_labels(labels: LabelSet, config: ModelConfig, folder: Path) -> None:
+    own = config.labels
+    if (own.codes, own.malignant) != (labels.codes, labels.malignant):
+        raise ModelConfigError(
+            f"all members must have the labels {_described(labels)}, {str(folder)!r} has "
+            f"{_described(own)}."
+        )
+
+
+def _described(labels: LabelSet) -> str:
+    malignant = None if labels.malignant is None else sorted(labels.malignant)
+    return f"{list(labels)} (malignant: {malignant})"
+
+
+def _folder_names(names: Iterable[str]) -> list[str]:
+    """A plain, unique folder name for each model's name."""
+    found: list[str] = []
+    for name in names:
+        stem = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("._-")[:60] or "model"
+        own, count = stem, 1
+        while own.lower() in [other.lower() for other in found]:
+            count += 1
+            own = f"{stem}-{count}"
+        found.append(own)
+    return found
+
+
+def _leak(config: ModelConfig) -> str:
+    leaked = config.training_data.get("leaked")
+    return f" (**LEAKED: {markdown(leaked)}; no figure of it is worth anything**)" if leaked else ""
+
+
+def _card(config: EnsembleConfig, members: Sequence[ModelConfig]) -> str:
+    rows = "".join(
+        f"| {markdown(own.name)}@{entry.revision[:12]} | {entry.weight:.4g} "
+        f"| {markdown(own.training_data.get('name', 'unknown'))}{_leak(own)} "
+        f"| {markdown(own.licence or 'unknown')} |\n"
+        for entry, own in zip(config.members, members, strict=True)
+    )
+    return (
+        f"# {markdown(config.name)}\n\n**A research tool, not a medical device.**\n\n"
+        f"An ensemble: its probabilities are the weighted mean of its members'. Each member's card "
+        f"is in its folder, and each member's licence holds for the whole.\n\n"
+        f"| member | weight | training data | licence |\n| --- | --- | --- | --- |\n{rows}"
+    )

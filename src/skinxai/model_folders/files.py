@@ -1,0 +1,378 @@
+"""Model folders as verified bytes.
+
+``manifest.json`` lists the sha256 of each file and carries its own digest, whose first twelve
+digits are the model's revision. It proves integrity, not origin. An ensemble's folder lists no
+weights: `skinxai.model_folders.ensembles` finds its members. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from skinxai.configs import (
+    MAX_JSON_BYTES,
+    EnsembleConfig,
+    ModelConfig,
+    canonical_json,
+    check_schema,
+    strict_json,
+)
+from skinxai.disk.regular_files import is_file, is_folder, open_file
+from skinxai.disk.staging import at_present, present, write_together
+from skinxai.errors import (
+    IntegrityError,
+    ModelConfigError,
+    ModelNotFoundError,
+    SkinxaiWarning,
+    UnsafeFormatError,
+)
+
+WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.json", "README.md"
+TRAINING_PIXELS = "training_pixels.safetensors"
+TRAINING_FINGERPRINTS = "training_fingerprints.safetensors"
+GRAPH, PROBE = "graph.safetensors", "probe.json"
+NEIGHBOURS = "neighbours.safetensors"
+PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
+EXPORTED = {".onnx": "onnx", ".xml": "openvino"}
+"""Suffix of an exported file → the runtime that it is for, in `RUNNERS`."""
+BUNDLED = Path(__file__).parents[1] / "bundled"
+MAX_FILES = 16
+LARGE, HUGE = 2**26, 2**28
+"""Bytes of tensors whose header is read first, and is compared with the config."""
+MAX_FILE_BYTES = MAX_FOLDER_BYTES = 2 * 1024**3
+_SIZES = {
+    GRAPH: 2**27, TRAINING_PIXELS: 2**25, TRAINING_FINGERPRINTS: 2**28, NEIGHBOURS: 2**28,
+}  # fmt: skip
+"""Bytes of files beside the weights: a graph without them, and some million images or lesions."""
+_FILE = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+Fits = Callable[[bytes, Path, Mapping[str, Any]], None]
+"""Takes ``config.json``, the folder, and the header of weights; raises where they do not fit."""
+Config = TypeVar("Config", ModelConfig, EnsembleConfig)
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model folder's files, each already checked against the manifest.
+
+    Args:
+        folder: where they were read.
+        files: name → bytes; exactly what was hashed.
+        digest: sha256 of the manifest's content.
+        members: of an ensemble that is in memory alone (`open_models`).
+        fits: as in `read_model_folder`, for members that are read later.
+    """
+
+    folder: Path
+    files: Mapping[str, bytes]
+    digest: str
+    members: tuple[ModelFiles, ...] = ()
+    fits: Fits | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def revision(self) -> str:
+        """First twelve hexadecimal digits of the manifest's digest."""
+        return self.digest[:12]
+
+
+def read_model_folder(
+    folder: Path, *, revision: str | None = None, fits: Fits | None = None
+) -> ModelFiles:
+    """Read every file that the manifest lists and check each against its sha256.
+
+    A changed model card warns; anything else that differs is refused before it is parsed. A folder
+    that is overwritten meanwhile is read again, so that the files are all of one model.
+
+    Args:
+        folder: a model folder.
+        revision: what the manifest's digest must begin with, at least seven digits.
+        fits: compares the header of weights of more than `HUGE` bytes with the config, before they
+            are read.
+
+    Raises:
+        ModelNotFoundError: no manifest, nor weights.
+        UnsafeFormatError: pickled weights only.
+        IntegrityError: a missing, truncated or changed file, or a damaged manifest.
+    """
+    path = folder / MANIFEST
+    if not is_file(present(path)) and not is_file(path):  # else moved there meanwhile
+        if not is_file(folder / WEIGHTS) and (found := _pickles(folder)):
+            raise UnsafeFormatError(
+                f"model folder {str(folder)!r} must hold {WEIGHTS}, found {found[0]!r}; pickled "
+                f"weights can run code and are never opened."
+            )
+        raise ModelNotFoundError(
+            f"model folder {str(folder)!r} must hold {MANIFEST}, found none",
+            python="write the folder with save_pretrained()",
+            command="name a folder that 'skinxai train', 'import' or 'pull' wrote",
+        )
+    manifest = read_part(path)
+    listed, digest = parse_manifest(manifest, folder)
+    if pickled := [name for name in listed if Path(name).suffix.lower() in PICKLES]:
+        raise UnsafeFormatError(
+            f"{MANIFEST} in {str(folder)!r} must list *.json, *.safetensors and the card alone, it "
+            f"lists {pickled[0]!r}; save the model again."
+        )
+    if revision is not None and (len(revision) < 7 or not digest.startswith(revision)):
+        raise IntegrityError(
+            f"revision of {str(folder)!r} must begin with {revision!r} (at least 7 digits), "
+            f"it is {digest[:12]}."
+        )
+    files: dict[str, bytes] = {}
+    left = MAX_FOLDER_BYTES
+    for name in sorted(listed, key=lambda name: name != CONFIG):
+        expected = listed[name]
+        look = partial(fits, files[CONFIG], folder) if fits and name == WEIGHTS else None
+        try:
+            data = read_part(folder / name, left, look)
+        except IntegrityError:
+            if read_part(path) == manifest:
+                raise
+            return read_model_folder(folder, revision=revision, fits=fits)
+        if hashlib.sha256(data).hexdigest() != expected:
+            if read_part(path) != manifest:
+                return read_model_folder(folder, revision=revision, fits=fits)
+            message = (
+                f"{name} in {str(folder)!r} must have the sha256 of its manifest, "
+                f"{expected[:12]}…, and has another"
+            )
+            if name != CARD:
+                raise IntegrityError(f"{message}; fetch or save the model again.")
+            warnings.warn(f"{message}; the model itself is unchanged.", SkinxaiWarning, 3)
+        left -= len(data)
+        files[name] = data
+    return ModelFiles(folder, files, digest, fits=fits)
+
+
+def read_config(files: ModelFiles, kind: type[Config]) -> Config:
+    """The config of verified files.
+
+    Args:
+        files: of a model or of an ensemble.
+        kind: which of both.
+
+    Raises:
+        ModelConfigError: no JSON, or a config that breaks the schema of ``kind``.
+    """
+    return parse_config(files.files[CONFIG], files.folder, kind)
+
+
+def parse_config(data: bytes, folder: Path, kind: type[Config]) -> Config:
+    """`read_config`, from the bytes of a folder's ``config.json``."""
+    try:
+        return kind.from_dict(strict_json(data))
+    except ModelConfigError as error:
+        raise error.prefixed(f"{CONFIG} in {str(folder)!r}") from error
+    except ValueError as error:
+        raise ModelConfigError(f"{CONFIG} in {str(folder)!r} must be JSON: {error}") from error
+    except TypeError as error:
+        raise ModelConfigError(f"{CONFIG} in {str(folder)!r}: {error}") from error
+
+
+def contents(folder: Path, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+    """Every verified file of a model, or of an ensemble and its members: name, bytes.
+
+    In the order in which a folder is written: what is not whole has no manifest.
+
+    Args:
+        folder: of the model.
+        prefix: of the names.
+    """
+    files = read_model_folder(folder)
+    if WEIGHTS not in files.files:
+        for member in read_config(files, EnsembleConfig).members:
+            yield from contents(folder / member.folder, f"{prefix}{member.folder}/")
+    for name, data in files.files.items():
+        yield prefix + name, data
+    yield prefix + MANIFEST, read_part(folder / MANIFEST)
+
+
+def write_model_folder(folder: str | os.PathLike[str], files: Mapping[str, bytes]) -> str:
+    """Write a model folder; one that is there already is replaced whole or not at all.
+
+    Args:
+        folder: created where it does not exist; its other files stay.
+        files: name → bytes, without the manifest.
+
+    Returns:
+        The manifest's digest.
+    """
+    manifest, digest = manifest_file(files)
+    write_together(folder, {**files, MANIFEST: manifest})
+    return digest
+
+
+def manifest_file(files: Mapping[str, bytes]) -> tuple[bytes, str]:
+    """The bytes of a folder's manifest, and its digest.
+
+    Args:
+        files: name → bytes.
+    """
+    content, digest = manifest_of(files)
+    return canonical_json(content | {"digest": digest}), digest
+
+
+def manifest_of(files: Mapping[str, bytes]) -> tuple[dict[str, Any], str]:
+    """The content of a folder's manifest, and its digest.
+
+    Args:
+        files: name → bytes.
+    """
+    listed = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    content: dict[str, Any] = {"files": listed, "schema_version": 1}
+    return content, hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+def size_limit(name: str) -> int:
+    """Bytes that a file of a model folder, or an exported one, may have."""
+    return MAX_JSON_BYTES if name.endswith((".json", ".md")) else _SIZES.get(name, MAX_FILE_BYTES)
+
+
+def check_length(
+    start: bytes, size: int, name: str, longest: int = MAX_JSON_BYTES
+) -> dict[str, Any]:
+    """The header of safetensors, where it accounts for every byte of the file.
+
+    Args:
+        start: the first bytes, with all of the header.
+        size: of the whole file.
+        name: of it, for messages.
+        longest: bytes that the header may have.
+
+    Raises:
+        IntegrityError: a header that is damaged, too long, or of another file.
+    """
+    most = min(size - 8, longest)
+    length = int.from_bytes(start[:8], "little")
+    if not 2 <= length <= most:
+        raise IntegrityError(
+            f"{name} must be whole safetensors: its header must have at most {most} bytes, it "
+            f"tells of {length}."
+        )
+    try:
+        header = strict_json(start[8 : 8 + length], longest)
+        entries = [entry for key, entry in header.items() if key != "__metadata__"]
+        end = max((entry["data_offsets"][1] for entry in entries), default=0)
+        if type(end) is not int:
+            raise ValueError(f"an offset must be a whole number, got {str(end)[:80]!r}")
+        whole = 8 + length + end == size
+    except (ValueError, AttributeError, LookupError, TypeError) as error:
+        raise IntegrityError(f"{name} must be whole safetensors: {error}.") from error
+    if not whole:
+        raise IntegrityError(
+            f"{name} must be whole safetensors: its header tells of {8 + length + end} bytes, it "
+            f"has {size}."
+        )
+    return dict(header)
+
+
+def read_part(
+    path: Path, most: int = MAX_FOLDER_BYTES,
+    look: Callable[[Mapping[str, Any]], None] | None = None,
+) -> bytes:  # fmt: skip
+    """One file of a model folder, not compared with the manifest yet.
+
+    A large file of tensors whose header does not account for all of its bytes is refused before
+    these are read.
+
+    Args:
+        path: of the file.
+        most: bytes that are left for it, besides the limit of its kind.
+        look: takes the header of more than `HUGE` bytes of tensors, and raises where it is wrong.
+
+    Raises:
+        IntegrityError: no regular file, one that is too large or cannot be read, or a link out of
+            the folder.
+    """
+    try:
+        return at_present(path, lambda place: _read_own(place, most, look))
+    except OSError as error:
+        raise IntegrityError(
+            f"{str(path)!r} is in the manifest and must be readable: {error.strerror}."
+        ) from error
+
+
+def _read_own(path: Path, most: int, look: Callable[[Mapping[str, Any]], None] | None) -> bytes:
+    if path.is_symlink() and not _is_own_link(path):
+        raise IntegrityError(
+            f"{str(path)!r} must be in its folder, it is a link to {os.path.realpath(path)!r}."
+        )
+    with open_file(path, min(most, size_limit(path.name))) as file:
+        size = os.fstat(file.fileno()).st_size
+        if path.suffix == ".safetensors" and size > LARGE:
+            header = check_length(file.read(8 + MAX_JSON_BYTES), size, path.name)
+            if look is not None and size > HUGE:
+                look(header)
+            file.seek(0)
+        data = file.read(size + 1)
+    if len(data) != size:
+        raise OSError(errno.EIO, "it changed while it was read")
+    return data
+
+
+def _is_own_link(path: Path) -> bool:
+    """Whether a link stays in its folder, or is one of the Hub's cache to the same cache."""
+    # not Path.resolve(), which fails at links that lead to themselves
+    target, folder = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent))
+    if target.parent == folder:
+        return True
+    return target.parent.name == "blobs" and target.parent.parent / "snapshots" in folder.parents
+
+
+def parse_manifest(data: bytes, folder: Path) -> tuple[dict[str, str], str]:
+    """Names and hashes, and the digest.
+
+    Raises:
+        IntegrityError: any deviation from the schema.
+    """
+    where = f"{MANIFEST} in {str(folder)!r}"
+    damaged = IntegrityError(
+        f"{where} must be whole and match its own digest; fetch or save the model again."
+    )
+    try:
+        content = strict_json(data)
+        canonical = canonical_json(content) == data
+        digest = content.pop("digest")
+        listed: dict[str, str] = content["files"]
+        whole = hashlib.sha256(canonical_json(content)).hexdigest() == digest
+        version = content["schema_version"]
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise damaged from error
+    if not canonical or not whole or not isinstance(digest, str):
+        raise damaged
+    check_schema(version, where)
+    if unknown := sorted(set(content) - {"files", "schema_version"}):
+        raise IntegrityError(
+            f"{where} must only have the keys digest, files and schema_version, got {unknown}; "
+            f"update skinxai, or save the model again."
+        )
+    if not isinstance(listed, dict) or not 1 <= len(listed) <= MAX_FILES:
+        raise IntegrityError(f"{where} must list one to {MAX_FILES} files with their sha256.")
+    for name, sha256 in listed.items():
+        if Path(name).name != name or not _FILE.fullmatch(name):
+            raise IntegrityError(
+                f"{where} must list plain names of files, it lists {name[:80]!r}; save the model "
+                f"again."
+            )
+        if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+            raise IntegrityError(
+                f"{where} must list a sha256 of 64 hexadecimal digits for {name!r}, got "
+                f"{sha256!r:.80}."
+            )
+    if CONFIG not in listed:
+        raise damaged
+    return listed, digest
+
+
+def _pickles(folder: Path) -> list[str]:
+    found = folder.iterdir() if is_folder(folder) else ()
+    return sorted(path.name for path in found if path.suffix.lower() in PICKLES)

@@ -1,0 +1,199 @@
+"""`Fingerprints`: what finds copies of training images that are no longer the same pixels.
+
+The fingerprint of an image has 200 bytes and keeps the relief of its brightness at 20 × 20: how
+light and dark alternate, with one contrast everywhere and without shading and colour. Re-encoding,
+resizing and changes of brightness leave it almost as it is; `skinxai.model_folders.copies` compares
+fingerprints of turned, cropped and slightly rotated images. A model folder keeps those of its
+training images as ``training_fingerprints.safetensors``, one uint8 array ``(n, 200)``, sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.errors import IntegrityError, OptionError
+from skinxai.model_folders.files import TRAINING_FINGERPRINTS
+from skinxai.model_folders.tensors import pack_bytes, unpack_bytes
+
+ORDERS = 20
+BYTES = ORDERS * ORDERS // 2
+SPECTRUM = np.asarray(
+    1 / (1 + np.add.outer(np.arange(ORDERS) ** 2, np.arange(ORDERS) ** 2) / 94), np.float32
+)
+"""How strong each coefficient is in photographs of skin, fitted to HAM10000."""
+SIDE, BLUR = 48, 13
+STEP = 0.335
+"""Of four bits for values of deviation 1: the best uniform quantiser (Max, 1960)."""
+SQUARE = 1.2
+"""Longer side by shorter, below which a crop may have exchanged both."""
+FLAT = 0.1
+"""Mean square of the relief, at most 1, below which an image has nothing to compare."""
+SAME_IMAGE = 0.70
+"""Similarity from which on two fingerprints are of one image."""
+_NAME = "fingerprints"
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Reliefs:
+    """Cosine transforms of images' textures, the longer side of each image across.
+
+    Args:
+        values: coefficients divided by `SPECTRUM`, float32 ``(N, 20, 20)``.
+        square: of images whose sides are so alike that a copy may have the other one across,
+            ``(N,)``.
+    """
+
+    values: Floats
+    square: npt.NDArray[np.bool_]
+
+    def __getitem__(self, rows: slice) -> Reliefs:
+        return Reliefs(self.values[rows], self.square[rows])
+
+
+def cosines(places: npt.NDArray[np.float64], orders: int = ORDERS) -> npt.NDArray[np.float64]:
+    """Cosine functions at places from 0 to 1, ``(N, orders)``; orthonormal over the interval."""
+    waves = np.cos(np.pi * np.outer(places, np.arange(orders))) * 2**0.5
+    waves[:, 0] = 1
+    return np.asarray(waves)
+
+
+def image_fingerprint(pixels: npt.NDArray[np.uint8], *, resized: bool = False) -> bytes:
+    """200 bytes, or none for an image without any structure, such as one colour.
+
+    Args:
+        pixels: RGB uint8 ``(H, W, 3)``.
+        resized: whether they may have another aspect than the image, so that it is not known
+            which side was the longer one.
+    """
+    import cv2
+
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    if grey.shape[0] > grey.shape[1]:
+        grey = cv2.rotate(grey, cv2.ROTATE_90_CLOCKWISE)
+    small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    detail = small - cv2.blur(small, (BLUR, BLUR))
+    relief = detail / np.sqrt(cv2.blur(detail * detail, (BLUR, BLUR)) + 4)
+    if float(np.square(relief).mean()) < FLAT:
+        return b""
+    transform = _transform()
+    values = transform @ relief @ transform.T / SPECTRUM  # (20, 20)
+    values[0, 0] = 0
+    steps = np.floor(values / (values.std() * STEP)).clip(-8, 7).astype(np.int8) + 8
+    steps[0, 0] = resized or grey.shape[1] < SQUARE * grey.shape[0]  # the mean says nothing
+    pairs = steps.astype(np.uint8).reshape(-1, 2)
+    return bytes((pairs[:, 0] * 16 + pairs[:, 1]).tobytes())
+
+
+@cache
+def _transform() -> Floats:
+    """Cosine transform of a row, ``(20, 48)``."""
+    return np.asarray(cosines((np.arange(SIDE) + 0.5) / SIDE).T / SIDE, np.float32)
+
+
+@dataclass(frozen=True, repr=False)
+class Fingerprints:
+    """Fingerprints of images, each once; `similarities` asks for others.
+
+    Args:
+        rows: 200 bytes for each, ascending.
+
+    Raises:
+        IntegrityError: another length than a multiple of 200, or another order.
+    """
+
+    rows: bytes = field(default=b"")
+
+    def __post_init__(self) -> None:
+        if len(self.rows) % BYTES:
+            raise IntegrityError(
+                f"training fingerprints must be a multiple of {BYTES} bytes, got "
+                f"{len(self.rows)}; fetch or save the model again."
+            )
+        each = self._each()
+        if any(before >= after for before, after in pairwise(each)):
+            raise IntegrityError(
+                "training fingerprints must be strictly ascending, and are not; "
+                "fetch or save the model again."
+            )
+
+    @classmethod
+    def of(cls, prints: Iterable[bytes]) -> Self:
+        """Of `image_fingerprint` of each image in any order, repeated or not; empty ones go.
+
+        Raises:
+            OptionError: bytes of another length.
+        """
+        found = {each for each in prints if each}
+        if odd := next((each for each in found if len(each) != BYTES), None):
+            raise OptionError(f"a fingerprint must have {BYTES} bytes, got {len(odd)}.")
+        return cls(b"".join(sorted(found)))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Strict inverse of `to_bytes`.
+
+        Raises:
+            IntegrityError: other bytes, or as the class does.
+        """
+        return cls(unpack_bytes(_NAME, data, (-1, BYTES), TRAINING_FINGERPRINTS))
+
+    def to_bytes(self) -> bytes:
+        """Content of ``training_fingerprints.safetensors``."""
+        return pack_bytes(_NAME, np.frombuffer(self.rows, np.uint8).reshape(-1, BYTES))
+
+    def similarities(self, asked: Sequence[bytes]) -> Floats:
+        """How alike each asked image is to the most similar of these, −1 to 1, float32 ``(N,)``.
+
+        It is the correlation of the two reliefs where they show the same place, after the best
+        turn, flip, crop and small rotation: 0.99 for a re-encoded copy, at least 0.75 for most
+        crops to 70 % of the area, −1 for most other images, whose comparison ends early.
+
+        Args:
+            asked: of `image_fingerprint`.
+        """
+        from skinxai.model_folders.copies import best_similarities  # it loads OpenCV
+
+        found = np.full(len(asked), -1, np.float32)
+        places = [place for place, each in enumerate(asked) if each]
+        if places and self.rows:
+            sought = _reliefs(b"".join(asked[place] for place in places))
+            found[places] = best_similarities(_reliefs(self.rows), sought)
+        return found
+
+    def copies(self, asked: Sequence[bytes]) -> list[bool]:
+        """Whether each asked image looks like a copy of one of these.
+
+        Args:
+            asked: of `image_fingerprint`.
+        """
+        return [bool(alike >= SAME_IMAGE) for alike in self.similarities(asked)]
+
+    def __len__(self) -> int:
+        return len(self.rows) // BYTES
+
+    def __or__(self, other: Fingerprints) -> Fingerprints:
+        if not isinstance(other, Fingerprints):
+            return NotImplemented
+        return Fingerprints.of([*self._each(), *other._each()])
+
+    def __repr__(self) -> str:
+        return f"Fingerprints({len(self)} images)"
+
+    def _each(self) -> list[bytes]:
+        return [self.rows[at : at + BYTES] for at in range(0, len(self.rows), BYTES)]
+
+
+def _reliefs(rows: bytes) -> Reliefs:
+    packed = np.frombuffer(rows, np.uint8).reshape(-1, BYTES)
+    steps = np.stack([packed >> 4, packed & 15], axis=2).reshape(-1, ORDERS, ORDERS)
+    values = steps.astype(np.float32) - 7.5
+    values[:, 0, 0] = 0
+    return Reliefs(values, steps[:, 0, 0] == 1)

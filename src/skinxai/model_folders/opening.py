@@ -1,0 +1,150 @@
+"""Models by name: the bundled one, folders, and repositories of the Hugging Face Hub. No torch."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from skinxai.disk.regular_files import is_file, is_folder
+from skinxai.errors import (
+    IntegrityError,
+    ModelNotFoundError,
+    OptionError,
+    UnsafeFormatError,
+    did_you_mean,
+)
+from skinxai.model_folders.downloading import Repository
+from skinxai.model_folders.files import (
+    BUNDLED,
+    EXPORTED,
+    MANIFEST,
+    PICKLES,
+    WEIGHTS,
+    Fits,
+    ModelFiles,
+    parse_manifest,
+    read_model_folder,
+    read_part,
+)
+
+_NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
+
+
+def open_model(
+    model: str | os.PathLike[str] | None,
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    token: str | None = None,
+    fits: Fits | None = None,
+) -> ModelFiles:
+    """Verified files of a model: the bundled one, a folder, or a repository of the Hub.
+
+    Args:
+        model: ``None`` or ``"bundled"`` for the bundled model, a folder, or ``"org/name"``, also
+            ``"org/name@revision"``. A folder of that name comes first; one that is called
+            ``bundled`` is ``"./bundled"``.
+        revision: of a repository: a commit (40 digits, which alone cannot change), a tag or a
+            branch, ``"main"`` by default. Of a folder: the beginning of its manifest's digest.
+        cache_dir: where downloads are kept; the Hub's own cache by default.
+        local_files_only: never use the network.
+        token: of the Hugging Face Hub; ``HF_TOKEN`` or the one of ``hf auth login`` by default.
+        fits: as in `skinxai.model_folders.files.read_model_folder`.
+
+    Raises:
+        ModelNotFoundError: no such folder, repository or revision, or one that is no model.
+        HubError: the Hub does not answer, or not as it should.
+        UnsafeFormatError: a single weights file in a format that can run code.
+        IntegrityError: files that do not agree with their manifest.
+        OptionError: no name and no path, or a revision that is given twice.
+    """
+    if not isinstance(model, str | os.PathLike | None):
+        raise OptionError(
+            f"model must be a folder, 'org/name', 'bundled' or None, got {type(model).__name__}."
+        )
+    if model is None or model == BUNDLED.name:
+        return read_model_folder(BUNDLED, revision=revision)
+    path = Path(model)
+    if is_folder(path):
+        return read_model_folder(path, revision=revision, fits=fits)
+    if path.suffix.lower() in PICKLES:
+        raise UnsafeFormatError(
+            f"model must be a folder with {WEIGHTS}, got {str(model)!r}; pickled weights can run "
+            f"code and are never opened."
+        )
+    if path.suffix.lower() in EXPORTED and is_file(path):
+        raise ModelNotFoundError(
+            f"model must be a folder here, {str(model)!r} is an exported file; give the folder of "
+            f"the model that it was exported from."
+        )
+    found = _NAME.fullmatch(model) if isinstance(model, str) else None  # a Path is a folder
+    if not found:
+        hint = did_you_mean(model, [BUNDLED.name]) if isinstance(model, str) else ""
+        raise ModelNotFoundError(
+            f"model must be a folder, 'org/name', 'org/name@revision' or the text 'bundled', found "
+            f"no folder {str(model)!r}.{hint}"
+        )
+    if revision and found["revision"]:
+        raise OptionError(
+            f"revision must be given once, got {found['revision']!r} in the name and {revision!r}."
+        )
+    repository = Repository(found["repo"], cache_dir, token, local_files_only)
+    folder = repository.snapshot(revision or found["revision"] or "main")
+    return read_model_folder(folder, fits=fits)
+
+
+def is_repository(model: str) -> bool:
+    """Whether ``model`` has the form ``"org/name"`` or ``"org/name@revision"``."""
+    return _NAME.fullmatch(model) is not None
+
+
+@dataclass(frozen=True)
+class ModelAtHand:
+    """A model that needs no network.
+
+    Args:
+        model: for `Classifier.from_pretrained`: ``"org/name@commit"`` with the commit's 40 digits,
+            ``None`` for the bundled model.
+        folder: where its files lie.
+        revision: first twelve digits of the manifest's digest.
+        files: name → sha256, as its manifest says; they are compared when it is loaded.
+    """
+
+    model: str | None
+    folder: Path
+    revision: str
+    files: Mapping[str, str]
+
+
+def models_at_hand(cache_dir: str | os.PathLike[str] | None = None) -> list[ModelAtHand]:
+    """The bundled model, and those of the Hugging Face Hub that were downloaded.
+
+    Args:
+        cache_dir: where downloads are kept; the Hub's own cache by default.
+    """
+    found = [_at_hand(None, BUNDLED)]
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repositories = scan_cache_dir(None if cache_dir is None else Path(cache_dir)).repos
+    except (CacheNotFound, ValueError):  # no cache, or a file in its place
+        return found
+    for repository in sorted(repositories, key=lambda each: each.repo_id):
+        for commit in sorted(repository.revisions, key=lambda each: each.commit_hash):
+            if repository.repo_type == "model" and (commit.snapshot_path / MANIFEST).is_file():
+                try:
+                    name = f"{repository.repo_id}@{commit.commit_hash}"
+                    found.append(_at_hand(name, commit.snapshot_path))
+                except IntegrityError:  # of another program, or damaged
+                    continue
+    return found
+
+
+def _at_hand(model: str | None, folder: Path) -> ModelAtHand:
+    files, digest = parse_manifest(read_part(folder / MANIFEST), folder)
+    return ModelAtHand(model, folder, digest[:12], files)

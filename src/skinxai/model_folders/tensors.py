@@ -1,0 +1,147 @@
+"""Safetensors bytes: the header of a weights file, and files of one array. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.configs import MAX_JSON_BYTES
+from skinxai.errors import IntegrityError
+from skinxai.model_folders.files import WEIGHTS, check_length
+
+KINDS = (
+    "F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL",
+)  # fmt: skip
+"""Types of tensors that are read."""
+TORCH_NAMES = {
+    "torch.int64": "I64", "torch.int32": "I32", "torch.int16": "I16", "torch.int8": "I8",
+    "torch.uint8": "U8", "torch.bool": "BOOL",
+}  # fmt: skip
+"""torch's types of whole numbers → theirs."""
+BINDING = "skinxai.binding"
+"""Key of the hash that binds weights, and graphs, to a config."""
+
+
+def weights_metadata(weights: bytes) -> dict[str, str]:
+    """The ``__metadata__`` of safetensors bytes: 8 bytes of length, then a JSON header.
+
+    The header is looked at here before the library reads it, which takes one that names a tensor
+    twice.
+
+    Raises:
+        IntegrityError: no such header.
+    """
+    metadata = check_length(weights[: 8 + MAX_JSON_BYTES], len(weights), WEIGHTS).get(
+        "__metadata__"
+    )
+    return metadata if isinstance(metadata, dict) else {}
+
+
+class Stored(NamedTuple):
+    """What a header says of a tensor.
+
+    Args:
+        dtype: one of `KINDS`.
+        shape: its sizes.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def stored_tensors(data: bytes, name: str) -> dict[str, Stored]:
+    """The tensors that the header of safetensors bytes lists.
+
+    Args:
+        data: all bytes.
+        name: of the file, for messages.
+
+    Raises:
+        IntegrityError: a damaged header, or a type that skinxai does not read.
+    """
+    return listed_tensors(check_length(data[: 8 + MAX_JSON_BYTES], len(data), name), name)
+
+
+def listed_tensors(header: Mapping[str, Any], name: str) -> dict[str, Stored]:
+    """`stored_tensors`, of a header that `skinxai.model_folders.files.check_length` gave."""
+    found = {}
+    for key, entry in header.items():
+        if key == "__metadata__":
+            continue
+        try:
+            found[key] = Stored(entry["dtype"], tuple(entry["shape"]))
+            sound = all(type(side) is int and side >= 0 for side in found[key].shape)
+        except (KeyError, TypeError) as error:
+            raise IntegrityError(f"{name} must be whole safetensors: {error!r}.") from error
+        if not sound or found[key].dtype not in KINDS:
+            raise IntegrityError(
+                f"{name} must hold tensors of the types {', '.join(KINDS)}, {key[:80]!r} is of "
+                f"{found[key].dtype!r:.80} {entry['shape']!r:.80}."
+            )
+    return found
+
+
+def load_arrays(data: bytes, name: str) -> dict[str, Any]:
+    """All arrays of safetensors bytes.
+
+    Args:
+        data: all bytes.
+        name: of the file, for messages.
+
+    Raises:
+        IntegrityError: damaged bytes, or types that NumPy lacks.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    for key, stored in stored_tensors(data, name).items():
+        if stored.dtype == "BF16":
+            raise IntegrityError(
+                f"{name} must hold types that NumPy has, {key[:80]!r} is of {stored.dtype!r}."
+            )
+    try:
+        return dict(load(data))
+    except SafetensorError as error:
+        raise IntegrityError(f"{name} must be whole safetensors: {error}") from error
+
+
+def pack_bytes(name: str, rows: npt.NDArray[np.uint8]) -> bytes:
+    """Safetensors of one uint8 array.
+
+    Args:
+        name: of the array.
+        rows: any shape.
+    """
+    from safetensors.numpy import save
+
+    return save({name: np.ascontiguousarray(rows)})
+
+
+def unpack_bytes(name: str, data: bytes, shape: tuple[int, ...], file: str) -> bytes:
+    """Strict inverse of `pack_bytes`: the array's bytes.
+
+    Args:
+        name: of the array.
+        data: safetensors.
+        shape: that it must have; −1 for any size.
+        file: for the message.
+
+    Raises:
+        IntegrityError: damaged bytes, or other arrays.
+    """
+    found = load_arrays(data, file)
+    array = found.get(name)
+    fits = (
+        array is not None
+        and array.dtype == np.uint8
+        and array.ndim == len(shape)
+        and all(want in (-1, size) for want, size in zip(shape, array.shape, strict=True))
+    )
+    if len(found) != 1 or array is None or not fits:
+        raise IntegrityError(
+            f"{file} must hold the uint8 array {name!r} alone; fetch or save the model again."
+        )
+    return bytes(array.tobytes())

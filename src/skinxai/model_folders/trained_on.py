@@ -1,0 +1,219 @@
+"""`TrainedOn`: which images a model was trained on, as hashes of their pixels and fingerprints.
+
+A model folder keeps the first eight bytes of each image's `skinxai.data.pixel_hash` as
+``training_pixels.safetensors``, sorted, one uint8 array ``(n, 8)``: who holds an image can ask
+whether the same pixels are among them, and the pixels cannot be computed from it. It keeps the
+images' `Fingerprints` beside it, which also find copies, and from which a
+coarse relief of each image can be drawn. Names, lesions and patients are in neither.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.errors import IntegrityError, OptionError
+from skinxai.images.pixels import pixel_hash
+from skinxai.model_folders.files import TRAINING_FINGERPRINTS, TRAINING_PIXELS
+from skinxai.model_folders.fingerprints import Fingerprints, image_fingerprint
+from skinxai.model_folders.tensors import pack_bytes, unpack_bytes
+from skinxai.results import SeenImages
+
+BYTES = 8
+_NAME = "prefixes"
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+SILENT = SeenImages(
+    notes=("the model does not say which images it was trained on, so that none can be recognised",)
+)
+"""What is seen by a model without `TrainedOn`."""
+
+
+class Look(NamedTuple):
+    """What an image is recognised by.
+
+    Args:
+        digest: its `pixel_hash`.
+        fingerprint: its `image_fingerprint`.
+    """
+
+    digest: str
+    fingerprint: bytes
+
+    @classmethod
+    def at(
+        cls, pixels: npt.NDArray[np.uint8], digest: str | None = None, *, resized: bool = False
+    ) -> Look:
+        """Look at RGB uint8 ``(H, W, 3)``.
+
+        Args:
+            pixels: of the image, or of a smaller copy.
+            digest: of the image itself, where it is known.
+            resized: whether the pixels may have another aspect than the image.
+        """
+        own = pixel_hash(pixels) if digest is None else digest
+        return cls(own, image_fingerprint(pixels, resized=resized))
+
+
+@dataclass(frozen=True, repr=False)
+class TrainedOn:
+    """The images that weights were trained on; ``pixel_hash in trained_on`` asks for one.
+
+    64 bits of each hash are kept. An image that is not among *n* is taken for one of them with a
+    probability of n / 2⁶⁴, so that *m* such images give a false alarm with at most m · n / 2⁶⁴:
+    5 in 10¹² for ten thousand against ten thousand, 5 in 10⁸ for a million against a million. An
+    image that is among them is never missed, as long as its pixels are the same. A resized,
+    re-encoded, cropped or turned copy has another hash: its fingerprint finds it (`seen`).
+
+    Args:
+        prefixes: the first eight bytes of each hash, ascending, each once.
+        fingerprints: of the images; ``None`` where they are not known.
+
+    Raises:
+        IntegrityError: another length than a multiple of eight, or another order.
+    """
+
+    prefixes: bytes = field(default=b"")
+    fingerprints: Fingerprints | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.prefixes) % BYTES:
+            raise IntegrityError(
+                f"training pixel hashes must be a multiple of {BYTES} bytes, got "
+                f"{len(self.prefixes)}; fetch or save the model again."
+            )
+        values = np.frombuffer(self.prefixes, ">u8")
+        if not bool((values[1:] > values[:-1]).all()):
+            raise IntegrityError(
+                "training pixel hashes must be strictly ascending, and are not; "
+                "fetch or save the model again."
+            )
+
+    @classmethod
+    def from_hashes(cls, hashes: Iterable[str]) -> Self:
+        """Of pixel hashes in any order, repeated or not.
+
+        Args:
+            hashes: from `skinxai.data.pixel_hash`, 64 hexadecimal digits each.
+
+        Raises:
+            OptionError: something else, such as a file name.
+        """
+        return cls(b"".join(sorted({_prefix(value) for value in hashes})))
+
+    @classmethod
+    def of_looks(cls, looks: Iterable[Look]) -> Self:
+        """Of looks at images in any order, repeated or not."""
+        found = list(looks)
+        hashes = cls.from_hashes(look.digest for look in found)
+        return cls(hashes.prefixes, Fingerprints.of(look.fingerprint for look in found))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Strict inverse of `to_bytes`.
+
+        Raises:
+            IntegrityError: other bytes, or as the class does.
+        """
+        return cls(unpack_bytes(_NAME, data, (-1, BYTES), TRAINING_PIXELS))
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> Self | None:
+        """Strict inverse of `files`; ``None`` where a model's files say nothing.
+
+        Args:
+            files: of a model folder; others than these are passed over.
+
+        Raises:
+            IntegrityError: a damaged file, or fingerprints without hashes.
+        """
+        data = files.get(TRAINING_PIXELS)
+        prints = files.get(TRAINING_FINGERPRINTS)
+        if data is None and prints is not None:
+            raise IntegrityError(
+                f"a model folder with {TRAINING_FINGERPRINTS} must hold {TRAINING_PIXELS} too, and "
+                f"does not; fetch or save the model again."
+            )
+        if data is None:
+            return None
+        known = cls.from_bytes(data)
+        return known if prints is None else cls(known.prefixes, Fingerprints.from_bytes(prints))
+
+    def files(self) -> dict[str, bytes]:
+        """What a model folder keeps of it: name → bytes."""
+        found = {TRAINING_PIXELS: self.to_bytes()}
+        if self.fingerprints is not None:
+            found[TRAINING_FINGERPRINTS] = self.fingerprints.to_bytes()
+        return found
+
+    @property
+    def without_fingerprint(self) -> int:
+        """How many of the images have no fingerprint: of these, a copy is not found."""
+        return max(0, len(self) - len(self.fingerprints or ()))
+
+    def seen(
+        self, looks: Mapping[str, Look], *, not_copies: Collection[str] = ()
+    ) -> SeenImages:  # fmt: skip
+        """Which images are among these, pixel for pixel or as copies.
+
+        Args:
+            looks: image id → what it is recognised by.
+            not_copies: ids of images that look like copies and are none; they count where their
+                pixels are the same.
+        """
+        exact = tuple(name for name, look in looks.items() if look.digest in self)
+        others = [name for name in looks if name not in {*exact, *not_copies}]
+        prints = self.fingerprints or Fingerprints()
+        alike = prints.copies([looks[name].fingerprint for name in others])
+        copies = tuple(name for name, found in zip(others, alike, strict=True) if found)
+        return SeenImages(exact, copies, tuple(self._notes()))
+
+    def _notes(self) -> Iterator[str]:
+        if missing := self.without_fingerprint:
+            yield (
+                f"of {missing} of the model's {len(self)} training images only exact copies can "
+                f"be found: it has no fingerprints of them"
+            )
+
+    def to_bytes(self) -> bytes:
+        """Content of ``training_pixels.safetensors``."""
+        return pack_bytes(_NAME, np.frombuffer(self.prefixes, np.uint8).reshape(-1, BYTES))
+
+    def __contains__(self, pixel_hash: object) -> bool:
+        wanted = _prefix(pixel_hash)
+        place = bisect_left(range(len(self)), wanted, key=self._at)
+        return place < len(self) and self._at(place) == wanted
+
+    def __len__(self) -> int:
+        return len(self.prefixes) // BYTES
+
+    def __or__(self, other: TrainedOn) -> TrainedOn:
+        if not isinstance(other, TrainedOn):
+            return NotImplemented
+        both = {each._at(place) for each in (self, other) for place in range(len(each))}
+        known = [e.fingerprints for e in (self, other) if e.fingerprints is not None]
+        return TrainedOn(b"".join(sorted(both)), reduce(or_, known) if known else None)
+
+    def __repr__(self) -> str:
+        return f"TrainedOn({len(self)} images)"
+
+    def _at(self, place: int) -> bytes:
+        return self.prefixes[place * BYTES : (place + 1) * BYTES]
+
+
+def _prefix(pixel_hash: object) -> bytes:
+    if not isinstance(pixel_hash, str) or not _HASH.fullmatch(pixel_hash):
+        raise OptionError(
+            f"a pixel hash must be the 64 hexadecimal digits of skinxai.data.pixel_hash(), "
+            f"got {pixel_hash!r}."
+        )
+    return bytes.fromhex(pixel_hash)[:BYTES]

@@ -1,0 +1,1 @@
+"""Images to predictions, whatever computes the logits."""

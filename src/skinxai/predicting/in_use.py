@@ -1,0 +1,247 @@
+"""What a `Classifier` is made of: config, card, what predicts, and torch's network when needed."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.configs import EnsembleConfig, ModelConfig
+from skinxai.errors import ModelError, OptionError
+from skinxai.graphs.exported import open_exported
+from skinxai.model_folders.ensembles import read_members
+from skinxai.model_folders.files import CARD, EXPORTED, HUGE, WEIGHTS, ModelFiles, read_config
+from skinxai.model_folders.probe import TOLERANCE, picture, read_probes
+from skinxai.predicting.graph_predictor import GraphEngine
+from skinxai.predicting.predictor import Predictor, Prepared, weighted_mean
+from skinxai.predicting.runners import RUNNERS
+
+if TYPE_CHECKING:
+    from skinxai.checkpoints import LoadedEnsemble, LoadedModel
+    from skinxai.predicting.torch_predictor import Engine
+
+
+_building = threading.RLock()
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+class Parts:
+    """A model, or an ensemble of several. Copies and pickles with the classifier.
+
+    Args:
+        config: labels, preprocessing, names, licences.
+        card: the model card, Markdown.
+        load: makes the networks; called once, when something needs torch.
+        device: where they compute.
+        graph: what predicts in their place, or ``None``.
+        exported: there are no networks to load.
+        precision: of predictions.
+        compiled: whether torch compiles the networks.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig | EnsembleConfig,
+        card: str,
+        load: Callable[[], LoadedModel | LoadedEnsemble],
+        device: str,
+        graph: GraphEngine | None = None,
+        *,
+        exported: bool = False,
+        precision: str = "float32",
+        compiled: bool = False,
+    ) -> None:
+        self.config, self.card, self.device = config, card, device
+        self.graph, self.exported, self.precision = graph, exported, precision
+        self._load, self._compiled = load, compiled
+
+    @classmethod
+    def of_loaded(
+        cls,
+        loaded: LoadedModel | LoadedEnsemble,
+        device: str,
+        precision: str = "float32",
+        *,
+        compiled: bool = False,
+    ) -> Self:
+        """Of networks that there are."""
+        found = cls(
+            loaded.config, loaded.card, partial(_given, loaded), device, precision=precision,
+            compiled=compiled,
+        )  # fmt: skip
+        found.engine  # noqa: B018  (what is wrong with the device, or a network, is said now)
+        return found
+
+    @classmethod
+    def of_files(
+        cls,
+        files: ModelFiles,
+        device: str,
+        runner: str,
+        precision: str = "float32",
+        *,
+        compiled: bool = False,
+    ) -> Self:
+        """Of a verified folder.
+
+        Args:
+            files: of a model, or of an ensemble.
+            device: of torch's networks.
+            runner: ``"torch"``, or a name in `skinxai.predicting.runners.RUNNERS`.
+            precision: of predictions.
+            compiled: whether torch compiles the networks.
+        """
+        if precision not in PRECISIONS:
+            raise OptionError(f"precision must be one of {PRECISIONS}, got {precision!r}.")
+        if runner == "torch":
+            return cls.of_loaded(_read(files), device, precision, compiled=compiled)
+        if compiled:
+            raise OptionError(f"compile must be left out for backend {runner!r}: it is torch's.")
+        _on_cpu(runner, device)
+        config: ModelConfig | EnsembleConfig
+        if WEIGHTS in files.files:
+            config = read_config(files, ModelConfig)
+        else:
+            config = read_config(files, EnsembleConfig)
+        card = files.files.get(CARD, b"").decode(errors="replace")
+        graph = GraphEngine.of_folder(files, runner, precision)
+        return cls(config, card, partial(_read, files), device, graph, precision=precision)
+
+    @classmethod
+    def of_exported(cls, path: Path, device: str, runner: str | None) -> Self:
+        """Of a single exported file, which has no network for torch; its suffix names a runner."""
+        if runner in (None, "auto"):
+            runner = EXPORTED[path.suffix.lower()]
+        if runner not in RUNNERS:
+            raise OptionError(
+                f"backend of the exported {path.name!r} must be 'onnx' or 'openvino', got "
+                f"{runner!r}; load the model's folder for torch."
+            )
+        _on_cpu(runner, device)
+        found = open_exported(path, _check_bytes)
+        graph = GraphEngine.of_exported(found, runner)
+        return cls(found.config, "", partial(_exported, path.name), device, graph, exported=True)
+
+    def with_loaded(self, loaded: LoadedModel) -> Self:
+        """The same networks, with something added to what is saved with them."""
+        made = copy.copy(self)
+        made.__dict__["loaded"] = loaded
+        return made
+
+    @property
+    def configs(self) -> tuple[ModelConfig, ...]:
+        """Of each network."""
+        if isinstance(self.config, ModelConfig):
+            return (self.config,)
+        return tuple(member.config for member in self.loaded.members)
+
+    @cached_property
+    def loaded(self) -> LoadedModel | LoadedEnsemble:
+        """Torch's networks, with all that their folder holds.
+
+        Raises:
+            ModelError: an exported file, which has none.
+        """
+        with _building:
+            return self.__dict__.get("loaded") or self._load()
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Torch's answers, whatever predicts.
+
+        Raises:
+            ModelError: an exported file, which has no network.
+        """
+        from skinxai.predicting.torch_predictor import Engine
+
+        precision = "float32" if self.graph else self.precision
+        with _building:
+            known: Engine | None = self.__dict__.get("engine")
+            return known or Engine.of(self.loaded, self.device, precision, compiled=self._compiled)
+
+    def check(self, files: ModelFiles) -> None:
+        """Ask for the drawn picture that the folder keeps an answer for.
+
+        Raises:
+            ModelError: another answer, or a folder that keeps none.
+            OptionError: a model that rounds.
+        """
+        if self.precision != "float32":
+            raise OptionError(f"check needs precision='float32', got {self.precision!r}.")
+        models, weights = [files], [1.0]
+        if isinstance(self.config, EnsembleConfig):
+            models = list(read_members(files, self.config))
+            weights = [member.weight for member in self.config.members]
+        check_probe(self.predictor, read_probes(models, len(self.config.labels)), weights)
+
+    @property
+    def predictor(self) -> Predictor:
+        """What predicts."""
+        return self.graph or self.engine
+
+
+def _given(loaded: LoadedModel | LoadedEnsemble) -> LoadedModel | LoadedEnsemble:
+    return loaded
+
+
+def _read(files: ModelFiles) -> LoadedModel | LoadedEnsemble:
+    from skinxai import checkpoints
+
+    return checkpoints.load(files)
+
+
+def check_header(config: bytes, folder: Path, header: Mapping[str, Any]) -> None:
+    """`skinxai.backbones.check_header`, which is imported where it is needed."""
+    from skinxai import backbones
+
+    backbones.check_header(config, folder, header)
+
+
+def _check_bytes(config: ModelConfig, size: int) -> None:
+    if size <= HUGE:  # torch is not imported for it
+        return
+    from skinxai import backbones
+
+    backbones.check_bytes(config, size)
+
+
+def _exported(name: str) -> LoadedModel:
+    raise ModelError(
+        f"the exported {name!r} must be asked for what it holds, predictions and Grad-CAM where it "
+        f"has class activation maps; for all else load the model's folder."
+    )
+
+
+def _on_cpu(runner: str, device: str) -> None:
+    if device not in ("auto", "cpu"):
+        raise OptionError(f"device must be 'cpu' for backend {runner!r}, got {device!r}.")
+
+
+def check_probe(
+    predictor: Predictor, probes: Sequence[npt.NDArray[np.float64]], weights: Sequence[float]
+) -> None:
+    """Ask a model for the drawn picture.
+
+    Args:
+        predictor: of one model, or of an ensemble.
+        probes: what each network answered when it was saved.
+        weights: of the networks.
+
+    Raises:
+        ModelError: a probability that differs by more than `TOLERANCE`.
+    """
+    arrays = {each: picture(each) for each in predictor.preprocessings}
+    (row,) = predictor.predict([Prepared(0, "probe", arrays, (), None)])
+    gap = float(np.abs(row - weighted_mean(weights, probes)).max())
+    if not gap <= TOLERANCE:
+        raise ModelError(
+            f"{predictor.model} must answer as when it was saved, within {TOLERANCE:g}; through "
+            f"{predictor.backend} a probability of its probe differs by {gap:.2g}. Another version "
+            f"of a package may build another network: install those it was saved with."
+        )

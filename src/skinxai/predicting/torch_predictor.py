@@ -1,0 +1,321 @@
+"""Prepared images to probabilities and features, by torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from skinxai.backbones.evaluation_mode import evaluating
+from skinxai.backbones.folding import folded
+from skinxai.backbones.network import SkinClassifier, without_gradients
+from skinxai.checkpoints import LoadedEnsemble, LoadedModel
+from skinxai.configs import PreprocessConfig
+from skinxai.errors import ModelError, OptionError
+from skinxai.labels import LabelSet
+from skinxai.memory import in_batches
+from skinxai.predicting.devices import device_named
+from skinxai.predicting.predictor import (
+    FLIPS,
+    InputOptions,
+    Predictor,
+    Prepared,
+    prepared_batches,
+    weighted_mean,
+)
+
+
+def to_batch(
+    items: Sequence[Prepared], preprocessing: PreprocessConfig, device: torch.device
+) -> Tensor:
+    """Network input ``(N, 3, h, w)`` float32, channels last in memory, of prepared images.
+
+    Raises:
+        ModelError: a CUDA device, in a process that was forked after CUDA was used.
+    """
+    batch = torch.from_numpy(np.stack([item.arrays[preprocessing] for item in items]))
+    try:
+        if device.type == "cuda":  # the copy goes on while the processor reads the next images
+            batch = batch.pin_memory()
+        return batch.to(device, memory_format=torch.channels_last, non_blocking=True)
+    except RuntimeError as error:
+        if "forked subprocess" not in str(error):
+            raise
+        raise ModelError(
+            "a forked process cannot use a model that was loaded on a CUDA device before; load it "
+            "in each process, or start them with multiprocessing.get_context('spawn')."
+        ) from error
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of an engine.
+
+    Args:
+        whole: on the engine's device; in evaluation mode, unless it is its owner's.
+        answering: the same, or a folded copy of it.
+        preprocessing: of the evaluation transform.
+        weight: its share of the mean.
+        model: ``name@revision``.
+        seen: tensors of ``whole`` and how often each had been written to, when it was copied.
+    """
+
+    whole: SkinClassifier
+    answering: SkinClassifier
+    preprocessing: PreprocessConfig
+    weight: float
+    model: str
+    seen: tuple[tuple[Tensor, int], ...]
+
+    @classmethod
+    def of(
+        cls, whole: SkinClassifier, answering: SkinClassifier, preprocessing: PreprocessConfig,
+        weight: float, model: str,
+    ) -> Member:  # fmt: skip
+        """From the networks as they are now; the arguments are the fields."""
+        return cls(whole, answering, preprocessing, weight, model, _versions(whole))
+
+    @property
+    def network(self) -> SkinClassifier:
+        """What answers.
+
+        Raises:
+            ModelError: the whole network was changed after a folded copy was made of it.
+        """
+        if self.answering is not self.whole:
+            now = _versions(self.whole)
+            same = len(now) == len(self.seen) and all(
+                one is two and first == second
+                for (one, first), (two, second) in zip(now, self.seen, strict=True)
+            )
+            if not same:
+                raise ModelError(
+                    f"the network of {self.model} must stay as it was loaded, and was changed: its "
+                    f"answers would be the old ones; wrap the changed one in from_module()."
+                )
+        return self.answering
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies count afresh what is written to their own tensors."""
+        answering = self.network  # an outdated one is not copied
+        return Member.of, (self.whole, answering, self.preprocessing, self.weight, self.model)
+
+
+def _versions(model: SkinClassifier) -> tuple[tuple[Tensor, int], ...]:
+    tensors = (*model.network.parameters(), *model.network.buffers())
+    return tuple((t, 0 if t.is_inference() else int(t._version)) for t in tensors)
+
+
+@dataclass(frozen=True)
+class Engine(Predictor):
+    """Torch networks with all that is needed to answer for them.
+
+    A single model is an ensemble of one, whose weight is 1.
+
+    Args:
+        members: the networks; their weights sum to 1.
+        labels: in logit order, of all members.
+        device: where they compute.
+        model: ``name@revision``.
+        precision: of predictions; explanations and embeddings are float32 always.
+        compiled: whether torch has compiled the networks' calls; their parts never.
+    """
+
+    members: tuple[Member, ...]
+    labels: LabelSet
+    device: torch.device
+    model: str
+    precision: str = "float32"
+    compiled: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        loaded: LoadedModel | LoadedEnsemble,
+        device: str,
+        precision: str = "float32",
+        *,
+        compiled: bool = False,
+    ) -> Self:
+        """Of a model, or of an ensemble, whose networks are moved to a device.
+
+        Args:
+            loaded: the networks.
+            device: ``"auto"``, or what torch takes.
+            precision: ``"float32"``, ``"bfloat16"``, or on CUDA ``"float16"``.
+            compiled: whether torch compiles the networks, for predictions.
+
+        Raises:
+            OptionError: a device that this machine does not have, half precision on a processor,
+                or networks that cannot be compiled here.
+        """
+        place = device_named(device)
+        if precision == "float16" and place.type != "cuda":
+            raise OptionError(
+                f"precision 'float16' needs a CUDA device, got {place.type!r}; take 'bfloat16'."
+            )
+        members = tuple(
+            Member.of(
+                _settled(part, place),
+                _answering(part),
+                part.config.preprocessing,
+                weight,
+                f"{part.config.name}@{part.revision}",
+            )
+            for part, weight in zip(loaded.members, loaded.weights, strict=True)
+        )
+        config = loaded.config
+        name = f"{config.name}@{loaded.revision}"
+        made = cls(members, config.labels, place, name, precision, compiled)
+        if compiled:
+            made._compile()
+        return made
+
+    def _compile(self) -> None:
+        """Let torch compile the networks' calls, now and for single images and batches."""
+        try:
+            for member in self.members:
+                member.answering.compile()
+                for count in (1, 2, 3):  # of two sizes it learns that the number may change
+                    size = (count, 3, *member.preprocessing.image_size)
+                    images = torch.zeros(size, device=self.device)
+                    with torch.inference_mode(), self._cast():
+                        member.answering(images.contiguous(memory_format=torch.channels_last))
+        except Exception as error:  # of many kinds: no compiler, or a network it cannot follow
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise OptionError(
+                f"compile needs a C++ compiler and a network that torch.compile can follow: "
+                f"{reason}; leave it out."
+            ) from error
+
+    @property
+    def backend(self) -> str:
+        """What computes, for results."""
+        calls = (each.answering._compiled_call_impl for each in self.members)  # copies have none
+        name = "torch compiled" if self.compiled and all(calls) else "torch"
+        return f"{name} {self.device.type} {self.precision}"
+
+    def _cast(self) -> torch.autocast:
+        """Within it, networks compute in the engine's precision, whatever a caller's is."""
+        dtype = getattr(torch, self.precision)
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
+
+    def in_float32(self) -> Engine:
+        """The same, for what must not be rounded."""
+        return replace(self, precision="float32", compiled=False)
+
+    @property
+    def preprocessings(self) -> frozenset[PreprocessConfig]:
+        """The members', each once."""
+        return frozenset(member.preprocessing for member in self.members)
+
+    def single(self, wanted_by: str) -> Member:
+        """The only member.
+
+        Args:
+            wanted_by: what needs one network, for the message.
+
+        Raises:
+            ModelError: an ensemble of several.
+        """
+        if len(self.members) > 1:
+            raise ModelError(
+                f"{wanted_by} needs a single network, and {self.model} is an ensemble of "
+                f"{len(self.members)} with features of their own; load one of the folders in its "
+                f"members/."
+            )
+        return self.members[0]
+
+    def mean(self, values: Iterable[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
+        """Weighted mean over the members, float64, of one array of each, in order."""
+        return weighted_mean([member.weight for member in self.members], values)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Softmax ``(N, K)`` float64 of logits; a row that is not finite becomes NaN.
+
+        Raises:
+            ModelError: the network's logits are not ``(N, K)``.
+        """
+        if logits.ndim != 2 or logits.shape[1] != len(self.labels):
+            raise ModelError(
+                f"logits must be (N, {len(self.labels)}), one for each label, "
+                f"got {tuple(logits.shape)}."
+            )
+        finite = torch.isfinite(logits).all(dim=1, keepdim=True)
+        return torch.where(finite, logits.double().softmax(dim=1), torch.nan)
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Within it, what answers is in evaluation mode; see `evaluation_mode`."""
+        return evaluating(member.network for member in self.members)
+
+    @torch.inference_mode()
+    def predict(self, items: Sequence[Prepared], *, tta: bool = False) -> npt.NDArray[np.float64]:
+        """The weighted mean of the members' probabilities; see `Predictor`."""
+        with self.evaluating():
+            return self.mean(self._predict_one(member, items, tta) for member in self.members)
+
+    def _predict_one(
+        self, member: Member, items: Sequence[Prepared], tta: bool
+    ) -> npt.NDArray[np.float64]:
+        images = to_batch(items, member.preprocessing, self.device)
+        views = FLIPS if tta else FLIPS[:1]
+        total = np.zeros((len(images), len(self.labels)))
+        for view in views:
+            with self._cast():
+                logits = member.network(images.flip(view) if view else images).float()
+            total += self.probabilities(logits).cpu().numpy()
+        return total / len(views)
+
+
+def _settled(part: LoadedModel, place: torch.device) -> SkinClassifier:
+    """A network on its device; the flags of one that came from its owner stay as they are."""
+    if part.config.backbone:
+        part.model.eval()
+    part.model.training = False
+    return part.model.to(place)
+
+
+def _answering(part: LoadedModel) -> SkinClassifier:
+    """What answers: a copy without gradients, where the weights are a model folder's."""
+    if not part.config.backbone:
+        return part.model
+    device = next(part.model.network.parameters()).device
+    with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
+        made = folded(part.model, part.config.preprocessing.image_size)
+        if made is part.model:  # nothing to fold: it is the caller's, and stays as it is
+            return without_gradients(made)
+        made.network.requires_grad_(False)
+        return made
+
+
+def embeddings(
+    engine: Engine, images: Iterable[Any], options: InputOptions
+) -> npt.NDArray[np.float32]:
+    """Pooled features, float32 ``(N, D)``; ``(0, 0)`` for no image.
+
+    Raises:
+        ModelError: an ensemble, whose members have features of their own.
+        OptionError: ``on_error="return"``, since a row has no place for errors.
+    """
+    if options.on_error != "raise":
+        raise OptionError("on_error must be 'raise' for embeddings: a row has no place for errors.")
+    member = engine.single("embed()")
+    rows: list[npt.NDArray[np.float32]] = []
+    for batch in prepared_batches(images, engine.preprocessings, options):
+        items = [item for item in batch if isinstance(item, Prepared)]
+        rows += in_batches(items, lambda some: _embed(engine, member, some)) if items else []
+    return np.stack(rows) if rows else np.empty((0, 0), np.float32)
+
+
+@torch.inference_mode()
+def _embed(engine: Engine, member: Member, items: Sequence[Prepared]) -> npt.NDArray[np.float32]:
+    images = to_batch(items, member.preprocessing, engine.device)
+    with engine.evaluating(), torch.autocast(engine.device.type, enabled=False):
+        features = member.network.pool(member.network.features(images))
+    return np.asarray(features.float().cpu().numpy(), np.float32)

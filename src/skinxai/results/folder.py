@@ -1,0 +1,147 @@
+"""A folder of results: a table, and pictures under safe names that never collide."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from skinxai.disk.staging import Staged, write_together
+from skinxai.disk.writing import check_folder, escape_cell, make_folder, write_atomic
+from skinxai.plain_text import printable
+from skinxai.results import ItemError, Prediction
+
+RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+MAX_STEM = 80
+
+
+class Counted(Protocol):
+    """A count of files that are not read, such as `skinxai.images.listing.LeftOut`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The count as JSON values."""
+
+
+class ResultFolder:
+    """Writes the pictures and tables of one run; also after an interruption, what is done.
+
+    In a folder that holds something, the new files replace the old ones together, when the run
+    ends: a process that is killed leaves the old ones. In a new folder each picture appears as
+    soon as it is made.
+
+    Args:
+        folder: made when there is something to write; what it holds stays until it is replaced.
+        inputs: files that are being read; those in the folder are never replaced.
+        left_out: what is not read of the folders of inputs; ``results.json`` ends with it.
+
+    Raises:
+        OutputError: a file, or a folder that cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        inputs: Iterable[str] = (),
+        left_out: Iterable[Counted] = (),
+    ) -> None:
+        self.folder = Path(folder)
+        self._rows: list[dict[str, Any]] = []
+        self._left_out = [left.to_dict() for left in left_out]
+        home = self.folder.resolve()
+        read = (Path(os.path.realpath(path)) for path in inputs)
+        self._taken = {path.name.lower() for path in read if path.parent == home}
+        check_folder(self.folder)
+        self._files = Staged(self.folder)
+        self._is_new = _is_new(self.folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.write()
+
+    def put(self, name: str, files: bytes | Mapping[str, bytes]) -> Path:
+        """Write a file, or a folder with files, and return where it is when the run ends.
+
+        Args:
+            name: of `name_for`.
+            files: the file's content, or name → content.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        path = self.folder / name
+        if not self._is_new:
+            whole = {"": files} if isinstance(files, bytes) else files
+            for each, data in whole.items():
+                self._files.add(f"{name}/{each}".rstrip("/"), data)
+        elif isinstance(files, bytes):
+            make_folder(self.folder)
+            write_atomic(path, files)
+        else:
+            write_together(path, files)
+        return path
+
+    def name_for(self, source: str, suffix: str) -> str:
+        """A file name below the folder for what came from ``source``, new in this run.
+
+        Folders, hidden characters and names that Windows reserves do not survive.
+        """
+        stem = re.sub(r"[^\w.-]+", "_", Path(source.replace("\\", "/")).stem)
+        stem = printable(stem).replace("\\", "_").strip("._")  # some letters are not seen
+        stem = stem[:MAX_STEM] or "image"
+        if RESERVED.fullmatch(stem):
+            stem = f"_{stem}"
+        name, count = stem + suffix, 1
+        while name.lower() in self._taken:  # lower: some file systems see no case
+            count += 1
+            name = f"{stem}-{count}{suffix}"
+        self._taken.add(name.lower())
+        return name
+
+    def add(self, result: Prediction | ItemError, **more: Any) -> None:
+        """Note one result; ``more`` are further columns, such as the overlay's name."""
+        self._rows.append(result.to_dict() | more)
+
+    def write(self) -> None:
+        """Write ``results.csv`` and ``results.json`` where there are rows, and end the run."""
+        if self._rows:
+            self._files.add("results.csv", table(self._rows).encode())
+            text = json.dumps(self._rows + self._left_out, indent=2)
+            self._files.add("results.json", text.encode() + b"\n")
+        self._files.commit()
+
+
+def _is_new(folder: Path) -> bool:
+    try:
+        return not folder.is_dir() or next(folder.iterdir(), None) is None
+    except OSError:  # it may be written but not listed
+        return False
+
+
+def table(rows: Iterable[dict[str, Any]]) -> str:
+    """CSV text of results: one column for each class's probability, lists joined by semicolons."""
+    flat = [_flat(row) for row in rows]
+    columns = list(dict.fromkeys(name for row in flat for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue()
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, dict):
+            flat |= {f"p_{code}": number for code, number in value.items()}
+        elif isinstance(value, list):
+            flat[name] = escape_cell("; ".join(value))
+        else:
+            flat[name] = escape_cell(value) if isinstance(value, str) else value
+    return flat

@@ -1,0 +1,134 @@
+"""What `Trainer.fit` asks of its images before the first step."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+
+from skinxai.configs import canonical_json
+from skinxai.data.hashing import looks
+from skinxai.data.records import Records
+from skinxai.errors import DatasetImageError, LeakageError, TrainingError
+from skinxai.images.limits import MAX_PIXELS
+from skinxai.model_folders.trained_on import Look, TrainedOn
+from skinxai.plain_text import quoted
+from skinxai.progress import watched
+
+
+def check_parts(train: Records, val: Records) -> None:
+    """Refuse parts that nothing can be learnt or chosen on.
+
+    Raises:
+        LeakageError: shared lesions or patients, or a test part.
+        TrainingError: a class without images, different labels, or no images.
+    """
+    for name, records in (("train", train), ("val", val)):
+        if records.part == "test":
+            raise LeakageError(
+                f"{name} must not be the test part: what is learnt or chosen on it says nothing "
+                f"about other images."
+            )
+    if not len(train) or not len(val):
+        raise TrainingError(f"train and val must hold images, got {len(train)} and {len(val)}.")
+    if train.labels != val.labels:
+        raise TrainingError(
+            f"train and val must have one label set, got {list(train.labels)} and "
+            f"{list(val.labels)}."
+        )
+    allowed = train.leaked and val.leaked
+    for kind, key in (("lesion", "lesion_id"), ("patient", "patient_id")):
+        sets = [{getattr(item, key) for item in part} - {None} for part in (train, val)]
+        if (shared := sets[0] & sets[1]) and not allowed:
+            raise LeakageError(
+                f"train and val must share no {kind}, {len(shared)} are in both, e.g. "
+                f"{min(shared)!r}",
+                python="split with skinxai.data.split()",
+                command="leave --splits out, so that the images are split anew",
+            )
+    if absent := [c for c, n in zip(train.labels, train.class_counts(), strict=True) if not n]:
+        raise TrainingError(f"train must hold images of every class, it has none of {absent}.")
+
+
+def fingerprint(train: Records, val: Records) -> dict[str, str]:
+    """Hashes of what a resumed run must find as it was: labels and both parts."""
+    rows: dict[str, object] = {
+        "labels": train.labels.to_dict(),
+        "train": [(item.image_id, item.label) for item in train],
+        "val": [(item.image_id, item.label) for item in val],
+        "prepared pixels": [part.pixels.digest if part.pixels else None for part in (train, val)],
+    }
+    return {name: hashlib.sha256(canonical_json(row)).hexdigest() for name, row in rows.items()}
+
+
+def most_skipped(records: Records) -> int:
+    """Images that ``unreadable="skip"`` lets through: one in a thousand, at least one."""
+    return max(1, len(records) // 1000)
+
+
+def check_images(
+    records: Records,
+    what: str,
+    *,
+    spare: int = 0,
+    cached: bool = True,
+    max_pixels: int = MAX_PIXELS,
+) -> dict[str, Look]:
+    """Read every image once and return what each is recognised by, by its id.
+
+    Args:
+        records: a part; those of a prepared folder were read when it was prepared.
+        what: the part, for the progress bar and messages.
+        spare: unreadable images that are let through, and left out of the result.
+        cached: whether prepared pixels are what will be read; else the files are checked.
+        max_pixels: most pixels of an image that are decoded.
+
+    Raises:
+        DatasetImageError: more unreadable images, all of them named.
+    """
+    found = looks(records, cached=cached, max_pixels=max_pixels)
+    seen: dict[str, Look] = {}
+    problems = []
+    for item, value in zip(
+        records, watched(found, len(records), None, "image", f"check {what} images"),
+        strict=True,
+    ):  # fmt: skip
+        if isinstance(value, Look):
+            seen[item.image_id] = value
+        else:
+            problems.append(value.prefixed(f"{quoted(item.image_id)} ({item.path})"))
+    if len(problems) > spare:
+        raise DatasetImageError(
+            f"{what} images must be readable, {len(problems)} of {len(records)} are not:",
+            sorted(problems, key=str),
+        )
+    return seen
+
+
+def check_unseen(
+    val: Mapping[str, Look], trained_on: TrainedOn, source: str, remedy: str,
+    not_copies: Collection[str],
+) -> None:  # fmt: skip
+    """Refuse validation images that something was trained on, or copies of such images.
+
+    Args:
+        val: what each validation image is recognised by.
+        trained_on: the images.
+        source: whose they are, for the message.
+        remedy: for the message.
+        not_copies: ids of images that look like copies and are none.
+
+    Raises:
+        LeakageError: such images.
+    """
+    seen = trained_on.seen(val, not_copies=not_copies)
+    if not seen:
+        return
+    message = f"val must hold no image of {source}: of {len(val)}, {seen.describe()}; {remedy}"
+    if seen.exact:
+        raise LeakageError(f"{message}.")
+    ids = [*not_copies, *seen.copies]
+    raise LeakageError(
+        f"{message}. Look at the images first",
+        python=f"where they show other skin, pass not_copies={ids!r}",
+        command=f"where they show other skin, give --not-copies {','.join(ids)}",
+    )

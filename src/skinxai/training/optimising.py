@@ -1,0 +1,104 @@
+"""Which weights learn, how fast, and their average: what the optimiser is told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from skinxai.errors import OptionError
+from skinxai.training.settings import TrainConfig
+
+
+def parameter_groups(
+    network: nn.Module, layers: Sequence[Sequence[str]], config: TrainConfig
+) -> list[dict[str, Any]]:
+    """Groups for AdamW, each with ``scale``, the factor on the learning rate.
+
+    Matrices and kernels decay, vectors do not. The group of layers before the head has the
+    scale ``layer_decay``, the one before that its square, and so on (Clark et al., "ELECTRA",
+    ICLR 2020). The first ``frozen_groups`` groups of layers are left out and stop learning.
+
+    Args:
+        network: its frozen parameters are marked so.
+        layers: parameter names from the input to the head, of ``backbones.layer_groups``.
+        config: the run's settings.
+
+    Raises:
+        OptionError: nothing but the head, or not even that, would learn.
+    """
+    if config.frozen_groups >= len(layers):
+        raise OptionError(
+            f"frozen_groups must be below the {len(layers)} groups of layers that "
+            f"{config.backbone!r} has, got {config.frozen_groups}."
+        )
+    named = dict(network.named_parameters())
+    groups = []
+    for depth, names in enumerate(layers):
+        parameters = [named[name] for name in names]
+        if depth < config.frozen_groups:
+            for parameter in parameters:
+                parameter.requires_grad_(False)
+            continue
+        scale = config.layer_decay ** (len(layers) - 1 - depth)
+        for decay, some in (
+            (config.weight_decay, [p for p in parameters if p.ndim > 1]),
+            (0.0, [p for p in parameters if p.ndim <= 1]),
+        ):
+            if some:
+                groups.append({"params": some, "weight_decay": decay, "scale": scale})
+    return groups
+
+
+def frozen_norms(network: nn.Module) -> list[nn.Module]:
+    """BatchNorm layers whose weights do not learn: their statistics must not move either."""
+    return [
+        module
+        for module in network.modules()
+        if isinstance(module, _BatchNorm)
+        and not any(parameter.requires_grad for parameter in module.parameters())
+        and any(True for _ in module.parameters())
+    ]
+
+
+def learning_rate(config: TrainConfig, step: int, steps_each: int) -> float:
+    """Learning rate of a step: a linear warm-up, then half a cosine down to 1 %.
+
+    Loshchilov & Hutter, "SGDR", ICLR 2017, equation 5, without restarts.
+
+    Args:
+        config: the run's settings.
+        step: from 0, over all epochs.
+        steps_each: steps in one epoch.
+    """
+    total = config.epochs * steps_each
+    warm_up = max(1, int(total * config.warm_up))
+    if step < warm_up:
+        return config.learning_rate * (step + 1) / warm_up
+    done = (step - warm_up) / max(1, total - warm_up)
+    return config.learning_rate * max(0.01, 0.5 * (1 + math.cos(math.pi * done)))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, step: int, decay: float) -> None:
+    """Move the average towards the network: ``a ← d a + (1 − d) w``, buffers included.
+
+    Args:
+        average: changed in place.
+        model: the network.
+        step: from 0; at the start d is at most ``(1 + step) / (10 + step)``.
+        decay: d.
+    """
+    decay = min(decay, (1 + step) / (10 + step))
+    own, floats, targets = model.state_dict(), [], []
+    for name, tensor in average.state_dict().items():
+        if tensor.is_floating_point():
+            floats.append(tensor)
+            targets.append(own[name])
+        else:
+            tensor.copy_(own[name])
+    torch._foreach_lerp_(floats, targets, 1 - decay)
