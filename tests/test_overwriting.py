@@ -16,7 +16,7 @@ from skinxai.errors import OutputError
 from skinxai.model_folders.files import read_model_folder, write_model_folder
 
 SCRIPT = TESTS / "killed_overwriting.py"
-KINDS = ("save_pretrained", "Explanation.save", "explain --out", "predict --out")
+KINDS = ("save_pretrained", "Explanation.save", "predict --out")
 OLD = {"a.txt": b"old", "below/b.txt": b"old"}
 NEW = {"a.txt": b"new", "below/b.txt": b"new"}
 
