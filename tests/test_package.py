@@ -3,6 +3,7 @@
 import dataclasses
 import email
 import re
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -12,13 +13,13 @@ from pathlib import Path
 
 import pytest
 import typer
+from places import ROOT
 
 import skinxai
 from skinxai import errors, explainers
 from skinxai.cli import app
 from skinxai.plugins import hookspecs, registry
 
-ROOT = Path(__file__).parent.parent
 DOCS = "\n".join(p.read_text() for p in sorted((ROOT / "docs").rglob("*.md")))
 
 
@@ -157,9 +158,10 @@ def test_links_in_the_readme_lead_somewhere() -> None:
         assert (ROOT / link).exists(), link
 
 
-def test_the_picture_script(tmp_path: Path) -> None:
+def test_the_picture_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "samples.jpg"
-    subprocess.run([sys.executable, str(ROOT / "examples/overlays.py"), str(out)], check=True)
+    monkeypatch.setattr(sys, "argv", ["overlays.py", str(out)])
+    runpy.run_path(str(ROOT / "examples/overlays.py"), run_name="__main__")
     assert out.stat().st_size > 20_000
 
 
