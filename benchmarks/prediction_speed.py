@@ -33,7 +33,7 @@ from speed import paired, resident
 from skinxai import Classifier, read_image
 from skinxai.graphs.exported import with_weights
 from skinxai.model_folders.files import BUNDLED, GRAPH, WEIGHTS
-from skinxai.predicting.predictor import InputOptions, prepared_batches
+from skinxai.predicting.inputs import InputOptions, prepared_batches
 from skinxai.predicting.torch_predictor import to_batch
 
 RESULTS = Path(__file__).parent / "results" / "prediction_speed.json"
@@ -141,7 +141,7 @@ def many(ways: dict[str, Way], files: list[Path]) -> dict[str, object]:
 def one(path: Path) -> dict[str, float]:
     """Milliseconds of one warm image above the bare network and the bare decoding."""
     classifier = Classifier.from_pretrained()
-    (member,) = classifier._engine.members
+    (member,) = classifier._torch.members
     ((item,),) = prepared_batches([path], [member.preprocessing], InputOptions())
     batch = to_batch([item], member.preprocessing, torch.device("cpu"))
     data = path.read_bytes()
@@ -149,7 +149,7 @@ def one(path: Path) -> dict[str, float]:
     def bare() -> None:
         np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
         with torch.inference_mode():
-            member.network(batch)
+            member.answering(batch)
 
     whole, least = paired(lambda: classifier.predict(path), bare)
     return {

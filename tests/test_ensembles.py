@@ -40,7 +40,7 @@ from skinxai.errors import (
 )
 from skinxai.labels import HAM10000_LABELS, LabelSet
 from skinxai.model_folders.ensembles import write_ensemble
-from skinxai.predicting import predictor
+from skinxai.predicting import inputs
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = (0.2, 0.3, 0.5)
@@ -173,7 +173,7 @@ def test_each_image_is_read_once(ensemble, photos, monkeypatch) -> None:
         next(count)
         return read_image(image, **options)
 
-    monkeypatch.setattr(predictor, "read_image", counted)
+    monkeypatch.setattr(inputs, "read_image", counted)
     ensemble.predict(photos[:3])
     assert next(count) == 3
     ensemble.explain([io.BytesIO(photos[0].read_bytes()), photos[1]])
@@ -191,7 +191,7 @@ def test_the_same_model_twice_is_the_model(folders, members, photos, tmp_path) -
     assert [m.folder for m in twice.config.members] == ["members/a", "members/a-2"]
     for tta in (False, True):
         one, other = (rows_of(c.predict(photos[:4], tta=tta)) for c in (members[0], twice))
-        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, other, rtol=1e-15)
     for one, other in zip(members[0].explain(photos[:4]), twice.explain(photos[:4]), strict=True):
         assert one.target == other.target
         np.testing.assert_array_equal(one.heatmap, other.heatmap)
@@ -311,7 +311,7 @@ def test_a_linear_method_explains_the_ensembles_own_score(input_gradient, score)
     ensemble = Classifier(LoadedEnsemble(parts, config, "", "unsaved"), device="cpu")
     image = np.random.default_rng(0).integers(40, 200, (32, 32, 3), dtype=np.uint8)
     leaf = torch.from_numpy(image / 255).permute(2, 0, 1)[None].float().requires_grad_()
-    logits = [part.model(leaf) for part in parts]
+    logits = [part.network(leaf) for part in parts]
     if score == "probability":
         logits = [each.softmax(dim=1) for each in logits]
     value = 0.25 * logits[0][0, 1] + 0.75 * logits[1][0, 1]

@@ -57,7 +57,7 @@ def test_passes_without_gradients_are_the_graphs(
 
 def test_maps_of_all_classes_share_the_graphs_passes(small: Path, pictures: list) -> None:
     graph = Classifier.from_pretrained(small, backend="onnx")
-    run = graph._parts.graph.members[0].run
+    run = graph._in_use.graph.members[0].run
     asked: list[int] = []
     whole = run._session.run
     run._session = SimpleNamespace(run=lambda *a: (asked.append(len(a[1]["images"])), whole(*a))[1])
@@ -68,7 +68,7 @@ def test_maps_of_all_classes_share_the_graphs_passes(small: Path, pictures: list
 def test_a_graph_in_fewer_bits_computes_no_passes(small: Path, pictures: list) -> None:
     own = Classifier.from_pretrained(small)
     rounded = Classifier.from_pretrained(small, backend="openvino", precision="bfloat16")
-    rounded._parts.graph.members[0].run.precision = "bfloat16"  # also where the processor has none
+    rounded._in_use.graph.members[0].run.precision = "bfloat16"  # also where the processor has none
     expected, found = (c.explain(pictures[0], method="rise", budget=20) for c in (own, rounded))
     assert found.backend == "torch cpu float32"
     assert np.array_equal(expected.heatmap, found.heatmap)

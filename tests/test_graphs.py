@@ -99,7 +99,7 @@ def test_class_activation_maps_and_the_bias_sum_to_the_logit(small: Path) -> Non
     assert kernel is not None
     torch.testing.assert_close(kernel, fc.weight.detach() / cells)
     images = torch.randn(3, 3, *INPUT.image_size)
-    run = Classifier.from_pretrained(small, backend="onnx")._parts.graph.members[0].run
+    run = Classifier.from_pretrained(small, backend="onnx")._in_use.graph.members[0].run
     outputs = run(images.numpy())
     sums = outputs["class_activation_maps"].sum(axis=(2, 3)) + fc.bias.detach().numpy()
     np.testing.assert_allclose(sums, outputs["logits"], atol=1e-5)

@@ -16,7 +16,8 @@ from skinxai import Classifier, read_image
 from skinxai.cli import app
 from skinxai.data import audit, prepare
 from skinxai.errors import ImageTooLargeError, OptionError
-from skinxai.predicting.predictor import InputOptions, predictions
+from skinxai.predicting.inputs import InputOptions
+from skinxai.predicting.predictor import predictions
 from skinxai.training.trainer import Trainer
 
 SIZE = (40, 56)
@@ -194,7 +195,7 @@ def test_input_options_outside_their_rule(name: str, value: object) -> None:
 def test_predictions_are_of_the_picture_as_it_is_unless_its_flips_are_asked_for(tmp_path) -> None:
     classifier = Classifier.from_pretrained(model_folder(tmp_path / "m", seed=1))
     picture = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
-    predictor = classifier._parts.predictor
+    predictor = classifier._in_use.predictor
     (found,) = predictions(predictor, [picture], InputOptions())
     (flipped,) = predictions(predictor, [picture], InputOptions(), tta=True)
     assert found.probabilities == classifier.predict(picture).probabilities

@@ -21,11 +21,11 @@ def rows(predictions: list) -> np.ndarray:
 def test_torch_rounds_what_it_predicts_and_nothing_else(classifier, photos) -> None:
     rounded = Classifier.from_pretrained(precision="bfloat16", device="cpu")
     found = rounded.predict(photos[0])
-    (member,) = classifier._engine.members
+    (member,) = classifier._torch.members
     pixels = evaluation_transform(read_image(photos[0]).pixels, member.preprocessing)
     batch = torch.from_numpy(pixels)[None].to(memory_format=torch.channels_last)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        expected = member.network(batch).float().softmax(1)[0]
+        expected = member.answering(batch).float().softmax(1)[0]
     np.testing.assert_allclose(rows([found])[0], expected, atol=1e-6)
     whole = classifier.predict(photos[0])
     assert np.abs(rows([found]) - rows([whole])).max() > 1e-4

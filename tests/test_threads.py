@@ -59,9 +59,9 @@ def test_weights_without_gradients_are_explained_by_all_threads_at_once(
 def test_what_answers_for_a_model_folder_needs_no_gradient_of_weights(
     classifier: Classifier,
 ) -> None:
-    (member,) = classifier._engine.members
+    (member,) = classifier._torch.members
     assert not any(weight.requires_grad for weight in member.answering.parameters())
-    assert all(weight.requires_grad for weight in member.whole.parameters())
+    assert all(weight.requires_grad for weight in member.network.parameters())
 
 
 def test_a_network_without_gradients_shares_the_memory_of_the_weights() -> None:

@@ -30,9 +30,10 @@ from skinxai.model_folders.ensembles import open_models
 from skinxai.model_folders.files import EXPORTED, GRAPH
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.trained_on import SILENT, TrainedOn
-from skinxai.predicting.graph_predictor import GraphEngine
-from skinxai.predicting.in_use import Parts, check_header
-from skinxai.predicting.predictor import InputOptions, predictions
+from skinxai.predicting.graph_predictor import GraphPredictor
+from skinxai.predicting.in_use import ModelInUse, check_header
+from skinxai.predicting.inputs import InputOptions
+from skinxai.predicting.predictor import predictions
 from skinxai.predicting.runners import choose
 from skinxai.progress import counter, watched
 from skinxai.results import Evaluation, ItemError, Prediction
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from skinxai.explaining.views import Watch
     from skinxai.exporting.onnx_graphs import Parity
     from skinxai.model_folders.neighbours import Neighbours
-    from skinxai.predicting.torch_predictor import Engine
+    from skinxai.predicting.torch_predictor import TorchPredictor
 
 
 ModelName = str | os.PathLike[str] | None
@@ -62,21 +63,21 @@ class Classifier:
     """
 
     def __init__(self, loaded: LoadedModel | LoadedEnsemble, *, device: str = "auto") -> None:
-        self._parts = Parts.of_loaded(loaded, device)
+        self._in_use = ModelInUse.of_loaded(loaded, device)
 
     @classmethod
-    def _of(cls, parts: Parts) -> Self:
+    def _of(cls, parts: ModelInUse) -> Self:
         made = cls.__new__(cls)
-        made._parts = parts
+        made._in_use = parts
         return made
 
     @property
-    def _engine(self) -> Engine:
-        return self._parts.engine
+    def _torch(self) -> TorchPredictor:
+        return self._in_use.torch_predictor
 
     @property
     def _loaded(self) -> LoadedModel | LoadedEnsemble:
-        return self._parts.loaded
+        return self._in_use.loaded
 
     @classmethod
     def from_pretrained(
@@ -139,7 +140,7 @@ class Classifier:
                     "check, compile, precision and revision must be left out for an exported file: "
                     "it has no probe, and a precision and revision of its own."
                 )
-            return cls._of(Parts.of_exported(Path(model), device, backend))
+            return cls._of(ModelInUse.of_exported(Path(model), device, backend))
         if device not in ("auto", "cpu") and backend in (None, "torch", "auto"):
             from skinxai.predicting.devices import device_named
 
@@ -159,7 +160,7 @@ class Classifier:
             files = open_model(model, revision=revision, **hub)
         plain = device in ("auto", "cpu") and precision != "float16" and not compile
         runner = choose(backend or "torch", has_graph=GRAPH in files.files and plain)
-        parts = Parts.of_files(files, device, runner, precision, compiled=compile)
+        parts = ModelInUse.of_files(files, device, runner, precision, compiled=compile)
         if check:
             parts.check(files)
         return cls._of(parts)
@@ -227,17 +228,17 @@ class Classifier:
 
         That of an ensemble has the label set, and the members' folders, revisions and weights.
         """
-        return self._parts.config
+        return self._in_use.config
 
     @property
     def model(self) -> str:
         """``name@revision``; the revision is a digest of every file."""
-        return self._parts.predictor.model
+        return self._in_use.predictor.model
 
     @property
     def card(self) -> str:
         """The model card, Markdown."""
-        return self._parts.card
+        return self._in_use.card
 
     @property
     def trained_on(self) -> TrainedOn | None:
@@ -265,18 +266,18 @@ class Classifier:
         Raises:
             ModelError: an ensemble, which has several.
         """
-        return self._engine.single("Classifier.network").whole
+        return self._torch.single("Classifier.network").network
 
     @property
     def num_parameters(self) -> int:
         """Number of weights, of all members together."""
-        networks = [member.whole for member in self._engine.members]
+        networks = [member.network for member in self._torch.members]
         return sum(weight.numel() for network in networks for weight in network.parameters())
 
     @property
     def backend(self) -> str:
         """What predicts, e.g. ``"torch cpu float32"``."""
-        return self._parts.predictor.backend
+        return self._in_use.predictor.backend
 
     def __repr__(self) -> str:
         return f"Classifier(model={self.model!r}, labels={list(self.labels)})"
@@ -288,7 +289,7 @@ class Classifier:
             images: one image (a path, bytes, a file object, a PIL image, a NumPy array or a
                 torch tensor), or many: a folder, a glob, a list or any iterable of images.
             tta: average over the four flips of each image; four times the time.
-            **inputs: see `skinxai.predicting.predictor.InputOptions`.
+            **inputs: see `skinxai.predicting.inputs.InputOptions`.
 
         Returns:
             A `Prediction` for one image; a list in the images' order for many, with an
@@ -300,7 +301,7 @@ class Classifier:
         """
         options, _ = InputOptions.take(inputs)
         single, many = self._several(images, inputs)
-        results = list(predictions(self._parts.predictor, many, options, tta=tta))
+        results = list(predictions(self._in_use.predictor, many, options, tta=tta))
         return results[0] if single else results
 
     def stream(
@@ -318,7 +319,7 @@ class Classifier:
         single, many = self._several(images, inputs)
         if explain is None:
             options, _ = InputOptions.take(inputs)
-            return predictions(self._parts.predictor, many, options, tta=tta)
+            return predictions(self._in_use.predictor, many, options, tta=tta)
         with ExitStack() as stack:
             watch = stack.enter_context(_pass_bar(_count(images, single), explain, inputs))
             found = self._explanations(many, explain, inputs, tta=tta, watch=watch)
@@ -456,7 +457,7 @@ class Classifier:
 
         options, _ = InputOptions.take(inputs)
         _, many = self._several(images, inputs)
-        return embeddings(self._engine, many, options)
+        return embeddings(self._torch, many, options)
 
     def index(self, records: Records, *, dimensions: int = 192, **inputs: Any) -> Self:
         """The same model with embeddings of its training lesions, for `nearest`.
@@ -475,11 +476,11 @@ class Classifier:
         """
         from skinxai.explaining.by_example import index
 
-        self._engine.single("index()")
+        self._torch.single("index()")
         options, _ = InputOptions.take(inputs)
-        found = index(self._engine, records, self.trained_on, options, dimensions)
+        found = index(self._torch, records, self.trained_on, options, dimensions)
         (loaded,) = self._loaded.members
-        return self._of(self._parts.with_loaded(replace(loaded, neighbours=found)))
+        return self._of(self._in_use.with_loaded(replace(loaded, neighbours=found)))
 
     def with_graph(self, images: Any = None, **inputs: Any) -> Self:
         """The same model with a graph, for ``from_pretrained(…, backend="onnx" | "openvino")``.
@@ -499,12 +500,12 @@ class Classifier:
         """
         from skinxai.exporting.onnx_graphs import PARITY, checked_graph
 
-        self._engine.single("with_graph()")
+        self._torch.single("with_graph()")
         options, _ = InputOptions.take(asdict(PARITY) | inputs)
         (loaded,) = self._loaded.members
         many = None if images is None else list(iter_sources(images)[1])
-        made = checked_graph(self._engine, loaded, many, options)
-        return self._of(self._parts.with_loaded(made))
+        made = checked_graph(self._torch, loaded, many, options)
+        return self._of(self._in_use.with_loaded(made))
 
     def export(
         self, path: str | os.PathLike[str], *, format: str | None = None, images: Any = None,
@@ -537,11 +538,11 @@ class Classifier:
         """
         from skinxai.exporting.onnx_graphs import PARITY, export
 
-        self._engine.single("export()")
+        self._torch.single("export()")
         options, _ = InputOptions.take(asdict(PARITY) | inputs)
         (loaded,) = self._loaded.members
         many = None if images is None else iter_sources(images)[1]
-        return export(self._engine, loaded, Path(path), many, format, options)
+        return export(self._torch, loaded, Path(path), many, format, options)
 
     def nearest(
         self, images: Any, k: int = 5, *, records: Records | None = None, **inputs: Any
@@ -566,7 +567,7 @@ class Classifier:
 
         options, _ = InputOptions.take(inputs)
         single, many = self._several(images, inputs)
-        found = nearest(self._engine, self.neighbours, many, options, k, records)
+        found = nearest(self._torch, self.neighbours, many, options, k, records)
         return found[0] if single else found
 
     def evaluate(
@@ -614,7 +615,7 @@ class Classifier:
             )  # fmt: skip
         images: Any = [item.path for item in records]
         cache, resized = records.pixels, False
-        if cache is not None and all(cache.fits(p) for p in self._parts.predictor.preprocessings):
+        if cache is not None and all(cache.fits(p) for p in self._in_use.predictor.preprocessings):
             images = (cache.read(item.image_id) for item in records)  # the same bits
             resized = cache.image_size is not None
         check_ids(not_copies, records)
@@ -628,7 +629,7 @@ class Classifier:
         options, _ = InputOptions.take(inputs)
         _, many = self._several(images, inputs)
         found = predictions(
-            self._parts.predictor, many, options, tta=tta, look=None if known is None else look
+            self._in_use.predictor, many, options, tta=tta, look=None if known is None else look
         )
         rows = [
             [p.probabilities[code] for code in self.labels]
@@ -647,7 +648,7 @@ class Classifier:
             attributes=[item.attributes for item in records],
             leaked=records.leaked
             or bool(seen)
-            or any("leaked" in config.training_data for config in self._parts.configs),
+            or any("leaked" in config.training_data for config in self._in_use.configs),
             seen=seen,
             resamples=resamples,
             seed=seed,
@@ -655,7 +656,7 @@ class Classifier:
 
     def _known(self) -> TrainedOn | None:
         """The training images of all members that say something, or ``None``."""
-        members = () if self._parts.exported else self._loaded.members  # a file does not say
+        members = () if self._in_use.exported else self._loaded.members  # a file does not say
         known = [own.trained_on for own in members if own.trained_on is not None]
         return reduce(or_, known) if known else None
 
@@ -748,16 +749,16 @@ class Classifier:
         options, own = InputOptions.take(keywords, *options_of(method))
         chosen = choose_method(method, own, self.config.labels, score=score, against=against)
         question = Question(chosen, targets, tta, timeout, watch or Watch())
-        graph = self._parts.graph
-        local = self._engine.device.type == "cpu"  # where graphs compute
+        graph = self._in_use.graph
+        local = self._torch.device.type == "cpu"  # where graphs compute
         passes = graph if graph is not None and graph.exact and local else None
-        return explanations(self._engine, images, question, options, passes)
+        return explanations(self._torch, images, question, options, passes)
 
     def _graph_for(
         self, method: str, score: str, tta: bool, timeout: float | None
-    ) -> GraphEngine | None:
+    ) -> GraphPredictor | None:
         """The graph that can explain this by itself, or ``None``: torch does."""
-        graph = self._parts.graph
+        graph = self._in_use.graph
         plain = method in GRAPH_METHODS and score == "logit" and not tta and timeout is None
         return graph if graph is not None and graph.maps and plain else None
 

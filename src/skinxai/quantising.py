@@ -23,13 +23,8 @@ from skinxai.images.limits import MAX_PIXELS
 from skinxai.images.reading import read_image
 from skinxai.images.sources import iter_sources
 from skinxai.model_folders.trained_on import Look
-from skinxai.predicting.predictor import (
-    InputOptions,
-    Predictor,
-    Prepared,
-    predictions,
-    prepared_batches,
-)
+from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
+from skinxai.predicting.predictor import Predictor, predictions
 from skinxai.results import Prediction
 
 
@@ -105,8 +100,8 @@ def export_int8(
         classifier.export(whole)
         _quantise(whole, small, arrays)
         graph = Classifier.from_pretrained(small, backend=backend)
-        whole_model = classifier._engine.in_float32()
-        predictors: tuple[Predictor, ...] = (whole_model, graph._parts.predictor)
+        whole_model = classifier._torch.in_float32()
+        predictors: tuple[Predictor[Any], ...] = (whole_model, graph._in_use.predictor)
         first, second = (_rows(each, judge, options) for each in predictors)
         write_atomic(path, small.read_bytes())
     target, classes = np.asarray(judge.targets()), len(judge.labels)
@@ -128,14 +123,16 @@ def _arrays(
     classifier: Classifier, images: Iterable[Any], options: InputOptions
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Network input ``(1, 3, h, w)`` of each image."""
-    (preprocessing,) = classifier._parts.predictor.preprocessings
+    (preprocessing,) = classifier._in_use.predictor.preprocessings
     for batch in prepared_batches(images, [preprocessing], options):
         for item in batch:
             assert isinstance(item, Prepared)
             yield item.arrays[preprocessing][None]
 
 
-def _rows(predictor: Predictor, records: Records, options: InputOptions) -> npt.NDArray[np.float64]:
+def _rows(
+    predictor: Predictor[Any], records: Records, options: InputOptions
+) -> npt.NDArray[np.float64]:
     found = list(predictions(predictor, [item.path for item in records], options))
     return np.array([list(p.probabilities.values()) for p in found if isinstance(p, Prediction)])
 

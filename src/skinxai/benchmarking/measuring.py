@@ -141,8 +141,8 @@ class _Judge:
         array = evaluation_transform(pixels, config_of(classifier).preprocessing)
         self._image = torch.from_numpy(array).to(next(classifier.network.parameters()).device)
         self._covers = {kind: baseline(self._image[None], kind)[0] for kind in COVERS}
-        self._engine = classifier._engine
-        self._network = self._engine.single("the judge").network  # what answers
+        self._torch = classifier._torch
+        self._network = self._torch.single("the judge").answering
         self._mask, self._plan = mask, plan
         self._position = classifier.labels.index(target)
 
@@ -162,10 +162,10 @@ class _Judge:
 
     @torch.no_grad()
     def _score(self, images: Tensor) -> Tensor:
-        with self._engine.evaluating():
+        with self._torch.evaluating():
             logits = self._network(images.contiguous(memory_format=torch.channels_last))
-        probabilities: Tensor = logits.softmax(dim=1)[:, self._position]
-        return probabilities
+        rows = self._torch.probabilities(logits.cpu().numpy())
+        return torch.from_numpy(rows[:, self._position])
 
 
 def agreement(first: Map, second: Map) -> float | None:

@@ -35,6 +35,7 @@ from skinxai.model_folders.probe import picture
 from skinxai.model_folders.probe import to_bytes as probe_bytes
 from skinxai.model_folders.tensors import BINDING, stored_tensors, weights_metadata
 from skinxai.model_folders.trained_on import TrainedOn
+from skinxai.results.probabilities import from_logits
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class LoadedModel:
     """A network in evaluation mode with its config; an ensemble of one.
 
     Args:
-        model: float32, on the CPU.
+        network: float32, on the CPU.
         config: everything else that is needed to use it.
         card: the model card, Markdown.
         revision: of the folder it came from.
@@ -53,7 +54,7 @@ class LoadedModel:
         probe: what it answered when it was saved, where the folder has it.
     """
 
-    model: SkinClassifier
+    network: SkinClassifier
     config: ModelConfig
     card: str
     revision: str
@@ -89,7 +90,7 @@ class LoadedModel:
     def files(self) -> dict[str, bytes]:
         """Of the model folder, without the manifest."""
         parts = (self.trained_on, self.neighbours, self.probe or b"")
-        found = pack(self.model, self.config, self.card, *parts)
+        found = pack(self.network, self.config, self.card, *parts)
         return found if self.graph is None else found | {GRAPH: self.graph}
 
 
@@ -136,7 +137,7 @@ class LoadedEnsemble:
 
 
 def pack(
-    model: SkinClassifier,
+    network: SkinClassifier,
     config: ModelConfig,
     card: str,
     trained_on: TrainedOn | None = None,
@@ -152,7 +153,7 @@ def pack(
     their size is nothing.
 
     Args:
-        model: what to save.
+        network: what to save.
         config: its config; its hash goes into the weights file.
         card: model card, Markdown.
         trained_on: every image that the weights, and those they started from, were trained on;
@@ -162,14 +163,14 @@ def pack(
             known, nothing is written.
         half: round to half precision: half the size, and what is loaded is the rounded network.
     """
-    tensors = {name: _stored(t, half) for name, t in model.network.state_dict().items()}
+    tensors = {name: _stored(t, half) for name, t in network.network.state_dict().items()}
     files = {
         # One key only: safetensors writes several in random order, and one model has one digest.
         WEIGHTS: save_tensors(tensors, {BINDING: config.binding()}),
         CONFIG: json.dumps(config.to_dict(), indent=2).encode() + b"\n",
         CARD: card.encode(),
     }
-    probe = _probe(model, config, tensors) if probe is None else probe
+    probe = _probe(network, config, tensors) if probe is None else probe
     files |= {PROBE: probe} if probe else {}
     files |= trained_on.files() if trained_on is not None else {}
     return files | ({NEIGHBOURS: neighbours.to_bytes()} if neighbours is not None else {})
@@ -177,7 +178,7 @@ def pack(
 
 def save(
     folder: str,
-    model: SkinClassifier,
+    network: SkinClassifier,
     config: ModelConfig,
     card: str,
     trained_on: TrainedOn | None = None,
@@ -186,7 +187,7 @@ def save(
     half: bool = False,
 ) -> str:
     """Write a model folder and return its revision; the arguments are those of `pack`."""
-    files = pack(model, config, card, trained_on, neighbours, half=half)
+    files = pack(network, config, card, trained_on, neighbours, half=half)
     return write_model_folder(folder, files)[:12]
 
 
@@ -199,7 +200,7 @@ def load(files: ModelFiles) -> LoadedModel | LoadedEnsemble:
         ModelNotFoundError: a missing member.
         UnsafeFormatError: a member with pickled weights.
     """
-    if WEIGHTS in files.files:
+    if not files.is_ensemble:
         return unpack(files)
     config = read_config(files, EnsembleConfig)
     members = tuple(unpack(member) for member in ensembles.read_members(files, config))
@@ -215,7 +216,7 @@ def unpack(files: ModelFiles) -> LoadedModel:
         IntegrityError: weights that belong to another config, do not fit the backbone, or are
             not finite.
     """
-    if WEIGHTS not in files.files:
+    if files.is_ensemble:
         raise ModelError(
             f"model folder {str(files.folder)!r} must be one network with {WEIGHTS}, and lists "
             f"none; of an ensemble, name one of the folders in members/."
@@ -230,11 +231,11 @@ def unpack(files: ModelFiles) -> LoadedModel:
     stored = stored_tensors(weights, WEIGHTS)
     backbones.check_fit(config.backbone, len(config.labels), stored)
     with backbones.no_more_than(stored, config.backbone):
-        model = backbones.build(config.backbone, len(config.labels), config.drop_rate)
-    model.float()  # torch's default type may be another
-    load_weights(model, weights)
+        network = backbones.build(config.backbone, len(config.labels), config.drop_rate)
+    network.float()  # torch's default type may be another
+    load_weights(network, weights)
     return LoadedModel(
-        model,
+        network,
         config,
         _card(files),
         files.revision,
@@ -257,8 +258,8 @@ def _neighbours(files: ModelFiles, classes: int) -> Neighbours | None:
     return found
 
 
-def load_weights(model: SkinClassifier, weights: bytes) -> None:
-    """Load safetensors bytes into ``model``, every name and shape matching, all values finite.
+def load_weights(network: SkinClassifier, weights: bytes) -> None:
+    """Load safetensors bytes into ``network``, every name and shape matching, all values finite.
 
     Raises:
         IntegrityError: damaged bytes, other names or shapes, NaN or infinite values.
@@ -267,11 +268,11 @@ def load_weights(model: SkinClassifier, weights: bytes) -> None:
         tensors = load_tensors(weights)
     except SafetensorError as error:
         raise IntegrityError(f"{WEIGHTS} must be whole safetensors: {error}") from error
-    backbones.compare(model, stored_tensors(weights, WEIGHTS))
+    backbones.compare(network, stored_tensors(weights, WEIGHTS))
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise IntegrityError(f"{WEIGHTS} must hold finite values, {name!r} does not.")
-    model.network.load_state_dict(
+    network.network.load_state_dict(
         {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}, strict=True
     )
 
@@ -290,15 +291,14 @@ def _stored(tensor: Tensor, half: bool) -> Tensor:
 
 
 @torch.no_grad()
-def _probe(model: SkinClassifier, config: ModelConfig, tensors: dict[str, Tensor]) -> bytes:
+def _probe(network: SkinClassifier, config: ModelConfig, tensors: dict[str, Tensor]) -> bytes:
     """What the network that will be loaded answers."""
-    copied = copy.deepcopy(model).cpu().eval()
+    copied = copy.deepcopy(network).cpu().eval()
     own = copied.network.state_dict()
     copied.network.load_state_dict({n: t.to(own[n].dtype) for n, t in tensors.items()})
     with torch.autocast("cpu", enabled=False):
         logits = copied(torch.from_numpy(picture(config.preprocessing)[None]))
-    row: list[float] = logits[0].double().softmax(dim=0).tolist()
-    return probe_bytes(row)
+    return probe_bytes(from_logits(logits.numpy())[0].tolist())
 
 
 def _card(files: ModelFiles) -> str:

@@ -38,7 +38,7 @@ def try_out(loaded: LoadedModel) -> str:
         NonFiniteOutputError: NaN or infinite logits.
         OutOfMemoryError: no memory for one image.
     """
-    model, config = loaded.model, loaded.config
+    model, config = loaded.network, loaded.config
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
     images = _drawn(config.preprocessing).to(device)
     cards = [device] if device.type == "cuda" else []

@@ -13,20 +13,20 @@ from skinxai.errors import ModelError, OptionError
 from skinxai.model_folders.files import NEIGHBOURS
 from skinxai.model_folders.neighbours import Neighbours, by_hash
 from skinxai.model_folders.trained_on import BYTES, TrainedOn
-from skinxai.predicting.predictor import InputOptions
-from skinxai.predicting.torch_predictor import Engine, embeddings
+from skinxai.predicting.inputs import InputOptions
+from skinxai.predicting.torch_predictor import TorchPredictor, embeddings
 from skinxai.progress import watched
 from skinxai.results import Neighbour
 
 
 def index(
-    engine: Engine, records: Records, trained_on: TrainedOn | None, options: InputOptions,
-    dimensions: int,
+    predictor: TorchPredictor, records: Records, trained_on: TrainedOn | None,
+    options: InputOptions, dimensions: int,
 ) -> Neighbours:  # fmt: skip
     """Embed one image of each lesion, the first by its id.
 
     Args:
-        engine: a single model.
+        predictor: a single model.
         records: images that it was trained on.
         trained_on: what the model says of them, or ``None``.
         options: of reading and batching.
@@ -37,9 +37,9 @@ def index(
         InputError: an image that cannot be read.
         ModelError: an ensemble.
     """
-    if records.labels.codes != engine.labels.codes:
+    if records.labels.codes != predictor.labels.codes:
         raise OptionError(
-            f"records must have the model's labels {list(engine.labels)} in the same order, got "
+            f"records must have the model's labels {list(predictor.labels)} in the same order, got "
             f"{list(records.labels)}."
         )
     chosen = first_of_each_lesion(records)
@@ -54,7 +54,7 @@ def index(
             f"records must be images that the model was trained on, {unknown} of {len(hashes)} "
             f"lesions are not; pass the training part."
         )
-    found = embeddings(engine, (item.path for item in chosen), options)
+    found = embeddings(predictor, (item.path for item in chosen), options)
     return Neighbours.build(found, chosen.targets(), hashes, dimensions=dimensions)
 
 
@@ -67,13 +67,13 @@ def first_of_each_lesion(records: Records) -> Records:
 
 
 def nearest(
-    engine: Engine, neighbours: Neighbours | None, images: Iterable[Any], options: InputOptions,
-    k: int, records: Records | None,
+    predictor: TorchPredictor, neighbours: Neighbours | None, images: Iterable[Any],
+    options: InputOptions, k: int, records: Records | None,
 ) -> list[list[Neighbour]]:  # fmt: skip
     """The k most similar training lesions of each image, nearest first.
 
     Args:
-        engine: a single model.
+        predictor: a single model.
         neighbours: of its folder.
         images: any.
         options: of reading and batching.
@@ -84,7 +84,7 @@ def nearest(
         ModelError: a model without neighbours, or with others than its embeddings'.
         OptionError: k outside its rule.
     """
-    member = engine.single("nearest()")
+    member = predictor.single("nearest()")
     if neighbours is None:
         raise ModelError(
             f"the nearest lesions need the embeddings of the training lesions, and {member.model} "
@@ -93,7 +93,7 @@ def nearest(
             command="the bundled model has them; for another, make them in Python with "
             "classifier.index(training_records).save_pretrained(folder)",
         )
-    found = embeddings(engine, images, options)
+    found = embeddings(predictor, images, options)
     if len(found) and found.shape[1] != len(neighbours.mean):
         raise ModelError(
             f"{NEIGHBOURS} must be of the model's own embeddings, of {found.shape[1]} values, it "
@@ -107,7 +107,7 @@ def nearest(
         [
             _neighbour(
                 neighbours.pixels[row].tobytes(),
-                engine.labels.codes[neighbours.labels[row]],
+                predictor.labels.codes[neighbours.labels[row]],
                 float(distance),
                 known,
             )

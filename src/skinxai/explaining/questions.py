@@ -14,6 +14,7 @@ from torch import Tensor
 
 from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import ExplainError, ExplainTimeoutError, PluginError
+from skinxai.explaining.answers import Circumstances, explanation
 from skinxai.explaining.attributing import Arrays, attribute
 from skinxai.explaining.method import Method
 from skinxai.explaining.passes import GraphPasses
@@ -21,18 +22,13 @@ from skinxai.explaining.tape import Tape
 from skinxai.explaining.targets import Targets
 from skinxai.explaining.views import View, Watch, alone, plain_float32, private_copy, ready
 from skinxai.memory import in_batches
-from skinxai.predicting.graph_predictor import GraphEngine
-from skinxai.predicting.predictor import (
-    FLIPS,
-    InputOptions,
-    Prepared,
-    prepared_batches,
-    weighted_mean,
-)
-from skinxai.predicting.torch_predictor import Engine, Member, to_batch
+from skinxai.predicting.graph_predictor import GraphPredictor
+from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
+from skinxai.predicting.predictor import NetworkPass
+from skinxai.predicting.torch_predictor import TorchMember, TorchPredictor, to_batch
 from skinxai.readonly import ReadOnly
 from skinxai.results import Explanation, ItemError, Prediction
-from skinxai.results.drawing import resize_map
+from skinxai.results.probabilities import weighted_mean
 
 Answer = Explanation | dict[str, Explanation]
 Pair = tuple[Prediction, Answer]
@@ -68,10 +64,8 @@ class _Pass:
     """What one member's forward pass over one view leaves for its explainer.
 
     Args:
-        member: which.
+        made_by: network and view.
         network: the member's, fit for explaining.
-        weight: its share of the mean over members and views.
-        flip: dimensions of ``(N, 3, h, w)`` that the view reverses.
         images: the view ``(N, 3, h, w)``.
         features: of it.
         rows: its probabilities ``(N, K)``.
@@ -79,10 +73,8 @@ class _Pass:
         tape: of passes that maps of all classes share.
     """
 
-    member: Member
+    made_by: NetworkPass[TorchMember]
     network: SkinClassifier
-    weight: float
-    flip: tuple[int, ...]
     images: Tensor
     features: Any
     rows: npt.NDArray[np.float64]
@@ -92,21 +84,26 @@ class _Pass:
     @classmethod
     @torch.no_grad()
     def all(
-        cls, engine: Engine, graph: GraphEngine | None, items: list[Prepared], *, tta: bool
+        cls,
+        predictor: TorchPredictor,
+        graph: GraphPredictor | None,
+        items: list[Prepared],
+        *,
+        tta: bool,
     ) -> list[_Pass]:
         """Of every member and view."""
-        found, views = [], FLIPS if tta else FLIPS[:1]
-        runs = [each.run for each in graph.members] if graph else [None] * len(engine.members)
-        for member, run in zip(engine.members, runs, strict=True):
-            network, passes = ready(member.network), GraphPasses(run) if run else None
-            images = to_batch(items, member.preprocessing, engine.device)
-            for flip in views:
-                view = images.flip(flip) if flip else images
-                features = network.features(view)
-                logits = network.pool_and_classify(_own(features))  # it may work in place
-                rows = engine.probabilities(logits).cpu().numpy()
-                weight = member.weight / len(views)
-                found.append(cls(member, network, weight, flip, view, features, rows, passes))
+        runs = [each.run for each in graph.members] if graph else [None] * len(predictor.members)
+        found = []
+        for member, run in zip(predictor.members, runs, strict=True):
+            network, passes = ready(member.answering), GraphPasses(run) if run else None
+            batch = to_batch(items, member.preprocessing, predictor.device)
+            for own in predictor.passes(tta=tta):
+                if own.member is member:
+                    images = batch.flip(own.flip) if own.flip else batch
+                    features = network.features(images)
+                    logits = network.pool_and_classify(_own(features))  # it may work in place
+                    rows = predictor.probabilities(logits.cpu().numpy())
+                    found.append(cls(own, network, images, features, rows, passes))
         return found
 
     @torch.no_grad()
@@ -134,16 +131,16 @@ class _Pass:
             passes=self.graph if method.built_in else None,
         )  # fmt: skip
         maps, scores = attribute(method, view, images, target)
-        flip = tuple(dimension - 1 for dimension in self.flip)  # of (N, h, w)
+        flip = tuple(dimension - 1 for dimension in self.made_by.flip)  # of (N, h, w)
         return {name: np.flip(values, flip) for name, values in maps.items()}, scores
 
 
 def explanations(
-    engine: Engine,
+    predictor: TorchPredictor,
     images: Iterable[Any],
     question: Question,
     options: InputOptions,
-    graph: GraphEngine | None = None,
+    graph: GraphPredictor | None = None,
 ) -> Iterator[Pair | ItemError]:
     """Predict and explain lazily, in order; memory holds one batch.
 
@@ -151,54 +148,54 @@ def explanations(
     the explainer. A batch that does not fit into memory is halved.
 
     Args:
-        engine: predicts, and gives gradients.
+        predictor: predicts, and gives gradients.
         images: as in `Classifier.predict`.
         question: what is asked.
         options: as in `Classifier.predict`.
         graph: of the same model in float32: computes passes of built-in methods that need no
             gradient.
     """
-    engine, count = engine.in_float32(), 0
-    for batch in prepared_batches(images, engine.preprocessings, options, keep_pixels=True):
+    predictor, count = predictor.in_float32(), 0
+    for batch in prepared_batches(images, predictor.preprocessings, options, keep_pixels=True):
         count += len(batch)
         items = [item for item in batch if isinstance(item, Prepared)]
         found: Iterator[Pair | ItemError] = iter(())
         if items:
-            found = iter(_explained(engine, graph, question, items, options))
+            found = iter(_explained(predictor, graph, question, items, options))
         for each in batch:
             yield each if isinstance(each, ItemError) else next(found)
     question.targets.check_count(count)
 
 
 def _explained(
-    engine: Engine,
-    graph: GraphEngine | None,
+    predictor: TorchPredictor,
+    graph: GraphPredictor | None,
     question: Question,
     items: list[Prepared],
     options: InputOptions,
 ) -> list[Pair | ItemError]:
     def run(some: Sequence[Prepared]) -> list[Pair | ItemError]:
-        results = _predict_and_explain(engine, graph, question, list(some), options)
+        results = _predict_and_explain(predictor, graph, question, list(some), options)
         return [results[item.index] for item in some]
 
-    networks = [each.network for each in engine.members]
-    with plain_float32(engine.device), alone(networks), engine.evaluating():
+    networks = [each.answering for each in predictor.members]
+    with plain_float32(predictor.device), alone(networks), predictor.evaluating():
         return in_batches(items, run)
 
 
 def _predict_and_explain(
-    engine: Engine,
-    graph: GraphEngine | None,
+    predictor: TorchPredictor,
+    graph: GraphPredictor | None,
     question: Question,
     items: list[Prepared],
     options: InputOptions,
 ) -> dict[int, Pair | ItemError]:
-    passes = _Pass.all(engine, graph, items, tta=question.tta)
-    rows = _mean(passes, (each.rows for each in passes))
+    passes = _Pass.all(predictor, graph, items, tta=question.tta)
+    rows = weighted_mean([each.made_by.weight for each in passes], [each.rows for each in passes])
     results: dict[int, Pair | ItemError] = {}
     sound: list[tuple[int, Prediction]] = []
     for place, (item, row) in enumerate(zip(items, rows, strict=True)):
-        first = engine.prediction(item, row, options)
+        first = predictor.prediction(item, row, options)
         if isinstance(first, ItemError):
             results[item.index] = first
         else:
@@ -210,13 +207,13 @@ def _predict_and_explain(
     if not items:
         return results
     try:
-        answers = _explain_batch(engine, question, passes, items, rows)
+        answers = _explain_batch(predictor, question, passes, items, rows)
     except (ExplainError, PluginError) as error:
         if isinstance(error, ExplainTimeoutError):
             error.predictions = tuple(prediction for _, prediction in sound)
         elif len(items) > 1:  # find out whose fault it is
             each = (
-                _predict_and_explain(engine, graph, question, [item], options) for item in items
+                _predict_and_explain(predictor, graph, question, [item], options) for item in items
             )
             return results | {index: answer for one in each for index, answer in one.items()}
         if options.on_error == "raise":
@@ -228,7 +225,7 @@ def _predict_and_explain(
 
 
 def _explain_batch(
-    engine: Engine,
+    predictor: TorchPredictor,
     question: Question,
     passes: list[_Pass],
     items: list[Prepared],
@@ -237,16 +234,16 @@ def _explain_batch(
     watch = question.started()
 
     def run(positions: npt.NDArray[np.int64]) -> list[Explanation]:
-        return _explain(engine, question, passes, items, positions, watch)
+        return _explain(predictor, question, passes, items, positions, watch)
 
     if question.targets.every:
-        each = [run(np.full(len(items), k, np.int64)) for k in range(len(engine.labels))]
-        return [dict(zip(engine.labels, row, strict=True)) for row in zip(*each, strict=True)]
+        each = [run(np.full(len(items), k, np.int64)) for k in range(len(predictor.labels))]
+        return [dict(zip(predictor.labels, row, strict=True)) for row in zip(*each, strict=True)]
     return run(question.targets.positions([item.index for item in items], rows))
 
 
 def _explain(
-    engine: Engine,
+    predictor: TorchPredictor,
     question: Question,
     passes: list[_Pass],
     items: list[Prepared],
@@ -256,7 +253,7 @@ def _explain(
     """Explain each member and view, and average with their weights, in pixels of the source."""
     started = time.perf_counter()
     method = question.method
-    target = torch.from_numpy(positions).to(engine.device)
+    target = torch.from_numpy(positions).to(predictor.device)
     found = [each.explained(question, target, watch) for each in passes]
     names = {(tuple(maps), tuple(scores)) for maps, scores in found}
     if len(names) > 1:
@@ -265,50 +262,36 @@ def _explain(
             f"averaged, got {sorted(names)}."
         )
     (map_names, score_names), seconds = names.pop(), (time.perf_counter() - started) / len(items)
-    options = asdict(method.options) | _averaging(engine, question)
-    layers = sorted({each.network.layer for each in passes})
     runs = [each.graph.run for each in passes if each.graph and each.graph.used]
-    backend = f"{engine.backend}, passes by {runs[0].backend}" if runs else engine.backend
-    versions = ReadOnly(dict(method.versions) | (dict(runs[0].versions) if runs else {}))
-
-    def mean_map(name: str, row: int, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-        each = (resize_map(maps[name][row], size) for maps, _ in found)
-        return _mean(passes, each).astype(np.float32)
-
-    def result(row: int, item: Prepared) -> Explanation:
-        assert item.pixels is not None
-        height, width = item.pixels.shape[:2]
-        scores = {name: _mean(passes, (s[name][row] for _, s in found)) for name in score_names}
-        return Explanation(
-            maps=ReadOnly({k: mean_map(k, row, (height, width)) for k in map_names}),
-            scores=ReadOnly({name: float(value) for name, value in scores.items()}),
-            target=engine.labels[int(positions[row])],
-            against=None if method.against is None else engine.labels[method.against],
-            score=method.score if method.explainer.uses_target else "none",
-            method=method.name,
-            layer=", ".join(layers),
-            options=ReadOnly(options),
-            source=item.source,
-            model=engine.model,
-            backend=backend,
-            versions=versions,
+    circumstances = Circumstances(
+        against=None if method.against is None else predictor.labels[method.against],
+        score=method.score if method.explainer.uses_target else "none",
+        method=method.name,
+        layer=", ".join(sorted({each.network.layer for each in passes})),
+        options=ReadOnly(asdict(method.options) | _averaging(predictor, question)),
+        model=predictor.model,
+        backend=f"{predictor.backend}, passes by {runs[0].backend}" if runs else predictor.backend,
+        versions=ReadOnly(dict(method.versions) | (dict(runs[0].versions) if runs else {})),
+    )
+    return [
+        explanation(
+            item,
+            circumstances,
+            target=predictor.labels[int(positions[row])],
+            weights=[each.made_by.weight for each in passes],
+            maps={name: [maps[name][row] for maps, _ in found] for name in map_names},
+            scores={name: [scores[name][row] for _, scores in found] for name in score_names},
             seconds=seconds,
-            pixels=item.pixels,
-            warnings=item.warnings,
         )
-
-    return [result(row, item) for row, item in enumerate(items)]
-
-
-def _mean(passes: list[_Pass], values: Iterable[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
-    return weighted_mean([each.weight for each in passes], values)
+        for row, item in enumerate(items)
+    ]
 
 
 def _own(features: Any) -> Any:
     return features.clone() if isinstance(features, Tensor) else features
 
 
-def _averaging(engine: Engine, question: Question) -> dict[str, Any]:
+def _averaging(predictor: TorchPredictor, question: Question) -> dict[str, Any]:
     """What was averaged, for the result's options; nothing for one view of a single model."""
     method = question.method
     scores = {"logit": "logits", "probability": "probabilities"}[method.score]
@@ -318,8 +301,8 @@ def _averaging(engine: Engine, question: Question) -> dict[str, Any]:
             "score": f"mean over four flips of the {scores}",
             "maps": "mean of the four maps, flipped back",
         }
-    if len(engine.members) > 1:
-        members = [{"model": each.model, "weight": each.weight} for each in engine.members]
+    if len(predictor.members) > 1:
+        members = [{"model": each.model, "weight": each.weight} for each in predictor.members]
         mean = f"weighted mean of the members' maps, each of the member's own {method.score}"
         explained = f"weighted mean of the members' {scores}"
         found["ensemble"] = {"score": explained, "maps": mean, "members": members}

@@ -10,7 +10,7 @@ from typing import Any
 from skinxai import explainers
 from skinxai.errors import OptionError, did_you_mean
 from skinxai.images.sources import iter_sources
-from skinxai.predicting.predictor import InputOptions
+from skinxai.predicting.inputs import InputOptions
 from skinxai.results import Explanation
 
 KEYWORDS = ("target", "against", "score", "tta", "timeout", "isolate")

@@ -42,12 +42,12 @@ from skinxai.graphs.exported import (
 )
 from skinxai.model_folders.files import EXPORTED, PROBE, WEIGHTS, ModelFiles
 from skinxai.model_folders.tensors import BINDING, pack_bytes
-from skinxai.predicting.graph_predictor import GraphEngine
-from skinxai.predicting.predictor import InputOptions, Prepared, prepared_batches
+from skinxai.predicting.graph_predictor import GraphPredictor
+from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
 from skinxai.predicting.runners import RUNNERS, installed
 
 if TYPE_CHECKING:
-    from skinxai.predicting.torch_predictor import Engine
+    from skinxai.predicting.torch_predictor import TorchPredictor
 
 TOLERANCE = 1e-3
 """Largest difference of a probability, and of a map as a share of its largest value."""
@@ -235,13 +235,13 @@ def describe(graph: Any, values: dict[str, str]) -> bytes:
 
 
 def checked_graph(
-    engine: Engine, loaded: LoadedModel, images: list[Any] | None,
+    predictor: TorchPredictor, loaded: LoadedModel, images: list[Any] | None,
     options: InputOptions = PARITY,
 ) -> LoadedModel:  # fmt: skip
     """The model with its ``graph.safetensors`` (see `exported`), compared with torch.
 
     Args:
-        engine: of the model.
+        predictor: of the model.
         loaded: the same.
         images: real ones, for the check in each backend that is installed; ``None``: the samples.
         options: of reading and batching.
@@ -249,31 +249,31 @@ def checked_graph(
     Raises:
         ExportError: the graph's answers differ.
     """
-    with plain_float32(engine.device), engine.evaluating():
-        graph = graph_of(loaded.model, loaded.config.preprocessing.image_size, own_weights=False)
+    with plain_float32(predictor.device), predictor.evaluating():
+        graph = graph_of(loaded.network, loaded.config.preprocessing.image_size, own_weights=False)
     weights = replace(loaded, graph=None).files()[WEIGHTS]
     data = describe(graph, {
-        BINDING: loaded.config.binding(), LAYER: loaded.model.layer,
+        BINDING: loaded.config.binding(), LAYER: loaded.network.layer,
         WEIGHTS_DIGEST: hashlib.sha256(weights).hexdigest(),
     })  # fmt: skip
     made = replace(loaded, graph=pack_bytes(ARRAY, np.frombuffer(data, np.uint8)))
     if made.probe is None:
-        made = replace(made, probe=pack(made.model, made.config, "")[PROBE])
+        made = replace(made, probe=pack(made.network, made.config, "")[PROBE])
     files = ModelFiles(Path(), made.files(), "0" * 64)
     for name in RUNNERS:
         if installed(RUNNERS[name].package):
-            check_parity(engine, GraphEngine.of_folder(files, name), images, options)
+            check_parity(predictor, GraphPredictor.of_folder(files, name), images, options)
     return made
 
 
 def export(
-    engine: Engine, loaded: LoadedModel, path: Path, images: Iterable[Any] | None,
+    predictor: TorchPredictor, loaded: LoadedModel, path: Path, images: Iterable[Any] | None,
     format: str | None = None, options: InputOptions = PARITY,
 ) -> Parity:  # fmt: skip
     """Write ``*.onnx``, or ``*.xml`` and ``*.bin``, after a check against torch.
 
     Args:
-        engine: of the model.
+        predictor: of the model.
         loaded: the same.
         path: whose suffix is the format.
         images: real ones, for the check; ``None``: the sample images.
@@ -285,11 +285,11 @@ def export(
         OptionError: no format, an unknown one, or another than the suffix's.
     """
     path, runner = exported_path(path, format)
-    with plain_float32(engine.device), engine.evaluating():
-        graph = graph_of(loaded.model, loaded.config.preprocessing.image_size, own_weights=True)
+    with plain_float32(predictor.device), predictor.evaluating():
+        graph = graph_of(loaded.network, loaded.config.preprocessing.image_size, own_weights=True)
     metadata = {
         BINDING: loaded.config.binding(), CONFIG: canonical_json(loaded.config.to_dict()).decode(),
-        LAYER: loaded.model.layer, MODEL: engine.model, SEAL: UNSEALED.decode(),
+        LAYER: loaded.network.layer, MODEL: predictor.model, SEAL: UNSEALED.decode(),
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, path.name)
@@ -297,8 +297,8 @@ def export(
             made.write_bytes(seal(describe(graph, metadata)))
         else:
             _write_openvino(describe(graph, {}), metadata, made)  # which would copy them
-        found = GraphEngine.of_exported(open_exported(made), runner)
-        parity = check_parity(engine, found, images, options)
+        found = GraphPredictor.of_exported(open_exported(made), runner)
+        parity = check_parity(predictor, found, images, options)
         made_files = {each.name: each.read_bytes() for each in sorted(Path(folder).iterdir())}
     write_together(path.parent, made_files)
     return parity
@@ -349,13 +349,13 @@ def _write_openvino(data: bytes, metadata: dict[str, str], path: Path) -> None:
 
 
 def check_parity(
-    engine: Engine, graph: GraphEngine, images: Iterable[Any] | None = None,
+    predictor: TorchPredictor, graph: GraphPredictor, images: Iterable[Any] | None = None,
     options: InputOptions = PARITY,
 ) -> Parity:  # fmt: skip
     """Compare a graph with torch: probabilities of all classes, labels, Grad-CAM of the top class.
 
     Args:
-        engine: torch's.
+        predictor: torch's.
         graph: the same model's.
         images: real ones, at least one; ``None``: the sample images.
         options: of reading and batching.
@@ -367,14 +367,14 @@ def check_parity(
     """
     if options.on_error != "raise":
         raise OptionError("on_error must be 'raise' for a comparison: no image may be left out.")
-    engine = engine.in_float32()
-    member = engine.single("a graph")
+    predictor = predictor.in_float32()
+    member = predictor.single("a graph")
     kernel = graph.members[0]
     worst, worst_map, count = 0.0, 0.0, 0
     many = samples.paths() if images is None else images
-    for batch in prepared_batches(many, engine.preprocessings, options):
+    for batch in prepared_batches(many, predictor.preprocessings, options):
         items = [item for item in batch if isinstance(item, Prepared)]
-        expected = engine.predict(items)
+        expected = predictor.predict(items)
         outputs = kernel.outputs(items)
         rows = graph.probabilities(outputs[LOGITS])
         gap = float(np.abs(rows - expected).max())
@@ -386,8 +386,8 @@ def check_parity(
                 f"labels; it differs by {gap:.2g} for one of {[item.source for item in items]}."
             )
         if graph.maps:
-            with plain_float32(engine.device), engine.evaluating():
-                own = _grad_cam(member.network, items, member.preprocessing, top)
+            with plain_float32(predictor.device), predictor.evaluating():
+                own = _grad_cam(member.answering, items, member.preprocessing, top)
             chosen = np.maximum(outputs[MAPS][np.arange(len(items)), top], 0)
             share = np.abs(chosen - own).max() / max(float(own.max()), 1e-12)
             worst_map = max(worst_map, float(share))

@@ -116,7 +116,7 @@ def open_models(
     weights: list[float] = []
     names: list[str] = []
     for files in found:
-        if WEIGHTS in files.files:
+        if not files.is_ensemble:
             members.append(files)
             weights.append(1 / len(found))
             names.append(read_config(files, ModelConfig).name)
@@ -241,7 +241,7 @@ def training_pixels(files: ModelFiles) -> TrainingPixels:
         files: of its folder.
     """
     members: Iterable[ModelFiles] = [files]
-    if WEIGHTS not in files.files:
+    if files.is_ensemble:
         members = read_members(files, read_config(files, EnsembleConfig))
     found = [
         (f"{read_config(each, ModelConfig).name}@{each.revision}", TrainedOn.from_files(each.files))
@@ -255,7 +255,7 @@ def training_pixels(files: ModelFiles) -> TrainingPixels:
 
 
 def _single(files: ModelFiles) -> ModelFiles:
-    if WEIGHTS not in files.files:
+    if files.is_ensemble:
         raise ModelError(
             f"a member must be a single model with {WEIGHTS}, {str(files.folder)!r} has none; "
             f"name the members of an ensemble one by one."

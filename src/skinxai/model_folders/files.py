@@ -79,6 +79,11 @@ class ModelFiles:
     fits: Fits | None = field(default=None, compare=False, repr=False)
 
     @property
+    def is_ensemble(self) -> bool:
+        """Whether the folder lists members' folders in place of weights of its own."""
+        return WEIGHTS not in self.files
+
+    @property
     def revision(self) -> str:
         """First twelve hexadecimal digits of the manifest's digest."""
         return self.digest[:12]
@@ -188,7 +193,7 @@ def contents(folder: Path, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         prefix: of the names.
     """
     files = read_model_folder(folder)
-    if WEIGHTS not in files.files:
+    if files.is_ensemble:
         for member in read_config(files, EnsembleConfig).members:
             yield from contents(folder / member.folder, f"{prefix}{member.folder}/")
     for name, data in files.files.items():

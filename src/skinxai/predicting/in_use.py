@@ -16,22 +16,24 @@ from skinxai.configs import EnsembleConfig, ModelConfig
 from skinxai.errors import ModelError, OptionError
 from skinxai.graphs.exported import open_exported
 from skinxai.model_folders.ensembles import read_members
-from skinxai.model_folders.files import CARD, EXPORTED, HUGE, WEIGHTS, ModelFiles, read_config
+from skinxai.model_folders.files import CARD, EXPORTED, HUGE, ModelFiles, read_config
 from skinxai.model_folders.probe import TOLERANCE, picture, read_probes
-from skinxai.predicting.graph_predictor import GraphEngine
-from skinxai.predicting.predictor import Predictor, Prepared, weighted_mean
+from skinxai.predicting.graph_predictor import GraphPredictor
+from skinxai.predicting.inputs import Prepared
+from skinxai.predicting.predictor import Predictor
 from skinxai.predicting.runners import RUNNERS
+from skinxai.results.probabilities import weighted_mean
 
 if TYPE_CHECKING:
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
-    from skinxai.predicting.torch_predictor import Engine
+    from skinxai.predicting.torch_predictor import TorchPredictor
 
 
 _building = threading.RLock()
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
-class Parts:
+class ModelInUse:
     """A model, or an ensemble of several. Copies and pickles with the classifier.
 
     Args:
@@ -51,7 +53,7 @@ class Parts:
         card: str,
         load: Callable[[], LoadedModel | LoadedEnsemble],
         device: str,
-        graph: GraphEngine | None = None,
+        graph: GraphPredictor | None = None,
         *,
         exported: bool = False,
         precision: str = "float32",
@@ -75,7 +77,7 @@ class Parts:
             loaded.config, loaded.card, partial(_given, loaded), device, precision=precision,
             compiled=compiled,
         )  # fmt: skip
-        found.engine  # noqa: B018  (what is wrong with the device, or a network, is said now)
+        found.torch_predictor  # noqa: B018  (what is wrong with the device, or a network, is said now)
         return found
 
     @classmethod
@@ -105,12 +107,12 @@ class Parts:
             raise OptionError(f"compile must be left out for backend {runner!r}: it is torch's.")
         _on_cpu(runner, device)
         config: ModelConfig | EnsembleConfig
-        if WEIGHTS in files.files:
-            config = read_config(files, ModelConfig)
-        else:
+        if files.is_ensemble:
             config = read_config(files, EnsembleConfig)
+        else:
+            config = read_config(files, ModelConfig)
         card = files.files.get(CARD, b"").decode(errors="replace")
-        graph = GraphEngine.of_folder(files, runner, precision)
+        graph = GraphPredictor.of_folder(files, runner, precision)
         return cls(config, card, partial(_read, files), device, graph, precision=precision)
 
     @classmethod
@@ -125,7 +127,7 @@ class Parts:
             )
         _on_cpu(runner, device)
         found = open_exported(path, _check_bytes)
-        graph = GraphEngine.of_exported(found, runner)
+        graph = GraphPredictor.of_exported(found, runner)
         return cls(found.config, "", partial(_exported, path.name), device, graph, exported=True)
 
     def with_loaded(self, loaded: LoadedModel) -> Self:
@@ -152,18 +154,20 @@ class Parts:
             return self.__dict__.get("loaded") or self._load()
 
     @cached_property
-    def engine(self) -> Engine:
+    def torch_predictor(self) -> TorchPredictor:
         """Torch's answers, whatever predicts.
 
         Raises:
             ModelError: an exported file, which has no network.
         """
-        from skinxai.predicting.torch_predictor import Engine
+        from skinxai.predicting.torch_predictor import TorchPredictor
 
         precision = "float32" if self.graph else self.precision
         with _building:
-            known: Engine | None = self.__dict__.get("engine")
-            return known or Engine.of(self.loaded, self.device, precision, compiled=self._compiled)
+            known: TorchPredictor | None = self.__dict__.get("torch_predictor")
+            return known or TorchPredictor.of(
+                self.loaded, self.device, precision, compiled=self._compiled
+            )
 
     def check(self, files: ModelFiles) -> None:
         """Ask for the drawn picture that the folder keeps an answer for.
@@ -181,9 +185,9 @@ class Parts:
         check_probe(self.predictor, read_probes(models, len(self.config.labels)), weights)
 
     @property
-    def predictor(self) -> Predictor:
+    def predictor(self) -> Predictor[Any]:
         """What predicts."""
-        return self.graph or self.engine
+        return self.graph or self.torch_predictor
 
 
 def _given(loaded: LoadedModel | LoadedEnsemble) -> LoadedModel | LoadedEnsemble:
@@ -224,7 +228,7 @@ def _on_cpu(runner: str, device: str) -> None:
 
 
 def check_probe(
-    predictor: Predictor, probes: Sequence[npt.NDArray[np.float64]], weights: Sequence[float]
+    predictor: Predictor[Any], probes: Sequence[npt.NDArray[np.float64]], weights: Sequence[float]
 ) -> None:
     """Ask a model for the drawn picture.
 

@@ -18,17 +18,10 @@ from skinxai.backbones.network import SkinClassifier, without_gradients
 from skinxai.checkpoints import LoadedEnsemble, LoadedModel
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import ModelError, OptionError
-from skinxai.labels import LabelSet
 from skinxai.memory import in_batches
 from skinxai.predicting.devices import device_named
-from skinxai.predicting.predictor import (
-    FLIPS,
-    InputOptions,
-    Predictor,
-    Prepared,
-    prepared_batches,
-    weighted_mean,
-)
+from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
+from skinxai.predicting.predictor import Member, NetworkPass, Predictor
 
 
 def to_batch(
@@ -53,43 +46,40 @@ def to_batch(
         ) from error
 
 
-@dataclass(frozen=True)
-class Member:
-    """One network of an engine.
+@dataclass(frozen=True, kw_only=True)
+class TorchMember(Member):
+    """One network.
 
     Args:
-        whole: on the engine's device; in evaluation mode, unless it is its owner's.
-        answering: the same, or a folded copy of it.
-        preprocessing: of the evaluation transform.
-        weight: its share of the mean.
-        model: ``name@revision``.
-        seen: tensors of ``whole`` and how often each had been written to, when it was copied.
+        network: on the predictor's device; in evaluation mode, unless it is its owner's.
+        folded: the same, or a folded copy of it.
+        seen: tensors of ``network`` and how often each had been written to, when it was copied.
     """
 
-    whole: SkinClassifier
-    answering: SkinClassifier
-    preprocessing: PreprocessConfig
-    weight: float
-    model: str
+    network: SkinClassifier
+    folded: SkinClassifier
     seen: tuple[tuple[Tensor, int], ...]
 
     @classmethod
     def of(
-        cls, whole: SkinClassifier, answering: SkinClassifier, preprocessing: PreprocessConfig,
+        cls, network: SkinClassifier, folded: SkinClassifier, preprocessing: PreprocessConfig,
         weight: float, model: str,
-    ) -> Member:  # fmt: skip
+    ) -> TorchMember:  # fmt: skip
         """From the networks as they are now; the arguments are the fields."""
-        return cls(whole, answering, preprocessing, weight, model, _versions(whole))
+        return cls(
+            network=network, folded=folded, seen=_versions(network), preprocessing=preprocessing,
+            weight=weight, model=model,
+        )  # fmt: skip
 
     @property
-    def network(self) -> SkinClassifier:
+    def answering(self) -> SkinClassifier:
         """What answers.
 
         Raises:
-            ModelError: the whole network was changed after a folded copy was made of it.
+            ModelError: the network was changed after a folded copy was made of it.
         """
-        if self.answering is not self.whole:
-            now = _versions(self.whole)
+        if self.folded is not self.network:
+            now = _versions(self.network)
             same = len(now) == len(self.seen) and all(
                 one is two and first == second
                 for (one, first), (two, second) in zip(now, self.seen, strict=True)
@@ -99,12 +89,14 @@ class Member:
                     f"the network of {self.model} must stay as it was loaded, and was changed: its "
                     f"answers would be the old ones; wrap the changed one in from_module()."
                 )
-        return self.answering
+        return self.folded
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies count afresh what is written to their own tensors."""
-        answering = self.network  # an outdated one is not copied
-        return Member.of, (self.whole, answering, self.preprocessing, self.weight, self.model)
+        folded = self.answering  # an outdated one is not copied
+        return TorchMember.of, (
+            self.network, folded, self.preprocessing, self.weight, self.model,
+        )  # fmt: skip
 
 
 def _versions(model: SkinClassifier) -> tuple[tuple[Tensor, int], ...]:
@@ -112,25 +104,17 @@ def _versions(model: SkinClassifier) -> tuple[tuple[Tensor, int], ...]:
     return tuple((t, 0 if t.is_inference() else int(t._version)) for t in tensors)
 
 
-@dataclass(frozen=True)
-class Engine(Predictor):
+@dataclass(frozen=True, kw_only=True)
+class TorchPredictor(Predictor[TorchMember]):
     """Torch networks with all that is needed to answer for them.
 
-    A single model is an ensemble of one, whose weight is 1.
-
     Args:
-        members: the networks; their weights sum to 1.
-        labels: in logit order, of all members.
         device: where they compute.
-        model: ``name@revision``.
         precision: of predictions; explanations and embeddings are float32 always.
         compiled: whether torch has compiled the networks' calls; their parts never.
     """
 
-    members: tuple[Member, ...]
-    labels: LabelSet
     device: torch.device
-    model: str
     precision: str = "float32"
     compiled: bool = False
 
@@ -161,7 +145,7 @@ class Engine(Predictor):
                 f"precision 'float16' needs a CUDA device, got {place.type!r}; take 'bfloat16'."
             )
         members = tuple(
-            Member.of(
+            TorchMember.of(
                 _settled(part, place),
                 _answering(part),
                 part.config.preprocessing,
@@ -172,7 +156,10 @@ class Engine(Predictor):
         )
         config = loaded.config
         name = f"{config.name}@{loaded.revision}"
-        made = cls(members, config.labels, place, name, precision, compiled)
+        made = cls(
+            members=members, labels=config.labels, model=name, device=place, precision=precision,
+            compiled=compiled,
+        )  # fmt: skip
         if compiled:
             made._compile()
         return made
@@ -181,12 +168,12 @@ class Engine(Predictor):
         """Let torch compile the networks' calls, now and for single images and batches."""
         try:
             for member in self.members:
-                member.answering.compile()
+                member.folded.compile()
                 for count in (1, 2, 3):  # of two sizes it learns that the number may change
                     size = (count, 3, *member.preprocessing.image_size)
                     images = torch.zeros(size, device=self.device)
                     with torch.inference_mode(), self._cast():
-                        member.answering(images.contiguous(memory_format=torch.channels_last))
+                        member.folded(images.contiguous(memory_format=torch.channels_last))
         except Exception as error:  # of many kinds: no compiler, or a network it cannot follow
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise OptionError(
@@ -197,25 +184,20 @@ class Engine(Predictor):
     @property
     def backend(self) -> str:
         """What computes, for results."""
-        calls = (each.answering._compiled_call_impl for each in self.members)  # copies have none
+        calls = (each.folded._compiled_call_impl for each in self.members)  # copies have none
         name = "torch compiled" if self.compiled and all(calls) else "torch"
         return f"{name} {self.device.type} {self.precision}"
 
     def _cast(self) -> torch.autocast:
-        """Within it, networks compute in the engine's precision, whatever a caller's is."""
+        """Within it, networks compute in the predictor's precision, whatever a caller's is."""
         dtype = getattr(torch, self.precision)
         return torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
 
-    def in_float32(self) -> Engine:
+    def in_float32(self) -> TorchPredictor:
         """The same, for what must not be rounded."""
         return replace(self, precision="float32", compiled=False)
 
-    @property
-    def preprocessings(self) -> frozenset[PreprocessConfig]:
-        """The members', each once."""
-        return frozenset(member.preprocessing for member in self.members)
-
-    def single(self, wanted_by: str) -> Member:
+    def single(self, wanted_by: str) -> TorchMember:
         """The only member.
 
         Args:
@@ -232,70 +214,51 @@ class Engine(Predictor):
             )
         return self.members[0]
 
-    def mean(self, values: Iterable[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
-        """Weighted mean over the members, float64, of one array of each, in order."""
-        return weighted_mean([member.weight for member in self.members], values)
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Softmax ``(N, K)`` float64 of logits; a row that is not finite becomes NaN.
-
-        Raises:
-            ModelError: the network's logits are not ``(N, K)``.
-        """
-        if logits.ndim != 2 or logits.shape[1] != len(self.labels):
-            raise ModelError(
-                f"logits must be (N, {len(self.labels)}), one for each label, "
-                f"got {tuple(logits.shape)}."
-            )
-        finite = torch.isfinite(logits).all(dim=1, keepdim=True)
-        return torch.where(finite, logits.double().softmax(dim=1), torch.nan)
-
     def evaluating(self) -> AbstractContextManager[None]:
         """Within it, what answers is in evaluation mode; see `evaluation_mode`."""
-        return evaluating(member.network for member in self.members)
+        return evaluating(member.answering for member in self.members)
 
     @torch.inference_mode()
-    def predict(self, items: Sequence[Prepared], *, tta: bool = False) -> npt.NDArray[np.float64]:
-        """The weighted mean of the members' probabilities; see `Predictor`."""
+    def logits(
+        self, items: Sequence[Prepared], passes: Sequence[NetworkPass[TorchMember]]
+    ) -> list[npt.NDArray[np.float32]]:
+        """By the members' networks; see `Predictor.logits`."""
+        found, batch, last = [], None, None
         with self.evaluating():
-            return self.mean(self._predict_one(member, items, tta) for member in self.members)
-
-    def _predict_one(
-        self, member: Member, items: Sequence[Prepared], tta: bool
-    ) -> npt.NDArray[np.float64]:
-        images = to_batch(items, member.preprocessing, self.device)
-        views = FLIPS if tta else FLIPS[:1]
-        total = np.zeros((len(images), len(self.labels)))
-        for view in views:
-            with self._cast():
-                logits = member.network(images.flip(view) if view else images).float()
-            total += self.probabilities(logits).cpu().numpy()
-        return total / len(views)
+            for each in passes:
+                if batch is None or each.member is not last:
+                    last = each.member
+                    batch = to_batch(items, last.preprocessing, self.device)
+                images = batch.flip(each.flip) if each.flip else batch
+                with self._cast():
+                    logits = last.answering(images).float()
+                found.append(logits.cpu().numpy())
+        return found
 
 
 def _settled(part: LoadedModel, place: torch.device) -> SkinClassifier:
     """A network on its device; the flags of one that came from its owner stay as they are."""
     if part.config.backbone:
-        part.model.eval()
-    part.model.training = False
-    return part.model.to(place)
+        part.network.eval()
+    part.network.training = False
+    return part.network.to(place)
 
 
 def _answering(part: LoadedModel) -> SkinClassifier:
     """What answers: a copy without gradients, where the weights are a model folder's."""
     if not part.config.backbone:
-        return part.model
-    device = next(part.model.network.parameters()).device
+        return part.network
+    device = next(part.network.network.parameters()).device
     with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
-        made = folded(part.model, part.config.preprocessing.image_size)
-        if made is part.model:  # nothing to fold: it is the caller's, and stays as it is
+        made = folded(part.network, part.config.preprocessing.image_size)
+        if made is part.network:  # nothing to fold: it is the caller's, and stays as it is
             return without_gradients(made)
         made.network.requires_grad_(False)
         return made
 
 
 def embeddings(
-    engine: Engine, images: Iterable[Any], options: InputOptions
+    predictor: TorchPredictor, images: Iterable[Any], options: InputOptions
 ) -> npt.NDArray[np.float32]:
     """Pooled features, float32 ``(N, D)``; ``(0, 0)`` for no image.
 
@@ -305,17 +268,19 @@ def embeddings(
     """
     if options.on_error != "raise":
         raise OptionError("on_error must be 'raise' for embeddings: a row has no place for errors.")
-    member = engine.single("embed()")
+    member = predictor.single("embed()")
     rows: list[npt.NDArray[np.float32]] = []
-    for batch in prepared_batches(images, engine.preprocessings, options):
+    for batch in prepared_batches(images, predictor.preprocessings, options):
         items = [item for item in batch if isinstance(item, Prepared)]
-        rows += in_batches(items, lambda some: _embed(engine, member, some)) if items else []
+        rows += in_batches(items, lambda some: _embed(predictor, member, some)) if items else []
     return np.stack(rows) if rows else np.empty((0, 0), np.float32)
 
 
 @torch.inference_mode()
-def _embed(engine: Engine, member: Member, items: Sequence[Prepared]) -> npt.NDArray[np.float32]:
-    images = to_batch(items, member.preprocessing, engine.device)
-    with engine.evaluating(), torch.autocast(engine.device.type, enabled=False):
-        features = member.network.pool(member.network.features(images))
+def _embed(
+    predictor: TorchPredictor, member: TorchMember, items: Sequence[Prepared]
+) -> npt.NDArray[np.float32]:
+    images = to_batch(items, member.preprocessing, predictor.device)
+    with predictor.evaluating(), torch.autocast(predictor.device.type, enabled=False):
+        features = member.answering.pool(member.answering.features(images))
     return np.asarray(features.float().cpu().numpy(), np.float32)

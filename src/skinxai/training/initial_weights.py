@@ -100,7 +100,7 @@ def load_initial_weights(
     start = checkpoints.unpack(open_model(init_weights, fits=backbones.check_header))
     config = start.config
     same = config.labels.codes == labels.codes
-    _copy(model, start.model.network.state_dict(), init_weights, classifier=same)
+    _copy(model, start.network.network.state_dict(), init_weights, classifier=same)
     taken = "is taken over: same labels" if same else "begins at random: other labels"
     return InitialWeights(
         config.preprocessing.mean,

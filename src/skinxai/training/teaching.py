@@ -60,7 +60,7 @@ class Teacher:
         Args:
             images: input of the run's own network ``(N, 3, h, w)``.
         """
-        answers = [m.model(_as_expected(images, self.expected, m)).float() for m in self.members]
+        answers = [m.network(_as_expected(images, self.expected, m)).float() for m in self.members]
         parts = [
             weight * answer.softmax(dim=1)
             for weight, answer in zip(self.weights, answers, strict=True)
@@ -106,8 +106,8 @@ def load_teacher(
             f"{list(labels)}, it has {list(loaded.config.labels)}; take another teacher."
         )
     for member in loaded.members:
-        member.model.eval().requires_grad_(requires_grad=False)
-        member.model.to(device).to(memory_format=torch.channels_last)
+        member.network.eval().requires_grad_(requires_grad=False)
+        member.network.to(device).to(memory_format=torch.channels_last)
     configs = [member.config for member in loaded.members]
     attribution, leaked = (
         "; ".join(dict.fromkeys(filter(None, (c.training_data.get(name) for c in configs))))

@@ -1,0 +1,179 @@
+"""What a user passes to prepared network input: options, reading and batching. No torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.configs import PreprocessConfig
+from skinxai.errors import OptionError, SkinxaiError, did_you_mean
+from skinxai.images.limits import MAX_PIXELS, check_max_pixels
+from skinxai.images.reading import read_image
+from skinxai.images.sources import describe, may_read_ahead
+from skinxai.images.transforms import evaluation_transform
+from skinxai.predicting import forking  # noqa: F401  (what forked processes need is arranged)
+from skinxai.progress import Progress
+from skinxai.results import ItemError
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+Look = Callable[[int, npt.NDArray[np.uint8]], None]
+"""Sees each image as it was read: its index and pixels, in any order and from several threads."""
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """The keywords that every method takes which reads images.
+
+    Args:
+        batch_size: images in one forward pass, >= 1.
+        layout: ``"HWC"`` or ``"CHW"``, of arrays.
+        value_range: ``(low, high)`` of array values, where they are not uint8 or floating 0–1.
+        max_pixels: most pixels of an image that are decoded, >= 1.
+        on_error: ``"raise"``, or ``"return"`` to put an `ItemError` in a bad image's place.
+        progress: ``True`` or ``False``; ``None`` shows a bar on a terminal for several images, or
+            for one whose explanation takes many network passes; a function is told of both
+            instead: how many are done, of how many (``None``: not known).
+    """
+
+    batch_size: int = 32
+    layout: str = "HWC"
+    value_range: tuple[float, float] | None = None
+    max_pixels: int = MAX_PIXELS
+    on_error: str = "raise"
+    progress: Progress = None
+
+    def __post_init__(self) -> None:
+        if type(self.batch_size) is not int or self.batch_size < 1:
+            raise OptionError(f"batch_size must be an integer >= 1, got {self.batch_size!r}.")
+        if self.layout not in ("HWC", "CHW"):
+            raise OptionError(f"layout must be 'HWC' or 'CHW', got {self.layout!r}.")
+        check_max_pixels(self.max_pixels)
+        if self.on_error not in ("raise", "return"):
+            raise OptionError(f"on_error must be 'raise' or 'return', got {self.on_error!r}.")
+
+    @classmethod
+    def take(cls, values: Mapping[str, Any], *more: str) -> tuple[InputOptions, dict[str, Any]]:
+        """Split keywords into input options and the rest, whose names must be in ``more``."""
+        own = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - own - set(more)):
+            raise OptionError(
+                f"Unknown option {unknown[0]!r}; the options here are {sorted(own | set(more))}."
+                f"{did_you_mean(unknown[0], own | set(more))}"
+            )
+        rest = {name: value for name, value in values.items() if name not in own}
+        return cls(**{name: value for name, value in values.items() if name in own}), rest
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One image, read once, on its way into the networks.
+
+    Args:
+        index: position in the call's order.
+        source: which image.
+        arrays: network input, float32 ``(3, h, w)``, for each preprocessing.
+        warnings: notes from reading.
+        pixels: the upright source, RGB uint8 ``(H, W, 3)``, where it was asked for.
+    """
+
+    index: int
+    source: str
+    arrays: Mapping[PreprocessConfig, npt.NDArray[np.float32]]
+    warnings: tuple[str, ...]
+    pixels: npt.NDArray[np.uint8] | None
+
+
+def prepared_batches(
+    images: Iterable[Any],
+    preprocessings: Collection[PreprocessConfig],
+    options: InputOptions,
+    *,
+    keep_pixels: bool = False,
+    look: Look | None = None,
+) -> Iterator[list[Prepared | ItemError]]:
+    """Read images once and transform them in each way, one batch at a time, in order.
+
+    Of a list of files a few are read at once, by as many threads as there are cores. An error
+    comes only after everything before it has been handed on.
+
+    Raises:
+        SkinxaiError: of a bad image, with ``on_error="raise"``; its index is set.
+    """
+
+    def prepare(pair: tuple[int, Any]) -> Prepared | ItemError:
+        index, image = pair
+        try:
+            return _prepare(index, image, preprocessings, options, keep_pixels, look)
+        except SkinxaiError as error:
+            error.at(index, describe(image))
+            return ItemError(index, describe(image), error)
+
+    batch: list[Prepared | ItemError] = []
+    stream, place = iter(images), 0
+    failure: BaseException | None = None
+    count = min(options.batch_size, 2 * CORES) if may_read_ahead(images) else 1
+    with ThreadPoolExecutor(CORES) as pool:  # no thread before the first use
+        while failure is None:
+            few, failure = _few(stream, place, count)
+            if not few:
+                break
+            place += len(few)
+            files = all(isinstance(image, str | os.PathLike | bytes) for _, image in few)
+            for item in pool.map(prepare, few) if files and len(few) > 1 else map(prepare, few):
+                if isinstance(item, ItemError) and options.on_error == "raise":
+                    failure = item.error
+                    break
+                batch.append(item)
+                if len(batch) == options.batch_size:
+                    yield batch
+                    batch = []
+            del few, item  # a large image is not kept while the next one is read
+        if batch:
+            yield batch
+    if failure is not None:
+        raise failure
+
+
+def _few(
+    stream: Iterator[Any], place: int, count: int
+) -> tuple[list[tuple[int, Any]], BaseException | None]:
+    """The next images, and an error of the caller's own generator, which comes after them.
+
+    Not by `enumerate`, which keeps an image until it has the next one.
+    """
+    found: list[tuple[int, Any]] = []
+    try:
+        for image in islice(stream, count):
+            found.append((place + len(found), image))
+    except Exception as error:
+        return found, error
+    return found, None
+
+
+def _prepare(
+    index: int,
+    image: Any,
+    preprocessings: Collection[PreprocessConfig],
+    options: InputOptions,
+    keep: bool,
+    look: Look | None,
+) -> Prepared:
+    source = read_image(
+        image,
+        layout=options.layout,
+        value_range=options.value_range,
+        max_pixels=options.max_pixels,
+    )
+    arrays = {each: evaluation_transform(source.pixels, each) for each in preprocessings}
+    if look is not None:
+        look(index, source.pixels)
+    pixels = source.pixels if keep else None
+    return Prepared(index, source.source, arrays, source.warnings, pixels)
