@@ -27,11 +27,8 @@ from skinxai.graphs.exported import (
     ARRAY,
     CONFIG,
     FLOAT,
-    IMAGES,
     KERNEL,
     LAYER,
-    LOGITS,
-    MAPS,
     MODEL,
     SEAL,
     UNSEALED,
@@ -40,6 +37,7 @@ from skinxai.graphs.exported import (
     openvino_core,
     seal,
 )
+from skinxai.graphs.names import IMAGES, LOGITS, MAPS
 from skinxai.model_folders.files import EXPORTED, PROBE, WEIGHTS, ModelFiles
 from skinxai.model_folders.tensors import BINDING, pack_bytes
 from skinxai.predicting.graph_predictor import GraphPredictor
