@@ -13,7 +13,8 @@ from skinxai.configs import EnsembleConfig, ModelConfig
 from skinxai.errors import ModelError
 from skinxai.graphs.exported import LOGITS, MAPS, Exported, with_weights
 from skinxai.model_folders.ensembles import read_members
-from skinxai.model_folders.files import GRAPH, WEIGHTS, ModelFiles, read_config
+from skinxai.model_folders.files import ModelFiles, read_config
+from skinxai.model_folders.parts import GRAPH, WEIGHTS
 from skinxai.predicting.inputs import Prepared
 from skinxai.predicting.predictor import Member, NetworkPass, Predictor
 from skinxai.predicting.runners import RUNNERS, Runner
