@@ -34,13 +34,20 @@ SIZES = ((192, 256), (224, 224), (256, 256), (299, 299), (240, 240), (384, 384),
 
 HEAD = """# Networks with a feature map
 
-Written by `benchmarks/backbones.py` with timm {version}: for one network of each class, the head
-makes of the features what the network makes of the image, what changes in the features when a patch
-is planted in a corner lies there (its peak, or its centre moves from corner to corner), and the
-score's gradient reaches the features.
+Any network of timm can be a backbone:
 
-Any of timm's networks is a backbone under the name `timm/NAME`. One whose class is not in the first
-table predicts, and is refused by methods that need a feature map.
+```console
+$ skinxai train --data DATA --out runs/mine --backbone timm/convnext_atto
+```
+
+The first table lists the classes of networks whose feature map is known, so that every explanation
+method works. A network whose class is not in it can be trained and predicts, and methods that need
+a feature map refuse it.
+
+`benchmarks/backbones.py` wrote this page with timm {version}. For one network of each class it
+checks three things: the head computes from the features what the whole network computes from the
+image; when a patch is planted in a corner, the change in the features lies there (its peak, or its
+centre moves from corner to corner); and the gradient of the score reaches the features.
 
 | class in timm | examined | split at | input | grid |
 | --- | --- | --- | --- | --- |

@@ -58,7 +58,7 @@ def list_models(
         bool, typer.Option("--json", help="With folders, and the sha256 of each file.")
     ] = False,
 ) -> None:
-    """List models that need no network, as --model and from_pretrained take them."""
+    """List models that can be loaded offline, as --model and from_pretrained take them."""
     import json
 
     from skinxai.model_folders.opening import models_at_hand

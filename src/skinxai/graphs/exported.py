@@ -48,8 +48,6 @@ ARRAY = "onnx"
 """Name of the array that holds the graph of a folder."""
 KERNEL = "kernel"
 """Name of the constant that makes maps of features."""
-IMAGES, LOGITS, MAPS = "images", "logits", "class_activation_maps"
-"""Names of a graph's input and outputs; not every graph has maps."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Repository:
         name: ``org/name``.
         cache_dir: of downloads; the client's own by default.
         token: the client's own by default.
-        local_files_only: never use the network.
+        local_files_only: never go online.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Repository:
         if (pinned or offline) and (folder := self._cached(revision)):
             return folder
         if offline:
-            raise HubError(f"{self._in_cache(revision)} and the network may not be used.")
+            raise HubError(f"{self._in_cache(revision)} and skinxai may not go online.")
         try:
             commit = self.look_up(revision)
         except HubError as error:
@@ -256,7 +256,7 @@ class Repository:
             ) from error
 
     def _remember(self, revision: str, folder: Path) -> None:
-        """Note the commit of a branch or tag, for when the network is away, as the client does."""
+        """Note the commit of a branch or tag for offline use, as the client does."""
         if _COMMIT.fullmatch(revision):
             return
         path = folder.parent.parent / "refs" / revision
@@ -340,7 +340,7 @@ def _throw_away(path: Path) -> None:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What the client raises when the network or the Hub fails; its HTTP library varies."""
+    """What the client raises when the connection or the Hub fails; its HTTP library varies."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     return (HFValidationError, OSError, *HfHubHTTPError.__bases__)  # the second is the library's

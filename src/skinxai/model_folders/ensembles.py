@@ -90,7 +90,7 @@ def open_models(
     Args:
         models: each as in `open_model`, at least one; one alone is that model itself.
         cache_dir: where downloads are kept; the Hub's own cache by default.
-        local_files_only: never use the network.
+        local_files_only: never go online.
         token: of the Hugging Face Hub; ``HF_TOKEN`` or the one of ``hf auth login`` by default.
         fits: as in `skinxai.model_folders.files.read_model_folder`.
 

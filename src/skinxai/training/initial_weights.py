@@ -173,9 +173,9 @@ def _imagenet_file(backbone: str) -> Path:
     name = backbone.removeprefix(backbones.TIMM)
     config = get_pretrained_cfg(name) if is_model(name) else None
     remedy = {
-        "python": f"without a network take {BUNDLED_BACKBONE!r} with init_weights='bundled', or a "
+        "python": f"offline, take {BUNDLED_BACKBONE!r} with init_weights='bundled', or a "
         f"model folder, a .safetensors file, or None",
-        "command": f"without a network give --backbone {BUNDLED_BACKBONE} --init-weights bundled, "
+        "command": f"offline, give --backbone {BUNDLED_BACKBONE} --init-weights bundled, "
         f"or a model folder, a .safetensors file, or none as --init-weights",
     }
     if config is None or not config.hf_hub_id:
