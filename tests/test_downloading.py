@@ -13,8 +13,8 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from skinxai.configs import MAX_JSON_BYTES, canonical_json
 from skinxai.errors import HubError, IntegrityError, OptionError
 from skinxai.model_folders.downloading import SECONDS, Repository
-from skinxai.model_folders.files import CARD, CONFIG, MANIFEST, WEIGHTS
 from skinxai.model_folders.files import write_model_folder as write
+from skinxai.model_folders.parts import CARD, CONFIG, MANIFEST, WEIGHTS
 
 
 @dataclass(frozen=True)

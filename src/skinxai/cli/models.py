@@ -77,7 +77,8 @@ def verify(
 ) -> None:
     """Check every file against the manifest, and the model's answer; print its revision."""
     from skinxai.classifier import Classifier
-    from skinxai.model_folders.files import PROBE, contents
+    from skinxai.model_folders.files import contents
+    from skinxai.model_folders.parts import PROBE
 
     keeps = any(name.rpartition("/")[2] == PROBE for name, _ in contents(folder))
     tell(Classifier.from_pretrained(folder, check=keeps).model)

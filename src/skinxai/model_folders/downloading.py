@@ -31,16 +31,8 @@ from skinxai.errors import (
     OutputError,
     SkinxaiWarning,
 )
-from skinxai.model_folders.files import (
-    CARD,
-    CONFIG,
-    MANIFEST,
-    WEIGHTS,
-    parse_config,
-    parse_manifest,
-    read_part,
-    size_limit,
-)
+from skinxai.model_folders.files import parse_config, parse_manifest, read_part
+from skinxai.model_folders.parts import CONFIG, MANIFEST, WEIGHTS, part_of, size_limit, warns
 from skinxai.progress import is_quiet
 
 SECONDS = 4  # that the first answer of the Hub may take
@@ -48,7 +40,8 @@ CACHE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOT
 _NUMBER = re.compile(r"\[(?:Errno|WinError) -?\d+\] ")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]{0,199}", re.ASCII)
-_ALLOWED = re.compile(rf"\w[\w.-]*\.(json|safetensors)|{re.escape(CARD)}")
+_PLAIN = re.compile(r"\w[\w.-]*\.(json|safetensors)")
+"""Names that parts of a later version may have."""
 
 
 @dataclass(frozen=True)
@@ -171,14 +164,14 @@ class Repository:
         listed, _ = parse_manifest(read_part(manifest), manifest.parent)
         yield manifest
         for name, sha256 in listed.items():
-            if not _ALLOWED.fullmatch(name):
+            if part_of(name) is None and not _PLAIN.fullmatch(name):
                 raise IntegrityError(
                     f"{MANIFEST} of {self.name!r} must list files of a model alone, got {name!r}."
                 )
             try:
                 yield self._fetch(prefix + name, revision, sha256, local=local)
             except IntegrityError:
-                if name != CARD:
+                if not warns(name):
                     raise
                 yield self.load(prefix + name, revision, local=local)  # edited there: warns later
         if WEIGHTS not in listed:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.errors import IntegrityError, OptionError
-from skinxai.model_folders.files import TRAINING_FINGERPRINTS
+from skinxai.model_folders.parts import TRAINING_FINGERPRINTS
 from skinxai.model_folders.reliefs import ORDERS, SPECTRUM, Reliefs, cosines
 from skinxai.model_folders.tensors import pack_bytes, unpack_bytes
 

@@ -20,15 +20,14 @@ from skinxai.model_folders.downloading import Repository
 from skinxai.model_folders.files import (
     BUNDLED,
     EXPORTED,
-    MANIFEST,
     PICKLES,
-    WEIGHTS,
     Fits,
     ModelFiles,
     parse_manifest,
     read_model_folder,
     read_part,
 )
+from skinxai.model_folders.parts import MANIFEST, WEIGHTS
 
 _NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
 
