@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,11 @@ def test_importlib_stands_in_two_files_only() -> None:
         if re.search(r"^\s*(import|from) importlib", path.read_text(), re.MULTILINE)
     }
     assert users == {"__init__.py", Path(registry.__file__).name}
+
+
+def test_no_two_modules_have_one_name() -> None:
+    root = Path(skinxai.__file__).parent
+    modules = [path.stem for path in root.rglob("*.py") if path.stem != "__init__"]
+    packages = [path.parent.name for path in root.rglob("__init__.py")]
+    names = sorted(modules + packages)
+    assert [name for name, other in pairwise(names) if name == other] == []

@@ -58,7 +58,7 @@ def list_models(
         bool, typer.Option("--json", help="With folders, and the sha256 of each file.")
     ] = False,
 ) -> None:
-    """List models that need no network, as --model and from_pretrained take them."""
+    """List models that can be loaded offline, as --model and from_pretrained take them."""
     import json
 
     from skinxai.model_folders.opening import models_at_hand
@@ -77,7 +77,8 @@ def verify(
 ) -> None:
     """Check every file against the manifest, and the model's answer; print its revision."""
     from skinxai.classifier import Classifier
-    from skinxai.model_folders.files import PROBE, contents
+    from skinxai.model_folders.files import contents
+    from skinxai.model_folders.parts import PROBE
 
     keeps = any(name.rpartition("/")[2] == PROBE for name, _ in contents(folder))
     tell(Classifier.from_pretrained(folder, check=keeps).model)
