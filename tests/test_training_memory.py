@@ -118,7 +118,7 @@ def test_out_of_memory_in_validation(error) -> None:
     assert whole.macro_f1 == cut.macro_f1 and silent == []
     assert notes == ["out of memory in evaluation: its batches are computed in 4 parts"]
     assert sizes == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1]
-    with pytest.raises(OutOfMemoryError, match="memory must hold one image in evaluation"):
+    with pytest.raises(OutOfMemoryError, match="out of memory with one image in evaluation"):
         validation(Memory(0, ERRORS[error]))
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         validation(Memory(2, RuntimeError("shapes do not fit")))

@@ -159,7 +159,7 @@ class Trainer:
     def _finish(self, run: Run) -> Classifier:
         path, progress = self.folder.path, run.state.progress
         if not progress.best[1]:
-            raise NonFiniteLossError("macro_f1 must be a number in some epoch, it never was.")
+            raise NonFiniteLossError("macro-F1 was NaN in every epoch; there is no model to keep.")
         run.write_model()  # its card counts all epochs
         classifier = Classifier.from_pretrained(path, device=str(run.device))
         if not _is_judged(path, classifier.model, len(progress.log)):
