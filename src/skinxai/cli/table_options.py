@@ -55,7 +55,7 @@ Labels = Annotated[
 ]
 Malignant = Annotated[
     str | None,
-    typer.Option(help="The malignant labels, e.g. mel,bcc; '' for none. Without it they are known for "
+    typer.Option(help="The malignant labels, e.g. mel,bcc; '' for none. Without it, known for "
                  "HAM10000 only."),
 ]  # fmt: skip
 
