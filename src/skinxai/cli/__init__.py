@@ -53,7 +53,7 @@ for command, line in (
     (doctor, "Print versions, device and threads."),
 ):
     app.command(cls=Command, short_help=line)(with_quiet(command))
-app.command("import", cls=Command, short_help="Make a model of a network that timm saved.")(
+app.command("import", cls=Command, short_help="Import a network that timm saved.")(
     with_quiet(import_network)
 )
 app.command("models", cls=Command, short_help="List models that load without a network.")(

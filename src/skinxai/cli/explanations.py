@@ -29,8 +29,7 @@ def explain(
     ] = "",
     target: Annotated[
         str | None,
-        typer.Option(help="Label to explain, e.g. mel or melanoma [each image's top class] "
-                     "by default."),
+        typer.Option(help="Label to explain, e.g. mel or melanoma [each image's top class]."),
     ] = None,
     against: Annotated[
         str | None,

@@ -55,8 +55,8 @@ Labels = Annotated[
 ]
 Malignant = Annotated[
     str | None,
-    typer.Option(help="The malignant labels, e.g. mel,bcc; '' for none. Without it, known for "
-                 "HAM10000 only."),
+    typer.Option(help="The malignant labels, e.g. mel,bcc; '' for none. [known for HAM10000 "
+                 "only]."),
 ]  # fmt: skip
 
 
