@@ -263,7 +263,7 @@ def told(status: int, code: str = "") -> Answer:
     ("answer", "error", "words"),
     [
         (told(401, "RepoNotFound"), ModelNotFoundError, "was not found on the Hub"),
-        (told(403, "GatedRepo"), ModelNotFoundError, "it is gated: accept its terms"),
+        (told(403, "GatedRepo"), ModelNotFoundError, "is gated, .*: accept its terms"),
         (told(404, "RevisionNotFound"), ModelNotFoundError, "has no revision"),
         (told(404, "EntryNotFound"), ModelNotFoundError, "import it: 'skinxai import hf-hub:"),
         (told(403), HubError, "403"),
@@ -334,7 +334,9 @@ def test_a_dead_network_is_told_soon(hub, published, monkeypatch) -> None:
         SkinxaiWarning, match=f"the Hub did not answer .* The cached {published[:12]} is used"
     ):
         assert open_model(NAME) == known
-    with pytest.raises(HubError, match=r"fetch its files \(manifest\.json and those listed"):
+    with pytest.raises(
+        HubError, match=r"fetch the files of the repository \(manifest\.json and those listed"
+    ):
         open_model("tester/other")
     assert waited and sum(waited) <= 60
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

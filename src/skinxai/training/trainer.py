@@ -71,7 +71,7 @@ class Trainer:
         cls, run_folder: str | os.PathLike[str], *, callbacks: Iterable[Callback] = (),
         **changes: Any,
     ) -> Self:  # fmt: skip
-        """Go on where a run stopped, after its newest whole checkpoint.
+        """Continue a stopped run after its newest complete checkpoint.
 
         On the CPU the result has the same bits as a run that was never stopped.
 
@@ -79,8 +79,8 @@ class Trainer:
             run_folder: ``output_dir`` of the run.
             callbacks: as in `Trainer`; a run does not keep them.
             **changes: settings that may change on the way, those in
-                ``skinxai.training.settings.CHANGEABLE``. An augmentation pipeline of one's own
-                has to be passed again.
+                ``skinxai.training.settings.CHANGEABLE``. Pass an augmentation pipeline
+                of your own again.
 
         Raises:
             TrainingError: no run in the folder.
