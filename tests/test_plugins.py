@@ -185,7 +185,7 @@ def test_what_a_check_finds_of_each_explainer(answers) -> None:
     """In a process for each: one that ends its own does not end the command."""
     absent, leaves = json.loads(answers["check"]["out"])["failed_checks"].values()
     assert "'absent' of plugin i-absent cannot be loaded" in absent["run"]
-    assert "the process of 'leaves' of k-leaves ended with exit code 3" in (leaves["run"])
+    assert "the process of explainer 'leaves' of k-leaves ended with exit code 3" in (leaves["run"])
 
 
 def test_predictions_go_on(answers) -> None:
@@ -206,7 +206,7 @@ def test_a_plugin_that_ends_its_process(installed, photos) -> None:
         env=installed,
     )  # fmt: skip
     said, count = found.stdout.splitlines()
-    assert "the process of 'leaves' of k-leaves ended with exit code 3" in said
+    assert "the process of explainer 'leaves' of k-leaves ended with exit code 3" in said
     assert count == "7" and found.returncode == 3
 
 
