@@ -18,7 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from skinxai.errors import SkinxaiError
-from skinxai.model_folders.files import BUNDLED, CARD, read_model_folder
+from skinxai.model_folders.files import BUNDLED, read_model_folder
+from skinxai.model_folders.parts import CARD
 
 RESULTS = Path(__file__).parent / "results" / "bit_flips.json"
 

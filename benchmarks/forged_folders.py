@@ -44,7 +44,7 @@ from skinxai.data.preparing import prepare
 from skinxai.errors import SkinxaiError
 from skinxai.graphs.exported import SEAL, UNSEALED, seal
 from skinxai.model_folders.ensembles import write_ensemble
-from skinxai.model_folders.files import CONFIG, GRAPH, MANIFEST, WEIGHTS
+from skinxai.model_folders.parts import CONFIG, GRAPH, MANIFEST, WEIGHTS
 from skinxai.model_folders.tensors import BINDING, pack_bytes, unpack_bytes
 
 COLOURS = {"red": (230, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 230)}

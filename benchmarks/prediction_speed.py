@@ -32,7 +32,8 @@ from speed import paired, resident
 
 from skinxai import Classifier, read_image
 from skinxai.graphs.exported import with_weights
-from skinxai.model_folders.files import BUNDLED, GRAPH, WEIGHTS
+from skinxai.model_folders.files import BUNDLED
+from skinxai.model_folders.parts import GRAPH, WEIGHTS
 from skinxai.predicting.inputs import InputOptions, prepared_batches
 from skinxai.predicting.torch_predictor import to_batch
 

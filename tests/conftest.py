@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_runs import few_resamples
 
 from skinxai import Classifier, explainers, plugins
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, under which CI may run, ignores it
+few_resamples()
 
 
 @pytest.fixture(scope="session")

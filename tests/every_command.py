@@ -16,13 +16,15 @@ from PIL import Image
 
 NETWORK = "--backbone timm/resnet10t --init-weights none --image-size 64 --drop-rate 0 --epochs 1"
 CASES: dict[str, tuple[str, ...]] = {
+    "import": ("timm imported --labels mel,nv,bkl --image-size 64",),
     "predict": (
         "photos --out results --explain gradcam",
         "photos --backend onnx",
         "photos --backend openvino",
     ),
     "explain": (
-        "photos/0.png --compare gradcam,integrated_gradients,lime --budget 6 --out why",
+        "photos/0.png --compare gradcam,integrated_gradients,lime --budget 6 --out why "
+        "--model imported",
         "photos/0.png --out why-onnx --backend onnx",
         "photos/0.png --out why-openvino --backend openvino",
     ),
@@ -30,18 +32,17 @@ CASES: dict[str, tuple[str, ...]] = {
     "audit": ("data --out audit --init-weights bundled",),
     "prepare": ("data prepared",),
     "train": (f"--data data --out run {NETWORK} --augmentation heavy --workers 1",),
-    "evaluate": ("data --out report",),
-    "export": ("model.xml",),
+    "evaluate": ("data --out report --model imported",),
+    "export": ("model.xml --model imported",),
     "verify": ("run",),
     "plugins": ("",),
     "doctor": ("",),
     "models": ("--json",),
-    "import": ("timm imported --labels mel,nv,bkl --image-size 64",),
     "benchmark explainers": (
         "data --masks masks --out measured --methods gradcam --lesions 2 --stratified 2 "
-        "--checked 1 --steps 2",
+        "--checked 1 --steps 2 --model imported",
     ),
-    "benchmark prediction": ("photos --rounds 1",),
+    "benchmark prediction": ("photos --rounds 1 --model imported",),
 }
 """The words of each command that ends by itself and needs no network, in their order."""
 HUB: dict[str, tuple[str, ...]] = {

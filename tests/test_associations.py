@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from places import ROOT
 
 from skinxai.data import Record, Records
 from skinxai.data.associations import (
@@ -21,7 +22,7 @@ from skinxai.data.associations import (
 )
 from skinxai.labels import HAM10000_LABELS, LabelSet
 
-HAM10000 = Path(__file__).parents[2] / "shared/data/ham10000"
+HAM10000 = ROOT.parent / "shared/data/ham10000"
 MALIGNANT = ("mel", "bcc", "akiec")
 SHARES = {"nv": 67, "mel": 11, "bkl": 11, "bcc": 5, "akiec": 3, "vasc": 2, "df": 1}
 

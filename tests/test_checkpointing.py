@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from places import TESTS
 from safetensors.torch import load
 from small_runs import build_small
 
@@ -19,7 +20,7 @@ from skinxai.training.checkpointing import CheckpointFolder
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.state import Progress, RunState
 
-KILLED_WRITES = Path(__file__).parent / "killed_writes.py"
+KILLED_WRITES = TESTS / "killed_writes.py"
 
 
 def names(folder: Path) -> list[str]:

@@ -214,7 +214,7 @@ def test_imagenet_weights_without_a_network(monkeypatch, table, tmp_path) -> Non
     said = refusal("train", *images(table), "--out", tmp_path / "o")
     assert said == (
         "the ImageNet weights of 'efficientnet_b0' must come from the Hugging Face Hub, and did "
-        "not: Network is unreachable; without a network give --backbone tf_efficientnet_lite1 "
+        "not: Network is unreachable; offline, give --backbone tf_efficientnet_lite1 "
         "--init-weights bundled, or a model folder, a .safetensors file, or none as --init-weights."
     )
     assert asked == [("timm/efficientnet_b0.ra_in1k", "model.safetensors")]

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from places import ROOT
 from safetensors.torch import load_file
 from torch import Tensor
 
-SCRIPT = runpy.run_path(str(Path(__file__).parent.parent / "training/convert_imagenet.py"))
+SCRIPT = runpy.run_path(str(ROOT / "training/convert_imagenet.py"))
 VARIANT = "tf_efficientnet_lite0"
 
 

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from test_from_module import PHOTO
 
 from skinxai import Classifier, explainers
 from skinxai.testing.networks import ColourTransformer, of_network
+from skinxai.testing.pictures import picture
+
+PHOTO = picture({"upper left": "red"})
 
 
 @pytest.fixture

@@ -153,8 +153,17 @@ def looks_at(page, name: str, image: str) -> None:
     expect(page.get_by_text("Choose an image")).to_have_count(0)
 
 
-@pytest.mark.parametrize("source", ["Sample", "File"])
-def test_the_choices_survive_every_change_of_page(page, source: str) -> None:
+@pytest.mark.parametrize(
+    ("source", "pages"),
+    [
+        ("Sample", ("Compare", "One image", "Batch", "One image", "Model", "One image", "Compare",
+                    "Batch", "Compare", "Model", "Compare", "Batch", "Model", "Batch",
+                    "One image")),
+        ("File", ("Compare", "Batch", "Model", "One image")),
+    ],
+    ids=["sample", "file"],
+)  # fmt: skip
+def test_the_choices_survive_every_change_of_page(page, source: str, pages) -> None:
     image = "ISIC_0024319.jpg"
     if source == "Sample":
         page.get_by_text("Nevus", exact=True).click()
@@ -164,9 +173,7 @@ def test_the_choices_survive_every_change_of_page(page, source: str) -> None:
     choose(page, "Class", "Vascular lesion")
     choose(page, "Method", "LayerCAM")
     looks_at(page, "One image", image)
-    for name in ("Compare", "One image", "Batch", "One image", "Model", "One image", "Compare",
-                 "Batch", "Compare", "Model", "Compare", "Batch", "Model", "Batch",
-                 "One image"):  # fmt: skip
+    for name in pages:
         visit(page, name)
         looks_at(page, name, image)
 
@@ -199,7 +206,7 @@ def test_no_request_leaves_the_host(server, browser) -> None:
     page.on("websocket", lambda socket: asked.append(socket.url.replace("ws://", "http://")))
     page.goto(server[0])
     expect(page.get_by_text("Grad-CAM: Melanoma")).to_be_visible()
-    for name in (*PAGES, *PAGES):
+    for name in (*PAGES, "One image"):
         visit(page, name)
         # A tab's icon is fetched by the browser and not by the page: no event tells of it.
         icons = page.locator("link[rel~=icon]").evaluate_all("all => all.map(each => each.href)")
@@ -329,8 +336,7 @@ def cut(element) -> bool:
     }""")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_pages_fit_their_window(server, browser, scheme: str, width: int) -> None:
     context = browser.new_context(
         viewport={"width": width, "height": 844}, color_scheme=scheme, reduced_motion="reduce"

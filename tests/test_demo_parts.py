@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from picture_files import encode, gradient
+from places import ROOT
 from waiting import LIMIT
 
 from skinxai import Classifier, samples
@@ -337,7 +338,7 @@ def test_without_streamlit_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_space_installs_this_version_and_listens_where_it_says() -> None:
-    space = Path(__file__).parents[1] / "examples" / "space"
+    space = ROOT / "examples" / "space"
     needed = (space / "requirements.txt").read_text().splitlines()
     assert f"skinxai[demo,openvino]=={__version__}" in needed
     port = inspect.signature(serve).parameters["port"].default

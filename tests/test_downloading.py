@@ -13,8 +13,8 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from skinxai.configs import MAX_JSON_BYTES, canonical_json
 from skinxai.errors import HubError, IntegrityError, OptionError
 from skinxai.model_folders.downloading import SECONDS, Repository
-from skinxai.model_folders.files import CARD, CONFIG, MANIFEST, WEIGHTS
 from skinxai.model_folders.files import write_model_folder as write
+from skinxai.model_folders.parts import CARD, CONFIG, MANIFEST, WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def test_a_revision_is_a_name(revision: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("revision", ["main", "refs/pr/1", "v1.0-rc_1", "m" * 200])
 def test_names_of_branches_and_tags_are_looked_for(revision: str, tmp_path: Path) -> None:
     own = Repository("org/model", cache_dir=tmp_path, local_files_only=True)
-    with pytest.raises(HubError, match="and the network may not be used"):
+    with pytest.raises(HubError, match="and skinxai may not go online"):
         own.snapshot(revision)
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_ensembles import ROOT, ensemble, folders, members, tiny, write, written
+from places import ROOT
+from test_ensembles import ensemble, folders, members, tiny, write, written
 from typer.testing import CliRunner
 
 from skinxai import (

@@ -42,7 +42,6 @@ from skinxai.labels import HAM10000_LABELS, LabelSet
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.predicting import inputs
 
-ROOT = Path(__file__).parent.parent
 WEIGHTS = (0.2, 0.3, 0.5)
 
 

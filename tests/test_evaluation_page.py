@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from places import ROOT
 from typer.testing import CliRunner
 
 from skinxai import Classifier, Evaluation, samples
@@ -270,7 +271,7 @@ def private(tmp_path: Path) -> list[str]:
 def test_the_command(private, classifier: Classifier, tmp_path: Path) -> None:
     run = tmp_path / "run"
     classifier.save_pretrained(run)
-    logs = Path(__file__).parent.parent / "training/logs/small.csv"
+    logs = ROOT / "training/logs/small.csv"
     shutil.copy(logs, run / "log.csv")
     arguments = [*private, "--model", str(run), "--splits", str(tmp_path / "splits.csv"),
                  "--part", "val"]  # fmt: skip

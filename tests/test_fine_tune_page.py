@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import ROOT
 from waiting import LIMIT
 
 from skinxai.training.settings import TrainConfig
 
-ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/how-to/fine-tune.md").read_text()
 COMMANDS = re.findall(r"^\$ (.+)$", PAGE, re.MULTILINE)
 

@@ -8,14 +8,9 @@ import pytest
 
 from skinxai.configs import canonical_json
 from skinxai.errors import IntegrityError
-from skinxai.model_folders.files import (
-    MANIFEST,
-    manifest_of,
-    parse_manifest,
-    read_model_folder,
-    read_part,
-)
+from skinxai.model_folders.files import manifest_of, parse_manifest, read_model_folder, read_part
 from skinxai.model_folders.files import write_model_folder as write
+from skinxai.model_folders.parts import MANIFEST
 from skinxai.model_folders.tensors import weights_metadata
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights"}

@@ -2,11 +2,11 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "forged_folders.py"
+SCRIPT = ROOT / "benchmarks" / "forged_folders.py"
 KINDS = ("model", "ensemble", "prepared", "run", "graph", "table")
 
 

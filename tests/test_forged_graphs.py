@@ -22,7 +22,8 @@ from skinxai.graphs.layers import MAX_LAYERS, check_layers, metadata_of, read_la
 from skinxai.graphs.onnx_checks import MAX_NODES, check_graph
 from skinxai.graphs.skeletons import MAX_BYTES, skeleton
 from skinxai.labels import LabelSet
-from skinxai.model_folders.files import GRAPH, HUGE
+from skinxai.model_folders.files import HUGE
+from skinxai.model_folders.parts import GRAPH
 
 IMAGE = (1, 3, 32, 48)
 PIXELS = 32 * 48

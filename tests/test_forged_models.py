@@ -12,7 +12,8 @@ from test_checkpoints import edit_config, folder, sign
 from skinxai import Classifier
 from skinxai.configs import MAX_JSON_BYTES, ModelConfig
 from skinxai.errors import IntegrityError, ModelConfigError, SkinxaiError, UnknownNameError
-from skinxai.model_folders.files import WEIGHTS, parse_config, read_model_folder
+from skinxai.model_folders.files import parse_config, read_model_folder
+from skinxai.model_folders.parts import WEIGHTS
 
 __all__ = ["folder"]
 

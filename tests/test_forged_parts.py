@@ -26,16 +26,14 @@ from skinxai.graphs.exported import open_exported
 from skinxai.graphs.onnx_checks import check_graph
 from skinxai.labels import MAX_CLASSES, LabelSet
 from skinxai.model_folders.files import (
-    CONFIG,
-    MANIFEST,
     MAX_FILES,
     MAX_FOLDER_BYTES,
-    WEIGHTS,
     ModelFiles,
     parse_manifest,
     read_model_folder,
     read_part,
 )
+from skinxai.model_folders.parts import CONFIG, MANIFEST, WEIGHTS
 from skinxai.model_folders.tensors import BINDING, Stored, load_arrays, stored_tensors
 from skinxai.predicting.runners import RUNNERS
 from skinxai.training.run_folder import RunFolder

@@ -15,17 +15,14 @@ from skinxai import Classifier, Trainer, backbones
 from skinxai.configs import ModelConfig, canonical_json
 from skinxai.data import split
 from skinxai.errors import CheckpointCorruptError, IntegrityError, ModelConfigError
-from skinxai.model_folders.files import (
+from skinxai.model_folders.files import HUGE, MAX_FOLDER_BYTES, read_model_folder, read_part
+from skinxai.model_folders.parts import (
     CONFIG,
-    HUGE,
     MANIFEST,
-    MAX_FOLDER_BYTES,
     NEIGHBOURS,
     TRAINING_FINGERPRINTS,
     TRAINING_PIXELS,
     WEIGHTS,
-    read_model_folder,
-    read_part,
     size_limit,
 )
 from skinxai.model_folders.tensors import BINDING

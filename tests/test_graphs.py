@@ -23,7 +23,7 @@ from skinxai.errors import IntegrityError, ModelError, OptionError
 from skinxai.exporting.onnx_graphs import class_map_kernel
 from skinxai.graphs.exported import WEIGHTS_DIGEST
 from skinxai.model_folders.ensembles import write_ensemble
-from skinxai.model_folders.files import GRAPH, WEIGHTS
+from skinxai.model_folders.parts import GRAPH, WEIGHTS
 from skinxai.model_folders.tensors import BINDING, pack_bytes, unpack_bytes, weights_metadata
 
 BACKENDS = ("onnx", "openvino")

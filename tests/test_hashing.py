@@ -15,7 +15,8 @@ from skinxai.errors import ImageTooLargeError
 from skinxai.labels import LabelSet
 from skinxai.model_folders.copies import _affines, _correlation
 from skinxai.model_folders.fingerprints import BYTES as FINGERPRINT
-from skinxai.model_folders.fingerprints import SPECTRUM, _reliefs, image_fingerprint
+from skinxai.model_folders.fingerprints import _reliefs, image_fingerprint
+from skinxai.model_folders.reliefs import SPECTRUM
 from skinxai.model_folders.trained_on import Look
 
 

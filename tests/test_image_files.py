@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from picture_files import encode, gradient
 from PIL import Image, PngImagePlugin
+from small_runs import model_folder, registered
 from typer.testing import CliRunner
 
 from skinxai.cli import app
@@ -16,6 +17,12 @@ from skinxai.images.sources import iter_sources
 from skinxai.results.drawing import encode_png, is_own_picture
 
 DATA = encode(gradient())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def networks():
+    with registered():
+        yield
 
 
 def fill(folder: Path, *names: str, data: bytes = DATA) -> Path:
@@ -142,13 +149,18 @@ def test_an_output_folder_that_is_asked_for_is_read(tmp_path: Path) -> None:
     assert looked_at(tmp_path / "out", out=tmp_path)[0] == ["c.png"]
 
 
-def test_a_second_run_reads_what_the_first_read(photos, tmp_path: Path) -> None:
+def test_a_second_run_reads_what_the_first_read(
+    photos, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     fill(tmp_path, "a.png", data=photos[0].read_bytes())
     fill(tmp_path, "b.png", data=photos[1].read_bytes())
+    model = str(model_folder(tmp_path_factory.mktemp("small") / "model", seed=1))
     for command in ("predict", "explain", "predict", "explain"):
         for out in (tmp_path / "results", tmp_path):  # below the images, and beside them
             more = ["--explain", "gradcam"] if command == "predict" else ["--compare", "gradcam"]
-            found = CliRunner().invoke(app, [command, str(tmp_path), *more, "--out", str(out)])
+            found = CliRunner().invoke(
+                app, [command, str(tmp_path), *more, "--model", model, "--out", str(out)]
+            )
             assert found.exit_code == 0, found.output
         rows = json.loads((tmp_path / "results/results.json").read_text())
         assert [row["source"] for row in rows if "label" in row] == [

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from picture_files import gradient
+from places import ROOT
 
 from skinxai import read_image
 from skinxai.errors import InputDtypeError, InputRangeError, InputShapeError, OptionError
@@ -112,7 +113,7 @@ def test_refused(case: str) -> None:
 
 def test_bgr_cannot_be_told_and_is_documented() -> None:
     np.testing.assert_array_equal(read_image(PIXELS[..., ::-1]).pixels, PIXELS[..., ::-1])
-    page = Path(__file__).parent.parent / "docs/reference/images.md"
+    page = ROOT / "docs/reference/images.md"
     assert "BGR" in page.read_text() and "array[..., ::-1]" in page.read_text()
 
 

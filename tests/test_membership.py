@@ -248,8 +248,8 @@ def test_a_saved_model_holds_no_names(tmp_path: Path) -> None:
     train, val = pictures(tmp_path / "train", 8), pictures(tmp_path / "val", 4, seed=1)
     run = tmp_path / "run"
     tuned = skinxai.Trainer(
-        "resnet18", init_weights=None, amp=False, image_size=(32, 48), batch_size=4, epochs=1,
-        workers=0, device="cpu", output_dir=run,
+        "timm/test_resnet", init_weights=None, amp=False, image_size=(32, 48), batch_size=4,
+        epochs=1, workers=0, device="cpu", output_dir=run,
     ).fit(train, val)  # fmt: skip
     assert planted_in(run) == []
     assert b"planted-file" in (run / "splits.csv").read_bytes()  # which stays on the machine

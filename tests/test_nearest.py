@@ -14,8 +14,9 @@ from skinxai.errors import IntegrityError, ModelError, OptionError
 from skinxai.explaining.by_example import recall
 from skinxai.labels import LabelSet
 from skinxai.model_folders.ensembles import write_ensemble
-from skinxai.model_folders.files import NEIGHBOURS, read_model_folder
+from skinxai.model_folders.files import read_model_folder
 from skinxai.model_folders.neighbours import Neighbours
+from skinxai.model_folders.parts import NEIGHBOURS
 from skinxai.testing.networks import COLOURS, colour_classifier
 from skinxai.testing.pictures import PLACES, picture
 

@@ -8,14 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from places import TESTS
 
 from skinxai.disk.staging import UNFINISHED, Staged, at_present, present, write_together
 from skinxai.disk.writing import write_atomic
 from skinxai.errors import OutputError
 from skinxai.model_folders.files import read_model_folder, write_model_folder
 
-SCRIPT = Path(__file__).parent / "killed_overwriting.py"
-KINDS = ("save_pretrained", "Explanation.save", "explain --out", "predict --out")
+SCRIPT = TESTS / "killed_overwriting.py"
+KINDS = ("save_pretrained", "Explanation.save", "predict --out")
 OLD = {"a.txt": b"old", "below/b.txt": b"old"}
 NEW = {"a.txt": b"new", "below/b.txt": b"new"}
 

@@ -3,21 +3,23 @@
 import dataclasses
 import email
 import re
+import runpy
 import subprocess
 import sys
 import zipfile
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import typer
+from places import ROOT
 
 import skinxai
 from skinxai import errors, explainers
 from skinxai.cli import app
 from skinxai.plugins import hookspecs, registry
 
-ROOT = Path(__file__).parent.parent
 DOCS = "\n".join(p.read_text() for p in sorted((ROOT / "docs").rglob("*.md")))
 
 
@@ -156,9 +158,10 @@ def test_links_in_the_readme_lead_somewhere() -> None:
         assert (ROOT / link).exists(), link
 
 
-def test_the_picture_script(tmp_path: Path) -> None:
+def test_the_picture_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "samples.jpg"
-    subprocess.run([sys.executable, str(ROOT / "examples/overlays.py"), str(out)], check=True)
+    monkeypatch.setattr(sys, "argv", ["overlays.py", str(out)])
+    runpy.run_path(str(ROOT / "examples/overlays.py"), run_name="__main__")
     assert out.stat().st_size > 20_000
 
 
@@ -169,3 +172,11 @@ def test_importlib_stands_in_two_files_only() -> None:
         if re.search(r"^\s*(import|from) importlib", path.read_text(), re.MULTILINE)
     }
     assert users == {"__init__.py", Path(registry.__file__).name}
+
+
+def test_no_two_modules_have_one_name() -> None:
+    root = Path(skinxai.__file__).parent
+    modules = [path.stem for path in root.rglob("*.py") if path.stem != "__init__"]
+    packages = [path.parent.name for path in root.rglob("__init__.py")]
+    names = sorted(modules + packages)
+    assert [name for name, other in pairwise(names) if name == other] == []

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
+from places import TESTS
 from test_preparing import content, left, pictures, records, same_pixels
 from waiting import wait_for
 
@@ -47,12 +48,12 @@ def test_worker_processes_read_the_same_pixels(records: Records, tmp_path: Path,
     assert pickle.loads(pickle.dumps(made)) == made
     if method == "fork":  # threads of other tests and fork do not go together
         code = (
-            "import pickle, sys, multiprocessing; sys.path.insert(0, {!r}); "
+            "import pickle, sys, multiprocessing; sys.path[:0] = {!r}; "
             "from test_preparing_processes import pixel_sums; "
             "from skinxai.data import load_prepared; "
             "made = load_prepared({!r}); pixel_sums(made); "
             "print(multiprocessing.get_context('fork').Pool(2).map(pixel_sums, [made, made]))"
-        ).format(str(Path(__file__).parent), str(tmp_path / "out"))
+        ).format([str(Path(__file__).parent), str(TESTS)], str(tmp_path / "out"))
         found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
         assert json.loads(found.stdout) == [sums, sums]
     else:

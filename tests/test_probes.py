@@ -16,7 +16,7 @@ from skinxai.cli import app
 from skinxai.configs import ModelConfig
 from skinxai.errors import IntegrityError, ModelError
 from skinxai.model_folders.ensembles import write_ensemble
-from skinxai.model_folders.files import PROBE
+from skinxai.model_folders.parts import PROBE
 from skinxai.model_folders.probe import picture
 
 

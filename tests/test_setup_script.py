@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 SMALL = "https://download.pytorch.org/whl/cpu"
 PYTHON = """#!/bin/sh
 case "$*" in

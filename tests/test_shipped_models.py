@@ -5,10 +5,9 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from skinxai import Classifier, samples
-
-REPOSITORY = Path(__file__).parent.parent
 
 
 def sha256(path: Path) -> str:
@@ -17,7 +16,7 @@ def sha256(path: Path) -> str:
 
 def test_the_second_model_of_the_repository() -> None:
     """Its figures in README and card are those of the log, and it is its members' mean."""
-    folder = REPOSITORY / "models/skinxai-ham10000-ensemble"
+    folder = ROOT / "models/skinxai-ham10000-ensemble"
     ensemble = Classifier.from_pretrained(folder, device="cpu")
     path = samples.paths()[0]
     found = ensemble.predict(path)
@@ -33,11 +32,9 @@ def test_the_second_model_of_the_repository() -> None:
         for member in ensemble.config.members
     ]
     digest = hashlib.sha256("".join(lines).encode()).hexdigest()
-    rows = list(
-        csv.DictReader((REPOSITORY / "training/test_openings.csv").read_text().splitlines())
-    )
+    rows = list(csv.DictReader((ROOT / "training/test_openings.csv").read_text().splitlines()))
     own = {row["views"]: row for row in rows if row["weights_sha256"] == digest}
-    readme = (REPOSITORY / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
     for figure in ("accuracy", "balanced_accuracy", "macro_f1"):
         shown = f"{float(own['one view'][figure]):.3f}"
         assert shown in ensemble.card and shown in readme
@@ -49,7 +46,7 @@ def test_the_second_model_of_the_repository() -> None:
 def test_the_bundled_models_neighbours() -> None:
     """A training lesion's own place is found again; a file of at most 2 MB has all lesions."""
     classifier = Classifier.from_pretrained(device="cpu")
-    path = REPOSITORY / "src/skinxai/bundled/neighbours.safetensors"
+    path = ROOT / "src/skinxai/bundled/neighbours.safetensors"
     assert path.stat().st_size <= 2_000_000
     assert len(classifier.neighbours) == 5248
     found = classifier.nearest(list(samples.paths()), k=5)

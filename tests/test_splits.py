@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from skinxai.data import Record, Records, Splits, folds, load_ham10000, split
 from skinxai.errors import DatasetError, LeakageError
 from skinxai.labels import LabelSet
 
-ROOT = Path(__file__).parent.parent
 HAM10000 = ROOT.parent / "shared/data/ham10000"
 LABELS = LabelSet(("nv", "mel", "bcc"))
 

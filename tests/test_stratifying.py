@@ -6,13 +6,14 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from skinxai.data import Record, Records, Splits, folds, load_ham10000, split
 from skinxai.data.stratifying import group, groups_with
 from skinxai.errors import DatasetError
 from skinxai.labels import HAM10000_LABELS, LabelSet
 
-HAM10000 = Path(__file__).parents[2] / "shared/data/ham10000"
+HAM10000 = ROOT.parent / "shared/data/ham10000"
 FRACTIONS = (0.70, 0.15, 0.15)
 
 

@@ -1,15 +1,15 @@
 """Networks of timm are split in the right place: twelve families; a script examines the rest."""
 
 import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
+from places import ROOT
 
 from skinxai import backbones
 from skinxai.errors import ExplainError, UnknownNameError
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks/backbones.py"
+SCRIPT = ROOT / "benchmarks/backbones.py"
 spec = importlib.util.spec_from_file_location("examine_backbones", SCRIPT)
 script = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(script)

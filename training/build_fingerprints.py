@@ -15,14 +15,8 @@ from skinxai.configs import EnsembleConfig
 from skinxai.data import Splits, TrainedOn, load_ham10000
 from skinxai.data.hashing import looks
 from skinxai.model_folders.ensembles import read_members, write_members
-from skinxai.model_folders.files import (
-    CARD,
-    CONFIG,
-    WEIGHTS,
-    read_config,
-    read_model_folder,
-    write_model_folder,
-)
+from skinxai.model_folders.files import read_config, read_model_folder, write_model_folder
+from skinxai.model_folders.parts import CARD, CONFIG, WEIGHTS
 
 HERE = Path(__file__).parent
 ROW = "| copies of them | fingerprints in `training_fingerprints.safetensors` |"

@@ -14,8 +14,9 @@ from skinxai import Classifier, checkpoints
 from skinxai.data import Splits, load_ham10000
 from skinxai.data.hashing import pixel_hashes
 from skinxai.explaining.by_example import first_of_each_lesion, recall
-from skinxai.model_folders.files import NEIGHBOURS, read_model_folder
+from skinxai.model_folders.files import read_model_folder
 from skinxai.model_folders.neighbours import Neighbours
+from skinxai.model_folders.parts import NEIGHBOURS
 
 HERE = Path(__file__).parent
 ROW = "| training lesions |"

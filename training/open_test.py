@@ -23,7 +23,8 @@ from skinxai import Classifier, Evaluation, checkpoints
 from skinxai.configs import EnsembleConfig, parse_size
 from skinxai.data import Splits, load_ham10000
 from skinxai.model_folders.ensembles import read_members, write_members
-from skinxai.model_folders.files import CARD, WEIGHTS, read_config, read_model_folder
+from skinxai.model_folders.files import read_config, read_model_folder
+from skinxai.model_folders.parts import CARD, WEIGHTS
 
 HERE = Path(__file__).parent
 LOG = HERE / "test_openings.csv"

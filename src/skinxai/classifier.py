@@ -27,8 +27,9 @@ from skinxai.explaining.targets import Targets
 from skinxai.images.sources import iter_sources
 from skinxai.labels import LabelSet
 from skinxai.model_folders.ensembles import open_models
-from skinxai.model_folders.files import EXPORTED, GRAPH
+from skinxai.model_folders.files import EXPORTED
 from skinxai.model_folders.opening import open_model
+from skinxai.model_folders.parts import GRAPH
 from skinxai.model_folders.trained_on import SILENT, TrainedOn
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.in_use import ModelInUse, check_header

@@ -18,7 +18,8 @@ from skinxai.data.hashing import looks
 from skinxai.data.records import Records
 from skinxai.disk.writing import write_atomic
 from skinxai.errors import LeakageError, OptionError
-from skinxai.graphs.exported import IMAGES, KERNEL, PRECISION, SEAL, UNSEALED, seal
+from skinxai.graphs.exported import KERNEL, PRECISION, SEAL, UNSEALED, seal
+from skinxai.graphs.names import IMAGES
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.images.reading import read_image
 from skinxai.images.sources import iter_sources

@@ -15,7 +15,6 @@ IMAGE = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
 
 def test_conforms() -> None:
     check_explainer("shap", budget=48, segments=12)
-    check_explainer("shap", network="transformer", budget=48, segments=12)
 
 
 class Additive(nn.Module):

@@ -16,21 +16,13 @@ from torch import Tensor
 
 from skinxai import backbones
 from skinxai.backbones.network import SkinClassifier
+from skinxai.checkpoints.optional_parts import read_optional, write_optional
 from skinxai.configs import EnsembleConfig, ModelConfig
 from skinxai.errors import IntegrityError, ModelError
 from skinxai.model_folders import ensembles
-from skinxai.model_folders.files import (
-    CARD,
-    CONFIG,
-    GRAPH,
-    NEIGHBOURS,
-    PROBE,
-    WEIGHTS,
-    ModelFiles,
-    read_config,
-    write_model_folder,
-)
+from skinxai.model_folders.files import ModelFiles, read_config, write_model_folder
 from skinxai.model_folders.neighbours import Neighbours
+from skinxai.model_folders.parts import CARD, CONFIG, WEIGHTS, in_order
 from skinxai.model_folders.probe import picture
 from skinxai.model_folders.probe import to_bytes as probe_bytes
 from skinxai.model_folders.tensors import BINDING, stored_tensors, weights_metadata
@@ -89,9 +81,7 @@ class LoadedModel:
 
     def files(self) -> dict[str, bytes]:
         """Of the model folder, without the manifest."""
-        parts = (self.trained_on, self.neighbours, self.probe or b"")
-        found = pack(self.network, self.config, self.card, *parts)
-        return found if self.graph is None else found | {GRAPH: self.graph}
+        return _files(self, _tensors(self.network))
 
 
 @dataclass(frozen=True)
@@ -142,11 +132,12 @@ def pack(
     card: str,
     trained_on: TrainedOn | None = None,
     neighbours: Neighbours | None = None,
-    probe: bytes | None = None,
     *,
     half: bool = False,
 ) -> dict[str, bytes]:
-    """Files of a model folder.
+    """Files of a model folder for a network that was not saved before.
+
+    The network is asked about a drawn picture, and its answer is kept beside the weights.
 
     Matrices and kernels that half precision holds exactly are stored in it; with ``half`` all of
     them, rounded. Vectors (biases, batch statistics) keep float32, since their range is wider and
@@ -159,21 +150,24 @@ def pack(
         trained_on: every image that the weights, and those they started from, were trained on;
             ``None`` where that is not known: nothing is written.
         neighbours: embeddings of the training lesions, or ``None``.
-        probe: what it answered when it was first saved; ``None``: it is asked now; empty: not
-            known, nothing is written.
         half: round to half precision: half the size, and what is loaded is the rounded network.
     """
-    tensors = {name: _stored(t, half) for name, t in network.network.state_dict().items()}
+    tensors = _tensors(network, half)
+    probe = _probe(network, config, tensors)
+    made = LoadedModel(network, config, card, "unsaved", trained_on, neighbours, probe=probe)
+    return _files(made, tensors)
+
+
+def _files(loaded: LoadedModel, tensors: dict[str, Tensor]) -> dict[str, bytes]:
+    """Of the model's folder, with these weights."""
+    config = loaded.config
     files = {
         # One key only: safetensors writes several in random order, and one model has one digest.
         WEIGHTS: save_tensors(tensors, {BINDING: config.binding()}),
         CONFIG: json.dumps(config.to_dict(), indent=2).encode() + b"\n",
-        CARD: card.encode(),
+        CARD: loaded.card.encode(),
     }
-    probe = _probe(network, config, tensors) if probe is None else probe
-    files |= {PROBE: probe} if probe else {}
-    files |= trained_on.files() if trained_on is not None else {}
-    return files | ({NEIGHBOURS: neighbours.to_bytes()} if neighbours is not None else {})
+    return in_order(files | write_optional(loaded))
 
 
 def save(
@@ -239,23 +233,8 @@ def unpack(files: ModelFiles) -> LoadedModel:
         config,
         _card(files),
         files.revision,
-        TrainedOn.from_files(files.files),
-        _neighbours(files, len(config.labels)),
-        files.files.get(GRAPH),
-        files.files.get(PROBE),
+        **read_optional(files.files, config),
     )
-
-
-def _neighbours(files: ModelFiles, classes: int) -> Neighbours | None:
-    if (data := files.files.get(NEIGHBOURS)) is None:
-        return None
-    found = Neighbours.from_bytes(data)
-    if found.labels.max() >= classes:
-        raise IntegrityError(
-            f"labels of {NEIGHBOURS} must be positions among the model's {classes}, "
-            f"{found.labels.max()} is not; fetch or save the model again."
-        )
-    return found
 
 
 def load_weights(network: SkinClassifier, weights: bytes) -> None:
@@ -280,6 +259,10 @@ def load_weights(network: SkinClassifier, weights: bytes) -> None:
 def is_bound(weights: bytes) -> bool:
     """Whether safetensors bytes are a model folder's, bound to its config."""
     return BINDING in weights_metadata(weights)
+
+
+def _tensors(network: SkinClassifier, half: bool = False) -> dict[str, Tensor]:
+    return {name: _stored(t, half) for name, t in network.network.state_dict().items()}
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:

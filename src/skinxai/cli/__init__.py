@@ -56,7 +56,7 @@ for command, line in (
 app.command("import", cls=Command, short_help="Import a network that timm saved.")(
     with_quiet(import_network)
 )
-app.command("models", cls=Command, short_help="List models that load without a network.")(
+app.command("models", cls=Command, short_help="List models that can be loaded offline.")(
     with_quiet(list_models)
 )
 app.add_typer(benchmark, name="benchmark")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from skinxai.cli.inputs import bar, failed_line, listed, named, notes_of, opened
+from skinxai.cli.image_arguments import bar, failed_line, listed, named, notes_of, opened
 from skinxai.cli.options import Backend, Images, MaxPixels, Model, Score, Tta, Uniform
 from skinxai.errors import OptionError
 from skinxai.images.limits import MAX_PIXELS

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skinxai.cli.inputs import ReadImages, failed_line, failure, listed, named, notes_of
+from skinxai.cli.image_arguments import ReadImages, failed_line, failure, listed, named, notes_of
 from skinxai.cli.options import IMAGES, BatchSize, Json, MaxPixels, Model
 from skinxai.cli.saying import tell
 from skinxai.cli.table_options import TableOptions, open_data, with_table

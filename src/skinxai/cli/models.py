@@ -60,7 +60,7 @@ def list_models(
         bool, typer.Option("--json", help="Print JSON, with folders and the sha256 of each file.")
     ] = False,
 ) -> None:
-    """List the models that can be loaded without a network."""
+    """List models that can be loaded offline, as --model and from_pretrained take them."""
     import json
 
     from skinxai.model_folders.opening import models_at_hand
@@ -81,7 +81,8 @@ def verify(
 ) -> None:
     """Check every file of a model and its answer; print its revision."""
     from skinxai.classifier import Classifier
-    from skinxai.model_folders.files import PROBE, contents
+    from skinxai.model_folders.files import contents
+    from skinxai.model_folders.parts import PROBE
 
     keeps = any(name.rpartition("/")[2] == PROBE for name, _ in contents(folder))
     tell(Classifier.from_pretrained(folder, check=keeps).model)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skinxai.cli.inputs import bar, failed_line, failure, listed, named, notes_of, opened
+from skinxai.cli.image_arguments import bar, failed_line, failure, listed, named, notes_of, opened
 from skinxai.cli.options import Backend, BatchSize, Format, Images, MaxPixels, Model, Tta, Uniform
 from skinxai.cli.saying import note
 from skinxai.images.limits import MAX_PIXELS

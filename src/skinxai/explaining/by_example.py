@@ -10,8 +10,8 @@ import numpy as np
 from skinxai.data.hashing import pixel_hashes
 from skinxai.data.records import Record, Records
 from skinxai.errors import ModelError, OptionError
-from skinxai.model_folders.files import NEIGHBOURS
 from skinxai.model_folders.neighbours import Neighbours, by_hash
+from skinxai.model_folders.parts import NEIGHBOURS
 from skinxai.model_folders.trained_on import BYTES, TrainedOn
 from skinxai.predicting.inputs import InputOptions
 from skinxai.predicting.torch_predictor import TorchPredictor, embeddings

@@ -16,7 +16,7 @@ import numpy as np
 
 from skinxai.explaining.answers import Circumstances, explanation
 from skinxai.explaining.targets import Targets
-from skinxai.graphs.exported import LOGITS, MAPS
+from skinxai.graphs.names import LOGITS, MAPS
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
 from skinxai.readonly import ReadOnly

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from skinxai.graphs.exported import LOGITS
+from skinxai.graphs.names import LOGITS
 from skinxai.predicting.runners import Runner
 
 

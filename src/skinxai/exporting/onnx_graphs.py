@@ -16,22 +16,19 @@ import torch
 from torch import Tensor, nn
 
 from skinxai import samples
+from skinxai.backbones.evaluation_mode import plain_float32
 from skinxai.backbones.network import SkinClassifier
 from skinxai.checkpoints import LoadedModel, pack
 from skinxai.configs import canonical_json
 from skinxai.disk.staging import write_together
 from skinxai.errors import ExplainError, ExportError, OptionError, did_you_mean
 from skinxai.explainers.cam import GradCAM
-from skinxai.explaining.views import plain_float32
 from skinxai.graphs.exported import (
     ARRAY,
     CONFIG,
     FLOAT,
-    IMAGES,
     KERNEL,
     LAYER,
-    LOGITS,
-    MAPS,
     MODEL,
     SEAL,
     UNSEALED,
@@ -40,7 +37,9 @@ from skinxai.graphs.exported import (
     openvino_core,
     seal,
 )
-from skinxai.model_folders.files import EXPORTED, PROBE, WEIGHTS, ModelFiles
+from skinxai.graphs.names import IMAGES, LOGITS, MAPS
+from skinxai.model_folders.files import EXPORTED, ModelFiles
+from skinxai.model_folders.parts import PROBE, WEIGHTS
 from skinxai.model_folders.tensors import BINDING, pack_bytes
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches

@@ -29,7 +29,8 @@ from skinxai.errors import (
     OptionError,
 )
 from skinxai.graphs.skeletons import skeleton
-from skinxai.model_folders.files import GRAPH, LARGE, WEIGHTS, size_limit
+from skinxai.model_folders.files import LARGE
+from skinxai.model_folders.parts import GRAPH, WEIGHTS, size_limit
 from skinxai.model_folders.tensors import BINDING, load_arrays, unpack_bytes, weights_metadata
 
 if TYPE_CHECKING:
@@ -47,8 +48,6 @@ ARRAY = "onnx"
 """Name of the array that holds the graph of a folder."""
 KERNEL = "kernel"
 """Name of the constant that makes maps of features."""
-IMAGES, LOGITS, MAPS = "images", "logits", "class_activation_maps"
-"""Names of a graph's input and outputs; not every graph has maps."""
 
 
 @dataclass(frozen=True)

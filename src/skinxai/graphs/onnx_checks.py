@@ -18,7 +18,7 @@ from onnx import shape_inference
 
 from skinxai.errors import IntegrityError
 from skinxai.graphs.budget import LEAST, Step, check_budget, largest
-from skinxai.graphs.exported import IMAGES
+from skinxai.graphs.names import IMAGES
 
 OPERATORS = frozenset((
     "Abs", "Add", "And", "ArgMax", "AveragePool", "BatchNormalization", "Cast", "CastLike",

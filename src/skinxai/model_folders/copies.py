@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.model_folders.fingerprints import ORDERS, SPECTRUM, Reliefs, cosines
+from skinxai.model_folders.reliefs import ORDERS, SPECTRUM, Reliefs, cosines
 
 Floats = npt.NDArray[np.float32]
 Affine = npt.NDArray[np.float64]

@@ -31,16 +31,8 @@ from skinxai.errors import (
     OutputError,
     SkinxaiWarning,
 )
-from skinxai.model_folders.files import (
-    CARD,
-    CONFIG,
-    MANIFEST,
-    WEIGHTS,
-    parse_config,
-    parse_manifest,
-    read_part,
-    size_limit,
-)
+from skinxai.model_folders.files import parse_config, parse_manifest, read_part
+from skinxai.model_folders.parts import CONFIG, MANIFEST, WEIGHTS, part_of, size_limit, warns
 from skinxai.progress import is_quiet
 
 SECONDS = 4  # that the first answer of the Hub may take
@@ -48,7 +40,8 @@ CACHE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOT
 _NUMBER = re.compile(r"\[(?:Errno|WinError) -?\d+\] ")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]{0,199}", re.ASCII)
-_ALLOWED = re.compile(rf"\w[\w.-]*\.(json|safetensors)|{re.escape(CARD)}")
+_PLAIN = re.compile(r"\w[\w.-]*\.(json|safetensors)")
+"""Names that parts of a later version may have."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +52,7 @@ class Repository:
         name: ``org/name``.
         cache_dir: of downloads; the client's own by default.
         token: the client's own by default.
-        local_files_only: never use the network.
+        local_files_only: never go online.
     """
 
     name: str
@@ -90,7 +83,7 @@ class Repository:
         if (pinned or offline) and (folder := self._cached(revision)):
             return folder
         if offline:
-            raise HubError(f"{self._in_cache(revision)} and the network may not be used.")
+            raise HubError(f"{self._in_cache(revision)} and skinxai may not go online.")
         try:
             commit = self.look_up(revision)
         except HubError as error:
@@ -170,14 +163,14 @@ class Repository:
         listed, _ = parse_manifest(read_part(manifest), manifest.parent)
         yield manifest
         for name, sha256 in listed.items():
-            if not _ALLOWED.fullmatch(name):
+            if part_of(name) is None and not _PLAIN.fullmatch(name):
                 raise IntegrityError(
                     f"{MANIFEST} of {self.name!r} must list files of a model alone, got {name!r}."
                 )
             try:
                 yield self._fetch(prefix + name, revision, sha256, local=local)
             except IntegrityError:
-                if name != CARD:
+                if not warns(name):
                     raise
                 yield self.load(prefix + name, revision, local=local)  # edited there: warns later
         if WEIGHTS not in listed:
@@ -262,7 +255,7 @@ class Repository:
             ) from error
 
     def _remember(self, revision: str, folder: Path) -> None:
-        """Note the commit of a branch or tag, for when the network is away, as the client does."""
+        """Note the commit of a branch or tag for offline use, as the client does."""
         if _COMMIT.fullmatch(revision):
             return
         path = folder.parent.parent / "refs" / revision
@@ -346,7 +339,7 @@ def _throw_away(path: Path) -> None:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What the client raises when the network or the Hub fails; its HTTP library varies."""
+    """What the client raises when the connection or the Hub fails; its HTTP library varies."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     return (HFValidationError, OSError, *HfHubHTTPError.__bases__)  # the second is the library's

@@ -21,10 +21,6 @@ from skinxai.disk.staging import Staged
 from skinxai.errors import IntegrityError, ModelConfigError, ModelError, OptionError
 from skinxai.labels import LabelSet
 from skinxai.model_folders.files import (
-    CARD,
-    CONFIG,
-    MANIFEST,
-    WEIGHTS,
     Fits,
     ModelFiles,
     manifest_file,
@@ -33,6 +29,7 @@ from skinxai.model_folders.files import (
     read_model_folder,
 )
 from skinxai.model_folders.opening import open_model
+from skinxai.model_folders.parts import CARD, CONFIG, MANIFEST, WEIGHTS, in_order
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.plain_text import MAX_NAME, markdown
 
@@ -93,7 +90,7 @@ def open_models(
     Args:
         models: each as in `open_model`, at least one; one alone is that model itself.
         cache_dir: where downloads are kept; the Hub's own cache by default.
-        local_files_only: never use the network.
+        local_files_only: never go online.
         token: of the Hugging Face Hub; ``HF_TOKEN`` or the one of ``hf auth login`` by default.
         fits: as in `skinxai.model_folders.files.read_model_folder`.
 
@@ -170,12 +167,12 @@ def write_members(
     with Staged(folder) as staged:
         for member, files in zip(config.members, members, strict=True):
             manifest, digest = manifest_file(files)
-            for name, data in {**files, MANIFEST: manifest}.items():
+            for name, data in in_order({**files, MANIFEST: manifest}).items():
                 staged.add(f"{member.folder}/{name}", data)
             written.append(replace(member, revision=digest))
         own = _own_files(replace(config, members=tuple(written)), card)
         manifest, digest = manifest_file(own)
-        for name, data in {**own, MANIFEST: manifest}.items():
+        for name, data in in_order({**own, MANIFEST: manifest}).items():
             staged.add(name, data)
     return digest[:12]
 

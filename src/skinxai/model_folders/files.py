@@ -1,8 +1,9 @@
 """Model folders as verified bytes.
 
 ``manifest.json`` lists the sha256 of each file and carries its own digest, whose first twelve
-digits are the model's revision. It proves integrity, not origin. An ensemble's folder lists no
-weights: `skinxai.model_folders.ensembles` finds its members. Needs no torch.
+digits are the model's revision. It proves integrity, not origin. Which files there are is in
+`skinxai.model_folders.parts`. An ensemble's folder lists no weights:
+`skinxai.model_folders.ensembles` finds its members. Needs no torch.
 """
 
 from __future__ import annotations
@@ -35,12 +36,17 @@ from skinxai.errors import (
     SkinxaiWarning,
     UnsafeFormatError,
 )
+from skinxai.model_folders.parts import (
+    ALWAYS,
+    CONFIG,
+    MANIFEST,
+    MAX_FILE_BYTES,
+    WEIGHTS,
+    in_order,
+    size_limit,
+    warns,
+)
 
-WEIGHTS, CONFIG, MANIFEST, CARD = "model.safetensors", "config.json", "manifest.json", "README.md"
-TRAINING_PIXELS = "training_pixels.safetensors"
-TRAINING_FINGERPRINTS = "training_fingerprints.safetensors"
-GRAPH, PROBE = "graph.safetensors", "probe.json"
-NEIGHBOURS = "neighbours.safetensors"
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
 EXPORTED = {".onnx": "onnx", ".xml": "openvino"}
 """Suffix of an exported file → the runtime that it is for, in `RUNNERS`."""
@@ -48,11 +54,7 @@ BUNDLED = Path(__file__).parents[1] / "bundled"
 MAX_FILES = 16
 LARGE, HUGE = 2**26, 2**28
 """Bytes of tensors whose header is read first, and is compared with the config."""
-MAX_FILE_BYTES = MAX_FOLDER_BYTES = 2 * 1024**3
-_SIZES = {
-    GRAPH: 2**27, TRAINING_PIXELS: 2**25, TRAINING_FINGERPRINTS: 2**28, NEIGHBOURS: 2**28,
-}  # fmt: skip
-"""Bytes of files beside the weights: a graph without them, and some million images or lesions."""
+MAX_FOLDER_BYTES = MAX_FILE_BYTES
 _FILE = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 Fits = Callable[[bytes, Path, Mapping[str, Any]], None]
@@ -150,7 +152,7 @@ def read_model_folder(
                 f"{name} in {str(folder)!r} must have the sha256 of its manifest, "
                 f"{expected[:12]}…, and has another"
             )
-            if name != CARD:
+            if not warns(name):
                 raise IntegrityError(f"{message}; fetch or save the model again.")
             warnings.warn(f"{message}; the model itself is unchanged.", SkinxaiWarning, 3)
         left -= len(data)
@@ -196,7 +198,7 @@ def contents(folder: Path, prefix: str = "") -> Iterator[tuple[str, bytes]]:
     if files.is_ensemble:
         for member in read_config(files, EnsembleConfig).members:
             yield from contents(folder / member.folder, f"{prefix}{member.folder}/")
-    for name, data in files.files.items():
+    for name, data in in_order(files.files).items():
         yield prefix + name, data
     yield prefix + MANIFEST, read_part(folder / MANIFEST)
 
@@ -212,7 +214,7 @@ def write_model_folder(folder: str | os.PathLike[str], files: Mapping[str, bytes
         The manifest's digest.
     """
     manifest, digest = manifest_file(files)
-    write_together(folder, {**files, MANIFEST: manifest})
+    write_together(folder, in_order({**files, MANIFEST: manifest}))
     return digest
 
 
@@ -235,11 +237,6 @@ def manifest_of(files: Mapping[str, bytes]) -> tuple[dict[str, Any], str]:
     listed = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     content: dict[str, Any] = {"files": listed, "schema_version": 1}
     return content, hashlib.sha256(canonical_json(content)).hexdigest()
-
-
-def size_limit(name: str) -> int:
-    """Bytes that a file of a model folder, or an exported one, may have."""
-    return MAX_JSON_BYTES if name.endswith((".json", ".md")) else _SIZES.get(name, MAX_FILE_BYTES)
 
 
 def check_length(
@@ -373,7 +370,7 @@ def parse_manifest(data: bytes, folder: Path) -> tuple[dict[str, str], str]:
                 f"{where} must list a sha256 of 64 hexadecimal digits for {name!r}, got "
                 f"{sha256!r:.80}."
             )
-    if CONFIG not in listed:
+    if not listed.keys() >= {*ALWAYS}:
         raise damaged
     return listed, digest
 

@@ -19,15 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.errors import IntegrityError, OptionError
-from skinxai.model_folders.files import TRAINING_FINGERPRINTS
+from skinxai.model_folders.parts import TRAINING_FINGERPRINTS
+from skinxai.model_folders.reliefs import ORDERS, SPECTRUM, Reliefs, cosines
 from skinxai.model_folders.tensors import pack_bytes, unpack_bytes
 
-ORDERS = 20
 BYTES = ORDERS * ORDERS // 2
-SPECTRUM = np.asarray(
-    1 / (1 + np.add.outer(np.arange(ORDERS) ** 2, np.arange(ORDERS) ** 2) / 94), np.float32
-)
-"""How strong each coefficient is in photographs of skin, fitted to HAM10000."""
 SIDE, BLUR = 48, 13
 STEP = 0.335
 """Of four bits for values of deviation 1: the best uniform quantiser (Max, 1960)."""
@@ -39,30 +35,6 @@ SAME_IMAGE = 0.70
 """Similarity from which on two fingerprints are of one image."""
 _NAME = "fingerprints"
 Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Reliefs:
-    """Cosine transforms of images' textures, the longer side of each image across.
-
-    Args:
-        values: coefficients divided by `SPECTRUM`, float32 ``(N, 20, 20)``.
-        square: of images whose sides are so alike that a copy may have the other one across,
-            ``(N,)``.
-    """
-
-    values: Floats
-    square: npt.NDArray[np.bool_]
-
-    def __getitem__(self, rows: slice) -> Reliefs:
-        return Reliefs(self.values[rows], self.square[rows])
-
-
-def cosines(places: npt.NDArray[np.float64], orders: int = ORDERS) -> npt.NDArray[np.float64]:
-    """Cosine functions at places from 0 to 1, ``(N, orders)``; orthonormal over the interval."""
-    waves = np.cos(np.pi * np.outer(places, np.arange(orders))) * 2**0.5
-    waves[:, 0] = 1
-    return np.asarray(waves)
 
 
 def image_fingerprint(pixels: npt.NDArray[np.uint8], *, resized: bool = False) -> bytes:

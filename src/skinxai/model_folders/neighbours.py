@@ -15,7 +15,7 @@ import numpy.typing as npt
 from safetensors.numpy import save
 
 from skinxai.errors import IntegrityError, OptionError
-from skinxai.model_folders.files import NEIGHBOURS
+from skinxai.model_folders.parts import NEIGHBOURS
 from skinxai.model_folders.tensors import load_arrays
 from skinxai.model_folders.trained_on import BYTES
 

@@ -20,15 +20,14 @@ from skinxai.model_folders.downloading import Repository
 from skinxai.model_folders.files import (
     BUNDLED,
     EXPORTED,
-    MANIFEST,
     PICKLES,
-    WEIGHTS,
     Fits,
     ModelFiles,
     parse_manifest,
     read_model_folder,
     read_part,
 )
+from skinxai.model_folders.parts import MANIFEST, WEIGHTS
 
 _NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
 
@@ -51,7 +50,7 @@ def open_model(
         revision: of a repository: a commit (40 digits, which alone cannot change), a tag or a
             branch, ``"main"`` by default. Of a folder: the beginning of its manifest's digest.
         cache_dir: where downloads are kept; the Hub's own cache by default.
-        local_files_only: never use the network.
+        local_files_only: never go online.
         token: of the Hugging Face Hub; ``HF_TOKEN`` or the one of ``hf auth login`` by default.
         fits: as in `skinxai.model_folders.files.read_model_folder`.
 
@@ -104,7 +103,7 @@ def is_repository(model: str) -> bool:
 
 @dataclass(frozen=True)
 class ModelAtHand:
-    """A model that needs no network.
+    """A model that can be loaded offline.
 
     Args:
         model: for `Classifier.from_pretrained`: ``"org/name@commit"`` with the commit's 40 digits,

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from skinxai.configs import PreprocessConfig, canonical_json, strict_json
 from skinxai.errors import IntegrityError, ModelError
 from skinxai.images.transforms import evaluation_transform
-from skinxai.model_folders.files import PROBE, ModelFiles
+from skinxai.model_folders.files import ModelFiles
+from skinxai.model_folders.parts import PROBE
 
 TOLERANCE = 1e-3
 """Largest difference of a probability."""

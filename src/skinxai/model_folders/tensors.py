@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from skinxai.configs import MAX_JSON_BYTES
 from skinxai.errors import IntegrityError
-from skinxai.model_folders.files import WEIGHTS, check_length
+from skinxai.model_folders.files import check_length
+from skinxai.model_folders.parts import WEIGHTS
 
 KINDS = (
     "F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL",

@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from skinxai.errors import IntegrityError, OptionError
 from skinxai.images.pixels import pixel_hash
-from skinxai.model_folders.files import TRAINING_FINGERPRINTS, TRAINING_PIXELS
 from skinxai.model_folders.fingerprints import Fingerprints, image_fingerprint
+from skinxai.model_folders.parts import TRAINING_FINGERPRINTS, TRAINING_PIXELS
 from skinxai.model_folders.tensors import pack_bytes, unpack_bytes
 from skinxai.results import SeenImages
 

@@ -16,7 +16,8 @@ from skinxai.configs import EnsembleConfig, ModelConfig
 from skinxai.errors import ModelError, OptionError
 from skinxai.graphs.exported import open_exported
 from skinxai.model_folders.ensembles import read_members
-from skinxai.model_folders.files import CARD, EXPORTED, HUGE, ModelFiles, read_config
+from skinxai.model_folders.files import EXPORTED, HUGE, ModelFiles, read_config
+from skinxai.model_folders.parts import CARD
 from skinxai.model_folders.probe import TOLERANCE, picture, read_probes
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import Prepared

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from skinxai.errors import IntegrityError, OptionError, did_you_mean
 from skinxai.graphs.budget import largest
-from skinxai.graphs.exported import IMAGES, openvino_core
+from skinxai.graphs.exported import openvino_core
+from skinxai.graphs.names import IMAGES
 from skinxai.memory import is_out_of_memory
 
 Arrays = dict[str, npt.NDArray[np.float32]]

@@ -30,7 +30,8 @@ from skinxai.errors import (
     SkinxaiWarning,
 )
 from skinxai.memory import is_out_of_memory
-from skinxai.model_folders.files import TRAINING_FINGERPRINTS, TRAINING_PIXELS, read_part
+from skinxai.model_folders.files import read_part
+from skinxai.model_folders.parts import TRAINING_FINGERPRINTS, TRAINING_PIXELS
 from skinxai.model_folders.tensors import Stored
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.plain_text import MAX_NAME, printable

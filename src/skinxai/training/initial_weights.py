@@ -16,8 +16,8 @@ from skinxai.disk.regular_files import is_file, read_file
 from skinxai.errors import ModelError, TrainingError
 from skinxai.labels import LabelSet
 from skinxai.model_folders.downloading import weights_of_timm
-from skinxai.model_folders.files import MAX_FILE_BYTES
 from skinxai.model_folders.opening import open_model
+from skinxai.model_folders.parts import MAX_FILE_BYTES
 from skinxai.model_folders.trained_on import TrainedOn
 
 RGB = tuple[float, float, float]
@@ -173,9 +173,9 @@ def _imagenet_file(backbone: str) -> Path:
     name = backbone.removeprefix(backbones.TIMM)
     config = get_pretrained_cfg(name) if is_model(name) else None
     remedy = {
-        "python": f"without a network take {BUNDLED_BACKBONE!r} with init_weights='bundled', or a "
+        "python": f"offline, take {BUNDLED_BACKBONE!r} with init_weights='bundled', or a "
         f"model folder, a .safetensors file, or None",
-        "command": f"without a network give --backbone {BUNDLED_BACKBONE} --init-weights bundled, "
+        "command": f"offline, give --backbone {BUNDLED_BACKBONE} --init-weights bundled, "
         f"or a model folder, a .safetensors file, or none as --init-weights",
     }
     if config is None or not config.hf_hub_id:

@@ -1,0 +1,102 @@
+"""The optional parts of a model's folder: bytes to object and back, one entry each.
+
+An entry is named after the field of `LoadedModel` that holds the object. Its files have their rows
+in `skinxai.model_folders.parts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from skinxai.configs import ModelConfig
+from skinxai.errors import IntegrityError
+from skinxai.model_folders.neighbours import Neighbours
+from skinxai.model_folders.parts import (
+    GRAPH,
+    NEIGHBOURS,
+    PROBE,
+    TRAINING_FINGERPRINTS,
+    TRAINING_PIXELS,
+)
+from skinxai.model_folders.trained_on import TrainedOn
+
+Files = Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How one optional part is read and written.
+
+    Args:
+        names: of its files.
+        read: files of a folder, config → the object; ``None`` where the folder has none.
+        write: the object → its files.
+    """
+
+    names: tuple[str, ...]
+    read: Callable[[Files, ModelConfig], Any]
+    write: Callable[[Any], Files]
+
+
+def _as_bytes(name: str) -> Entry:
+    """A file that stays bytes until somebody needs it."""
+    return Entry((name,), lambda files, config: files.get(name), lambda data: {name: data})
+
+
+def _read_trained_on(files: Files, config: ModelConfig) -> TrainedOn | None:
+    return TrainedOn.from_files(files)
+
+
+def _read_neighbours(files: Files, config: ModelConfig) -> Neighbours | None:
+    if (data := files.get(NEIGHBOURS)) is None:
+        return None
+    found, classes = Neighbours.from_bytes(data), len(config.labels)
+    if found.labels.max() >= classes:
+        raise IntegrityError(
+            f"labels of {NEIGHBOURS} must be positions among the model's {classes}, "
+            f"{found.labels.max()} is not; fetch or save the model again."
+        )
+    return found
+
+
+def _write_neighbours(neighbours: Neighbours) -> Files:
+    return {NEIGHBOURS: neighbours.to_bytes()}
+
+
+ENTRIES: Mapping[str, Entry] = {
+    "probe": _as_bytes(PROBE),
+    "trained_on": Entry(
+        (TRAINING_PIXELS, TRAINING_FINGERPRINTS), _read_trained_on, TrainedOn.files
+    ),
+    "neighbours": Entry((NEIGHBOURS,), _read_neighbours, _write_neighbours),
+    "graph": _as_bytes(GRAPH),
+}
+"""Field of `LoadedModel` → entry."""
+
+
+def read_optional(files: Files, config: ModelConfig) -> dict[str, Any]:
+    """Field of `LoadedModel` → what a folder holds for it, or ``None``.
+
+    Args:
+        files: of a folder, verified.
+        config: of the same folder.
+
+    Raises:
+        IntegrityError: a damaged part, or one that does not fit the config.
+    """
+    return {field: entry.read(files, config) for field, entry in ENTRIES.items()}
+
+
+def write_optional(loaded: object) -> dict[str, bytes]:
+    """Files of the optional parts that a `LoadedModel` has.
+
+    Args:
+        loaded: the model.
+    """
+    files: dict[str, bytes] = {}
+    for field, entry in ENTRIES.items():
+        if (part := getattr(loaded, field)) is not None:
+            files |= entry.write(part)
+    return files
