@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from skinxai.disk.regular_files import is_folder
 from skinxai.errors import OptionError, SkinxaiWarning
 from skinxai.explaining.by_graph import GRAPH_METHODS
 from skinxai.explaining.by_graph import explanations as graph_explanations
+from skinxai.explaining.signatures import as_explain, as_nearest, as_predict, as_stream
 from skinxai.explaining.targets import Targets
 from skinxai.images.sources import iter_sources
 from skinxai.labels import LabelSet
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from skinxai.explaining.views import Watch
     from skinxai.exporting.onnx_graphs import Parity
     from skinxai.model_folders.neighbours import Neighbours
+    from skinxai.predicting.inputs import Inputs
     from skinxai.predicting.torch_predictor import TorchPredictor
 
 
@@ -288,6 +290,7 @@ class Classifier:
     def __repr__(self) -> str:
         return f"Classifier(model={self.model!r}, labels={list(self.labels)})"
 
+    @as_predict
     def predict(self, images: Any, *, tta: bool = False, **inputs: Any) -> Any:
         """Predict class probabilities; an ensemble returns the weighted mean of its members'.
 
@@ -310,6 +313,7 @@ class Classifier:
         results = list(predictions(self._in_use.predictor, many, options, tta=tta))
         return results[0] if single else results
 
+    @as_stream
     def stream(
         self, images: Any, *, explain: str | None = None, tta: bool = False, **inputs: Any
     ) -> Iterator[Any]:
@@ -331,6 +335,7 @@ class Classifier:
             found = self._explanations(many, explain, inputs, tta=tta, watch=watch)
             return _closed_after(found, stack.pop_all())
 
+    @as_explain
     def explain(
         self,
         images: Any,
@@ -446,7 +451,7 @@ class Classifier:
         found = explanations_of_one(self.explain, image, asked)
         return compare(found, columns=columns, alpha=alpha, uniform=uniform)
 
-    def embed(self, images: Any, **inputs: Any) -> npt.NDArray[np.float32]:
+    def embed(self, images: Any, **inputs: Unpack[Inputs]) -> npt.NDArray[np.float32]:
         """Compute the pooled features of a single model, one row for each image.
 
         Args:
@@ -465,7 +470,7 @@ class Classifier:
         _, many = self._several(images, inputs)
         return embeddings(self._torch, many, options)
 
-    def index(self, records: Records, *, dimensions: int = 192, **inputs: Any) -> Self:
+    def index(self, records: Records, *, dimensions: int = 192, **inputs: Unpack[Inputs]) -> Self:
         """Return the same model with embeddings of its training lesions, for `nearest`.
 
         `save_pretrained` writes them to ``neighbours.safetensors``: one vector for each lesion,
@@ -489,7 +494,7 @@ class Classifier:
         (loaded,) = self._loaded.members
         return self._of(self._in_use.with_loaded(replace(loaded, neighbours=found)))
 
-    def with_graph(self, images: Any = None, **inputs: Any) -> Self:
+    def with_graph(self, images: Any = None, **inputs: Unpack[Inputs]) -> Self:
         """Return the same model with a graph, for the backends ``"onnx"`` and ``"openvino"``.
 
         `save_pretrained` writes it to ``graph.safetensors``, which holds the operations without
@@ -517,7 +522,7 @@ class Classifier:
 
     def export(
         self, path: str | os.PathLike[str], *, format: str | None = None, images: Any = None,
-        **inputs: Any,
+        **inputs: Unpack[Inputs],
     ) -> Parity:  # fmt: skip
         """Write the model as one file for other programs, after a comparison with torch.
 
@@ -552,6 +557,7 @@ class Classifier:
         many = None if images is None else iter_sources(images)[1]
         return export(self._torch, loaded, Path(path), many, format, options)
 
+    @as_nearest
     def nearest(
         self, images: Any, k: int = 5, *, records: Records | None = None, **inputs: Any
     ) -> Any:
@@ -580,7 +586,7 @@ class Classifier:
 
     def evaluate(
         self, records: Records, *, resamples: int = 2000, seed: int = 0, tta: bool = False,
-        not_copies: Collection[str] = (), **inputs: Any,
+        not_copies: Collection[str] = (), **inputs: Unpack[Inputs],
     ) -> Evaluation:  # fmt: skip
         """Predict labelled images and evaluate the answers; intervals are clustered by lesion.
 
