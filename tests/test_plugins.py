@@ -88,6 +88,8 @@ SEVERAL = """
 import contextlib, io, json, sys
 from skinxai.cli import main
 
+given = sys.argv[1:]
+
 def answer(words):
     out, problems, code = io.StringIO(), io.StringIO(), 0
     sys.argv = ["skinxai", *words]
@@ -96,12 +98,12 @@ def answer(words):
         except SystemExit as end: code = int(end.code or 0)
     return {"code": code, "out": out.getvalue(), "err": problems.getvalue()}
 
-found = [answer(words) for words in json.loads(sys.argv[1])]
+found = [answer(words) for words in json.loads(given[0])]
 """
 LEAVES = """
 from skinxai import Classifier
 from skinxai.errors import PluginError
-classifier, photo = Classifier.from_pretrained(), sys.argv[2]
+classifier, photo = Classifier.from_pretrained(), given[1]
 try: classifier.explain(photo, "leaves", isolate="process")
 except PluginError as error: said = str(error)
 found.append({"said": said, "classes": len(classifier.predict(photo).probabilities)})
