@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from skinxai.disk.regular_files import is_folder
 from skinxai.errors import OptionError, SkinxaiWarning
 from skinxai.explaining.by_graph import GRAPH_METHODS
 from skinxai.explaining.by_graph import explanations as graph_explanations
+from skinxai.explaining.signatures import as_explain, as_nearest, as_predict, as_stream
 from skinxai.explaining.targets import Targets
 from skinxai.images.sources import iter_sources
 from skinxai.labels import LabelSet
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from skinxai.explaining.views import Watch
     from skinxai.exporting.onnx_graphs import Parity
     from skinxai.model_folders.neighbours import Neighbours
+    from skinxai.predicting.inputs import Inputs
     from skinxai.predicting.torch_predictor import TorchPredictor
 
 
@@ -283,6 +285,7 @@ class Classifier:
     def __repr__(self) -> str:
         return f"Classifier(model={self.model!r}, labels={list(self.labels)})"
 
+    @as_predict
     def predict(self, images: Any, *, tta: bool = False, **inputs: Any) -> Any:
         """Class probabilities; of an ensemble, the weighted mean of its members'.
 
@@ -305,6 +308,7 @@ class Classifier:
         results = list(predictions(self._in_use.predictor, many, options, tta=tta))
         return results[0] if single else results
 
+    @as_stream
     def stream(
         self, images: Any, *, explain: str | None = None, tta: bool = False, **inputs: Any
     ) -> Iterator[Any]:
@@ -326,6 +330,7 @@ class Classifier:
             found = self._explanations(many, explain, inputs, tta=tta, watch=watch)
             return _closed_after(found, stack.pop_all())
 
+    @as_explain
     def explain(
         self,
         images: Any,
@@ -441,7 +446,7 @@ class Classifier:
         found = explanations_of_one(self.explain, image, asked)
         return compare(found, columns=columns, alpha=alpha, uniform=uniform)
 
-    def embed(self, images: Any, **inputs: Any) -> npt.NDArray[np.float32]:
+    def embed(self, images: Any, **inputs: Unpack[Inputs]) -> npt.NDArray[np.float32]:
         """Pooled features of a single model, one row for each image.
 
         Args:
@@ -460,7 +465,7 @@ class Classifier:
         _, many = self._several(images, inputs)
         return embeddings(self._torch, many, options)
 
-    def index(self, records: Records, *, dimensions: int = 192, **inputs: Any) -> Self:
+    def index(self, records: Records, *, dimensions: int = 192, **inputs: Unpack[Inputs]) -> Self:
         """The same model with embeddings of its training lesions, for `nearest`.
 
         `save_pretrained` keeps them, as ``neighbours.safetensors``: one vector a lesion, projected
@@ -483,7 +488,7 @@ class Classifier:
         (loaded,) = self._loaded.members
         return self._of(self._in_use.with_loaded(replace(loaded, neighbours=found)))
 
-    def with_graph(self, images: Any = None, **inputs: Any) -> Self:
+    def with_graph(self, images: Any = None, **inputs: Unpack[Inputs]) -> Self:
         """The same model with a graph, for ``from_pretrained(…, backend="onnx" | "openvino")``.
 
         `save_pretrained` keeps it, as ``graph.safetensors``: the operations without the weights,
@@ -510,7 +515,7 @@ class Classifier:
 
     def export(
         self, path: str | os.PathLike[str], *, format: str | None = None, images: Any = None,
-        **inputs: Any,
+        **inputs: Unpack[Inputs],
     ) -> Parity:  # fmt: skip
         """Write the model as one file for other programs, after a comparison with torch.
 
@@ -545,6 +550,7 @@ class Classifier:
         many = None if images is None else iter_sources(images)[1]
         return export(self._torch, loaded, Path(path), many, format, options)
 
+    @as_nearest
     def nearest(
         self, images: Any, k: int = 5, *, records: Records | None = None, **inputs: Any
     ) -> Any:
@@ -573,7 +579,7 @@ class Classifier:
 
     def evaluate(
         self, records: Records, *, resamples: int = 2000, seed: int = 0, tta: bool = False,
-        not_copies: Collection[str] = (), **inputs: Any,
+        not_copies: Collection[str] = (), **inputs: Unpack[Inputs],
     ) -> Evaluation:  # fmt: skip
         """Predict labelled images and judge the answers; intervals are clustered by lesion.
 
