@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import re
 import threading
 import warnings
 from collections import OrderedDict
@@ -13,7 +14,7 @@ from torch import nn
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from skinxai import Classifier
+from skinxai import Classifier, explainers
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import (
     ExplainError,
@@ -365,3 +366,19 @@ def test_tokens_without_a_grid_point_to_it() -> None:
     )
     with pytest.raises(ExplainError, match=r"are no map \(N, C, h, w\); pass grid="):
         classifier.explain(PHOTO)
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in explainers.entries()])
+def test_the_refusal_names_the_methods_that_need_no_map(name: str) -> None:
+    network = ColourTransformer()
+    classifier = Classifier.from_module(
+        network, ["a", "b", "c"], INPUT, network.features, network.head
+    )
+    with pytest.raises(ExplainError) as refused:
+        classifier.explain(PHOTO, "gradcam")
+    named = re.search("needs no such map: (.*)[.]", str(refused.value))[1].split(", ")
+    if name in named:
+        assert classifier.explain(PHOTO, name).heatmap.shape == PHOTO.shape[:2]
+    elif name != "guided_backprop":  # needs no map, but ReLUs, which not every network has
+        with pytest.raises(ExplainError):
+            classifier.explain(PHOTO, name)

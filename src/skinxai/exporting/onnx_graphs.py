@@ -260,7 +260,7 @@ def checked_graph(
         made = replace(made, probe=pack(made.network, made.config, "")[PROBE])
     files = ModelFiles(Path(), made.files(), "0" * 64)
     for name in RUNNERS:
-        if installed(RUNNERS[name].package):
+        if installed(name):
             check_parity(predictor, GraphPredictor.of_folder(files, name), images, options)
     return made
 

@@ -49,8 +49,13 @@ class OnnxRuntime:
 
     package: ClassVar[str] = "onnxruntime"
 
+    @staticmethod
+    def try_import() -> None:
+        """Import the package; an `ImportError` where it is not installed."""
+        import onnxruntime  # noqa: F401
+
     def __init__(self, graph: bytes, weights: bytes = b"", precision: str = "float32") -> None:
-        _need("onnx", self.package)
+        _need("onnx")
         import onnxruntime
 
         onnxruntime.disable_telemetry_events()  # its older builds for Windows heed no variable
@@ -106,8 +111,13 @@ class OpenVino:
 
     package: ClassVar[str] = "openvino"
 
+    @staticmethod
+    def try_import() -> None:
+        """Import the package; an `ImportError` where it is not installed."""
+        import openvino  # noqa: F401
+
     def __init__(self, graph: bytes, weights: bytes = b"", precision: str = "float32") -> None:
-        _need("openvino", self.package)
+        _need("openvino")
         import openvino
 
         core = openvino_core()
@@ -210,17 +220,18 @@ def choose(backend: str, *, has_graph: bool) -> str:
     return "openvino" if has_graph and installed("openvino") else "torch"
 
 
-def installed(package: str) -> bool:
-    """Whether a package can be imported."""
+def installed(backend: str) -> bool:
+    """Whether the package of a backend in `RUNNERS` can be imported."""
     try:
-        __import__(package)
+        RUNNERS[backend].try_import()
     except ImportError:
         return False
     return True
 
 
-def _need(extra: str, package: str) -> None:
-    if not installed(package):
+def _need(backend: str) -> None:
+    if not installed(backend):
         raise OptionError(
-            f"backend {extra!r} needs the package {package}: pip install 'skinxai[{extra}]'."
+            f"backend {backend!r} needs the package {RUNNERS[backend].package}: pip install "
+            f"'skinxai[{backend}]'."
         )

@@ -21,7 +21,7 @@ from skinxai.errors import (
     TrainingError,
 )
 from skinxai.reporting import write_evaluation
-from skinxai.training.beginning import begin
+from skinxai.training.beginning import new_run, resumed_run
 from skinxai.training.callbacks import Callback
 from skinxai.training.checking import check_names
 from skinxai.training.data_checks import check_parts
@@ -145,7 +145,8 @@ class Trainer:
             Interruption() as interruption, typed_errors(),
         ):  # fmt: skip
             try:
-                run = begin(self.config, self.folder, splits, resumed=self._resumed)
+                begin = resumed_run if self._resumed else new_run
+                run = begin(self.config, self.folder, splits)
                 torch.set_num_threads(run.state.progress.threads)
                 loop = Loop(run, self._callbacks, interruption)
                 loop.tell("on_start", self.folder.path, self.config.to_dict())
