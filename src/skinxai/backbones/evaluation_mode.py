@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 from skinxai.errors import ModelError
@@ -55,3 +56,10 @@ def evaluating(networks: Iterable[nn.Module]) -> Iterator[None]:
 
 def _trains(module: nn.Module) -> bool:
     return bool(getattr(module, "training", False))  # frozen TorchScript has no such flag
+
+
+@contextmanager
+def plain_float32(device: torch.device) -> Iterator[None]:
+    """Gradients are possible and nothing is cast, whatever the caller's modes are."""
+    with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
+        yield

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skinxai.data.shards import PreparedPixels
 from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
@@ -22,6 +22,9 @@ from skinxai.plain_text import (
     quoted,
 )
 from skinxai.readonly import ReadOnly
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PART = "part"
 """Attribute of images that came with a split: the part that each is in."""
@@ -176,3 +179,23 @@ class Records(Sequence[Record]):
         """Images of each class, in label order."""
         counts = Counter(self.targets())
         return [counts[k] for k in range(len(self.labels))]
+
+    def to_frame(self) -> pd.DataFrame:
+        """The records as a pandas table, one row for each image, in order.
+
+        Returns:
+            Columns ``image_id``, ``label``, ``lesion_id``, ``patient_id``, ``path``, and one for
+            each attribute, in the order in which they are met; ``attribute_NAME`` for one of
+            these names.
+        """
+        import pandas as pd
+
+        own = ("image_id", "label", "lesion_id", "patient_id", "path")
+        names = dict.fromkeys(name for item in self for name in item.attributes)
+        columns = {name: f"attribute_{name}" if name in own else name for name in names}
+        rows = [
+            {name: getattr(item, name) for name in own}
+            | {columns[name]: value for name, value in item.attributes.items()}
+            for item in self
+        ]
+        return pd.DataFrame(rows, columns=[*own, *columns.values()])

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from skinxai.backbones.evaluation_mode import plain_float32
 from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import ExplainError, ExplainTimeoutError, PluginError
 from skinxai.explaining.answers import Circumstances, explanation
@@ -20,7 +21,7 @@ from skinxai.explaining.method import Method
 from skinxai.explaining.passes import GraphPasses
 from skinxai.explaining.tape import Tape
 from skinxai.explaining.targets import Targets
-from skinxai.explaining.views import View, Watch, alone, plain_float32, private_copy, ready
+from skinxai.explaining.views import View, Watch, alone, private_copy, ready
 from skinxai.memory import in_batches
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches

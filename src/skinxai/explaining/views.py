@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
@@ -132,13 +132,6 @@ class View(SkinClassifier):
         if self._against is not None:
             scores = scores - scores[:, self._against, None]
         return scores
-
-
-@contextmanager
-def plain_float32(device: torch.device) -> Iterator[None]:
-    """Gradients are possible and nothing is cast, whatever the caller's modes are."""
-    with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
-        yield
 
 
 _one_at_a_time = threading.RLock()

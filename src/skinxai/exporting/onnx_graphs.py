@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from skinxai import samples
+from skinxai.backbones.evaluation_mode import plain_float32
 from skinxai.backbones.network import SkinClassifier
 from skinxai.checkpoints import LoadedModel, pack
 from skinxai.configs import canonical_json
 from skinxai.disk.staging import write_together
 from skinxai.errors import ExplainError, ExportError, OptionError, did_you_mean
 from skinxai.explainers.cam import GradCAM
-from skinxai.explaining.views import plain_float32
 from skinxai.graphs.exported import (
     ARRAY,
     CONFIG,

@@ -1,0 +1,48 @@
+"""Results as pandas tables. Nothing else in this room imports pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from skinxai.errors import OptionError
+from skinxai.results.prediction import ItemError, Prediction
+
+
+def to_frame(results: Iterable[Prediction | ItemError]) -> pd.DataFrame:
+    """Predictions as a table for analysis, one row for each image, in order.
+
+    Args:
+        results: of `Classifier.predict` or `Classifier.stream`, of one label set.
+
+    Returns:
+        Columns ``source``, ``label``, ``probability``, ``p_CODE`` for each class in label order,
+        ``malignant_probability``, ``model``, ``backend``, ``warnings`` (a list) and ``error``. An
+        `ItemError` has its sentence in ``error`` and no value in the columns of an answer.
+
+    Raises:
+        OptionError: predictions of several label sets.
+    """
+    rows: list[dict[str, Any]] = []
+    codes: tuple[str, ...] = ()
+    for each in results:
+        if isinstance(each, ItemError):
+            rows.append({"source": each.source, "error": str(each.error)})
+            continue
+        own = tuple(each.probabilities)
+        if codes and own != codes:
+            raise OptionError(
+                f"results must be of one label set, got {list(codes)} and {list(own)}; make a "
+                f"table of each."
+            )
+        codes = own
+        row = each.to_dict()
+        row |= {f"p_{code}": value for code, value in row.pop("probabilities").items()}
+        rows.append(row)
+    columns = [
+        "source", "label", "probability", *(f"p_{code}" for code in codes),
+        "malignant_probability", "model", "backend", "warnings", "error",
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
