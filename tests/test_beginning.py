@@ -27,7 +27,7 @@ from skinxai.errors import (
 )
 from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
-from skinxai.training.beginning import begin
+from skinxai.training.beginning import resumed_run
 from skinxai.training.callbacks import Callback
 from skinxai.training.checkpointing import CheckpointFolder
 from skinxai.training.initial_weights import load_initial_weights
@@ -313,6 +313,6 @@ def test_a_changed_accumulation_is_on_disk_before_the_settings_say_so(data, tmp_
     run = stopped(data, tmp_path / "run")
     config = TrainConfig.of(BASE | {"epochs": 2, "accumulate": 2})
     splits = Splits(*data, data[0].subset([]))
-    begin(config, RunFolder(run), splits, resumed=True)  # and then a kill
-    again = begin(config, RunFolder(run), splits, resumed=True)
+    resumed_run(config, RunFolder(run), splits)  # and then a kill
+    again = resumed_run(config, RunFolder(run), splits)
     assert again.state.progress.accumulate == 2

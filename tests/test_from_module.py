@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import re
 import threading
 import warnings
 from collections import OrderedDict
@@ -13,7 +14,7 @@ from torch import nn
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from skinxai import Classifier
+from skinxai import Classifier, explainers
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import (
     ExplainError,
@@ -88,7 +89,10 @@ def z(maps: torch.Tensor) -> torch.Tensor:
         (lambda f: f.mean((2, 3)), r"\(N, 2\).* got \(1, 8\); give as many labels"),
         (lambda f: z(f)[:, :1], r"got \(1, 1\); for one logit z of the second label"),
         (lambda f: z(f).long(), "got integers .*without argmax"),
-        (lambda f: f @ torch.zeros(3, 3), r"head must take .*a tensor \(1, 8, 16, 16\), it raised"),
+        (
+            lambda f: f @ torch.zeros(3, 3),
+            r"head must take .*a tensor \(1, 8, 16, 16\), but it raised",
+        ),
     ],
 )
 def test_a_head_without_logits_is_refused_when_it_is_wrapped(head, words: str) -> None:
@@ -102,7 +106,9 @@ def test_a_head_that_is_not_finite_is_refused_when_it_is_wrapped() -> None:
 
 
 def test_features_that_raise_are_named() -> None:
-    with pytest.raises(ModelError, match=r"features must take images \(N, 3, H, W\), it raised Ru"):
+    with pytest.raises(
+        ModelError, match=r"features must take images \(N, 3, H, W\), but it raised"
+    ):
         wrap(features=nn.Conv2d(1, 8, 3))
 
 
@@ -365,3 +371,19 @@ def test_tokens_without_a_grid_point_to_it() -> None:
     )
     with pytest.raises(ExplainError, match=r"are no map \(N, C, h, w\); pass grid="):
         classifier.explain(PHOTO)
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in explainers.entries()])
+def test_the_refusal_names_the_methods_that_need_no_map(name: str) -> None:
+    network = ColourTransformer()
+    classifier = Classifier.from_module(
+        network, ["a", "b", "c"], INPUT, network.features, network.head
+    )
+    with pytest.raises(ExplainError) as refused:
+        classifier.explain(PHOTO, "gradcam")
+    named = re.search("needs no such map: (.*)[.]", str(refused.value))[1].split(", ")
+    if name in named:
+        assert classifier.explain(PHOTO, name).heatmap.shape == PHOTO.shape[:2]
+    elif name != "guided_backprop":  # needs no map, but ReLUs, which not every network has
+        with pytest.raises(ExplainError):
+            classifier.explain(PHOTO, name)

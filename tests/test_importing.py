@@ -78,7 +78,7 @@ CHANGES = {
     "classes": (lambda c: c.update(num_classes=4), ModelConfigError, "one for each of the 4"),
     "architecture": (lambda c: c.update(architecture="resnet11t"), UnknownNameError, "resnet11t"),
     "arguments": (
-        lambda c: c["model_args"].update(global_pool="max"), IntegrityError, "answer as in timm"),
+        lambda c: c["model_args"].update(global_pool="max"), IntegrityError, "answers differently"),
     "another network": (
         lambda c: c.update(architecture="resnet14t"), IntegrityError, "must hold exactly"),
     "no mean": (lambda c: c["pretrained_cfg"].pop("mean"), ModelConfigError, "mean and std"),

@@ -8,13 +8,14 @@ import pytest
 from PIL import Image
 
 from skinxai import Classifier, checkpoints
+from skinxai.checkpoints.optional_parts import read_optional
 from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data import Record, Records, TrainedOn, pixel_hash
 from skinxai.errors import IntegrityError, ModelError, OptionError
 from skinxai.explaining.by_example import recall
 from skinxai.labels import LabelSet
 from skinxai.model_folders.ensembles import write_ensemble
-from skinxai.model_folders.files import read_model_folder
+from skinxai.model_folders.files import read_config, read_model_folder
 from skinxai.model_folders.neighbours import Neighbours
 from skinxai.model_folders.parts import NEIGHBOURS
 from skinxai.testing.networks import COLOURS, colour_classifier
@@ -148,8 +149,10 @@ def test_a_folder_keeps_them_without_names(records, tmp_path) -> None:
     assert again.nearest(asked, k=1)[0].distance == pytest.approx(0, abs=0.01)
     data = (tmp_path / "indexed" / NEIGHBOURS).read_bytes()
     assert len(data) < 20_000  # six small arrays
+    files = read_model_folder(tmp_path / "indexed")
+    fewer = replace(read_config(files, ModelConfig), labels=LabelSet(("a", "b")))
     with pytest.raises(IntegrityError, match="must be positions among the model's 2"):
-        checkpoints._neighbours(read_model_folder(tmp_path / "indexed"), 2)
+        read_optional(files.files, fewer)
     unknown = saved(tmp_path / "other", trained_on=TrainedOn())
     with pytest.raises(OptionError, match="9 of 9 lesions are not; pass the training part"):
         Classifier.from_pretrained(unknown, device="cpu").index(records)

@@ -73,8 +73,9 @@ def test_another_version_of_torch_is_told(parts, tmp_path) -> None:
     settings["versions"]["torch"] = "1.0"
     (folder / "train.json").write_text(json.dumps(settings))
     words = r"'torch': '1\.0'.* and goes on with other versions of \['torch'\]"
-    with pytest.warns(SkinxaiWarning, match=words):
+    with pytest.warns(SkinxaiWarning, match=words) as warned:
         Trainer.resume(folder).fit(*parts)
+    assert {each.filename for each in warned if "other versions" in str(each.message)} == {__file__}
 
 
 def test_an_own_pipeline_is_passed_again(parts, tmp_path) -> None:

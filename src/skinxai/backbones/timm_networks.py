@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from skinxai import plugins
 from skinxai.errors import ExplainError, UnknownNameError, did_you_mean
 
 if TYPE_CHECKING:
@@ -223,6 +224,5 @@ def _refuse_token(network: Any, features: Tensor, image_size: tuple[int, int] | 
 def _refused(name: str, reason: str) -> ExplainError:
     return ExplainError(
         f"a map of the features needs a network that is known to have one, {name} is refused: "
-        f"{reason}; use a method that needs no such map: saliency, smoothgrad, "
-        f"integrated_gradients, occlusion, rise, lime."
+        f"{reason}; use a method that needs no such map: {plugins.methods_for_any_network()}."
     )

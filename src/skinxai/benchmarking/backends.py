@@ -17,6 +17,7 @@ from skinxai.errors import ModelError, NoInputsError, OptionError
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.predicting.runners import RUNNERS
 
+Image = str | os.PathLike[str]
 WAYS = {name: (name, "float32") for name in ("torch", *RUNNERS)} | {
     "sixteen bits": ("openvino", "bfloat16")
 }
@@ -42,7 +43,7 @@ class Speed:
 
 
 def prediction_speed(
-    images: Sequence[str | os.PathLike[str]],
+    images: Sequence[Image],
     model: str | os.PathLike[str] | None = None,
     *,
     rounds: int = 3,
@@ -111,13 +112,15 @@ def to_lines(found: Sequence[Speed], missing: dict[str, str], images: int) -> It
 
 
 def _rows(
-    classifier: Classifier, images: Sequence[str | os.PathLike[str]], options: dict[str, Any]
+    classifier: Classifier, images: Sequence[Image], options: dict[str, Any]
 ) -> npt.NDArray[np.float64]:
     found = classifier.predict(list(images), **options)
     return np.array([list(each.probabilities.values()) for each in found])
 
 
-def _seconds(classifier: Classifier, images: object, options: dict[str, Any]) -> float:
+def _seconds(
+    classifier: Classifier, images: Sequence[Image] | Image, options: dict[str, Any]
+) -> float:
     started = time.perf_counter()
     classifier.predict(images, **options)
     return time.perf_counter() - started

@@ -13,13 +13,7 @@ from typing import Any
 from skinxai.configs import ModelConfig
 from skinxai.errors import IntegrityError
 from skinxai.model_folders.neighbours import Neighbours
-from skinxai.model_folders.parts import (
-    GRAPH,
-    NEIGHBOURS,
-    PROBE,
-    TRAINING_FINGERPRINTS,
-    TRAINING_PIXELS,
-)
+from skinxai.model_folders.parts import GRAPH, NEIGHBOURS, PROBE
 from skinxai.model_folders.trained_on import TrainedOn
 
 Files = Mapping[str, bytes]
@@ -67,9 +61,7 @@ def _write_neighbours(neighbours: Neighbours) -> Files:
 
 ENTRIES: Mapping[str, Entry] = {
     "probe": _as_bytes(PROBE),
-    "trained_on": Entry(
-        (TRAINING_PIXELS, TRAINING_FINGERPRINTS), _read_trained_on, TrainedOn.files
-    ),
+    "trained_on": Entry(TrainedOn.NAMES, _read_trained_on, TrainedOn.files),
     "neighbours": Entry((NEIGHBOURS,), _read_neighbours, _write_neighbours),
     "graph": _as_bytes(GRAPH),
 }

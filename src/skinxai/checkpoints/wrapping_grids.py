@@ -9,13 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from skinxai import plugins
 from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import ExplainError
 
-_METHODS = (
-    "a method that needs no such map: saliency, smoothgrad, integrated_gradients, occlusion, rise, "
-    "lime"
-)
 _CHANNELS_LAST = "pass grid=lambda features: features.permute(0, 3, 1, 2)"
 
 
@@ -62,7 +59,7 @@ def refusal_of(
     if not isinstance(features, Tensor):
         return (
             f"features must return one tensor for maps, got {type(features).__name__}; give "
-            f"features that return the map alone and a head that takes it, or use {_METHODS}."
+            f"features that return the map alone and a head that takes it, or use {_methods()}."
         )
     try:
         found = grid(model.network, features, image_size)
@@ -72,7 +69,7 @@ def refusal_of(
         if grid.function is None and features.ndim == 3:
             return (
                 f"features of the shape {tuple(features.shape)} are no map (N, C, h, w); pass "
-                f"grid=, a function that makes one of them, or use {_METHODS}."
+                f"grid=, a function that makes one of them, or use {_methods()}."
             )
         return ""  # said where a map is asked for
     (height, width), (rows, columns) = image_size, found.shape[2:]
@@ -86,12 +83,17 @@ def refusal_of(
         return (
             f"features of the shape {tuple(found.shape)} cannot be a map (N, C, h, w) of an image "
             f"of {height} × {width} pixels; where their channels come last, {_CHANNELS_LAST}, or "
-            f"use {_METHODS}."
+            f"use {_methods()}."
         )
     return (
         f"grid must return a map (N, C, h, w) with no more cells than the {height} × {width} "
-        f"pixels of an image, got {tuple(found.shape)}; give a grid= that does, or use {_METHODS}."
+        f"pixels of an image, got {tuple(found.shape)}; give a grid= that does, or use "
+        f"{_methods()}."
     )
+
+
+def _methods() -> str:
+    return f"a method that needs no such map: {plugins.methods_for_any_network()}"
 
 
 def _channels_are_last(model: SkinClassifier, features: Tensor) -> bool:

@@ -99,8 +99,9 @@ class Answers:
             with self._turn(waits) as turn:
                 found = self.classifier.predict(images(turn), on_error="return", progress=False)
             for upload, result in zip(read, found, strict=True):
-                failed = isinstance(result, ItemError)
-                self._answer(known, upload, result.error if failed else result)
+                self._answer(
+                    known, upload, result.error if isinstance(result, ItemError) else result
+                )
         return [known[upload.key] for upload in uploads]
 
     def _answer(self, known: dict[Any, Any], upload: Upload, result: Any) -> None:

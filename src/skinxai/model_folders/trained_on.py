@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +81,9 @@ class TrainedOn:
     Raises:
         IntegrityError: another length than a multiple of eight, or another order.
     """
+
+    NAMES: ClassVar = (TRAINING_PIXELS, TRAINING_FINGERPRINTS)
+    """Files of a folder that hold it."""
 
     prefixes: bytes = field(default=b"")
     fingerprints: Fingerprints | None = None

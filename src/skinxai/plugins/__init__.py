@@ -7,6 +7,7 @@ from skinxai.plugins.installed import (
     explainers,
     load,
     losses,
+    methods_for_any_network,
     read_image_hook,
     statuses,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "explainers",
     "load",
     "losses",
+    "methods_for_any_network",
     "read_image_hook",
     "statuses",
 ]

@@ -122,6 +122,9 @@ _EXPLAINERS = (  # name, target, title, paper, what it shows
         "Patches that a transformer attends to and that raise the score of the class.",
     ),
 )
+_ANY_NETWORK = (
+    "saliency", "smoothgrad", "integrated_gradients", "occlusion", "rise", "lime",
+)  # fmt: skip
 
 
 @hookimpl
@@ -165,7 +168,8 @@ def skinxai_explainers() -> list[Entry]:
     """Class activation maps, gradients, perturbations, attention."""
     return [
         Entry(
-            name, f"skinxai.explainers.{target}", f"{title} ({paper})", title=title, shows=shows
+            name, f"skinxai.explainers.{target}", f"{title} ({paper})", title=title, shows=shows,
+            any_network=name in _ANY_NETWORK,
         )
         for name, target, title, paper, shows in _EXPLAINERS
     ]  # fmt: skip

@@ -109,6 +109,11 @@ def _load_all() -> None:
         )
 
 
+def methods_for_any_network() -> str:
+    """Names of the explainers that need no feature map, for an error's remedy."""
+    return ", ".join(entry.name for entry in explainers.entries() if entry.any_network)
+
+
 def _register(plugin: Any, source: str, version: str) -> tuple[str, ...]:
     """Register all of a plugin's entries, or none of them and raise."""
     name = _manager.register(plugin, name=f"{source}:{getattr(plugin, '__name__', id(plugin))}")

@@ -34,6 +34,8 @@ class Entry:
         version: that plugin's version; filled in by skinxai.
         title: how people call it, e.g. ``"Grad-CAM"``; pages show the name where it is empty.
         shows: a sentence that says what it shows or does, for people who do not know it.
+        any_network: of an explainer, whether it needs nothing of a network but its logits; errors
+            name such methods where a network has no feature map.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Entry:
     version: str = ""
     title: str = ""
     shows: str = ""
+    any_network: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,21 @@ from skinxai.images.transforms import evaluation_transform
 from skinxai.predicting import forking  # noqa: F401  (what forked processes need is arranged)
 from skinxai.progress import Progress
 from skinxai.results import ItemError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsRead
+    from PIL import Image
+    from torch import Tensor
+
+    from skinxai.images.reading import SourceImage
+
+    OneImage = (
+        npt.NDArray[Any] | Tensor | Image.Image | SourceImage | bytes | bytearray | memoryview
+        | SupportsRead[bytes]
+    )  # fmt: skip
+    """What is a single image, whatever it holds; a path may also be a folder or a pattern."""
+    Place = str | os.PathLike[str]
+    """An image file, a folder or a pattern: only the disk knows which."""
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -70,6 +85,34 @@ class InputOptions:
             )
         rest = {name: value for name, value in values.items() if name not in own}
         return cls(**{name: value for name, value in values.items() if name in own}), rest
+
+
+class ReadingInputs(TypedDict, total=False):
+    """`InputOptions` as keywords, for type checkers; ``on_error`` decides what is returned."""
+
+    batch_size: int
+    layout: Literal["HWC", "CHW"]
+    value_range: tuple[float, float] | None
+    max_pixels: int
+    progress: Progress
+
+
+class Inputs(ReadingInputs, total=False):
+    """Keywords of calls that raise the error of a bad image, as is the default."""
+
+    on_error: Literal["raise"]
+
+
+class InputsOrErrors(ReadingInputs):
+    """Keywords of calls that return an `ItemError` in the place of a bad image."""
+
+    on_error: Literal["return"]
+
+
+class AnyInputs(ReadingInputs, total=False):
+    """Keywords of calls that do either."""
+
+    on_error: Literal["raise", "return"]
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,13 @@ class OnnxRuntime:
 
     package: ClassVar[str] = "onnxruntime"
 
+    @staticmethod
+    def try_import() -> None:
+        """Import the package; an `ImportError` where it is not installed."""
+        import onnxruntime  # noqa: F401
+
     def __init__(self, graph: bytes, weights: bytes = b"", precision: str = "float32") -> None:
-        _need("onnx", self.package)
+        _need("onnx")
         import onnxruntime
 
         onnxruntime.disable_telemetry_events()  # its older builds for Windows heed no variable
@@ -69,9 +74,7 @@ class OnnxRuntime:
                 graph, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # of many kinds, none public
-            raise IntegrityError(
-                f"ONNX Runtime must take the graph, it did not: {error}"
-            ) from error
+            raise IntegrityError(f"ONNX Runtime could not load the graph: {error}") from error
         self._graph, self.precision = graph, precision
         self.names = [each.name for each in self._session.get_outputs()]
         self.versions = {"onnxruntime": onnxruntime.__version__}
@@ -84,7 +87,7 @@ class OnnxRuntime:
         except Exception as error:  # of many kinds, none public
             if "allocat" in str(error):
                 raise MemoryError(str(error)) from error
-            raise IntegrityError(f"ONNX Runtime must run the graph, it did not: {error}") from error
+            raise IntegrityError(f"ONNX Runtime could not run the graph: {error}") from error
         return _one_row_each(dict(zip(self.names, found, strict=True)), len(images))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -106,8 +109,13 @@ class OpenVino:
 
     package: ClassVar[str] = "openvino"
 
+    @staticmethod
+    def try_import() -> None:
+        """Import the package; an `ImportError` where it is not installed."""
+        import openvino  # noqa: F401
+
     def __init__(self, graph: bytes, weights: bytes = b"", precision: str = "float32") -> None:
-        _need("openvino", self.package)
+        _need("openvino")
         import openvino
 
         core = openvino_core()
@@ -210,17 +218,18 @@ def choose(backend: str, *, has_graph: bool) -> str:
     return "openvino" if has_graph and installed("openvino") else "torch"
 
 
-def installed(package: str) -> bool:
-    """Whether a package can be imported."""
+def installed(backend: str) -> bool:
+    """Whether the package of a backend in `RUNNERS` can be imported."""
     try:
-        __import__(package)
+        RUNNERS[backend].try_import()
     except ImportError:
         return False
     return True
 
 
-def _need(extra: str, package: str) -> None:
-    if not installed(package):
+def _need(backend: str) -> None:
+    if not installed(backend):
         raise OptionError(
-            f"backend {extra!r} needs the package {package}: pip install 'skinxai[{extra}]'."
+            f"backend {backend!r} needs the package {RUNNERS[backend].package}: pip install "
+            f"'skinxai[{backend}]'."
         )

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from skinxai.training.depthwise import FastDepthwise
 
-CHOICES: dict[object, torch.dtype | None] = {
+PRECISIONS: dict[str, torch.dtype | None] = {
+    "float32": None,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
-    False: None,
 }
+"""Name → type of mixed precision; float32 throughout needs none."""
 STEPS = 3
 HOPELESS = 2.0  # of float32's time: no further trial
 CLEARLY = 0.9  # of float32's time: less than that is taken for chance
@@ -50,7 +51,7 @@ def choose_precision(
         images: one batch ``(N, 3, H, W)``, for the same.
     """
     if amp is not True:
-        return CHOICES[amp]
+        return PRECISIONS[amp or "float32"]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     if network is None or images is None:
@@ -72,7 +73,7 @@ def choose_precision(
 
 def precision_name(precision: torch.dtype | None) -> str:
     """Name of a precision of `choose_precision`."""
-    return "float32" if precision is None else str(precision).removeprefix("torch.")
+    return next(name for name, own in PRECISIONS.items() if own is precision)
 
 
 def _seconds(

@@ -19,9 +19,12 @@ from skinxai.disk.regular_files import check_file, read_file
 from skinxai.disk.staging import finish_writing
 from skinxai.disk.writing import append_line, made_folder, write_atomic
 from skinxai.errors import ModelConfigError, TrainingError
+from skinxai.model_folders.files import read_part
+from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.plain_text import one_line
 from skinxai.progress import say
 from skinxai.training.checkpointing import CheckpointFolder
+from skinxai.training.precision import PRECISIONS
 from skinxai.training.settings import TrainConfig
 
 SETTINGS, LOG, EVENTS = "train.json", "log.csv", "events.log"
@@ -129,7 +132,7 @@ class RunFolder:
             check_keys(values["data"], ("name", "train", "val", "sha256"), "data")
             check_keys(values["data"]["sha256"], _HASHES, "data.sha256")
             check_keys(values["versions"], None, "versions")
-            if values["precision"] not in ("float32", "bfloat16", "float16"):
+            if values["precision"] not in tuple(PRECISIONS):
                 raise ValueError(
                     f"precision must be a type of numbers, got {values['precision']!r}"
                 )
@@ -145,6 +148,22 @@ class RunFolder:
         """Write ``train.json``."""
         text = json.dumps({**values, "schema_version": SCHEMA_VERSION}, indent=2)
         write_atomic(self.path / SETTINGS, text.encode() + b"\n")
+
+    def read_trained_on(self) -> TrainedOn | None:
+        """What `write_trained_on` wrote.
+
+        Raises:
+            IntegrityError: a damaged file, or fingerprints without hashes.
+        """
+        paths = [self.path / name for name in TrainedOn.NAMES]
+        return TrainedOn.from_files({p.name: read_part(p) for p in paths if p.exists()})
+
+    def write_trained_on(self, trained_on: TrainedOn | None) -> None:
+        """Keep which images the run learns from; ``None``: that is not known."""
+        for name in TrainedOn.NAMES:  # of a try before
+            (self.path / name).unlink(missing_ok=True)
+        for name, data in (trained_on.files() if trained_on is not None else {}).items():
+            write_atomic(self.path / name, data)
 
     def write_log(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write ``log.csv``, one row for each epoch."""

@@ -1,0 +1,196 @@
+"""`Materials`: what a new run and a resumed one are built of in the same way."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from skinxai import backbones, losses
+from skinxai.backbones.network import SkinClassifier
+from skinxai.configs import ModelConfig, PreprocessConfig
+from skinxai.data.records import Records
+from skinxai.data.splits import Splits
+from skinxai.errors import CheckpointCorruptError, IntegrityError, OptionError
+from skinxai.model_folders.tensors import Stored
+from skinxai.model_folders.trained_on import TrainedOn
+from skinxai.plain_text import MAX_NAME, printable
+from skinxai.predicting.devices import device_named
+from skinxai.training.augmentation import Augmentation
+from skinxai.training.initial_weights import InitialWeights, load_initial_weights
+from skinxai.training.loaders import TrainingImages
+from skinxai.training.optimising import frozen_norms, parameter_groups
+from skinxai.training.randomness import seed_all
+from skinxai.training.run import Run
+from skinxai.training.run_folder import RunFolder
+from skinxai.training.settings import TrainConfig
+from skinxai.training.state import Progress, RunState
+from skinxai.training.step import TrainingStep
+from skinxai.training.teaching import Teacher, load_teacher
+
+Origin = InitialWeights | Teacher
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What a new run and a resumed one are built of in the same way.
+
+    Args:
+        config: settings of the run.
+        splits: its data.
+        device: where it computes.
+        start: what the network's weights start from.
+        teacher: what the run learns from besides the labels.
+        preprocessing: of the network's input.
+        loss: bound to the training part's class counts.
+        network: on the device.
+        average: the moving average of its weights, at first the same.
+        optimizer: of the network.
+        images: the training part, augmented.
+        checks: the validation part.
+    """
+
+    config: TrainConfig
+    splits: Splits
+    device: torch.device
+    start: InitialWeights
+    teacher: Teacher | None
+    preprocessing: PreprocessConfig
+    loss: Callable[[Tensor, Tensor], Tensor]
+    network: SkinClassifier
+    average: SkinClassifier
+    optimizer: torch.optim.Optimizer
+    images: TrainingImages
+    checks: TrainingImages
+
+    @classmethod
+    def of(cls, config: TrainConfig, splits: Splits, *, stored: dict[str, Stored] | None) -> Self:
+        """Build them from the settings and the seed.
+
+        Args:
+            config: settings of the run.
+            splits: its data.
+            stored: tensors of the newest checkpoint's network, by its header.
+        """
+        train, val = splits.train, splits.val
+        device = device_named(config.device)
+        seed_all(config.seed)
+        network = _build(config, len(train.labels), stored)
+        start = load_initial_weights(network, config.backbone, config.init_weights, train.labels)
+        preprocessing = PreprocessConfig(config.image_size, start.mean, start.std)
+        teacher = None
+        if config.teacher is not None:
+            teacher = load_teacher(
+                config.teacher, train.labels, preprocessing, config.teacher_temperature, device
+            )
+        _check_prepared(train, config.image_size)
+        loss = losses.bind(config.loss, config.loss_options, train.class_counts())
+        network.to(device).to(memory_format=torch.channels_last)
+        average = copy.deepcopy(network)
+        layers = [[name for name, _ in network.network.named_parameters()]]
+        if config.layer_decay < 1 or config.frozen_groups:
+            layers = backbones.layer_groups(network)
+        groups = parameter_groups(network.network, layers, config)
+        augmentation = Augmentation(
+            config.image_size, config.augmentation, hair=config.hair,
+            colour_constancy=config.colour_constancy,
+        )  # fmt: skip
+        return cls(
+            config, splits, device, start, teacher, preprocessing, loss, network, average,
+            torch.optim.AdamW(groups, lr=config.learning_rate),
+            TrainingImages(train, preprocessing, augmentation, config.max_pixels),
+            TrainingImages(val, preprocessing, max_pixels=config.max_pixels),
+        )  # fmt: skip
+
+    @property
+    def origins(self) -> list[Origin]:
+        """What the run learns from besides its images."""
+        return [self.start, self.teacher] if self.teacher else [self.start]
+
+    def run(
+        self, folder: RunFolder, trained_on: TrainedOn | None, precision: torch.dtype | None,
+        split_hash: str,
+    ) -> Run:  # fmt: skip
+        """The run before its first step, with the random states of its seed.
+
+        Args:
+            folder: where it is.
+            trained_on: the images that its model will have been trained on.
+            precision: of mixed precision; ``None``: float32 throughout.
+            split_hash: sha256 of its ``splits.csv``.
+        """
+        config, train = self.config, self.splits.train
+        scaler = torch.amp.GradScaler(self.device.type, enabled=precision is torch.float16)
+        state = RunState(
+            self.network, self.average, self.optimizer, scaler,
+            Progress(accumulate=config.accumulate), splits_sha256=split_hash,
+        )  # fmt: skip
+        step = TrainingStep(
+            state, self.loss, config, precision, self.device, frozen_norms(self.network),
+            folder.note, self.teacher,
+        )  # fmt: skip
+        made = _model_config(
+            config, folder.path, train, self.preprocessing, self.origins, split_hash
+        )
+        seed_all(config.seed)
+        return Run(
+            config, folder, train, self.splits.val, self.images, self.checks, state, step, made,
+            trained_on, self.device,
+        )  # fmt: skip
+
+
+def _build(config: TrainConfig, classes: int, stored: dict[str, Stored] | None) -> SkinClassifier:
+    """The run's network, no larger than the one that its newest checkpoint holds."""
+    options = {"drop_path_rate": config.drop_path_rate}
+    if stored is None:
+        return backbones.build(config.backbone, classes, config.drop_rate, **options)
+    try:
+        backbones.check_fit(config.backbone, classes, stored)
+        with backbones.no_more_than(stored, config.backbone):
+            return backbones.build(config.backbone, classes, config.drop_rate, **options)
+    except IntegrityError as error:
+        raise CheckpointCorruptError(
+            f"the newest checkpoint must be of the network that train.json names, "
+            f"{config.backbone!r}, and is of another; start the run again in a new folder."
+        ) from error
+
+
+def _check_prepared(train: Records, image_size: tuple[int, int]) -> None:
+    size = train.pixels.image_size if train.pixels is not None else None
+    if size is not None and (size[0] < image_size[0] or size[1] < image_size[1]):
+        raise OptionError(
+            f"image_size must be at most what the images were prepared at, {size}, got "
+            f"{image_size}; prepare them larger, or without a size."
+        )
+
+
+def _model_config(
+    config: TrainConfig, folder: Path, train: Records, preprocessing: PreprocessConfig,
+    origins: Sequence[Origin], split_hash: str,
+) -> ModelConfig:  # fmt: skip
+    named = dict.fromkeys(filter(None, (part.attribution for part in (train, *origins))))
+    data = {
+        "name": train.name,
+        "licence": train.licence,
+        "attribution": "; ".join(named),
+        "splits_sha256": split_hash,
+    } | dict(zip(("init_weights", "teacher"), (origin.source for origin in origins), strict=False))
+    if train.leaked:
+        data["leaked"] = "images of one lesion or patient are in several parts"
+    elif leaks := [origin.leaked for origin in origins if origin.leaked]:
+        data["leaked"] = f"of what it learnt from: {'; '.join(leaks)}"
+    licences = dict.fromkeys(filter(None, (part.licence for part in (train, *origins))))
+    return ModelConfig(
+        name=printable(folder.name, MAX_NAME),
+        backbone=config.backbone,
+        labels=train.labels,
+        preprocessing=preprocessing,
+        drop_rate=config.drop_rate,
+        training_data=data,
+        licence=" AND ".join(licences),
+    )

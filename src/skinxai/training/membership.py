@@ -1,0 +1,69 @@
+"""Which images a run's model will have been trained on; validation images are none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+
+from skinxai.configs import PreprocessConfig
+from skinxai.data.hashing import check_ids
+from skinxai.data.records import Records
+from skinxai.model_folders.trained_on import TrainedOn
+from skinxai.training.data_checks import check_images, check_unseen, most_skipped
+from skinxai.training.initial_weights import InitialWeights
+from skinxai.training.settings import TrainConfig
+from skinxai.training.teaching import Teacher
+
+
+def learnt_images(
+    config: TrainConfig, train: Records, val: Records, origins: Sequence[InitialWeights | Teacher],
+    preprocessing: PreprocessConfig,
+) -> TrainedOn | None:  # fmt: skip
+    """Images of the training part and of everything that the run learns from.
+
+    Args:
+        config: settings of the run.
+        train: images to learn from.
+        val: images to choose the epoch on.
+        origins: the starting weights, and the teacher.
+        preprocessing: of the network's input.
+
+    Returns:
+        ``None`` where an origin does not say which images it was trained on.
+
+    Raises:
+        DatasetImageError: images that cannot be read.
+        LeakageError: validation images that are among them, or look like copies of them.
+        OptionError: ``not_copies`` with ids that are none of the validation part.
+    """
+    check_ids(config.not_copies, val)
+    fits = val.pixels is not None and val.pixels.fits(preprocessing)  # else validation reads files
+    most = config.max_pixels
+    checked = check_images(
+        val, "validation", spare=_spare(config, val), cached=fits, max_pixels=most
+    )
+    learnt = check_images(train, "training", spare=_spare(config, train), max_pixels=most)
+    own = TrainedOn.of_looks(learnt.values())
+    found = [own]
+    for origin in origins:
+        found += [origin.trained_on] if origin.trained_on is not None else []
+    if not (train.leaked and val.leaked):
+        for known in [known for origin in origins for known in origin.known]:
+            # each: a silent member hides none of the others'
+            check_unseen(
+                checked, known, "what the starting weights or the teacher were trained on",
+                "take other images, or start from 'imagenet' without a teacher",
+                config.not_copies,
+            )  # fmt: skip
+        check_unseen(
+            checked, own, "the training part",
+            "find them with skinxai.data.audit() and put both copies into one part (linked= of "
+            "split())",
+            config.not_copies,
+        )  # fmt: skip
+    return reduce(or_, found) if len(found) == 1 + len(origins) else None
+
+
+def _spare(config: TrainConfig, records: Records) -> int:
+    return most_skipped(records) if config.unreadable == "skip" else 0
