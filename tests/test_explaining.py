@@ -189,7 +189,7 @@ def test_the_time_is_up_and_the_prediction_is_kept(monkeypatch) -> None:
 
     classifier.network.network.disturb = tick
     expected = classifier.predict(THREE).label
-    with pytest.raises(ExplainTimeoutError, match="timeout must leave time") as caught:
+    with pytest.raises(ExplainTimeoutError, match="timeout was reached") as caught:
         classifier.explain(THREE, "rise", timeout=1)
     assert [prediction.label for prediction in caught.value.predictions] == [expected]
     found = classifier.explain([THREE, THREE], "rise", timeout=1, on_error="return")

@@ -167,7 +167,7 @@ def test_what_a_plugin_leaves_is_named_and_put_back(
     before = classifier.explain(THREE, target="red")
     state, drawn = NetworkState.of(classifier.network.network), torch.get_rng_state()
     number, drawn_numpy = torch.get_num_threads(), np.random.get_state()[1].copy()
-    with pytest.raises(PluginMannersError, match=f"it changed {named}"):
+    with pytest.raises(PluginMannersError, match=f"but changed {named}"):
         classifier.explain(THREE, "rude", target="red")
     assert state.differences(classifier.network.network) == []
     assert torch.equal(drawn, torch.get_rng_state()) and number == torch.get_num_threads()

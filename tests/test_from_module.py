@@ -89,7 +89,10 @@ def z(maps: torch.Tensor) -> torch.Tensor:
         (lambda f: f.mean((2, 3)), r"\(N, 2\).* got \(1, 8\); give as many labels"),
         (lambda f: z(f)[:, :1], r"got \(1, 1\); for one logit z of the second label"),
         (lambda f: z(f).long(), "got integers .*without argmax"),
-        (lambda f: f @ torch.zeros(3, 3), r"head must take .*a tensor \(1, 8, 16, 16\), it raised"),
+        (
+            lambda f: f @ torch.zeros(3, 3),
+            r"head must take .*a tensor \(1, 8, 16, 16\), but it raised",
+        ),
     ],
 )
 def test_a_head_without_logits_is_refused_when_it_is_wrapped(head, words: str) -> None:
@@ -103,7 +106,9 @@ def test_a_head_that_is_not_finite_is_refused_when_it_is_wrapped() -> None:
 
 
 def test_features_that_raise_are_named() -> None:
-    with pytest.raises(ModelError, match=r"features must take images \(N, 3, H, W\), it raised Ru"):
+    with pytest.raises(
+        ModelError, match=r"features must take images \(N, 3, H, W\), but it raised"
+    ):
         wrap(features=nn.Conv2d(1, 8, 3))
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from signed_folders import sign
 from small_runs import INPUT, LABELS, build_small, model_folder, registered
-from test_checkpoints import sign
 from typer.testing import CliRunner
 
 from skinxai import Classifier, PreprocessConfig, checkpoints
@@ -104,7 +104,7 @@ def test_a_model_whose_answer_is_not_finite_is_not_saved(value: float, tmp_path:
     model = build_small("small", len(LABELS))
     with torch.no_grad():
         next(model.network.parameters()).fill_(value)
-    with pytest.raises(ModelError, match="must be finite to be saved"):
+    with pytest.raises(ModelError, match="cannot be saved"):
         checkpoints.save(
             str(tmp_path / "m"), model, ModelConfig("m", "small", LABELS, INPUT), "", None
         )

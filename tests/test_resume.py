@@ -221,7 +221,7 @@ def test_the_host_has_no_memory_left(server, data, tmp_path) -> None:
     assert server.run(task) == 0
     assert server.run(task | {"changes": {"epochs": 2}, "megabytes": 1280}) == 1
     said = (few / "told.out").read_text()
-    assert "OutOfMemoryError: memory must hold a micro-batch of 2 images" in said
+    assert "OutOfMemoryError: out of memory with a micro-batch of 2 images" in said
     assert newest(few / "run")[1]["progress"]["epoch"] == 1  # the checkpoint is as it was
 
 

@@ -140,10 +140,10 @@ def test_out_of_memory_in_a_run(data, tmp_path) -> None:
     try:
         Trainer(**settings, output_dir=folder, callbacks=[fewer]).fit(*data)
         events = (folder / "events.log").read_text()
-        assert events.count("the micro-batch is halved, a step now has 2 of them") == 1
+        assert events.count("the micro-batch is halved, and a step now has 2 of them") == 1
         assert (folder / "log.csv").read_text().splitlines()[1].endswith(",4.0")
         limit[0] = 1
-        with pytest.raises(OutOfMemoryError, match="must hold a micro-batch of 2 images"):
+        with pytest.raises(OutOfMemoryError, match="out of memory with a micro-batch of 2 images"):
             Trainer.resume(folder, epochs=2).fit(*data)
         assert numbers(folder)[0] == 7  # as it was
         limit[0] = 4

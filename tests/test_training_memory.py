@@ -43,7 +43,9 @@ def test_out_of_memory(error, backward) -> None:
     assert failing.state.optimizer.param_groups[0]["lr"] == 0.01 * 0.5
     first, second = failing.notes
     words = str(ERRORS[error]).partition("\n")[0]
-    assert first.startswith(f"out of memory ({words}): the micro-batch is halved, a step now has 2")
+    assert first.startswith(
+        f"out of memory ({words}): the micro-batch is halved, and a step now has 2"
+    )
     assert (
         "a step now has 4" in second and "the effective batch and the learning rate stay" in first
     )
@@ -67,7 +69,7 @@ def test_no_memory_for_two_images(backward) -> None:
     run = bench(memory=memory)
     run.run(*batch(), 0)
     before, memory.images = snapshot(run), 1
-    with pytest.raises(OutOfMemoryError, match="micro-batch of 2 images, it does not: none;"):
+    with pytest.raises(OutOfMemoryError, match="micro-batch of 2 images: none;"):
         run.run(*batch(), 1)
     assert all(torch.equal(own, old) for own, old in zip(snapshot(run), before, strict=True))
 
@@ -118,7 +120,7 @@ def test_out_of_memory_in_validation(error) -> None:
     assert whole.macro_f1 == cut.macro_f1 and silent == []
     assert notes == ["out of memory in evaluation: its batches are computed in 4 parts"]
     assert sizes == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1]
-    with pytest.raises(OutOfMemoryError, match="memory must hold one image in evaluation"):
+    with pytest.raises(OutOfMemoryError, match="out of memory with one image in evaluation"):
         validation(Memory(0, ERRORS[error]))
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         validation(Memory(2, RuntimeError("shapes do not fit")))

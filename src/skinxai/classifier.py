@@ -97,7 +97,7 @@ class Classifier:
         local_files_only: bool = False,
         token: str | None = None,
     ) -> Self:
-        """Load a model whose every file agrees with its manifest.
+        """Load a model, after every file was checked against its manifest.
 
         Args:
             model: ``None`` or ``"bundled"`` for the bundled model, the folder of a model or of an
@@ -109,19 +109,22 @@ class Classifier:
                 may change and warns. Of a folder: refuse a model of another revision (a prefix
                 of the manifest's digest).
             device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"`` …
-            backend: what predicts. By default torch, or for an exported file the runtime that its
-                suffix names: ONNX Runtime for ``.onnx``, OpenVINO for ``.xml``. ``"onnx"`` or
-                ``"openvino"``, for a model with a graph (`save_pretrained`), on the processor and
-                without importing torch until something needs it; or ``"auto"``: OpenVINO where it
-                is installed and the model has a graph, else torch. It is in every result.
-            precision: of predictions: ``"float32"``; ``"bfloat16"``, faster where the processor
-                computes in it, through torch or OpenVINO; ``"float16"`` on CUDA. The last two are
-                other answers: bfloat16 moves the bundled model's probabilities by some
-                hundredths. Explanations are float32 always.
-            compile: let torch compile the network, which takes a minute when it is loaded, and a
-                C++ compiler; predictions only. A copy, or a pickled one, is not compiled.
-            check: ask for a drawn picture, and compare with what the model answered when it was
-                saved, ``probe.json``: whether this machine's packages build the same network.
+            backend: the runtime that predicts: ``"torch"``, ``"onnx"``, ``"openvino"``, or
+                ``"auto"`` (OpenVINO if it is installed and the model has a graph, else torch). The
+                default is torch, or for an exported file the runtime that its suffix names: ONNX
+                Runtime for ``.onnx``, OpenVINO for ``.xml``. ONNX Runtime and OpenVINO need a
+                model with a graph (`with_graph`), compute on the processor, and import torch only
+                when something needs it. Every result names its backend.
+            precision: of predictions: ``"float32"``; ``"bfloat16"``, through torch or OpenVINO,
+                which is faster where the processor supports it; or ``"float16"`` on CUDA. The last
+                two change the answers: bfloat16 moves the bundled model's probabilities by a few
+                hundredths. Explanations are always computed in float32.
+            compile: compile the network for predictions with ``torch.compile``. This takes a
+                minute when the model is loaded, and needs a C++ compiler. Copies and pickled
+                classifiers are not compiled.
+            check: compare the model's answer for a drawn picture with the answer that was stored
+                when it was saved (``probe.json``), to see whether the packages of this machine
+                build the same network.
             cache_dir: where downloads are kept; the Hub's own cache by default.
             local_files_only: never use the network.
             token: of the Hugging Face Hub; ``HF_TOKEN`` by default.
@@ -181,11 +184,12 @@ class Classifier:
         name: str = "module",
         device: str = "auto",
     ) -> Self:
-        """One's own network, to predict and explain.
+        """Wrap a network of your own, to predict and explain with it.
 
-        It is tried once, with an image of noise. Answers are those of evaluation mode and of the
-        current weights, whatever the train flags say; the flags stay as they are and no statistics
-        are written, so that a network can be trained and asked in turns (not at the same time).
+        The network is tried once, with an image of noise. It always answers in evaluation mode and
+        with its current weights, whatever its train flags are. The flags stay as they are and no
+        statistics are written, so that you can train the network and use it in turns (not at the
+        same time).
 
         Args:
             module: holds all weights; images are cast to their type. Half precision predicts;
@@ -261,10 +265,11 @@ class Classifier:
     def network(self) -> SkinClassifier:
         """The torch module: do not change it.
 
-        What predicts and explains is a copy whose weights need no gradient, and in which batch
-        normalisation is folded into the convolutions before it (`folded`); after
-        a change to this one it refuses to answer. Torch hides what is written through ``.data``.
-        A network given to `from_module` answers itself, in evaluation mode.
+        Predictions and explanations come from a copy whose weights need no gradient, and in which
+        batch normalisation is folded into the convolutions before it (`folded`). After a change
+        to this module the copy refuses to answer; a change through ``.data`` is not noticed,
+        because torch hides it. A network given to `from_module` answers itself, in evaluation
+        mode.
 
         Raises:
             ModelError: an ensemble, which has several.
@@ -287,7 +292,7 @@ class Classifier:
 
     @as_predict
     def predict(self, images: Any, *, tta: bool = False, **inputs: Any) -> Any:
-        """Class probabilities; of an ensemble, the weighted mean of its members'.
+        """Predict class probabilities; an ensemble returns the weighted mean of its members'.
 
         Args:
             images: one image (a path, bytes, a file object, a PIL image, a NumPy array or a
@@ -312,7 +317,7 @@ class Classifier:
     def stream(
         self, images: Any, *, explain: str | None = None, tta: bool = False, **inputs: Any
     ) -> Iterator[Any]:
-        """`predict`, lazily and in constant memory.
+        """Predict one image after the other, lazily and in constant memory.
 
         Args:
             images: as in `predict`.
@@ -345,7 +350,7 @@ class Classifier:
         isolate: str | None = None,
         **inputs_and_options: Any,
     ) -> Any:
-        """Why an image got the score of a class.
+        """Explain why an image got the score of a class.
 
         Of an ensemble, every member explains the same class, by default the one with the
         ensemble's highest probability, and the maps are averaged with the members' weights in
@@ -356,23 +361,23 @@ class Classifier:
         integrated gradients; Grad-CAM sets negative values of each member's map to zero before.
         The result's ``options["ensemble"]`` says what was averaged.
 
-        Backends other than torch give Grad-CAM of a logit themselves, where their graph has class
-        activation maps. For all else torch predicts and explains; the result's ``backend`` says
-        which did.
+        Backends other than torch compute Grad-CAM of a logit themselves, if their graph has class
+        activation maps. Everything else is predicted and explained by torch; the result's
+        ``backend`` says which did.
 
         Args:
             images: as in `predict`.
             method: name in `skinxai.explainers`.
             target: a label, one label for each image, or ``None`` for each image's top class.
-            against: why the target rather than this label: its score is subtracted. Without a
-                target, the top class among the others is explained.
+            against: a label whose score is subtracted, to ask why the target rather than this
+                label. Without a target, the top class among the others is explained.
             score: ``"logit"``, uncalibrated, or ``"probability"``.
             all_classes: explain every class: a dict label → `Explanation` for each image.
             tta: explain the mean score of the four flips: the four maps are flipped back and
                 averaged. With ``score="probability"`` it is what `predict` returns with ``tta``.
             timeout: seconds for one batch, after which no further network pass begins.
-            isolate: ``"process"``: in a new process, which an installed plugin may crash or end
-                without harm to this one; some seconds more.
+            isolate: ``"process"`` explains in a new process, so that a plugin that crashes or
+                ends its process does not harm this one. It takes some seconds more.
             **inputs_and_options: input options, and the method's own.
 
         Returns:
@@ -416,13 +421,13 @@ class Classifier:
         uniform: bool = False,
         **inputs_and_options: Any,
     ) -> Image.Image:
-        """Several explanations of one image side by side, the image first: a sheet to look at.
+        """Draw one image and several explanations of it side by side.
 
         Args:
             image: one, as in `predict`.
-            methods: names in `skinxai.explainers`: how each of them explains the same class.
-            targets: labels: how ``method`` explains each of them. Either this or ``methods``.
-            method: for ``targets``.
+            methods: names in `skinxai.explainers`, each of which explains the same class.
+            targets: labels, each of which ``method`` explains. Give either this or ``methods``.
+            method: the method that explains ``targets``.
             columns: most panels in a row.
             alpha: of the overlays, as in `Explanation.overlay`.
             uniform: of the overlays, as there.
@@ -447,7 +452,7 @@ class Classifier:
         return compare(found, columns=columns, alpha=alpha, uniform=uniform)
 
     def embed(self, images: Any, **inputs: Unpack[Inputs]) -> npt.NDArray[np.float32]:
-        """Pooled features of a single model, one row for each image.
+        """Compute the pooled features of a single model, one row for each image.
 
         Args:
             images: as in `predict`.
@@ -466,14 +471,15 @@ class Classifier:
         return embeddings(self._torch, many, options)
 
     def index(self, records: Records, *, dimensions: int = 192, **inputs: Unpack[Inputs]) -> Self:
-        """The same model with embeddings of its training lesions, for `nearest`.
+        """Return the same model with embeddings of its training lesions, for `nearest`.
 
-        `save_pretrained` keeps them, as ``neighbours.safetensors``: one vector a lesion, projected
-        on its first principal components and in eight bits.
+        `save_pretrained` writes them to ``neighbours.safetensors``: one vector for each lesion,
+        projected on the first principal components, in eight bits.
 
         Args:
             records: the images it was trained on; the first of each lesion is taken.
-            dimensions: that are kept; fewer are smaller and find fewer of the true neighbours.
+            dimensions: number of components to keep; fewer make a smaller file and find fewer of
+                the true neighbours.
             **inputs: input options.
 
         Raises:
@@ -489,14 +495,15 @@ class Classifier:
         return self._of(self._in_use.with_loaded(replace(loaded, neighbours=found)))
 
     def with_graph(self, images: Any = None, **inputs: Unpack[Inputs]) -> Self:
-        """The same model with a graph, for ``from_pretrained(…, backend="onnx" | "openvino")``.
+        """Return the same model with a graph, for the backends ``"onnx"`` and ``"openvino"``.
 
-        `save_pretrained` keeps it, as ``graph.safetensors``: the operations without the weights,
-        which stay those of ``model.safetensors``. It is compared with torch in each backend that
-        is installed: probabilities and Grad-CAM within 0.001, the same labels.
+        `save_pretrained` writes it to ``graph.safetensors``, which holds the operations without
+        the weights; these stay in ``model.safetensors``. The graph is compared with torch in each
+        installed backend: the labels must be the same, and probabilities and Grad-CAM must agree
+        within 0.001.
 
         Args:
-            images: real ones, for the comparison; ``None``: the sample images.
+            images: real images for the comparison; by default the sample images.
             **inputs: input options; ``on_error`` must be ``"raise"``.
 
         Raises:
@@ -528,7 +535,7 @@ class Classifier:
             path: ``*.onnx``, or ``*.xml`` for OpenVINO, which puts a ``*.bin`` beside it.
             format: ``"onnx"`` or ``"openvino"`` for a path without a suffix, to which ``.onnx`` or
                 ``.xml`` is added; ``None``: the suffix names it.
-            images: real ones, for the comparison; ``None``: the sample images.
+            images: real images for the comparison; by default the sample images.
             **inputs: input options; ``on_error`` must be ``"raise"``.
 
         Returns:
@@ -554,7 +561,7 @@ class Classifier:
     def nearest(
         self, images: Any, k: int = 5, *, records: Records | None = None, **inputs: Any
     ) -> Any:
-        """The training lesions most like an image, to the network: explanation by example.
+        """Find the training lesions that the network finds most similar to an image.
 
         Args:
             images: as in `predict`.
@@ -581,20 +588,20 @@ class Classifier:
         self, records: Records, *, resamples: int = 2000, seed: int = 0, tta: bool = False,
         not_copies: Collection[str] = (), **inputs: Unpack[Inputs],
     ) -> Evaluation:  # fmt: skip
-        """Predict labelled images and judge the answers; intervals are clustered by lesion.
+        """Predict labelled images and evaluate the answers; intervals are clustered by lesion.
 
-        Where the model says which images it was trained on, and one of ``records`` is among them
-        or looks like a copy of one of them, the evaluation is marked as leaked and ``seen`` names
-        the images: re-encoded, resized, turned, cropped to 70 % of the area or of another
-        brightness. ``seen.notes`` says what could not be looked for.
+        If the model records which images it was trained on, and one of ``records`` is among them
+        or looks like a copy of one of them (re-encoded, resized, turned, cropped to 70 % of the
+        area or of another brightness), the evaluation is marked as leaked and ``seen`` names the
+        images. ``seen.notes`` says what could not be looked for.
 
         Args:
             records: images that took no part in training or tuning.
             resamples: bootstrap resamples of the lesions.
             seed: of the resampling.
             tta: as in `predict`.
-            not_copies: ids of images that look like copies of training images and are none: look
-                at them first. Images with the pixels of a training image count in any case.
+            not_copies: ids of images that are wrongly taken for copies of training images. Look at
+                them first. Images with the pixels of a training image count in any case.
             **inputs: input options; ``on_error`` must be ``"raise"``.
 
         Raises:

@@ -74,8 +74,7 @@ def backing_off(run: Callable[[int], Result], size: int = PART) -> Result:
             reason = str(error).partition("\n")[0]
         if size == 1:
             raise OutOfMemoryError(
-                f"memory must hold one image at a time, it does not: {reason}; use a smaller "
-                f"model, or free memory."
+                f"out of memory with one image: {reason}; use a smaller model, or free memory."
             )
         size = size // 2
 

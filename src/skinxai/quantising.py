@@ -83,14 +83,14 @@ def export_int8(
     judged = {item.image_id: look for item, look in pairs if isinstance(look, Look)}
     if known is not None and (seen := known.seen(judged)):
         raise LeakageError(
-            f"judge must hold no image that the model was trained on: {seen.describe()}."
+            f"judge contains images that the model was trained on: {seen.describe()}."
         )
     _, many = iter_sources(calibrate)
     images = list(many)
     arrays = list(_arrays(classifier, images, options))
     asked = {pixel_hash(read_image(each, max_pixels=max_pixels).pixels) for each in images}
     if asked & {look.digest for look in judged.values()}:
-        raise OptionError("judge must hold no image of calibrate, it does.")
+        raise OptionError("judge contains images of calibrate; pass other images.")
     if not arrays or not len(judge):
         raise OptionError(
             f"calibrate and judge must each be at least one image, got {len(arrays)} and "

@@ -148,6 +148,7 @@ def _compare(
         ) from error
     if not difference < TOLERANCE:
         raise IntegrityError(
-            f"{architecture} must answer as in timm, its logits differ by {difference:.2g}; with "
-            f"arguments of its own (model_args), register a backbone that has them."
+            f"{architecture} answers differently than in timm: its logits differ by "
+            f"{difference:.2g}. If it has arguments of its own (model_args), register a backbone "
+            f"that has them."
         )

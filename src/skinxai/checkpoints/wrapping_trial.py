@@ -71,12 +71,12 @@ def _asked(name: str, takes: str, function: Callable[[Any], Any], value: Any) ->
     except Exception as error:  # a function of the caller's may raise anything
         if is_out_of_memory(error):
             raise OutOfMemoryError(
-                f"memory must hold one image when a network is wrapped, it does not: {error}; use "
-                f"a smaller image_size, or free memory."
+                f"out of memory while the network was tried on one image: {error}; use a smaller "
+                f"image_size, or free memory."
             ) from error
         reason = (str(error).strip().splitlines() or [""])[0]
         raise ModelError(
-            f"{name} must take {takes}, it raised {type(error).__name__}: {reason}"
+            f"{name} must take {takes}, but it raised {type(error).__name__}: {reason}"
         ) from error
 
 

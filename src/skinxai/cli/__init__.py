@@ -38,13 +38,13 @@ app = typer.Typer(
 )
 for command, line in (
     (predict, "Print each image's class probabilities."),
-    (explain, "Write each image's heatmap, and how it was made."),
+    (explain, "Write a heatmap of each image."),
     (nearest, "Print the most similar training lesions."),
     (demo, "Show the demo in a browser."),
     (audit, "Look for leaks, duplicates and damaged files."),
     (prepare, "Decode and verify every image once."),
     (train, "Fine-tune a network on labelled images."),
-    (evaluate, "Judge a model on labelled images."),
+    (evaluate, "Evaluate a model on labelled images."),
     (export, "Write a model as ONNX or for OpenVINO."),
     (push, "Upload a model to the Hugging Face Hub."),
     (pull, "Download a model from the Hugging Face Hub."),
@@ -53,7 +53,7 @@ for command, line in (
     (doctor, "Print versions, device and threads."),
 ):
     app.command(cls=Command, short_help=line)(with_quiet(command))
-app.command("import", cls=Command, short_help="Make a model of a network that timm saved.")(
+app.command("import", cls=Command, short_help="Import a network that timm saved.")(
     with_quiet(import_network)
 )
 app.command("models", cls=Command, short_help="List models that can be loaded offline.")(

@@ -14,41 +14,51 @@ from skinxai.cli.table_options import judged, open_data
 from skinxai.images.limits import MAX_PIXELS
 
 benchmark = typer.Typer(
-    help="Measure what is installed.", no_args_is_help=True, rich_markup_mode=None
+    help="Measure explanation methods, or the speed of this machine.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
 @benchmark.callback()
 def _group() -> None:
-    """Measure what is installed."""
+    """Measure explanation methods, or the speed of this machine."""
 
 
 @benchmark.command(cls=Command)
 @with_quiet
 def explainers(
     data: Data,
-    masks: Annotated[Path, typer.Option(help="Folder of IMAGE_segmentation.png.")],
-    out: Annotated[Path, typer.Option(help="Folder of rows, tables and sheets; gone on with.")],
+    masks: Annotated[
+        Path, typer.Option(help="Folder with a mask IMAGE_segmentation.png of each image.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the results; a stopped run continues in it.")
+    ],
     splits: Annotated[
         Path | None,
-        typer.Option(help="splits.csv; without it the data's own split, or all images."),
+        typer.Option(help="splits.csv [the data's own split, or else all images]."),
     ] = None,
     part: JudgedPart = None,
     methods: Annotated[
-        str, typer.Option(help="Separated by commas; all built-in ones by default.")
+        str, typer.Option(help="Methods, separated by commas [all built-in ones].")
     ] = "",
     model: Model = None,
-    budget: Annotated[int, typer.Option(help="Most passes of a method for one image.")] = 200,
-    lesions: Annotated[int, typer.Option(help="Of methods with fewer than 50 passes.")] = 500,
-    stratified: Annotated[int, typer.Option(help="Lesions that every method is asked of.")] = 70,
-    checked: Annotated[
-        int, typer.Option(help="Of these, for random weights, noise and seeds.")
-    ] = 14,
-    steps: Annotated[int, typer.Option(help="Of the deletion and insertion curves.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of the choice of images and of noise.")] = 0,
+    budget: Annotated[
+        int, typer.Option(help="Most network passes of a method for one image.")
+    ] = 200,
+    lesions: Annotated[
+        int, typer.Option(help="Lesions for methods of fewer than 50 passes.")
+    ] = 500,
+    stratified: Annotated[
+        int, typer.Option(help="Lesions for all methods; classes take turns.")
+    ] = 70,
+    checked: Annotated[int, typer.Option(help="Lesions for random weights, noise and seeds.")] = 14,
+    steps: Annotated[int, typer.Option(help="Steps of the deletion and insertion curves.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed for the choice of images and the noise.")] = 0,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
-    """Faithfulness, localisation, sanity and time of explanation methods, with intervals."""
+    """Measure faithfulness, localisation, sanity and time of explanation methods."""
     from skinxai.benchmarking import benchmark_explainers
     from skinxai.classifier import Classifier
 
@@ -69,10 +79,10 @@ def explainers(
 def prediction(
     images: Images,
     model: Model = None,
-    rounds: Annotated[int, typer.Option(help="Over all images.", min=1)] = 3,
+    rounds: Annotated[int, typer.Option(help="How often all images are timed.", min=1)] = 3,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
-    """Images a second of each backend, from files to probabilities, and how they differ."""
+    """Measure the images a second of each backend, and how their answers differ."""
     from skinxai.benchmarking.backends import prediction_speed, to_lines
     from skinxai.images.sources import iter_sources
 

@@ -30,9 +30,9 @@ def audit(
     data: Data,
     table: TableOptions,
     splits: Annotated[
-        Path | None, typer.Option(help="splits.csv; without it the data's own, or a new split.")
+        Path | None, typer.Option(help="splits.csv [the data's own split, or else a new one].")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the new split.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the new split.")] = 0,
     init_weights: Annotated[
         str | None,
         typer.Option(help="What training will start from: bundled, imagenet or a model folder."),
@@ -72,12 +72,14 @@ def audit(
 @with_table
 def prepare(
     data: Data,
-    out: Annotated[Path, typer.Argument(help="Folder to write: new, or prepared from the same.")],
+    out: Annotated[
+        Path, typer.Argument(help="Folder to write, which may hold the same data, prepared.")
+    ],
     table: TableOptions,
     labels: Labels = None,
     malignant: Malignant = None,
     size: Annotated[
-        str | None, typer.Option(help="HEIGHTxWIDTH that images are resized to, e.g. 240x320.")
+        str | None, typer.Option(help="Resize to HEIGHTxWIDTH, e.g. 240x320 [no resizing].")
     ] = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:

@@ -12,14 +12,14 @@ from skinxai.cli.options import MaxPixels, Model
 
 def demo(
     model: Model = None,
-    port: Annotated[int, typer.Option(help="Where it listens; 0: any free port.")] = 8501,
+    port: Annotated[int, typer.Option(help="Port to listen at; 0 takes any free one.")] = 8501,
     address: Annotated[
-        str, typer.Option(help="Interface; 0.0.0.0 shows it to other machines.")
+        str, typer.Option(help="Interface to listen at; 0.0.0.0 shows it to other machines.")
     ] = "localhost",
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
     training_images: Annotated[
         Path | None,
-        typer.Option(help="Folder of the training images: shows the lesions most like an image."),
+        typer.Option(help="Folder of the training images, to show similar lesions."),
     ] = None,
     max_pixels: MaxPixels = 25_000_000,
 ) -> None:

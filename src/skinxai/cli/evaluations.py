@@ -35,18 +35,18 @@ def evaluate(
     backend: Backend = None,
     splits: Annotated[
         Path | None,
-        typer.Option(help="splits.csv; without it the data's own split, or all images."),
+        typer.Option(help="splits.csv [the data's own split, or else all images]."),
     ] = None,
     part: JudgedPart = None,
     allow_leakage: Annotated[
-        bool, typer.Option("--allow-leakage", help="Judge leaked splits, and mark every figure.")
+        bool, typer.Option("--allow-leakage", help="Evaluate leaked splits, and mark every figure.")
     ] = False,
     not_copies: NotCopies = None,
     tta: Tta = False,
     batch_size: BatchSize = 32,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
-    """Judge a model on labelled images: a page with intervals and curves, and JSON."""
+    """Evaluate a model on labelled images: a page with intervals and curves, and JSON."""
     from skinxai.classifier import Classifier
     from skinxai.disk.writing import check_folder
     from skinxai.reporting import read_log, write_evaluation

@@ -19,26 +19,25 @@ if TYPE_CHECKING:
 
 def explain(
     images: Images,
-    out: Annotated[Path, typer.Option(help="Folder for overlays, raw maps and how they came.")],
-    method: Annotated[str, typer.Option(help="A name of 'skinxai plugins'.")] = "gradcam",
+    out: Annotated[Path, typer.Option(help="Folder for overlays, raw maps and their settings.")],
+    method: Annotated[str, typer.Option(help="Method, listed by 'skinxai plugins'.")] = "gradcam",
     compare: Annotated[
         str,
         typer.Option(
-            help="Methods in its place, separated by commas, and one sheet of them for each image."
+            help="Several methods, separated by commas, and a sheet of them for each image."
         ),
     ] = "",
     target: Annotated[
         str | None,
-        typer.Option(help="Label that is explained, e.g. mel or melanoma; each image's top class "
-                     "by default."),
+        typer.Option(help="Label to explain, e.g. mel or melanoma [each image's top class]."),
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(help="Why the target rather than this label: its score is subtracted. "
+        typer.Option(help="Subtract the score of this label: why the target rather than it? "
                      "Without --target, the top class among the others is explained."),
     ] = None,
     score: Annotated[
-        Score, typer.Option(help="What is explained: the class's logit, or its probability.")
+        Score, typer.Option(help="Explain the logit of the class, or its probability.")
     ] = Score.logit,
     budget: Annotated[
         int | None,

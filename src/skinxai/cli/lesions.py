@@ -20,10 +20,10 @@ from skinxai.images.limits import MAX_PIXELS
 def nearest(
     asked: Annotated[list[str], typer.Argument(help=IMAGES, metavar="IMAGES")],
     table: TableOptions,
-    k: Annotated[int, typer.Option("--k", "-k", help="How many training lesions.")] = 5,
+    k: Annotated[int, typer.Option("--k", "-k", help="Number of training lesions.")] = 5,
     data: Annotated[
         Path | None,
-        typer.Option(help="The training images, to name the lesions' files: as in audit."),
+        typer.Option(help="The training images, to show the files of the lesions."),
     ] = None,
     model: Model = None,
     batch_size: BatchSize = 32,

@@ -15,12 +15,14 @@ Repo = Annotated[str, typer.Argument(help="org/name, or org/name@revision.", met
 
 
 def push(
-    model: Annotated[str, typer.Argument(help="Folder of a model.", metavar="FOLDER")],
+    model: Annotated[str, typer.Argument(help="Folder of the model.", metavar="FOLDER")],
     repo: Annotated[str, typer.Argument(help="org/name on the Hub.", metavar="REPO")],
-    private: Annotated[bool, typer.Option("--private", help="If the repository is new.")] = False,
-    revision: Annotated[str | None, typer.Option(help="Branch; main by default.")] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository private.")
+    ] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch [main].")] = None,
     evaluation: Annotated[
-        Path | None, typer.Option(help="evaluation.json, for the card's figures.")
+        Path | None, typer.Option(help="evaluation.json, whose figures the card gets.")
     ] = None,
 ) -> None:
     """Upload a model folder to the Hugging Face Hub; HF_TOKEN must be allowed to write."""
@@ -37,7 +39,7 @@ def push(
 def pull(
     repo: Repo,
     out: Annotated[
-        Path | None, typer.Option(help="Copy the files into this folder; else the cache has them.")
+        Path | None, typer.Option(help="Copy the files into this folder [keep them in the cache].")
     ] = None,
 ) -> None:
     """Download a model from the Hugging Face Hub, check every file, and print its folder."""
@@ -55,7 +57,7 @@ def pull(
 
 def list_models(
     as_json: Annotated[
-        bool, typer.Option("--json", help="With folders, and the sha256 of each file.")
+        bool, typer.Option("--json", help="Print JSON, with folders and the sha256 of each file.")
     ] = False,
 ) -> None:
     """List models that can be loaded offline, as --model and from_pretrained take them."""
@@ -73,9 +75,11 @@ def list_models(
 
 
 def verify(
-    folder: Annotated[Path, typer.Argument(help="Of a model or an ensemble.", metavar="FOLDER")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of a model or an ensemble.", metavar="FOLDER")
+    ],
 ) -> None:
-    """Check every file against the manifest, and the model's answer; print its revision."""
+    """Check every file of a model and its answer; print its revision."""
     from skinxai.classifier import Classifier
     from skinxai.model_folders.files import contents
     from skinxai.model_folders.parts import PROBE
@@ -87,19 +91,19 @@ def verify(
 
 
 def import_network(
-    source: Annotated[str, typer.Argument(help="Folder of timm, or hf-hub:org/name.")],
+    source: Annotated[str, typer.Argument(help="Folder that timm saved, or hf-hub:org/name.")],
     out: Annotated[Path, typer.Argument(help="Folder of the model.", metavar="OUT")],
-    labels: Annotated[str, typer.Option(help="In the order of the logits: mel,nv,…")],
+    labels: Annotated[str, typer.Option(help="Labels in the order of the logits: mel,nv,…")],
     malignant: Annotated[
-        str | None, typer.Option(help="Which of them are; '' for none, left out: not known.")
+        str | None, typer.Option(help="The malignant labels; '' for none [not known].")
     ] = None,
     image_size: Annotated[
-        str | None, typer.Option(help="HEIGHTxWIDTH; timm's own by default.")
+        str | None, typer.Option(help="HEIGHTxWIDTH of the input [timm's own].")
     ] = None,
-    licence: Annotated[str, typer.Option(help="Of the weights, as an SPDX name.")] = "",
-    name: Annotated[str | None, typer.Option(help="Of the model.")] = None,
+    licence: Annotated[str, typer.Option(help="Licence of the weights, as an SPDX name.")] = "",
+    name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
 ) -> None:
-    """Make a model folder of a network that timm saved; its answers are compared with timm's."""
+    """Make a model folder of a network that timm saved, and compare its answers with timm's."""
     from skinxai.checkpoints.importing import import_timm
     from skinxai.configs import parse_size
     from skinxai.labels import LabelSet
@@ -119,10 +123,10 @@ def export(
     model: Model = None,
     format: Annotated[
         str | None,
-        typer.Option(help="onnx or openvino, for a file without a suffix, to which it is added."),
+        typer.Option(help="onnx or openvino, for OUT without a suffix; it is added."),
     ] = None,
 ) -> None:
-    """Write a model as ONNX or for OpenVINO, or its folder with a graph; compared with torch."""
+    """Write a model as ONNX or for OpenVINO, or a folder with a graph; compare it with torch."""
     from skinxai.classifier import Classifier
     from skinxai.disk.writing import check_folder, made_folder
     from skinxai.progress import busy

@@ -34,11 +34,12 @@ class Score(StrEnum):
 IMAGES = "Files, folders, globs, or '-' for stdin."
 JudgedPart = Annotated[
     Part | None,
-    typer.Option(help="Which part of --splits, or of the data's own split, is judged [test]."),
+    typer.Option(help="Part of --splits, or of the data's own split, to evaluate [test]."),
 ]
 Images = Annotated[list[str], typer.Argument(help=IMAGES)]
 Data = Annotated[
-    Path, typer.Argument(help="Folder of HAM10000, of classes, a prepared one, or a CSV table.")
+    Path,
+    typer.Argument(help="Folder of HAM10000 or of class folders, prepared folder, or CSV table."),
 ]
 Backend = Annotated[
     str | None,
@@ -49,19 +50,19 @@ Backend = Annotated[
 ]
 Model = Annotated[
     str | None,
-    typer.Option(help="Folder, exported file, org/name on the Hub, or bundled, the default."),
+    typer.Option(help="Model folder, exported file, or org/name on the Hub [bundled]."),
 ]
-Tta = Annotated[bool, typer.Option("--tta", help="Average over the four flips.")]
+Tta = Annotated[
+    bool, typer.Option("--tta", help="Average the answers for the four flips of each image.")
+]
 BatchSize = Annotated[int, typer.Option(help="Images in one forward pass.")]
-MaxPixels = Annotated[
-    int, typer.Option(help="Most pixels of an image that are decoded: width times height.")
-]
+MaxPixels = Annotated[int, typer.Option(help="Refuse images of more pixels, width times height.")]
 Uniform = Annotated[
-    bool, typer.Option("--uniform", help="Overlays of one opacity; else it follows the map.")
+    bool, typer.Option("--uniform", help="Give overlays one opacity [it follows the map].")
 ]
 NotCopies = Annotated[
     str | None,
-    typer.Option(help="IDS, with commas, that look like copies of training images and are none."),
+    typer.Option(help="IDS, separated by commas, of images that are wrongly taken for copies."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

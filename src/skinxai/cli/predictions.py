@@ -17,13 +17,15 @@ from skinxai.plain_text import printable
 
 def predict(
     images: Images,
-    explain: Annotated[str | None, typer.Option(help="Also explain, e.g. gradcam.")] = None,
+    explain: Annotated[
+        str | None, typer.Option(help="Also explain, with a method such as gradcam.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for results.csv, results.json and overlays.")
     ] = None,
     model: Model = None,
     backend: Backend = None,
-    format: Annotated[Format, typer.Option(help="What is printed.")] = Format.table,
+    format: Annotated[Format, typer.Option(help="Format of the output.")] = Format.table,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     tta: Tta = False,
     batch_size: BatchSize = 32,

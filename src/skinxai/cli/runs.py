@@ -53,23 +53,23 @@ def train(
     table: TableOptions,
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder of HAM10000, of classes, a prepared one, or a CSV table."),
+        typer.Option(help="Folder of HAM10000 or of class folders, prepared folder, or CSV table."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The run folder: new, or with --resume a begun one.")
+        Path | None, typer.Option(help="Run folder: a new one, or with --resume one to continue.")
     ] = None,
     labels: Labels = None,
     malignant: Malignant = None,
     splits: Annotated[
         Path | None,
-        typer.Option(help="splits.csv; without it the data's own, or 70/15/15 from --seed."),
+        typer.Option(help="splits.csv [the data's own split, or else 70/15/15 by --seed]."),
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="JSON or TOML with these options; those given here win. A run's own "
-                     "train.json repeats the run, on the same split."),
+        typer.Option(help="JSON or TOML file with these options; those given here take precedence. "
+                     "A run's own train.json repeats the run, on the same split."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")
     ] = False,

@@ -18,7 +18,7 @@ from skinxai.plain_text import printable
 from skinxai.progress import quiet as quietly
 from skinxai.progress import say
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress bars and no notes.")]
 
 
 _BAR = re.compile("\r|(?:\n|\x1b\\[A)+(?!.)", re.DOTALL)

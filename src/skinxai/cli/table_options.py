@@ -38,12 +38,12 @@ _OPTIONS: dict[str, Any] = {
     ],
     "column": Annotated[
         list[str] | None,
-        typer.Option(help="The same as ROLE=COLUMN: image, label, lesion_id or patient_id."),
+        typer.Option(help="ROLE=COLUMN, for the roles image, label, lesion_id and patient_id."),
     ],
     "label": Annotated[
-        list[str] | None, typer.Option(help="TABLE=CODE: what a label of the table means.")
+        list[str] | None, typer.Option(help="TABLE=CODE: the code that a label of the table means.")
     ],
-    "delimiter": Annotated[str | None, typer.Option(help="Between the table's cells [,].")],
+    "delimiter": Annotated[str | None, typer.Option(help="Separator of the table's cells [,].")],
 }  # fmt: skip
 ROLES = {
     "image_column": "image", "label_column": "label", "lesion_column": "lesion_id",
@@ -51,14 +51,12 @@ ROLES = {
 }  # fmt: skip
 Labels = Annotated[
     str | None,
-    typer.Option(
-        help="Label codes in the order of the logits, e.g. nv,mel,bcc; sorted by default."
-    ),
+    typer.Option(help="Label codes in the order of the logits, e.g. nv,mel,bcc [sorted]."),
 ]
 Malignant = Annotated[
     str | None,
-    typer.Option(help="Which labels are malignant, e.g. mel,bcc; '' for none. Left out: not known, "
-                 "but for HAM10000."),
+    typer.Option(help="The malignant labels, e.g. mel,bcc; '' for none. [known for HAM10000 "
+                 "only]."),
 ]  # fmt: skip
 
 

@@ -133,8 +133,9 @@ def manners_checked(who: str, network: nn.Module, *, changes_network: bool) -> I
 
 def _changed(who: str, left: list[str]) -> PluginMannersError:
     return PluginMannersError(
-        f"{who} must leave the network and the process as it found them, it changed "
-        f"{', '.join(left)}; all is put back. One that changes the network sets changes_network."
+        f"{who} must leave the network and the process as it found them, but changed "
+        f"{', '.join(left)}; everything was restored. An explainer that changes the network sets "
+        f"changes_network."
     )
 
 

@@ -50,7 +50,7 @@ def in_process(call: Callable[[], Answer], who: str) -> Answer:
                 raise
         if code or not answered.exists():
             raise PluginError(
-                f"{who} must answer, its process ended with the exit code {code} and no answer."
+                f"the process of {who} ended with exit code {code} before it answered."
             )
         answer, raised = pickle.loads(answered.read_bytes())
     if raised is not None:

@@ -39,8 +39,8 @@ class Watch:
         """
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise ExplainTimeoutError(
-                "timeout must leave time for all network passes, it is over; give more, or the "
-                "method a smaller budget."
+                "timeout was reached before all network passes were done; give a longer timeout, "
+                "or the method a smaller budget."
             )
 
     def passed(self, images: int) -> None:

@@ -150,9 +150,7 @@ def graph_of(model: SkinClassifier, image_size: tuple[int, int], *, own_weights:
             )  # fmt: skip
     except Exception as error:  # of many kinds, which wrap the one that says why
         reason = (str(error.__cause__ or error).strip().splitlines() or [type(error).__name__])[0]
-        raise ExportError(
-            f"torch must be able to export the network as a graph, it is not: {reason}"
-        ) from error
+        raise ExportError(f"torch could not export the network as a graph: {reason}") from error
     assert program is not None
     graph: Any = program.model_proto
     graph.ClearField("metadata_props")

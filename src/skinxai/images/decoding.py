@@ -170,8 +170,7 @@ def _checked(said: Reports, notes: tuple[str, ...]) -> tuple[str, ...]:
     """
     if said.damage:
         raise ImageDecodeError(
-            f"TIFF image must be whole, it is damaged: libtiff says {said.damage[0]!r}; get "
-            f"another copy."
+            f"TIFF image is damaged: libtiff says {said.damage[0]!r}; get another copy."
         )
     return (*notes, DAMAGED_METADATA) if said.metadata else notes
 
@@ -196,14 +195,14 @@ def _unread(image: Image.Image) -> bytes | None:
 def _reader(data: bytes) -> tuple[str, Any]:
     if data[128:132] == b"DICM":  # whatever comes before: a preamble may begin like a TIFF
         raise UnsupportedImageError(
-            "image must be JPEG, PNG, TIFF, WebP, BMP or GIF, its content is DICOM; convert it "
+            "image must be JPEG, PNG, TIFF, WebP, BMP or GIF, but its content is DICOM; convert it "
             "first."
         )
     for name, magic, offset, reader in _READERS:
         if data[offset : offset + len(magic)] == magic:
             return name, reader
     raise UnsupportedImageError(
-        f"image must be JPEG, PNG, TIFF, WebP, BMP or GIF, its content is {sniff(data)}; "
+        f"image must be JPEG, PNG, TIFF, WebP, BMP or GIF, but its content is {sniff(data)}; "
         f"convert it first."
     )
 
@@ -363,8 +362,8 @@ def _check_png_chunks(data: bytes) -> None:
         end = place + 8 + length
         kind = data[place + 4 : place + 8]
         if zlib.crc32(data[place + 4 : end]).to_bytes(4, "big") != data[end : end + 4]:
-            raise ImageDecodeError(f"PNG image must be whole, chunk {kind!r} has a bad checksum.")
+            raise ImageDecodeError(f"PNG image is damaged: chunk {kind!r} has a bad checksum.")
         if kind == b"IEND":
             return
         place = end + 4
-    raise ImageDecodeError("PNG image must be whole, it is truncated before its end chunk.")
+    raise ImageDecodeError("PNG image is truncated before its end chunk; get another copy.")

@@ -196,8 +196,8 @@ def _check_complete(frame: _Frame) -> None:
 
 
 def _truncated() -> ImageDecodeError:
-    return ImageDecodeError("JPEG image must be whole, it is truncated before its end marker.")
+    return ImageDecodeError("JPEG image is truncated before its end marker; get another copy.")
 
 
 def _damaged(what: str) -> ImageDecodeError:
-    return ImageDecodeError(f"JPEG image must be whole, it is damaged: {what}; get another copy.")
+    return ImageDecodeError(f"JPEG image is damaged: {what}; get another copy.")

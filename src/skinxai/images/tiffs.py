@@ -48,8 +48,8 @@ def check_tiff(data: bytes, image: Any) -> None:
             strip = data[start : start + count]
             if len(strip) < count or not count:
                 raise ImageDecodeError(
-                    f"TIFF image must be whole, {count} bytes of pixels at byte {start} are not "
-                    f"all there."
+                    f"TIFF image is damaged: {count} bytes of pixels at byte {start} are not all "
+                    f"there."
                 )
             if compression in _DEFLATE and tags.get(_FILL_ORDER, 1) == 1:
                 left -= _inflate(strip, left)
@@ -81,4 +81,4 @@ def _check_strip(stream: bytes, image: Any) -> None:
 
 
 def _damaged(what: str) -> ImageDecodeError:
-    return ImageDecodeError(f"TIFF image must be whole, it is damaged: {what}; get another copy.")
+    return ImageDecodeError(f"TIFF image is damaged: {what}; get another copy.")

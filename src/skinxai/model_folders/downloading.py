@@ -119,29 +119,28 @@ class Repository:
             found = get_hf_file_metadata(url, token=self.token, timeout=SECONDS)
         except GatedRepoError as error:
             raise ModelNotFoundError(
-                f"repository {self.name!r} must be open to the token, it is gated: accept its "
+                f"repository {self.name!r} is gated, and the token has no access: accept its "
                 f"terms on its page, then set HF_TOKEN."
             ) from error
         except RepositoryNotFoundError as error:
             raise ModelNotFoundError(
-                f"repository {self.name!r} must exist on the Hub, and be open to the token if it "
-                f"is private (HF_TOKEN); it was not found, nor is a folder of that name here."
+                f"repository {self.name!r} was not found on the Hub, and there is no folder of "
+                f"that name here. If it is private, set HF_TOKEN to a token that may read it."
             ) from error
         except RevisionNotFoundError as error:
             raise ModelNotFoundError(
-                f"repository {self.name!r} must have the revision {revision!r}, and has none."
+                f"repository {self.name!r} has no revision {revision!r}."
             ) from error
         except RemoteEntryNotFoundError as error:
             raise ModelNotFoundError(
-                f"repository {self.name!r} must hold {file}, found none. Where it is a network of "
+                f"repository {self.name!r} must hold {file}, found none. If it is a network of "
                 f"timm, import it: 'skinxai import hf-hub:{self.name} FOLDER --labels mel,nv,…'."
             ) from error
         except failures() as error:
             raise HubError(
-                f"the Hub must answer for {self.name!r}, which is no folder here, and did not: "
-                f"{line(error)}. Where it "
-                f"cannot be reached, fetch its files ({MANIFEST} and those listed in it) by hand "
-                f"into a folder, and give the folder."
+                f"the Hub did not answer for {self.name!r}, which is no folder here: "
+                f"{line(error)}. If it cannot be reached, fetch the files of the repository "
+                f"({MANIFEST} and those listed in it) by hand into a folder, and give the folder."
             ) from error
         if not _COMMIT.fullmatch(found.commit_hash or ""):
             raise HubError(
@@ -252,7 +251,7 @@ class Repository:
                     command="name another with HF_HUB_CACHE",
                 ) from error
             raise HubError(
-                f"the Hub must send {name} of {self.name!r}, it did not: {line(error)}; try again."
+                f"download of {name} of {self.name!r} failed: {line(error)}; try again."
             ) from error
 
     def _remember(self, revision: str, folder: Path) -> None:
@@ -264,7 +263,7 @@ class Repository:
         path.write_text(folder.name)
 
     def _in_cache(self, revision: str) -> str:
-        return f"{self.name!r} at {revision!r} must be in the cache whole, it is not"
+        return f"{self.name!r} at {revision!r} is not completely in the cache"
 
 
 def timm_snapshot(name: str, token: str | None = None) -> Path:

@@ -211,8 +211,7 @@ def _read_member(files: ModelFiles, member: MemberConfig) -> ModelFiles:
         if read_model_folder(files.folder).digest == files.digest:
             raise
         raise IntegrityError(
-            f"ensemble {str(files.folder)!r} must not change while it is read, it was overwritten; "
-            f"open it again."
+            f"ensemble {str(files.folder)!r} was overwritten while it was read; open it again."
         ) from None
 
 

@@ -42,8 +42,8 @@ def to_bytes(row: Sequence[float]) -> bytes:
     """
     if not np.isfinite(row).all():
         raise ModelError(
-            "a model's answer must be finite to be saved, for a drawn picture it is not; the "
-            "weights are at fault: train the model again, with a lower learning rate."
+            "the model cannot be saved, because its answer for a drawn picture is not finite; "
+            "train it again, with a lower learning rate."
         )
     return canonical_json({"probabilities": [round(float(value), 6) for value in row]})
 

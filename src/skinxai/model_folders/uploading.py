@@ -75,7 +75,7 @@ def upload(
         answered = isinstance(error, RuntimeError) or getattr(error, "response", None) is not None
         token_help = "a token that may write is needed: set HF_TOKEN, or run 'hf auth login'"
         raise HubError(
-            f"the Hub must take {repo_id!r}, it did not: {line(error)}",
+            f"upload to {repo_id!r} failed: {line(error)}",
             python=token_help if answered else "look at the network, and try again",
         ) from error
     return f"{repo_id}@{done.oid}"

@@ -74,9 +74,7 @@ class OnnxRuntime:
                 graph, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # of many kinds, none public
-            raise IntegrityError(
-                f"ONNX Runtime must take the graph, it did not: {error}"
-            ) from error
+            raise IntegrityError(f"ONNX Runtime could not load the graph: {error}") from error
         self._graph, self.precision = graph, precision
         self.names = [each.name for each in self._session.get_outputs()]
         self.versions = {"onnxruntime": onnxruntime.__version__}
@@ -89,7 +87,7 @@ class OnnxRuntime:
         except Exception as error:  # of many kinds, none public
             if "allocat" in str(error):
                 raise MemoryError(str(error)) from error
-            raise IntegrityError(f"ONNX Runtime must run the graph, it did not: {error}") from error
+            raise IntegrityError(f"ONNX Runtime could not run the graph: {error}") from error
         return _one_row_each(dict(zip(self.names, found, strict=True)), len(images))
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -102,8 +102,8 @@ def _page(evaluation: Evaluation, rows: Sequence[training_log.Row]) -> str:
         + _subgroups(evaluation)
         + training_log.training_curves(rows)
         + _facts(evaluation)
-        + "<footer>A research tool, not a medical device. No diagnosis, triage or treatment may "
-        "rest on it.</footer>"
+        + "<footer>A research tool, not a medical device. Do not use it for diagnosis, "
+        "triage or treatment.</footer>"
     )
     styles = (module.STYLE for module in (charts, blocks, evaluation_charts, training_log))
     title = f"{'LEAKED: ' if evaluation.leaked else ''}Evaluation of {name}"

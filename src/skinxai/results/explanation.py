@@ -183,9 +183,9 @@ class Explanation:
         size = f"constant {size}" if self.degenerate else size
         scores = "".join(f", {name}={value:.3g}" for name, value in self.scores.items())
         against = "" if self.against is None else f" against {self.against!r}"
+        of = f" of the {self.score} of {self.target!r}{against}" if self.score != "none" else ""
         return (
-            f"Explanation({self.method} of the {self.score} of {self.target!r}{against}, "
-            f"{size}{scores}; "
+            f"Explanation({self.method}{of}, {size}{scores}; "
             f"source={self.source!r}, model={self.model!r})"
         )
 

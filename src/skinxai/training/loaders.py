@@ -197,8 +197,8 @@ def batches(
                     raise
                 ids = [images.records[position].image_id for position, _ in waited]
                 raise WorkerCrashError(
-                    f"decoding processes must live, answer within {WORKER_SECONDS} s and raise "
-                    f"nothing, one did not near the images {ids[:8]}: {type(error).__name__}: "
+                    f"a decoding process died, raised an error or did not answer within "
+                    f"{WORKER_SECONDS} s, near the images {ids[:8]}: {type(error).__name__}: "
                     f"{error}",
                     python="resume the run, with workers=0 to find the image",
                     command="give the same command with --resume, and with --workers 0 to find "

@@ -181,8 +181,8 @@ class Loop:
             except Exception as error:  # a callback may raise anything
                 self.run.checkpoint()
                 raise TrainingError(
-                    f"callback {type(callback).__name__}.{method} must not raise, it did: "
-                    f"{type(error).__name__}: {error}; a checkpoint was written, resume the run."
+                    f"callback {type(callback).__name__}.{method} raised {type(error).__name__}: "
+                    f"{error}; a checkpoint was written, resume the run."
                 ) from error
 
 

@@ -113,8 +113,8 @@ def typed_errors() -> Iterator[None]:
             ) from error
         if is_out_of_memory(error):
             raise OutOfMemoryError(
-                f"memory must hold the run beside its micro-batches, it does not: {error}; resume "
-                f"the run where there is more, or take a smaller backbone."
+                f"out of memory outside the micro-batch: {error}; resume the run where there is "
+                f"more memory, or use a smaller backbone."
             ) from error
         raise
 

@@ -33,7 +33,7 @@ def _setting(default: Any, help: str) -> Any:
 class TrainConfig:
     """Settings of one run. `Trainer` and ``skinxai train`` take them under these names."""
 
-    backbone: str = _setting("efficientnet_b0", "Name in skinxai.backbones.")
+    backbone: str = _setting("efficientnet_b0", "Name of the backbone, in skinxai.backbones.")
     init_weights: str | None = _setting(
         "imagenet",
         "imagenet, bundled, a model folder, a .safetensors file, or none for random weights.",
@@ -42,56 +42,64 @@ class TrainConfig:
         (192, 256), "HEIGHTxWIDTH of the network's input, or one number for a square."
     )
     epochs: int = _setting(30, "Passes over the training part.")
-    batch_size: int = _setting(32, "Images of one optimiser step.")
-    accumulate: int = _setting(1, "Micro-batches that a step is computed in, to save memory.")
-    learning_rate: float = _setting(1e-3, "Highest of a cosine schedule, for AdamW.")
+    batch_size: int = _setting(32, "Images in one optimiser step.")
+    accumulate: int = _setting(1, "Micro-batches into which a step is split, to save memory.")
+    learning_rate: float = _setting(
+        1e-3, "Highest learning rate of the cosine schedule, for AdamW."
+    )
     warm_up: float = _setting(0.05, "Share of the steps with a rising learning rate.")
-    weight_decay: float = _setting(0.02, "Of matrices and kernels; vectors have none.")
+    weight_decay: float = _setting(0.02, "Weight decay of matrices and kernels; vectors have none.")
     layer_decay: float = _setting(
         1.0, "Factor on the learning rate for each group of layers further from the head."
     )
-    frozen_groups: int = _setting(0, "Groups of layers, from the input on, that do not learn.")
+    frozen_groups: int = _setting(
+        0, "Number of layer groups, from the input on, that are not trained."
+    )
     clip_norm: float | None = _setting(None, "Largest norm of the gradient; none for no limit.")
-    loss: str = _setting("cross_entropy", "Name in skinxai.losses.")
+    loss: str = _setting("cross_entropy", "Name of the loss, in skinxai.losses.")
     loss_options: Mapping[str, float] = _setting(
-        {}, "NAME=VALUE of the loss, e.g. label_smoothing=0.1."
+        {}, "Options of the loss, NAME=VALUE, e.g. label_smoothing=0.1."
     )
     teacher: str | None = _setting(
-        None, "Learn from the answers of bundled, or of a model or ensemble folder, as well."
+        None, "Also learn from the answers of bundled, or of a model or ensemble folder."
     )
-    teacher_share: float = _setting(0.5, "Of the loss that is the distance from the teacher.")
-    teacher_temperature: float = _setting(1.0, "That both answers are softened with for it.")
+    teacher_share: float = _setting(0.5, "Share of the loss that is the distance from the teacher.")
+    teacher_temperature: float = _setting(
+        1.0, "Temperature that softens both answers in that distance."
+    )
     sampler: str | None = _setting(
         None, "none (each image once an epoch), square_root or balanced classes."
     )
     augmentation: object = _setting("standard", "light, standard or heavy.")
-    hair: float = _setting(0.0, "Share of the images that hairs are drawn on.")
-    colour_constancy: float = _setting(0.0, "Share of the images whose light is made neutral.")
+    hair: float = _setting(0.0, "Share of the images on which hairs are drawn.")
+    colour_constancy: float = _setting(0.0, "Share of the images whose lighting is made neutral.")
     mixup: float = _setting(0.0, "Alpha of mixup, 0 for none.")
     cutmix: float = _setting(0.0, "Alpha of CutMix, 0 for none.")
     drop_rate: float = _setting(0.2, "Dropout before the classifier.")
     drop_path_rate: float = _setting(0.0, "Stochastic depth, where the backbone has it.")
     average_decay: float = _setting(
-        0.998, "Of the moving average of the weights, which is validated and saved."
+        0.998, "Decay of the moving average of the weights, which is validated and saved."
     )
     patience: int | None = _setting(
-        None, "Stop after so many epochs without a better validation macro-F1."
+        None, "Stop after this many epochs without a better validation macro-F1."
     )
     amp: bool | str = _setting(
         True, "true (mixed precision where it is faster), false, bfloat16 or float16."
     )
-    max_pixels: int = _setting(MAX_PIXELS, "Most pixels of an image that are decoded.")
+    max_pixels: int = _setting(MAX_PIXELS, "Refuse images of more pixels, width times height.")
     device: str = _setting("auto", "auto, cpu, cuda, …")
-    workers: int | str = _setting("auto", "Decoding processes besides the one that trains.")
-    seed: int = _setting(0, "Of weights, order, augmentation and dropout.")
+    workers: int | str = _setting(
+        "auto", "Number of decoding processes, besides the one that trains."
+    )
+    seed: int = _setting(0, "Seed of weights, order, augmentation and dropout.")
     unreadable: str = _setting(
         "raise", "raise, or skip images that fail while training, one in a thousand at most."
     )
     not_copies: tuple[str, ...] = _setting(
-        (), "IDS of validation images that look like copies of training images and are none."
+        (), "IDS of validation images that are wrongly taken for copies of training images."
     )
-    checkpoint_minutes: float = _setting(10.0, "Between checkpoints within an epoch.")
-    keep_checkpoints: int = _setting(2, "Newest checkpoints that are kept.")
+    checkpoint_minutes: float = _setting(10.0, "Minutes between checkpoints within an epoch.")
+    keep_checkpoints: int = _setting(2, "Number of newest checkpoints to keep.")
 
     def __post_init__(self) -> None:
         size = as_size(self.image_size)

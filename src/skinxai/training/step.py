@@ -104,14 +104,14 @@ class TrainingStep:
         parts = 2 * self.state.progress.accumulate
         if images // parts < SMALLEST:
             raise OutOfMemoryError(
-                f"memory must hold a micro-batch of {SMALLEST} images, it does not: {reason}; "
-                f"lower image_size, freeze layers or take a smaller backbone, and start again."
+                f"out of memory with a micro-batch of {SMALLEST} images: {reason}; lower "
+                f"image_size, freeze layers or use a smaller backbone, and start again."
             )
         self.state.progress.accumulate = parts
         self.note(
-            f"out of memory ({reason}): the micro-batch is halved, a step now has {parts} of "
-            f"them; the effective batch and the learning rate stay, batch statistics are of fewer "
-            f"images"
+            f"out of memory ({reason}): the micro-batch is halved, and a step now has {parts} "
+            f"of them; the effective batch and the learning rate stay the same, and batch "
+            f"statistics come from fewer images"
         )
 
     def _forward_backward(self, mixed: MixedBatch) -> float:

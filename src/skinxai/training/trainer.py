@@ -71,7 +71,7 @@ class Trainer:
         cls, run_folder: str | os.PathLike[str], *, callbacks: Iterable[Callback] = (),
         **changes: Any,
     ) -> Self:  # fmt: skip
-        """Go on where a run stopped, after its newest whole checkpoint.
+        """Continue a stopped run after its newest complete checkpoint.
 
         On the CPU the result has the same bits as a run that was never stopped.
 
@@ -79,8 +79,8 @@ class Trainer:
             run_folder: ``output_dir`` of the run.
             callbacks: as in `Trainer`; a run does not keep them.
             **changes: settings that may change on the way, those in
-                ``skinxai.training.settings.CHANGEABLE``. An augmentation pipeline of one's own
-                has to be passed again.
+                ``skinxai.training.settings.CHANGEABLE``. Pass an augmentation pipeline
+                of your own again.
 
         Raises:
             TrainingError: no run in the folder.
@@ -160,7 +160,7 @@ class Trainer:
     def _finish(self, run: Run) -> Classifier:
         path, progress = self.folder.path, run.state.progress
         if not progress.best[1]:
-            raise NonFiniteLossError("macro_f1 must be a number in some epoch, it never was.")
+            raise NonFiniteLossError("macro-F1 was NaN in every epoch; there is no model to keep.")
         run.write_model()  # its card counts all epochs
         classifier = Classifier.from_pretrained(path, device=str(run.device))
         if not _is_judged(path, classifier.model, len(progress.log)):

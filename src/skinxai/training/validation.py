@@ -66,7 +66,7 @@ def logits_of(model: nn.Module, images: Tensor, parts: int) -> tuple[Tensor, int
                 raise
             if parts >= len(images):
                 raise OutOfMemoryError(
-                    f"memory must hold one image in evaluation, it does not: {error}; lower "
-                    f"image_size or take a smaller backbone."
+                    f"out of memory with one image in evaluation: {error}; lower image_size or use "
+                    f"a smaller backbone."
                 ) from error
             parts *= 2
