@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
 from hub_server import Answer, Hub, Repo  # noqa: E402
-from test_hub import DAMAGE, NAME, files_of  # noqa: E402
+from loopback_hub import DAMAGE, NAME, files_of  # noqa: E402
 
 from skinxai.errors import SkinxaiError  # noqa: E402
 from skinxai.model_folders.opening import open_model  # noqa: E402

@@ -25,8 +25,10 @@ from tqdm import tqdm
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
-from foreign_text import ENTRIES, HIDDEN, LONG, MARKUP, Workshop, shows  # noqa: E402
+from foreign_text import HIDDEN, LONG, MARKUP  # noqa: E402
+from planted_text import ENTRIES, shows  # noqa: E402
 from small_runs import registered  # noqa: E402
+from text_workshop import Workshop  # noqa: E402
 
 WIDTHS = (9, 7, 9, 7, 7)
 RESULTS = HERE / "results" / "markup_injection.json"

@@ -1,15 +1,19 @@
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hub_server import Hub
+from loopback_hub import on_loopback
 from PIL import Image
 from small_runs import few_resamples
 
 from skinxai import Classifier, explainers, plugins
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, under which CI may run, ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 few_resamples()
 
 
@@ -49,3 +53,10 @@ def registered():
 @pytest.fixture(autouse=True)
 def one_seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path) -> Iterator[Hub]:
+    """A Hub of this process; what comes from it is kept in the folder of the test."""
+    with on_loopback(monkeypatch, tmp_path / "cache") as server:
+        yield server

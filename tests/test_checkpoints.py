@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load, save
+from signed_folders import edit_config, sign
 from small_runs import INPUT, LABELS, build_small, model_folder, registered
 
 from skinxai import Classifier, checkpoints
@@ -27,24 +28,6 @@ from skinxai.model_folders.files import read_model_folder
 def folder(classifier, tmp_path) -> Path:
     classifier.save_pretrained(tmp_path / "model")
     return tmp_path / "model"
-
-
-def sign(folder: Path) -> None:
-    """Make the manifest agree with the files again, as a forger would."""
-    names = ("model.safetensors", "config.json", "README.md", "graph.safetensors", "probe.json")
-    files = {
-        n: hashlib.sha256((folder / n).read_bytes()).hexdigest()
-        for n in names
-        if (folder / n).exists()
-    }
-    content = {"files": files, "schema_version": 1}
-    digest = hashlib.sha256(canonical_json(content)).hexdigest()
-    (folder / "manifest.json").write_bytes(canonical_json(content | {"digest": digest}))
-
-
-def edit_config(folder: Path, **changes: object) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def test_a_folder_signed_again_still_loads(folder) -> None:

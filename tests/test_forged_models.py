@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_checkpoints import edit_config, folder, sign
+from signed_folders import edit_config, sign
 
 from skinxai import Classifier
 from skinxai.configs import MAX_JSON_BYTES, ModelConfig
@@ -15,7 +15,11 @@ from skinxai.errors import IntegrityError, ModelConfigError, SkinxaiError, Unkno
 from skinxai.model_folders.files import parse_config, read_model_folder
 from skinxai.model_folders.parts import WEIGHTS
 
-__all__ = ["folder"]
+
+@pytest.fixture
+def folder(classifier: Classifier, tmp_path: Path) -> Path:
+    classifier.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
 
 
 def split(weights: bytes) -> tuple[dict, bytes]:

@@ -13,8 +13,8 @@ import onnx
 import pytest
 import torch
 from safetensors.numpy import load, save
+from signed_folders import sign
 from small_runs import INPUT, Small, build_small, coloured, model_folder, registered, rows
-from test_checkpoints import sign
 from torch import nn
 
 from skinxai import Classifier

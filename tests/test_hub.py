@@ -4,18 +4,16 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hub_server import TOKEN, Answer, Hub, Repo
-from waiting import LIMIT, wait_for
+from hub_server import TOKEN, Answer, Repo
+from loopback_hub import DAMAGE, NAME, files_of
+from waiting import wait_for
 
 from skinxai import Classifier
-from skinxai.configs import canonical_json
 from skinxai.errors import (
     HubError,
     IntegrityError,
@@ -28,49 +26,8 @@ from skinxai.model_folders import downloading
 from skinxai.model_folders.opening import models_at_hand, open_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=")  # the client's own
-NAME = "tester/lesions"
 PATIENCE = downloading.SECONDS
 WARNS = "is taken as its 'main' is now, which may change"
-
-
-@pytest.fixture
-def hub(monkeypatch, tmp_path) -> Iterator[Hub]:
-    with on_loopback(monkeypatch, tmp_path / "cache") as server:
-        yield server
-
-
-@contextmanager
-def on_loopback(monkeypatch, cache: Path) -> Iterator[Hub]:
-    """A Hub of this process, which the client asks within it."""
-    from huggingface_hub import close_session, constants
-
-    server = Hub()
-    point_to(server.url, monkeypatch)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(downloading, "SECONDS", LIMIT)  # this server may be slow to answer
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    yield server
-    server.close()
-    close_session()  # else it would go on with connections that are still open
-
-
-def point_to(url: str, monkeypatch) -> None:
-    """What HF_ENDPOINT does when the client is imported."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    template = url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-
-
-def files_of(content: dict[str, bytes]) -> dict[str, bytes]:
-    """A model folder's files with their manifest."""
-    listed = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
-    inside = {"files": listed, "schema_version": 1}
-    digest = hashlib.sha256(canonical_json(inside)).hexdigest()
-    return content | {"manifest.json": canonical_json(inside | {"digest": digest})}
 
 
 def model(fill: int = 7) -> dict[str, bytes]:
@@ -170,23 +127,6 @@ def test_a_card_that_was_edited_on_the_hub_warns(hub, published) -> None:
         assert open_model(NAME, revision=commit).files["README.md"] == b"Edited."
 
 
-def flip(answer: Answer) -> Answer:
-    place = len(answer.body) // 2
-    body = bytearray(answer.body)
-    body[place] ^= 1
-    return Answer(answer.status, bytes(body), answer.headers)
-
-
-DAMAGE = {
-    "flipped": flip,
-    "shorter": lambda a: Answer(a.status, a.body[:-9], a.headers),
-    "cut": lambda a: Answer(a.status, a.body[: len(a.body) // 3], a.headers, len(a.body)),
-    "longer": lambda a: Answer(a.status, a.body + b"more", a.headers),
-    "other": lambda a: Answer(a.status, b"z" * len(a.body), a.headers),
-    "a page": lambda a: Answer(200, b"<html>Log in</html>", {"Content-Type": "text/html"}),
-}
-
-
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("name", ["manifest.json", "config.json", "model.safetensors"])
 def test_a_damaged_file_is_fetched_once_more(hub, published, tmp_path, name, damage) -> None:
@@ -212,7 +152,11 @@ def test_a_file_that_stays_damaged_is_refused_and_thrown_away(
     hub, published, tmp_path, name
 ) -> None:
     def fault(method: str, path: str, answer: Answer) -> Answer | None:
-        return flip(answer) if method == "GET" and path.endswith(name) and answer.body else None
+        return (
+            DAMAGE["flipped"](answer)
+            if method == "GET" and path.endswith(name) and answer.body
+            else None
+        )
 
     hub.faults.append(fault)
     with pytest.raises(IntegrityError, match=name):

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hub_server import TOKEN
-from test_hub import NAME, hub, model, published
+from loopback_hub import NAME
+from test_hub import model, published
 from typer.testing import CliRunner
 
 from skinxai import Classifier
@@ -28,7 +29,7 @@ from skinxai.model_folders.uploading import upload, with_metadata
 from skinxai.reporting import read_evaluation, write_evaluation
 from skinxai.results import Evaluation
 
-__all__ = ["hub", "published"]  # fixtures
+__all__ = ["published"]  # a fixture
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=")  # the client's own
 

@@ -8,7 +8,6 @@ import pytest
 import timm
 import torch
 from hub_server import TOKEN, Hub, Repo
-from test_hub import hub, point_to
 
 from skinxai import Classifier
 from skinxai.checkpoints.importing import import_timm
@@ -21,7 +20,6 @@ from skinxai.errors import (
 )
 from skinxai.labels import LabelSet
 
-__all__ = ["hub", "point_to"]
 LABELS = LabelSet(("mel", "nv", "bkl"), {}, frozenset({"mel"}))
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from signed_folders import sign
 from small_runs import INPUT, LABELS, build_small, model_folder, registered
-from test_checkpoints import sign
 from typer.testing import CliRunner
 
 from skinxai import Classifier, PreprocessConfig, checkpoints

@@ -11,18 +11,10 @@ import warnings
 from pathlib import Path
 
 import pytest
-from foreign_text import (
-    FAKE,
-    HIDDEN,
-    LONG,
-    MARKUP,
-    Workshop,
-    of_prepared,
-    of_prepared_cells,
-    shows,
-    wrong_terminal,
-)
+from foreign_text import FAKE, HIDDEN, LONG, MARKUP, wrong_terminal
+from planted_text import of_prepared, of_prepared_cells, shows
 from small_runs import registered
+from text_workshop import Workshop
 from typer.testing import CliRunner
 
 from skinxai import Entry, cli
