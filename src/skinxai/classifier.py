@@ -356,7 +356,7 @@ class Classifier:
             from skinxai.explaining.isolation import explain_in_process
 
             keywords = vars(asked) | inputs_and_options
-            del keywords["isolate"]  # there is no third process
+            del keywords["isolate"]  # the new process must not start another
             return explain_in_process(self.explain, isolate, images, method, **keywords)
         single, found = explained(self._in_use, images, method, asked, inputs_and_options)
         results = [item if isinstance(item, ItemError) else item[1] for item in found]
