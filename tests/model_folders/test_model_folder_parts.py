@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hub_server import TOKEN, Answer
+from places import ROOT
 from small_runs import model_folder, registered
 from test_hub import NAME, hub
 
@@ -37,7 +38,7 @@ from skinxai.model_folders.uploading import upload
 __all__ = ["hub"]  # a fixture
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=")  # the Hub's client's own
-PAGE = Path(__file__).parent.parent / "docs/reference/model-folder.md"
+PAGE = ROOT / "docs/reference/model-folder.md"
 LISTED = [part for part in PARTS if part.name != MANIFEST]
 each = pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
 each_listed = pytest.mark.parametrize("part", LISTED, ids=lambda part: part.name)
