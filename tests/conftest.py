@@ -13,6 +13,7 @@ from small_runs import few_resamples
 from skinxai import Classifier, explainers, plugins
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, under which CI may run, ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 few_resamples()
 
 
