@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hub_server import TOKEN, Answer
+from loopback_hub import NAME
 from places import ROOT
 from small_runs import model_folder, registered
-from test_hub import NAME, hub
 
 from skinxai import checkpoints
 from skinxai.checkpoints.optional_parts import ENTRIES
@@ -34,8 +34,6 @@ from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.parts import CONFIG, MANIFEST, PARTS, WEIGHTS, Part, size_limit
 from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.model_folders.uploading import upload
-
-__all__ = ["hub"]  # a fixture
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=")  # the Hub's client's own
 PAGE = ROOT / "docs/reference/model-folder.md"
