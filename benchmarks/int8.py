@@ -13,7 +13,7 @@ from pathlib import Path
 from skinxai import Classifier
 from skinxai.data import Splits, load_ham10000
 from skinxai.explaining.by_example import first_of_each_lesion
-from skinxai.quantising import export_int8
+from skinxai.exporting.eight_bits import export_int8
 
 HERE = Path(__file__).parent
 TRAINING = HERE.parent / "training"

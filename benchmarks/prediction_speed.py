@@ -142,7 +142,7 @@ def many(ways: dict[str, Way], files: list[Path]) -> dict[str, object]:
 def one(path: Path) -> dict[str, float]:
     """Milliseconds of one warm image above the bare network and the bare decoding."""
     classifier = Classifier.from_pretrained()
-    (member,) = classifier._torch.members
+    (member,) = classifier.torch_predictor.members
     ((item,),) = prepared_batches([path], [member.preprocessing], InputOptions())
     batch = to_batch([item], member.preprocessing, torch.device("cpu"))
     data = path.read_bytes()

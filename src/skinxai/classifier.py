@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, replace
-from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -16,29 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.configs import EnsembleConfig, ModelConfig, PreprocessConfig
-from skinxai.data.given import names_parts
-from skinxai.data.hashing import check_ids
 from skinxai.data.records import Records
-from skinxai.disk.regular_files import is_folder
-from skinxai.errors import OptionError, SkinxaiWarning
-from skinxai.explaining.by_graph import GRAPH_METHODS
-from skinxai.explaining.by_graph import explanations as graph_explanations
+from skinxai.errors import SkinxaiWarning
+from skinxai.explaining.choosing import explained
+from skinxai.explaining.explain_options import ExplainOptions
 from skinxai.explaining.signatures import as_explain, as_nearest, as_predict, as_stream
-from skinxai.explaining.targets import Targets
 from skinxai.images.sources import iter_sources
 from skinxai.labels import LabelSet
-from skinxai.model_folders.ensembles import open_models
-from skinxai.model_folders.files import EXPORTED
-from skinxai.model_folders.opening import open_model
-from skinxai.model_folders.parts import GRAPH
-from skinxai.model_folders.trained_on import SILENT, TrainedOn
-from skinxai.predicting.graph_predictor import GraphPredictor
-from skinxai.predicting.in_use import ModelInUse, check_header
-from skinxai.predicting.inputs import InputOptions
+from skinxai.model_folders.trained_on import TrainedOn
+from skinxai.predicting.in_use import ModelInUse, ModelName
+from skinxai.predicting.inputs import InputOptions, several
 from skinxai.predicting.predictor import predictions
-from skinxai.predicting.runners import choose
-from skinxai.progress import counter, watched
-from skinxai.results import Evaluation, ItemError, Prediction
+from skinxai.results import Evaluation, ItemError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -46,15 +32,10 @@ if TYPE_CHECKING:
 
     from skinxai.backbones.network import SkinClassifier
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
-    from skinxai.explaining.views import Watch
     from skinxai.exporting.onnx_graphs import Parity
     from skinxai.model_folders.neighbours import Neighbours
     from skinxai.predicting.inputs import Inputs
     from skinxai.predicting.torch_predictor import TorchPredictor
-
-
-ModelName = str | os.PathLike[str] | None
-"""Of a model: a folder, ``"org/name"``, or the bundled one."""
 
 
 class Classifier:
@@ -75,7 +56,12 @@ class Classifier:
         return made
 
     @property
-    def _torch(self) -> TorchPredictor:
+    def torch_predictor(self) -> TorchPredictor:
+        """Torch's networks with their preprocessing, for tools that measure or export a model.
+
+        Raises:
+            ModelError: an exported file, which has no network.
+        """
         return self._in_use.torch_predictor
 
     @property
@@ -140,36 +126,12 @@ class Classifier:
             OptionError: an unknown backend, or one whose package is not installed; a device that
                 this machine does not have.
         """
-        if isinstance(model, str | os.PathLike) and _is_exported(model):
-            if check or compile or precision != "float32" or revision is not None:
-                raise OptionError(
-                    "check, compile, precision and revision must be left out for an exported file: "
-                    "it has no probe, and a precision and revision of its own."
-                )
-            return cls._of(ModelInUse.of_exported(Path(model), device, backend))
-        if device not in ("auto", "cpu") and backend in (None, "torch", "auto"):
-            from skinxai.predicting.devices import device_named
-
-            device_named(device)  # before anything is downloaded
-        hub: Any = {
-            "cache_dir": cache_dir, "local_files_only": local_files_only, "token": token,
-            "fits": check_header,
-        }  # fmt: skip
-        if isinstance(model, list | tuple):
-            if revision is not None:
-                raise OptionError(
-                    "revision must be left out for a list of models: name each one's own, "
-                    "'org/name@revision'."
-                )
-            files = open_models(model, **hub)
-        else:
-            files = open_model(model, revision=revision, **hub)
-        plain = device in ("auto", "cpu") and precision != "float16" and not compile
-        runner = choose(backend or "torch", has_graph=GRAPH in files.files and plain)
-        parts = ModelInUse.of_files(files, device, runner, precision, compiled=compile)
-        if check:
-            parts.check(files)
-        return cls._of(parts)
+        opened = ModelInUse.opened(
+            model, revision=revision, device=device, backend=backend, precision=precision,
+            compiled=compile, check=check,
+            hub={"cache_dir": cache_dir, "local_files_only": local_files_only, "token": token},
+        )  # fmt: skip
+        return cls._of(opened)
 
     @classmethod
     def from_module(
@@ -274,12 +236,12 @@ class Classifier:
         Raises:
             ModelError: an ensemble, which has several.
         """
-        return self._torch.single("Classifier.network").network
+        return self.torch_predictor.single("Classifier.network").network
 
     @property
     def num_parameters(self) -> int:
         """Number of weights, of all members together."""
-        networks = [member.network for member in self._torch.members]
+        networks = [member.network for member in self.torch_predictor.members]
         return sum(weight.numel() for network in networks for weight in network.parameters())
 
     @property
@@ -309,7 +271,7 @@ class Classifier:
             NonFiniteOutputError: the network's logits are not finite.
         """
         options, _ = InputOptions.take(inputs)
-        single, many = self._several(images, inputs)
+        single, many, _ = several(images, options.progress)
         results = list(predictions(self._in_use.predictor, many, options, tta=tta))
         return results[0] if single else results
 
@@ -324,16 +286,15 @@ class Classifier:
             explain: name of a method; then pairs ``(Prediction, Explanation)`` are yielded, and
                 an `ItemError` alone for a bad image.
             tta: as in `predict` and `explain`.
-            **inputs: input options, and the method's own.
+            **inputs: input options; with ``explain`` also the method's own options, and
+                ``target``, ``against``, ``score``, ``all_classes`` and ``timeout`` of `explain`.
         """
-        single, many = self._several(images, inputs)
         if explain is None:
             options, _ = InputOptions.take(inputs)
+            many = several(images, options.progress)[1]
             return predictions(self._in_use.predictor, many, options, tta=tta)
-        with ExitStack() as stack:
-            watch = stack.enter_context(_pass_bar(_count(images, single), explain, inputs))
-            found = self._explanations(many, explain, inputs, tta=tta, watch=watch)
-            return _closed_after(found, stack.pop_all())
+        asked, rest = ExplainOptions.take(inputs | {"tta": tta}, "isolate")
+        return explained(self._in_use, images, explain, asked, rest)[1]
 
     @as_explain
     def explain(
@@ -390,23 +351,14 @@ class Classifier:
             ExplainTimeoutError: the time is up; the error has the predictions.
             PluginError: a plugin's method that raised, broke its contract or ended its process.
         """
+        asked = ExplainOptions(target, against, score, all_classes, tta, timeout)
         if isolate is not None:
             from skinxai.explaining.isolation import explain_in_process
 
-            return explain_in_process(
-                self.explain, isolate, images, method, target=target, against=against,
-                score=score, all_classes=all_classes, tta=tta, timeout=timeout,
-                **inputs_and_options,
-            )  # fmt: skip
-        single, many = self._several(images, inputs_and_options)
-        one_pass = self._graph_for(method, score, tta, timeout) is not None
-        count = None if one_pass else _count(images, single)
-        with _pass_bar(count, method, inputs_and_options) as watch:
-            found = self._explanations(
-                many, method, inputs_and_options, target=target, against=against, score=score,
-                all_classes=all_classes, tta=tta, timeout=timeout, watch=watch,
-            )  # fmt: skip
-            results = [item if isinstance(item, ItemError) else item[1] for item in found]
+            keywords = {**vars(asked), **inputs_and_options}
+            return explain_in_process(self.explain, isolate, images, method, **keywords)
+        single, found = explained(self._in_use, images, method, asked, inputs_and_options)
+        results = [item if isinstance(item, ItemError) else item[1] for item in found]
         return results[0] if single else results
 
     def compare(
@@ -467,8 +419,7 @@ class Classifier:
         from skinxai.predicting.torch_predictor import embeddings
 
         options, _ = InputOptions.take(inputs)
-        _, many = self._several(images, inputs)
-        return embeddings(self._torch, many, options)
+        return embeddings(self.torch_predictor, several(images, options.progress)[1], options)
 
     def index(self, records: Records, *, dimensions: int = 192, **inputs: Unpack[Inputs]) -> Self:
         """Return the same model with embeddings of its training lesions, for `nearest`.
@@ -488,9 +439,9 @@ class Classifier:
         """
         from skinxai.explaining.by_example import index
 
-        self._torch.single("index()")
+        self.torch_predictor.single("index()")
         options, _ = InputOptions.take(inputs)
-        found = index(self._torch, records, self.trained_on, options, dimensions)
+        found = index(self.torch_predictor, records, self.trained_on, options, dimensions)
         (loaded,) = self._loaded.members
         return self._of(self._in_use.with_loaded(replace(loaded, neighbours=found)))
 
@@ -513,11 +464,11 @@ class Classifier:
         """
         from skinxai.exporting.onnx_graphs import PARITY, checked_graph
 
-        self._torch.single("with_graph()")
+        self.torch_predictor.single("with_graph()")
         options, _ = InputOptions.take(asdict(PARITY) | inputs)
         (loaded,) = self._loaded.members
         many = None if images is None else list(iter_sources(images)[1])
-        made = checked_graph(self._torch, loaded, many, options)
+        made = checked_graph(self.torch_predictor, loaded, many, options)
         return self._of(self._in_use.with_loaded(made))
 
     def export(
@@ -551,11 +502,11 @@ class Classifier:
         """
         from skinxai.exporting.onnx_graphs import PARITY, export
 
-        self._torch.single("export()")
+        self.torch_predictor.single("export()")
         options, _ = InputOptions.take(asdict(PARITY) | inputs)
         (loaded,) = self._loaded.members
         many = None if images is None else iter_sources(images)[1]
-        return export(self._torch, loaded, Path(path), many, format, options)
+        return export(self.torch_predictor, loaded, Path(path), many, format, options)
 
     @as_nearest
     def nearest(
@@ -580,8 +531,8 @@ class Classifier:
         from skinxai.explaining.by_example import nearest
 
         options, _ = InputOptions.take(inputs)
-        single, many = self._several(images, inputs)
-        found = nearest(self._torch, self.neighbours, many, options, k, records)
+        single, many, _ = several(images, options.progress)
+        found = nearest(self.torch_predictor, self.neighbours, many, options, k, records)
         return found[0] if single else found
 
     def evaluate(
@@ -611,68 +562,13 @@ class Classifier:
         Warns:
             SkinxaiWarning: records of several parts of the split that their data came with.
         """
-        from skinxai.assessment.evaluating import evaluate_probabilities
-        from skinxai.model_folders.trained_on import Look
-
-        if inputs.get("on_error", "raise") != "raise":
-            raise OptionError("on_error must be 'raise' in evaluate(): no image may be left out.")
-
-        if records.labels.codes != self.labels:
-            raise OptionError(
-                f"records must have the model's labels {list(self.labels)}, "
-                f"got {list(records.labels)}."
-            )
-        if not records.part and names_parts(records):
-            warnings.warn(
-                "records hold several parts of the split that their data came with, and all are "
-                "judged; given_part(records, 'test') has the test part.", SkinxaiWarning, 2,
-            )  # fmt: skip
-        images: Any = [item.path for item in records]
-        cache, resized = records.pixels, False
-        if cache is not None and all(cache.fits(p) for p in self._in_use.predictor.preprocessings):
-            images = (cache.read(item.image_id) for item in records)  # the same bits
-            resized = cache.image_size is not None
-        check_ids(not_copies, records)
-        known, looks = self._known(), dict[str, Look]()
-
-        def look(index: int, pixels: npt.NDArray[np.uint8]) -> None:
-            name = records[index].image_id
-            digest = None if cache is None else cache.hash_of(name)
-            looks[name] = Look.at(pixels, digest, resized=resized)
+        from skinxai.predicting.judging import judge
 
         options, _ = InputOptions.take(inputs)
-        _, many = self._several(images, inputs)
-        found = predictions(
-            self._in_use.predictor, many, options, tta=tta, look=None if known is None else look
-        )
-        rows = [
-            [p.probabilities[code] for code in self.labels]
-            for p in found
-            if isinstance(p, Prediction)  # and all are: on_error is "raise"
-        ]
-        in_order = {item.image_id: looks[item.image_id] for item in records if known is not None}
-        seen = SILENT if known is None else known.seen(in_order, not_copies=not_copies)
-        return evaluate_probabilities(
-            records.targets(),
-            np.asarray(rows),
-            [item.lesion_id for item in records],
-            records.labels,
-            model=self.model,
-            data=", ".join(filter(None, (records.name, records.part and f"{records.part} part"))),
-            attributes=[item.attributes for item in records],
-            leaked=records.leaked
-            or bool(seen)
-            or any("leaked" in config.training_data for config in self._in_use.configs),
-            seen=seen,
-            resamples=resamples,
-            seed=seed,
-        )
-
-    def _known(self) -> TrainedOn | None:
-        """The training images of all members that say something, or ``None``."""
-        members = () if self._in_use.exported else self._loaded.members  # a file does not say
-        known = [own.trained_on for own in members if own.trained_on is not None]
-        return reduce(or_, known) if known else None
+        return judge(
+            self._in_use, records, options, resamples=resamples, seed=seed, tta=tta,
+            not_copies=not_copies,
+        )  # fmt: skip
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, name: str | None = None) -> str:
         """Write the model folder, or the ensemble's with all members, and return its revision.
@@ -719,97 +615,11 @@ class Classifier:
             OptionError: an evaluation of another model, or for a card that has metadata already.
             LeakageError: an evaluation on images that were in training.
         """
-        import tempfile
-
-        from skinxai.model_folders.uploading import upload, with_metadata
+        from skinxai.model_folders.uploading import upload_saved, with_metadata
 
         members = [member.config for member in self._loaded.members]
         card = with_metadata(self.card, self.model, members, repo_id, evaluation)
-        with tempfile.TemporaryDirectory() as folder:
-            replace(self._loaded, card=card).save(folder)
-            return upload(
-                folder, repo_id, private=private, revision=revision, message=message, token=token
-            )
-
-    def _several(self, images: Any, inputs: Mapping[str, Any]) -> tuple[bool, Iterable[Any]]:
-        """Whether one image came, and all of them behind a progress bar."""
-        single, many = iter_sources(images)
-        progress = False if single else inputs.get("progress")
-        return single, watched(many, _count(images, single), progress, "image")
-
-    def _explanations(
-        self,
-        images: Iterable[Any],
-        method: str,
-        keywords: Mapping[str, Any],
-        *,
-        target: str | Sequence[str] | None = None,
-        against: str | None = None,
-        score: str = "logit",
-        all_classes: bool = False,
-        tta: bool = False,
-        timeout: float | None = None,
-        watch: Watch | None = None,
-    ) -> Iterator[Any]:
-        codes: Any = tuple(target) if isinstance(target, list | tuple) else target
-        targets = Targets(self.config.labels, codes, all_classes, against)
-        if graph := self._graph_for(method, score, tta, timeout):
-            options, _ = InputOptions.take(keywords)
-            return graph_explanations(graph, images, method, targets, options)
-        from skinxai.explaining.method import choose_method, options_of
-        from skinxai.explaining.questions import Question, explanations
-        from skinxai.explaining.views import Watch
-
-        options, own = InputOptions.take(keywords, *options_of(method))
-        chosen = choose_method(method, own, self.config.labels, score=score, against=against)
-        question = Question(chosen, targets, tta, timeout, watch or Watch())
-        graph = self._in_use.graph
-        local = self._torch.device.type == "cpu"  # where graphs compute
-        passes = graph if graph is not None and graph.exact and local else None
-        return explanations(self._torch, images, question, options, passes)
-
-    def _graph_for(
-        self, method: str, score: str, tta: bool, timeout: float | None
-    ) -> GraphPredictor | None:
-        """The graph that can explain this by itself, or ``None``: torch does."""
-        graph = self._in_use.graph
-        plain = method in GRAPH_METHODS and score == "logit" and not tta and timeout is None
-        return graph if graph is not None and graph.maps and plain else None
-
-
-def _is_exported(model: str | os.PathLike[str]) -> bool:
-    path = Path(model)
-    return path.suffix.lower() in EXPORTED and not is_folder(path)
-
-
-def _count(images: Any, single: bool) -> int | None:
-    """How many images there are, where that is known."""
-    if single:
-        return 1
-    return len(images) if isinstance(images, Sequence) and not isinstance(images, str) else None
-
-
-def _closed_after(found: Iterator[Any], stack: ExitStack) -> Iterator[Any]:
-    with stack:
-        yield from found
-
-
-@contextmanager
-def _pass_bar(
-    images: int | None, method: str, keywords: Mapping[str, Any]
-) -> Iterator[Watch | None]:
-    """A bar of network passes, for a known number of images and a method that has a budget."""
-    if method in GRAPH_METHODS:  # of one pass, and without a budget; the next import loads torch
-        yield None
-        return
-    from skinxai import explainers
-    from skinxai.explaining.views import Watch
-
-    budget = keywords.get("budget", getattr(explainers.get(method).options_type, "budget", None))
-    progress = keywords.get("progress")
-    told = callable(progress) and images != 1  # it is told of the images
-    if images is None or type(budget) is not int or progress is False or told:
-        yield None
-        return
-    with counter(budget * images, progress, "pass") as count:
-        yield Watch(count=count)
+        save = replace(self._loaded, card=card).save
+        return upload_saved(
+            save, repo_id, private=private, revision=revision, message=message, token=token
+        )

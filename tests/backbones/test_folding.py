@@ -114,7 +114,7 @@ def test_what_cannot_be_folded_is_left_alone(kind: type[Twice]) -> None:
 def test_a_classifier_answers_with_the_folded_network_and_saves_the_whole(tmp_path) -> None:
     classifier = Classifier.from_pretrained(device="cpu")
     whole = count(classifier.network)
-    assert whole > 10 and count(classifier._torch.members[0].answering) == 0
+    assert whole > 10 and count(classifier.torch_predictor.members[0].answering) == 0
     path = samples.paths()[0]
     found = classifier.predict(path)
     classifier.save_pretrained(tmp_path / "saved")

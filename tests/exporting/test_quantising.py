@@ -10,9 +10,9 @@ from small_runs import coloured, model_folder, registered
 from skinxai import Classifier
 from skinxai.data import TrainedOn, pixel_hash
 from skinxai.errors import LeakageError, OptionError
+from skinxai.exporting.eight_bits import export_int8
 from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
-from skinxai.quantising import export_int8
 
 
 @pytest.fixture(autouse=True)

@@ -182,7 +182,7 @@ OWN = {
     ("data/masks.py", "open"): 1,  # Pillow's, of an open file
     ("benchmarking/plan.py", "open"): 1,  # Pillow's, of bytes
     ("exporting/onnx_graphs.py", "read_bytes"): 3,  # what it wrote into a temporary folder
-    ("quantising.py", "read_bytes"): 1,
+    ("eight_bits.py", "read_bytes"): 1,
     ("explaining/isolation.py", "read_bytes"): 2,
     ("cli/environment.py", "read_text"): 2,  # the system's
     ("benchmarking/peak_memory.py", "read_text"): 1,

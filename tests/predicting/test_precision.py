@@ -28,7 +28,7 @@ def test_torch_rounds_what_it_predicts_and_nothing_else(photos, tmp_path: Path) 
         for each in ("float32", "bfloat16")
     )
     found = rounded.predict(photos[0])
-    (member,) = classifier._torch.members
+    (member,) = classifier.torch_predictor.members
     pixels = evaluation_transform(read_image(photos[0]).pixels, member.preprocessing)
     batch = torch.from_numpy(pixels)[None].to(memory_format=torch.channels_last)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):

@@ -59,7 +59,7 @@ def test_weights_without_gradients_are_explained_by_all_threads_at_once(
 def test_what_answers_for_a_model_folder_needs_no_gradient_of_weights(
     classifier: Classifier,
 ) -> None:
-    (member,) = classifier._torch.members
+    (member,) = classifier.torch_predictor.members
     assert not any(weight.requires_grad for weight in member.answering.parameters())
     assert all(weight.requires_grad for weight in member.network.parameters())
 

@@ -51,7 +51,7 @@ def lines() -> list[str]:
             (f"c.predict({image})", "Prediction"),
             (f"c.predict({image}, tta=True, batch_size=2{RETURN})", "P_"),
             (f"c.explain({image})", "Explanation"),
-            (f"c.explain({image}, 'lime', samples=9{RETURN})", "E_"),
+            (f"c.explain({image}, 'lime', budget=9{RETURN})", "E_"),
             (f"c.explain({image}, target='mel', all_classes=False)", "Explanation"),
             (f"c.explain({image}{ALL})", "Maps"),
             (f"c.explain({image}{ALL}{RETURN})", "Maps | ItemError"),

@@ -141,8 +141,8 @@ class _Judge:
         array = evaluation_transform(pixels, config_of(classifier).preprocessing)
         self._image = torch.from_numpy(array).to(next(classifier.network.parameters()).device)
         self._covers = {kind: baseline(self._image[None], kind)[0] for kind in COVERS}
-        self._torch = classifier._torch
-        self._network = self._torch.single("the judge").answering
+        self._predictor = classifier.torch_predictor
+        self._network = self._predictor.single("the judge").answering
         self._mask, self._plan = mask, plan
         self._position = classifier.labels.index(target)
 
@@ -162,9 +162,9 @@ class _Judge:
 
     @torch.no_grad()
     def _score(self, images: Tensor) -> Tensor:
-        with self._torch.evaluating():
+        with self._predictor.evaluating():
             logits = self._network(images.contiguous(memory_format=torch.channels_last))
-        rows = self._torch.probabilities(logits.cpu().numpy())
+        rows = self._predictor.probabilities(logits.cpu().numpy())
         return torch.from_numpy(rows[:, self._position])
 
 

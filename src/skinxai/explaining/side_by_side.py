@@ -9,12 +9,10 @@ from typing import Any
 
 from skinxai import explainers
 from skinxai.errors import OptionError, did_you_mean
+from skinxai.explaining.explain_options import ExplainOptions
 from skinxai.images.sources import iter_sources
 from skinxai.predicting.inputs import InputOptions
 from skinxai.results import Explanation
-
-KEYWORDS = ("target", "against", "score", "tta", "timeout", "isolate")
-"""Of `Classifier.explain`, besides input options and the methods' own."""
 
 
 def questions(
@@ -45,7 +43,10 @@ def questions(
         raise OptionError("target must be left out where targets are given.")
     if keywords.get("on_error", "raise") != "raise":
         raise OptionError("on_error must be 'raise' in compare(): it has one image.")
-    common = {*KEYWORDS, *(field.name for field in fields(InputOptions))}
+    common = {
+        *ExplainOptions.names() - {"all_classes"},
+        *(field.name for field in fields(InputOptions)),
+    }
     names = [method] if methods is None else list(methods)
     own = {name: {f.name for f in fields(explainers.get(name).options_type)} for name in names}
     known = common.union(*own.values())

@@ -60,7 +60,7 @@ class Exported:
         config: of the model.
         model: ``name@revision``.
         layer: where the network was split, for explanations.
-        precision: ``"float32"``, or ``"int8"`` (`skinxai.quantising`).
+        precision: ``"float32"``, or ``"int8"`` (`skinxai.exporting.eight_bits`).
     """
 
     graph: bytes

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,19 @@ def upload(
             python=token_help if answered else "look at the network, and try again",
         ) from error
     return f"{repo_id}@{done.oid}"
+
+
+def upload_saved(save: Callable[[str], object], repo_id: str, **options: Any) -> str:
+    """`upload` what ``save(folder)`` writes.
+
+    Args:
+        save: of a model, or of an ensemble.
+        repo_id: as in `upload`.
+        **options: as in `upload`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        save(folder)
+        return upload(folder, repo_id, **options)
 
 
 def _each(values: Iterable[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
@@ -13,22 +14,27 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.configs import EnsembleConfig, ModelConfig
+from skinxai.disk.regular_files import is_folder
 from skinxai.errors import ModelError, OptionError
 from skinxai.graphs.exported import open_exported
-from skinxai.model_folders.ensembles import read_members
+from skinxai.model_folders.ensembles import open_models, read_members
 from skinxai.model_folders.files import EXPORTED, HUGE, ModelFiles, read_config
-from skinxai.model_folders.parts import CARD
+from skinxai.model_folders.opening import open_model
+from skinxai.model_folders.parts import CARD, GRAPH
 from skinxai.model_folders.probe import TOLERANCE, picture, read_probes
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import Prepared
 from skinxai.predicting.predictor import Predictor
-from skinxai.predicting.runners import RUNNERS
+from skinxai.predicting.runners import RUNNERS, choose
 from skinxai.results.probabilities import weighted_mean
 
 if TYPE_CHECKING:
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
     from skinxai.predicting.torch_predictor import TorchPredictor
 
+
+ModelName = str | os.PathLike[str] | None
+"""Of a model: a folder, ``"org/name"``, or the bundled one."""
 
 _building = threading.RLock()
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -63,6 +69,58 @@ class ModelInUse:
         self.config, self.card, self.device = config, card, device
         self.graph, self.exported, self.precision = graph, exported, precision
         self._load, self._compiled = load, compiled
+
+    @classmethod
+    def opened(
+        cls,
+        model: ModelName | list[ModelName] | tuple[ModelName, ...],
+        *,
+        revision: str | None,
+        device: str,
+        backend: str | None,
+        precision: str,
+        compiled: bool,
+        check: bool,
+        hub: Mapping[str, Any],
+    ) -> Self:
+        """Of a name or folder, of several, or of an exported file; see `from_pretrained`.
+
+        Args:
+            model: names and folders.
+            revision: of a single one.
+            device: of torch's networks.
+            backend: ``"torch"``, a runtime's name, ``"auto"`` or ``None``.
+            precision: of predictions.
+            compiled: whether torch compiles the networks.
+            check: whether the drawn picture is asked for.
+            hub: ``cache_dir``, ``local_files_only`` and ``token`` of downloads.
+        """
+        if isinstance(model, str | os.PathLike) and _is_exported(model):
+            if check or compiled or precision != "float32" or revision is not None:
+                raise OptionError(
+                    "check, compile, precision and revision must be left out for an exported file: "
+                    "it has no probe, and a precision and revision of its own."
+                )
+            return cls.of_exported(Path(model), device, backend)
+        if device not in ("auto", "cpu") and backend in (None, "torch", "auto"):
+            from skinxai.predicting.devices import device_named
+
+            device_named(device)  # before anything is downloaded
+        if isinstance(model, list | tuple):
+            if revision is not None:
+                raise OptionError(
+                    "revision must be left out for a list of models: name each one's own, "
+                    "'org/name@revision'."
+                )
+            files = open_models(model, fits=check_header, **hub)
+        else:
+            files = open_model(model, revision=revision, fits=check_header, **hub)
+        plain = device in ("auto", "cpu") and precision != "float16" and not compiled
+        runner = choose(backend or "torch", has_graph=GRAPH in files.files and plain)
+        parts = cls.of_files(files, device, runner, precision, compiled=compiled)
+        if check:
+            parts.check(files)
+        return parts
 
     @classmethod
     def of_loaded(
@@ -189,6 +247,11 @@ class ModelInUse:
     def predictor(self) -> Predictor[Any]:
         """What predicts."""
         return self.graph or self.torch_predictor
+
+
+def _is_exported(model: str | os.PathLike[str]) -> bool:
+    path = Path(model)
+    return path.suffix.lower() in EXPORTED and not is_folder(path)
 
 
 def _given(loaded: LoadedModel | LoadedEnsemble) -> LoadedModel | LoadedEnsemble:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from itertools import islice
@@ -16,10 +16,10 @@ from skinxai.configs import PreprocessConfig
 from skinxai.errors import OptionError, SkinxaiError, did_you_mean
 from skinxai.images.limits import MAX_PIXELS, check_max_pixels
 from skinxai.images.reading import read_image
-from skinxai.images.sources import describe, may_read_ahead
+from skinxai.images.sources import describe, iter_sources, may_read_ahead
 from skinxai.images.transforms import evaluation_transform
 from skinxai.predicting import forking  # noqa: F401  (what forked processes need is arranged)
-from skinxai.progress import Progress
+from skinxai.progress import Progress, watched
 from skinxai.results import ItemError
 
 if TYPE_CHECKING:
@@ -132,6 +132,19 @@ class Prepared:
     arrays: Mapping[PreprocessConfig, npt.NDArray[np.float32]]
     warnings: tuple[str, ...]
     pixels: npt.NDArray[np.uint8] | None
+
+
+def several(images: Any, progress: Progress) -> tuple[bool, Iterable[Any], int | None]:
+    """Whether one image came, all of them behind a progress bar, and how many, where it is known.
+
+    Args:
+        images: what a user passed.
+        progress: as in `InputOptions`; of a single image there is no bar.
+    """
+    single, many = iter_sources(images)
+    listed = isinstance(images, Sequence) and not isinstance(images, str)
+    count = 1 if single else len(images) if listed else None
+    return single, watched(many, count, False if single else progress, "image"), count
 
 
 def prepared_batches(

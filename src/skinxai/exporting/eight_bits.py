@@ -6,13 +6,12 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from skinxai.assessment.metrics import confusion_matrix, metrics_of
-from skinxai.classifier import Classifier
 from skinxai.data import pixel_hash
 from skinxai.data.hashing import looks
 from skinxai.data.records import Records
@@ -23,10 +22,31 @@ from skinxai.graphs.names import IMAGES
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.images.reading import read_image
 from skinxai.images.sources import iter_sources
-from skinxai.model_folders.trained_on import Look
+from skinxai.model_folders.trained_on import Look, TrainedOn
+from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
 from skinxai.predicting.predictor import Predictor, predictions
+from skinxai.predicting.torch_predictor import TorchPredictor
 from skinxai.results import Prediction
+
+
+class Exportable(Protocol):
+    """What is asked of the classifier; see `Classifier`."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label codes in logit order."""
+
+    @property
+    def trained_on(self) -> TrainedOn | None:
+        """Hashes of the training images."""
+
+    @property
+    def torch_predictor(self) -> TorchPredictor:
+        """Torch's networks."""
+
+    def export(self, path: Path) -> object:
+        """Write the model in float32."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +71,7 @@ class Int8Cost:
 
 
 def export_int8(
-    classifier: Classifier, path: Path, *, calibrate: Any, judge: Records, backend: str = "onnx",
+    classifier: Exportable, path: Path, *, calibrate: Any, judge: Records, backend: str = "onnx",
     max_pixels: int = MAX_PIXELS,
 ) -> Int8Cost:  # fmt: skip
     """Write ``*.onnx`` whose convolutions compute in eight bits, and say what that costs.
@@ -100,9 +120,9 @@ def export_int8(
         whole, small = Path(folder, "whole.onnx"), Path(folder, path.name)
         classifier.export(whole)
         _quantise(whole, small, arrays)
-        graph = Classifier.from_pretrained(small, backend=backend)
-        whole_model = classifier._torch.in_float32()
-        predictors: tuple[Predictor[Any], ...] = (whole_model, graph._in_use.predictor)
+        graph = ModelInUse.of_exported(small, "cpu", backend).predictor
+        whole_model = classifier.torch_predictor.in_float32()
+        predictors: tuple[Predictor[Any], ...] = (whole_model, graph)
         first, second = (_rows(each, judge, options) for each in predictors)
         write_atomic(path, small.read_bytes())
     target, classes = np.asarray(judge.targets()), len(judge.labels)
@@ -121,10 +141,10 @@ def export_int8(
 
 
 def _arrays(
-    classifier: Classifier, images: Iterable[Any], options: InputOptions
+    classifier: Exportable, images: Iterable[Any], options: InputOptions
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Network input ``(1, 3, h, w)`` of each image."""
-    (preprocessing,) = classifier._in_use.predictor.preprocessings
+    (preprocessing,) = classifier.torch_predictor.preprocessings
     for batch in prepared_batches(images, [preprocessing], options):
         for item in batch:
             assert isinstance(item, Prepared)

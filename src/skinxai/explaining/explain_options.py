@@ -1,0 +1,56 @@
+"""What `Classifier.explain` can be asked, besides the method and its own options. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from skinxai.explaining.targets import Targets
+from skinxai.labels import LabelSet
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """The keywords of every call that explains; `Classifier.explain` says what they mean.
+
+    Args:
+        target: a label, one label for each image, or ``None`` for each image's top class.
+        against: label whose score is subtracted, or ``None``.
+        score: ``"logit"`` or ``"probability"``.
+        all_classes: whether every class is explained.
+        tta: whether the four flips of an image are averaged.
+        timeout: seconds for one batch, or ``None``.
+        isolate: ``"process"`` for a process of its own, or ``None``.
+    """
+
+    target: str | Sequence[str] | None = None
+    against: str | None = None
+    score: str = "logit"
+    all_classes: bool = False
+    tta: bool = False
+    timeout: float | None = None
+    isolate: str | None = None
+
+    @classmethod
+    def names(cls) -> frozenset[str]:
+        """Of the keywords."""
+        return frozenset(each.name for each in fields(cls))
+
+    @classmethod
+    def take(cls, values: Mapping[str, Any], *left_out: str) -> tuple[Self, dict[str, Any]]:
+        """Split keywords into these options and the rest, which keeps those ``left_out``."""
+        own = cls.names().difference(left_out)
+        rest = {name: value for name, value in values.items() if name not in own}
+        return cls(**{name: value for name, value in values.items() if name in own}), rest
+
+    def targets(self, labels: LabelSet) -> Targets:
+        """Which class of each image is explained.
+
+        Raises:
+            UnknownNameError: no such label.
+            OptionError: options that exclude each other.
+        """
+        one_each = isinstance(self.target, list | tuple)
+        codes: Any = tuple(self.target or ()) if one_each else self.target
+        return Targets(labels, codes, self.all_classes, self.against)
