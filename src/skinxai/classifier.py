@@ -355,7 +355,8 @@ class Classifier:
         if isolate is not None:
             from skinxai.explaining.isolation import explain_in_process
 
-            keywords = {**vars(asked), **inputs_and_options}
+            keywords = vars(asked) | inputs_and_options
+            del keywords["isolate"]  # there is no third process
             return explain_in_process(self.explain, isolate, images, method, **keywords)
         single, found = explained(self._in_use, images, method, asked, inputs_and_options)
         results = [item if isinstance(item, ItemError) else item[1] for item in found]
