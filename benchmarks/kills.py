@@ -2,7 +2,8 @@
 
 Usage: python benchmarks/kills.py [KILLS]        (writes benchmarks/results/kills.json)
 
-The run is that of tests/test_resume.py, twelve steps with everything on. Each kill is a SIGKILL.
+The run is that of tests/training/test_resume.py, twelve steps with everything on. Each kill is a
+SIGKILL.
 After each the newest whole checkpoint must be at least the last one that was reported as
 written, and in the end all tensors, the model folder and the list of files must be those of a run
 that nobody disturbed. Needs strace for the system calls; tells where it is missing.

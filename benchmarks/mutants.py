@@ -74,10 +74,13 @@ def reach(copy: Path, sources: dict[str, str]) -> Tests:
     """All tests that pass: their seconds and the places they reach; kept for unchanged files."""
     kept = json.loads(REACH.read_text()) if REACH.exists() else {}
     found = {}
-    for path in sorted((copy / "tests").glob("test_*.py")):
+    for path in sorted((copy / "tests").rglob("test_*.py")):
         if any(path.stem.startswith(f"test_{name}") for name in COSTLY):
             continue
-        file, digest = f"tests/{path.name}", hashlib.sha256(path.read_bytes()).hexdigest()
+        file, digest = (
+            path.relative_to(copy).as_posix(),
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+        )
         if kept.get(file, {}).get("sha256") != digest:
             begun = time.monotonic()
             how, tests = in_a_fork(600, lambda file=file: record(copy, file, sources))

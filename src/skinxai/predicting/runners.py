@@ -134,7 +134,7 @@ class OpenVino:
             _check_sizes(model, largest(*(shape[axis].get_length() for axis in (2, 3))))
             self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
-            raise IntegrityError(f"OpenVINO must take the graph: {error}") from error
+            raise IntegrityError(f"OpenVINO could not load the graph: {error}") from error
         used = self._compiled.get_property("INFERENCE_PRECISION_HINT")
         if precision == "bfloat16" and used != openvino.Type.bf16:  # the processor has none
             precision = "float32"
@@ -156,7 +156,7 @@ class OpenVino:
             except RuntimeError as error:
                 if is_out_of_memory(error):
                     raise
-                raise IntegrityError(f"OpenVINO must run the graph: {error}") from error
+                raise IntegrityError(f"OpenVINO could not run the graph: {error}") from error
             for name, values in zip(self.names, outputs.values(), strict=True):
                 found[name].append(np.array(values))
         outputs = {name: np.concatenate(rows) for name, rows in found.items()}

@@ -8,11 +8,11 @@ from typing import get_type_hints
 
 import pytest
 from mypy import api
+from places import ROOT
 
 import skinxai
 from skinxai.predicting.inputs import AnyInputs, InputOptions, Inputs, InputsOrErrors
 
-ROOT = Path(__file__).parent.parent
 START = """
 import io
 from collections.abc import Iterator

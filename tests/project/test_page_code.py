@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from skinxai import Classifier, explainers, plugins, samples
 
-ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(.*?)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 MELANOMA, MISSED = samples.paths()[:2]
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hub_server import TOKEN, Answer
 from loopback_hub import NAME
+from places import ROOT
 from small_runs import model_folder, registered
 
 from skinxai import checkpoints
@@ -35,7 +36,7 @@ from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.model_folders.uploading import upload
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=")  # the Hub's client's own
-PAGE = Path(__file__).parent.parent / "docs/reference/model-folder.md"
+PAGE = ROOT / "docs/reference/model-folder.md"
 LISTED = [part for part in PARTS if part.name != MANIFEST]
 each = pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
 each_listed = pytest.mark.parametrize("part", LISTED, ids=lambda part: part.name)

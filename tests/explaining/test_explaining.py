@@ -240,7 +240,8 @@ def test_contrasts_that_make_no_sense(options: dict, words: str) -> None:
 
 
 def test_methods_without_a_class_say_so() -> None:
-    assert colour_classifier().explain(THREE, "eigencam").score == "none"
+    found = colour_classifier().explain(THREE, "eigencam")
+    assert found.score == "none" and repr(found).startswith("Explanation(eigencam, map ")
 
 
 def test_flips_are_flipped_back_and_averaged() -> None:
