@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from skinxai.cli.image_arguments import bar, failed_line, listed, named, notes_of, opened
+from skinxai.cli.image_arguments import (
+    StandardInput,
+    bar,
+    failed_line,
+    listed,
+    named,
+    notes_of,
+    opened,
+)
 from skinxai.cli.options import Backend, Images, MaxPixels, Model, Score, Tta, Uniform
 from skinxai.errors import OptionError
 from skinxai.images.limits import MAX_PIXELS
@@ -15,6 +23,8 @@ from skinxai.plain_text import printable
 
 if TYPE_CHECKING:
     from skinxai.results import Explanation
+
+TOGETHER = 8  # images in a batch: few, as a result is written when its batch is done
 
 
 def explain(
@@ -66,22 +76,25 @@ def explain(
     folder = ResultFolder(out, sources)
     options = _options(list(dict.fromkeys(several)) or [method], budget)
     classifier = Classifier.from_pretrained(model, backend=backend)
+    inputs = [opened(source) for source in sources]
     failed = 0
     with folder:
-        for source in bar(sources):
-            image: Any = opened(source)
+        streams = [
+            classifier.stream(
+                _again(inputs), explain=name, target=target, against=against, score=score.value,
+                tta=tta, on_error="return", max_pixels=max_pixels, progress=False,
+                batch_size=TOGETHER, **own,
+            )
+            for name, own in options.items()
+        ]  # fmt: skip
+        for source, *items in zip(bar(sources), *streams, strict=True):
             made: list[Explanation] = []
-            for name, own in options.items():
-                if not isinstance(image, str):
-                    image.seek(0)  # the method before read it
-                found = classifier.explain(
-                    image, name, target=target, against=against, score=score.value, tta=tta,
-                    on_error="return", max_pixels=max_pixels, **own,
-                )  # fmt: skip
-                if isinstance(found, ItemError):
+            for name, item in zip(options, items, strict=True):
+                if isinstance(item, ItemError):
                     failed += 1
-                    _print(failed_line(found))
+                    _print(failed_line(item))
                     break
+                found = item[1]
                 own_name = folder.name_for(named(source), f".{name}")
                 place = folder.put(own_name, found.files(uniform=uniform))
                 _print(f"{found.source}  {found.target}  {place}")
@@ -94,6 +107,12 @@ def explain(
                 path = folder.put(folder.name_for(named(source), ".sheet.png"), sheet)
                 _print(f"{made[0].source}  {path}")
     raise typer.Exit(1 if failed else 0)
+
+
+def _again(inputs: list[Any]) -> list[Any]:
+    """The same images for a method of their own: what is read once is copied."""
+    return [StandardInput(each.getvalue()) if isinstance(each, StandardInput) else each
+            for each in inputs]  # fmt: skip
 
 
 def _options(methods: list[str], budget: int | None) -> dict[str, dict[str, Any]]:
