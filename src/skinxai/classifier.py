@@ -57,11 +57,7 @@ class Classifier:
 
     @property
     def torch_predictor(self) -> TorchPredictor:
-        """Torch's networks with their preprocessing, for tools that measure or export a model.
-
-        Raises:
-            ModelError: an exported file, which has no network.
-        """
+        """Torch's networks, for tools that measure or export; an exported file has none."""
         return self._in_use.torch_predictor
 
     @property
@@ -70,49 +66,32 @@ class Classifier:
 
     @classmethod
     def from_pretrained(
-        cls,
-        model: ModelName | list[ModelName] | tuple[ModelName, ...] = None,
-        *,
-        revision: str | None = None,
-        device: str = "auto",
-        backend: str | None = None,
-        precision: str = "float32",
-        compile: bool = False,
-        check: bool = False,
-        cache_dir: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
+        cls, model: ModelName | list[ModelName] | tuple[ModelName, ...] = None, *,
+        revision: str | None = None, device: str = "auto", backend: str | None = None,
+        precision: str = "float32", compile: bool = False, check: bool = False,
+        cache_dir: str | os.PathLike[str] | None = None, local_files_only: bool = False,
         token: str | None = None,
-    ) -> Self:
+    ) -> Self:  # fmt: skip
         """Load a model, after every file was checked against its manifest.
 
         Args:
-            model: ``None`` or ``"bundled"`` for the bundled model, the folder of a model or of an
-                ensemble (`skinxai.model_folders.ensembles.write_ensemble`), or ``"org/name"`` or
-                ``"org/name@revision"`` on the Hugging Face Hub; also a file that `export` wrote.
-                A list of folders and names is an ensemble: the mean of their probabilities, each
-                with the same weight.
-            revision: of a repository of the Hub: a commit of 40 digits, a tag or a branch, which
-                may change and warns. Of a folder: refuse a model of another revision (a prefix
-                of the manifest's digest).
+            model: ``None`` or ``"bundled"``; the folder of a model or of an ensemble; a file that
+                `export` wrote; ``"org/name"`` or ``"org/name@revision"`` on the Hugging Face Hub;
+                or a list of these, an ensemble in which each has the same weight.
+            revision: of a repository, a commit of 40 digits, or a tag or branch, which may change
+                and warns; of a folder, what the manifest's digest must begin with.
             device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"`` …
-            backend: the runtime that predicts: ``"torch"``, ``"onnx"``, ``"openvino"``, or
-                ``"auto"`` (OpenVINO if it is installed and the model has a graph, else torch). The
-                default is torch, or for an exported file the runtime that its suffix names: ONNX
-                Runtime for ``.onnx``, OpenVINO for ``.xml``. ONNX Runtime and OpenVINO need a
-                model with a graph (`with_graph`), compute on the processor, and import torch only
-                when something needs it. Every result names its backend.
-            precision: of predictions: ``"float32"``; ``"bfloat16"``, through torch or OpenVINO,
-                which is faster where the processor supports it; or ``"float16"`` on CUDA. The last
-                two change the answers: bfloat16 moves the bundled model's probabilities by a few
-                hundredths. Explanations are always computed in float32.
-            compile: compile the network for predictions with ``torch.compile``. This takes a
-                minute when the model is loaded, and needs a C++ compiler. Copies and pickled
-                classifiers are not compiled.
-            check: compare the model's answer for a drawn picture with the answer that was stored
-                when it was saved (``probe.json``), to see whether the packages of this machine
-                build the same network.
+            backend: ``"torch"``, ``"onnx"``, ``"openvino"``, or ``"auto"`` (OpenVINO where it is
+                installed and the model has a graph, see `with_graph`). By default torch, or the
+                runtime that an exported file's suffix names.
+            precision: of predictions: ``"float32"``; ``"bfloat16"``, by torch or OpenVINO; or
+                ``"float16"`` on CUDA. The last two move probabilities by some hundredths.
+                Explanations are always computed in float32.
+            compile: compile the network for predictions, which takes a minute and a C++ compiler.
+            check: compare the answer for a drawn picture with the one that was stored with the
+                model, to see whether this machine's packages build the same network.
             cache_dir: where downloads are kept; the Hub's own cache by default.
-            local_files_only: never use the network.
+            local_files_only: never go online.
             token: of the Hugging Face Hub; ``HF_TOKEN`` by default.
 
         Raises:
@@ -123,8 +102,7 @@ class Classifier:
             ModelError: a backend that needs a graph, of a model without one; with ``check``, a
                 probability that differs by more than 0.001, or a model that keeps no answer.
             ModelConfigError: models of a list with different labels.
-            OptionError: an unknown backend, or one whose package is not installed; a device that
-                this machine does not have.
+            OptionError: an unknown backend, or one that is not installed; an absent device.
         """
         opened = ModelInUse.opened(
             model, revision=revision, device=device, backend=backend, precision=precision,
@@ -135,43 +113,31 @@ class Classifier:
 
     @classmethod
     def from_module(
-        cls,
-        module: nn.Module,
-        labels: LabelSet | Sequence[str],
-        preprocessing: PreprocessConfig,
-        features: Callable[[Tensor], Tensor],
-        head: Callable[[Tensor], Tensor],
-        *,
-        grid: Callable[[Tensor], Tensor] | None = None,
-        name: str = "module",
+        cls, module: nn.Module, labels: LabelSet | Sequence[str], preprocessing: PreprocessConfig,
+        features: Callable[[Tensor], Tensor], head: Callable[[Tensor], Tensor], *,
+        grid: Callable[[Tensor], Tensor] | None = None, name: str = "module",
         device: str = "auto",
-    ) -> Self:
+    ) -> Self:  # fmt: skip
         """Wrap a network of your own, to predict and explain with it.
 
-        The network is tried once, with an image of noise. It always answers in evaluation mode and
-        with its current weights, whatever its train flags are. The flags stay as they are and no
-        statistics are written, so that you can train the network and use it in turns (not at the
-        same time).
+        The network is tried once, with an image of noise. It answers in evaluation mode and with
+        its current weights, and its train flags stay as they are: train it and use it in turns.
 
         Args:
-            module: holds all weights; images are cast to their type. Half precision predicts;
-                explanations are made by a float32 copy, which needs features and head that are
-                methods or submodules.
+            module: holds all weights; images are cast to their type. Explanations of half
+                precision are made by a float32 copy.
             labels: label codes in logit order.
             preprocessing: what the network expects.
             features: method or submodule: images ``(N, 3, H, W)`` → features.
             head: method or submodule: features → logits ``(N, K)``.
-            grid: features → ``(N, C, h, w)``, as a view of them, for class activation maps;
-                needed where the features are not such a map already, such as
-                ``lambda features: features.permute(0, 3, 1, 2)`` where the channels come last.
+            grid: features → ``(N, C, h, w)``, as a view of them, for class activation maps, where
+                the features are no such map: ``lambda x: x.permute(0, 3, 1, 2)``, for example.
             name: for `model`.
             device: as in `from_pretrained`.
 
         Raises:
-            OptionError: an argument of another kind, such as torchvision's transforms as
-                ``preprocessing``.
-            ModelError: features or a head that raise, or a head that returns something other than
-                logits: a tuple, a dict, another number of classes.
+            OptionError: an argument of another kind.
+            ModelError: features or a head that raise, or a head that does not return logits.
             NonFiniteOutputError: logits that are NaN or infinite.
 
         Warns:
@@ -193,10 +159,7 @@ class Classifier:
 
     @property
     def config(self) -> ModelConfig | EnsembleConfig:
-        """Frozen config: label set, preprocessing, backbone, training data, licence.
-
-        That of an ensemble has the label set, and the members' folders, revisions and weights.
-        """
+        """Frozen config; an ensemble's has its label set and its members."""
         return self._in_use.config
 
     @property
@@ -211,11 +174,7 @@ class Classifier:
 
     @property
     def trained_on(self) -> TrainedOn | None:
-        """Hashes of the images that the weights were trained on: ``pixel_hash in trained_on``.
-
-        ``None`` where the model folder does not say. Of an ensemble: the members' together, and
-        ``None`` where one of them does not say.
-        """
+        """Hashes of the training images, ``None`` where the model, or a member, does not say."""
         return self._loaded.trained_on
 
     @property
@@ -225,13 +184,9 @@ class Classifier:
 
     @property
     def network(self) -> SkinClassifier:
-        """The torch module: do not change it.
+        """The torch module; after a change to it, the classifier refuses to answer.
 
-        Predictions and explanations come from a copy whose weights need no gradient, and in which
-        batch normalisation is folded into the convolutions before it (`folded`). After a change
-        to this module the copy refuses to answer; a change through ``.data`` is not noticed,
-        because torch hides it. A network given to `from_module` answers itself, in evaluation
-        mode.
+        Answers come from a copy of it (`folded`). Changes through ``.data`` are not noticed.
 
         Raises:
             ModelError: an ensemble, which has several.
@@ -263,8 +218,8 @@ class Classifier:
             **inputs: see `skinxai.predicting.inputs.InputOptions`.
 
         Returns:
-            A `Prediction` for one image; a list in the images' order for many, with an
-            `ItemError` in the place of each bad one where ``on_error="return"``.
+            A `Prediction`, or a list in the images' order, with an `ItemError` in the place of
+            each bad one where ``on_error="return"``.
 
         Raises:
             InputError: an image that cannot be used.
@@ -283,11 +238,10 @@ class Classifier:
 
         Args:
             images: as in `predict`.
-            explain: name of a method; then pairs ``(Prediction, Explanation)`` are yielded, and
-                an `ItemError` alone for a bad image.
+            explain: a method; then pairs ``(Prediction, Explanation)`` are yielded, and an
+                `ItemError` alone for a bad image.
             tta: as in `predict` and `explain`.
-            **inputs: input options; with ``explain`` also the method's own options, and
-                ``target``, ``against``, ``score``, ``all_classes`` and ``timeout`` of `explain`.
+            **inputs: input options; with ``explain`` also those of `explain` and of the method.
         """
         if explain is None:
             options, _ = InputOptions.take(inputs)
@@ -298,47 +252,29 @@ class Classifier:
 
     @as_explain
     def explain(
-        self,
-        images: Any,
-        method: str = "gradcam",
-        *,
-        target: str | Sequence[str] | None = None,
-        against: str | None = None,
-        score: str = "logit",
-        all_classes: bool = False,
-        tta: bool = False,
-        timeout: float | None = None,
-        isolate: str | None = None,
+        self, images: Any, method: str = "gradcam", *, target: str | Sequence[str] | None = None,
+        against: str | None = None, score: str = "logit", all_classes: bool = False,
+        tta: bool = False, timeout: float | None = None, isolate: str | None = None,
         **inputs_and_options: Any,
-    ) -> Any:
+    ) -> Any:  # fmt: skip
         """Explain why an image got the score of a class.
 
-        Of an ensemble, every member explains the same class, by default the one with the
-        ensemble's highest probability, and the maps are averaged with the members' weights in
-        pixels of the source. The score is the weighted mean of the members' logits (whose order
-        may differ from that of the mean probabilities) or, with ``score="probability"``, the
-        mean probability that `predict` returns. Both are linear in the members, so the mean of
-        their maps is the map of that score for methods that are linear in the gradient, such as
-        integrated gradients; Grad-CAM sets negative values of each member's map to zero before.
-        The result's ``options["ensemble"]`` says what was averaged.
-
-        Backends other than torch compute Grad-CAM of a logit themselves, if their graph has class
-        activation maps. Everything else is predicted and explained by torch; the result's
-        ``backend`` says which did.
+        Of an ensemble, every member explains the same class, and the maps are averaged with the
+        members' weights in pixels of the source; ``options["ensemble"]`` of the result says so.
+        A graph computes Grad-CAM of a logit itself, torch all else; ``backend`` says which did.
 
         Args:
             images: as in `predict`.
             method: name in `skinxai.explainers`.
             target: a label, one label for each image, or ``None`` for each image's top class.
-            against: a label whose score is subtracted, to ask why the target rather than this
-                label. Without a target, the top class among the others is explained.
-            score: ``"logit"``, uncalibrated, or ``"probability"``.
+            against: a label whose score is subtracted; without a target, the top class among the
+                others is explained.
+            score: ``"logit"``, uncalibrated, or ``"probability"``, as `predict` returns it; of an
+                ensemble, the weighted mean of its members'.
             all_classes: explain every class: a dict label → `Explanation` for each image.
-            tta: explain the mean score of the four flips: the four maps are flipped back and
-                averaged. With ``score="probability"`` it is what `predict` returns with ``tta``.
+            tta: explain the mean score of the four flips: the maps are flipped back and averaged.
             timeout: seconds for one batch, after which no further network pass begins.
-            isolate: ``"process"`` explains in a new process, so that a plugin that crashes or
-                ends its process does not harm this one. It takes some seconds more.
+            isolate: ``"process"``: in a new process, which a plugin may crash without harm.
             **inputs_and_options: input options, and the method's own.
 
         Returns:
@@ -363,17 +299,10 @@ class Classifier:
         return results[0] if single else results
 
     def compare(
-        self,
-        image: Any,
-        methods: Sequence[str] | None = None,
-        *,
-        targets: Sequence[str] | None = None,
-        method: str = "gradcam",
-        columns: int = 4,
-        alpha: float = 0.5,
-        uniform: bool = False,
-        **inputs_and_options: Any,
-    ) -> Image.Image:
+        self, image: Any, methods: Sequence[str] | None = None, *,
+        targets: Sequence[str] | None = None, method: str = "gradcam", columns: int = 4,
+        alpha: float = 0.5, uniform: bool = False, **inputs_and_options: Any,
+    ) -> Image.Image:  # fmt: skip
         """Draw one image and several explanations of it side by side.
 
         Args:
@@ -384,13 +313,11 @@ class Classifier:
             columns: most panels in a row.
             alpha: of the overlays, as in `Explanation.overlay`.
             uniform: of the overlays, as there.
-            **inputs_and_options: input options, keywords of `explain` (``target``, ``against``,
-                ``score``, ``tta``, ``timeout``, ``isolate``), and the methods' own options, each
-                of which goes to the methods that have it.
+            **inputs_and_options: input options, keywords of `explain`, and the methods' own.
 
         Returns:
-            A PIL image. Colours of two panels cannot be compared: each map is drawn from its own
-            minimum to its own maximum, which its bar names.
+            A PIL image. Each map is drawn from its own minimum to its own maximum, which its bar
+            names, so that colours of two panels cannot be compared.
 
         Raises:
             OptionError: several images, both or neither of ``methods`` and ``targets``, an option
@@ -405,14 +332,11 @@ class Classifier:
         return compare(found, columns=columns, alpha=alpha, uniform=uniform)
 
     def embed(self, images: Any, **inputs: Unpack[Inputs]) -> npt.NDArray[np.float32]:
-        """Compute the pooled features of a single model, one row for each image.
+        """Compute the pooled features of a single model: float32 ``(N, D)``, a row for each image.
 
         Args:
             images: as in `predict`.
             **inputs: input options; ``on_error`` must be ``"raise"``.
-
-        Returns:
-            float32 ``(N, D)``; one image gives ``(1, D)``.
 
         Raises:
             ModelError: an ensemble: its members have features of their own.
@@ -425,13 +349,10 @@ class Classifier:
     def index(self, records: Records, *, dimensions: int = 192, **inputs: Unpack[Inputs]) -> Self:
         """Return the same model with embeddings of its training lesions, for `nearest`.
 
-        `save_pretrained` writes them to ``neighbours.safetensors``: one vector for each lesion,
-        projected on the first principal components, in eight bits.
-
         Args:
             records: the images it was trained on; the first of each lesion is taken.
-            dimensions: number of components to keep; fewer make a smaller file and find fewer of
-                the true neighbours.
+            dimensions: principal components to keep, in eight bits each; fewer make a smaller
+                file and find fewer of the true neighbours.
             **inputs: input options.
 
         Raises:
@@ -449,17 +370,13 @@ class Classifier:
     def with_graph(self, images: Any = None, **inputs: Unpack[Inputs]) -> Self:
         """Return the same model with a graph, for the backends ``"onnx"`` and ``"openvino"``.
 
-        `save_pretrained` writes it to ``graph.safetensors``, which holds the operations without
-        the weights; these stay in ``model.safetensors``. The graph is compared with torch in each
-        installed backend: the labels must be the same, and probabilities and Grad-CAM must agree
-        within 0.001.
-
         Args:
-            images: real images for the comparison; by default the sample images.
+            images: real images for the comparison with torch; by default the sample images.
             **inputs: input options; ``on_error`` must be ``"raise"``.
 
         Raises:
-            ExportError: a network that cannot be exported, or whose graph answers otherwise.
+            ExportError: a network that cannot be exported, or a graph with other labels, or whose
+                probabilities or Grad-CAM differ by more than 0.001.
             ModelError: an ensemble: give its members graphs.
             OptionError: the packages that write a graph are not installed.
         """
@@ -478,15 +395,13 @@ class Classifier:
     ) -> Parity:  # fmt: skip
         """Write the model as one file for other programs, after a comparison with torch.
 
-        Its input is ``images``, float32 ``(N, 3, H, W)`` as `PreprocessConfig` says; its outputs
-        are ``logits`` ``(N, K)`` and, where the network's head is the mean over space and a linear
-        layer, ``class_activation_maps`` ``(N, K, h, w)``: their positive part is Grad-CAM. Labels,
-        preprocessing and the model's name are in the metadata, and `from_pretrained` takes it.
+        It takes ``images``, float32 ``(N, 3, H, W)`` as `PreprocessConfig` says, and gives
+        ``logits`` ``(N, K)`` and, where the head is the mean over space and a linear layer,
+        ``class_activation_maps`` ``(N, K, h, w)``, whose positive part is Grad-CAM.
 
         Args:
             path: ``*.onnx``, or ``*.xml`` for OpenVINO, which puts a ``*.bin`` beside it.
-            format: ``"onnx"`` or ``"openvino"`` for a path without a suffix, to which ``.onnx`` or
-                ``.xml`` is added; ``None``: the suffix names it.
+            format: ``"onnx"`` or ``"openvino"``, for a path without a suffix.
             images: real images for the comparison; by default the sample images.
             **inputs: input options; ``on_error`` must be ``"raise"``.
 
@@ -494,11 +409,9 @@ class Classifier:
             How much its answers differ.
 
         Raises:
-            ExportError: a network that cannot be exported, or probabilities or Grad-CAM that
-                differ by more than 0.001, or other labels; nothing is written.
+            ExportError: as in `with_graph`; nothing is written.
             ModelError: an ensemble.
-            OptionError: another suffix, a format that is not the suffix's, or the packages that
-                write it are not installed.
+            OptionError: another suffix or format, or packages that are not installed.
             OutputError: the file cannot be written.
         """
         from skinxai.exporting.onnx_graphs import PARITY, export
@@ -518,12 +431,12 @@ class Classifier:
         Args:
             images: as in `predict`.
             k: how many lesions.
-            records: training images, to find the lesions' pictures; without them a neighbour has
-                a label, a distance and, as its id, a hash of its pixels.
+            records: training images, to find the lesions' pictures; without them a neighbour's id
+                is a hash of its pixels.
             **inputs: input options.
 
         Returns:
-            A list of k `Neighbour`, nearest first, for one image; a list of such lists for many.
+            A list of k `Neighbour`, nearest first, or a list of such lists for many images.
 
         Raises:
             ModelError: an ensemble, or a model without embeddings of its lesions (`index`).
@@ -542,18 +455,15 @@ class Classifier:
     ) -> Evaluation:  # fmt: skip
         """Predict labelled images and evaluate the answers; intervals are clustered by lesion.
 
-        If the model records which images it was trained on, and one of ``records`` is among them
-        or looks like a copy of one of them (re-encoded, resized, turned, cropped to 70 % of the
-        area or of another brightness), the evaluation is marked as leaked and ``seen`` names the
-        images. ``seen.notes`` says what could not be looked for.
+        The evaluation is marked as leaked where one of ``records`` is an image that the model was
+        trained on, or looks like a copy of one; ``seen`` names them, and says what is not known.
 
         Args:
             records: images that took no part in training or tuning.
             resamples: bootstrap resamples of the lesions.
             seed: of the resampling.
             tta: as in `predict`.
-            not_copies: ids of images that are wrongly taken for copies of training images. Look at
-                them first. Images with the pixels of a training image count in any case.
+            not_copies: ids of images that are wrongly taken for copies; look at them first.
             **inputs: input options; ``on_error`` must be ``"raise"``.
 
         Raises:
@@ -585,25 +495,19 @@ class Classifier:
         return self._loaded.save(os.fspath(folder), name)
 
     def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        private: bool = False,
-        revision: str | None = None,
-        evaluation: Evaluation | None = None,
-        message: str = "Upload a skinxai model",
+        self, repo_id: str, *, private: bool = False, revision: str | None = None,
+        evaluation: Evaluation | None = None, message: str = "Upload a skinxai model",
         token: str | None = None,
-    ) -> str:
-        """Upload the model folder to the Hugging Face Hub, in one commit.
+    ) -> str:  # fmt: skip
+        """Upload the model folder to the Hugging Face Hub, in one commit, and return its name.
 
-        The card gets what the Hub reads (library, task, licence, training data, base model, the
-        evaluation's figures) and the lines that load the model, where it has none yet.
+        The card gets the Hub's metadata and the lines that load the model, where it has none.
 
         Args:
             repo_id: ``"org/name"``; made where it does not exist.
             private: of a new repository.
             revision: branch; made where it does not exist.
-            evaluation: on images that took no part in training.
+            evaluation: on images that took no part in training, for the card.
             message: of the commit.
             token: that may write; ``HF_TOKEN`` or the one of ``hf auth login`` by default.
 
