@@ -42,7 +42,7 @@ COSTLY = [  # beginnings of names: tests of other modules, or of whole journeys
     "environment", "errors", "evaluation", "exported", "families", "fine_tune",
     "folding", "forking", "from_module", "graph", "groups", "importing", "installing",
     "isolation", "main_guard", "model_names", "names_of_a_run", "nearest", "outputs",
-    "package", "plugins", "precision", "private", "quantising", "typing", "streamed", "registries", "resume",
+    "package", "plugins", "precision", "private", "eight_bits", "typing", "streamed", "registries", "resume",
     "settings", "setup_script", "sheets", "shipped", "silence", "teaching", "threads", "timm",
     "trainer", "training_step", "workers",
 ]  # fmt: skip
