@@ -47,6 +47,8 @@ def known():
          "shrink it or give --max-pixels 9, or --max-pixels."),
         ("found none at '/[None]/(height, width)', but at \"/got (3, 4)/['a', 'b']\".",
          "found none at '/[None]/(height, width)', but at \"/got (3, 4)/['a', 'b']\"."),
+        ("as save_for_hf(…, safe_serialization=True) writes it.",
+         "as save_for_hf(…, safe_serialization=True) writes it."),
         ("a/max_pixels.csv must have the column 'x', it has ['a', 'b'].",
          "a/max_pixels.csv must have the column 'x', it has 'a', 'b'."),
     ],

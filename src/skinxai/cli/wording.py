@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 _QUOTED = re.compile(r"(?<!\w)('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")(?!\w)")
-_VALUE = re.compile(r"(?<![.!?] )(?<!^)\b(None|True|False)\b(?! of)")
+_VALUE = re.compile(r"(?<![.!?] )(?<!=)(?<!^)\b(None|True|False)\b(?! of)")
 _ITEM = r"(?:\0\d+\0|None|True|False)"  # the first: what was quoted there
 _LIST = re.compile(rf"(?<!\w)(?:\[({_ITEM}(?:, {_ITEM})*)\]|\(({_ITEM}(?:, {_ITEM})*),?\))")
 _SIZE = re.compile(r"\bgot \((\d+), (\d+)\)")

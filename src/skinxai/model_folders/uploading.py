@@ -77,7 +77,7 @@ def upload(
         token_help = "a token that may write is needed: set HF_TOKEN, or run 'hf auth login'"
         raise HubError(
             f"upload to {repo_id!r} failed: {line(error)}",
-            python=token_help if answered else "look at the network, and try again",
+            python=token_help if answered else "check the connection, and try again",
         ) from error
     return f"{repo_id}@{done.oid}"
 
