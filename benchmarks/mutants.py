@@ -42,9 +42,9 @@ COSTLY = [  # beginnings of names: tests of other modules, or of whole journeys
     "environment", "errors", "evaluation", "exported", "families", "fine_tune",
     "folding", "forking", "from_module", "graph", "groups", "importing", "installing",
     "isolation", "main_guard", "model_names", "names_of_a_run", "nearest", "outputs",
-    "package", "plugins", "precision", "private", "eight_bits", "typing", "streamed", "registries", "resume",
-    "settings", "setup_script", "sheets", "shipped", "silence", "teaching", "threads", "timm",
-    "trainer", "training_step", "workers",
+    "package", "plugins", "precision", "private", "eight_bits", "registries", "resume",
+    "settings", "setup_script", "sheets", "shipped", "silence", "streamed", "teaching", "threads",
+    "timm", "trainer", "training_step", "typing", "workers",
 ]  # fmt: skip
 HEAVY = ["torch", "torchvision", "timm", "numpy", "pandas", "sklearn.metrics", "scipy.ndimage",
          "cv2", "PIL.Image", "captum.attr", "huggingface_hub", "typer", "simplejpeg",
