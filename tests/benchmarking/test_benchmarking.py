@@ -317,7 +317,7 @@ def test_backends_are_timed_and_compared(photos, tmp_path: Path) -> None:
         torch_row, onnx_row, openvino_row, rounded = found
         assert not missing
         assert torch_row.difference == 0 and not any(row.labels for row in found[:3])
-        assert 0 < onnx_row.difference < 1e-5 and 0 < openvino_row.difference < 1e-5
+        assert onnx_row.difference < 1e-5 and openvino_row.difference < 1e-5
         exact = "float32" in rounded.backend  # as the processor can
         assert exact or rounded.difference > 10 * openvino_row.difference
         assert all(row.images_per_second > 0 and row.milliseconds > 0 for row in found)

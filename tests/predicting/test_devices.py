@@ -76,7 +76,7 @@ def test_it_is_said_before_anything_is_read(without_gpu, name, monkeypatch, tmp_
     def opened(*args, **keywords):
         pytest.fail("the model was opened")
 
-    monkeypatch.setattr("skinxai.classifier.open_model", opened)
+    monkeypatch.setattr("skinxai.predicting.in_use.open_model", opened)
     with pytest.raises(OptionError, match="device must be 'auto' or one that this machine has"):
         Classifier.from_pretrained("org/name", device=name)
     with pytest.raises(OptionError, match="device must be 'auto' or one that this machine has"):
