@@ -227,8 +227,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.flush()
                 time.sleep(answer.stall)
                 self.wfile.write(answer.body[half:])
-        if told != len(answer.body):
-            self.close_connection = True
+            if told != len(answer.body):  # else the client would wait for the rest
+                self.close_connection = True
 
     do_GET = do_HEAD = do_POST = do_PUT = _do
 
