@@ -9,6 +9,7 @@ from hub_server import Hub
 from loopback_hub import on_loopback
 from PIL import Image
 from small_runs import few_resamples
+from small_runs import registered as small_networks_registered
 
 from skinxai import Classifier, explainers, plugins
 
@@ -35,6 +36,13 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(path)
         paths.append(path)
     return paths
+
+
+@pytest.fixture(scope="module")
+def small_networks() -> Iterator[None]:
+    """The backbones and the loss of `small_runs`, for the tests of one file."""
+    with small_networks_registered():
+        yield
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from small_runs import INPUT, Small, coloured, model_folder, registered, rows
+from small_runs import INPUT, Small, coloured, model_folder, rows
 
 from skinxai import Classifier
 from skinxai.backbones.network import SkinClassifier
@@ -25,13 +25,9 @@ from skinxai.exporting import onnx_graphs
 from skinxai.exporting.onnx_graphs import Parity, exported_path
 from skinxai.graphs.onnx_checks import check_graph
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 BACKENDS = ("onnx", "openvino")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _registered_networks():
-    with registered():
-        yield
 
 
 @pytest.fixture(scope="module")

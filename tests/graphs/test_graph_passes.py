@@ -6,26 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from small_runs import coloured, model_folder, registered
+from small_runs import coloured
 
 from skinxai import Attribution, Classifier, Explainer, explainers, plugins
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 BACKENDS = ("onnx", "openvino")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def networks():
-    with registered():
-        yield
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder with a graph."""
-    folder = tmp_path_factory.mktemp("models")
-    whole = Classifier.from_pretrained(model_folder(folder / "whole", seed=1))
-    whole.with_graph().save_pretrained(folder / "small")
-    return folder / "small"
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.numpy import load, save
 from signed_folders import sign
-from small_runs import INPUT, Small, build_small, coloured, model_folder, registered, rows
+from small_runs import INPUT, Small, build_small, coloured, model_folder, rows
 from torch import nn
 
 from skinxai import Classifier
@@ -26,22 +26,9 @@ from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.model_folders.parts import GRAPH, WEIGHTS
 from skinxai.model_folders.tensors import BINDING, pack_bytes, unpack_bytes, weights_metadata
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 BACKENDS = ("onnx", "openvino")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def networks():
-    with registered():
-        yield
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder with a graph."""
-    folder = tmp_path_factory.mktemp("models")
-    whole = Classifier.from_pretrained(model_folder(folder / "whole", seed=1))
-    whole.with_graph().save_pretrained(folder / "small")
-    return folder / "small"
 
 
 @pytest.fixture(scope="module")

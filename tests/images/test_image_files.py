@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from picture_files import encode, gradient
 from PIL import Image, PngImagePlugin
-from small_runs import model_folder, registered
+from small_runs import model_folder
 from typer.testing import CliRunner
 
 from skinxai.cli import app
@@ -16,13 +16,9 @@ from skinxai.images.reading import read_image
 from skinxai.images.sources import iter_sources
 from skinxai.results.drawing import encode_png, is_own_picture
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 DATA = encode(gradient())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def networks():
-    with registered():
-        yield
 
 
 def fill(folder: Path, *names: str, data: bytes = DATA) -> Path:

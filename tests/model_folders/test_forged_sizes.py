@@ -3,13 +3,12 @@
 import hashlib
 import json
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from small_runs import BASE, coloured, model_folder, registered
+from small_runs import BASE, coloured, model_folder
 
 from skinxai import Classifier, Trainer, backbones
 from skinxai.configs import ModelConfig, canonical_json
@@ -28,11 +27,7 @@ from skinxai.model_folders.parts import (
 from skinxai.model_folders.tensors import BINDING
 from skinxai.training.checkpointing import CheckpointFolder
 
-
-@pytest.fixture(scope="module", autouse=True)
-def networks() -> Iterator[None]:
-    with registered():
-        yield
+pytestmark = pytest.mark.usefixtures("small_networks")
 
 
 def huge_weights(folder: Path, **config: Any) -> Path:

@@ -6,7 +6,6 @@ One case for each row of the table, so that a row that is added is tested as wel
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 from hub_server import TOKEN, Answer
 from loopback_hub import NAME
 from places import ROOT
-from small_runs import model_folder, registered
+from small_runs import model_folder
 
 from skinxai import checkpoints
 from skinxai.checkpoints.optional_parts import ENTRIES
@@ -35,21 +34,18 @@ from skinxai.model_folders.parts import CONFIG, MANIFEST, PARTS, WEIGHTS, Part, 
 from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.model_folders.uploading import upload
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=")  # the Hub's client's own
+pytestmark = [
+    pytest.mark.usefixtures("small_networks"),
+    pytest.mark.filterwarnings("ignore:Use 'content="),  # the Hub's client's own
+]
 PAGE = ROOT / "docs/reference/model-folder.md"
 LISTED = [part for part in PARTS if part.name != MANIFEST]
 each = pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
 each_listed = pytest.mark.parametrize("part", LISTED, ids=lambda part: part.name)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def networks() -> Iterator[None]:
-    with registered():
-        yield
-
-
 @pytest.fixture(scope="module")
-def whole(networks, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder with every part."""
     draws = np.random.default_rng(0)
     images = draws.integers(0, 255, (6, 40, 48, 3), dtype=np.uint8)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import LABELS, coloured, model_folder, registered
+from small_runs import LABELS, coloured, model_folder
 
 from skinxai import Classifier
 from skinxai.errors import (
@@ -18,11 +18,7 @@ from skinxai.labels import LabelSet
 from skinxai.model_folders.ensembles import open_models, training_pixels, write_ensemble
 from skinxai.model_folders.opening import open_model
 
-
-@pytest.fixture(scope="module", autouse=True)
-def networks():
-    with registered():
-        yield
+pytestmark = pytest.mark.usefixtures("small_networks")
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,13 @@
 import json
 import shutil
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_runs import BASE, build_small, coloured, model_folder, registered
+from small_runs import BASE, build_small, coloured, model_folder
 from typer.testing import CliRunner
 
 from skinxai import Classifier, Trainer, backbones, checkpoints
@@ -34,14 +33,10 @@ from skinxai.training.initial_weights import load_initial_weights
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 LABELS = LabelSet(("red", "green", "blue"))
 ONE = BASE | {"epochs": 1}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small() -> Iterator[None]:
-    with registered():
-        yield
 
 
 @pytest.fixture

@@ -1,32 +1,20 @@
 """Callbacks: what they are told and when, and what happens when they fail."""
 
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import BASE, coloured, registered
+from small_runs import BASE
 
 from skinxai import Classifier, Trainer
-from skinxai.data import Records
 from skinxai.errors import OptionError, TrainingError
 from skinxai.training.callbacks import Callback, TensorBoard
 from skinxai.training.checkpointing import CheckpointFolder
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 SETTINGS = BASE | {"epochs": 2, "warm_up": 0.0}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small() -> Iterator[None]:
-    with registered():
-        yield
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Records, Records]:
-    folder = tmp_path_factory.mktemp("colours")
-    return coloured(folder / "train", 8, 0), coloured(folder / "val", 3, 1)
 
 
 class Diary(Callback):

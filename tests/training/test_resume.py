@@ -20,7 +20,6 @@ from small_runs import (
     differences,
     listed,
     newest,
-    registered,
     told,
 )
 from waiting import wait_for
@@ -35,13 +34,9 @@ from skinxai.training.checkpointing import CheckpointFolder
 from skinxai.training.process import Interruption
 from skinxai.training.randomness import RandomStates
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 SELDOM = {"checkpoint_minutes": 10.0}  # only where the run has a reason
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small() -> Iterator[None]:
-    with registered():
-        yield
 
 
 @pytest.fixture(autouse=True)

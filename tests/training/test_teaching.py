@@ -1,7 +1,6 @@
 """Learning from a finished model's answers."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax, softmax
-from small_runs import BASE, coloured, model_folder, registered
+from small_runs import BASE, coloured, model_folder
 
 from skinxai import Classifier, Trainer
 from skinxai.configs import PreprocessConfig
@@ -21,17 +20,13 @@ from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.training.callbacks import Callback
 from skinxai.training.teaching import load_teacher
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 LABELS = LabelSet(("red", "green", "blue"))
 OWN = PreprocessConfig((32, 48), (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 OTHER = PreprocessConfig((64, 64), (0.5, 0.5, 0.5), (0.5, 0.5, 0.25))
 CPU = torch.device("cpu")
 TURNED = {"red": "green", "green": "blue", "blue": "red"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small() -> Iterator[None]:
-    with registered():
-        yield
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What a run does, what it leaves behind, and what it refuses."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import BASE, build_small, coloured, registered
+from small_runs import BASE, build_small, coloured
 
 from skinxai import Classifier, Trainer, backbones, losses, plugins
 from skinxai.backbones.network import SkinClassifier
@@ -25,14 +24,10 @@ from skinxai.training.optimising import learning_rate
 from skinxai.training.precision import choose_precision
 from skinxai.training.settings import TrainConfig
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 COLOURS = ("red", "green", "blue")
 LEARNS: dict[str, Any] = BASE | {"learning_rate": 0.03, "average_decay": 0.5, "epochs": 4}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small() -> Iterator[None]:
-    with registered():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import BASE, coloured, registered
+from small_runs import BASE
 from torch import Tensor
 from waiting import LIMIT, wait_for
 
@@ -35,20 +35,11 @@ from skinxai.training.loaders import (
 )
 
 # torch says it wherever there are fewer cores than workers
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+pytestmark = [
+    pytest.mark.usefixtures("small_networks"),
+    pytest.mark.filterwarnings("ignore:This DataLoader will create"),
+]
 PREPROCESSING = PreprocessConfig((32, 48))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small() -> Iterator[None]:
-    with registered():
-        yield
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Records, Records]:
-    folder = tmp_path_factory.mktemp("colours")
-    return coloured(folder / "train", 8, 0), coloured(folder / "val", 3, 1)
 
 
 @pytest.fixture(autouse=True)
