@@ -1,5 +1,8 @@
 """A device that this machine does not have is refused when it is named, in a sentence."""
 
+import re
+import sys
+
 import pytest
 import torch
 
@@ -82,3 +85,25 @@ def test_it_is_said_before_anything_is_read(without_gpu, name, monkeypatch, tmp_
     with pytest.raises(OptionError, match="device must be 'auto' or one that this machine has"):
         Trainer(init_weights=None, device=name, output_dir=tmp_path / "run")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("backend", "words"),
+    [
+        ("openvino", "needs the package openvino: pip install 'skinxai[openvino]'"),
+        ("onnx", "needs the package onnxruntime: pip install 'skinxai[onnx]'"),
+        ("opnvino", "got 'opnvino'. Did you mean 'openvino'?"),
+    ],
+)
+@pytest.mark.parametrize("model", [None, "org/name", ["org/name"]])
+def test_a_backend_that_is_not_there_is_said_before_anything_is_read(
+    model, backend, words, monkeypatch
+) -> None:
+    for package in ("openvino", "onnxruntime", "onnx"):  # as after pip install skinxai
+        monkeypatch.setitem(sys.modules, package, None)
+    for name in ("open_model", "open_models"):
+        monkeypatch.setattr(
+            f"skinxai.predicting.in_use.{name}", lambda *_, **__: pytest.fail("it was opened")
+        )
+    with pytest.raises(OptionError, match=re.escape(words)):
+        Classifier.from_pretrained(model, backend=backend)

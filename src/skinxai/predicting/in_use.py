@@ -25,7 +25,7 @@ from skinxai.model_folders.probe import TOLERANCE, picture, read_probes
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import Prepared
 from skinxai.predicting.predictor import Predictor
-from skinxai.predicting.runners import RUNNERS, choose
+from skinxai.predicting.runners import RUNNERS, check_backend, choose
 from skinxai.results.probabilities import weighted_mean
 
 if TYPE_CHECKING:
@@ -102,10 +102,12 @@ class ModelInUse:
                     "it has no probe, and a precision and revision of its own."
                 )
             return cls.of_exported(Path(model), device, backend)
-        if device not in ("auto", "cpu") and backend in (None, "torch", "auto"):
+        backend = backend or "torch"
+        check_backend(backend)  # this and the next before anything is downloaded
+        if device not in ("auto", "cpu") and backend in ("torch", "auto"):
             from skinxai.predicting.devices import device_named
 
-            device_named(device)  # before anything is downloaded
+            device_named(device)
         if isinstance(model, list | tuple):
             if revision is not None:
                 raise OptionError(
@@ -116,7 +118,7 @@ class ModelInUse:
         else:
             files = open_model(model, revision=revision, fits=check_header, **hub)
         plain = device in ("auto", "cpu") and precision != "float16" and not compiled
-        runner = choose(backend or "torch", has_graph=GRAPH in files.files and plain)
+        runner = choose(backend, has_graph=GRAPH in files.files and plain)
         parts = cls.of_files(files, device, runner, precision, compiled=compiled)
         if check:
             parts.check(files)
@@ -185,6 +187,7 @@ class ModelInUse:
                 f"{runner!r}; load the model's folder for torch."
             )
         _on_cpu(runner, device)
+        check_backend(runner)
         found = open_exported(path, _check_bytes)
         graph = GraphPredictor.of_exported(found, runner)
         return cls(found.config, "", partial(_exported, path.name), device, graph, exported=True)

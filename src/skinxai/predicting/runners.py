@@ -197,6 +197,24 @@ RUNNERS: dict[str, type[OnnxRuntime] | type[OpenVino]] = {
 }
 
 
+def check_backend(backend: str) -> None:
+    """Refuse what cannot predict on this machine, before a model is fetched or opened.
+
+    Args:
+        backend: ``"torch"``, ``"auto"``, or a name in `RUNNERS`.
+
+    Raises:
+        OptionError: another name, or a runtime that is not installed.
+    """
+    if backend not in ("torch", "auto", *RUNNERS):
+        raise OptionError(
+            f"backend must be 'torch', 'auto', 'onnx' or 'openvino', got {backend!r}."
+            f"{did_you_mean(str(backend).lower(), ('torch', 'auto', *RUNNERS))}"
+        )
+    if backend in RUNNERS:
+        _need(backend)
+
+
 def choose(backend: str, *, has_graph: bool) -> str:
     """``"torch"``, or a name in `RUNNERS`.
 
@@ -204,15 +222,7 @@ def choose(backend: str, *, has_graph: bool) -> str:
         backend: one of them, or ``"auto"``: OpenVINO where it is installed and the model has a
             graph, else torch, which is faster than ONNX Runtime here.
         has_graph: whether the model's folder has one.
-
-    Raises:
-        OptionError: another name.
     """
-    if backend not in ("torch", "auto", *RUNNERS):
-        raise OptionError(
-            f"backend must be 'torch', 'auto', 'onnx' or 'openvino', got {backend!r}."
-            f"{did_you_mean(str(backend).lower(), ('torch', 'auto', *RUNNERS))}"
-        )
     if backend != "auto":
         return backend
     return "openvino" if has_graph and installed("openvino") else "torch"
