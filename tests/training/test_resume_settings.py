@@ -12,7 +12,7 @@ from small_runs import (
     ALL_ON,
     newest,
 )
-from test_resume import Stop, data, one_thread, parts, small
+from test_resume import Stop, data, one_thread, parts
 
 from skinxai import Trainer
 from skinxai.data import Records
@@ -24,7 +24,9 @@ from skinxai.errors import (
 from skinxai.labels import LabelSet
 from skinxai.training.checkpointing import CheckpointFolder
 
-__all__ = ["data", "one_thread", "parts", "small"]  # fixtures
+__all__ = ["data", "one_thread", "parts"]  # fixtures
+
+pytestmark = pytest.mark.usefixtures("small_networks")
 
 
 def stopped(parts: tuple[Records, Records], folder: Path, **settings: Any) -> Path:

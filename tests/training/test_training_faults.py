@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from small_runs import BASE, EVERY_STEP, build_small
-from test_trainer import COLOURS, data, small
+from test_trainer import COLOURS, data
 
 from skinxai import Classifier, Trainer, backbones, losses, plugins
 from skinxai.backbones.network import SkinClassifier
@@ -22,7 +22,9 @@ from skinxai.training.callbacks import Callback
 from skinxai.training.checkpointing import CheckpointFolder
 from skinxai.training.validation import validate
 
-__all__ = ["data", "small"]  # fixtures
+__all__ = ["data"]  # fixtures
+
+pytestmark = pytest.mark.usefixtures("small_networks")
 
 
 class AtStep(Callback):
