@@ -353,7 +353,7 @@ def test_features_with_channels_last_predict_and_are_refused_without_grid(
 @pytest.mark.parametrize(
     ("grid", "words"),
     [
-        (lambda f: f.permute(0, 2, 1), "grid must take what features returned, it raised Runtime"),
+        (lambda f: f.permute(0, 2, 1), "grid must take what features returned, but it raised Run"),
         (lambda f: f.repeat(1, 1, 16, 1), r"no more cells than the 64 × 64 pixels"),
     ],
 )

@@ -177,7 +177,7 @@ def test_no_text_of_a_config_holds_a_nul(name: str, tmp_path: Path) -> None:
     ("options", "said"),
     [
         (["--labels", "red,blue"],
-         "--labels must name every label of the data, 'blue', 'green', 'red', and do not name "
+         "--labels must name every label of the data, 'blue', 'green', 'red', but they do not name "
          "'green'."),
         (["--malignant", "read"],
          "Unknown label 'read'; it must be one of 'blue', 'green', 'red'. Did you mean 'red'?"),
@@ -213,8 +213,8 @@ def test_imagenet_weights_without_a_network(monkeypatch, table, tmp_path) -> Non
     assert asked == []  # nothing is downloaded for data that is not there
     said = refusal("train", *images(table), "--out", tmp_path / "o")
     assert said == (
-        "the ImageNet weights of 'efficientnet_b0' must come from the Hugging Face Hub, and did "
-        "not: Network is unreachable; offline, give --backbone tf_efficientnet_lite1 "
+        "the ImageNet weights of 'efficientnet_b0' must come from the Hugging Face Hub, but "
+        "they did not: Network is unreachable; offline, give --backbone tf_efficientnet_lite1 "
         "--init-weights bundled, or a model folder, a .safetensors file, or none as --init-weights."
     )
     assert asked == [("timm/efficientnet_b0.ra_in1k", "model.safetensors")]
@@ -222,7 +222,8 @@ def test_imagenet_weights_without_a_network(monkeypatch, table, tmp_path) -> Non
     with pytest.raises(SkinxaiError) as caught:
         initial_weights.fetch_initial_weights("small", "imagenet")
     assert str(caught.value).startswith(
-        "init_weights='imagenet' needs a network that timm has ImageNet weights of, 'small' is none"
+        "init_weights='imagenet' needs a network that timm has ImageNet weights of, but 'small' is "
+        "none"
     )
 
 
@@ -233,16 +234,16 @@ def test_remedies_are_those_of_the_command_line(table: Path, tmp_path: Path) -> 
     (folder / "train.json").write_text("{}")
     said = refusal("train", *images(table), "--out", folder, *SETTINGS)
     assert said == (
-        f"--out must be a new folder, {str(folder)!r} holds a run; go on with it with "
+        f"--out must be a new folder, but {str(folder)!r} holds a run; go on with it with "
         "--resume, or give another --out."
     )
     wrong = refusal("audit", table.parent, "--images", table.parent)
     assert wrong == (
-        f"images, columns and label maps go with a table, {str(table.parent)!r} is none; give the "
-        "CSV file in its place, or leave --images and the like out."
+        f"images, columns and label maps go with a table, but {str(table.parent)!r} is not one; "
+        "give the CSV file in its place, or leave --images and the like out."
     )
     assert refusal("prepare", table, table.parent, *images(table)[2:]) == (
-        f"folder {str(table.parent)!r} must be new or empty, it holds something else; give "
+        f"folder {str(table.parent)!r} must be new or empty, but it holds something else; give "
         "another OUT."
     )
     model = tmp_path / "model"

@@ -30,7 +30,9 @@ def test_what_cannot_go_to_another_process(classifier: Classifier, photos: list)
         classifier.explain((path for path in photos), isolate="process")
     plugins.explainers.register("of_this_process")(Explainer)
     try:
-        with pytest.raises(OptionError, match="'of_this_process' is registered in this process"):
+        with pytest.raises(
+            OptionError, match="'of_this_process' is registered only in this process"
+        ):
             classifier.explain(photos[0], "of_this_process", isolate="process")
     finally:
         plugins.explainers.remove(["of_this_process"])
