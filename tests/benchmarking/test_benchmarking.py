@@ -1,6 +1,7 @@
 """Methods compared on pictures whose patch is the lesion."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -41,6 +42,7 @@ from skinxai.errors import (
 from skinxai.explainers.baselines import baseline
 from skinxai.images.transforms import evaluation_transform
 from skinxai.labels import LabelSet
+from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.results.drawing import resize_map
 from skinxai.testing.networks import COLOURS, colour_classifier
 from skinxai.testing.pictures import PLACES, picture, window
@@ -325,3 +327,26 @@ def test_backends_are_timed_and_compared(photos, tmp_path: Path) -> None:
         assert only.backend == "torch cpu float32" and set(missing) == {"onnx", "openvino"}
         lines = "\n".join(to_lines([only], missing, len(photos)))
         assert "| torch cpu float32 |" in lines and "left out: backend 'onnx' needs" in lines
+
+
+def test_how_far_a_backend_is_from_torch(photos, tmp_path: Path, monkeypatch) -> None:
+    """A graph whose first logits are too high by a half: each probability by hand."""
+    exact = GraphPredictor.logits
+
+    def shifted(self, items, passes):
+        return [each + np.float32([0.5, 0]) for each in exact(self, items, passes)]
+
+    with registered():
+        labels = LabelSet(("nv", "mel"))
+        plain = model_folder(tmp_path / "plain", labels, seed=1)
+        Classifier.from_pretrained(plain).with_graph().save_pretrained(tmp_path / "with")
+        monkeypatch.setattr(GraphPredictor, "logits", shifted)
+        (_, onnx_row, *_), _ = prediction_speed(photos, tmp_path / "with", rounds=1)
+        right = [
+            each.probabilities["nv"] for each in Classifier.from_pretrained(plain).predict(photos)
+        ]
+    wrong = [p * math.exp(0.5) / (p * math.exp(0.5) + 1 - p) for p in right]
+    gaps = [abs(a - b) for a, b in zip(wrong, right, strict=True)]
+    assert onnx_row.difference == pytest.approx(max(gaps), abs=1e-5) and min(gaps) > 0.01
+    turned = [(a > 0.5) != (b > 0.5) for a, b in zip(wrong, right, strict=True)]
+    assert onnx_row.labels == sum(turned)

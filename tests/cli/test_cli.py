@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from skinxai import Classifier
 from skinxai.cli import app
 from skinxai.errors import SkinxaiError
 
@@ -101,6 +102,22 @@ def test_the_opacity_of_overlays_is_uniform_where_asked(photos, tmp_path, classi
             with Image.open(out / name) as written:
                 difference = np.asarray(written).astype(int) - expected
             assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize(("method", "batches"), [("gradcam", [4, 1]), ("rise", [1] * 5)])
+def test_explain_takes_few_images_at_once(photos, tmp_path, monkeypatch, method, batches) -> None:
+    """One at a time where a method shows how many of its network passes are done."""
+    stream, taken = Classifier.stream, []
+
+    def spied(self, images, **options):
+        taken.append((1 if isinstance(images, str) else len(images), options["progress"]))
+        return stream(self, images, **options)
+
+    monkeypatch.setattr(Classifier, "stream", spied)
+    budget = ("--budget", 2) if method == "rise" else ()
+    code, _ = run("explain", *photos[:5], "--method", method, *budget, "--out", tmp_path)
+    assert code == 0 and len(list(tmp_path.glob(f"*.{method}/*.npy"))) == 5
+    assert taken == [(count, None if count == 1 else False) for count in batches]
 
 
 def test_explain_compares_methods_on_one_sheet(photos, tmp_path) -> None:

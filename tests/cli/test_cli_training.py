@@ -1,17 +1,21 @@
 """``skinxai train``: its options and file, a repeated run, and weights without a network."""
 
+import inspect
 import json
+import signal
 from pathlib import Path
 
 import pytest
-from small_runs import coloured, registered
+from small_runs import RESAMPLES, coloured, registered
 from typer.testing import CliRunner, Result
 
 from skinxai import Classifier
+from skinxai.assessment import evaluating, intervals
 from skinxai.cli import app
 from skinxai.errors import SkinxaiError
 from skinxai.reporting import read_evaluation
 from skinxai.training import initial_weights
+from skinxai.training.loop import Loop
 
 SETTINGS = (
     "--backbone", "small", "--init-weights", "none", "--image-size", "32x48", "--batch-size", "8",
@@ -99,6 +103,44 @@ def test_a_run_is_repeated_from_its_own_file(table: Path, tmp_path: Path) -> Non
     resumed = run("train", "--resume", "--out", first, "--epochs", "2")  # knows its images
     assert resumed.exit_code == 0, resumed.exception
     assert len((first / "log.csv").read_text().splitlines()) == 3
+
+
+def test_an_interrupted_run_goes_on_with_the_words_that_it_prints(
+    monkeypatch, table: Path, tmp_path: Path
+) -> None:
+    step = Loop._step
+
+    def interrupted(*values: object) -> float:
+        signal.raise_signal(signal.SIGINT)
+        return step(*values)
+
+    monkeypatch.setattr(Loop, "_step", interrupted)
+    words = ("train", *images(table), "--out", tmp_path / "run", *SETTINGS)
+    assert run(*words).stderr.splitlines()[-1] == (
+        f"SIGINT: training has stopped, and its checkpoint is in {tmp_path / 'run'}. Go on with "
+        "the same command and --resume."
+    )
+    monkeypatch.undo()
+    assert run(*words, "--resume").exit_code == 0
+
+
+def test_a_run_and_an_evaluation_take_2000_resamples(monkeypatch, table, tmp_path) -> None:
+    """As users get them: all other tests take fewer."""
+    asked, out = [], tmp_path / "run"
+    bootstrap = intervals.clustered_bootstrap
+
+    def few(statistic, clusters, *, resamples, seed):
+        asked.append(resamples)
+        return bootstrap(statistic, clusters, resamples=2, seed=seed)
+
+    monkeypatch.setattr(evaluating, "clustered_bootstrap", few)
+    monkeypatch.setitem(Classifier.evaluate.__kwdefaults__, "resamples", RESAMPLES)
+    assert run("train", *images(table), "--out", out, *SETTINGS).exit_code == 0
+    where = ("--splits", out / "splits.csv", "--part", "test", "--out", tmp_path / "report")
+    assert run("evaluate", *images(table)[1:], "--model", out, *where).exit_code == 0
+    assert asked == [2000, 2000]
+    for call in (bootstrap, evaluating.evaluate_probabilities):
+        assert inspect.signature(call).parameters["resamples"].default == 2000
 
 
 @pytest.mark.parametrize("kind", ["json", "toml"])

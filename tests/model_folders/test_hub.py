@@ -206,9 +206,9 @@ def told(status: int, code: str = "") -> Answer:
 @pytest.mark.parametrize(
     ("answer", "error", "words"),
     [
-        (told(401, "RepoNotFound"), ModelNotFoundError, "was not found on the Hub"),
+        (told(401, "RepoNotFound"), ModelNotFoundError, "was not found on the Hub.* HF_TOKEN"),
         (told(403, "GatedRepo"), ModelNotFoundError, "is gated, .*: accept its terms"),
-        (told(404, "RevisionNotFound"), ModelNotFoundError, "has no revision"),
+        (told(404, "RevisionNotFound"), ModelNotFoundError, "'tester/lesions' has no revision '"),
         (told(404, "EntryNotFound"), ModelNotFoundError, "import it: 'skinxai import hf-hub:"),
         (told(403), HubError, "403"),
         (told(429), HubError, "429"),

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skinxai.cli.image_arguments import (
-    StandardInput,
-    bar,
     failed_line,
     listed,
     named,
@@ -20,11 +18,12 @@ from skinxai.cli.options import Backend, Images, MaxPixels, Model, Score, Tta, U
 from skinxai.errors import OptionError
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.plain_text import printable
+from skinxai.progress import counter
 
 if TYPE_CHECKING:
     from skinxai.results import Explanation
 
-TOGETHER = 8  # images in a batch: few, as a result is written when its batch is done
+TOGETHER = 4  # images in a batch: few, as a result is written when its batch is done
 
 
 def explain(
@@ -76,58 +75,68 @@ def explain(
     folder = ResultFolder(out, sources)
     options = _options(list(dict.fromkeys(several)) or [method], budget)
     classifier = Classifier.from_pretrained(model, backend=backend)
-    inputs = [opened(source) for source in sources]
+    size = 1 if any(map(_has_budget, options)) else TOGETHER
     failed = 0
-    with folder:
-        streams = [
-            classifier.stream(
-                _again(inputs), explain=name, target=target, against=against, score=score.value,
-                tta=tta, on_error="return", max_pixels=max_pixels, progress=False,
-                batch_size=TOGETHER, **own,
-            )
-            for name, own in options.items()
-        ]  # fmt: skip
-        for source, *items in zip(bar(sources), *streams, strict=True):
-            made: list[Explanation] = []
-            for name, item in zip(options, items, strict=True):
-                if isinstance(item, ItemError):
-                    failed += 1
-                    _print(failed_line(item))
-                    break
-                found = item[1]
-                own_name = folder.name_for(named(source), f".{name}")
-                place = folder.put(own_name, found.files(uniform=uniform))
-                _print(f"{found.source}  {found.target}  {place}")
-                notes = [] if made else notes_of(found.warnings)  # once for all methods
-                for line in notes:
-                    _print(line)
-                made.append(found)
-            if several and len(made) == len(options):
-                sheet = encode_png(side_by_side(made, uniform=uniform))
-                path = folder.put(folder.name_for(named(source), ".sheet.png"), sheet)
-                _print(f"{made[0].source}  {path}")
+
+    def ask(inputs: list[Any], name: str) -> list[Any]:
+        for each in inputs:
+            if not isinstance(each, str):
+                each.seek(0)  # the method before read it
+        alone = len(inputs) == 1  # then a bar of network passes is shown, of methods that have one
+        return list(classifier.stream(
+            inputs[0] if alone else inputs, explain=name, target=target, against=against,
+            score=score.value, tta=tta, on_error="return", max_pixels=max_pixels,
+            progress=None if alone else False, **options[name],
+        ))  # fmt: skip
+
+    several_images = None if len(sources) > 1 else False
+    with folder, counter(len(sources), several_images, "image") as count:
+        for start in range(0, len(sources), size):
+            some = sources[start : start + size]
+            inputs = [opened(source) for source in some]
+            for source, *items in zip(some, *(ask(inputs, name) for name in options), strict=True):
+                made: list[Explanation] = []
+                for name, item in zip(options, items, strict=True):
+                    if isinstance(item, ItemError):
+                        failed += 1
+                        _print(failed_line(item))
+                        break
+                    found = item[1]
+                    own_name = folder.name_for(named(source), f".{name}")
+                    place = folder.put(own_name, found.files(uniform=uniform))
+                    _print(f"{found.source}  {found.target}  {place}")
+                    notes = [] if made else notes_of(found.warnings)  # once for all methods
+                    for line in notes:
+                        _print(line)
+                    made.append(found)
+                if several and len(made) == len(options):
+                    sheet = encode_png(side_by_side(made, uniform=uniform))
+                    path = folder.put(folder.name_for(named(source), ".sheet.png"), sheet)
+                    _print(f"{made[0].source}  {path}")
+                count(1)
     raise typer.Exit(1 if failed else 0)
-
-
-def _again(inputs: list[Any]) -> list[Any]:
-    """The same images for a method of their own: what is read once is copied."""
-    return [StandardInput(each.getvalue()) if isinstance(each, StandardInput) else each
-            for each in inputs]  # fmt: skip
 
 
 def _options(methods: list[str], budget: int | None) -> dict[str, dict[str, Any]]:
     """Each method's own options; an unknown method is an error before anything is read."""
     from skinxai import explainers
 
-    having = [name for name in methods if hasattr(explainers.get(name).options_type, "budget")]
+    having = [name for name in methods if _has_budget(name)]
     if budget is not None and not having:
         known = [entry.name for entry in explainers.entries() if entry.source == "skinxai"]
-        offered = [n for n in known if hasattr(explainers.get(n).options_type, "budget")]
+        offered = [name for name in known if _has_budget(name)]
         raise OptionError(
             f"--budget goes with {', '.join(offered)}; {methods[0]} makes its map without one."
         )
     given = {} if budget is None else {"budget": budget}
     return {name: dict(given) if name in having else {} for name in methods}
+
+
+def _has_budget(method: str) -> bool:
+    """Whether a method takes many network passes, and is told how many."""
+    from skinxai import explainers
+
+    return hasattr(explainers.get(method).options_type, "budget")
 
 
 def _print(line: str) -> None:

@@ -29,7 +29,6 @@ from skinxai.predicting.predictor import NetworkPass
 from skinxai.predicting.torch_predictor import TorchMember, TorchPredictor, to_batch
 from skinxai.readonly import ReadOnly
 from skinxai.results import Explanation, ItemError, Prediction
-from skinxai.results.probabilities import weighted_mean
 
 Answer = Explanation | dict[str, Explanation]
 Pair = tuple[Prediction, Answer]
@@ -192,7 +191,7 @@ def _predict_and_explain(
     options: InputOptions,
 ) -> dict[int, Pair | ItemError]:
     passes = _Pass.all(predictor, graph, items, tta=question.tta)
-    rows = weighted_mean([each.made_by.weight for each in passes], [each.rows for each in passes])
+    rows = predictor.mean([each.rows for each in passes])
     results: dict[int, Pair | ItemError] = {}
     sound: list[tuple[int, Prediction]] = []
     for place, (item, row) in enumerate(zip(items, rows, strict=True)):

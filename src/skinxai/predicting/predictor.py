@@ -130,9 +130,20 @@ class Predictor(ABC, Generic[M]):
             items: N >= 1 images.
             tta: as in `passes`.
         """
-        passes = self.passes(tta=tta)
-        rows = [self.probabilities(logits) for logits in self.logits(items, passes)]
-        return weighted_mean([each.weight for each in passes], rows)
+        logits = self.logits(items, self.passes(tta=tta))
+        return self.mean([self.probabilities(each) for each in logits])
+
+    def mean(self, rows: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+        """The answer ``(N, K)``: the mean of each member's views, then that of the members.
+
+        Args:
+            rows: probabilities ``(N, K)`` of each of `passes`, in order.
+        """
+        views = len(rows) // len(self.members)
+        shares = [1 / views] * views
+        starts = range(0, len(rows), views)
+        own = [weighted_mean(shares, rows[start : start + views]) for start in starts]
+        return weighted_mean([member.weight for member in self.members], own)
 
     def prediction(
         self, item: Prepared, row: npt.NDArray[np.float64], options: InputOptions
