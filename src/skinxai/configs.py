@@ -36,7 +36,7 @@ def strict_json(data: bytes, most: int = MAX_JSON_BYTES) -> Any:
         ValueError: anything else.
     """
     if len(data) > most:
-        raise ValueError(f"it must have at most {most} bytes, but it has {len(data)}")
+        raise ValueError(f"it must have at most {most} bytes, it has {len(data)}")
     try:
         value = json.loads(
             data.decode(), object_pairs_hook=_unique, parse_constant=_refuse,
@@ -57,7 +57,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+    raise ValueError(f"{name} is no JSON")
 
 
 def _finite(text: str) -> float:
@@ -355,9 +355,7 @@ class EnsembleConfig:
             )
         total = math.fsum(member.weight for member in self.members)
         if abs(total - 1) > 1e-9:
-            raise ModelConfigError(
-                f"weights of the members must sum to 1, but they sum to {total!r}."
-            )
+            raise ModelConfigError(f"weights of the members must sum to 1, they sum to {total!r}.")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

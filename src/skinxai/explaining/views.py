@@ -182,7 +182,7 @@ def private_copy(
     for part in (model._features, model._head):
         if isinstance(part, OwnFunction) and isinstance(part.function, FunctionType):
             raise ExplainError(
-                f"{why}, but functions that were passed as features and head keep the original "
-                f"network; give from_module() methods or submodules."
+                f"{why}, and features and head that are functions hold on to the original; give "
+                f"from_module() methods or submodules."
             )
     return copy.deepcopy(model)

@@ -99,7 +99,7 @@ class ModelInUse:
             if check or compiled or precision != "float32" or revision is not None:
                 raise OptionError(
                     "check, compile, precision and revision must be left out for an exported file: "
-                    "it has no probe, and its precision and revision are fixed."
+                    "it has no probe, and a precision and revision of its own."
                 )
             return cls.of_exported(Path(model), device, backend)
         backend = backend or "torch"
@@ -165,9 +165,7 @@ class ModelInUse:
         if runner == "torch":
             return cls.of_loaded(_read(files), device, precision, compiled=compiled)
         if compiled:
-            raise OptionError(
-                f"compile must be left out for backend {runner!r}: only torch compiles."
-            )
+            raise OptionError(f"compile must be left out for backend {runner!r}: it is torch's.")
         _on_cpu(runner, device)
         config: ModelConfig | EnsembleConfig
         if files.is_ensemble:
@@ -286,8 +284,8 @@ def _check_bytes(config: ModelConfig, size: int) -> None:
 
 def _exported(name: str) -> LoadedModel:
     raise ModelError(
-        f"the exported {name!r} gives only predictions, and Grad-CAM where it has class activation "
-        f"maps; load the model's folder for everything else."
+        f"the exported {name!r} must be asked for what it holds, predictions and Grad-CAM where it "
+        f"has class activation maps; for all else load the model's folder."
     )
 
 
@@ -314,8 +312,7 @@ def check_probe(
     gap = float(np.abs(row - weighted_mean(weights, probes)).max())
     if not gap <= TOLERANCE:
         raise ModelError(
-            f"{predictor.model} must answer as when it was saved, within {TOLERANCE:g}, but "
-            f"through {predictor.backend} a probability of its probe differs by {gap:.2g}. Another "
-            f"version of a package may build another network: install the versions it was saved "
-            f"with."
+            f"{predictor.model} must answer as when it was saved, within {TOLERANCE:g}; through "
+            f"{predictor.backend} a probability of its probe differs by {gap:.2g}. Another version "
+            f"of a package may build another network: install those it was saved with."
         )
