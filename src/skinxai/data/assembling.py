@@ -147,7 +147,7 @@ class _Assembly:
         path = self._find(row)
         if path is None or self._repeats(path, row):
             return
-        self.counted["without a lesion id, each its own lesion"] += not row.lesion_id
+        self.counted["without a lesion id, each counted as its own lesion"] += not row.lesion_id
         attributes = _checked_attributes(row.attributes, self.counted)
         name = row.image.replace("\\", "/")
         if name.startswith(("/", "./")) or name[1:2] == ":":
@@ -166,8 +166,8 @@ class _Assembly:
             if path in self._by_stem:
                 text = (
                     f"line {self._by_stem[path]}: {str(path)!r} has one channel and lies in "
-                    f"another folder than the rest, it looks like a mask; give its path below the "
-                    f"folder if it is a lesion"
+                    f"another folder than the rest, so it looks like a mask; give its path below "
+                    f"the folder if it is a lesion"
                 )
                 self._problems.append((DatasetPathError, text))
         if groups := alike(
@@ -192,7 +192,7 @@ class _Assembly:
                 **self._remedy(),
             )
         if not self.items:
-            raise DatasetSchemaError(f"{table} must list at least one image, it lists none.")
+            raise DatasetSchemaError(f"{table} must list at least one image, but it lists none.")
 
     def _remedy(self) -> Remedy:
         if self._renames:

@@ -126,7 +126,7 @@ def _classes(parts: dict[str, Records]) -> list[Finding]:
 def _left_out(splits: Splits) -> list[Finding]:
     if not splits.left_out:
         return []
-    message = "images of the data set in no part: nothing is learnt from them or judged on them"
+    message = "images of the data set are in no part, so they are neither learnt from nor judged on"
     return [Finding("left out", "warning", message, splits.left_out)]
 
 

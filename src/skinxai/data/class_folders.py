@@ -75,12 +75,12 @@ def load_folder(root: Root, *, labels: LabelSet | Sequence[str] | None = None) -
     if not classes:
         tables = tables_in(root)
         raise DatasetError(
-            f"{str(root)!r} must hold one subfolder of images for each class, it has no image in "
-            f"any subfolder" + ("" if tables else "."),
+            f"{str(root)!r} must hold one subfolder of images for each class, but it has no image "
+            f"in any subfolder" + ("" if tables else "."),
             **(table_remedy(tables[0], root) if tables else {}),
         )
     _check_names(classes, root, declared)
-    notes = ["images carry no lesion ids: each is its own lesion"]
+    notes = ["the images have no lesion ids: each is counted as its own lesion"]
     if labels is None:
         if len({each.name for each in classes}) < 2:
             raise DatasetError(
@@ -115,8 +115,9 @@ def _class_folders(root: Path, declared: frozenset[str], left: LeftOut) -> tuple
     if parts:
         if beside := [p.name for p in others if any(image_files(str(p), LeftOut("")))]:
             raise DatasetError(
-                f"{str(root)!r} must hold either folders of parts or folders of classes, it has "
-                f"the parts {_names(parts)} beside {_names(beside)}; move one or the other away."
+                f"{str(root)!r} must hold either folders of parts or folders of classes, but it "
+                f"has the parts {_names(parts)} beside {_names(beside)}; move one or the other "
+                f"away."
             )
         classes = [(top, part) for base, part in parts.items() for top in _folders(base)]
     else:
@@ -136,7 +137,8 @@ def _class_folders(root: Path, declared: frozenset[str], left: LeftOut) -> tuple
     if parts and loose and not any(each.files for each in found):
         raise DatasetError(
             f"the parts {_names(parts)} of {str(root)!r} must hold one folder of images for each "
-            f"class, they hold {loose} images in no folder; read them with a table and load_csv."
+            f"class, but they hold {loose} images in no folder; read them with a table and "
+            f"load_csv."
         )
     return (found if parts else _parts_below(found)), loose
 
@@ -147,7 +149,7 @@ def _parts_below(classes: list[_Class]) -> list[_Class]:
     named = [name.lower() in PART_NAMES for each in full for name in each.inner]
     if any(named) and not all(named):
         raise DatasetError(
-            "class folders must hold either folders of parts (train, val, test) alone or none, "
+            "class folders must hold either folders of parts (train, val, test) alone or none, but "
             f"they hold {sorted({name or 'images' for each in full for name in each.inner})}; "
             f"move what belongs to no part elsewhere."
         )
@@ -180,8 +182,8 @@ def _check_read(classes: Sequence[_Class], root: Path) -> None:
         if kinds and not each.files:
             raise DatasetError(
                 f"folder {each.path.relative_to(root).as_posix()!r} of {str(root)!r} must hold "
-                f"images that are read, it holds {each.left.all_kinds()}; convert them, or move "
-                f"the folder away."
+                f"images that are read, but it holds {each.left.all_kinds()}; convert them, or "
+                f"move the folder away."
             )
 
 
@@ -201,7 +203,9 @@ def _check_names(classes: Sequence[_Class], root: Path, declared: frozenset[str]
     if odd:
         _refuse(classes, root, f"{_names(odd)} of {str(root)!r} name kinds of files, not classes")
     if names and all(_NUMBERED.fullmatch(name) for name in names):
-        _refuse(classes, root, f"{_names(names)} of {str(root)!r} are numbered, and are no classes")
+        _refuse(
+            classes, root, f"{_names(names)} of {str(root)!r} are numbered folders, not classes"
+        )
     inner = {each.path: set(each.inner) for each in classes}
     union = set().union(*inner.values())
     if len(names) < 2 or "" in union or len(union) < 2 or all(map(_is_lesion, names)):
@@ -211,7 +215,7 @@ def _check_names(classes: Sequence[_Class], root: Path, declared: frozenset[str]
         _refuse(
             classes,
             root,
-            f"folders {_names(names)} of {str(root)!r} hold the same folders, so that it is not "
+            f"folders {_names(names)} of {str(root)!r} hold the same folders, so it is not "
             f"clear which of them are the classes",
         )
 

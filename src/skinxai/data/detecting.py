@@ -52,14 +52,14 @@ def open_records(
         )
     if images is not None or columns or label_map:
         raise OptionError(
-            f"images, columns and label maps go with a table, {str(path)!r} is none",
+            f"images, columns and label maps go with a table, but {str(path)!r} is not one",
             python="pass the CSV file",
             command="give the CSV file in its place, or leave --images and the like out",
         )
     if is_prepared(path):
         if labels is not None:
             raise OptionError(
-                f"labels must be left out for a prepared folder, {str(path)!r} has its own."
+                f"labels must be left out for a prepared folder; {str(path)!r} has its own."
             )
         return load_prepared(path)
     if is_folder(path) and find_published(path) is not None:

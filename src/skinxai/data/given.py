@@ -54,7 +54,7 @@ def given_part(records: Records, part: str, *, allow_leakage: bool = False) -> R
     if not ids.get(part):
         has = ", ".join(f"{name} {len(of)}" for name, of in ids.items() if of)
         raise DatasetError(
-            f"{records.name} must hold images in its {part} part to be judged on it, it has "
+            f"{records.name} must hold images in its {part} part to be judged on it, but it has "
             f"images in: {has}."
         )
     found: Records = getattr(_split_of(records, ids, allow_leakage=allow_leakage), part)

@@ -74,5 +74,6 @@ def check_ids(not_copies: Collection[str], records: Iterable[Record]) -> None:
         raise OptionError(f"not_copies must be a list of image ids, got {not_copies!r}.")
     if unknown := sorted(set(not_copies) - {item.image_id for item in records}):
         raise OptionError(
-            f"not_copies must be ids of the images that are looked at, {unknown[0]!r} is none."
+            f"not_copies must be ids of the images that are compared, but {unknown[0]!r} is none "
+            f"of them."
         )

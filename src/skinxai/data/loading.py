@@ -123,7 +123,8 @@ def one_hot_rows(
         found.append(Listed(row.line, row[image], ones[0], attributes=attributes, **named))
     if wrong:
         raise DatasetLabelError(
-            f"{table.path.name} must have one 1 and otherwise 0 in the columns {list(classes)};",
+            f"{table.path.name} must have exactly one 1 and otherwise 0 in the columns "
+            f"{list(classes)};",
             tuple(wrong),
         )
     return iter(found)

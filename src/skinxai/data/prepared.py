@@ -126,8 +126,8 @@ def _check_hashes(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
     for (name, listed), found in zip(files.items(), hashes, strict=True):
         if found != listed["sha256"]:
             raise IntegrityError(
-                f"{name} in {str(folder)!r} must have the sha256 of its manifest, "
-                f"{listed['sha256'][:12]}…, and has another; {REMEDY}."
+                f"{name} in {str(folder)!r} must have the sha256 that its manifest lists, "
+                f"{listed['sha256'][:12]}…, but it has another; {REMEDY}."
             )
 
 
@@ -265,9 +265,9 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
         raise damaged
     if (kind, version) != (FORMAT, FORMAT_VERSION) or type(version) is not int:
         raise IntegrityError(
-            f"{MANIFEST} in {str(folder)!r} must be of {FORMAT!r}, version {FORMAT_VERSION}, it is "
-            f"of {str(kind)[:80]!r}, version {str(version)[:20]}; update skinxai, or use a version "
-            f"that reads it."
+            f"{MANIFEST} in {str(folder)!r} must be of {FORMAT!r}, version {FORMAT_VERSION}, but "
+            f"it is of {str(kind)[:80]!r}, version {str(version)[:20]}; update skinxai, or use a "
+            f"version that reads it."
         )
     files = content["files"]
     sound = all(
@@ -280,8 +280,8 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
     shards = [shard_name(number) for number in range(len(files) - 1)]
     if odd or not sound or set(files) != {TABLE, *shards}:
         raise IntegrityError(
-            f"{MANIFEST} in {str(folder)!r} must have exactly the keys of prepare(), and of each "
-            f"file its bytes and sha256; {odd or sorted(files)[:5]} is not so; update skinxai, or "
-            f"{REMEDY}."
+            f"{MANIFEST} in {str(folder)!r} must have exactly the keys that prepare() writes, and "
+            f"the bytes and sha256 of each file, but {odd or sorted(files)[:5]} is not so; update "
+            f"skinxai, or {REMEDY}."
         )
     return content, digest

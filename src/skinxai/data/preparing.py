@@ -81,7 +81,7 @@ def prepare(
     config = _config(image_size)
     check_max_pixels(max_pixels)
     if not len(records):
-        raise DatasetError("records must hold at least one image, they hold none.")
+        raise DatasetError("records must hold at least one image, but they hold none.")
     absolute = (replace(item, path=item.path.absolute()) for item in records)
     records = replace(records, items=tuple(absolute), pixels=None)
     target = Path(folder).resolve()
@@ -155,7 +155,7 @@ def _write(
             )
         if problems:
             raise DatasetImageError(
-                f"every image must be readable, {len(problems)} of {len(records)} are not:",
+                f"every image must be readable, but {len(problems)} of {len(records)} are not:",
                 tuple(problems),
             )
         shards.finish()
@@ -164,8 +164,8 @@ def _write(
     changed = (a.image_id for a, b in zip(records, back, strict=True) if a != b)
     if changed_ids := tuple(quoted(image_id) for image_id in changed):
         raise DatasetError(
-            "ids and attributes must be text that a table can hold, these records do not come "
-            "back as they are:",
+            "ids and attributes must be text that a table can hold, but these records change when "
+            "they are written and read:",
             changed_ids,
         )
 
@@ -207,7 +207,7 @@ def _existing(target: Path, records: Records, config: PreprocessConfig | None) -
     """The prepared folder that is there, if it is what would be written now."""
     if not is_prepared(target):
         raise OutputError(
-            f"folder {str(target)!r} must be new or empty, it holds something else",
+            f"folder {str(target)!r} must be new or empty, but it holds something else",
             python="pass another one",
             command="give another OUT",
         )
@@ -224,7 +224,7 @@ def _existing(target: Path, records: Records, config: PreprocessConfig | None) -
     else:
         return found
     raise OutputError(
-        f"folder {str(target)!r} must be new, empty or prepared from the same images, {what}",
+        f"folder {str(target)!r} must be new, empty or prepared from the same images, but {what}",
         python="pass another folder, or delete this one",
         command="give another OUT, or delete this folder",
     )

@@ -146,7 +146,7 @@ def find_published(root: Path) -> Published | None:
         if len({read_file(table.path, MAX_TABLE_BYTES) for table in tables}) > 1:
             names = [str(table.path.relative_to(root)) for table in tables]
             raise DatasetSchemaError(
-                f"{str(root)!r} must hold one table of images, it holds {names}, which differ",
+                f"{str(root)!r} must hold one table of images, but it holds {names}, which differ",
                 **table_remedy(tables[0].path, tables[0].path.parent),
             )
         if tables:
@@ -187,7 +187,7 @@ def _isic(root: Path, table: Table) -> Records:
     if not levels:
         raise DatasetSchemaError(
             f"{table.path.name} must have the column 'diagnosis', or 'diagnosis_1' to "
-            f"'diagnosis_5', it has {list(table.columns)}",
+            f"'diagnosis_5', but it has {list(table.columns)}",
             **table_remedy(table.path, root),
         )
     columns = {"image": "isic_id", "label": levels[0]}
@@ -239,7 +239,7 @@ def _records(
     notes = list(records.notes)
     if not own.licence:
         notes.append(
-            f"neither name nor licence of a published data set is claimed: the ids in "
+            f"the records get neither the name nor the licence of a published data set: the ids in "
             f"{table.path.name} are not those of HAM10000, and no column names a licence"
         )
     if table.joined:

@@ -111,7 +111,7 @@ class Records(Sequence[Record]):
             raise DatasetSchemaError(broken)
         counts = Counter(item.image_id for item in self.items)
         if doubled := tuple(quoted(name) for name, count in counts.items() if count > 1):
-            raise DatasetSchemaError("image_id must be unique, these came twice:", doubled)
+            raise DatasetSchemaError("image_id must be unique, but these occur twice:", doubled)
         known = set(self.labels)
         if wrong := tuple(
             f"{quoted(item.image_id)} has {item.label!r}"

@@ -72,7 +72,7 @@ class Place(NamedTuple):
             or (size is not None and [self.height, self.width] != list(size))
             or not all(re.fullmatch("[0-9a-f]{64}", each) for each in hashes)
         ):
-            raise ValueError(f"pixels of {name!r} must lie in their shard, and have their hashes")
+            raise ValueError(f"pixels of {name!r} must lie in their shard, and match their hashes")
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def check_file_size(path: Path, expected: int) -> None:
         ) from error
     if found != expected:
         raise IntegrityError(
-            f"{path.name} in {str(path.parent)!r} must have {expected} bytes, it has {found}; "
+            f"{path.name} in {str(path.parent)!r} must have {expected} bytes, but it has {found}; "
             f"{REMEDY}."
         )
 

@@ -186,8 +186,8 @@ def split(
     ids = {part: _ids(groups, chosen, n) for n, part in enumerate(PARTS)}
     if empty := [part for part in PARTS if not ids[part]]:
         raise DatasetError(
-            f"each part must have an image, the {empty[0]} part of {records.name} would be empty; "
-            f"keep fewer images in the test part."
+            f"each part must have an image, but the {empty[0]} part of {records.name} would be "
+            f"empty; keep fewer images in the test part."
         )
     return Splits.of(records, ids, allow_leakage=allow_leakage)
 
@@ -215,8 +215,8 @@ def folds(
     for code, count in groups_with(groups, records.labels).items():
         if count < k:
             raise DatasetError(
-                f"each class must have at least {k} lesions for {k} folds, {code!r} has {count}"
-                f"{_joined(groups, code, count)}; use fewer folds or merge classes."
+                f"each class must have at least {k} lesions for {k} folds, but {code!r} has "
+                f"{count}{_joined(groups, code, count)}; use fewer folds or merge classes."
             )
     chosen = place(groups, records.labels, [1 / k] * k, seed)
     parts = [_ids(groups, chosen, fold) for fold in range(k)]
@@ -248,7 +248,7 @@ def _read_parts(data: bytes, name: str, records: Records) -> dict[str, list[str]
             found = known.get(image, known.get(clean(image), image))
             if found not in known and not _is_utf8(found):
                 raise DatasetSchemaError(
-                    f"{name} must be CSV in UTF-8, {describe(found)} is not; {SAVE_ANEW}."
+                    f"{name} must be CSV in UTF-8, but {describe(found)} is not; {SAVE_ANEW}."
                 )
             ids[part].append(found)
     except csv.Error as error:
@@ -300,4 +300,4 @@ def _found(row: Mapping[str | None, object]) -> str:
     """What is wrong with the first such row of a file of parts."""
     if "image_id" in row and "part" in row:
         return f"got {row['part']!r} for {row['image_id']!r}"
-    return f"it has {[name for name in row if name is not None]}"
+    return f"but it has {[name for name in row if name is not None]}"

@@ -83,17 +83,17 @@ class Table:
             ) from error
         if not any(self.columns):
             raise DatasetSchemaError(
-                f"{self.path.name} must have a header, its first line is empty."
+                f"{self.path.name} must have a header, but its first line is empty."
             )
         if doubled := sorted({c for c in self.columns if self.columns.count(c) > 1}):
             raise DatasetSchemaError(
-                f"{self.path.name} must have each column once, {doubled[0]!r} is there twice."
+                f"{self.path.name} must have each column once, but {doubled[0]!r} is there twice."
             )
         for other in ";\t,|":
             if len(self.columns) == 1 and other in self.columns[0]:
                 raise DatasetSchemaError(
-                    f"{self.path.name} must have {delimiter!r} between its cells, it seems to have "
-                    f"{other!r}",
+                    f"{self.path.name} must have {delimiter!r} between its cells, but it seems to "
+                    f"have {other!r}",
                     python=f"pass delimiter={other!r}",
                     command=f"give --delimiter {shlex.quote(other)}",
                 )
@@ -104,7 +104,7 @@ class Table:
             if column not in self.columns:
                 hint = did_you_mean(column, self.columns, cutoff=0.5)
                 raise DatasetSchemaError(
-                    f"{self.path.name} must have the column {column!r}, it has "
+                    f"{self.path.name} must have the column {column!r}, but it has "
                     f"{list(self.columns)}.{hint}"
                 )
 
@@ -126,7 +126,7 @@ class Table:
                     if len(cells) != len(self.columns):
                         raise DatasetSchemaError(
                             f"{self.path.name} must have {len(self.columns)} cells in each row, "
-                            f"line {reader.line_num} has {len(cells)}."
+                            f"but line {reader.line_num} has {len(cells)}."
                         )
                     named = dict(zip(self.columns, cells, strict=True))
                     yield Row(reader.line_num, named)
@@ -171,9 +171,9 @@ def check_encoding(
         DatasetSchemaError: a picture, or another encoding.
     """
     if is_image(start):
-        raise DatasetSchemaError(f"{name} must be {what}, it is a picture; {remedy}.")
+        raise DatasetSchemaError(f"{name} must be {what}, but it is a picture; {remedy}.")
     if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start:
-        raise DatasetSchemaError(f"{name} must be UTF-8, it is UTF-16; {SAVE_ANEW}.")
+        raise DatasetSchemaError(f"{name} must be UTF-8, but it is UTF-16; {SAVE_ANEW}.")
 
 
 class ImageFiles:
@@ -217,7 +217,7 @@ class ImageFiles:
             found = exact
         if len(found) > 1:
             raise DatasetPathError(
-                f"{name!r} must be the name of one file, it could be any of "
+                f"{name!r} must be the name of one file, but it could be any of "
                 f"{sorted(str(path) for path in found)}; give the path below the folder."
             )
         self._used |= found
