@@ -1,4 +1,4 @@
-"""`load_folder`: one folder of images for each class, with or without parts of a split above."""
+"""`load_folder`: one folder of images for each class, with or without folders of parts."""
 
 from __future__ import annotations
 
@@ -49,22 +49,24 @@ class _Class:
 
 
 def load_folder(root: Root, *, labels: LabelSet | Sequence[str] | None = None) -> Records:
-    """One subfolder for each class, named by its label code; each image is its own lesion.
+    """Read one subfolder for each class, named by its label code.
+
+    Each image counts as its own lesion.
 
     Folders ``train``, ``val`` and ``test`` (also ``training``, ``valid``, ``validation`` and
-    ``testing``, in any case) above the class folders, or below each of them, are no classes: they
-    are read as the attribute ``part``, and `given_split` has that split.
+    ``testing``, in any case) above the class folders, or below each of them, are not classes: they
+    are read as the attribute ``part``, and `given_split` returns that split.
 
     Args:
         root: the folder.
         labels: label codes in logit order; ``None`` sorts the subfolders' names. For the
-            validation images of another folder pass the training images' ``labels``. A folder that
-            is named by a label is a class, whatever its name.
+            validation images of another folder pass the training images' ``labels``. A folder
+            whose name is one of these labels is always a class.
 
     Raises:
-        DatasetError: no folder, fewer than two classes, a class of which no file is read, a
-            subfolder that is no label, or folders that are no classes, such as ``images`` and
-            ``masks``, or ``fold1`` and ``fold2`` with the same folders in each.
+        DatasetError: if there is no folder, fewer than two classes, a class without a readable
+            kind of file, a subfolder that is not a label, or folders that are not classes, such
+            as ``images`` and ``masks``, or ``fold1`` and ``fold2`` with the same folders in each.
     """
     root = folder_of(root)
     declared = frozenset(labels or ())
@@ -144,7 +146,7 @@ def _class_folders(root: Path, declared: frozenset[str], left: LeftOut) -> tuple
 
 
 def _parts_below(classes: list[_Class]) -> list[_Class]:
-    """The same classes, by part, where folders of parts lie below those of classes."""
+    """Split each class by the folders of parts below it, if there are any."""
     full = [each for each in classes if each.files]
     named = [name.lower() in PART_NAMES for each in full for name in each.inner]
     if any(named) and not all(named):
@@ -188,7 +190,7 @@ def _check_read(classes: Sequence[_Class], root: Path) -> None:
 
 
 def _check_names(classes: Sequence[_Class], root: Path, declared: frozenset[str]) -> None:
-    """Refuse folders that are no classes, and labels that differ by blanks or case alone."""
+    """Refuse folders that are not classes, and labels that differ by blanks or case alone."""
     for each in classes:
         if broken := broken_rule(f"a folder's name in {str(root)!r}", each.name, MAX_CODE):
             raise DatasetLabelError(f"{broken} It is a label; rename the folder.")
@@ -244,7 +246,7 @@ def _is_lesion(name: str) -> bool:
 
 
 def _names(found: Iterable[str | Path]) -> str:
-    """Up to six names for a message; of a path its last part."""
+    """Up to six names for a message; a path is named by its last part."""
     names = [each.name if isinstance(each, Path) else each for each in found]
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
     return ", ".join(map(quoted, names[:6])) + more

@@ -1,4 +1,4 @@
-"""`open_records`: the loader that fits what lies at a path, for the command line."""
+"""`open_records`: choose the loader that fits a path, for the command line."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ def open_records(
         delimiter: as in `load_csv`.
 
     Raises:
-        OptionError: arguments that only a table has, or labels for a prepared folder.
-        IntegrityError: a prepared folder that is damaged.
-        DatasetError: data that cannot be used.
+        OptionError: if arguments that only a table takes are given without one, or labels are
+            given for a prepared folder.
+        IntegrityError: if a prepared folder is damaged.
+        DatasetError: if the data cannot be used.
     """
     path = Path(data)
     if is_file(path):
