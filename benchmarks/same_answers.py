@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from skinxai.errors import ExplainError
 from skinxai.results import Explanation, Prediction
 
 BUDGET = 40
-"""Network passes of the methods that have a budget: enough to run all of their code."""
+"""Network passes of the methods that have a budget: enough to run all of their code. The windows of
+occlusion need 35 of them for the bundled model."""
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
 
 
@@ -34,18 +36,19 @@ def digest(found: Explanation) -> str:
     return hashlib.sha256(b"".join([*bits, repr(dict(found.scores)).encode()])).hexdigest()
 
 
-def options_of(method: str) -> dict[str, Any]:
+def options_of(method: str, budget: int) -> dict[str, Any]:
     """A small budget, for the methods that have one."""
-    return {"budget": BUDGET} if hasattr(explainers.get(method).options_type, "budget") else {}
+    return {"budget": budget} if hasattr(explainers.get(method).options_type, "budget") else {}
 
 
-def models() -> dict[str, Classifier]:
-    """The bundled model in each runtime, and an ensemble."""
-    found = {"torch": Classifier.from_pretrained()}
+def models(chosen: list[str] | None) -> dict[str, Classifier]:
+    """The bundled model in each runtime, and an ensemble; or those of them that are chosen."""
+    makers = {"torch": Classifier.from_pretrained}
     for name, package in RUNTIMES.items():
         if find_spec(package):
-            found[name] = Classifier.from_pretrained(backend=name)
-    return found | {"ensemble": Classifier.from_pretrained(["bundled", "bundled"])}
+            makers[name] = partial(Classifier.from_pretrained, backend=name)
+    makers["ensemble"] = partial(Classifier.from_pretrained, ["bundled", "bundled"])
+    return {name: make() for name, make in makers.items() if chosen is None or name in chosen}
 
 
 def probabilities(classifiers: dict[str, Classifier], images: list[Path]) -> dict[str, Any]:
@@ -59,14 +62,16 @@ def probabilities(classifiers: dict[str, Classifier], images: list[Path]) -> dic
     }
 
 
-def maps(classifiers: dict[str, Classifier], images: list[Path], methods: list[str]) -> Any:
+def maps(
+    classifiers: dict[str, Classifier], images: list[Path], methods: list[str], budget: int
+) -> Any:
     """Image, model and method → a hash."""
     found: dict[str, str] = {}
     for name, model in classifiers.items():
         for method in methods if name == "torch" else ["gradcam"]:
             torch.manual_seed(0)
             try:
-                made = model.explain(images, method, progress=False, **options_of(method))
+                made = model.explain(images, method, progress=False, **options_of(method, budget))
             except ExplainError as error:  # of transformers alone
                 found[f"{name} {method}"] = str(error)
                 continue
@@ -98,16 +103,18 @@ def main() -> None:
     parser.add_argument("images", type=Path, help="folder")
     parser.add_argument("--count", type=int, default=70)
     parser.add_argument("--methods", nargs="*", help="by default all")
+    parser.add_argument("--budget", type=int, default=BUDGET)
+    parser.add_argument("--models", nargs="*", help="torch, onnx, openvino, ensemble; default: all")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--against", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     images = sorted(asked.images.glob("*.jpg"))[: asked.count]
     methods = list(explainers.names()) if asked.methods is None else asked.methods
-    classifiers = models()
+    classifiers = models(asked.models)
     found = {
         "probabilities": probabilities(classifiers, images),
-        "maps": maps(classifiers, images, methods),
+        "maps": maps(classifiers, images, methods, asked.budget),
     }
     asked.out.write_text(json.dumps(found, indent=1))
     if asked.against and not compare(found, json.loads(asked.against.read_text())):

@@ -4,6 +4,7 @@ As a program it is a server: for each job, a JSON line, it trains in a child of 
 that child's process id, and its exit status when asked. Everything heavy is imported once.
 """
 
+import inspect
 import json
 import os
 import random
@@ -118,10 +119,14 @@ def registered() -> Iterator[None]:
         plugins.losses.remove(["drawn"])
 
 
+RESAMPLES = inspect.signature(Classifier.evaluate).parameters["resamples"].default
+"""What users get where they say nothing; `few_resamples` has not been called yet."""
+
+
 def few_resamples() -> None:
     """Evaluations of this process take 50 resamples, where nothing else is said.
 
-    The 2000 that users get take longer than the training of a small network.
+    Those that users get take longer than the training of a small network.
     """
     Classifier.evaluate.__kwdefaults__["resamples"] = 50
 
@@ -305,7 +310,8 @@ def _exit_code(job: Mapping[str, Any]) -> int:
     except SystemExit as end:
         return int(end.code or 0)
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
     except BaseException:
         traceback.print_exc()
         return 1

@@ -79,8 +79,8 @@ def written(tmp_path: Path) -> dict:
 
 
 NOTE = (
-    "note: the {} part of the data's own split is judged, {} of 18 images; --part names the part, "
-    "--splits another split"
+    "note: only the {} part of the data's own split is evaluated, {} of 18 images; choose a part "
+    "with --part, or another split with --splits"
 )
 
 
@@ -128,8 +128,8 @@ def test_a_part_without_images_is_refused(missing, said, folder, tmp_path) -> No
     found = evaluate(tmp_path, folder, "--part", missing)
     assert isinstance(found.exception, DatasetError)
     assert str(found.exception) == (
-        f"private data must hold images in its {missing} part to be judged on it, it has images "
-        f"in: {said}."
+        f"private data must hold images in its {missing} part to be judged on it, but it has "
+        f"images in: {said}."
     )
     assert not (tmp_path / "out").exists()
 
@@ -195,7 +195,7 @@ def test_records_that_are_one_part_already_are_taken_whole(folder: Path) -> None
 def test_python_says_that_several_parts_are_judged(folder: Path, tmp_path: Path) -> None:
     model = model_folder(tmp_path / "model", load_labels(), seed=1, trained_on=None)
     classifier, records = Classifier.from_pretrained(model), load_folder(folder)
-    with pytest.warns(UserWarning, match=r"given_part\(records, 'test'\) has the test part"):
+    with pytest.warns(UserWarning, match=r"the test part alone with given_part\(records"):
         assert classifier.evaluate(records, resamples=2).images == 18
     assert classifier.evaluate(given_part(records, "test"), resamples=2).images == 3
     with pytest.raises(SkinxaiError):

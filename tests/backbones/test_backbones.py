@@ -103,7 +103,7 @@ def test_a_classifier_without_parameters_is_none() -> None:
     network.head = nn.Identity()
     assert backbones.layer_groups(wrapped(network))[-1] == ["fc.weight", "fc.bias"]
     network.fc = nn.Identity()
-    with pytest.raises(OptionError, match="one whose classifier can be told"):
+    with pytest.raises(OptionError, match="must name its classifier"):
         backbones.layer_groups(wrapped(network))
 
 

@@ -118,11 +118,13 @@ def test_each_of_timms_families_is_in_the_list() -> None:
 
 def test_attention_within_windows_is_refused_where_the_grid_is_as_large_as_a_window() -> None:
     classifier, _ = classifier_of("davit_tiny")
-    with pytest.raises(ExplainError, match="attention methods need a transformer whose layers all"):
+    with pytest.raises(
+        ExplainError, match="attention methods need a transformer in which each layer"
+    ):
         classifier.explain(PHOTO, "attention_rollout")
 
 
 def test_a_class_token_alone_has_no_map() -> None:
     network = timm.create_model("eva02_tiny_patch14_224", num_classes=3, global_pool="token")
-    with pytest.raises(ExplainError, match="Eva is refused: its head reads the class token alone"):
+    with pytest.raises(ExplainError, match="Eva is refused: its head reads only the class token"):
         split_of(network).grid(network, torch.zeros(1, 257, 192), (224, 224))

@@ -47,6 +47,6 @@ def test_an_unknown_network_of_timm() -> None:
 def test_a_transformer_with_another_number_of_patches_asks_for_the_size() -> None:
     model = backbones.build("timm/vit_tiny_patch16_224", 7)
     features = model.features(torch.zeros(1, 3, 64, 96))
-    with pytest.raises(ExplainError, match="name the images' size"):
+    with pytest.raises(ExplainError, match="give the images' size"):
         model.grid(features)
     assert model.grid(features, (64, 96)).shape == (1, 192, 4, 6)

@@ -91,7 +91,7 @@ def z(maps: torch.Tensor) -> torch.Tensor:
         (lambda f: z(f).long(), "got integers .*without argmax"),
         (
             lambda f: f @ torch.zeros(3, 3),
-            r"head must take .*a tensor \(1, 8, 16, 16\), but it raised",
+            r"head must take .*a tensor \(1, 8, 16, 16\), but it raised RuntimeError: ",
         ),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_head_that_is_not_finite_is_refused_when_it_is_wrapped() -> None:
 
 def test_features_that_raise_are_named() -> None:
     with pytest.raises(
-        ModelError, match=r"features must take images \(N, 3, H, W\), but it raised"
+        ModelError, match=r"features must take images \(N, 3, H, W\), but it raised RuntimeError: "
     ):
         wrap(features=nn.Conv2d(1, 8, 3))
 
@@ -353,7 +353,7 @@ def test_features_with_channels_last_predict_and_are_refused_without_grid(
 @pytest.mark.parametrize(
     ("grid", "words"),
     [
-        (lambda f: f.permute(0, 2, 1), "grid must take what features returned, it raised Runtime"),
+        (lambda f: f.permute(0, 2, 1), "grid must take what features returned, but it raised Run"),
         (lambda f: f.repeat(1, 1, 16, 1), r"no more cells than the 64 × 64 pixels"),
     ],
 )

@@ -78,7 +78,8 @@ CHANGES = {
     "classes": (lambda c: c.update(num_classes=4), ModelConfigError, "one for each of the 4"),
     "architecture": (lambda c: c.update(architecture="resnet11t"), UnknownNameError, "resnet11t"),
     "arguments": (
-        lambda c: c["model_args"].update(global_pool="max"), IntegrityError, "answers differently"),
+        lambda c: c["model_args"].update(global_pool="max"), IntegrityError,
+        "answers differently than in timm: its logits differ by"),
     "another network": (
         lambda c: c.update(architecture="resnet14t"), IntegrityError, "must hold exactly"),
     "no mean": (lambda c: c["pretrained_cfg"].pop("mean"), ModelConfigError, "mean and std"),

@@ -78,7 +78,7 @@ def test_a_file_that_two_patterns_match_is_read_once(photos, tmp_path) -> None:
     link.symlink_to(photos[0])
     folder = photos[0].parent
     code, text = run("predict", folder / "photo_0*.png", folder / "*.png", link)
-    assert code == 0 and "11 files came more than once" in text
+    assert code == 0 and "11 files were given more than once" in text
     assert text.count("photo_00.png") == 1
 
 

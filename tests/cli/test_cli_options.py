@@ -102,18 +102,19 @@ def _without_quotes(text: str) -> str:
         ("audit nowhere", "data must be a folder, got 'nowhere'."),
         ("train --data nowhere --out OUT", "--data must be a folder, got 'nowhere'."),
         ("audit photo.png",
-         "photo.png must be a table or a folder, it is a picture; give a table that names it, or "
-         "the folder that it lies in."),
+         "photo.png must be a table or a folder, but it is a picture; give a table that names it, "
+         "or the folder that it lies in."),
         ("audit DATA --splits photo.png",
-         "photo.png must be a table, it is a picture; give another file."),
+         "photo.png must be a table, but it is a picture; give another file."),
         ("audit TABLE --images nowhere", "--images must be a folder, got 'nowhere'."),
         ("audit TABLE --images . --delimiter ';;'",
          "--delimiter must be one character, such as ',' or ';', got ';;'."),
         ("audit TABLE --images . --delimiter ;",
-         "table.csv must have ';' between its cells, it seems to have ','; give --delimiter ,."),
+         "table.csv must have ';' between its cells, but it seems to have ','; give "
+         "--delimiter ,."),
         ("audit DATA --splits TABLE",
          "table.csv must have the columns image_id and part, each part one of 'train', 'val', "
-         "'test', it has 'image', 'label'."),
+         "'test', but it has 'image', 'label'."),
         ("audit DATA --max-pixels 0", "--max-pixels must be an integer >= 1, got 0."),
         ("prepare DATA OUT --max-pixels 0", "--max-pixels must be an integer >= 1, got 0."),
         ("prepare DATA OUT --size 5",
@@ -127,17 +128,17 @@ def _without_quotes(text: str) -> str:
         ("train --data DATA --out ./DATA",
          "--out must be another folder than --data, got 'data' for both."),
         ("train --data DATA --out data/run",
-         "--out must lie outside --data, 'data/run' would be taken for a class when 'data' is read "
-         "again; give another folder."),
+         "--out must lie outside --data, because 'data/run' would be taken for a class when "
+         "'data' is read again; give another folder."),
         ("prepare DATA data/run",
-         "OUT must lie outside DATA, 'data/run' would be taken for a class when 'data' is read "
-         "again; give another folder."),
+         "OUT must lie outside DATA, because 'data/run' would be taken for a class when "
+         "'data' is read again; give another folder."),
         ("audit DATA --out data/red/run",
-         "--out must lie outside DATA, 'data/red/run' would be taken for a class when 'data' is "
-         "read again; give another folder."),
+         "--out must lie outside DATA, because 'data/red/run' would be taken for a class when "
+         "'data' is read again; give another folder."),
         ("evaluate DATA --out data/run",
-         "--out must lie outside DATA, 'data/run' would be taken for a class when 'data' is read "
-         "again; give another folder."),
+         "--out must lie outside DATA, because 'data/run' would be taken for a class when "
+         "'data' is read again; give another folder."),
         ("train --data DATA --out OUT --image-size axb",
          "--image-size must look like HEIGHTxWIDTH, e.g. 240x320, or like 224 for a square, got "
          "'axb'."),

@@ -1,17 +1,21 @@
 """``skinxai train``: its options and file, a repeated run, and weights without a network."""
 
+import inspect
 import json
+import signal
 from pathlib import Path
 
 import pytest
-from small_runs import coloured, registered
+from small_runs import RESAMPLES, coloured, registered
 from typer.testing import CliRunner, Result
 
 from skinxai import Classifier
+from skinxai.assessment import evaluating, intervals
 from skinxai.cli import app
 from skinxai.errors import SkinxaiError
 from skinxai.reporting import read_evaluation
 from skinxai.training import initial_weights
+from skinxai.training.loop import Loop
 
 SETTINGS = (
     "--backbone", "small", "--init-weights", "none", "--image-size", "32x48", "--batch-size", "8",
@@ -101,6 +105,44 @@ def test_a_run_is_repeated_from_its_own_file(table: Path, tmp_path: Path) -> Non
     assert len((first / "log.csv").read_text().splitlines()) == 3
 
 
+def test_an_interrupted_run_goes_on_with_the_words_that_it_prints(
+    monkeypatch, table: Path, tmp_path: Path
+) -> None:
+    step = Loop._step
+
+    def interrupted(*values: object) -> float:
+        signal.raise_signal(signal.SIGINT)
+        return step(*values)
+
+    monkeypatch.setattr(Loop, "_step", interrupted)
+    words = ("train", *images(table), "--out", tmp_path / "run", *SETTINGS)
+    assert run(*words).stderr.splitlines()[-1] == (
+        f"SIGINT: training has stopped, and its checkpoint is in {tmp_path / 'run'}. Go on with "
+        "the same command and --resume."
+    )
+    monkeypatch.undo()
+    assert run(*words, "--resume").exit_code == 0
+
+
+def test_a_run_and_an_evaluation_take_2000_resamples(monkeypatch, table, tmp_path) -> None:
+    """As users get them: all other tests take fewer."""
+    asked, out = [], tmp_path / "run"
+    bootstrap = intervals.clustered_bootstrap
+
+    def few(statistic, clusters, *, resamples, seed):
+        asked.append(resamples)
+        return bootstrap(statistic, clusters, resamples=2, seed=seed)
+
+    monkeypatch.setattr(evaluating, "clustered_bootstrap", few)
+    monkeypatch.setitem(Classifier.evaluate.__kwdefaults__, "resamples", RESAMPLES)
+    assert run("train", *images(table), "--out", out, *SETTINGS).exit_code == 0
+    where = ("--splits", out / "splits.csv", "--part", "test", "--out", tmp_path / "report")
+    assert run("evaluate", *images(table)[1:], "--model", out, *where).exit_code == 0
+    assert asked == [2000, 2000]
+    for call in (bootstrap, evaluating.evaluate_probabilities):
+        assert inspect.signature(call).parameters["resamples"].default == 2000
+
+
 @pytest.mark.parametrize("kind", ["json", "toml"])
 def test_options_win_over_the_file(table: Path, tmp_path: Path, kind: str) -> None:
     file = tmp_path / f"run.{kind}"
@@ -177,7 +219,7 @@ def test_no_text_of_a_config_holds_a_nul(name: str, tmp_path: Path) -> None:
     ("options", "said"),
     [
         (["--labels", "red,blue"],
-         "--labels must name every label of the data, 'blue', 'green', 'red', and do not name "
+         "--labels must name every label of the data, 'blue', 'green', 'red', but they do not name "
          "'green'."),
         (["--malignant", "read"],
          "Unknown label 'read'; it must be one of 'blue', 'green', 'red'. Did you mean 'red'?"),
@@ -213,8 +255,8 @@ def test_imagenet_weights_without_a_network(monkeypatch, table, tmp_path) -> Non
     assert asked == []  # nothing is downloaded for data that is not there
     said = refusal("train", *images(table), "--out", tmp_path / "o")
     assert said == (
-        "the ImageNet weights of 'efficientnet_b0' must come from the Hugging Face Hub, and did "
-        "not: Network is unreachable; offline, give --backbone tf_efficientnet_lite1 "
+        "the ImageNet weights of 'efficientnet_b0' must come from the Hugging Face Hub, but "
+        "they did not: Network is unreachable; offline, give --backbone tf_efficientnet_lite1 "
         "--init-weights bundled, or a model folder, a .safetensors file, or none as --init-weights."
     )
     assert asked == [("timm/efficientnet_b0.ra_in1k", "model.safetensors")]
@@ -222,7 +264,8 @@ def test_imagenet_weights_without_a_network(monkeypatch, table, tmp_path) -> Non
     with pytest.raises(SkinxaiError) as caught:
         initial_weights.fetch_initial_weights("small", "imagenet")
     assert str(caught.value).startswith(
-        "init_weights='imagenet' needs a network that timm has ImageNet weights of, 'small' is none"
+        "init_weights='imagenet' needs a network that timm has ImageNet weights of, but 'small' is "
+        "none"
     )
 
 
@@ -233,16 +276,16 @@ def test_remedies_are_those_of_the_command_line(table: Path, tmp_path: Path) -> 
     (folder / "train.json").write_text("{}")
     said = refusal("train", *images(table), "--out", folder, *SETTINGS)
     assert said == (
-        f"--out must be a new folder, {str(folder)!r} holds a run; go on with it with "
+        f"--out must be a new folder, but {str(folder)!r} holds a run; go on with it with "
         "--resume, or give another --out."
     )
     wrong = refusal("audit", table.parent, "--images", table.parent)
     assert wrong == (
-        f"images, columns and label maps go with a table, {str(table.parent)!r} is none; give the "
-        "CSV file in its place, or leave --images and the like out."
+        f"images, columns and label maps go with a table, but {str(table.parent)!r} is not one; "
+        "give the CSV file in its place, or leave --images and the like out."
     )
     assert refusal("prepare", table, table.parent, *images(table)[2:]) == (
-        f"folder {str(table.parent)!r} must be new or empty, it holds something else; give "
+        f"folder {str(table.parent)!r} must be new or empty, but it holds something else; give "
         "another OUT."
     )
     model = tmp_path / "model"

@@ -158,7 +158,7 @@ def test_warnings_are_notes_of_one_line(monkeypatch, model, words, notes) -> Non
 
 def test_quiet_leaves_errors_and_results(model, picture) -> None:
     loud = run("predict", picture, picture, "--model", model)
-    assert loud.stderr == "note: 1 files came more than once and are read once\n"
+    assert loud.stderr == "note: 1 files were given more than once and are read once\n"
     quiet = run("predict", picture, picture, "--model", model, "--quiet")
     assert quiet.stderr == "" and quiet.stdout == loud.stdout
     assert "pattern" in refused("--quiet", "predict", "nowhere/*.jpg")
@@ -230,7 +230,7 @@ def test_an_output_that_cannot_be_written_is_named_before_anything_is_read(model
         said = refused(*command, "--out", out)
         assert said == (
             f"--out must be a folder that can be written, got {str(out)!r}: "
-            f"{str(tmp_path / 'file')!r} is no folder."
+            f"{str(tmp_path / 'file')!r} is not a folder."
         )
 
 

@@ -42,7 +42,7 @@ def test_ham10000_is_claimed_where_all_its_ids_are(name, lesion, image, known, t
         claimed = (records.name, records.licence, records.attribution)
         ours = ("HAM10000", HAM10000_LICENCE, HAM10000_ATTRIBUTION)
         assert claimed == (ours if known else ("private data", "", ""))
-        assert any("neither name nor licence" in note for note in records.notes) != known
+        assert any("neither the name nor the licence" in note for note in records.notes) != known
 
 
 @pytest.mark.parametrize(("own", "licence"), [("CC-0", "CC-0"), ("", HAM10000_LICENCE)])
@@ -52,13 +52,13 @@ def test_the_licence_of_a_table_comes_before_that_of_ham10000(own, licence, tmp_
     records = load_ham10000(export(tmp_path, header, *rows))
     assert (records.name, records.licence) == ("HAM10000", licence)
     assert records.attribution == ("A" if own else HAM10000_ATTRIBUTION)
-    assert not any("neither name nor licence" in note for note in records.notes)
+    assert not any("neither the name nor the licence" in note for note in records.notes)
 
 
 def test_an_archives_export_without_a_licence_claims_none(tmp_path: Path) -> None:
     records = load_ham10000(export(tmp_path, "isic_id,diagnosis", "ISIC_1,nevus"))
     assert (records.licence, records.attribution) == ("", "")
-    assert any("neither name nor licence" in note for note in records.notes)
+    assert any("neither the name nor the licence" in note for note in records.notes)
 
 
 def test_the_most_special_diagnosis_that_has_a_class_decides(tmp_path: Path) -> None:

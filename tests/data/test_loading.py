@@ -102,7 +102,7 @@ REFUSED = {
     "missing files": (tuple(f"no{n},nv,,," for n in range(25)), HEADER, DatasetPathError,
               "breaks this 25 times.*'no19'; and 5 more"),
     "an empty table": ((), "", DatasetSchemaError, "must have a header"),
-    "a header alone": ((), HEADER, DatasetSchemaError, "at least one image, it lists none"),
+    "a header alone": ((), HEADER, DatasetSchemaError, "at least one image, but it lists none"),
     "an absolute path": (("/etc/passwd,nv,,,",), HEADER, DatasetPathError, "must be a path below"),
     "a path upwards": (("../a.png,nv,,,",), HEADER, DatasetPathError, "must be a path below"),
     "a drive": (("C:\\a.png,nv,,,",), HEADER, DatasetPathError, "must be a path below"),
@@ -152,7 +152,7 @@ def test_what_is_not_known_is_counted(folder: Path) -> None:
     path = table(folder, "a,nv,,-5,m", "b,mel,l1,forty,male")
     records = load_csv(path, folder, labels=LABELS)
     assert set(records.notes) == {
-        "1 rows without a lesion id, each its own lesion",
+        "1 rows without a lesion id, each counted as its own lesion",
         "2 rows with an age outside 0–120",
         "1 rows with an unknown sex",
         "1 files are not listed and were left out",

@@ -20,7 +20,7 @@ def test_what_a_manifest_says_of_its_files(own: object, records, tmp_path: Path)
     listed = json.loads((tmp_path / "out" / "manifest.json").read_bytes())["files"]
     one = listed["records.csv"] | own if isinstance(own, dict) else own
     sign(tmp_path / "out", {"files": listed | {"records.csv": one}})
-    with pytest.raises(IntegrityError, match="of each file its bytes and sha256"):
+    with pytest.raises(IntegrityError, match="the bytes and sha256 of each file"):
         load_prepared(tmp_path / "out")
 
 
@@ -36,7 +36,9 @@ def sign(folder: Path, changes: dict[str, object]) -> None:
 def test_another_format_is_refused(records: Records, tmp_path: Path) -> None:
     prepare(records, tmp_path / "out", progress=False)
     sign(tmp_path / "out", {"schema_version": 2})
-    with pytest.raises(IntegrityError, match="version 1, it is of 'prepared images', version 2"):
+    with pytest.raises(
+        IntegrityError, match="version 1, but it is of 'prepared images', version 2"
+    ):
         load_prepared(tmp_path / "out")
 
 

@@ -213,7 +213,9 @@ def test_all_unreadable_files_are_listed_and_nothing_is_left(records, tmp_path: 
 def test_what_does_not_come_back_is_refused(records: Records, tmp_path: Path) -> None:
     wrong = replace(records[2], attributes={"age": (5,)})
     items = (*records[:2], wrong, *records[3:])
-    with pytest.raises(DatasetError, match=f"do not come back as they are: '{wrong.image_id}'"):
+    with pytest.raises(
+        DatasetError, match=f"change when they are written and read: '{wrong.image_id}'"
+    ):
         prepare(replace(records, items=items), tmp_path / "out", progress=False)
     assert left(tmp_path) == set()
 

@@ -50,7 +50,7 @@ def test_words_for_unknown_are_no_ids(word: str, tmp_path: Path) -> None:
     rows = f"0,nv,{word},{word}\n1,mel,{word},{word}\n"
     records = load_csv(table(tmp_path, f"image,label,patient_id,lesion_id\n{rows}"), tmp_path)
     assert [(r.patient_id, r.lesion_id) for r in records] == [(None, "0"), (None, "1")]
-    assert "2 rows without a lesion id, each its own lesion" in records.notes
+    assert "2 rows without a lesion id, each counted as its own lesion" in records.notes
     said = f"2 rows whose patient is {word.strip()!r}, which means unknown"
     assert (said in records.notes) == bool(word)
 

@@ -246,7 +246,10 @@ def test_the_oldest_make_room_and_the_new_stay(demo: Demo, monkeypatch: pytest.M
         assert demo.put(session, file, bytes(3 * MIB))[0] == 200
         now[0] += 10
     refused = demo.put(c, "1", bytes(3 * MIB))
-    assert refused == (429, "Other visitors' files take all the room here: try again in a minute.")
+    assert refused == (
+        429,
+        "Other visitors' files fill this server's memory: try again in a minute.",
+    )
     now[0] = 20 + rooms.STAYS
     assert demo.put(c, "1", bytes(3 * MIB))[0] == 200
     assert kept(demo) == {"a/1": 0, "a/2": 3 * MIB, "b/1": 3 * MIB, "c/1": 3 * MIB}

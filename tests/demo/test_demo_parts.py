@@ -3,6 +3,7 @@
 import csv
 import inspect
 import io
+import re
 import socket
 import struct
 import sys
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from picture_files import encode, gradient
 from places import ROOT
+from refused_pictures import REFUSED
 from waiting import LIMIT
 
 from skinxai import Classifier, samples
@@ -149,6 +151,16 @@ def test_answers_are_the_classifiers(classifier: Classifier) -> None:
     own = classifier.explain(files[0].data, "gradcam", target="nv")
     assert np.array_equal(explained.heatmap, own.heatmap)
     assert explained.source == files[0].name
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_each_refusal_of_an_image_is_a_sentence_without_its_name(case: str) -> None:
+    data, _, words = REFUSED[case]
+    (found,) = Answers(colour_classifier(), max_pixels=40_000_000).predict([Upload("x.jpg", data)])
+    assert isinstance(found, Refused) and found.name == "x.jpg"
+    assert re.search(words, found.reason) and found.reason.endswith(".")
+    assert found.reason[0].isupper() and "x.jpg" not in found.reason
+    assert "pass max_pixels" not in found.reason
 
 
 def test_one_content_under_two_names_shows_each_visitor_their_own(classifier: Classifier) -> None:

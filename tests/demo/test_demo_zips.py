@@ -120,9 +120,9 @@ def test_too_many_entries_are_refused_before_they_are_parsed(
     few = zipped({f"{k}.png": b"" for k in range(20)}, zipfile.ZIP_STORED)
     assert len(found(few)) == 20
     monkeypatch.setattr(zipfile, "ZipFile", None)  # would raise
-    assert reason(many) == "A zip must have at most 20 entries, this one has more."
+    assert reason(many) == "A zip must have at most 20 entries, but this one has more."
     struct.pack_into("<HH", many, many.rfind(b"PK\x05\x06") + 8, 1, 1)  # says that it has one
-    assert reason(many) == "A zip must have at most 20 entries, this one has more."
+    assert reason(many) == "A zip must have at most 20 entries, but this one has more."
 
 
 def test_a_million_empty_entries_are_refused() -> None:

@@ -92,7 +92,7 @@ class Scores(Explainer):
         ({"methods": ["gradcam"], "budget": 20}, OptionError, "Unknown option 'budget'"),
         ({"methods": ["gradcam"], "all_classes": True}, OptionError, "Unknown option 'all_classe"),
         ({"methods": ["gradcam"], "on_error": "return"}, OptionError, "on_error must be 'raise'"),
-        ({"methods": ["gradcam", "scores"]}, OptionError, "'scores' gives scores alone; ask expl"),
+        ({"methods": ["gradcam", "scores"]}, OptionError, "'scores' gives only scores; call expl"),
     ],
 )
 def test_wrong_use(colours, image, registered, arguments, error, words) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skinxai import Classifier, Explainer, plugins
-from skinxai.errors import InputNotFoundError, OptionError
+from skinxai.errors import InputNotFoundError, OptionError, UnknownNameError
 
 
 def test_the_same_bits_as_in_this_process(classifier: Classifier, photos: list) -> None:
@@ -18,6 +18,8 @@ def test_the_same_bits_as_in_this_process(classifier: Classifier, photos: list) 
 
 
 def test_errors_come_back_as_they_are(classifier: Classifier, photos: list) -> None:
+    with pytest.raises(UnknownNameError, match=r"'gradcan'\. Did you mean 'gradcam'\?"):
+        classifier.explain(photos[0], "gradcan", isolate="process")
     with pytest.raises(InputNotFoundError, match="must exist") as info:
         classifier.explain([photos[0], "nowhere.jpg"], isolate="process")
     assert (info.value.index, info.value.source) == (1, "nowhere.jpg")
@@ -30,7 +32,9 @@ def test_what_cannot_go_to_another_process(classifier: Classifier, photos: list)
         classifier.explain((path for path in photos), isolate="process")
     plugins.explainers.register("of_this_process")(Explainer)
     try:
-        with pytest.raises(OptionError, match="'of_this_process' is registered in this process"):
+        with pytest.raises(
+            OptionError, match="'of_this_process' is registered only in this process"
+        ):
             classifier.explain(photos[0], "of_this_process", isolate="process")
     finally:
         plugins.explainers.remove(["of_this_process"])

@@ -197,7 +197,7 @@ def test_weights_have_the_bytes_that_the_xml_tells_of(
     size = (tmp_path / "model.bin").stat().st_size
     with (tmp_path / "model.bin").open("r+b") as file:
         file.truncate(size - 1)
-    with pytest.raises(IntegrityError, match=f"must have {size} bytes of constants beside it, it"):
+    with pytest.raises(IntegrityError, match=f"must have {size} bytes of constants beside it, but"):
         open_exported(tmp_path / "model.xml")
     with (tmp_path / "model.bin").open("r+b") as file:
         file.truncate(2**31)

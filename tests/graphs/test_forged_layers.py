@@ -62,7 +62,7 @@ CASES: list[tuple[tuple[Any, ...], tuple[Any, ...], dict[str, object]]] = [
 def test_numbers_that_do_not_fit_a_layer(case: int) -> None:
     sound, forged, data = CASES[case]
     with_constants(*sound, **data).check()
-    with pytest.raises(IntegrityError, match="must have layers of networks alone"):
+    with pytest.raises(IntegrityError, match="must have only layers that networks use"):
         with_constants(*forged, **data).check()
 
 
@@ -90,7 +90,7 @@ def test_attributes_of_a_convolution(kind: str, data: str, forged: str) -> None:
         if sound:
             net.check()
             continue
-        with pytest.raises(IntegrityError, match="must have layers of networks alone"):
+        with pytest.raises(IntegrityError, match="must have only layers that networks use"):
             net.check()
 
 
@@ -173,7 +173,7 @@ def test_sizes_that_the_file_tells_wrongly() -> None:
     for told in ((-1, 3, 32, 47), (-1, 3, 32), (-1, 3, 32, 0), (-1, 3, 32, -2)):
         net = Net()
         net.add("ReLU", [0], [told])
-        with pytest.raises(IntegrityError, match="must have layers of networks alone"):
+        with pytest.raises(IntegrityError, match="must have only layers that networks use"):
             net.check()
     net = Net()
     net.add("ReLU", [0], [IMAGE, IMAGE])
@@ -238,14 +238,14 @@ def test_kinds_inputs_and_edges() -> None:
     refused("nothing computes an input of ReLU", lambda net: net.edges.__setitem__(
         0, net.edges[0].replace('from-layer="0"', 'from-layer="2"')))  # fmt: skip
     refused("numbered in order", lambda net: net.layers.reverse())
-    refused("it must take images alone", lambda net: net.add(
+    refused("it must take only images", lambda net: net.add(
         "Parameter", [], [(1,)], shape="1", element_type="f32"))  # fmt: skip
 
 
 def test_xml_that_is_none() -> None:
     text = Net().xml()
     for forged in (b'<!DOCTYPE a [<!ENTITY b "c">]>' + text, text[:-9], b"<net/>", b""):
-        with pytest.raises(IntegrityError, match="must have layers of networks alone"):
+        with pytest.raises(IntegrityError, match="must have only layers that networks use"):
             read_layers(forged, "x")
     many = b"<net><layers>" + b"<layer/>" * (MAX_LAYERS + 1) + b"</layers></net>"
     with pytest.raises(IntegrityError, match=f"it has {MAX_LAYERS + 1} layers"):

@@ -198,7 +198,7 @@ def of_another_model(graph: onnx.ModelProto) -> None:
         (with_a_subgraph, "nothing else"),
         (with_an_unknown_weight, "is none"),
         (with_another_shape, "is none"),
-        (of_another_model, "is another's"),
+        (of_another_model, "it belongs to others"),
         (None, "whole ONNX graph"),
     ],
 )

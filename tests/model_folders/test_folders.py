@@ -25,7 +25,9 @@ def test_hashes_are_compared_to_the_last_digit(name: str, tmp_path: Path) -> Non
     content["files"][name] = right[:-1] + ("0" if right[-1] != "0" else "1")
     digest = hashlib.sha256(canonical_json(content)).hexdigest()
     (tmp_path / MANIFEST).write_bytes(canonical_json(content | {"digest": digest}))
-    with pytest.raises(IntegrityError, match=f"{name} in .* must have the sha256 of its manifest"):
+    with pytest.raises(
+        IntegrityError, match=f"{name} in .* must have the sha256 that its manifest"
+    ):
         read_model_folder(tmp_path)
 
 
@@ -72,7 +74,7 @@ def test_a_header_is_read_by_the_length_that_it_tells(header: bytes) -> None:
     whole = len(header).to_bytes(8, "little") + header
     assert weights_metadata(whole) == {}
     with pytest.raises(
-        IntegrityError, match=f"tells of {len(whole)} bytes, it has {len(whole) + 6}"
+        IntegrityError, match=f"describes {len(whole)} bytes, but the file has {len(whole) + 6}"
     ):
         weights_metadata(whole + b"values")
     for length in (0, 1, len(header) + 1, 2**63):

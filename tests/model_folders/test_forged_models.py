@@ -98,7 +98,7 @@ def test_truncated_at_five_hundred_places(folder: Path) -> None:
     whole = path.read_bytes()
     for number in range(500):
         path.write_bytes(whole[: len(whole) * number // 500][: 2**20])  # a megabyte hashes soon
-        with pytest.raises(IntegrityError, match="must have the sha256 of its manifest"):
+        with pytest.raises(IntegrityError, match="must have the sha256 that its manifest"):
             read_model_folder(folder)
 
 
@@ -175,7 +175,7 @@ def test_links_that_leave_the_folder(folder: Path, tmp_path: Path) -> None:
     outside = tmp_path / "elsewhere.json"
     (folder / "config.json").rename(outside)
     (folder / "config.json").symlink_to(outside)
-    with pytest.raises(IntegrityError, match="must be in its folder, it is a link to"):
+    with pytest.raises(IntegrityError, match="must be in its folder, but it is a link to"):
         read_model_folder(folder)
     (folder / "config.json").unlink()
     outside.rename(folder / "own.json")

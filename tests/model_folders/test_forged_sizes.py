@@ -78,7 +78,7 @@ def test_weights_that_are_not_huge_are_not_looked_at_first(tmp_path: Path) -> No
 def test_the_config_is_checked_before_huge_weights(tmp_path: Path) -> None:
     folder = huge_weights(model_folder(tmp_path / "model", seed=1))
     (folder / CONFIG).write_text("{}")
-    with pytest.raises(IntegrityError, match="must have the sha256 of its manifest"):
+    with pytest.raises(IntegrityError, match="must have the sha256 that its manifest"):
         read_model_folder(folder, fits=backbones.check_header)
     with pytest.raises(ModelConfigError, match="must have the keys"):
         backbones.check_header(b"{}", folder, {})

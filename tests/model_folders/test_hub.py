@@ -27,7 +27,7 @@ from skinxai.model_folders.opening import models_at_hand, open_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=")  # the client's own
 PATIENCE = downloading.SECONDS
-WARNS = "is taken as its 'main' is now, which may change"
+WARNS = "is used at its current 'main', which may change"
 
 
 def model(fill: int = 7) -> dict[str, bytes]:
@@ -100,7 +100,7 @@ def test_what_is_pinned_and_cached_is_not_asked_for(hub, published) -> None:
 def test_a_branch_warns_and_names_its_commit(hub, published) -> None:
     with pytest.warns(SkinxaiWarning, match=WARNS) as seen:
         open_model(NAME)
-    assert f"@{published}' will not" in str(seen[0].message)
+    assert f"@{published}' to stay with this commit" in str(seen[0].message)
 
 
 def test_a_branch_that_moves_between_two_files(hub, published) -> None:
@@ -206,14 +206,14 @@ def told(status: int, code: str = "") -> Answer:
 @pytest.mark.parametrize(
     ("answer", "error", "words"),
     [
-        (told(401, "RepoNotFound"), ModelNotFoundError, "was not found on the Hub"),
+        (told(401, "RepoNotFound"), ModelNotFoundError, "was not found on the Hub.* HF_TOKEN"),
         (told(403, "GatedRepo"), ModelNotFoundError, "is gated, .*: accept its terms"),
-        (told(404, "RevisionNotFound"), ModelNotFoundError, "has no revision"),
+        (told(404, "RevisionNotFound"), ModelNotFoundError, "'tester/lesions' has no revision '"),
         (told(404, "EntryNotFound"), ModelNotFoundError, "import it: 'skinxai import hf-hub:"),
         (told(403), HubError, "403"),
         (told(429), HubError, "429"),
         (told(500), HubError, "500"),
-        (Answer(200, b"<html></html>", {}), HubError, "HF_ENDPOINT and at proxies"),
+        (Answer(200, b"<html></html>", {}), HubError, "HF_ENDPOINT and the proxy"),
     ],
 )  # fmt: skip
 def test_what_the_hub_may_answer(hub, published, answer, error, words) -> None:

@@ -146,7 +146,7 @@ def test_the_commands(hub, classifier, tmp_path, monkeypatch) -> None:
     assert dict(contents(Path(skinxai("pull", pushed)))) == dict(contents(out))
     assert skinxai("verify", str(out)).startswith(f"{classifier.config.name}@")
     (out / "config.json").write_text("{}")
-    with pytest.raises(IntegrityError, match="must have the sha256 of its manifest"):
+    with pytest.raises(IntegrityError, match="must have the sha256 that its manifest"):
         skinxai("verify", str(out))
 
 

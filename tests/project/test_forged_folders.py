@@ -13,9 +13,9 @@ KINDS = ("model", "ensemble", "prepared", "run", "graph", "table")
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux tells it")
 @pytest.mark.skipif(not SCRIPT.exists(), reason="a source distribution has no benchmarks")
 def test_forged_folders_end_in_an_error_of_ours_or_in_the_right_answer() -> None:
-    command = [sys.executable, str(SCRIPT), "--count", "8", "--no-result"]
+    command = [sys.executable, str(SCRIPT), "--count", "24", "--no-result"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     table = {row.split(" | ")[0].strip("| "): row.split(" | ") for row in done.stdout.split("\n")}
-    assert [table[kind][1] for kind in KINDS] == ["8"] * len(KINDS)
-    assert all(int(table[kind][2]) > 2 for kind in KINDS)  # refused: the script does forge
+    assert [table[kind][1] for kind in KINDS] == ["24"] * len(KINDS)
+    assert all(int(table[kind][2]) > 9 for kind in KINDS)  # refused: the script does forge

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 from places import TESTS
+from small_runs import coloured, model_folder
+from typer.testing import CliRunner
 
+from skinxai.cli import app
 from skinxai.disk.staging import UNFINISHED, Staged, at_present, present, write_together
 from skinxai.disk.writing import write_atomic
 from skinxai.errors import OutputError
 from skinxai.model_folders.files import read_model_folder, write_model_folder
+from skinxai.results.folder import ResultFolder
 
 SCRIPT = TESTS / "killed_overwriting.py"
 KINDS = ("save_pretrained", "Explanation.save", "predict --out")
@@ -61,6 +65,27 @@ def test_a_kill_before_any_call_leaves_the_old_or_the_new(kind: str, killed) -> 
     others = set(counts["as other programs read it"])
     assert others <= {"old", "new", "old, marked", "neither, marked", "new, marked"}
     assert counts["refused"] == 0 and counts["not in order after the next write"] == []
+
+
+@pytest.mark.usefixtures("small_networks")
+def test_explain_replaces_nothing_before_its_end(tmp_path: Path, monkeypatch) -> None:
+    """What a kill would leave then; what follows is the same for every kind above."""
+    photos = [str(item.path) for item in coloured(tmp_path / "images", 1, 0)][:2]
+
+    def explained(seed: int) -> dict[str, bytes]:
+        model = model_folder(tmp_path / f"model-{seed}", seed=seed)
+        words = ["explain", *photos, "--out", str(tmp_path / "out"), "--model", str(model)]
+        assert CliRunner().invoke(app, words).exit_code == 0
+        found = files(tmp_path / "out").items()
+        return {name: data for name, data in found if not name.startswith(".skinxai-")}
+
+    old = explained(0)
+    assert len(old) == 8
+    with monkeypatch.context() as patch:
+        patch.setattr(ResultFolder, "write", lambda folder: None)
+        assert explained(1) == old
+    new = explained(1)
+    assert new.keys() == old.keys() and all(new[name] != old[name] for name in old)
 
 
 def test_what_was_not_moved_is_read_and_moved_by_the_next_write(folder: Path) -> None:

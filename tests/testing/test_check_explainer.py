@@ -270,7 +270,7 @@ ONE_CAUSE = {
     "complex": (lambda found: Attribution(maps={"map": found + 0j}), "map 'map' of 'Answers' must "
                 "be real, got torch.complex64."),
     "not a number": (lambda found: Attribution(maps={"map": found / 0}), "map 'map' of 'Answers' "
-                     "must be finite, and is not."),
+                     "must be finite, but it is not."),
     "an error": (raises, "explainer 'Answers' of this process raised ValueError: no such thing"),
 }  # fmt: skip
 
@@ -285,7 +285,7 @@ def test_one_cause_is_told_once_with_what_is_wanted(monkeypatch, make, said) -> 
     with pytest.raises(PluginError) as caught:
         check_explainer(Answers)
     found, rest = str(caught.value).split(" Not judged for these reasons: ")
-    assert found == f"'Answers' must pass check_explainer, it fails answer: {said.rstrip('.')}."
+    assert found == f"'Answers' must pass check_explainer, but it fails answer: {said.rstrip('.')}."
     assert rest == ", ".join(result.name for result in results[1:]) + "."
 
 

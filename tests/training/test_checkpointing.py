@@ -147,10 +147,12 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage) -> None:
     checkpoints = CheckpointFolder(tmp_path, keep=2)
     first, last = checkpoints.write(1, content(1)), checkpoints.write(2, content(2))
     damage(last)
-    with pytest.warns(SkinxaiWarning, match=f"{last.name} is damaged .* goes on from {first.name}"):
+    with pytest.warns(
+        SkinxaiWarning, match=f"{last.name} is damaged .* continues from {first.name}"
+    ):
         assert checkpoints.newest() == (first, content(1))
     damage(first)
-    with pytest.raises(CheckpointCorruptError, match="must be whole, all 2 are damaged"):
+    with pytest.raises(CheckpointCorruptError, match="must be whole, but all 2 are damaged"):
         checkpoints.newest()
 
 

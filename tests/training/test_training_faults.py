@@ -114,7 +114,7 @@ def test_the_newest_checkpoint_is_damaged(data, tmp_path) -> None:
     newest = CheckpointFolder(folder / "checkpoints").paths()[0]
     newest.write_bytes(newest.read_bytes()[:-1])
     done: list[int] = []
-    with pytest.warns(SkinxaiWarning, match="is damaged and was passed over"):
+    with pytest.warns(SkinxaiWarning, match="is damaged and was skipped"):
         Trainer.resume(folder, callbacks=[AtStep(3, lambda: done.append(3))]).fit(*data)
     assert done == [3] and numbers(folder) == [7, 6]
     for path in CheckpointFolder(folder / "checkpoints").paths():

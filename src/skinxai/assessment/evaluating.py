@@ -1,4 +1,4 @@
-"""From probabilities and truth to an `Evaluation`."""
+"""Compute an `Evaluation` from probabilities and true labels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OPERATING_POINTS = (
     ("specificity", 0.95),
     ("sensitivity", 0.95),
 )
-"""What is held, and at which rate."""
+"""Operating points: the rate that is held, and its value."""
 NOTHING_SEEN = SeenImages()
 
 
@@ -47,23 +47,24 @@ def evaluate_probabilities(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Evaluation:
-    """Judge probabilities against the truth.
+    """Evaluate probabilities against the true labels.
 
     Args:
         target: ``(N,)``, class positions.
         probabilities: ``(N, K)``, rows sum to 1.
         lesions: each image's lesion, the unit of the bootstrap.
         labels: the label set.
-        model: which model.
-        data: which images.
-        attributes: of each image, as in `skinxai.data.Record`, for subgroups; may be empty.
+        model: name of the model.
+        data: name of the images.
+        attributes: attributes of each image, as in `skinxai.data.Record`, for subgroups; may be
+            empty.
         leaked: whether these images, or their lesions or patients, were in training.
-        seen: which of them were, as far as the model says.
-        resamples: bootstrap resamples; at most 500 for each subgroup.
-        seed: of the resampling.
+        seen: the training images among them, as far as the model says.
+        resamples: number of bootstrap resamples; at most 500 for each subgroup.
+        seed: seed of the resampling.
 
     Raises:
-        DatasetError: no images, or arguments of different lengths.
+        DatasetError: if there are no images, or the arguments differ in length.
     """
     truth = np.asarray(target, np.int64)
     if not len(truth) or not len(truth) == len(probabilities) == len(lesions):

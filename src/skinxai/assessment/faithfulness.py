@@ -1,7 +1,7 @@
-"""Is a heatmap any good? Numbers of one map: faithfulness, localisation, stability.
+"""Measures of one heatmap: faithfulness, localisation and stability.
 
-Each is to be read beside the same number of maps that never saw the image (`BLIND`): photographers
-centre lesions, so that a blob in the middle scores well.
+Compare each measure with its value for maps that do not depend on the image (`BLIND`):
+photographers centre lesions, so a blob in the middle scores well.
 """
 
 from __future__ import annotations
@@ -45,15 +45,16 @@ def deletion_and_insertion(
     """Deletion and insertion (Petsiuk et al., "RISE", BMVC 2018, section 4.2).
 
     Args:
-        score: of images ``(B, 3, H, W)``, ``(B,)``; usually the probability of the target.
-        image: preprocessed, ``(3, H, W)``.
-        cover: what stands in for deleted pixels, ``(3, H, W)``.
-        heatmap: float ``(H, W)``; pixels of the same value come in random order.
-        steps: equal shares of the pixels, >= 1; the curve has one value more.
-        seed: of the order of equal pixels.
+        score: function from images ``(B, 3, H, W)`` to scores ``(B,)``; usually the probability of
+            the target.
+        image: preprocessed image, ``(3, H, W)``.
+        cover: image whose pixels replace deleted ones, ``(3, H, W)``.
+        heatmap: float ``(H, W)``; pixels of the same value are taken in random order.
+        steps: number of equal shares of the pixels, >= 1; the curve has one value more.
+        seed: seed of the order of pixels of the same value.
 
     Raises:
-        OptionError: a heatmap of another size, or no step.
+        OptionError: if the heatmap has another size, or ``steps`` is less than 1.
     """
     size = (image.shape[1], image.shape[2])
     if heatmap.shape != size or steps < 1:
@@ -83,17 +84,17 @@ def _area(curve: Tensor) -> float:
 def pointing(heatmap: Map, mask: Mask) -> float:
     """Pointing game (Zhang et al., IJCV 2018): share of the highest pixels that are in the mask.
 
-    Without the paper's tolerance of 15 pixels around the mask.
+    Unlike in the paper, there is no tolerance of 15 pixels around the mask.
 
     Args:
-        heatmap: float ``(H, W)``; its highest pixel is usually one.
+        heatmap: float ``(H, W)``; usually one pixel is the highest.
         mask: bool ``(H, W)``.
     """
     return float(mask[heatmap == heatmap.max()].mean())
 
 
 def mass_inside(heatmap: Map, mask: Mask) -> float:
-    """Share of the map's positive mass that is in the mask; NaN for a map without any.
+    """Share of the map's positive mass that is in the mask; NaN if the map has none.
 
     Args:
         heatmap: float ``(H, W)``.
@@ -109,7 +110,7 @@ def rank_correlation(first: Map, second: Map) -> float:
 
     Args:
         first: float ``(H, W)``.
-        second: of the same shape.
+        second: float, of the same shape.
     """
     from scipy.stats import rankdata
 
@@ -120,12 +121,12 @@ def rank_correlation(first: Map, second: Map) -> float:
 
 
 def uniform_map(size: tuple[int, int], seed: int) -> Map:
-    """The same everywhere."""
+    """A map with the same value everywhere."""
     return np.ones(size, np.float32)
 
 
 def random_map(size: tuple[int, int], seed: int) -> Map:
-    """Smooth noise: 7 cells along the shorter side, enlarged."""
+    """Smooth noise: random cells, 7 along the shorter side, enlarged to the image."""
     from skinxai.results.drawing import resize_map
 
     cell = min(size) / 7
@@ -134,7 +135,7 @@ def random_map(size: tuple[int, int], seed: int) -> Map:
 
 
 def centre_map(size: tuple[int, int], seed: int) -> Map:
-    """A Gaussian in the middle, with a quarter of each side as its deviation."""
+    """A Gaussian in the middle; its standard deviation is a quarter of each side."""
     y = (np.arange(size[0]) + 0.5) / size[0] - 0.5
     x = (np.arange(size[1]) + 0.5) / size[1] - 0.5
     return np.exp(-8 * (y[:, None] ** 2 + x**2)).astype(np.float32)
@@ -145,4 +146,4 @@ BLIND: dict[str, Callable[[tuple[int, int], int], Map]] = {
     "random": random_map,
     "centre": centre_map,
 }
-"""Maps that never saw the image: name → function of ``(H, W)`` and a seed."""
+"""Maps that do not depend on the image: name → function of ``(H, W)`` and a seed."""

@@ -1,4 +1,4 @@
-"""Bootstrap intervals, clustered: whole lesions are drawn, not images."""
+"""Bootstrap intervals that draw whole lesions, not images."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def clustered_bootstrap(
         statistic: image positions ``(n,)`` → values ``(S,)``; NaN where it is not defined.
         clusters: each image's cluster, ``(N,)``.
         resamples: number of resamples.
-        level: of the interval, 0–1.
-        seed: of the draws.
+        level: confidence level of the interval, 0–1.
+        seed: seed of the draws.
 
     Returns:
-        Low and high end, each ``(S,)``; resamples whose value is NaN are left out, and where all
-        are NaN, so are both ends.
+        Low and high end, each ``(S,)``. Resamples whose value is NaN are left out; if all are
+        NaN, both ends are NaN.
     """
     _, member = np.unique(np.asarray(clusters), return_inverse=True)
     order = np.argsort(member, kind="stable")

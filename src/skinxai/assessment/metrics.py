@@ -41,7 +41,7 @@ class ClassificationMetrics:
 
 
 def metrics_of(confusion: npt.NDArray[np.int64]) -> ClassificationMetrics:
-    """Accuracy, balanced accuracy, macro-F1 and each class's figures.
+    """Compute accuracy, balanced accuracy, macro-F1 and the figures of each class.
 
     Args:
         confusion: counts ``(K, K)``, row = true class.
@@ -64,10 +64,13 @@ def metrics_of(confusion: npt.NDArray[np.int64]) -> ClassificationMetrics:
 
 
 def one_vs_rest_auc(target: npt.ArrayLike, probabilities: npt.ArrayLike) -> Floats:
-    """Area under each class's ROC curve against all others; NaN without both kinds.
+    """Area under the ROC curve of each class against all others.
 
-    The probability that a random image of the class scores higher than a random other one,
-    ties counting half (Hanley & McNeil, Radiology 143, 1982), from average ranks.
+    NaN for a class without images, or without images of other classes.
+
+    The area is the probability that a random image of the class scores higher than a random
+    other one; ties count half (Hanley & McNeil, Radiology 143, 1982). It is computed from
+    average ranks.
 
     Args:
         target: int ``(N,)``.
@@ -92,7 +95,7 @@ def one_vs_rest_auc(target: npt.ArrayLike, probabilities: npt.ArrayLike) -> Floa
 def calibration_bins(
     target: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15
 ) -> tuple[Floats, Floats, Floats]:
-    """Images by the probability of their top class, in equal-width bins over (0, 1].
+    """Sort images by the probability of their top class into equal-width bins over (0, 1].
 
     Args:
         target: int ``(N,)``.
@@ -100,7 +103,8 @@ def calibration_bins(
         bins: number of bins.
 
     Returns:
-        Sums of confidence, of right answers, and counts, each ``(bins,)``.
+        The sum of the confidences, the number of right answers and the number of images in each
+        bin, each ``(bins,)``.
     """
     scores = np.asarray(probabilities, np.float64)
     confidence, hit = scores.max(axis=1), scores.argmax(axis=1) == np.asarray(target)

@@ -9,15 +9,15 @@ Floats = npt.NDArray[np.float64]
 
 
 def roc_curve(positive: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, Floats]:
-    """Both rates at every threshold, the highest first; images of one score go together.
+    """Both rates at every threshold, from the highest on; equal scores share one threshold.
 
     Args:
-        positive: bool ``(N,)``, whether an image is of the class.
-        scores: float ``(N,)``, higher for the class.
+        positive: bool ``(N,)``, whether each image is of the class.
+        scores: float ``(N,)``; a higher score speaks for the class.
 
     Returns:
         False and true positive rate, each ``(T + 1,)`` for T different scores, from 0 to 1; NaN
-        where there are no images of the class, or no others.
+        if there are no images of the class, or no others.
     """
     own = np.asarray(positive, np.bool_)
     _, place = np.unique(-np.asarray(scores, np.float64), return_inverse=True)
@@ -31,13 +31,13 @@ def rate_at(held: str, at_least: float, false_positive: Floats, true_positive: F
     """The highest sensitivity (specificity) with at least this specificity (sensitivity).
 
     Args:
-        held: ``"specificity"`` or ``"sensitivity"``.
-        at_least: the rate that is held, 0–1.
-        false_positive: of `roc_curve`.
-        true_positive: of `roc_curve`.
+        held: the rate that is held, ``"specificity"`` or ``"sensitivity"``.
+        at_least: the lowest value of that rate, 0–1.
+        false_positive: false positive rate from `roc_curve`.
+        true_positive: true positive rate from `roc_curve`.
 
     Returns:
-        0–1; NaN where the curve is not defined.
+        The other rate, 0–1; NaN where the curve is not defined.
     """
     if np.isnan(false_positive[-1]) or np.isnan(true_positive[-1]):
         return float("nan")
@@ -50,15 +50,15 @@ def rate_at(held: str, at_least: float, false_positive: Floats, true_positive: F
 def thinned(
     false_positive: Floats, true_positive: Floats, most: int = 200
 ) -> tuple[tuple[float, float], ...]:
-    """Points of a curve for drawing: its corners, and of too many corners evenly spread ones.
+    """Points of a curve for drawing: its corners, or evenly spread ones of them if too many.
 
     Args:
-        false_positive: of `roc_curve`.
-        true_positive: of `roc_curve`.
-        most: points, >= 2.
+        false_positive: false positive rate from `roc_curve`.
+        true_positive: true positive rate from `roc_curve`.
+        most: largest number of points, >= 2.
 
     Returns:
-        Points of the curve, both ends among them; empty where it is not defined.
+        Points of the curve, including both ends; empty where it is not defined.
     """
     points = np.stack([false_positive, true_positive], axis=1)  # (T + 1, 2)
     if np.isnan(points).any():

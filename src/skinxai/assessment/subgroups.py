@@ -1,4 +1,4 @@
-"""Figures of images that share a sex, an age band or a site."""
+"""Figures of groups of images with the same sex, age band or site."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = {
     "age": ("age", "age_approx"),
     "site": ("localization", "anatom_site_general"),
 }
-"""Columns of a table that hold an attribute; of several, the first that is not empty."""
+"""Columns of a table that may hold each attribute; the first that is not empty is used."""
 AGE_BANDS = {"0–29": (0, 30), "30–49": (30, 50), "50–69": (50, 70), "70+": (70, math.inf)}
 UNKNOWN = ("", "unknown")
 SMALLEST = 20
@@ -33,22 +33,23 @@ def subgroups(
     resamples: int = 500,
     seed: int = 0,
 ) -> tuple[Subgroup, ...]:
-    """Judge each group of at least 20 images; images of unknown value are in no group.
+    """Evaluate each group of at least 20 images; images with an unknown value are in no group.
 
     Args:
         target: ``(N,)``, class positions.
         predicted: ``(N,)``, class positions.
         lesions: each image's lesion, the unit of the bootstrap, which draws within a group.
-        attributes: of each image, as in `skinxai.data.Record`.
+        attributes: attributes of each image, as in `skinxai.data.Record`.
         num_classes: K.
-        resamples: bootstrap resamples of each group.
-        seed: of the resampling.
+        resamples: number of bootstrap resamples of each group.
+        seed: seed of the resampling.
 
-    A resample may lack a class of few lesions, and averages over the others: the intervals of
-    balanced accuracy and macro-F1 are wide and lopsided then.
+    A resample may lack a class of few lesions. Its averages are then over the other classes, which
+    makes the intervals of balanced accuracy and macro-F1 wide and lopsided.
 
     Returns:
-        By sex, age and site; sexes and sites with the most images first, ages in order.
+        The groups by sex, age and site. Sexes and sites are sorted by number of images, the largest
+        first; ages are in order.
     """
     found = []
     for attribute, columns in COLUMNS.items():

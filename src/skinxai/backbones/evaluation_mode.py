@@ -48,8 +48,8 @@ def evaluating(networks: Iterable[nn.Module]) -> Iterator[None]:
                     module.training = True
     if disturbed:
         raise ModelError(
-            "a network that answers must stay in evaluation mode, another thread put it into "
-            "training mode meanwhile; train and predict one after the other, or predict with a "
+            "a network must stay in evaluation mode while it predicts, but another thread put it "
+            "into training mode; train and predict one after the other, or predict with a "
             "copy.deepcopy() of it."
         )
 

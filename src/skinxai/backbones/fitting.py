@@ -169,6 +169,6 @@ def check_bytes(config: ModelConfig, size: int) -> None:
     most = HUGE + 8 * sum(each.numel() for each in model.network.state_dict().values())
     if size > most:
         raise IntegrityError(
-            f"an exported {config.backbone!r} must have at most {most} bytes, it has {size}; "
+            f"an exported {config.backbone!r} must have at most {most} bytes, but it has {size}; "
             f"export the model again."
         )

@@ -74,10 +74,10 @@ def classifier_names(model: SkinClassifier) -> set[str]:
     modules = [m for m in modules if isinstance(m, nn.Module) and any(True for _ in m.parameters())]
     if not modules or (len(modules) > 1 and not hasattr(network, "get_classifier")):
         raise OptionError(
-            f"the backbone must be one whose classifier can be told, by get_classifier() or by "
-            f"exactly one submodule of the name {', '.join(CLASSIFIERS)}, got "
-            f"{type(network).__name__}; train it with one learning rate, nothing frozen, and "
-            f"starting weights of a model with the same labels."
+            f"the backbone must name its classifier, by get_classifier() or by exactly one "
+            f"submodule called {', '.join(CLASSIFIERS)}, got {type(network).__name__}; train it "
+            f"with one learning rate, no frozen layers, and starting weights of a model with the "
+            f"same labels."
         )
     own = {id(parameter) for module in modules for parameter in module.parameters()}
     return {name for name, parameter in network.named_parameters() if id(parameter) in own}

@@ -45,10 +45,10 @@ SPLITS: dict[str, str] = (
 """Class of a timm network → where it is split."""
 
 _UNPROVEN = (
-    "with random weights, what changes in its features does not follow a planted patch, so that "
-    "their places are not proven"
+    "with random weights, its features do not follow a patch planted in the image, so their "
+    "positions are not proven"
 )
-_NO_SPLIT = "its tokens have no split yet"
+_NO_SPLIT = "it is not known yet which of its tokens are patches"
 REFUSED: dict[str, str] = dict.fromkeys(
     ("ConvMixer", "CspNext", "EfficientVit", "InceptionV4", "RexNet", "Visformer"), _UNPROVEN
 ) | dict.fromkeys(
@@ -205,7 +205,7 @@ def _tokens(network: Any, features: Tensor, image_size: tuple[int, int] | None) 
     if height * width != patches.shape[1]:
         raise ExplainError(
             f"features must be {height} x {width} patches after {prefix} other tokens, got "
-            f"{features.shape[1]} tokens; name the images' size."
+            f"{features.shape[1]} tokens; give the images' size."
         )
     return patches.transpose(1, 2).reshape(len(patches), -1, height, width)  # a view
 
@@ -217,12 +217,12 @@ def _refuse(network: Any, features: Tensor, image_size: tuple[int, int] | None) 
 
 
 def _refuse_token(network: Any, features: Tensor, image_size: tuple[int, int] | None) -> Tensor:
-    reason = "its head reads the class token alone, which no patch of the last features reaches"
+    reason = "its head reads only the class token, which no patch of the last features reaches"
     raise _refused(type(network).__name__, reason)
 
 
 def _refused(name: str, reason: str) -> ExplainError:
     return ExplainError(
-        f"a map of the features needs a network that is known to have one, {name} is refused: "
+        f"a map of the features needs a network that is known to have one, but {name} is refused: "
         f"{reason}; use a method that needs no such map: {plugins.methods_for_any_network()}."
     )

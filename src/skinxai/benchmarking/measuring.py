@@ -212,5 +212,7 @@ def config_of(classifier: Classifier) -> ModelConfig:
     """
     config = classifier.config
     if not isinstance(config, ModelConfig):
-        raise ModelError(f"methods are compared on a single model, {classifier.model} is several.")
+        raise ModelError(
+            f"methods are compared on a single model, but {classifier.model} is an ensemble."
+        )
     return config

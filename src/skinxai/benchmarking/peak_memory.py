@@ -48,7 +48,7 @@ def peak_memory(
             if done.returncode == 0:
                 found[name] = float(done.stdout)
             else:
-                tqdm.write(f"memory of {name} is not measured: {done.stderr.strip()[-300:]}")
+                tqdm.write(f"the memory of {name} was not measured: {done.stderr.strip()[-300:]}")
     return found
 
 

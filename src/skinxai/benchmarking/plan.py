@@ -81,8 +81,8 @@ class Plan:
                 first.setdefault(item.lesion_id or item.image_id, item)
         if not first:
             raise DatasetError(
-                f"masks must be a folder of {MASK.format('IMAGE')} files, {str(masks)!r} has none "
-                f"of the {len(records)} images."
+                f"masks must be a folder of {MASK.format('IMAGE')} files, but {str(masks)!r} has "
+                f"none for the {len(records)} images."
             )
         lesions = [first[key] for key in sorted(first)]
         shuffled = [lesions[k] for k in draws.permutation(len(lesions))]
@@ -107,7 +107,7 @@ def read_mask(path: Path, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     levels = set(np.unique(values).tolist())
     if not levels <= {0, 1} and not levels <= {0, 255}:
         raise DatasetError(
-            f"mask {str(path)!r} must be black and white, it has {len(levels)} levels of grey."
+            f"mask {str(path)!r} must be black and white, but it has {len(levels)} levels of grey."
         )
     height, width = values.shape
     if abs(height * size[1] - width * size[0]) > max(*size, *values.shape):  # a pixel is rounding
@@ -118,7 +118,9 @@ def read_mask(path: Path, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     fitted = Image.fromarray((values > 0).astype(np.uint8)).resize(size[::-1], NEAREST)
     mask: npt.NDArray[np.bool_] = np.asarray(fitted) > 0
     if not mask.any():
-        raise DatasetError(f"mask {str(path)!r} must have a lesion in it at {size}, it has none.")
+        raise DatasetError(
+            f"mask {str(path)!r} must have a lesion in it at {size}, but it has none."
+        )
     return mask
 
 

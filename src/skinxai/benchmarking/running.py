@@ -138,7 +138,7 @@ def _in_use(folder: Path) -> Iterator[None]:
             yield
     except Timeout as error:
         raise OutputError(
-            f"out must be written by one process at a time, {str(folder)!r} is in use."
+            f"out must be written by one process at a time, but {str(folder)!r} is in use."
         ) from error
 
 
@@ -167,8 +167,8 @@ def _begin(
         raise OutputError(f"{str(path)!r} must be readable JSON: {error}.") from error
     if changed := [key for key in study if known.get(key) != json.loads(json.dumps(study[key]))]:
         raise ResumeMismatchError(
-            f"out must be a new folder or hold the same comparison, {str(folder)!r} has one with "
-            f"another {changed[0]!r}; take a new folder."
+            f"out must be a new folder or hold the same comparison, but {str(folder)!r} has one "
+            f"with another {changed[0]!r}; take a new folder."
         )
 
 

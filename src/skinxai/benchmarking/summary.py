@@ -44,7 +44,7 @@ def read_rows(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     try:
         images = [json.loads(line) for line in lines[:-1]]  # the last ends in no line feed
     except ValueError as error:
-        raise OutputError(f"{str(path)!r} must hold a JSON list a line: {error}.") from error
+        raise OutputError(f"{str(path)!r} must hold one JSON list per line: {error}.") from error
     return [row for rows in images for row in rows]
 
 

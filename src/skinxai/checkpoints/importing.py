@@ -24,8 +24,8 @@ _CARD = """# {name}
 
 **A research tool, not a medical device.**
 
-Imported from a network that timm saved ({architecture}, {classes} classes). Where it comes from,
-what it was trained on and how well it does is not known to skinxai: write it here.
+Imported from a network that timm saved ({architecture}, {classes} classes). skinxai does not know
+where it comes from, what it was trained on or how well it does: describe that here.
 """
 
 
@@ -144,7 +144,7 @@ def _compare(
         difference = float((network.eval()(images) - theirs(images)).abs().max())
     except (RuntimeError, AssertionError) as error:
         raise ModelError(
-            f"image_size must be one that the network takes, {size} is not: {error}"
+            f"image_size must be one that the network takes, but {size} is not: {error}"
         ) from error
     if not difference < TOLERANCE:
         raise IntegrityError(

@@ -49,8 +49,8 @@ def _read_neighbours(files: Files, config: ModelConfig) -> Neighbours | None:
     found, classes = Neighbours.from_bytes(data), len(config.labels)
     if found.labels.max() >= classes:
         raise IntegrityError(
-            f"labels of {NEIGHBOURS} must be positions among the model's {classes}, "
-            f"{found.labels.max()} is not; fetch or save the model again."
+            f"labels of {NEIGHBOURS} must be positions among the model's {classes} labels, but "
+            f"{found.labels.max()} is none of them; fetch or save the model again."
         )
     return found
 

@@ -212,7 +212,7 @@ def unpack(files: ModelFiles) -> LoadedModel:
     """
     if files.is_ensemble:
         raise ModelError(
-            f"model folder {str(files.folder)!r} must be one network with {WEIGHTS}, and lists "
+            f"model folder {str(files.folder)!r} must be one network with {WEIGHTS}, but it lists "
             f"none; of an ensemble, name one of the folders in members/."
         )
     config = read_config(files, ModelConfig)
@@ -220,7 +220,7 @@ def unpack(files: ModelFiles) -> LoadedModel:
     if weights_metadata(weights).get(BINDING) != config.binding():
         raise IntegrityError(
             f"{CONFIG} in {str(files.folder)!r} must be the one its weights were saved with "
-            f"(labels, preprocessing, backbone), and is another; fetch the model again."
+            f"(labels, preprocessing, backbone), but it is another; fetch the model again."
         )
     stored = stored_tensors(weights, WEIGHTS)
     backbones.check_fit(config.backbone, len(config.labels), stored)
@@ -250,7 +250,7 @@ def load_weights(network: SkinClassifier, weights: bytes) -> None:
     backbones.compare(network, stored_tensors(weights, WEIGHTS))
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise IntegrityError(f"{WEIGHTS} must hold finite values, {name!r} does not.")
+            raise IntegrityError(f"{WEIGHTS} must hold finite values, but {name!r} does not.")
     network.network.load_state_dict(
         {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}, strict=True
     )

@@ -64,7 +64,9 @@ def refusal_of(
     try:
         found = grid(model.network, features, image_size)
     except Exception as error:  # a function of the caller's may raise anything
-        return f"grid must take what features returned, it raised {type(error).__name__}: {error}."
+        return (
+            f"grid must take what features returned, but it raised {type(error).__name__}: {error}."
+        )
     if not isinstance(found, Tensor) or found.ndim != 4 or min(found.shape[2:]) < 2:
         if grid.function is None and features.ndim == 3:
             return (

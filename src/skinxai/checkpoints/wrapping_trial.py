@@ -98,8 +98,8 @@ def _checked_logits(given: Any, classes: int) -> Tensor:
         raise ModelError(f"{must}, got integers ({given.dtype}); return them without argmax.")
     if not bool(torch.isfinite(given).all()):
         raise NonFiniteOutputError(
-            f"logits must be finite, the network's are not for an image of noise: "
-            f"{given[0].tolist()}; its weights, or their type {given.dtype}, are at fault."
+            f"logits must be finite, but for an image of noise the network returned "
+            f"{given[0].tolist()}; correct its weights, or their type {given.dtype}."
         )
     return given
 

@@ -51,7 +51,7 @@ def listed(images: list[str], out: Path | None = None) -> tuple[list[str], list[
     if not found:
         raise NoInputsError("At least one image must be given, got none.")
     if total > len(found):
-        note(f"{total - len(found)} files came more than once and are read once")
+        note(f"{total - len(found)} files were given more than once and are read once")
     for left in left_out:
         note(left.note)
     return list(found.values()), left_out

@@ -87,7 +87,7 @@ def verify(
     keeps = any(name.rpartition("/")[2] == PROBE for name, _ in contents(folder))
     tell(Classifier.from_pretrained(folder, check=keeps).model)
     if not keeps:
-        note(f"no {PROBE}: whether it answers as when it was saved is not known")
+        note(f"it has no {PROBE}, so its answer cannot be compared with the one it was saved with")
 
 
 def import_network(

@@ -108,8 +108,8 @@ def train(
     if not resume:  # a download comes after what costs less
         fetch_initial_weights(trainer.config.backbone, trainer.config.init_weights)
     if records.labels.malignant is None:
-        note("no label is declared malignant, so that the model gives no malignant probability; "
-             "--malignant declares them")  # fmt: skip
+        note("no label is declared malignant, so the model gives no malignant probability; "
+             "declare them with --malignant")  # fmt: skip
     seed = trainer.config.seed
     parts = Splits.from_csv(splits, records) if splits else own_split(records, seed)
     for text in parts.notes:
@@ -120,8 +120,8 @@ def train(
         classifier = trainer.fit(parts)
     except KeyboardInterrupt as interrupt:
         if not interrupt.args:  # a second one: training has not said how to go on
-            tell(f"stopped at once; the same command and --resume go on from the last checkpoint "
-                 f"in {out}, if there is one", error=True)  # fmt: skip
+            tell(f"stopped at once; repeat the command with --resume to continue from the last "
+                 f"checkpoint in {out}, if there is one", error=True)  # fmt: skip
         raise typer.Exit(130) from None
     again = [str(asked.data), *asked.table.arguments()]
     _report(classifier, out, again, judge=len(parts.test) > 0)

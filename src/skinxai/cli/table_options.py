@@ -173,8 +173,8 @@ def check_apart(option: str, out: Path, source: str, data: Path) -> None:
         and is_folder(data) and not is_prepared(data) and find_published(data) is None
     ):  # fmt: skip
         raise OptionError(
-            f"{option} must lie outside {source}, {str(out)!r} would be taken for a class when "
-            f"{str(data)!r} is read again; give another folder."
+            f"{option} must lie outside {source}, because {str(out)!r} would be taken for a class "
+            f"when {str(data)!r} is read again; give another folder."
         )
 
 
@@ -191,7 +191,7 @@ def own_split(records: Records, seed: int, *, allow_leakage: bool = False) -> Sp
 
     if not names_parts(records):
         return split(records, seed=seed)
-    note("the data's own split is used; --splits takes another")
+    note("the data's own split is used; choose another with --splits")
     return given_split(records, seed, allow_leakage=allow_leakage)
 
 
@@ -227,8 +227,8 @@ def judged(
         chosen = (part or Part.test).value
         found = given_part(records, chosen, allow_leakage=allow_leakage)
         note(
-            f"the {chosen} part of the data's own split is judged, {len(found)} of {len(records)} "
-            f"images; --part names the part, --splits another split"
+            f"only the {chosen} part of the data's own split is evaluated, {len(found)} of "
+            f"{len(records)} images; choose a part with --part, or another split with --splits"
         )
         return found
     if part is not None:
@@ -251,7 +251,8 @@ def _labelled(
         return records
     if lacking := sorted({item.label for item in records} - set(codes)):
         raise DatasetLabelError(
-            f"labels must name every label of the data, {list(own)}, and do not name {lacking}."
+            f"labels must name every label of the data, {list(own)}, but they do not name "
+            f"{lacking}."
         )
     if isinstance(labels, LabelSet):
         return replace(records, labels=labels)

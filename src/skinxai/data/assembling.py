@@ -1,4 +1,4 @@
-"""From rows of a table to `Records`: every problem is found before any is reported."""
+"""Turn the rows of a table into `Records`; all problems are reported at once."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Listed:
     """What one row of a table says of one image.
 
     Args:
-        line: in the table.
-        image: name of the file, or image id.
-        label: as it stands in the table.
+        line: line number in the table.
+        image: file name or image id.
+        label: the label as it stands in the table.
         lesion_id: empty where it is not known.
         patient_id: empty where it is not known.
         attributes: further columns.
@@ -80,18 +80,18 @@ def assemble(
     """Check all rows, find their files and build `Records`, sorted by image id.
 
     Args:
-        rows: of the table.
-        files: where the images are.
+        rows: the rows of the table.
+        files: the folders of the images.
         table: the table's name, for messages.
         labels: the label set; ``None`` takes the labels that occur, sorted.
-        label_map: from labels as they stand in the table to codes; nothing else is renamed.
-        dedupe: keep the first of rows that say the same of one image.
-        name: of the data set.
-        licence: of the data set.
-        attribution: whom to name.
+        label_map: codes of labels in the table; other labels are not renamed.
+        dedupe: keep the first of several rows that agree on one image.
+        name: name of the data set.
+        licence: licence of the data set.
+        attribution: who must be named.
 
     Raises:
-        DatasetError: one of its subclasses, by the first problem; it lists all of them.
+        DatasetError: the subclass of the first problem; the message lists all problems.
     """
     known = None if labels is None else list(labels)
     work = _Assembly(files, known, label_map or {}, dedupe)
@@ -112,7 +112,7 @@ def assemble(
 
 
 class _Assembly:
-    """The rows of one table, taken one by one: what they give, and what is wrong with them."""
+    """Takes the rows of one table one by one and keeps their records and problems."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class _Assembly:
         path = self._find(row)
         if path is None or self._repeats(path, row):
             return
-        self.counted["without a lesion id, each its own lesion"] += not row.lesion_id
+        self.counted["without a lesion id, each counted as its own lesion"] += not row.lesion_id
         attributes = _checked_attributes(row.attributes, self.counted)
         name = row.image.replace("\\", "/")
         if name.startswith(("/", "./")) or name[1:2] == ":":
@@ -161,13 +161,13 @@ class _Assembly:
         )
 
     def check(self, table: str) -> None:
-        """Raise by the first problem, with all of them."""
+        """Raise the error of the first problem; its message lists all of them."""
         for path in grey_strays(item.path for item in self.items):
             if path in self._by_stem:
                 text = (
                     f"line {self._by_stem[path]}: {str(path)!r} has one channel and lies in "
-                    f"another folder than the rest, it looks like a mask; give its path below the "
-                    f"folder if it is a lesion"
+                    f"another folder than the rest, so it looks like a mask; give its path below "
+                    f"the folder if it is a lesion"
                 )
                 self._problems.append((DatasetPathError, text))
         if groups := alike(
@@ -192,7 +192,7 @@ class _Assembly:
                 **self._remedy(),
             )
         if not self.items:
-            raise DatasetSchemaError(f"{table} must list at least one image, it lists none.")
+            raise DatasetSchemaError(f"{table} must list at least one image, but it lists none.")
 
     def _remedy(self) -> Remedy:
         if self._renames:
@@ -219,7 +219,7 @@ class _Assembly:
         return Listed(row.line, attributes=row.attributes, **made)
 
     def _repeats(self, key: str | Path, row: Listed) -> bool:
-        """Whether another row has this name or file already; it is noted if none has."""
+        """Whether an earlier row has this name or file; if none has, remember them."""
         earlier = self._seen.setdefault(key, row)
         if earlier is row:
             return False
@@ -268,7 +268,7 @@ class _Assembly:
 
 
 def _rename(codes: Mapping[str, str]) -> Remedy:
-    """How to say that labels are others, in Python and on the command line."""
+    """The remedy for other labels, in Python and on the command line."""
     options = " ".join(f"--label {shlex.quote(f'{raw}={code}')}" for raw, code in codes.items())
     return {
         "python": f"say which is meant with label_map={dict(codes)}",

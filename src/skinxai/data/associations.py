@@ -1,4 +1,4 @@
-"""Which columns of a table give the label away: measured, over lesions and patients."""
+"""Measure which columns of a table give the label away, over lesions and patients."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from skinxai.data.records import Records
 from skinxai.data.stratifying import group
 
 STRONG = 0.5
-"""The share of uncertainty from which a column and the label fix each other."""
+"""From this share of removed uncertainty on, a column gives the label away."""
 HELD = 0.25
-"""The share of a class (of a value) that comes with no other value (class), from which they do."""
+"""The same for the share of a class (value) that comes with no other value (class)."""
 FOLDS = 10
 SMOOTHING = 0.5
 PURE = 0.05
@@ -36,9 +36,9 @@ class Association:
     """How one column gives the label away.
 
     Args:
-        column: its name.
-        strength: 0 to 1, the share that ``measure`` speaks of.
-        measure: in words, with the share.
+        column: name of the column.
+        strength: the share that ``measure`` names, 0 to 1.
+        measure: what was measured, in words, with the share.
     """
 
     column: str
@@ -50,30 +50,30 @@ class Association:
 
 
 def telling_columns(records: Records) -> list[Association]:
-    """The columns among the attributes that give the label away, the strongest first.
+    """Find the attributes that give the label away, the strongest first.
 
     A column and the label are compared over distinct triples of a group (images that share a
     lesion or patient), a label and a value, so that many images of one patient count once. The
     column gives the label away where one of four shares is large:
 
     * the share of the label's uncertainty that its values remove, from 0.5;
-    * the share of its own uncertainty that the label removes, from 0.5: it then says less than
-      the label, as benign or malignant of seven diagnoses, but follows from it;
+    * the share of its own uncertainty that the label removes, from 0.5: the column then follows
+      from the label, as benign or malignant follows from seven diagnoses;
     * the share of a class under values that (almost) always come with that class, from 0.25;
     * the share of a value under classes that (almost) always come with that value, from 0.25.
 
     The first two are uncertainty coefficients (Theil 1970) of cross-validated entropies:
-    frequencies come from other groups than those that they are judged on. Values that occur once,
-    such as ids and free text, therefore say nothing. In the last two, "almost always" is at most
-    a twentieth of the exceptions that chance would give, and evidence against chance of one in a
-    million.
+    frequencies are counted on other groups than those they are evaluated on. Values that occur
+    once, such as ids and free text, therefore remove no uncertainty. In the last two, "almost
+    always" means at most a twentieth of the exceptions that chance would give, and a probability
+    of at most one in a million by chance.
 
     A column is compared as it stands and by where it is empty. Numbers of many values are also
     compared by tenths of their ranks and by each cut between these (whole numbers that hardly
     repeat are ids), and texts of many values without digits and case, and by each frequent word.
 
     Args:
-        records: with attributes; a column that some records lack is empty there.
+        records: records with attributes; an attribute that a record lacks counts as empty.
     """
     groups = group(records)
     found = []
@@ -98,7 +98,7 @@ def telling_columns(records: Records) -> list[Association]:
 
 
 def _views(values: Sequence[str]) -> Iterator[tuple[str, Sequence[object]]]:
-    """What the values are compared by, and its name where it is not the values themselves."""
+    """Each way to compare the values, after its name, which is empty for the values themselves."""
     yield "", values
     present = [value for value in values if value]
     if 0 < len(present) < len(values):
@@ -129,7 +129,7 @@ def _number(value: str) -> float | None:
 
 
 def _codes(values: Sequence[object]) -> Codes:
-    """Positions of the values among the distinct ones, in the order in which these come."""
+    """Number the distinct values in the order of their first occurrence."""
     place: dict[object, int] = {}
     return np.array([place.setdefault(value, len(place)) for value in values], np.int64)
 

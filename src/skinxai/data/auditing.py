@@ -1,4 +1,4 @@
-"""`audit`: look for everything that makes figures from a split wrong, before training."""
+"""`audit`: find what would make figures from a split wrong, before training."""
 
 from __future__ import annotations
 
@@ -32,21 +32,20 @@ def audit(
     progress: bool | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> AuditReport:
-    """Audit a split: overlaps, duplicates, leak columns, classes, files.
+    """Audit a split for overlaps, duplicates, leak columns, rare classes and unreadable files.
 
     Reads every image. Ten thousand images of 320×240 take some minutes on two cores and about
     1 GB of memory.
 
     Args:
-        splits: what to audit; one with leakage that was allowed is fine.
-        trained_on: the pixels that the starting weights were trained on: a model's
-            `TrainedOn`, or any container of hashes of `skinxai.data.pixel_hash`. Only images
-            outside the training part count: training goes on with those inside it. A
-            `TrainedOn` with fingerprints also finds copies: re-encoded, resized, turned or cropped.
-        not_copies: ids of images that look like copies of what the starting weights were trained
-            on and are none.
+        splits: the split to audit; it may be one whose leakage was allowed.
+        trained_on: the images that the starting weights were trained on: a model's `TrainedOn`,
+            or any container of hashes of `skinxai.data.pixel_hash`. Only images outside the
+            training part are reported. A `TrainedOn` with fingerprints also finds copies that
+            were re-encoded, resized, turned or cropped.
+        not_copies: ids of images that look like copies of these training images but are not.
         progress: ``True`` or ``False``; ``None`` shows bars on a terminal.
-        max_pixels: most pixels of an image that are decoded.
+        max_pixels: largest number of pixels of an image that is decoded.
     """
     check_max_pixels(max_pixels)
     parts = {name: getattr(splits, name) for name in PARTS}
@@ -126,7 +125,7 @@ def _classes(parts: dict[str, Records]) -> list[Finding]:
 def _left_out(splits: Splits) -> list[Finding]:
     if not splits.left_out:
         return []
-    message = "images of the data set in no part: nothing is learnt from them or judged on them"
+    message = "images of the data set are in no part, so they are neither learnt from nor judged on"
     return [Finding("left out", "warning", message, splits.left_out)]
 
 

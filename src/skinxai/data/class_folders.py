@@ -1,4 +1,4 @@
-"""`load_folder`: one folder of images for each class, with or without parts of a split above."""
+"""`load_folder`: one folder of images for each class, with or without folders of parts."""
 
 from __future__ import annotations
 
@@ -49,22 +49,24 @@ class _Class:
 
 
 def load_folder(root: Root, *, labels: LabelSet | Sequence[str] | None = None) -> Records:
-    """One subfolder for each class, named by its label code; each image is its own lesion.
+    """Read one subfolder for each class, named by its label code.
+
+    Each image counts as its own lesion.
 
     Folders ``train``, ``val`` and ``test`` (also ``training``, ``valid``, ``validation`` and
-    ``testing``, in any case) above the class folders, or below each of them, are no classes: they
-    are read as the attribute ``part``, and `given_split` has that split.
+    ``testing``, in any case) above the class folders, or below each of them, are not classes: they
+    are read as the attribute ``part``, and `given_split` returns that split.
 
     Args:
         root: the folder.
         labels: label codes in logit order; ``None`` sorts the subfolders' names. For the
-            validation images of another folder pass the training images' ``labels``. A folder that
-            is named by a label is a class, whatever its name.
+            validation images of another folder pass the training images' ``labels``. A folder
+            whose name is one of these labels is always a class.
 
     Raises:
-        DatasetError: no folder, fewer than two classes, a class of which no file is read, a
-            subfolder that is no label, or folders that are no classes, such as ``images`` and
-            ``masks``, or ``fold1`` and ``fold2`` with the same folders in each.
+        DatasetError: if there is no folder, fewer than two classes, a class without a readable
+            kind of file, a subfolder that is not a label, or folders that are not classes, such
+            as ``images`` and ``masks``, or ``fold1`` and ``fold2`` with the same folders in each.
     """
     root = folder_of(root)
     declared = frozenset(labels or ())
@@ -75,12 +77,12 @@ def load_folder(root: Root, *, labels: LabelSet | Sequence[str] | None = None) -
     if not classes:
         tables = tables_in(root)
         raise DatasetError(
-            f"{str(root)!r} must hold one subfolder of images for each class, it has no image in "
-            f"any subfolder" + ("" if tables else "."),
+            f"{str(root)!r} must hold one subfolder of images for each class, but it has no image "
+            f"in any subfolder" + ("" if tables else "."),
             **(table_remedy(tables[0], root) if tables else {}),
         )
     _check_names(classes, root, declared)
-    notes = ["images carry no lesion ids: each is its own lesion"]
+    notes = ["the images have no lesion ids: each is counted as its own lesion"]
     if labels is None:
         if len({each.name for each in classes}) < 2:
             raise DatasetError(
@@ -115,8 +117,9 @@ def _class_folders(root: Path, declared: frozenset[str], left: LeftOut) -> tuple
     if parts:
         if beside := [p.name for p in others if any(image_files(str(p), LeftOut("")))]:
             raise DatasetError(
-                f"{str(root)!r} must hold either folders of parts or folders of classes, it has "
-                f"the parts {_names(parts)} beside {_names(beside)}; move one or the other away."
+                f"{str(root)!r} must hold either folders of parts or folders of classes, but it "
+                f"has the parts {_names(parts)} beside {_names(beside)}; move one or the other "
+                f"away."
             )
         classes = [(top, part) for base, part in parts.items() for top in _folders(base)]
     else:
@@ -136,18 +139,19 @@ def _class_folders(root: Path, declared: frozenset[str], left: LeftOut) -> tuple
     if parts and loose and not any(each.files for each in found):
         raise DatasetError(
             f"the parts {_names(parts)} of {str(root)!r} must hold one folder of images for each "
-            f"class, they hold {loose} images in no folder; read them with a table and load_csv."
+            f"class, but they hold {loose} images in no folder; read them with a table and "
+            f"load_csv."
         )
     return (found if parts else _parts_below(found)), loose
 
 
 def _parts_below(classes: list[_Class]) -> list[_Class]:
-    """The same classes, by part, where folders of parts lie below those of classes."""
+    """Split each class by the folders of parts below it, if there are any."""
     full = [each for each in classes if each.files]
     named = [name.lower() in PART_NAMES for each in full for name in each.inner]
     if any(named) and not all(named):
         raise DatasetError(
-            "class folders must hold either folders of parts (train, val, test) alone or none, "
+            "class folders must hold either folders of parts (train, val, test) alone or none, but "
             f"they hold {sorted({name or 'images' for each in full for name in each.inner})}; "
             f"move what belongs to no part elsewhere."
         )
@@ -180,13 +184,13 @@ def _check_read(classes: Sequence[_Class], root: Path) -> None:
         if kinds and not each.files:
             raise DatasetError(
                 f"folder {each.path.relative_to(root).as_posix()!r} of {str(root)!r} must hold "
-                f"images that are read, it holds {each.left.all_kinds()}; convert them, or move "
-                f"the folder away."
+                f"images that are read, but it holds {each.left.all_kinds()}; convert them, or "
+                f"move the folder away."
             )
 
 
 def _check_names(classes: Sequence[_Class], root: Path, declared: frozenset[str]) -> None:
-    """Refuse folders that are no classes, and labels that differ by blanks or case alone."""
+    """Refuse folders that are not classes, and labels that differ by blanks or case alone."""
     for each in classes:
         if broken := broken_rule(f"a folder's name in {str(root)!r}", each.name, MAX_CODE):
             raise DatasetLabelError(f"{broken} It is a label; rename the folder.")
@@ -201,7 +205,9 @@ def _check_names(classes: Sequence[_Class], root: Path, declared: frozenset[str]
     if odd:
         _refuse(classes, root, f"{_names(odd)} of {str(root)!r} name kinds of files, not classes")
     if names and all(_NUMBERED.fullmatch(name) for name in names):
-        _refuse(classes, root, f"{_names(names)} of {str(root)!r} are numbered, and are no classes")
+        _refuse(
+            classes, root, f"{_names(names)} of {str(root)!r} are numbered folders, not classes"
+        )
     inner = {each.path: set(each.inner) for each in classes}
     union = set().union(*inner.values())
     if len(names) < 2 or "" in union or len(union) < 2 or all(map(_is_lesion, names)):
@@ -211,7 +217,7 @@ def _check_names(classes: Sequence[_Class], root: Path, declared: frozenset[str]
         _refuse(
             classes,
             root,
-            f"folders {_names(names)} of {str(root)!r} hold the same folders, so that it is not "
+            f"folders {_names(names)} of {str(root)!r} hold the same folders, so it is not "
             f"clear which of them are the classes",
         )
 
@@ -240,7 +246,7 @@ def _is_lesion(name: str) -> bool:
 
 
 def _names(found: Iterable[str | Path]) -> str:
-    """Up to six names for a message; of a path its last part."""
+    """Up to six names for a message; a path is named by its last part."""
     names = [each.name if isinstance(each, Path) else each for each in found]
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
     return ", ".join(map(quoted, names[:6])) + more

@@ -15,20 +15,20 @@ NO_ID = frozenset(
         "--", "?", "unknown", "missing",
     }
 )  # fmt: skip
-"""What stands for an unknown lesion or patient, in lower case."""
+"""Texts that mean an unknown lesion or patient, in lower case."""
 NO_LABEL = NO_ID - {"unknown", "missing"}
-"""What stands for a label that is not there; ``unknown`` is a class of some data sets."""
+"""Texts that mean a missing label; ``unknown`` is a class of some data sets."""
 _BLANKS = r"[\s\x00\u200b-\u200f\u2060\ufeff]+"  # \s has the no-break space; the rest has no width
 _OUTER = re.compile(f"^{_BLANKS}|{_BLANKS}$")
 
 
 def clean(text: str) -> str:
-    """Text without blanks around it, of any kind, in Unicode's composed form (NFC)."""
+    """Strip blanks of any kind and compose the text (Unicode NFC)."""
     return unicodedata.normalize("NFC", _OUTER.sub("", text))
 
 
 def known_id(text: str) -> str:
-    """A lesion or patient id as `clean` has it; empty where the text means that it is unknown."""
+    """A lesion or patient id as `clean` returns it; empty if the text means "unknown"."""
     text = clean(text)
     return "" if text.lower() in NO_ID else text
 
@@ -45,12 +45,12 @@ def path_id(path: str) -> str:
 
 
 def fold(label: str) -> str:
-    """What labels have in common that differ by blanks or case alone."""
+    """A key that is the same for labels that differ only by blanks or case."""
     return re.sub(_BLANKS, "", label).casefold()
 
 
 def alike(labels: Iterable[str]) -> list[list[str]]:
-    """Groups of labels that differ by blanks or case alone, each sorted."""
+    """Groups of labels that differ only by blanks or case, each sorted."""
     groups: dict[str, set[str]] = {}
     for label in labels:
         groups.setdefault(fold(label), set()).add(label)

@@ -1,4 +1,4 @@
-"""`open_records`: the loader that fits what lies at a path, for the command line."""
+"""`open_records`: choose the loader that fits a path, for the command line."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ def open_records(
         delimiter: as in `load_csv`.
 
     Raises:
-        OptionError: arguments that only a table has, or labels for a prepared folder.
-        IntegrityError: a prepared folder that is damaged.
-        DatasetError: data that cannot be used.
+        OptionError: if arguments that only a table takes are given without one, or labels are
+            given for a prepared folder.
+        IntegrityError: if a prepared folder is damaged.
+        DatasetError: if the data cannot be used.
     """
     path = Path(data)
     if is_file(path):
@@ -52,14 +53,14 @@ def open_records(
         )
     if images is not None or columns or label_map:
         raise OptionError(
-            f"images, columns and label maps go with a table, {str(path)!r} is none",
+            f"images, columns and label maps go with a table, but {str(path)!r} is not one",
             python="pass the CSV file",
             command="give the CSV file in its place, or leave --images and the like out",
         )
     if is_prepared(path):
         if labels is not None:
             raise OptionError(
-                f"labels must be left out for a prepared folder, {str(path)!r} has its own."
+                f"labels must be left out for a prepared folder; {str(path)!r} has its own."
             )
         return load_prepared(path)
     if is_folder(path) and find_published(path) is not None:

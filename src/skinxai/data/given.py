@@ -17,44 +17,44 @@ from skinxai.images.limits import MAX_BYTES
 from skinxai.plain_text import quoted
 
 VAL_SHARE = 0.15
-"""Of the training images, where a split comes without a validation part."""
+"""Share of the training images that become the validation part if there is none."""
 
 
 def has_parts(records: Records) -> bool:
-    """Whether every image says its part, and ``train`` is one of several."""
+    """Whether every image names its part, and ``train`` is one of several parts."""
     parts = {_part(item) for item in records}
     return "" not in parts and "train" in parts and len(parts) > 1
 
 
 def names_parts(records: Records) -> bool:
-    """Whether images say parts, of which there are several, or of some images alone."""
+    """Whether images name several parts, or only some of the images name one."""
     return len({_part(item) for item in records}) > 1
 
 
 def has_part_names(records: Records) -> bool:
-    """Whether any image says its part."""
+    """Whether any image names its part."""
     return any(_part(item) for item in records)
 
 
 def given_part(records: Records, part: str, *, allow_leakage: bool = False) -> Records:
-    """One part of the split that the data came with, to judge a model on.
+    """One part of the split that the data came with, to evaluate a model on.
 
-    Other than `given_split`, it needs no training part, and makes no part that is not there.
+    Unlike `given_split`, it needs no training part and never makes a missing part.
 
     Args:
-        records: as in `given_split`.
+        records: records with parts, as in `given_split`.
         part: ``"train"``, ``"val"`` or ``"test"``.
         allow_leakage: as in `Splits.of`.
 
     Raises:
-        DatasetError: an image without a part, or no image in this one.
+        DatasetError: if an image has no part, or this part has no image.
         LeakageError: a lesion, patient, image or file in two parts.
     """
     ids = _ids_of_parts(records)
     if not ids.get(part):
         has = ", ".join(f"{name} {len(of)}" for name, of in ids.items() if of)
         raise DatasetError(
-            f"{records.name} must hold images in its {part} part to be judged on it, it has "
+            f"{records.name} must hold images in its {part} part to be judged on it, but it has "
             f"images in: {has}."
         )
     found: Records = getattr(_split_of(records, ids, allow_leakage=allow_leakage), part)
@@ -62,19 +62,19 @@ def given_part(records: Records, part: str, *, allow_leakage: bool = False) -> R
 
 
 def given_split(records: Records, seed: int = 0, *, allow_leakage: bool = False) -> Splits:
-    """The split that the data came with: of `load_folder` over ``train``, ``val`` and ``test``.
+    """The split that the data came with, for example folders ``train``, ``val`` and ``test``.
 
-    A column ``part`` or ``split`` of a table does the same. Where there is no validation part, 15%
-    of the training images become it, by lesion and patient and stratified by class, as in `split`.
+    Of a table, it is the column ``part`` or ``split``. If there is no validation part, 15% of the
+    training images become it, grouped by lesion and patient and stratified by class, as in `split`.
 
     Args:
-        records: whose attribute ``part``, or else ``split``, is ``train``, ``val`` or ``test``, or
-            one of their longer names, in any case.
-        seed: of the random order in which validation images are chosen.
+        records: records whose attribute ``part``, or else ``split``, is ``train``, ``val`` or
+            ``test``, or one of their longer names, in any case.
+        seed: seed of the random choice of validation images.
         allow_leakage: as in `Splits.of`.
 
     Raises:
-        DatasetError: an image without a part, or no part but the training part.
+        DatasetError: if an image has no part, or the training part is the only one.
         LeakageError: a lesion, patient, image or file in two parts.
     """
     ids = _ids_of_parts(records)
@@ -86,7 +86,7 @@ def given_split(records: Records, seed: int = 0, *, allow_leakage: bool = False)
 
 
 def _ids_of_parts(records: Records) -> dict[str, list[str]]:
-    """Part → ids of its images."""
+    """The image ids of each part."""
     ids: dict[str, list[str]] = {part: [] for part in PARTS}
     for item in records:
         if not (part := _part(item)):
@@ -130,7 +130,7 @@ def _part(item: Record) -> str:
 
 
 def _in_two(train: Records, seed: int) -> tuple[list[str], list[str]]:
-    """Ids of the images that stay in the training part, and of those that are chosen on."""
+    """Ids of the images that stay in the training part, and of the new validation part."""
     groups = group(train)
     if len(groups) < 2:
         raise DatasetError(

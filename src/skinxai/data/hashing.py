@@ -1,4 +1,4 @@
-"""Hashes of the pixels of labelled images, and their fingerprints, read in threads."""
+"""Pixel hashes and fingerprints of labelled images, computed in threads."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from skinxai.model_folders.trained_on import Look
 def pixel_hashes(
     records: Records, *, cached: bool = True, max_pixels: int = MAX_PIXELS
 ) -> Iterator[str | SkinxaiError]:
-    """`pixel_hash` of each image, in order; its error in the place of one that cannot be read.
+    """The `pixel_hash` of each image, in order, or the error of an image that cannot be read.
 
     Args:
         records: the images.
-        cached: take what a prepared folder knows; else read the files.
-        max_pixels: most pixels of an image that are decoded.
+        cached: take the hashes that a prepared folder keeps; otherwise read the files.
+        max_pixels: largest number of pixels of an image that is decoded.
     """
     if cached and records.pixels is not None:
         yield from (records.pixels.hash_of(item.image_id) for item in records)
@@ -41,12 +41,12 @@ def pixel_hashes(
 def looks(
     records: Records, *, cached: bool = True, max_pixels: int = MAX_PIXELS
 ) -> Iterator[Look | SkinxaiError]:
-    """What each image is recognised by, in order; its error in the place of a bad one.
+    """What each image is recognised by, in order, or the error of an image that cannot be read.
 
     Args:
         records: the images.
-        cached: read the pixels that a prepared folder keeps; else the files.
-        max_pixels: most pixels of an image that are decoded.
+        cached: read the pixels that a prepared folder keeps; otherwise the files.
+        max_pixels: largest number of pixels of an image that is decoded.
     """
     pixels = records.pixels if cached else None
 
@@ -68,11 +68,12 @@ def check_ids(not_copies: Collection[str], records: Iterable[Record]) -> None:
     """Refuse ids in ``not_copies`` that belong to no image.
 
     Raises:
-        OptionError: text instead of a list of ids, or an id that is none.
+        OptionError: if ``not_copies`` is text instead of a list, or holds an unknown id.
     """
     if isinstance(not_copies, str):
         raise OptionError(f"not_copies must be a list of image ids, got {not_copies!r}.")
     if unknown := sorted(set(not_copies) - {item.image_id for item in records}):
         raise OptionError(
-            f"not_copies must be ids of the images that are looked at, {unknown[0]!r} is none."
+            f"not_copies must be ids of the images that are compared, but {unknown[0]!r} is none "
+            f"of them."
         )

@@ -1,4 +1,4 @@
-"""What to call where the layout of a data set is not known: `load_csv`, with its columns."""
+"""Suggest the call of `load_csv`, with its columns, for a data set of unknown layout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USUAL = {
     "lesion_id": ("lesion_id", "lesion"),
     "patient_id": ("patient_id", "patient"),
 }  # fmt: skip
-"""Names that columns usually have, the likeliest first."""
+"""Usual names of columns, the likeliest first."""
 OPTIONS = {
     "image": "--image-column", "label": "--label-column", "lesion_id": "--lesion-column",
     "patient_id": "--patient-column",
@@ -28,14 +28,14 @@ OPTIONS = {
 
 
 class Remedy(TypedDict, total=False):
-    """What an error advises, in Python and on the command line."""
+    """The remedy in an error, in Python and on the command line."""
 
     python: str
     command: str
 
 
 def read_table(path: Path, loose: Iterable[str] = ()) -> Table:
-    """A table with commas, semicolons or tabs, whichever its first line has most of."""
+    """Open a table whose delimiter is the most frequent of , ; and tab in its header."""
     try:
         with open_file(path, MAX_TABLE_BYTES) as file:
             first = file.readline(1 << 16)
@@ -46,7 +46,7 @@ def read_table(path: Path, loose: Iterable[str] = ()) -> Table:
 
 
 def table_remedy(path: Path, images: Path) -> Remedy:
-    """How to read a table, in Python and on the command line, with its own columns.
+    """Say how to read a table with its own columns, in Python and on the command line.
 
     Args:
         path: the table.
@@ -77,5 +77,5 @@ def table_remedy(path: Path, images: Path) -> Remedy:
 
 
 def tables_in(root: Path) -> list[Path]:
-    """The tables that lie in a folder, those of its subfolders left aside."""
+    """The tables in a folder, without those in its subfolders."""
     return sorted(p for p in root.iterdir() if p.suffix.lower() in TABLES and p.is_file())

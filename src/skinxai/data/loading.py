@@ -1,4 +1,4 @@
-"""`load_csv`: a table of one's own and the folder of its images."""
+"""`load_csv`: read your own table and the folder of its images."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ def load_csv(
     licence: str = "",
     attribution: str = "",
 ) -> Records:
-    """A table of one's own and the folder of its images, sorted by image id.
+    """Read a table and the folder of its images; the records are sorted by image id.
 
     Args:
         csv: the table: UTF-8 with a header.
         images: folder of the images, subfolders included.
         columns: names of the columns ``"image"`` (a path below ``images``, a file name or an
             id), ``"label"`` (one column, or a list of columns with 0 and 1), ``"lesion_id"`` and
-            ``"patient_id"``; by default they are called just so. The last two may be absent.
+            ``"patient_id"``; by default the columns have these names. The last two may be absent.
             All other columns become attributes; `audit` says which of them give the label away.
         labels: label codes in logit order; ``None`` sorts those that occur.
-        label_map: from labels in the table to codes, to rename or merge classes.
-        delimiter: between cells.
-        dedupe: keep the first of several rows that say the same of one image.
-        name: of the data set.
-        licence: of the data set, as an SPDX expression where there is one.
-        attribution: whom to name.
+        label_map: codes of labels in the table, to rename or merge classes.
+        delimiter: character between cells.
+        dedupe: keep the first of several rows that agree on one image.
+        name: name of the data set.
+        licence: licence of the data set, as an SPDX expression if there is one.
+        attribution: who must be named.
 
     Raises:
-        DatasetError: one of its subclasses; all bad rows are listed at once.
+        DatasetError: one of its subclasses; the message lists all bad rows.
     """
     table = Table(csv, delimiter)
     chosen: dict[str, str | Sequence[str]] = {role: role for role in ROLES} | dict(columns or {})
@@ -79,7 +79,7 @@ def load_csv(
 
 
 def folder_of(root: Root, argument: str = "root") -> Path:
-    """The path of a folder that must be there; an error names the argument."""
+    """The path of a folder that must exist; the error names the argument."""
     path = Path(root)
     if not is_folder(path):
         archive = ", unpack it first" if path.suffix.lower() in (".zip", ".tar", ".gz") else ""
@@ -123,7 +123,8 @@ def one_hot_rows(
         found.append(Listed(row.line, row[image], ones[0], attributes=attributes, **named))
     if wrong:
         raise DatasetLabelError(
-            f"{table.path.name} must have one 1 and otherwise 0 in the columns {list(classes)};",
+            f"{table.path.name} must have exactly one 1 and otherwise 0 in the columns "
+            f"{list(classes)};",
             tuple(wrong),
         )
     return iter(found)

@@ -1,4 +1,4 @@
-"""Telling masks from photographs: by the folder that they lie in, and by their channels."""
+"""Tell masks from photographs by their folder and by their channels."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _MASKS = re.compile(
 
 
 def is_mask_folder(name: str) -> bool:
-    """Whether a folder's name says that masks are in it, such as ``masks`` or ``GroundTruth``."""
+    """Whether a folder's name says that it holds masks, such as ``masks`` or ``GroundTruth``."""
     return _MASKS.search(name) is not None
 
 
 def grey_strays(paths: Iterable[Path]) -> list[Path]:
-    """Files of one channel in another folder than most, where those have several channels.
+    """Files with one channel outside the main folder, if the files in the main folder have several.
 
-    Only headers are read, and those of JPEG files not at all: masks are kept without loss.
+    Only headers are read. A JPEG file is never taken for a mask: masks are stored without loss.
 
     Args:
-        paths: the files that a table's ids have led to.
+        paths: the files that were found for the ids of a table.
     """
     folders: dict[Path, list[Path]] = {}
     for path in paths:
@@ -45,7 +45,7 @@ def grey_strays(paths: Iterable[Path]) -> list[Path]:
 
 
 def _is_grey(path: Path) -> bool | None:
-    """Whether an image has one channel; nothing where its header cannot be read."""
+    """Whether an image has one channel; ``None`` if its header cannot be read."""
     try:
         with open_file(path, MAX_BYTES) as file, Image.open(file) as image:
             return image.mode in GREY or (image.mode == "P" and image.format == "PNG")

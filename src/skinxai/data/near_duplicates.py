@@ -2,7 +2,7 @@
 
 Every image is compared with every other by its texture at 32×32, in eight orientations and in a
 grid of crops, and by its strongest keypoints, which also find other photographs of the same place.
-What is most alike is then confirmed at 64×64, or by keypoints that agree on one similarity
+The most similar pairs are then confirmed at 64×64, or by keypoints that agree on one similarity
 transform.
 """
 
@@ -46,9 +46,9 @@ class Pair:
     Args:
         first: position of the image that comes first.
         second: position of the other.
-        kind: ``"identical"`` (each pixel, perhaps after a turn or flip) or ``"near"``.
-        similarity: correlation of details in the orientation or crop that fits best, −1 to 1.
-        keypoints: how many agree on one similarity transform.
+        kind: ``"identical"`` (the same pixels, perhaps turned or flipped) or ``"near"``.
+        similarity: correlation of details in the best orientation or crop, −1 to 1.
+        keypoints: number of keypoints that agree on one similarity transform.
     """
 
     first: int
@@ -60,14 +60,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What is kept of an image to compare it by; about 40 kB.
+    """What an image is compared by; about 40 kB.
 
     Args:
-        digest: `pixel_hash`.
+        digest: `pixel_hash` of the image.
         thumb: grey uint8 ``(64, 64)`` of the whole image.
         points: float32 ``(n, 2)``, places of SIFT keypoints (Lowe, 2004) as shares of the
             longer side, strongest first.
-        descriptors: uint8 ``(n, 128)`` of them.
+        descriptors: uint8 ``(n, 128)``, the descriptors of the keypoints.
     """
 
     digest: str
@@ -77,7 +77,7 @@ class Fingerprint:
 
 
 def fingerprint(pixels: Pixels) -> Fingerprint:
-    """Fingerprint of RGB uint8 ``(H, W, 3)``."""
+    """Compute the fingerprint of RGB uint8 ``(H, W, 3)``."""
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     scale = min(1.0, KEYPOINT_SIDE / max(grey.shape))
     size = tuple(max(1, round(side * scale)) for side in grey.shape[::-1])
@@ -99,11 +99,11 @@ def find_pairs(
     *,
     progress: Progress = lambda loop, name, total: loop,
 ) -> tuple[Pair, ...]:
-    """All pairs of different groups that show the same skin, surest first.
+    """Find all pairs of different groups that show the same skin, the surest first.
 
     Args:
-        prints: of the images.
-        groups: each image's lesion; pairs within one are expected and left out.
+        prints: fingerprints of the images.
+        groups: each image's lesion; pairs within one lesion are left out.
         progress: wraps the long loops, e.g. in a bar: ``(loop, name, length) -> loop``.
     """
     found = {
@@ -162,7 +162,7 @@ def _alike(
 
 
 def _voted(prints: Sequence[Fingerprint], groups: Sequence[str]) -> list[tuple[int, int]]:
-    """Pairs of images of which several keypoints, of the strongest, are near to each other."""
+    """Pairs of images with several strong keypoints that are near to each other."""
     rows = [p.descriptors[:VOTING] for p in prints]
     owner = np.repeat(np.arange(len(prints)), [len(each) for each in rows])
     if len(owner) < 2:
@@ -200,7 +200,7 @@ def _resized(grey: npt.NDArray[Any], side: int) -> Pixels:
 
 
 def _texture(grey: npt.NDArray[Any]) -> Floats:
-    """Without shading, and with one contrast everywhere: else dark corners make all alike."""
+    """Remove shading and equalise contrast, because dark corners would make all images similar."""
     values = np.asarray(grey, np.float32)
     detail = values - cv2.blur(values, (BLUR, BLUR))
     return np.asarray(detail / np.sqrt(cv2.blur(detail * detail, (BLUR, BLUR)) + 4), np.float32)
@@ -216,7 +216,7 @@ def _details(grey: Pixels) -> Floats:
 def _crop_similarity(image: Fingerprint, crop: Fingerprint) -> float:
     """Best correlation of ``crop``, shrunk, with a place in ``image``, −1 to 1.
 
-    Other sizes are only tried where 70 % of the area fits somehow: strangers do not.
+    Other sizes are only tried if a crop of 70 % of the area fits to some degree.
     """
     place, margin, best = _texture(image.thumb), BLUR // 2, -1.0
     sides = [round(THUMB * side) for side in CROP_SIDES]

@@ -1,7 +1,7 @@
 """The prepared folder: its table and manifest, written and read back. See `skinxai.data.prepare`.
 
 ``pixels-00000.bin``, … hold RGB uint8, image after image; ``records.csv`` says what and where each
-is; ``manifest.json`` comes last and lists the sha256 of the others.
+image is; ``manifest.json`` is written last and lists the sha256 of the other files.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ KEYS = (
     "attribution", "files", "format", "image_size", "images", "interpolation", "labels", "leaked",
     "licence", "name", "notes", "part", "schema_version",
 )  # fmt: skip
-"""Of the manifest, besides its digest."""
+"""Keys of the manifest, besides its digest."""
 COLUMNS = (*WORDS, *Place._fields)
 
 
 def is_prepared(folder: Path) -> bool:
-    """Whether a folder looks like a prepared one, whole or damaged; a half-written one does not."""
+    """Whether a folder looks like a prepared one, also if damaged, but not if half-written."""
     return (
         is_folder(folder)
         and (folder / MANIFEST).is_file()
@@ -59,16 +59,16 @@ def is_prepared(folder: Path) -> bool:
 
 
 def load_prepared(folder: str | os.PathLike[str], *, verify: bool = True) -> Records:
-    """The records of a prepared folder; ``records.pixels`` reads their pixels.
+    """Load the records of a prepared folder; ``records.pixels`` reads their pixels.
 
     Args:
-        folder: written by `prepare`.
+        folder: a folder that `prepare` wrote.
         verify: check the sha256 of the pixels, which reads all of them once. The manifest, the
             table and all sizes are checked in any case.
 
     Raises:
-        DatasetError: no prepared folder, or a half-written one.
-        IntegrityError: a missing, truncated or changed file.
+        DatasetError: if the folder is not a prepared one, or half-written.
+        IntegrityError: if a file is missing, truncated or changed.
     """
     target = Path(folder).resolve()
     content, digest = _read_manifest(target)
@@ -126,8 +126,8 @@ def _check_hashes(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
     for (name, listed), found in zip(files.items(), hashes, strict=True):
         if found != listed["sha256"]:
             raise IntegrityError(
-                f"{name} in {str(folder)!r} must have the sha256 of its manifest, "
-                f"{listed['sha256'][:12]}…, and has another; {REMEDY}."
+                f"{name} in {str(folder)!r} must have the sha256 that its manifest lists, "
+                f"{listed['sha256'][:12]}…, but it has another; {REMEDY}."
             )
 
 
@@ -161,10 +161,10 @@ def describe_folder(
 
     Args:
         folder: where the shards are.
-        records: what was prepared.
+        records: the records that were prepared.
         places: image id → where its pixels are.
-        shards: file name → bytes and sha256.
-        config: of the resizing, if there was one.
+        shards: file name → size in bytes and sha256.
+        config: size and interpolation of the resizing; ``None`` without one.
     """
     data = _table(records, places)
     write_atomic(folder / TABLE, data)
@@ -189,7 +189,7 @@ def describe_folder(
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 of a regular file, or nothing where it cannot be read."""
+    """The sha256 of a regular file; ``None`` if it cannot be read."""
     try:
         with open_file(path, MAX_SHARD_BYTES) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -239,7 +239,7 @@ def _attributes(text: str) -> dict[str, str]:
 
 
 def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
-    """Content and digest of a manifest that is whole."""
+    """Read a manifest that is whole; returns its content and digest."""
     path = folder / MANIFEST
     try:
         data = read_file(path, MAX_TEXT_BYTES)
@@ -265,9 +265,9 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
         raise damaged
     if (kind, version) != (FORMAT, FORMAT_VERSION) or type(version) is not int:
         raise IntegrityError(
-            f"{MANIFEST} in {str(folder)!r} must be of {FORMAT!r}, version {FORMAT_VERSION}, it is "
-            f"of {str(kind)[:80]!r}, version {str(version)[:20]}; update skinxai, or use a version "
-            f"that reads it."
+            f"{MANIFEST} in {str(folder)!r} must be of {FORMAT!r}, version {FORMAT_VERSION}, but "
+            f"it is of {str(kind)[:80]!r}, version {str(version)[:20]}; update skinxai, or use a "
+            f"version that reads it."
         )
     files = content["files"]
     sound = all(
@@ -280,8 +280,8 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
     shards = [shard_name(number) for number in range(len(files) - 1)]
     if odd or not sound or set(files) != {TABLE, *shards}:
         raise IntegrityError(
-            f"{MANIFEST} in {str(folder)!r} must have exactly the keys of prepare(), and of each "
-            f"file its bytes and sha256; {odd or sorted(files)[:5]} is not so; update skinxai, or "
-            f"{REMEDY}."
+            f"{MANIFEST} in {str(folder)!r} must have exactly the keys that prepare() writes, and "
+            f"the bytes and sha256 of each file, but {odd or sorted(files)[:5]} is not so; update "
+            f"skinxai, or {REMEDY}."
         )
     return content, digest

@@ -1,4 +1,4 @@
-"""`prepare`: read and verify every image once, and keep the pixels where epochs find them fast."""
+"""`prepare`: decode and verify every image once, and store the pixels for fast epochs."""
 
 from __future__ import annotations
 
@@ -54,34 +54,35 @@ def prepare(
 ) -> Records:
     """Decode and verify every image once, and write the pixels to a prepared folder.
 
-    The folder appears whole or not at all; preparing the same records again returns the one that
-    is there, after checking it and the original files. Memory does not grow with the number of
-    images. Paths are stored as absolute ones.
+    The folder appears whole or not at all. Preparing the same records again returns the existing
+    folder, after checking it and the original files. Memory does not grow with the number of
+    images. Absolute paths are stored.
 
     Args:
-        records: what to prepare; their order is kept.
-        folder: new or empty, or prepared before from the same records and files.
+        records: the records to prepare; their order is kept.
+        folder: a folder that is new, empty or prepared before from the same records and files.
         image_size: ``(height, width)`` in pixels, or one number for a square, 32 to 4096, to
             which each whole image is resized once, bicubic and antialiased as the evaluation
             transform does it, so that evaluating at this size is the same bit for bit; ``None``
             keeps all pixels.
         progress: ``True`` or ``False``; ``None`` shows a bar on a terminal.
-        max_pixels: most pixels of an image that are decoded.
+        max_pixels: largest number of pixels of an image that is decoded.
 
     Returns:
-        What `load_prepared` returns: the records, whose ``pixels`` are read from the folder.
+        The records, as `load_prepared` returns them; their ``pixels`` are read from the folder.
 
     Raises:
-        DatasetImageError: images that cannot be read, all of them listed; nothing is written.
-        DatasetError: no records, or attributes that are not text.
-        OptionError: an image size outside its rule.
-        OutputError: the folder holds something else, or cannot be written.
-        IntegrityError: the folder was prepared before and is damaged.
+        DatasetImageError: if images cannot be read. The message lists all of them; nothing is
+            written.
+        DatasetError: if there are no records, or attributes are not text.
+        OptionError: if the image size is outside its range.
+        OutputError: if the folder holds something else, or cannot be written.
+        IntegrityError: if the folder was prepared before and is damaged.
     """
     config = _config(image_size)
     check_max_pixels(max_pixels)
     if not len(records):
-        raise DatasetError("records must hold at least one image, they hold none.")
+        raise DatasetError("records must hold at least one image, but they hold none.")
     absolute = (replace(item, path=item.path.absolute()) for item in records)
     records = replace(records, items=tuple(absolute), pixels=None)
     target = Path(folder).resolve()
@@ -124,10 +125,10 @@ def _write(
     progress: bool | None,
     max_pixels: int,
 ) -> None:
-    """All files of a prepared folder.
+    """Write all files of a prepared folder.
 
     Raises:
-        DatasetImageError: after all images were tried.
+        DatasetImageError: if images cannot be read; all are tried first.
     """
 
     def read(item: Record) -> _Read:
@@ -155,7 +156,7 @@ def _write(
             )
         if problems:
             raise DatasetImageError(
-                f"every image must be readable, {len(problems)} of {len(records)} are not:",
+                f"every image must be readable, but {len(problems)} of {len(records)} are not:",
                 tuple(problems),
             )
         shards.finish()
@@ -164,8 +165,8 @@ def _write(
     changed = (a.image_id for a, b in zip(records, back, strict=True) if a != b)
     if changed_ids := tuple(quoted(image_id) for image_id in changed):
         raise DatasetError(
-            "ids and attributes must be text that a table can hold, these records do not come "
-            "back as they are:",
+            "ids and attributes must be text that a table can hold, but these records change when "
+            "they are written and read:",
             changed_ids,
         )
 
@@ -173,7 +174,7 @@ def _write(
 def _ordered(
     function: Callable[[Item], Result], items: Iterable[Item], *, workers: int
 ) -> Iterator[Result]:
-    """Results in order, at most ``2 * workers`` of them ahead of the one that is taken."""
+    """Yield results in order; at most ``2 * workers`` of them are computed ahead."""
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for item in items:
@@ -204,10 +205,10 @@ def _taken(target: Path) -> bool:
 
 
 def _existing(target: Path, records: Records, config: PreprocessConfig | None) -> Records:
-    """The prepared folder that is there, if it is what would be written now."""
+    """The existing prepared folder, if it is the one that would be written now."""
     if not is_prepared(target):
         raise OutputError(
-            f"folder {str(target)!r} must be new or empty, it holds something else",
+            f"folder {str(target)!r} must be new or empty, but it holds something else",
             python="pass another one",
             command="give another OUT",
         )
@@ -224,7 +225,7 @@ def _existing(target: Path, records: Records, config: PreprocessConfig | None) -
     else:
         return found
     raise OutputError(
-        f"folder {str(target)!r} must be new, empty or prepared from the same images, {what}",
+        f"folder {str(target)!r} must be new, empty or prepared from the same images, but {what}",
         python="pass another folder, or delete this one",
         command="give another OUT, or delete this folder",
     )
@@ -239,7 +240,7 @@ def _changed(records: Records, pixels: PreparedPixels) -> list[str]:
 
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
-    """Hold the lock beside a folder: who waited finds the folder that the other wrote."""
+    """Hold the lock beside a folder while it is prepared; other processes wait for it."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(target.with_name(f".{target.name}.lock"))
@@ -264,7 +265,7 @@ def _alone(target: Path) -> Iterator[None]:
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Delete what killed processes left; whoever holds the lock knows that none is alive."""
+    """Delete what killed processes left. The lock guarantees that none of them is alive."""
     own = re.compile(re.escape(f".{target.name}.") + r"[0-9a-f]{16}\.part")
     for path in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         if own.fullmatch(path.name):

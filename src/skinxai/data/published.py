@@ -1,4 +1,4 @@
-"""`load_ham10000`: HAM10000, and exports of the ISIC archive, as they are published."""
+"""`load_ham10000`: read HAM10000 and exports of the ISIC archive as they are published."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLUMNS = {"image": "image_id", "label": "dx", "lesion_id": "lesion_id"}
 TRUTH = "ISIC2018_Task3_Training_GroundTruth.csv"
 GROUPINGS = "ISIC2018_Task3_Training_LesionGroupings.csv"
 DIAGNOSES = tuple(f"diagnosis_{level}" for level in (5, 4, 3, 2, 1))
-"""Columns of the ISIC archive, the most special first."""
+"""Columns of the ISIC archive, the most specific first."""
 ISIC_DIAGNOSES = {
     "actinic keratosis": "akiec",
     "solar or actinic keratosis": "akiec",
@@ -50,7 +50,7 @@ ISIC_DIAGNOSES = {
 }
 """Diagnoses of the ISIC archive, in lower case, to codes."""
 HAM10000_DIAGNOSES = ISIC_DIAGNOSES | {"squamous cell carcinoma, nos": "akiec"}
-"""Those of HAM10000's own images, among which this one is intraepithelial carcinoma."""
+"""The same for HAM10000's own images, where this diagnosis is intraepithelial carcinoma."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Published:
 
 @dataclass(frozen=True)
 class _Named:
-    """What is claimed of a data set."""
+    """Name, licence and attribution of a data set."""
 
     name: str = "private data"
     licence: str = ""
@@ -79,21 +79,22 @@ _HAM10000 = _Named("HAM10000", HAM10000_LICENCE, HAM10000_ATTRIBUTION)
 
 
 def load_ham10000(root: Root) -> Records:
-    """HAM10000 in any layout that it is published in, sorted by image id.
+    """Read HAM10000 in any of its published layouts; the records are sorted by image id.
 
     * Dataverse and Kaggle: ``HAM10000_metadata.csv`` (``.tab`` and without a suffix as well) and
       images below folders whose names start with ``HAM10000_images``.
-    * ISIC 2018, task 3: ``ISIC2018_Task3_Training_GroundTruth.csv`` (one column a class) and
+    * ISIC 2018, task 3: ``ISIC2018_Task3_Training_GroundTruth.csv`` (one column for each class) and
       ``ISIC2018_Task3_Training_LesionGroupings.csv``.
     * The ISIC archive: a ``metadata.csv`` with ``isic_id``, and ``diagnosis`` or ``diagnosis_1``
-      to ``diagnosis_5``, of which the most special that belongs to a class of HAM10000 decides.
+      to ``diagnosis_5``; the most specific one that belongs to a class of HAM10000 is used.
 
-    Tables may lie in subfolders. Masks are ignored, and so are ``dx_type`` and its kin, which
-    leak the label. The name, licence and attribution of HAM10000 are claimed where the ids are
-    those of HAM10000, else what the columns ``copyright_license`` and ``attribution`` say.
+    Tables may lie in subfolders. Masks are ignored, and so are ``dx_type`` and similar columns,
+    which leak the label. The records get the name, licence and attribution of HAM10000 if the ids
+    are those of HAM10000, and otherwise what the columns ``copyright_license`` and ``attribution``
+    say.
 
     Raises:
-        DatasetError: no table, missing columns or images, unknown labels.
+        DatasetError: if there is no table, columns or images are missing, or a label is unknown.
     """
     root = folder_of(root)
     found = find_published(root)
@@ -115,10 +116,10 @@ def load_ham10000(root: Root) -> Records:
 
 
 def find_published(root: Path) -> Published | None:
-    """Which published table a folder holds, in itself or in a subfolder; ``None``: none.
+    """The published table that a folder or one of its subfolders holds; ``None`` if there is none.
 
     Raises:
-        DatasetSchemaError: two different tables of one kind.
+        DatasetSchemaError: if there are two different tables of one kind.
     """
     found: dict[str, list[Table]] = {"ham10000": [], "isic2018": [], "isic": []}
     for path in sorted(root.rglob("*")):
@@ -146,7 +147,7 @@ def find_published(root: Path) -> Published | None:
         if len({read_file(table.path, MAX_TABLE_BYTES) for table in tables}) > 1:
             names = [str(table.path.relative_to(root)) for table in tables]
             raise DatasetSchemaError(
-                f"{str(root)!r} must hold one table of images, it holds {names}, which differ",
+                f"{str(root)!r} must hold one table of images, but it holds {names}, which differ",
                 **table_remedy(tables[0].path, tables[0].path.parent),
             )
         if tables:
@@ -182,12 +183,12 @@ def _isic2018(root: Path, table: Table) -> list[Listed]:
 
 
 def _isic(root: Path, table: Table) -> Records:
-    """An export of the ISIC archive, of today or of some years ago."""
+    """Read an export of the ISIC archive, in its present or its former layout."""
     levels = [name for name in (*DIAGNOSES, "diagnosis") if name in table.columns]
     if not levels:
         raise DatasetSchemaError(
             f"{table.path.name} must have the column 'diagnosis', or 'diagnosis_1' to "
-            f"'diagnosis_5', it has {list(table.columns)}",
+            f"'diagnosis_5', but it has {list(table.columns)}",
             **table_remedy(table.path, root),
         )
     columns = {"image": "isic_id", "label": levels[0]}
@@ -239,7 +240,7 @@ def _records(
     notes = list(records.notes)
     if not own.licence:
         notes.append(
-            f"neither name nor licence of a published data set is claimed: the ids in "
+            f"the records get neither the name nor the licence of a published data set: the ids in "
             f"{table.path.name} are not those of HAM10000, and no column names a licence"
         )
     if table.joined:
@@ -252,7 +253,7 @@ def _claim(rows: Sequence[Listed]) -> _Named:
 
 
 def _is_ham10000(rows: Iterable[Listed]) -> bool:
-    """Whether all ids are of HAM10000's kinds: ISIC images and HAM lesions."""
+    """Whether all ids are ISIC images and HAM lesions of HAM10000."""
     return all(
         _number(row.image) is not None and re.fullmatch(r"HAM_\d+", clean(row.lesion_id))
         for row in rows

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PART = "part"
-"""Attribute of images that came with a split: the part that each is in."""
+"""Name of the attribute that holds the part of an image, if the data came with a split."""
 SPLIT = "split"
-"""Another name of that column in tables, where there is none called `PART`."""
+"""Another name of that column in tables, if there is none called `PART`."""
 PART_NAMES = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
 """Names of parts in folders and tables, in lower case."""
 _OUTER = "\t\n\v\f\r\x1c\x1d\x1e\x1f\x85\u2028\u2029"
-"""Tabs and ends of lines, which mean nothing around a cell's text."""
+"""Tabs and line ends, which are stripped from the ends of a cell's text."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Record:
         path: the image file.
         label: a code of the label set.
         lesion_id: images of one lesion share it; defaults to ``image_id``.
-        patient_id: images of one patient share it; ``None``, or empty text, where not known.
+        patient_id: images of one patient share it; ``None`` or empty text if unknown.
         attributes: further columns for subgroup tables; never an input to a network. Tabs and
             ends of lines around their names and texts are left out, and an escape such as ``\x1b``
             stands for each hidden character in them.
@@ -80,18 +80,19 @@ class Records(Sequence[Record]):
     Args:
         items: the records; image ids must be unique and labels known.
         labels: the label set.
-        name: of the data set.
-        licence: of the data set, as an SPDX expression where there is one.
-        attribution: whom to name.
-        notes: what the reader of these records should know, e.g. values left out on loading.
-        part: ``"train"``, ``"val"`` or ``"test"`` once they were split, else empty.
+        name: name of the data set.
+        licence: licence of the data set, as an SPDX expression if there is one.
+        attribution: who must be named.
+        notes: remarks on these records, e.g. values that were left out on loading.
+        part: ``"train"``, ``"val"`` or ``"test"`` once they were split, otherwise empty.
         leaked: whether images of one lesion or patient are in another part as well.
-        pixels: of a prepared folder, where the images were prepared; ``path`` is the original.
+        pixels: the pixels in a prepared folder, if the images were prepared; ``path`` is then the
+            original.
 
     Raises:
-        DatasetSchemaError: an image id that came twice, or a name or id that is not printable text
-            on one line, of bounded length.
-        DatasetLabelError: a label outside the label set.
+        DatasetSchemaError: if an image id occurs twice, or a name or id is not printable text on
+            one line, of bounded length.
+        DatasetLabelError: if a label is outside the label set.
     """
 
     items: tuple[Record, ...]
@@ -111,7 +112,7 @@ class Records(Sequence[Record]):
             raise DatasetSchemaError(broken)
         counts = Counter(item.image_id for item in self.items)
         if doubled := tuple(quoted(name) for name, count in counts.items() if count > 1):
-            raise DatasetSchemaError("image_id must be unique, these came twice:", doubled)
+            raise DatasetSchemaError("image_id must be unique, but these occur twice:", doubled)
         known = set(self.labels)
         if wrong := tuple(
             f"{quoted(item.image_id)} has {item.label!r}"
@@ -158,9 +159,9 @@ class Records(Sequence[Record]):
         """The records with these ids, in this order.
 
         Args:
-            image_ids: which; an unknown id is a `DatasetError`.
-            part: of the result.
-            leaked: of the result; records that are leaked stay so.
+            image_ids: the ids; an unknown id is a `DatasetError`.
+            part: part of the result.
+            leaked: mark the result as leaked; records that are leaked stay so.
         """
         by_id = {item.image_id: item for item in self.items}
         if missing := tuple(repr(i) for i in image_ids if i not in by_id):
@@ -185,8 +186,8 @@ class Records(Sequence[Record]):
 
         Returns:
             Columns ``image_id``, ``label``, ``lesion_id``, ``patient_id``, ``path``, and one for
-            each attribute, in the order in which they are met; ``attribute_NAME`` for one of
-            these names.
+            each attribute, in order of first occurrence; an attribute with one of these names
+            becomes ``attribute_NAME``.
         """
         import pandas as pd
 

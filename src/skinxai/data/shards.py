@@ -20,7 +20,7 @@ from skinxai.errors import DatasetError, IntegrityError
 
 MAX_SHARD_BYTES = 2**40
 SHARD_BYTES = 1_000_000_000
-"""Most bytes of one shard; an image that is larger gets a shard of its own."""
+"""Largest size of a shard in bytes; a larger image gets a shard of its own."""
 REMEDY = "delete the folder and prepare the data again"
 
 
@@ -33,12 +33,12 @@ class Place(NamedTuple):
     """Where one image's pixels are, and what they were made from.
 
     Args:
-        shard: its number.
-        offset: of the first byte.
-        height: in pixels, as stored.
-        width: in pixels, as stored.
+        shard: number of the shard.
+        offset: offset of the first byte.
+        height: stored height in pixels.
+        width: stored width in pixels.
         pixel_hash: `pixel_hash` of the original, before it was resized.
-        file_sha256: of the original file.
+        file_sha256: sha256 of the original file.
     """
 
     shard: int
@@ -57,12 +57,12 @@ class Place(NamedTuple):
         """Refuse a place outside the shards, or of another size than all images have.
 
         Args:
-            name: of the image.
-            shards: bytes of each.
+            name: name of the image.
+            shards: size of each shard in bytes.
             size: ``[height, width]`` of every image, or ``None``.
 
         Raises:
-            ValueError: one of these, or what is no hash.
+            ValueError: if the place is refused, or a hash is not one.
         """
         hashes = (self.pixel_hash, self.file_sha256)
         if (
@@ -72,22 +72,22 @@ class Place(NamedTuple):
             or (size is not None and [self.height, self.width] != list(size))
             or not all(re.fullmatch("[0-9a-f]{64}", each) for each in hashes)
         ):
-            raise ValueError(f"pixels of {name!r} must lie in their shard, and have their hashes")
+            raise ValueError(f"pixels of {name!r} must lie in their shard, and match their hashes")
 
 
 @dataclass(frozen=True)
 class PreparedPixels:
-    """The pixels of a prepared folder. Processes that read it share memory; nothing is copied.
+    """The pixels of a prepared folder. Processes that read it share memory.
 
-    Shards are mapped on first use, and again after pickling; threads may share it.
+    Shards are mapped on first use, and again after pickling; threads may share one object.
 
     Args:
         folder: the prepared folder.
-        digest: of its manifest: two folders with the same digest hold the same.
-        image_size: ``(height, width)`` that every image was resized to, or ``None``: as it was.
-        interpolation: of the resizing; ``None`` without one.
+        digest: digest of its manifest; two folders with the same digest hold the same.
+        image_size: ``(height, width)`` that every image was resized to; ``None`` if they were not.
+        interpolation: interpolation of the resizing; ``None`` without one.
         places: image id → where its pixels are.
-        shard_bytes: size of each shard.
+        shard_bytes: size of each shard in bytes.
     """
 
     folder: Path
@@ -116,8 +116,8 @@ class PreparedPixels:
         """Upright RGB uint8 ``(H, W, 3)`` of an image, read-only.
 
         Raises:
-            DatasetError: no such image.
-            IntegrityError: the shard is gone or has another size.
+            DatasetError: if there is no such image.
+            IntegrityError: if the shard is gone or has another size.
         """
         place = self.place(image_id)
         flat = self._shard(place.shard)[place.offset : place.offset + place.nbytes]
@@ -127,7 +127,7 @@ class PreparedPixels:
         """`pixel_hash` of the original image, before it was resized.
 
         Raises:
-            DatasetError: no such image.
+            DatasetError: if there is no such image.
         """
         return self.place(image_id).pixel_hash
 
@@ -142,7 +142,7 @@ class PreparedPixels:
             ) from None
 
     def fits(self, config: PreprocessConfig) -> bool:
-        """Whether the evaluation transform gives the same bits from here as from the files."""
+        """Whether the evaluation transform of these pixels gives the same bits as of the files."""
         own = (self.image_size, self.interpolation)
         return self.image_size is None or own == (config.image_size, config.interpolation)
 
@@ -167,7 +167,7 @@ def check_file_size(path: Path, expected: int) -> None:
         ) from error
     if found != expected:
         raise IntegrityError(
-            f"{path.name} in {str(path.parent)!r} must have {expected} bytes, it has {found}; "
+            f"{path.name} in {str(path.parent)!r} must have {expected} bytes, but it has {found}; "
             f"{REMEDY}."
         )
 
@@ -206,7 +206,7 @@ class ShardWriter:
         return place
 
     def finish(self) -> None:
-        """Bring the open shard to the disk."""
+        """Write the open shard to the disk."""
         if self._file is not None:
             self._file.flush()
             os.fsync(self._file.fileno())

@@ -1,4 +1,4 @@
-"""Splitting by lesion: no lesion, patient or near-duplicate pair is in two parts."""
+"""Split by lesion: no lesion, patient or near-duplicate pair is in two parts."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Splits:
     """Three parts of one `Records`, disjoint by lesion and patient; `Splits.of` makes one.
 
     Args:
-        train: to learn from.
-        val: to choose on.
-        test: to judge on, once.
-        left_out: how many images of the split records are in no part.
+        train: records to learn from.
+        val: records to choose on.
+        test: records to evaluate on, once.
+        left_out: number of images that are in no part.
     """
 
     train: Records
@@ -47,13 +47,13 @@ class Splits:
         *,
         allow_leakage: bool = False,
     ) -> Splits:
-        """Parts of ``records``, each sorted by image id.
+        """Make parts of ``records``, each sorted by image id.
 
         Args:
-            records: what is split.
+            records: the records to split.
             image_ids: the ids of ``"train"``, ``"val"`` and ``"test"``; a part may be absent.
-            allow_leakage: let a lesion, patient or image be in two parts, and mark every part,
-                and every figure that comes from it, as leaked.
+            allow_leakage: allow a lesion, patient or image in two parts, and mark every part and
+                every figure that comes from it as leaked.
 
         Raises:
             LeakageError: a lesion, patient or image in two parts.
@@ -77,7 +77,7 @@ class Splits:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the reader of figures should know: parts without a class, images in no part."""
+        """Remarks for the reader of figures: parts without a class, images in no part."""
         codes = list(self.train.labels)
         counts = {part: getattr(self, part).class_counts() for part in PARTS}
         known = {code for row in counts.values() for code, n in zip(codes, row, strict=True) if n}
@@ -111,18 +111,19 @@ class Splits:
         sha256: str | None = None,
         allow_leakage: bool = False,
     ) -> Splits:
-        """Read a file of `to_csv`.
+        """Read a file that `to_csv` wrote.
 
         Args:
             path: the file.
-            records: what it splits.
-            sha256: what the file's hash must be.
+            records: the records that it splits.
+            sha256: hash that the file must have; ``None`` accepts any.
             allow_leakage: as in `of`.
 
         Image ids are compared without blanks around them and in Unicode's composed form.
 
         Raises:
-            DatasetError: another hash, no CSV in UTF-8, or images that ``records`` lacks.
+            DatasetError: if the hash differs, the file is not CSV in UTF-8, or ``records`` lacks an
+                image.
             LeakageError: as in `of`.
         """
         try:
@@ -148,20 +149,20 @@ def split(
     linked: Iterable[tuple[str, str]] = (),
     keep_in_test: Iterable[str] = (),
 ) -> Splits:
-    """Split into train, validation and test part, grouped by lesion, stratified by class.
+    """Split into train, validation and test parts, grouped by lesion and stratified by class.
 
     Images that share a lesion, a patient or a linked pair form one group, which goes into one
-    part as a whole. Groups are placed by the rarest class that they contain, the rarest first, in
-    random order, each where its classes are shortest of their fractions. Every part gets each
-    class that is in three groups or more, wherever that can be; ``notes`` of the result names the
-    parts that stay without a class. The result depends on the seed and on the set of records,
-    not on their order.
+    part as a whole. Groups are placed in the order of their rarest class, the rarest first, and
+    otherwise in random order; each goes into the part whose share of its classes is furthest below
+    the fraction. If possible, every part gets each class that is in three groups or more;
+    ``notes`` of the result names the parts that lack a class. The result depends on the seed and on
+    the set of records, not on their order.
 
     Args:
-        records: what to split.
-        fractions: of the images of each class for train, validation and test; each > 0, their
-            sum is 1.
-        seed: of the random order.
+        records: the records to split.
+        fractions: shares of the images of each class for train, validation and test; each > 0,
+            with sum 1.
+        seed: seed of the random order.
         by: ``"lesion"``, or ``"image"``, which puts images of one lesion into several parts.
         allow_leakage: needed for ``by="image"`` where lesions or patients have several images;
             every figure from such a split is marked as leaked.
@@ -169,9 +170,9 @@ def split(
         keep_in_test: image ids whose groups go into the test part.
 
     Raises:
-        DatasetError: arguments outside their rule, ids that ``records`` lacks, or too few
-            lesions for three parts.
-        LeakageError: images of one lesion would be torn apart.
+        DatasetError: if an argument is outside its range, ``records`` lacks an id, or there are
+            too few lesions for three parts.
+        LeakageError: if images of one lesion would be in several parts.
     """
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
         raise DatasetError(f"fractions must be three numbers > 0 with sum 1, got {fractions}.")
@@ -186,8 +187,8 @@ def split(
     ids = {part: _ids(groups, chosen, n) for n, part in enumerate(PARTS)}
     if empty := [part for part in PARTS if not ids[part]]:
         raise DatasetError(
-            f"each part must have an image, the {empty[0]} part of {records.name} would be empty; "
-            f"keep fewer images in the test part."
+            f"each part must have an image, but the {empty[0]} part of {records.name} would be "
+            f"empty; keep fewer images in the test part."
         )
     return Splits.of(records, ids, allow_leakage=allow_leakage)
 
@@ -198,16 +199,16 @@ def folds(
     """K-fold cross-validation, grouped by lesion and stratified by class.
 
     Args:
-        records: what to split, e.g. train and validation part of a `Splits`.
+        records: the records to split, e.g. train and validation part of a `Splits`.
         k: number of folds, >= 2.
-        seed: of the random order.
+        seed: seed of the random order.
         linked: as in `split`.
 
     Returns:
-        K splits with an empty test part; each image is in the validation part of one of them.
+        K splits with an empty test part; each image is in the validation part of one split.
 
     Raises:
-        DatasetError: a class that is in fewer groups than folds, which some fold would lack.
+        DatasetError: if a class is in fewer groups than there are folds.
     """
     if type(k) is not int or k < 2:
         raise DatasetError(f"k must be an integer >= 2, got {k!r}.")
@@ -215,8 +216,8 @@ def folds(
     for code, count in groups_with(groups, records.labels).items():
         if count < k:
             raise DatasetError(
-                f"each class must have at least {k} lesions for {k} folds, {code!r} has {count}"
-                f"{_joined(groups, code, count)}; use fewer folds or merge classes."
+                f"each class must have at least {k} lesions for {k} folds, but {code!r} has "
+                f"{count}{_joined(groups, code, count)}; use fewer folds or merge classes."
             )
     chosen = place(groups, records.labels, [1 / k] * k, seed)
     parts = [_ids(groups, chosen, fold) for fold in range(k)]
@@ -248,7 +249,7 @@ def _read_parts(data: bytes, name: str, records: Records) -> dict[str, list[str]
             found = known.get(image, known.get(clean(image), image))
             if found not in known and not _is_utf8(found):
                 raise DatasetSchemaError(
-                    f"{name} must be CSV in UTF-8, {describe(found)} is not; {SAVE_ANEW}."
+                    f"{name} must be CSV in UTF-8, but {describe(found)} is not; {SAVE_ANEW}."
                 )
             ids[part].append(found)
     except csv.Error as error:
@@ -278,7 +279,7 @@ def _positions(records: Records, groups: Sequence[Group], image_ids: Iterable[st
 
 
 def _joined(groups: Sequence[Group], code: str, count: int) -> str:
-    """What to add where a class has more lesions than can be told apart."""
+    """Addition to a message for a class whose lesions share patients or are linked."""
     lesions = {item.lesion_id for items in groups for item in items if item.label == code}
     if len(lesions) == count:
         return ""
@@ -300,4 +301,4 @@ def _found(row: Mapping[str | None, object]) -> str:
     """What is wrong with the first such row of a file of parts."""
     if "image_id" in row and "part" in row:
         return f"got {row['part']!r} for {row['image_id']!r}"
-    return f"it has {[name for name in row if name is not None]}"
+    return f"but it has {[name for name in row if name is not None]}"

@@ -1,4 +1,4 @@
-"""Whole groups of images into parts, so that each part has its share of each class."""
+"""Place whole groups of images so that each part has its share of each class."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def group(
     """Connected components of images under shared lesion, shared patient and links.
 
     Args:
-        records: what to group.
+        records: the records to group.
         linked: pairs of image ids that belong together whatever their lesions.
-        by: ``"lesion"``, or ``"image"``, where ``linked`` alone joins images.
+        by: ``"lesion"``, or ``"image"``, where only ``linked`` joins images.
 
     Returns:
         Groups, and the images of each, in the order of their image ids.
 
     Raises:
-        DatasetError: another ``by``, or linked ids that ``records`` lacks.
+        DatasetError: if ``by`` is another, or ``records`` lacks a linked id.
     """
     if by not in BY:
         raise DatasetError(f"by must be one of {BY}, got {by!r}.")
@@ -72,24 +72,24 @@ def place(
     seed: int,
     forced: Mapping[int, int] | None = None,
 ) -> list[int]:
-    """The part of each group.
+    """Choose the part of each group.
 
-    Groups are placed in the order of the rarest class that each of them has, where rare means: in
-    few groups. Within a class large groups come first, and groups of about one size in random
+    Groups are placed in the order of their rarest class, which is the one in the fewest groups.
+    Within a class, large groups come first, and groups of about the same size come in random
     order. Each group goes where the squared differences between the parts' shares of its classes
-    and ``fractions`` rise least; but the last groups that have a class go into parts that have
-    none of it. This is the iterative stratification of Sechidis, Tsoumakas & Vlahavas (ECML PKDD
-    2011) for groups in the place of single examples.
+    and ``fractions`` grow least, but the last groups with a class go into parts that lack it.
+    This is the iterative stratification of Sechidis, Tsoumakas & Vlahavas (ECML PKDD 2011), with
+    groups instead of single examples.
 
-    Where a part still stays without a class that is in enough groups, which takes groups of
+    If a part still lacks a class that is in enough groups, which can happen when groups have
     several rare classes, another order is tried, in which such classes come first.
 
     Args:
-        groups: what to place.
-        labels: the label set, which settles ties.
-        fractions: of the images of each class for each part; each > 0, their sum is 1.
-        seed: of the random order.
-        forced: from positions in ``groups`` to the parts that they must go into.
+        groups: the groups to place.
+        labels: the label set; its order breaks ties.
+        fractions: shares of the images of each class for each part; each > 0, with sum 1.
+        seed: seed of the random order.
+        forced: the parts of groups whose part is fixed, by position in ``groups``.
     """
     draws = random.Random(seed)
     having = groups_with(groups, labels)

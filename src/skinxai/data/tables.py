@@ -1,4 +1,4 @@
-"""Reading CSV files with row numbers, and finding the files that they list."""
+"""Read CSV files with line numbers, and find the files that they list."""
 
 from __future__ import annotations
 
@@ -39,16 +39,17 @@ class Row:
 class Table:
     """A CSV file: the header is checked at once, rows are read one by one.
 
-    UTF-8, with or without a byte order mark; any line ends; quoted as Excel does.
+    The file is UTF-8, with or without a byte order mark, with any line ends, quoted as by Excel.
 
     Args:
         path: the file.
-        delimiter: between cells.
+        delimiter: character between cells.
         loose: columns whose text may hold a comma and a blank without being quoted, as in
-            ``Melanoma, NOS``: where a row has too many cells, those are joined again.
+            ``Melanoma, NOS``: if a row has too many cells, those are joined again.
 
     Raises:
-        DatasetSchemaError: no file, another encoding or delimiter, an empty or doubled header.
+        DatasetSchemaError: if there is no such file, it has another encoding or delimiter, or its
+            header is empty or has a column twice.
     """
 
     def __init__(
@@ -83,28 +84,28 @@ class Table:
             ) from error
         if not any(self.columns):
             raise DatasetSchemaError(
-                f"{self.path.name} must have a header, its first line is empty."
+                f"{self.path.name} must have a header, but its first line is empty."
             )
         if doubled := sorted({c for c in self.columns if self.columns.count(c) > 1}):
             raise DatasetSchemaError(
-                f"{self.path.name} must have each column once, {doubled[0]!r} is there twice."
+                f"{self.path.name} must have each column once, but {doubled[0]!r} is there twice."
             )
         for other in ";\t,|":
             if len(self.columns) == 1 and other in self.columns[0]:
                 raise DatasetSchemaError(
-                    f"{self.path.name} must have {delimiter!r} between its cells, it seems to have "
-                    f"{other!r}",
+                    f"{self.path.name} must have {delimiter!r} between its cells, but it seems to "
+                    f"have {other!r}",
                     python=f"pass delimiter={other!r}",
                     command=f"give --delimiter {shlex.quote(other)}",
                 )
 
     def require(self, columns: Iterable[str]) -> None:
-        """Refuse a table that lacks one of ``columns``, with the nearest name there is."""
+        """Refuse a table that lacks one of ``columns``; the error suggests the nearest name."""
         for column in columns:
             if column not in self.columns:
                 hint = did_you_mean(column, self.columns, cutoff=0.5)
                 raise DatasetSchemaError(
-                    f"{self.path.name} must have the column {column!r}, it has "
+                    f"{self.path.name} must have the column {column!r}, but it has "
                     f"{list(self.columns)}.{hint}"
                 )
 
@@ -112,7 +113,7 @@ class Table:
         """The rows, in order; blank lines are skipped.
 
         Raises:
-            DatasetSchemaError: a row with another number of cells, or text that is not UTF-8.
+            DatasetSchemaError: if a row has another number of cells, or text that is not UTF-8.
         """
         with self._open() as lines:
             reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
@@ -126,7 +127,7 @@ class Table:
                     if len(cells) != len(self.columns):
                         raise DatasetSchemaError(
                             f"{self.path.name} must have {len(self.columns)} cells in each row, "
-                            f"line {reader.line_num} has {len(cells)}."
+                            f"but line {reader.line_num} has {len(cells)}."
                         )
                     named = dict(zip(self.columns, cells, strict=True))
                     yield Row(reader.line_num, named)
@@ -163,24 +164,24 @@ def check_encoding(
 
     Args:
         start: the file's first bytes, or all of them.
-        name: of the file, for the message.
-        what: it must be.
-        remedy: of a picture.
+        name: name of the file, for the message.
+        what: what the file must be, for the message.
+        remedy: remedy for a picture.
 
     Raises:
-        DatasetSchemaError: a picture, or another encoding.
+        DatasetSchemaError: if it is a picture, or has another encoding.
     """
     if is_image(start):
-        raise DatasetSchemaError(f"{name} must be {what}, it is a picture; {remedy}.")
+        raise DatasetSchemaError(f"{name} must be {what}, but it is a picture; {remedy}.")
     if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start:
-        raise DatasetSchemaError(f"{name} must be UTF-8, it is UTF-16; {SAVE_ANEW}.")
+        raise DatasetSchemaError(f"{name} must be UTF-8, but it is UTF-16; {SAVE_ANEW}.")
 
 
 class ImageFiles:
-    """The image files below some folders, found by the name that a table gives them.
+    """Finds image files below some folders by their name in a table.
 
     Args:
-        folders: where to look, subfolders included.
+        folders: folders to look in, subfolders included.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -201,13 +202,13 @@ class ImageFiles:
         self._used: set[Path] = set()
 
     def find(self, name: str) -> Path | None:
-        """The file ``name``: a path below the folder, with or without its suffix, or an id.
+        """Find the file ``name``: a path below the folder, with or without its suffix, or an id.
 
-        Names are compared in Unicode's composed form. Absolute paths are taken where they lead to
-        the folder. A file in a folder of masks is found by its path alone.
+        Names are compared in Unicode's composed form. Absolute paths are accepted if they lead
+        into the folder. A file in a folder of masks is only found by its path.
 
         Raises:
-            DatasetPathError: a path that leads out of the folder, or a name of several files.
+            DatasetPathError: if a path leads out of the folder, or several files have the name.
         """
         text = self._below(name)
         found = self._named.get(text, set())
@@ -217,14 +218,14 @@ class ImageFiles:
             found = exact
         if len(found) > 1:
             raise DatasetPathError(
-                f"{name!r} must be the name of one file, it could be any of "
+                f"{name!r} must be the name of one file, but it could be any of "
                 f"{sorted(str(path) for path in found)}; give the path below the folder."
             )
         self._used |= found
         return next(iter(found), None)
 
     def why_not(self, name: str) -> str:
-        """What there is instead of a file that `find` does not find, for a message."""
+        """What exists instead of a file that `find` does not find, for a message."""
         text = self._below(name)
         if mask := self._masks.get(text):
             return f", only {self.short_name(mask)} in a folder of masks"
@@ -239,13 +240,13 @@ class ImageFiles:
         return path_id(path.relative_to(own).as_posix())
 
     def notes(self) -> list[str]:
-        """What the reader of the records should know of the folders."""
+        """Remarks on the folders for the reader of the records."""
         unused = len(set().union(*self._named.values()) - self._used)
         listed = [f"{unused} files are not listed and were left out"] if unused else []
         return listed + [left.note for left in self._left if left]
 
     def _below(self, name: str) -> str:
-        """A name as the files are named: below the folder, with slashes, composed."""
+        """Normalise a name: relative to the folder, with slashes, in composed form."""
         text = unicodedata.normalize("NFC", name.replace("\\", "/"))
         outside = DatasetPathError(f"{name!r} must be a path below {str(self._root)!r}.")
         if text.startswith("/") or text[1:2] == ":":

@@ -40,12 +40,12 @@ def directory(data: bytes) -> list[zipfile.ZipInfo]:
         Refusal: it has too many entries, or is damaged.
     """
     if data.count(_RECORD) > MAX_ENTRIES:
-        raise Refusal(f"A zip must have at most {MAX_ENTRIES} entries, this one has more.")
+        raise Refusal(f"A zip must have at most {MAX_ENTRIES} entries, but this one has more.")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return archive.infolist()
     except _DAMAGE as error:
-        raise Refusal("A zip must be whole, this one is not: its directory is damaged.") from error
+        raise Refusal("A zip must be whole, but the directory of this one is damaged.") from error
 
 
 def content(data: bytes, entry: zipfile.ZipInfo) -> bytes:

@@ -70,7 +70,7 @@ def comparison() -> None:
                 if kind == "Methods":
                     st.caption(plain(shown_by(name)))
                 explanations.append(explanation)
-    line.say("Each map has its own scale: colours of two cannot be compared, numbers can.")
+    line.say("Each map has its own scale: compare the numbers of two maps, not their colours.")
     if explanations:
         below.download_button(
             "Download the sheet",

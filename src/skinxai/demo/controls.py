@@ -102,7 +102,7 @@ def choose_opacity() -> tuple[float, bool]:
     alpha = st.slider("Opacity", 0.0, 1.0, OPACITY, 0.05, key="opacity", persist_state=KEPT)
     uniform = st.toggle(
         "The same everywhere", key="uniform", persist_state=KEPT,
-        help="Else the photograph shows through where the map is weak.",
+        help="Otherwise the photograph shows through where the map is weak.",
     )  # fmt: skip
     return alpha, uniform
 
@@ -119,7 +119,7 @@ class Line:
 
         def tell(done: int, total: int | None) -> None:
             if total is None:
-                self.say("Waiting: the same was asked for a moment ago, and is being computed.")
+                self.say("Waiting: the same request came a moment ago, and is being computed.")
             if not total or not done:
                 return
             left = (time.monotonic() - started) / done * (total - done)

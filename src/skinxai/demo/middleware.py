@@ -120,9 +120,9 @@ class Guard:
         given = Headers(scope=scope)
         host, origin = given.get("host", ""), given.get("origin")
         if self._hosts and _hostname(host) not in self._hosts:
-            return _says(403, "This server answers to its own address alone, such as localhost.")
+            return _says(403, "This server answers only to its own addresses, such as localhost.")
         if origin is not None and _place(origin) != host.lower():
-            return _says(403, "A page of another site must not ask this server.")
+            return _says(403, "Pages of other sites must not call this server.")
         path = scope["path"]
         found = UPLOAD.fullmatch(path)
         if path.startswith("/_stcore/") and not found and path[9:] not in OWN:
@@ -133,7 +133,7 @@ class Guard:
             if not self._room.knows(found[1], given.get("cookie", "")):
                 return _says(403, "The server does not know this page any more: load it again.")
         elif scope["method"] not in ("GET", "HEAD", "OPTIONS"):
-            return _says(405, "This is not done here.")
+            return _says(405, "This server does not take such a request here.")
         return None
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:

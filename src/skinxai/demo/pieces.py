@@ -64,10 +64,10 @@ def show_map(explanation: Explanation, answers: Answers, alpha: float, uniform: 
         title += f": {full_name(answers.classifier.config.labels, explanation.target)}"
     if explanation.heatmap is None:
         scores = ", ".join(f"{name} {value:.4g}" for name, value in explanation.scores.items())
-        st.caption(plain(f"{title} gives scores alone: {scores}"))
+        st.caption(plain(f"{title} gives only scores: {scores}"))
         return
     alt = f"Heatmap over the image, {title}"
     st.image(blended(explanation, alpha, uniform), plain(title), width="stretch", alt=alt)
     st.html(scale(explanation))
     if explanation.degenerate:
-        st.caption("The map is constant: it says nothing.")
+        st.caption("The map is constant: it shows no region.")

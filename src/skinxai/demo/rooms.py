@@ -118,7 +118,7 @@ class Room:
                 _empty(*key)
         if size > OF_ALL + FRAMING or count > COUNT_OF_ALL:
             raise TooMuch(
-                429, "Other visitors' files take all the room here: try again in a minute."
+                429, "Other visitors' files fill this server's memory: try again in a minute."
             )
 
     def _kept(self) -> dict[tuple[str, str], int]:

@@ -152,6 +152,6 @@ def _check_free(address: str, port: int) -> None:
     except (OSError, OverflowError) as error:
         reason = str(error).rstrip(".")
         raise OptionError(
-            f"port {port} of {address!r} must be free to listen at, it is not: {reason}; "
+            f"port {port} of {address!r} must be free to listen at, but it is not: {reason}; "
             f"choose another."
         ) from error

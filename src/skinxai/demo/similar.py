@@ -132,6 +132,6 @@ def _show(found: Sequence[Neighbour], known: Pictures | None) -> None:
     ]
     st.html(lesions(rows, pictures=known is not None))
     st.html(
-        "<p class='under'>Their own labels, not predictions. Distance: 0 is alike, 2 is opposite."
-        "</p>"
+        "<p class='under'>Their own labels, not predictions. A distance of 0 is the most similar, "
+        "one of 2 the least.</p>"
     )

@@ -24,7 +24,7 @@ MAX_FILES = 1000
 """Images of one batch."""
 MAX_NAME = 200
 """Characters of a file's name, in a zip together with the zip's."""
-EMPTY = "The file is empty, or the server needed its room for others: send it again."
+EMPTY = "The file is empty, or was dropped to make room for other files: send it again."
 _BLOCK = MIB
 """Bytes that bzip2 unpacks at least, however few are wanted."""
 
@@ -154,7 +154,7 @@ def _read(file: Upload, entry: ZipInfo, left: int) -> Upload | Refused:
 def _against(entry: ZipInfo, path: PurePosixPath, left: int) -> str:
     """Why an entry is refused; empty where it is not."""
     if not path.name or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        return "A name in a zip must lie in it, this one leads out of it."
+        return "A name in a zip must lie inside it, but this one leads outside."
     if entry.file_size > MAX_FILE:
         return f"An image must have at most {MAX_FILE // MIB} MiB."
     if _cost(entry) > left:

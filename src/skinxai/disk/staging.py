@@ -136,7 +136,7 @@ class Staged:
             raise IsADirectoryError(21, f"{name!r} is a folder")
         for above in Path(name).parents:
             if os.path.lexists(self.folder / above) and not (self.folder / above).is_dir():
-                raise NotADirectoryError(20, f"{str(above)!r} is no folder")
+                raise NotADirectoryError(20, f"{str(above)!r} is not a folder")
 
     def _begin(self) -> Path:
         """A new hidden folder that no other process takes for one that a killed one left."""
@@ -225,8 +225,8 @@ def finish_writing(folder: str | os.PathLike[str]) -> None:
         _remove_leftovers(Path(folder))
     except OSError as error:
         raise OutputError(
-            f"files of {str(Path(folder) / UNFINISHED)!r} must be moved to {str(folder)!r}, which "
-            f"failed: {error.strerror}."
+            f"moving the files of {str(Path(folder) / UNFINISHED)!r} to {str(folder)!r} failed: "
+            f"{error.strerror}."
         ) from error
 
 
@@ -249,7 +249,7 @@ def _finish(folder: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISDIR(mode):
-        raise NotADirectoryError(20, f"{str(waiting)!r} is in the way")
+        raise NotADirectoryError(20, f"{str(waiting)!r} is in the way: it is not a folder")
     places = [(Path(place), names) for place, _, names in os.walk(waiting)]
     for place, names in places:
         target = folder / place.relative_to(waiting)

@@ -54,7 +54,7 @@ def append_line(path: str | os.PathLike[str], line: str) -> None:
     try:
         with os.fdopen(os.open(path, flags, 0o666), "ab") as out:
             if not stat.S_ISREG(os.fstat(out.fileno()).st_mode):
-                raise OSError(errno.EINVAL, "it is no regular file")
+                raise OSError(errno.EINVAL, "it is not a regular file")
             out.write(f"{line}\n".encode("utf-8", "backslashreplace"))
             out.flush()
             os.fsync(out.fileno())
@@ -87,7 +87,7 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
     path = Path(folder)
     try:
         nearest = next(each for each in (path, *path.absolute().parents) if os.path.lexists(each))
-        reason = "" if nearest.is_dir() else f"{str(nearest)!r} is no folder"
+        reason = "" if nearest.is_dir() else f"{str(nearest)!r} is not a folder"
         if not reason and not os.access(nearest, os.W_OK | os.X_OK):
             reason = f"{str(nearest)!r} cannot be written"
     except OSError as error:

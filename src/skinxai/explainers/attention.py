@@ -137,8 +137,8 @@ def _checked(
     if not matrices or odd or len(matrices) != layers:
         found = f"{len(matrices)} matrices {shapes}" if matrices else "no attention"
         raise ExplainError(
-            f"attention methods need a transformer whose layers all attend once from each of its "
-            f"{tokens} tokens to each, found {found}; use gradcam or a perturbation method."
+            f"attention methods need a transformer in which each layer attends once, from each of "
+            f"its {tokens} tokens to each, found {found}; use gradcam or a perturbation method."
         )
     return matrices, tokens - patches, (grid[0], grid[1])
 
@@ -155,7 +155,7 @@ def _of_patches(
     if reads is None and prefix > 1:
         raise ExplainError(
             f"attention methods must know which of the {prefix} tokens before the patches the "
-            f"head reads, nothing says so; use gradcam or a perturbation method."
+            f"head reads, but the network does not say so; use gradcam or a perturbation method."
         )
     if reads is None:
         reads = range(prefix)  # the class token, or without one the patches

@@ -26,7 +26,7 @@ def score_gradient(scores: Tensor, target: Tensor, leaf: Tensor) -> Tensor:
     if gradient is None:
         raise ExplainError(
             "methods with gradients need a network that automatic differentiation can follow, "
-            "quantised and detached ones cannot be; use occlusion, rise, lime, scorecam or "
+            "which excludes quantised and detached ones; use occlusion, rise, lime, scorecam or "
             "ablationcam."
         )
     return gradient

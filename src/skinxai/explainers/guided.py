@@ -44,7 +44,7 @@ class GuidedReLU(TorchFunctionMode):
         """
         if function in _OTHERS:
             raise ExplainError(
-                f"guided_backprop needs a network whose activations are ReLU, this one has "
+                f"guided_backprop needs a network whose activations are ReLU, but this one has "
                 f"{function.__name__}; use smoothgrad or integrated_gradients."
             )
         result = function(*args, **(kwargs or {}))

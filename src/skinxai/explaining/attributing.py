@@ -42,8 +42,8 @@ def attribute(method: Method, view: View, images: Tensor, target: Tensor) -> tup
     """
     if method.explainer.needs_gradients and _is_quantised(view):
         raise ExplainError(
-            f"{method.name!r} needs a network that automatic differentiation can follow, a "
-            f"quantised one cannot be; use occlusion, rise, lime, scorecam or ablationcam."
+            f"{method.name!r} needs a network that automatic differentiation can follow, which "
+            f"excludes quantised ones; use occlusion, rise, lime, scorecam or ablationcam."
         )
     if method.built_in:
         found = method.explainer(view).attribute(images, target, options=method.options)
@@ -105,7 +105,7 @@ def _checked(name: str, found: Attribution, count: int) -> tuple[Arrays, Arrays]
                     f"got the shape {array.shape}."
                 )
             if not np.isfinite(array).all():
-                raise ExplainError(f"{kind} {key!r} of {name!r} must be finite, and is not.")
+                raise ExplainError(f"{kind} {key!r} of {name!r} must be finite, but it is not.")
             part[key] = array
         arrays.append(part)
     return arrays[0], arrays[1]

@@ -51,7 +51,7 @@ def index(
     unknown = 0 if trained_on is None else sum(value not in trained_on for value in hashes)
     if unknown:
         raise OptionError(
-            f"records must be images that the model was trained on, {unknown} of {len(hashes)} "
+            f"records must be images that the model was trained on, but {unknown} of {len(hashes)} "
             f"lesions are not; pass the training part."
         )
     found = embeddings(predictor, (item.path for item in chosen), options)
@@ -87,7 +87,7 @@ def nearest(
     member = predictor.single("nearest()")
     if neighbours is None:
         raise ModelError(
-            f"the nearest lesions need the embeddings of the training lesions, and {member.model} "
+            f"the nearest lesions need the embeddings of the training lesions, but {member.model} "
             f"has no {NEIGHBOURS}",
             python="make them with classifier.index(training_records)",
             command="the bundled model has them; for another, make them in Python with "
@@ -96,8 +96,9 @@ def nearest(
     found = embeddings(predictor, images, options)
     if len(found) and found.shape[1] != len(neighbours.mean):
         raise ModelError(
-            f"{NEIGHBOURS} must be of the model's own embeddings, of {found.shape[1]} values, it "
-            f"is of {len(neighbours.mean)}; make it again with classifier.index()."
+            f"{NEIGHBOURS} must hold embeddings of the model's own length, {found.shape[1]} "
+            f"values, but they have {len(neighbours.mean)}; make it again with "
+            f"classifier.index()."
         )
     if not len(found):
         return []

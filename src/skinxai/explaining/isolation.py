@@ -79,8 +79,8 @@ def explain_in_process(
     source = plugins.explainers.entry(method).source
     if source == THIS_PROCESS:
         raise OptionError(
-            f"isolate='process' needs a method of an installed plugin, {method!r} is registered "
-            f"in this process alone; see 'Write an explainer plugin'."
+            f"isolate='process' needs a method of an installed plugin, but {method!r} is "
+            f"registered only in this process; see 'Write an explainer plugin'."
         )
     who = f"explainer {method!r} of {source}"
     return in_process(partial(explain, images, method, **keywords), who)

@@ -89,8 +89,8 @@ def explanations_of_one(
         explanation = explain(one, **keywords)
         if not explanation.maps:
             raise OptionError(
-                f"methods must be ones that give a map, {keywords['method']!r} gives scores alone; "
-                f"ask explain() for it."
+                f"methods must be ones that give a map, but {keywords['method']!r} gives only "
+                f"scores; call explain() for it."
             )
         found.append(explanation)
     return found

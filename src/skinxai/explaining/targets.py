@@ -69,6 +69,6 @@ class Targets:
             given = len(self.chosen)
             if given < images or (given > images and not at_least):
                 raise OptionError(
-                    f"target must be one label, or one for each image; {given} labels came "
+                    f"target must be one label, or one for each image; {given} labels were given "
                     f"for {images} images{' or more' if at_least else ''}."
                 )

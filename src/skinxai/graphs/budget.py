@@ -72,11 +72,11 @@ def check_budget(steps: Sequence[Step], image: tuple[int, int], weights: int, na
         kept -= sum(sizes.get(each, 0) for each in done - forever)
     if products > most:
         raise IntegrityError(
-            f"{name} must compute at most {most} multiplications for an image, it would compute "
-            f"{products}; export the model again."
+            f"{name} must compute at most {most} multiplications for an image, but it would "
+            f"compute {products}; export the model again."
         )
     if peak > most_kept:
         raise IntegrityError(
-            f"{name} must keep at most {most_kept} elements at a time for an image, it would keep "
-            f"{peak}; export the model again."
+            f"{name} must keep at most {most_kept} elements at a time for an image, but it would "
+            f"keep {peak}; export the model again."
         )

@@ -87,8 +87,8 @@ def with_weights(graph: bytes, weights: bytes, binding: str) -> tuple[bytes, str
     bound = metadata.get(BINDING) == weights_metadata(weights).get(BINDING) == binding
     if not bound or metadata.get(WEIGHTS_DIGEST) != hashlib.sha256(weights).hexdigest():
         raise IntegrityError(
-            f"{GRAPH} must be the one of its folder's weights and config, and is another's; save "
-            f"the model again."
+            f"{GRAPH} must belong to the weights and config of its folder, but it belongs to "
+            f"others; save the model again."
         )
     tensors = load_arrays(weights, WEIGHTS)
     for own in parsed.graph.initializer:
@@ -98,10 +98,11 @@ def with_weights(graph: bytes, weights: bytes, binding: str) -> tuple[bytes, str
         fits = values is not None and values.shape == tuple(own.dims) and own.data_type == FLOAT
         if values is None or not fits:
             raise IntegrityError(
-                f"{GRAPH} must take weights of its folder, {own.name!r} {tuple(own.dims)} is none."
+                f"{GRAPH} must take weights of its folder, but {own.name!r} {tuple(own.dims)} is "
+                f"none of them."
             )
         if not np.isfinite(values).all():
-            raise IntegrityError(f"{WEIGHTS} must hold finite values, {own.name!r} does not.")
+            raise IntegrityError(f"{WEIGHTS} must hold finite values, but {own.name!r} does not.")
         own.raw_data = values.astype(np.float32).tobytes()
     return _check(parsed, GRAPH).SerializeToString(), metadata.get(LAYER, "features")
 
@@ -109,7 +110,7 @@ def with_weights(graph: bytes, weights: bytes, binding: str) -> tuple[bytes, str
 def seal(graph: bytes, weights: bytes = b"") -> bytes:
     """The graph with a digest of itself and of its weights in the place of `UNSEALED`."""
     if graph.count(UNSEALED) != 1:
-        raise ExportError("an exported graph must have one place for its digest, and has not.")
+        raise ExportError("an exported graph must have exactly one place for its digest.")
     return graph.replace(UNSEALED, _digest(graph, weights))
 
 
@@ -161,7 +162,7 @@ def open_exported(path: Path, fits: Callable[[ModelConfig, int], None] | None = 
         return open_exported(path, fits)  # overwritten meanwhile
     if len(weights) != layers.size:
         raise IntegrityError(
-            f"{str(path)!r} must have {layers.size} bytes of constants beside it, it has "
+            f"{str(path)!r} must have {layers.size} bytes of constants beside it, but it has "
             f"{len(weights)}; export the model again."
         )
     check_layers(layers, io.BytesIO(weights), str(path))
@@ -211,7 +212,7 @@ def _exported(
         raise _without_metadata(path, error) from error
     if not bound or not sealed or precision not in ("float32", "int8"):
         raise IntegrityError(
-            f"{str(path)!r} must be as exported, and was changed or belongs to other weights; "
+            f"{str(path)!r} must be as exported, but it was changed or belongs to other weights; "
             f"export the model again."
         )
     return found
@@ -220,7 +221,7 @@ def _exported(
 def _without_metadata(path: Path, error: Exception) -> IntegrityError:
     return IntegrityError(
         f"{str(path)!r} must carry the labels and preprocessing that Classifier.export() writes, "
-        f"and does not: {error}; export the model again."
+        f"but it does not: {error}; export the model again."
     )
 
 

@@ -132,7 +132,8 @@ def metadata_of(xml: bytes) -> dict[str, str]:
 
 def _refused(name: str, error: Exception) -> IntegrityError:
     return IntegrityError(
-        f"{name} must have layers of networks alone: {str(error)[:300]}; export the model again."
+        f"{name} must have only layers that networks use: {str(error)[:300]}; export the model "
+        f"again."
     )
 
 
@@ -228,7 +229,7 @@ class _Followed:
         parameters = [each for each in self._layers if each.kind == "Parameter"]
         sides = parameters[0].data["shape"].split(",") if len(parameters) == 1 else []
         if len(sides) != 4 or sides[1].strip() != "3":
-            raise ValueError("it must take images alone, (N, 3, h, w)")
+            raise ValueError("it must take only images, (N, 3, h, w)")
         image = numbers(",".join(sides[2:]))
         if not all(0 < side <= MAX_SIDE for side in image) or len(image) != 2:
             raise ValueError(f"it must take images of at most {MAX_SIDE} pixels a side")
@@ -250,7 +251,7 @@ class _Followed:
                     raise ValueError(f"a {layer.kind} of {told} computes {own}")
                 if math.prod(own) > most:
                     raise ValueError(
-                        f"a value may have at most {most} elements for an image, {layer.kind} "
+                        f"a value may have at most {most} elements for an image, but {layer.kind} "
                         f"would have {own}"
                     )
                 self.sizes[number, port] = own

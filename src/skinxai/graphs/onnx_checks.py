@@ -86,7 +86,7 @@ class _Sizes:
             raise ValueError(f"its input must be {IMAGES!r}")
         sides = [d.dim_value for d in images[0].type.tensor_type.shape.dim]
         if len(sides) != 4 or sides[1] != 3 or not all(0 < s <= 4096 for s in sides[2:]):
-            raise ValueError(f"its images must be (N, 3, h, w), they are {sides}")
+            raise ValueError(f"its images must be (N, 3, h, w), but they are {sides}")
         self._most = largest(*sides[2:])
         kind = images[0].type.tensor_type.elem_type
         self._types[IMAGES] = onnx.helper.make_tensor_type_proto(kind, [1, *sides[1:]])
@@ -111,7 +111,7 @@ class _Sizes:
     def _node(self, node: Any) -> None:
         if node.op_type not in OPERATORS or node.domain not in ("", "ai.onnx"):
             raise IntegrityError(
-                f"{self._name} must have operators of networks alone, it has "
+                f"{self._name} must have only operators that networks use, but it has "
                 f"{node.op_type[:40]!r}; export the model again."
             )
         if unknown := [each for each in node.input if each and each not in self._types]:
@@ -136,7 +136,7 @@ class _Sizes:
             if math.prod(shape) > self._most:
                 raise IntegrityError(
                     f"{self._name} must compute values of at most {self._most} elements for an "
-                    f"image, {node.op_type} would have {shape}; export the model again."
+                    f"image, but {node.op_type} would have {shape}; export the model again."
                 )
             self._types[out] = found[out]
         self._note(node)

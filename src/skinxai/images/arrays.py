@@ -152,8 +152,8 @@ def _plain(array: Any) -> npt.NDArray[Any]:
     mapped = getattr(array, "_mmap", None)
     if mapped is not None and mapped.size() < len(mapped):  # of the file, and of the map
         raise InputShapeError(
-            f"memory-mapped file must hold the whole array, it has been cut to {mapped.size()} "
-            f"bytes; open it again."
+            f"memory-mapped file must hold the whole array, but it has been cut to "
+            f"{mapped.size()} bytes; open it again."
         )
     return np.asarray(array)
 

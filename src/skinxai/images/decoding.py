@@ -34,7 +34,7 @@ ORIENTATION = 0x0112
 BAND = 256
 """Rows that are converted at a time: a copy of a large image would take as much memory again."""
 DAMAGED_METADATA = "metadata: damaged in part, what cannot be read is ignored"
-SEVERAL_PICTURES = "several_pictures: an MPO file, its primary picture was read"
+SEVERAL_PICTURES = "several_pictures: the primary picture of an MPO file was read"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 _TURNS: dict[int, Callable[[RGB], RGB]] = {  # views: nothing is copied
     2: np.fliplr,
@@ -231,13 +231,13 @@ def image_to_rgb(
     check_size(*image.size, max_pixels=max_pixels, min_side=min_side)
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise ImageDecodeError(
-            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES must be False, it is True: what is missing would "
-            "be filled with grey; set it back."
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES must be False, but it is True, so that missing "
+            "parts would be filled with grey; set it back."
         )
     if any(str(name).partition(":")[0] == MARK for name in image.info):
         raise UnsupportedImageError(
-            "image must be a photograph, a mark in this one says that it is an overlay or a sheet "
-            "which skinxai drew; pass the photograph that it was drawn from."
+            "image must be a photograph, but a mark in this one says that it is an overlay or a "
+            "sheet which skinxai drew; pass the photograph that it was drawn from."
         )
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and not (image.format == "MPO" and image.tell() == 0):
@@ -290,7 +290,7 @@ def _to_pixels(
             if not np.isfinite(values).all():
                 to_uint8(np.where(np.isfinite(values), 0.0, values), None)  # which says where
             raise InputRangeError(
-                f"image of 32 bits a pixel must come with value_range=(low, high), its values are "
+                f"image of 32 bits a pixel must come with value_range=(low, high); its values are "
                 f"{values.min():g} to {values.max():g}."
             )
         return np.repeat(to_uint8(values, value_range)[..., None], 3, axis=2)

@@ -192,7 +192,7 @@ def _check_scan(frame: _Frame, body: bytes, scan: bytes) -> None:
 def _check_complete(frame: _Frame) -> None:
     for component in set(frame.components) - frame.whole:
         if any(frame.exact.get((component, k)) != 0 for k in range(64)):
-            raise _damaged("scans are missing, it ends before its full quality")
+            raise _damaged("scans are missing: it ends before its full quality")
 
 
 def _truncated() -> ImageDecodeError:

@@ -43,8 +43,8 @@ def check_size(
         )
     if min(width, height) < min_side:
         raise ImageTooSmallError(
-            f"image must have at least {min_side} pixels a side, got {width}×{height}; a smaller "
-            f"one would be enlarged into a guess."
+            f"image must have at least {min_side} pixels a side, got {width}×{height}; enlarging a "
+            f"smaller one would make up details."
         )
 
 

@@ -132,7 +132,7 @@ def _data(image: Any, source: str) -> bytes:
             raise ImageDecodeError(f"file object must be readable: {error}.") from error
         if not isinstance(data, bytes):
             raise InputDtypeError(
-                f"file object must be opened in binary mode, its read() gave "
+                f"file object must be opened in binary mode, but its read() gave "
                 f"{type(data).__name__}; open it with 'rb'."
             )
         check_bytes(len(data))
@@ -154,12 +154,12 @@ def _file(path: Any, source: str) -> bytes:
         raise InputNotFoundError(f"image file must exist, found none at {name}.") from error
     except PermissionError as error:
         raise InputPermissionError(
-            f"image file must be readable, {name} is not; change its permissions."
+            f"image file must be readable, but {name} is not; change its permissions."
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL byte
         reason = getattr(error, "strerror", None) or str(error)
         raise InputPathError(
-            f"image path must lead to a file, {name} does not: {reason}."
+            f"image path must lead to a file, but {name} does not: {reason}."
         ) from error
 
 

@@ -93,8 +93,8 @@ class Repository:
             raise
         if not pinned:
             warnings.warn(
-                f"{self.name!r} is taken as its {revision!r} is now, which may change; "
-                f"'{self.name}@{commit}' will not.",
+                f"{self.name!r} is used at its current {revision!r}, which may change; name "
+                f"'{self.name}@{commit}' to stay with this commit.",
                 SkinxaiWarning,
                 4,
             )
@@ -144,8 +144,8 @@ class Repository:
             ) from error
         if not _COMMIT.fullmatch(found.commit_hash or ""):
             raise HubError(
-                f"the Hub must say which commit {self.name!r} is at, what answered did not; look "
-                f"at HF_ENDPOINT and at proxies."
+                f"the Hub did not say which commit {self.name!r} is at; check HF_ENDPOINT and the "
+                f"proxy settings."
             )
         return str(found.commit_hash)
 
@@ -165,7 +165,7 @@ class Repository:
         for name, sha256 in listed.items():
             if part_of(name) is None and not _PLAIN.fullmatch(name):
                 raise IntegrityError(
-                    f"{MANIFEST} of {self.name!r} must list files of a model alone, got {name!r}."
+                    f"{MANIFEST} of {self.name!r} must list only files of a model, got {name!r}."
                 )
             try:
                 yield self._fetch(prefix + name, revision, sha256, local=local)
@@ -191,8 +191,8 @@ class Repository:
                     parse_manifest(data, path.parent)
                 elif hashlib.sha256(data).hexdigest() != sha256:
                     raise IntegrityError(
-                        f"{name} of {self.name!r} must have the sha256 of its manifest, "
-                        f"{sha256[:12]}…, and has another each time it comes."
+                        f"{name} of {self.name!r} must have the sha256 that its manifest lists, "
+                        f"{sha256[:12]}…, but it has another each time it comes."
                     )
             except IntegrityError:
                 if local:

@@ -253,7 +253,7 @@ def training_pixels(files: ModelFiles) -> TrainingPixels:
 def _single(files: ModelFiles) -> ModelFiles:
     if files.is_ensemble:
         raise ModelError(
-            f"a member must be a single model with {WEIGHTS}, {str(files.folder)!r} has none; "
+            f"a member must be a single model with {WEIGHTS}, but {str(files.folder)!r} has none; "
             f"name the members of an ensemble one by one."
         )
     return files
@@ -263,7 +263,7 @@ def _check_labels(labels: LabelSet, config: ModelConfig, folder: Path) -> None:
     own = config.labels
     if (own.codes, own.malignant) != (labels.codes, labels.malignant):
         raise ModelConfigError(
-            f"all members must have the labels {_described(labels)}, {str(folder)!r} has "
+            f"all members must have the labels {_described(labels)}, but {str(folder)!r} has "
             f"{_described(own)}."
         )
 

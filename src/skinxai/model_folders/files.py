@@ -126,13 +126,13 @@ def read_model_folder(
     listed, digest = parse_manifest(manifest, folder)
     if pickled := [name for name in listed if Path(name).suffix.lower() in PICKLES]:
         raise UnsafeFormatError(
-            f"{MANIFEST} in {str(folder)!r} must list *.json, *.safetensors and the card alone, it "
-            f"lists {pickled[0]!r}; save the model again."
+            f"{MANIFEST} in {str(folder)!r} must list only *.json, *.safetensors and the card, but "
+            f"it lists {pickled[0]!r}; save the model again."
         )
     if revision is not None and (len(revision) < 7 or not digest.startswith(revision)):
         raise IntegrityError(
             f"revision of {str(folder)!r} must begin with {revision!r} (at least 7 digits), "
-            f"it is {digest[:12]}."
+            f"but it is {digest[:12]}."
         )
     files: dict[str, bytes] = {}
     left = MAX_FOLDER_BYTES
@@ -149,8 +149,8 @@ def read_model_folder(
             if read_part(path) != manifest:
                 return read_model_folder(folder, revision=revision, fits=fits)
             message = (
-                f"{name} in {str(folder)!r} must have the sha256 of its manifest, "
-                f"{expected[:12]}…, and has another"
+                f"{name} in {str(folder)!r} must have the sha256 that its manifest lists, "
+                f"{expected[:12]}…, but it has another"
             )
             if not warns(name):
                 raise IntegrityError(f"{message}; fetch or save the model again.")
@@ -257,8 +257,8 @@ def check_length(
     length = int.from_bytes(start[:8], "little")
     if not 2 <= length <= most:
         raise IntegrityError(
-            f"{name} must be whole safetensors: its header must have at most {most} bytes, it "
-            f"tells of {length}."
+            f"{name} must be whole safetensors: its header must have at most {most} bytes, but its "
+            f"length field says {length}."
         )
     try:
         header = strict_json(start[8 : 8 + length], longest)
@@ -271,8 +271,8 @@ def check_length(
         raise IntegrityError(f"{name} must be whole safetensors: {error}.") from error
     if not whole:
         raise IntegrityError(
-            f"{name} must be whole safetensors: its header tells of {8 + length + end} bytes, it "
-            f"has {size}."
+            f"{name} must be whole safetensors: its header describes {8 + length + end} bytes, but "
+            f"the file has {size}."
         )
     return dict(header)
 
@@ -306,7 +306,7 @@ def read_part(
 def _read_own(path: Path, most: int, look: Callable[[Mapping[str, Any]], None] | None) -> bytes:
     if path.is_symlink() and not _is_own_link(path):
         raise IntegrityError(
-            f"{str(path)!r} must be in its folder, it is a link to {os.path.realpath(path)!r}."
+            f"{str(path)!r} must be in its folder, but it is a link to {os.path.realpath(path)!r}."
         )
     with open_file(path, min(most, size_limit(path.name))) as file:
         size = os.fstat(file.fileno()).st_size
@@ -362,8 +362,8 @@ def parse_manifest(data: bytes, folder: Path) -> tuple[dict[str, str], str]:
     for name, sha256 in listed.items():
         if Path(name).name != name or not _FILE.fullmatch(name):
             raise IntegrityError(
-                f"{where} must list plain names of files, it lists {name[:80]!r}; save the model "
-                f"again."
+                f"{where} must list plain names of files, but it lists {name[:80]!r}; save the "
+                f"model again."
             )
         if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
             raise IntegrityError(

@@ -92,7 +92,7 @@ class Fingerprints:
         each = self._each()
         if any(before >= after for before, after in pairwise(each)):
             raise IntegrityError(
-                "training fingerprints must be strictly ascending, and are not; "
+                "training fingerprints must be strictly ascending, but they are not; "
                 "fetch or save the model again."
             )
 

@@ -77,8 +77,8 @@ def open_model(
         )
     if path.suffix.lower() in EXPORTED and is_file(path):
         raise ModelNotFoundError(
-            f"model must be a folder here, {str(model)!r} is an exported file; give the folder of "
-            f"the model that it was exported from."
+            f"model must be a folder here, but {str(model)!r} is an exported file; give the folder "
+            f"of the model that it was exported from."
         )
     found = _NAME.fullmatch(model) if isinstance(model, str) else None  # a Path is a folder
     if not found:

@@ -79,7 +79,7 @@ def listed_tensors(header: Mapping[str, Any], name: str) -> dict[str, Stored]:
             raise IntegrityError(f"{name} must be whole safetensors: {error!r}.") from error
         if not sound or found[key].dtype not in KINDS:
             raise IntegrityError(
-                f"{name} must hold tensors of the types {', '.join(KINDS)}, {key[:80]!r} is of "
+                f"{name} must hold tensors of the types {', '.join(KINDS)}, but {key[:80]!r} is of "
                 f"{found[key].dtype!r:.80} {entry['shape']!r:.80}."
             )
     return found
@@ -101,7 +101,7 @@ def load_arrays(data: bytes, name: str) -> dict[str, Any]:
     for key, stored in stored_tensors(data, name).items():
         if stored.dtype == "BF16":
             raise IntegrityError(
-                f"{name} must hold types that NumPy has, {key[:80]!r} is of {stored.dtype!r}."
+                f"{name} must hold types that NumPy has, but {key[:80]!r} is of {stored.dtype!r}."
             )
     try:
         return dict(load(data))

@@ -33,7 +33,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 SILENT = SeenImages(
-    notes=("the model does not say which images it was trained on, so that none can be recognised",)
+    notes=("the model does not say which images it was trained on, so none can be recognised",)
 )
 """What is seen by a model without `TrainedOn`."""
 
@@ -97,7 +97,7 @@ class TrainedOn:
         values = np.frombuffer(self.prefixes, ">u8")
         if not bool((values[1:] > values[:-1]).all()):
             raise IntegrityError(
-                "training pixel hashes must be strictly ascending, and are not; "
+                "training pixel hashes must be strictly ascending, but they are not; "
                 "fetch or save the model again."
             )
 
@@ -143,8 +143,8 @@ class TrainedOn:
         prints = files.get(TRAINING_FINGERPRINTS)
         if data is None and prints is not None:
             raise IntegrityError(
-                f"a model folder with {TRAINING_FINGERPRINTS} must hold {TRAINING_PIXELS} too, and "
-                f"does not; fetch or save the model again."
+                f"a model folder with {TRAINING_FINGERPRINTS} must hold {TRAINING_PIXELS} too, but "
+                f"it does not; fetch or save the model again."
             )
         if data is None:
             return None
@@ -183,8 +183,8 @@ class TrainedOn:
     def _notes(self) -> Iterator[str]:
         if missing := self.without_fingerprint:
             yield (
-                f"of {missing} of the model's {len(self)} training images only exact copies can "
-                f"be found: it has no fingerprints of them"
+                f"the model has no fingerprints of {missing} of its {len(self)} training images, "
+                f"so only exact copies of these can be found"
             )
 
     def to_bytes(self) -> bytes:

@@ -126,7 +126,7 @@ def with_metadata(
     if evaluation is not None and evaluation.leaked:
         raise LeakageError("an evaluation on training images must not be published as the model's.")
     if evaluation is not None and evaluation.model != model:
-        raise OptionError(f"evaluation must be of {model}, it is of {evaluation.model}.")
+        raise OptionError(f"evaluation must be of {model}, but it is of {evaluation.model}.")
     if card.startswith("---\n"):
         if evaluation is not None:
             raise OptionError(

@@ -53,7 +53,7 @@ def judge(
     if not records.part and names_parts(records):
         warnings.warn(
             "records hold several parts of the split that their data came with, and all are "
-            "judged; given_part(records, 'test') has the test part.", SkinxaiWarning, 3,
+            "judged; take the test part alone with given_part(records, 'test').", SkinxaiWarning, 3,
         )  # fmt: skip
     images: Any = [item.path for item in records]
     cache, resized = records.pixels, False

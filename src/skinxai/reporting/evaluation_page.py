@@ -165,8 +165,8 @@ def _reliability(evaluation: Evaluation) -> str:
     bins = f"<details><summary>As a table</summary>{table(heads, rows, 'log')}</details>"
     return card(
         "Reliability",
-        "Are 80 of 100 answers right that come with 80 %? Below the diagonal the model is too "
-        "sure.",
+        "Of the answers with a confidence of 80 %, 80 of 100 should be right. Where the points lie "
+        "below the diagonal, the model is overconfident.",
         evaluation_charts.reliability_chart(evaluation.calibration) + bins,
         "chart",
     )
@@ -196,8 +196,8 @@ def _operating_points(evaluation: Evaluation) -> str:
     names = dict.fromkeys(html.escape(evaluation.labels.long_name(p.label)) for p in points)
     return card(
         f"Operating points: {', '.join(names)}",
-        "The threshold is chosen on these very images, so these are points of their ROC curve and "
-        "no promise for others.",
+        "The threshold is chosen on these same images, so these are points of their ROC curve; on "
+        "other images the rates may differ.",
         tiles(shown),
     )
 
@@ -215,8 +215,8 @@ def _subgroups(evaluation: Evaluation) -> str:
     return card(
         "Subgroups",
         "Groups of at least 20 images, without images whose value is not known. Balanced accuracy "
-        "and macro-F1 are means over the classes that occur in a group, and in a resample: groups "
-        "with different classes do not compare in them, and rare classes make wide intervals.",
+        "and macro-F1 are means over the classes that occur in a group, and in a resample: do not "
+        "compare groups that have different classes by them. Rare classes make wide intervals.",
         table(("group", "accuracy", "balanced accuracy", "macro-F1"), rows),
     )
 

@@ -55,7 +55,7 @@ def log_rows(log: Sequence[Mapping[str, Any]]) -> list[Row]:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row.get("epoch"), float):
             raise OptionError(
-                f"each row of log must have a number as epoch, row {number} has "
+                f"each row of log must have a number as epoch, but row {number} has "
                 f"{row.get('epoch')!r}."
             )
     return rows

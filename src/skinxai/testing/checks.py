@@ -99,7 +99,7 @@ def check_explainer(
         shown = explainer if isinstance(explainer, str) else explainer.__name__
         more = [result.name for result in results if result.cause is not None]
         rest = f" Not judged for these reasons: {', '.join(more)}." if more else ""
-        raise PluginError(f"{shown!r} must pass check_explainer, it fails {found}.{rest}")
+        raise PluginError(f"{shown!r} must pass check_explainer, but it fails {found}.{rest}")
     return results
 
 

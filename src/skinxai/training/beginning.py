@@ -47,7 +47,7 @@ def new_run(config: TrainConfig, folder: RunFolder, splits: Splits) -> Run:
     if trained_on is not None and trained_on.without_fingerprint:
         folder.note(
             f"{trained_on.without_fingerprint} of the {len(trained_on)} images that this model "
-            f"was trained on have no fingerprint: of these only exact copies can be found"
+            f"was trained on have no fingerprint, so only exact copies of these can be found"
         )
     if trained_on is None:
         folder.note(
@@ -109,7 +109,7 @@ def _check_same(known: dict[str, Any], now: dict[str, str]) -> None:
     before = known["data"]["sha256"]
     if changed := [name for name in now if before.get(name) != now[name]]:
         raise ResumeMismatchError(
-            f"a resumed run must have the images and labels it began with, {changed} changed; "
+            f"a resumed run must have the images and labels it began with, but {changed} changed; "
             f"give the same ones or start a new run."
         )
     versions = _versions()

@@ -36,7 +36,8 @@ def write_card(
     return (
         f"# {markdown(config.name)}\n{leaked}\n"
         f"{markdown_code(config.backbone)} at {height} × {width}, trained on "
-        f"{markdown(data['name'])} with skinxai. A research tool, not a medical device.\n\n"
+        f"{markdown(data['name'])} with skinxai. A research tool, not a medical device. Do not use "
+        f"it for diagnosis, triage or treatment.\n\n"
         f"Validation (epoch {epoch} of {len(log)}, chosen on these images, so no test): accuracy "
         f"{row['accuracy']:.3f}, balanced accuracy {row['balanced_accuracy']:.3f}, macro-F1 "
         f"{row['macro_f1']:.3f}.\n\n"

@@ -99,7 +99,7 @@ class CheckpointFolder:
             if hashlib.sha256(data).hexdigest()[:32] == path.stem[10:]:
                 if damaged:
                     warnings.warn(
-                        f"checkpoint {damaged[0]} is damaged and was passed over; the run goes on "
+                        f"checkpoint {damaged[0]} is damaged and was skipped; the run continues "
                         f"from {path.name}.",
                         SkinxaiWarning,
                         stacklevel=3,
@@ -135,8 +135,8 @@ class CheckpointFolder:
 
     def _all_damaged(self, count: int) -> CheckpointCorruptError:
         return CheckpointCorruptError(
-            f"one checkpoint in {str(self.folder)!r} must be whole, all {count} are damaged; start "
-            f"the run again in a new folder."
+            f"one checkpoint in {str(self.folder)!r} must be whole, but all {count} are damaged; "
+            f"start the run again in a new folder."
         )
 
 

@@ -40,13 +40,13 @@ def check_parts(train: Records, val: Records) -> None:
         sets = [{getattr(item, key) for item in part} - {None} for part in (train, val)]
         if (shared := sets[0] & sets[1]) and not allowed:
             raise LeakageError(
-                f"train and val must share no {kind}, {len(shared)} are in both, e.g. "
+                f"train and val must share no {kind}, but {len(shared)} are in both, e.g. "
                 f"{min(shared)!r}",
                 python="split with skinxai.data.split()",
                 command="leave --splits out, so that the images are split anew",
             )
     if absent := [c for c, n in zip(train.labels, train.class_counts(), strict=True) if not n]:
-        raise TrainingError(f"train must hold images of every class, it has none of {absent}.")
+        raise TrainingError(f"train must hold images of every class, but it has none of {absent}.")
 
 
 def fingerprint(train: Records, val: Records) -> dict[str, str]:
@@ -98,7 +98,7 @@ def check_images(
             problems.append(value.prefixed(f"{quoted(item.image_id)} ({item.path})"))
     if len(problems) > spare:
         raise DatasetImageError(
-            f"{what} images must be readable, {len(problems)} of {len(records)} are not:",
+            f"{what} images must be readable, but {len(problems)} of {len(records)} are not:",
             sorted(problems, key=str),
         )
     return seen

@@ -101,7 +101,7 @@ def load_initial_weights(
     config = start.config
     same = config.labels.codes == labels.codes
     _copy(model, start.network.network.state_dict(), init_weights, classifier=same)
-    taken = "is taken over: same labels" if same else "begins at random: other labels"
+    taken = "is taken over (same labels)" if same else "begins at random (other labels)"
     return InitialWeights(
         config.preprocessing.mean,
         config.preprocessing.std,
@@ -180,15 +180,15 @@ def _imagenet_file(backbone: str) -> Path:
     }
     if config is None or not config.hf_hub_id:
         raise TrainingError(
-            f"init_weights='imagenet' needs a network that timm has ImageNet weights of, "
+            f"init_weights='imagenet' needs a network that timm has ImageNet weights of, but "
             f"{backbone!r} is none", **remedy,
         )  # fmt: skip
     try:
         return weights_of_timm(config.hf_hub_id)
     except ModelError as error:
         raise TrainingError(
-            f"the ImageNet weights of {backbone!r} must come from the Hugging Face Hub, and did "
-            f"not: {str(error).rstrip('.')}", **remedy,
+            f"the ImageNet weights of {backbone!r} must come from the Hugging Face Hub, but they "
+            f"did not: {str(error).rstrip('.')}", **remedy,
         ) from error  # fmt: skip
 
 

@@ -156,7 +156,7 @@ def _build(config: TrainConfig, classes: int, stored: dict[str, Stored] | None) 
     except IntegrityError as error:
         raise CheckpointCorruptError(
             f"the newest checkpoint must be of the network that train.json names, "
-            f"{config.backbone!r}, and is of another; start the run again in a new folder."
+            f"{config.backbone!r}, but it is of another; start the run again in a new folder."
         ) from error
 
 

@@ -98,7 +98,7 @@ class Run:
             for name, tensor in network.state_dict().items():
                 if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                     raise NonFiniteLossError(
-                        f"weights must stay finite, {name!r} is not after epoch "
+                        f"weights must stay finite, but {name!r} is not after epoch "
                         f"{progress.epoch}, step {progress.step}",
                         python="resume from the checkpoint before with a lower learning_rate",
                         command="give the same command with --resume and a lower --learning-rate",

@@ -92,7 +92,7 @@ class RunFolder:
                 yield
         except Timeout as error:
             raise TrainingError(
-                f"output_dir must be used by one run at a time, another process trains in "
+                f"output_dir must be used by one run at a time, but another process trains in "
                 f"{str(self.path)!r}; wait for it or choose another folder."
             ) from error
 

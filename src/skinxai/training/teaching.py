@@ -103,7 +103,7 @@ def load_teacher(
     if loaded.config.labels.codes != labels.codes:
         raise TrainingError(
             f"teacher {model!r} must have the labels of the images in the same order, "
-            f"{list(labels)}, it has {list(loaded.config.labels)}; take another teacher."
+            f"{list(labels)}, but it has {list(loaded.config.labels)}; take another teacher."
         )
     for member in loaded.members:
         member.network.eval().requires_grad_(requires_grad=False)

@@ -99,8 +99,8 @@ class Trainer:
             )
         if isinstance(own := values["augmentation"], dict):
             raise ResumeMismatchError(
-                f"augmentation must be given again, the run began with {own.get('own')!r} of your "
-                f"own",
+                f"augmentation must be given again, because the run began with "
+                f"{own.get('own')!r} of your own",
                 python="pass it to Trainer.resume(…, augmentation=…)",
                 command="go on in Python with Trainer.resume(…, augmentation=…)",
             )
@@ -135,7 +135,7 @@ class Trainer:
         if not self._resumed and self.folder.begun:
             path = str(self.folder.path)
             raise TrainingError(
-                f"output_dir must be a new folder, {path!r} holds a run",
+                f"output_dir must be a new folder, but {path!r} holds a run",
                 python=f"go on with Trainer.resume({path!r})",
                 command="go on with it with --resume, or give another --out",
             )

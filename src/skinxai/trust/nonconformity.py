@@ -1,0 +1,53 @@
+"""Nonconformity scores: how badly a class fits an image's probabilities. Higher fits worse."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.trust.probability_rows import Floats
+
+METHODS = ("lac", "aps", "raps")
+MILLION = 1_000_000
+"""Scores are whole millionths: small in JSON, and equal wherever rounding errors differ."""
+
+
+def nonconformity(
+    probabilities: Floats, method: str, penalty: float = 0.0, free_classes: int = 0
+) -> npt.NDArray[np.int64]:
+    """Score of every class for every image, in millionths.
+
+    * ``"lac"``: ``1 − p_y`` (Sadinle, Lei & Wasserman, J. Am. Stat. Assoc. 114, 2019).
+    * ``"aps"``: the sum of all probabilities that are at least ``p_y`` (Romano, Sesia & Candès,
+      NeurIPS 2020, without its uniform random variable, so that one image has one answer).
+    * ``"raps"``: that, plus ``penalty`` for each class beyond the ``free_classes`` most probable
+      (Angelopoulos et al., ICLR 2021, equation 4, also without the random variable).
+
+    Classes of equal probability have equal scores: the order of the classes changes nothing.
+    A score is rounded to the nearest millionth, for calibration and for new images alike. So it is
+    still one fixed function of image and class, which is all that the guarantee asks of it.
+
+    Args:
+        probabilities: ``(N, K)``.
+        method: one of `METHODS`.
+        penalty: of RAPS, ≥ 0.
+        free_classes: of RAPS, ≥ 0.
+
+    Returns:
+        ``(N, K)``, ≥ 0.
+    """
+    if method == "lac":
+        return np.rint((1 - probabilities) * MILLION).astype(np.int64)
+    classes = probabilities.shape[1]
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    ranked = np.take_along_axis(probabilities, order, axis=1)
+    last = np.full(ranked.shape, classes - 1)
+    lower_follows = ranked[:, :-1] > ranked[:, 1:]
+    last[:, :-1] = np.where(lower_follows, np.arange(classes - 1), classes - 1)
+    last = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]  # (N, K), end of each tie
+    scores = np.take_along_axis(np.cumsum(ranked, axis=1), last, axis=1)
+    if method == "raps":
+        scores = scores + penalty * np.maximum(last + 1 - free_classes, 0)
+    found = np.empty(ranked.shape, np.int64)
+    np.put_along_axis(found, order, np.rint(scores * MILLION).astype(np.int64), axis=1)
+    return found
