@@ -13,10 +13,9 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import save
 
 from skinxai.errors import IntegrityError, OptionError
-from skinxai.model_folders.tensors import load_arrays
+from skinxai.model_folders.tensors import load_arrays, save_arrays
 
 FILE = "novelty.safetensors"
 DIMENSIONS = 128
@@ -261,8 +260,8 @@ def to_bytes(references: Sequence[Reference]) -> bytes:
     """
     if not 0 < len(references) <= MAX_MEMBERS:
         raise OptionError(f"references must be 1 to {MAX_MEMBERS}, got {len(references)}.")
-    return save({
-        f"{number}/{field.name}": np.ascontiguousarray(getattr(each, field.name))
+    return save_arrays({
+        f"{number}/{field.name}": getattr(each, field.name)
         for number, each in enumerate(references)
         for field in fields(each)
     })  # fmt: skip
