@@ -108,6 +108,17 @@ def load_arrays(data: bytes, name: str) -> dict[str, Any]:
         raise IntegrityError(f"{name} must be whole safetensors: {error}") from error
 
 
+def save_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Safetensors bytes of arrays, for `load_arrays`.
+
+    Args:
+        arrays: name → array of any shape.
+    """
+    from safetensors.numpy import save
+
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+
+
 def pack_bytes(name: str, rows: npt.NDArray[np.uint8]) -> bytes:
     """Pack one uint8 array as safetensors.
 
@@ -115,9 +126,7 @@ def pack_bytes(name: str, rows: npt.NDArray[np.uint8]) -> bytes:
         name: name of the array.
         rows: the array, of any shape.
     """
-    from safetensors.numpy import save
-
-    return save({name: np.ascontiguousarray(rows)})
+    return save_arrays({name: rows})
 
 
 def unpack_bytes(name: str, data: bytes, shape: tuple[int, ...], file: str) -> bytes:
