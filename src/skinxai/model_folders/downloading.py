@@ -139,7 +139,7 @@ class Repository:
             ) from error
         except failures() as error:
             raise HubError(
-                f"the Hub did not answer for {self.name!r}, which is no folder here: "
+                f"the Hub did not answer for {self.name!r}, which is not a folder here: "
                 f"{line(error)}. If it cannot be reached, fetch the files of the repository "
                 f"({MANIFEST} and those listed in it) by hand into a folder, and give the folder."
             ) from error

@@ -67,7 +67,7 @@ def read_probes(models: Sequence[ModelFiles], classes: int) -> list[npt.NDArray[
             kept = values["probabilities"]
             sound = set(values) == {"probabilities"} and isinstance(kept, list)
             if not sound or not all(type(p) in (int, float) and 0 <= p <= 1 for p in kept):
-                raise ValueError(f"it has {sorted(values)}, or what is no probability")
+                raise ValueError(f"it has {sorted(values)}, or a value that is not a probability")
             row = np.array(kept, np.float64)
             if row.shape != (classes,):
                 raise ValueError(f"it has {len(row)}")
