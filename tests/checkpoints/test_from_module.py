@@ -369,7 +369,7 @@ def test_tokens_without_a_grid_point_to_it() -> None:
     classifier = Classifier.from_module(
         network, ["a", "b", "c"], INPUT, network.features, network.head
     )
-    with pytest.raises(ExplainError, match=r"are no map \(N, C, h, w\); pass grid="):
+    with pytest.raises(ExplainError, match=r"are not a map \(N, C, h, w\); pass grid="):
         classifier.explain(PHOTO)
 
 

@@ -116,10 +116,10 @@ def test_folds_are_at_least_two(k: object) -> None:
 
 def test_too_few_lesions_for_the_folds() -> None:
     items = [Record(f"i{n}", Path("x"), "mel" if n < 3 else "nv") for n in range(30)]
-    with pytest.raises(DatasetError, match="at least 5 lesions for 5 folds, 'mel' has 3"):
+    with pytest.raises(DatasetError, match="at least 5 lesions for 5 folds, but 'mel' has 3"):
         folds(Records(tuple(items), LABELS), 5)
     items[3] = replace(items[3], label="mel")
-    with pytest.raises(DatasetError, match="at least 5 lesions for 5 folds, 'mel' has 4"):
+    with pytest.raises(DatasetError, match="at least 5 lesions for 5 folds, but 'mel' has 4"):
         folds(Records(tuple(items), LABELS), 5)
     items[4] = replace(items[4], label="mel")
     found = folds(Records(tuple(items), LABELS), 5)

@@ -147,7 +147,7 @@ def test_the_seed_chooses_among_patients_of_one_size() -> None:
 def test_folds_count_the_groups_that_contain_a_class() -> None:
     led = records(*["mnn"] * 5, *["n"] * 20)  # no group has melanomas for the most part
     assert [fold.val.class_counts() for fold in folds(led, 5)] == [[1, 6]] * 5
-    with pytest.raises(DatasetError, match=r"at least 6 lesions for 6 folds, 'm' has 5; use"):
+    with pytest.raises(DatasetError, match=r"at least 6 lesions for 6 folds, but 'm' has 5; use"):
         folds(led, 6)
     shared = records(*["mm"] * 4, *["n"] * 20)
     words = r"'m' has 4 \(its 8 lesions share patients or are linked\); use fewer folds"

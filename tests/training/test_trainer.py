@@ -97,7 +97,7 @@ def test_nothing_to_resume(tmp_path) -> None:
 
 def test_shared_lesions_are_refused(data, tmp_path) -> None:
     trainer = Trainer(**BASE, output_dir=tmp_path / "run")
-    with pytest.raises(LeakageError, match="must share no lesion, 48 are in both"):
+    with pytest.raises(LeakageError, match="must share no lesion, but 48 are in both"):
         trainer.fit(data[0], data[0])
     assert not (tmp_path / "run").exists()
 

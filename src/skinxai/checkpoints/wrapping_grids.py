@@ -70,7 +70,7 @@ def refusal_of(
     if not isinstance(found, Tensor) or found.ndim != 4 or min(found.shape[2:]) < 2:
         if grid.function is None and features.ndim == 3:
             return (
-                f"features of the shape {tuple(features.shape)} are no map (N, C, h, w); pass "
+                f"features of the shape {tuple(features.shape)} are not a map (N, C, h, w); pass "
                 f"grid=, a function that makes one of them, or use {_methods()}."
             )
         return ""  # said where a map is asked for

@@ -317,7 +317,7 @@ def _colours(image: Image.Image, notes: dict[str, None]) -> tuple[RGB, RGB | Non
         whole = image.convert("RGBA")
         return np.asarray(_in_srgb(whole.convert("RGB"), notes)), np.asarray(whole)[..., 3]
     if mode == "1":
-        notes["black_and_white: 1 bit a pixel is no photograph"] = None
+        notes["black_and_white: an image of 1 bit a pixel is not a photograph"] = None
     if mode == "LAB":
         return np.asarray(_convert(image, ImageCms.createProfile("LAB"))), None
     if mode == "P":

@@ -1,1 +1,1 @@
-"""Models as folders of verified bytes: read, written, found, fetched, sent. No torch."""
+"""Models as folders of verified bytes: reading, writing, finding, downloading. Needs no torch."""

@@ -1,8 +1,8 @@
-"""Downloads from the Hugging Face Hub, through its own client: checked, of one commit, or nothing.
+"""Downloads from the Hugging Face Hub, through its own client: checked, and all of one commit.
 
-What the Hub's client keeps in its cache is as long as the server said and no more is known of it:
-here each file must have the sha256 of its manifest, a damaged one is thrown away and fetched once
-more, and only names that a model folder has are asked for.
+The Hub's client only checks the length of the files in its cache. Here each file must have the
+sha256 that its manifest lists, a damaged file is deleted and fetched once more, and only names that
+a model folder has are requested.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ _NUMBER = re.compile(r"\[(?:Errno|WinError) -?\d+\] ")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]{0,199}", re.ASCII)
 _PLAIN = re.compile(r"\w[\w.-]*\.(json|safetensors)")
-"""Names that parts of a later version may have."""
+"""Names that files of a later version may have."""
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A model's repository on the Hub, and what the cache has of it.
+    """A model's repository on the Hub, and its files in the cache.
 
     Args:
         name: ``org/name``.
-        cache_dir: of downloads; the client's own by default.
-        token: the client's own by default.
+        cache_dir: folder for downloads; the client's own by default.
+        token: access token; the client's own by default.
         local_files_only: never go online.
     """
 
@@ -61,18 +61,19 @@ class Repository:
     local_files_only: bool = False
 
     def snapshot(self, revision: str) -> Path:
-        """Folder with every file of the model, all of one commit and as their manifests say.
+        """Return a folder with every file of the model, all of one commit and checked.
 
-        A commit that the cache has whole is not asked for. A branch or tag is looked up, and
-        taken from the cache with a warning where the Hub does not answer.
+        A commit that is completely in the cache is not requested. A branch or tag is looked up;
+        if the Hub does not answer, it is taken from the cache with a warning.
 
         Args:
             revision: commit, tag or branch.
 
         Raises:
-            ModelNotFoundError: no such repository, revision or model; or not open to the token.
-            HubError: the Hub does not answer, or not as it should, and the cache has nothing.
-            IntegrityError: files that are damaged each time they come.
+            ModelNotFoundError: if there is no such repository, revision or model, or the token has
+                no access.
+            HubError: if the Hub does not answer as it should, and the cache lacks the model.
+            IntegrityError: if a file is damaged each time.
         """
         from huggingface_hub import constants
 
@@ -105,7 +106,7 @@ class Repository:
         return folder
 
     def look_up(self, revision: str, file: str = MANIFEST) -> str:
-        """The commit of a revision, from the Hub, where it has that file."""
+        """Ask the Hub for the commit of a revision that has this file."""
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
         from huggingface_hub.errors import (
             GatedRepoError,
@@ -138,7 +139,7 @@ class Repository:
             ) from error
         except failures() as error:
             raise HubError(
-                f"the Hub did not answer for {self.name!r}, which is no folder here: "
+                f"the Hub did not answer for {self.name!r}, which is not a folder here: "
                 f"{line(error)}. If it cannot be reached, fetch the files of the repository "
                 f"({MANIFEST} and those listed in it) by hand into a folder, and give the folder."
             ) from error
@@ -150,7 +151,7 @@ class Repository:
         return str(found.commit_hash)
 
     def _cached(self, revision: str) -> Path | None:
-        """The folder, where the cache has all of it, as the manifests say."""
+        """The folder, if the cache has all of its files and they match the manifests."""
         try:
             files = list(self._files(revision, local=True))
         except (IntegrityError, HubError, OSError):
@@ -158,7 +159,7 @@ class Repository:
         return files[0].parent
 
     def _files(self, revision: str, prefix: str = "", *, local: bool = False) -> Iterator[Path]:
-        """Each file of the model, checked, the manifest first; members after their ensemble."""
+        """Yield each checked file of the model, the manifest first, members after the ensemble."""
         manifest = self._fetch(prefix + MANIFEST, revision, local=local)
         listed, _ = parse_manifest(read_part(manifest), manifest.parent)
         yield manifest
@@ -182,7 +183,7 @@ class Repository:
     def _fetch(
         self, name: str, revision: str, sha256: str | None = None, *, local: bool = False
     ) -> Path:
-        """One file, from the cache or the Hub; what is damaged is fetched once more."""
+        """Fetch one file from the cache or the Hub; a damaged file is fetched once more."""
         for again in (False, True):
             path = self.load(name, revision, again=again, local=local)
             try:
@@ -205,7 +206,7 @@ class Repository:
         raise AssertionError  # the loop returns or raises
 
     def load(self, name: str, revision: str, *, again: bool = False, local: bool = False) -> Path:
-        """One file as the client gives it, not looked into yet."""
+        """Fetch one file through the client, without checking it."""
         from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
         from huggingface_hub.errors import (
             HfHubHTTPError,
@@ -255,7 +256,7 @@ class Repository:
             ) from error
 
     def _remember(self, revision: str, folder: Path) -> None:
-        """Note the commit of a branch or tag for offline use, as the client does."""
+        """Store the commit of a branch or tag for offline use, as the client does."""
         if _COMMIT.fullmatch(revision):
             return
         path = folder.parent.parent / "refs" / revision
@@ -267,15 +268,15 @@ class Repository:
 
 
 def timm_snapshot(name: str, token: str | None = None) -> Path:
-    """Folder with ``config.json`` and ``model.safetensors`` of a network that timm pushed.
+    """Return a folder with ``config.json`` and ``model.safetensors`` of a network that timm pushed.
 
     Args:
         name: ``org/name`` or ``org/name@revision``.
-        token: the client's own by default.
+        token: access token; the client's own by default.
 
     Raises:
-        ModelNotFoundError: no such repository, revision or files.
-        HubError: the Hub does not answer, or not as it should.
+        ModelNotFoundError: if there is no such repository, revision or file.
+        HubError: if the Hub does not answer as it should.
     """
     repo, _, revision = name.partition("@")
     repository = Repository(repo, token=token)
@@ -285,15 +286,15 @@ def timm_snapshot(name: str, token: str | None = None) -> Path:
 
 
 def weights_of_timm(name: str) -> Path:
-    """The weights of a network of timm's own repositories, from the cache or the Hub.
+    """Fetch the weights of a network of timm's own repositories, from the cache or the Hub.
 
-    Only ``model.safetensors`` is asked for: no file that could run code.
+    Only ``model.safetensors`` is requested, never a file that could run code.
 
     Args:
         name: ``timm/name``.
 
     Raises:
-        HubError: the Hub does not answer within some seconds, or not as it should.
+        HubError: if the Hub does not answer within some seconds as it should.
     """
     repository, answer = Repository(name), Future[str]()
     with suppress(HubError):
@@ -317,7 +318,7 @@ def weights_of_timm(name: str) -> Path:
 
 @contextmanager
 def bars_of_client() -> Iterator[None]:
-    """Within it, the client's own progress bars are hidden where `quiet` is in force."""
+    """Context in which the client's own progress bars are hidden if `quiet` is in force."""
     from huggingface_hub import utils as exported
 
     utils: Any = exported  # its types are told of the module that these come from alone
@@ -339,13 +340,13 @@ def _throw_away(path: Path) -> None:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What the client raises when the connection or the Hub fails; its HTTP library varies."""
+    """Errors that the client raises if the connection or the Hub fails; its HTTP library varies."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     return (HFValidationError, OSError, *HfHubHTTPError.__bases__)  # the second is the library's
 
 
 def line(error: BaseException) -> str:
-    """The first line of a message, which clients write in many, without the system's number."""
+    """The first line of a client's message, without the system's error number."""
     text = _NUMBER.sub("", str(error)).strip() or type(error).__name__
     return text.splitlines()[0].rstrip(".")

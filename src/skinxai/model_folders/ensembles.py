@@ -44,23 +44,24 @@ def write_ensemble(
 ) -> str:
     """Copy verified model folders into an ensemble's folder and return its revision.
 
-    A folder that is there already is replaced whole or not at all.
+    An existing folder is replaced whole or not at all.
 
     Args:
-        folder: created where it does not exist.
+        folder: folder to write; it is created if it does not exist.
         members: folders of single models with one label set.
-        weights: one for each member, > 0, sum 1 within 1e-9; ``None``: all the same.
+        weights: weight of each member, > 0, with sum 1 within 1e-9; ``None`` for equal weights.
         name: the ensemble's name.
-        card: its model card, Markdown; an empty one becomes a list of the members.
+        card: its model card, Markdown; if empty, a list of the members is written.
 
     Raises:
-        ModelNotFoundError: a member that is no model folder.
-        IntegrityError: a damaged member.
-        UnsafeFormatError: a member with pickled weights.
-        ModelError: a member that is an ensemble.
-        ModelConfigError: members with different labels, or weights outside their rule.
-        OptionError: no members, another number of weights, or a folder that is a member.
-        OutputError: the folder cannot be written.
+        ModelNotFoundError: if a member is not a model folder.
+        IntegrityError: if a member is damaged.
+        UnsafeFormatError: if a member has pickled weights.
+        ModelError: if a member is an ensemble.
+        ModelConfigError: if members have different labels, or weights are outside their range.
+        OptionError: if there are no members, the number of weights differs, or the folder is a
+            member.
+        OutputError: if the folder cannot be written.
     """
     found = [_single(open_model(member)) for member in members]
     shares = [1 / len(found) for _ in found] if weights is None else list(weights)
@@ -83,21 +84,21 @@ def open_models(
     token: str | None = None,
     fits: Fits | None = None,
 ) -> ModelFiles:
-    """Several models as one ensemble, all with the same weight; in memory, nothing is written.
+    """Open several models as one ensemble with equal weights; nothing is written.
 
-    Its revision is the one that its folder will have. An ensemble among them counts as one model.
+    Its revision is the one that its folder would have. An ensemble among them counts as one model.
 
     Args:
-        models: each as in `open_model`, at least one; one alone is that model itself.
+        models: at least one, each as in `open_model`; a single one is opened as that model.
         cache_dir: where downloads are kept; the Hub's own cache by default.
         local_files_only: never go online.
-        token: of the Hugging Face Hub; ``HF_TOKEN`` or the one of ``hf auth login`` by default.
+        token: token of the Hugging Face Hub; ``HF_TOKEN`` or that of ``hf auth login`` by default.
         fits: as in `skinxai.model_folders.files.read_model_folder`.
 
     Raises:
-        ModelNotFoundError: no such model, or an exported file.
-        ModelConfigError: models with different labels.
-        OptionError: no model.
+        ModelNotFoundError: if there is no such model, or it is an exported file.
+        ModelConfigError: if models have different labels.
+        OptionError: if there is no model.
     """
     found = [
         open_model(
@@ -152,11 +153,11 @@ def write_members(
     members: Sequence[Mapping[str, bytes]],
     card: str,
 ) -> str:
-    """Write an ensemble's folder; one that is there already is replaced whole or not at all.
+    """Write the folder of an ensemble; an existing one is replaced whole or not at all.
 
     Args:
-        folder: created where it does not exist.
-        config: its members' revisions are replaced by those that were written.
+        folder: folder to write; it is created if it does not exist.
+        config: config of the ensemble; its members' revisions are replaced by the written ones.
         members: files of each member's model folder.
         card: model card, Markdown.
 
@@ -178,23 +179,23 @@ def write_members(
 
 
 def _own_files(config: EnsembleConfig, card: str) -> dict[str, bytes]:
-    """Files of an ensemble's folder besides its members'."""
+    """Files of an ensemble's folder, without those of its members."""
     text = json.dumps(config.to_dict(), indent=2)
     return {CONFIG: text.encode() + b"\n", CARD: card.encode()}
 
 
 def read_members(files: ModelFiles, config: EnsembleConfig) -> Iterator[ModelFiles]:
-    """Verified files of each member, one after the other.
+    """Read and verify the files of each member, one member after the other.
 
     Args:
-        files: of an ensemble's folder.
-        config: read from them.
+        files: files of an ensemble's folder.
+        config: config in these files.
 
     Raises:
-        ModelNotFoundError: a missing member.
-        IntegrityError: a damaged member, or another one than the ensemble was written with.
-        UnsafeFormatError: a member with pickled weights.
-        ModelConfigError: a member with other labels than the ensemble's.
+        ModelNotFoundError: if a member is missing.
+        IntegrityError: if a member is damaged or was replaced.
+        UnsafeFormatError: if a member has pickled weights.
+        ModelConfigError: if a member has other labels than the ensemble.
     """
     for member, at_hand in zip_longest(config.members, files.members):
         found = at_hand or _single(_read_member(files, member))
@@ -220,8 +221,8 @@ class TrainingPixels:
     """What model folders say about the images that their weights were trained on.
 
     Args:
-        known: of all models that say something.
-        models: ``name@revision`` of those.
+        known: training images of all models that name them.
+        models: ``name@revision`` of these models.
         silent: ``name@revision`` of models whose folder says nothing.
     """
 
@@ -231,10 +232,10 @@ class TrainingPixels:
 
 
 def training_pixels(files: ModelFiles) -> TrainingPixels:
-    """Of a model, or of all members of an ensemble.
+    """Read the training images of a model, or of all members of an ensemble.
 
     Args:
-        files: of its folder.
+        files: files of its folder.
     """
     members: Iterable[ModelFiles] = [files]
     if files.is_ensemble:

@@ -53,12 +53,12 @@ EXPORTED = {".onnx": "onnx", ".xml": "openvino"}
 BUNDLED = Path(__file__).parents[1] / "bundled"
 MAX_FILES = 16
 LARGE, HUGE = 2**26, 2**28
-"""Bytes of tensors whose header is read first, and is compared with the config."""
+"""From this size of a tensors file on, its header is read first and compared with the config."""
 MAX_FOLDER_BYTES = MAX_FILE_BYTES
 _FILE = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 Fits = Callable[[bytes, Path, Mapping[str, Any]], None]
-"""Takes ``config.json``, the folder, and the header of weights; raises where they do not fit."""
+"""Takes ``config.json``, the folder and the header of weights; raises if they do not fit."""
 Config = TypeVar("Config", ModelConfig, EnsembleConfig)
 
 
@@ -67,10 +67,10 @@ class ModelFiles:
     """A model folder's files, each already checked against the manifest.
 
     Args:
-        folder: where they were read.
+        folder: folder that they were read from.
         files: name → bytes; exactly what was hashed.
         digest: sha256 of the manifest's content.
-        members: of an ensemble that is in memory alone (`open_models`).
+        members: members of an ensemble that exists only in memory (`open_models`).
         fits: as in `read_model_folder`, for members that are read later.
     """
 
@@ -82,7 +82,7 @@ class ModelFiles:
 
     @property
     def is_ensemble(self) -> bool:
-        """Whether the folder lists members' folders in place of weights of its own."""
+        """Whether the folder lists members' folders instead of weights of its own."""
         return WEIGHTS not in self.files
 
     @property
@@ -96,19 +96,19 @@ def read_model_folder(
 ) -> ModelFiles:
     """Read every file that the manifest lists and check each against its sha256.
 
-    A changed model card warns; anything else that differs is refused before it is parsed. A folder
-    that is overwritten meanwhile is read again, so that the files are all of one model.
+    A changed model card gives a warning; any other changed file is refused before it is parsed. A
+    folder that is overwritten meanwhile is read again, so that all files are of one model.
 
     Args:
         folder: a model folder.
-        revision: what the manifest's digest must begin with, at least seven digits.
-        fits: compares the header of weights of more than `HUGE` bytes with the config, before they
-            are read.
+        revision: the beginning of the manifest's digest, at least seven digits.
+        fits: function that compares the header of weights of more than `HUGE` bytes with the
+            config before they are read.
 
     Raises:
-        ModelNotFoundError: no manifest, nor weights.
-        UnsafeFormatError: pickled weights only.
-        IntegrityError: a missing, truncated or changed file, or a damaged manifest.
+        ModelNotFoundError: if there is neither a manifest nor weights.
+        UnsafeFormatError: if there are only pickled weights.
+        IntegrityError: if a file is missing, truncated or changed, or the manifest is damaged.
     """
     path = folder / MANIFEST
     if not is_file(present(path)) and not is_file(path):  # else moved there meanwhile
@@ -161,20 +161,20 @@ def read_model_folder(
 
 
 def read_config(files: ModelFiles, kind: type[Config]) -> Config:
-    """The config of verified files.
+    """Read the config from verified files.
 
     Args:
-        files: of a model or of an ensemble.
-        kind: which of both.
+        files: files of a model or of an ensemble.
+        kind: class of the config, for a model or for an ensemble.
 
     Raises:
-        ModelConfigError: no JSON, or a config that breaks the schema of ``kind``.
+        ModelConfigError: if it is not JSON, or breaks the schema of ``kind``.
     """
     return parse_config(files.files[CONFIG], files.folder, kind)
 
 
 def parse_config(data: bytes, folder: Path, kind: type[Config]) -> Config:
-    """`read_config`, from the bytes of a folder's ``config.json``."""
+    """Parse the bytes of ``config.json`` as `read_config` does."""
     try:
         return kind.from_dict(strict_json(data))
     except ModelConfigError as error:
@@ -186,13 +186,13 @@ def parse_config(data: bytes, folder: Path, kind: type[Config]) -> Config:
 
 
 def contents(folder: Path, prefix: str = "") -> Iterator[tuple[str, bytes]]:
-    """Every verified file of a model, or of an ensemble and its members: name, bytes.
+    """Yield name and bytes of every verified file of a model, or of an ensemble and its members.
 
-    In the order in which a folder is written: what is not whole has no manifest.
+    The manifest comes last, so that a folder that is not whole has none.
 
     Args:
-        folder: of the model.
-        prefix: of the names.
+        folder: folder of the model.
+        prefix: prefix of the names.
     """
     files = read_model_folder(folder)
     if files.is_ensemble:
@@ -204,10 +204,10 @@ def contents(folder: Path, prefix: str = "") -> Iterator[tuple[str, bytes]]:
 
 
 def write_model_folder(folder: str | os.PathLike[str], files: Mapping[str, bytes]) -> str:
-    """Write a model folder; one that is there already is replaced whole or not at all.
+    """Write a model folder; an existing one is replaced whole or not at all.
 
     Args:
-        folder: created where it does not exist; its other files stay.
+        folder: folder to write; it is created if it does not exist, and its other files stay.
         files: name → bytes, without the manifest.
 
     Returns:
@@ -242,16 +242,16 @@ def manifest_of(files: Mapping[str, bytes]) -> tuple[dict[str, Any], str]:
 def check_length(
     start: bytes, size: int, name: str, longest: int = MAX_JSON_BYTES
 ) -> dict[str, Any]:
-    """The header of safetensors, where it accounts for every byte of the file.
+    """Read the header of safetensors and check that it accounts for every byte of the file.
 
     Args:
-        start: the first bytes, with all of the header.
-        size: of the whole file.
-        name: of it, for messages.
-        longest: bytes that the header may have.
+        start: first bytes of the file, including the whole header.
+        size: size of the whole file in bytes.
+        name: name of the file, for messages.
+        longest: largest size of the header in bytes.
 
     Raises:
-        IntegrityError: a header that is damaged, too long, or of another file.
+        IntegrityError: if the header is damaged, too long, or of another file.
     """
     most = min(size - 8, longest)
     length = int.from_bytes(start[:8], "little")
@@ -281,19 +281,20 @@ def read_part(
     path: Path, most: int = MAX_FOLDER_BYTES,
     look: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> bytes:  # fmt: skip
-    """One file of a model folder, not compared with the manifest yet.
+    """Read one file of a model folder without comparing it with the manifest.
 
     A large file of tensors whose header does not account for all of its bytes is refused before
     these are read.
 
     Args:
-        path: of the file.
-        most: bytes that are left for it, besides the limit of its kind.
-        look: takes the header of more than `HUGE` bytes of tensors, and raises where it is wrong.
+        path: path of the file.
+        most: largest size in bytes, in addition to the limit of its kind.
+        look: function that gets the header of more than `HUGE` bytes of tensors, and raises if it
+            is wrong.
 
     Raises:
-        IntegrityError: no regular file, one that is too large or cannot be read, or a link out of
-            the folder.
+        IntegrityError: if it is not a regular file, is too large, cannot be read, or is a link out
+            of the folder.
     """
     try:
         return at_present(path, lambda place: _read_own(place, most, look))
@@ -331,10 +332,10 @@ def _is_own_link(path: Path) -> bool:
 
 
 def parse_manifest(data: bytes, folder: Path) -> tuple[dict[str, str], str]:
-    """Names and hashes, and the digest.
+    """Parse a manifest; returns names with hashes, and the digest.
 
     Raises:
-        IntegrityError: any deviation from the schema.
+        IntegrityError: if it deviates from the schema.
     """
     where = f"{MANIFEST} in {str(folder)!r}"
     damaged = IntegrityError(

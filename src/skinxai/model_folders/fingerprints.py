@@ -1,4 +1,4 @@
-"""`Fingerprints`: what finds copies of training images that are no longer the same pixels.
+"""`Fingerprints`: they find copies of training images whose pixels have changed.
 
 The fingerprint of an image has 200 bytes and keeps the relief of its brightness at 20 × 20: how
 light and dark alternate, with one contrast everywhere and without shading and colour. Re-encoding,
@@ -26,24 +26,24 @@ from skinxai.model_folders.tensors import pack_bytes, unpack_bytes
 BYTES = ORDERS * ORDERS // 2
 SIDE, BLUR = 48, 13
 STEP = 0.335
-"""Of four bits for values of deviation 1: the best uniform quantiser (Max, 1960)."""
+"""Step of the best uniform quantiser of four bits for values of deviation 1 (Max, 1960)."""
 SQUARE = 1.2
-"""Longer side by shorter, below which a crop may have exchanged both."""
+"""Ratio of the longer to the shorter side below which a crop may have exchanged both."""
 FLAT = 0.1
-"""Mean square of the relief, at most 1, below which an image has nothing to compare."""
+"""Mean square of the relief, at most 1, below which an image has too little structure."""
 SAME_IMAGE = 0.70
-"""Similarity from which on two fingerprints are of one image."""
+"""Two fingerprints of at least this similarity are of one image."""
 _NAME = "fingerprints"
 Floats = npt.NDArray[np.float32]
 
 
 def image_fingerprint(pixels: npt.NDArray[np.uint8], *, resized: bool = False) -> bytes:
-    """200 bytes, or none for an image without any structure, such as one colour.
+    """Compute the fingerprint of 200 bytes; it is empty for an image without structure.
 
     Args:
         pixels: RGB uint8 ``(H, W, 3)``.
-        resized: whether they may have another aspect than the image, so that it is not known
-            which side was the longer one.
+        resized: whether the aspect ratio may have changed, so that it is unknown which side was
+            the longer one.
     """
     import cv2
 
@@ -72,13 +72,13 @@ def _transform() -> Floats:
 
 @dataclass(frozen=True, repr=False)
 class Fingerprints:
-    """Fingerprints of images, each once; `similarities` asks for others.
+    """Fingerprints of images, each once; `similarities` compares others with them.
 
     Args:
-        rows: 200 bytes for each, ascending.
+        rows: 200 bytes for each image, in ascending order.
 
     Raises:
-        IntegrityError: another length than a multiple of 200, or another order.
+        IntegrityError: if the length is not a multiple of 200, or the order is wrong.
     """
 
     rows: bytes = field(default=b"")
@@ -98,10 +98,12 @@ class Fingerprints:
 
     @classmethod
     def of(cls, prints: Iterable[bytes]) -> Self:
-        """Of `image_fingerprint` of each image in any order, repeated or not; empty ones go.
+        """Make them from the `image_fingerprint` of each image, in any order.
+
+        Empty and repeated ones are left out.
 
         Raises:
-            OptionError: bytes of another length.
+            OptionError: if bytes have another length.
         """
         found = {each for each in prints if each}
         if odd := next((each for each in found if len(each) != BYTES), None):
@@ -113,7 +115,7 @@ class Fingerprints:
         """Strict inverse of `to_bytes`.
 
         Raises:
-            IntegrityError: other bytes, or as the class does.
+            IntegrityError: if the bytes are damaged, or as the class raises.
         """
         return cls(unpack_bytes(_NAME, data, (-1, BYTES), TRAINING_FINGERPRINTS))
 
@@ -122,14 +124,14 @@ class Fingerprints:
         return pack_bytes(_NAME, np.frombuffer(self.rows, np.uint8).reshape(-1, BYTES))
 
     def similarities(self, asked: Sequence[bytes]) -> Floats:
-        """How alike each asked image is to the most similar of these, −1 to 1, float32 ``(N,)``.
+        """Similarity of each asked image to the most similar of these, −1 to 1, float32 ``(N,)``.
 
         It is the correlation of the two reliefs where they show the same place, after the best
         turn, flip, crop and small rotation: 0.99 for a re-encoded copy, at least 0.75 for most
         crops to 70 % of the area, −1 for most other images, whose comparison ends early.
 
         Args:
-            asked: of `image_fingerprint`.
+            asked: fingerprints from `image_fingerprint`.
         """
         from skinxai.model_folders.copies import best_similarities  # it loads OpenCV
 
@@ -144,7 +146,7 @@ class Fingerprints:
         """Whether each asked image looks like a copy of one of these.
 
         Args:
-            asked: of `image_fingerprint`.
+            asked: fingerprints from `image_fingerprint`.
         """
         return [bool(alike >= SAME_IMAGE) for alike in self.similarities(asked)]
 

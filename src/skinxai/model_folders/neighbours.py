@@ -1,8 +1,8 @@
 """`Neighbours`: embeddings of the training lesions, small enough to ship. Needs no torch.
 
-A model folder keeps them as ``neighbours.safetensors``: one vector a lesion, projected and in
-eight bits, its label, and the first bytes of its image's pixel hash, by which they are sorted.
-Names, lesions and patients are not in it.
+A model folder keeps them as ``neighbours.safetensors``: one vector for each lesion, projected
+and in eight bits, its label, and the first bytes of its image's pixel hash, by which the rows are
+sorted. The file holds no names and no ids of lesions or patients.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Neighbours:
-    """One vector for each of L training lesions; d dimensions are kept of the embeddings' D.
+    """One vector for each of L training lesions, with d of the D dimensions of the embeddings.
 
     Args:
-        mean: of the embeddings, float32 ``(D,)``.
+        mean: mean of the embeddings, float32 ``(D,)``.
         components: their first principal components, float16 ``(d, D)``.
-        scale: of one step of ``vectors``, float32 ``(d,)``.
+        scale: size of one step of ``vectors``, float32 ``(d,)``.
         vectors: int8 ``(L, d)``; times ``scale`` it is the projected embedding less the mean.
         labels: position of each lesion's label, uint8 ``(L,)``.
         pixels: first bytes of its image's pixel hash, uint8 ``(L, 8)``.
 
     Raises:
-        IntegrityError: arrays that do not fit each other, or values that are not finite.
+        IntegrityError: if arrays do not fit each other, or values are not finite.
     """
 
     mean: Floats
@@ -76,13 +76,13 @@ class Neighbours:
         """Compress embeddings.
 
         Args:
-            embeddings: float32 ``(L, D)``, one a lesion.
+            embeddings: float32 ``(L, D)``, one for each lesion.
             labels: label positions ``(L,)``, < 256.
-            hashes: of each lesion's image, from `skinxai.data.pixel_hash`.
-            dimensions: that are kept, at most D and L.
+            hashes: hash of each lesion's image, from `skinxai.data.pixel_hash`.
+            dimensions: number of dimensions to keep, at most D and L.
 
         Raises:
-            OptionError: no embedding, or not one label and one hash for each.
+            OptionError: if there is no embedding, or not one label and one hash for each.
         """
         positions = np.asarray(labels)
         if not len(embeddings) or not len(embeddings) == len(positions) == len(hashes):
@@ -111,7 +111,7 @@ class Neighbours:
         """Strict inverse of `to_bytes`.
 
         Raises:
-            IntegrityError: damaged bytes, other arrays than these, or as the class does.
+            IntegrityError: if bytes are damaged, the arrays are others, or as the class raises.
         """
         try:
             return cls(**load_arrays(data, NEIGHBOURS))
@@ -131,10 +131,11 @@ class Neighbours:
     def nearest(
         self, embeddings: Floats, k: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """The k lesions with the smallest cosine distance, nearest first.
+        """Find the k lesions with the smallest cosine distance, nearest first.
 
         The distance is 1 − cosine of the angle between two projected embeddings, seen from the
-        training lesions' mean: 0 alike, 1 at a right angle, 2 opposite.
+        training lesions' mean: 0 for the same direction, 1 for a right angle, 2 for the opposite
+        direction.
 
         Args:
             embeddings: float32 ``(N, D)``.
@@ -144,7 +145,7 @@ class Neighbours:
             Positions and distances, each ``(N, k)``.
 
         Raises:
-            OptionError: k outside its rule.
+            OptionError: if k is outside its range.
         """
         if type(k) is not int or not 1 <= k <= len(self):
             raise OptionError(f"k must be an integer from 1 to {len(self)}, got {k!r}.")
@@ -157,10 +158,10 @@ class Neighbours:
 
 
 def by_hash(hashes: list[str]) -> list[int]:
-    """Positions in the order of the hashes, which says nothing of the images' names.
+    """Positions in the order of the hashes, which reveals nothing about the images' names.
 
     Args:
-        hashes: hexadecimal.
+        hashes: hexadecimal hashes.
     """
     return sorted(range(len(hashes)), key=hashes.__getitem__)
 

@@ -41,25 +41,26 @@ def open_model(
     token: str | None = None,
     fits: Fits | None = None,
 ) -> ModelFiles:
-    """Verified files of a model: the bundled one, a folder, or a repository of the Hub.
+    """Read the verified files of a model: the bundled one, a folder, or a repository of the Hub.
 
     Args:
         model: ``None`` or ``"bundled"`` for the bundled model, a folder, or ``"org/name"``, also
-            ``"org/name@revision"``. A folder of that name comes first; one that is called
-            ``bundled`` is ``"./bundled"``.
-        revision: of a repository: a commit (40 digits, which alone cannot change), a tag or a
-            branch, ``"main"`` by default. Of a folder: the beginning of its manifest's digest.
+            ``"org/name@revision"``. A folder of that name takes precedence. To open
+            a folder called ``bundled``, pass ``"./bundled"``.
+        revision: for a repository, a commit (40 digits; only a commit cannot change), a tag or a
+            branch, ``"main"`` by default; for a folder, the beginning of its manifest's digest.
         cache_dir: where downloads are kept; the Hub's own cache by default.
         local_files_only: never go online.
-        token: of the Hugging Face Hub; ``HF_TOKEN`` or the one of ``hf auth login`` by default.
+        token: token of the Hugging Face Hub; ``HF_TOKEN`` or that of ``hf auth login`` by default.
         fits: as in `skinxai.model_folders.files.read_model_folder`.
 
     Raises:
-        ModelNotFoundError: no such folder, repository or revision, or one that is no model.
-        HubError: the Hub does not answer, or not as it should.
-        UnsafeFormatError: a single weights file in a format that can run code.
-        IntegrityError: files that do not agree with their manifest.
-        OptionError: no name and no path, or a revision that is given twice.
+        ModelNotFoundError: if there is no such folder, repository or revision, or it is not a
+            model.
+        HubError: if the Hub does not answer as it should.
+        UnsafeFormatError: if it is a weights file in a format that can run code.
+        IntegrityError: if files do not match their manifest.
+        OptionError: if ``model`` is neither a name nor a path, or a revision is given twice.
     """
     if not isinstance(model, str | os.PathLike | None):
         raise OptionError(
@@ -106,11 +107,11 @@ class ModelAtHand:
     """A model that can be loaded offline.
 
     Args:
-        model: for `Classifier.from_pretrained`: ``"org/name@commit"`` with the commit's 40 digits,
-            ``None`` for the bundled model.
-        folder: where its files lie.
+        model: argument for `Classifier.from_pretrained`: ``"org/name@commit"`` with the commit's
+            40 digits, or ``None`` for the bundled model.
+        folder: folder of its files.
         revision: first twelve digits of the manifest's digest.
-        files: name → sha256, as its manifest says; they are compared when it is loaded.
+        files: name → sha256 in its manifest; the files are compared with it on loading.
     """
 
     model: str | None

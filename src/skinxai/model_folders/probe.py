@@ -1,7 +1,7 @@
-"""What a model answered for a drawn picture when it was saved, to ask it again elsewhere.
+"""The answer of a model for a drawn picture when it was saved, to compare it elsewhere.
 
-The manifest proves that the bytes are the same. That the same bytes still give the same answer,
-under another version of timm, torch or Pillow and on another processor, only an answer can show.
+The manifest proves that the bytes are the same. Only an answer can show that the same bytes still
+give the same result under another version of timm, torch or Pillow and on another processor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from skinxai.model_folders.files import ModelFiles
 from skinxai.model_folders.parts import PROBE
 
 TOLERANCE = 1e-3
-"""Largest difference of a probability."""
+"""Largest allowed difference of a probability."""
 
 
 def picture(config: PreprocessConfig) -> npt.NDArray[np.float32]:
@@ -35,10 +35,10 @@ def picture(config: PreprocessConfig) -> npt.NDArray[np.float32]:
 
 
 def to_bytes(row: Sequence[float]) -> bytes:
-    """``probe.json`` of probabilities ``(K,)``.
+    """Write probabilities ``(K,)`` as ``probe.json``.
 
     Raises:
-        ModelError: probabilities that are not finite.
+        ModelError: if probabilities are not finite.
     """
     if not np.isfinite(row).all():
         raise ModelError(
@@ -49,11 +49,11 @@ def to_bytes(row: Sequence[float]) -> bytes:
 
 
 def read_probes(models: Sequence[ModelFiles], classes: int) -> list[npt.NDArray[np.float64]]:
-    """Kept probabilities ``(K,)`` of each model.
+    """Read the stored probabilities ``(K,)`` of each model.
 
     Raises:
-        ModelError: a model that keeps none.
-        IntegrityError: of another schema.
+        ModelError: if a model has none.
+        IntegrityError: if the file has another schema.
     """
     found = []
     for files in models:
@@ -67,7 +67,7 @@ def read_probes(models: Sequence[ModelFiles], classes: int) -> list[npt.NDArray[
             kept = values["probabilities"]
             sound = set(values) == {"probabilities"} and isinstance(kept, list)
             if not sound or not all(type(p) in (int, float) and 0 <= p <= 1 for p in kept):
-                raise ValueError(f"it has {sorted(values)}, or what is no probability")
+                raise ValueError(f"it has {sorted(values)}, or a value that is not a probability")
             row = np.array(kept, np.float64)
             if row.shape != (classes,):
                 raise ValueError(f"it has {len(row)}")

@@ -1,4 +1,4 @@
-"""`Reliefs`: cosine transforms of images' textures, which copies of images are found by."""
+"""`Reliefs`: cosine transforms of images' textures, used to find copies of images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Reliefs:
 
     Args:
         values: coefficients divided by `SPECTRUM`, float32 ``(N, 20, 20)``.
-        square: of images whose sides are so alike that a copy may have the other one across,
+        square: whether the sides of an image are so similar that a copy may have exchanged them,
             ``(N,)``.
     """
 

@@ -1,4 +1,4 @@
-"""Safetensors bytes: the header of a weights file, and files of one array. No torch."""
+"""Safetensors bytes: the header of a weights file, and files of one array. Needs no torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TORCH_NAMES = {
     "torch.int64": "I64", "torch.int32": "I32", "torch.int16": "I16", "torch.int8": "I8",
     "torch.uint8": "U8", "torch.bool": "BOOL",
 }  # fmt: skip
-"""torch's types of whole numbers → theirs."""
+"""torch's integer types → their names in safetensors."""
 BINDING = "skinxai.binding"
 """Key of the hash that binds weights, and graphs, to a config."""
 
@@ -29,11 +29,10 @@ BINDING = "skinxai.binding"
 def weights_metadata(weights: bytes) -> dict[str, str]:
     """The ``__metadata__`` of safetensors bytes: 8 bytes of length, then a JSON header.
 
-    The header is looked at here before the library reads it, which takes one that names a tensor
-    twice.
+    The header is checked here first, because the library accepts one that names a tensor twice.
 
     Raises:
-        IntegrityError: no such header.
+        IntegrityError: if there is no such header.
     """
     metadata = check_length(weights[: 8 + MAX_JSON_BYTES], len(weights), WEIGHTS).get(
         "__metadata__"
@@ -42,11 +41,11 @@ def weights_metadata(weights: bytes) -> dict[str, str]:
 
 
 class Stored(NamedTuple):
-    """What a header says of a tensor.
+    """The entry of a tensor in a header.
 
     Args:
         dtype: one of `KINDS`.
-        shape: its sizes.
+        shape: shape of the tensor.
     """
 
     dtype: str
@@ -58,16 +57,16 @@ def stored_tensors(data: bytes, name: str) -> dict[str, Stored]:
 
     Args:
         data: all bytes.
-        name: of the file, for messages.
+        name: name of the file, for messages.
 
     Raises:
-        IntegrityError: a damaged header, or a type that skinxai does not read.
+        IntegrityError: if the header is damaged, or has a type that skinxai does not read.
     """
     return listed_tensors(check_length(data[: 8 + MAX_JSON_BYTES], len(data), name), name)
 
 
 def listed_tensors(header: Mapping[str, Any], name: str) -> dict[str, Stored]:
-    """`stored_tensors`, of a header that `skinxai.model_folders.files.check_length` gave."""
+    """`stored_tensors` of a header from `skinxai.model_folders.files.check_length`."""
     found = {}
     for key, entry in header.items():
         if key == "__metadata__":
@@ -86,14 +85,14 @@ def listed_tensors(header: Mapping[str, Any], name: str) -> dict[str, Stored]:
 
 
 def load_arrays(data: bytes, name: str) -> dict[str, Any]:
-    """All arrays of safetensors bytes.
+    """Load all arrays of safetensors bytes.
 
     Args:
         data: all bytes.
-        name: of the file, for messages.
+        name: name of the file, for messages.
 
     Raises:
-        IntegrityError: damaged bytes, or types that NumPy lacks.
+        IntegrityError: if bytes are damaged, or NumPy lacks a type.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -109,29 +108,38 @@ def load_arrays(data: bytes, name: str) -> dict[str, Any]:
         raise IntegrityError(f"{name} must be whole safetensors: {error}") from error
 
 
-def pack_bytes(name: str, rows: npt.NDArray[np.uint8]) -> bytes:
-    """Safetensors of one uint8 array.
+def save_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Safetensors bytes of arrays, for `load_arrays`.
 
     Args:
-        name: of the array.
-        rows: any shape.
+        arrays: name → array of any shape.
     """
     from safetensors.numpy import save
 
-    return save({name: np.ascontiguousarray(rows)})
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+
+
+def pack_bytes(name: str, rows: npt.NDArray[np.uint8]) -> bytes:
+    """Pack one uint8 array as safetensors.
+
+    Args:
+        name: name of the array.
+        rows: the array, of any shape.
+    """
+    return save_arrays({name: rows})
 
 
 def unpack_bytes(name: str, data: bytes, shape: tuple[int, ...], file: str) -> bytes:
-    """Strict inverse of `pack_bytes`: the array's bytes.
+    """Strict inverse of `pack_bytes`; returns the array's bytes.
 
     Args:
-        name: of the array.
+        name: name of the array.
         data: safetensors.
-        shape: that it must have; −1 for any size.
-        file: for the message.
+        shape: shape that it must have; −1 for any size.
+        file: name of the file, for the message.
 
     Raises:
-        IntegrityError: damaged bytes, or other arrays.
+        IntegrityError: if bytes are damaged, or the arrays are others.
     """
     found = load_arrays(data, file)
     array = found.get(name)

@@ -1,10 +1,10 @@
 """`TrainedOn`: which images a model was trained on, as hashes of their pixels and fingerprints.
 
 A model folder keeps the first eight bytes of each image's `skinxai.data.pixel_hash` as
-``training_pixels.safetensors``, sorted, one uint8 array ``(n, 8)``: who holds an image can ask
-whether the same pixels are among them, and the pixels cannot be computed from it. It keeps the
-images' `Fingerprints` beside it, which also find copies, and from which a
-coarse relief of each image can be drawn. Names, lesions and patients are in neither.
+``training_pixels.safetensors``, sorted, one uint8 array ``(n, 8)``. Whoever holds an image
+can check whether its pixels are among them; the pixels cannot be computed from the hashes. Beside
+it the folder keeps the images' `Fingerprints`, which also find copies, and from which a coarse
+relief of each image can be drawn. Neither file holds names, or ids of lesions or patients.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 SILENT = SeenImages(
     notes=("the model does not say which images it was trained on, so none can be recognised",)
 )
-"""What is seen by a model without `TrainedOn`."""
+"""The result for a model without `TrainedOn`."""
 
 
 class Look(NamedTuple):
     """What an image is recognised by.
 
     Args:
-        digest: its `pixel_hash`.
-        fingerprint: its `image_fingerprint`.
+        digest: `pixel_hash` of the image.
+        fingerprint: `image_fingerprint` of the image.
     """
 
     digest: str
@@ -53,12 +53,12 @@ class Look(NamedTuple):
     def at(
         cls, pixels: npt.NDArray[np.uint8], digest: str | None = None, *, resized: bool = False
     ) -> Look:
-        """Look at RGB uint8 ``(H, W, 3)``.
+        """Compute it from RGB uint8 ``(H, W, 3)``.
 
         Args:
-            pixels: of the image, or of a smaller copy.
-            digest: of the image itself, where it is known.
-            resized: whether the pixels may have another aspect than the image.
+            pixels: pixels of the image, or of a smaller copy.
+            digest: `pixel_hash` of the image itself, if it is known.
+            resized: whether the aspect ratio of the pixels may differ from that of the image.
         """
         own = pixel_hash(pixels) if digest is None else digest
         return cls(own, image_fingerprint(pixels, resized=resized))
@@ -66,24 +66,24 @@ class Look(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class TrainedOn:
-    """The images that weights were trained on; ``pixel_hash in trained_on`` asks for one.
+    """The images that weights were trained on; ``pixel_hash in trained_on`` looks one up.
 
     64 bits of each hash are kept. An image that is not among *n* is taken for one of them with a
     probability of n / 2⁶⁴, so that *m* such images give a false alarm with at most m · n / 2⁶⁴:
     5 in 10¹² for ten thousand against ten thousand, 5 in 10⁸ for a million against a million. An
-    image that is among them is never missed, as long as its pixels are the same. A resized,
-    re-encoded, cropped or turned copy has another hash: its fingerprint finds it (`seen`).
+    image that is among them is always found if its pixels are the same. A resized, re-encoded,
+    cropped or turned copy has another hash; its fingerprint finds it (`seen`).
 
     Args:
         prefixes: the first eight bytes of each hash, ascending, each once.
-        fingerprints: of the images; ``None`` where they are not known.
+        fingerprints: fingerprints of the images; ``None`` if unknown.
 
     Raises:
-        IntegrityError: another length than a multiple of eight, or another order.
+        IntegrityError: if the length is not a multiple of eight, or the order is wrong.
     """
 
     NAMES: ClassVar = (TRAINING_PIXELS, TRAINING_FINGERPRINTS)
-    """Files of a folder that hold it."""
+    """Files of a model folder that hold it."""
 
     prefixes: bytes = field(default=b"")
     fingerprints: Fingerprints | None = None
@@ -103,19 +103,19 @@ class TrainedOn:
 
     @classmethod
     def from_hashes(cls, hashes: Iterable[str]) -> Self:
-        """Of pixel hashes in any order, repeated or not.
+        """Make it from pixel hashes in any order; repetitions are left out.
 
         Args:
             hashes: from `skinxai.data.pixel_hash`, 64 hexadecimal digits each.
 
         Raises:
-            OptionError: something else, such as a file name.
+            OptionError: if one is not a hash, but for example a file name.
         """
         return cls(b"".join(sorted({_prefix(value) for value in hashes})))
 
     @classmethod
     def of_looks(cls, looks: Iterable[Look]) -> Self:
-        """Of looks at images in any order, repeated or not."""
+        """Make it from looks at images in any order; repetitions are left out."""
         found = list(looks)
         hashes = cls.from_hashes(look.digest for look in found)
         return cls(hashes.prefixes, Fingerprints.of(look.fingerprint for look in found))
@@ -125,19 +125,19 @@ class TrainedOn:
         """Strict inverse of `to_bytes`.
 
         Raises:
-            IntegrityError: other bytes, or as the class does.
+            IntegrityError: if the bytes are damaged, or as the class raises.
         """
         return cls(unpack_bytes(_NAME, data, (-1, BYTES), TRAINING_PIXELS))
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Self | None:
-        """Strict inverse of `files`; ``None`` where a model's files say nothing.
+        """Strict inverse of `files`; ``None`` if the files do not name training images.
 
         Args:
-            files: of a model folder; others than these are passed over.
+            files: files of a model folder; other files are ignored.
 
         Raises:
-            IntegrityError: a damaged file, or fingerprints without hashes.
+            IntegrityError: if a file is damaged, or there are fingerprints without hashes.
         """
         data = files.get(TRAINING_PIXELS)
         prints = files.get(TRAINING_FINGERPRINTS)
@@ -152,7 +152,7 @@ class TrainedOn:
         return known if prints is None else cls(known.prefixes, Fingerprints.from_bytes(prints))
 
     def files(self) -> dict[str, bytes]:
-        """What a model folder keeps of it: name → bytes."""
+        """The files of a model folder that hold it: name → bytes."""
         found = {TRAINING_PIXELS: self.to_bytes()}
         if self.fingerprints is not None:
             found[TRAINING_FINGERPRINTS] = self.fingerprints.to_bytes()
@@ -160,17 +160,17 @@ class TrainedOn:
 
     @property
     def without_fingerprint(self) -> int:
-        """How many of the images have no fingerprint: of these, a copy is not found."""
+        """Number of images without a fingerprint, whose changed copies cannot be found."""
         return max(0, len(self) - len(self.fingerprints or ()))
 
     def seen(
         self, looks: Mapping[str, Look], *, not_copies: Collection[str] = ()
     ) -> SeenImages:  # fmt: skip
-        """Which images are among these, pixel for pixel or as copies.
+        """Find which images are among these, pixel for pixel or as copies.
 
         Args:
             looks: image id → what it is recognised by.
-            not_copies: ids of images that look like copies and are none; they count where their
+            not_copies: ids of images that look like copies but are not; they still count if their
                 pixels are the same.
         """
         exact = tuple(name for name, look in looks.items() if look.digest in self)

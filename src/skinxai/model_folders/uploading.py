@@ -34,24 +34,24 @@ def upload(
     folder: str | os.PathLike[str], repo_id: str, *, private: bool = False,
     revision: str | None = None, message: str = "Upload a skinxai model", token: str | None = None,
 ) -> str:  # fmt: skip
-    """Upload a model folder, or an ensemble's with all members, in one commit.
+    """Upload a model folder, or that of an ensemble with all members, in one commit.
 
-    Only what the manifests list goes, after it was checked against them.
+    Only files that the manifests list are uploaded, after they were checked.
 
     Args:
-        folder: of the model.
-        repo_id: ``"org/name"``; made where it does not exist.
-        private: of a new repository.
-        revision: branch; made where it does not exist.
-        message: of the commit.
-        token: that may write.
+        folder: folder of the model.
+        repo_id: ``"org/name"``; the repository is created if it does not exist.
+        private: make a new repository private.
+        revision: branch; it is created if it does not exist.
+        message: message of the commit.
+        token: token that may write.
 
     Returns:
         ``"org/name@commit"``.
 
     Raises:
-        HubError: the Hub does not answer, or refuses.
-        IntegrityError: files that do not agree with their manifest.
+        HubError: if the Hub does not answer, or refuses.
+        IntegrityError: if files do not match their manifest.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HFValidationError
@@ -86,7 +86,7 @@ def upload_saved(save: Callable[[str], object], repo_id: str, **options: Any) ->
     """`upload` what ``save(folder)`` writes.
 
     Args:
-        save: of a model, or of an ensemble.
+        save: method of a model or an ensemble that writes its folder.
         repo_id: as in `upload`.
         **options: as in `upload`.
     """
@@ -96,7 +96,7 @@ def upload_saved(save: Callable[[str], object], repo_id: str, **options: Any) ->
 
 
 def _each(values: Iterable[str]) -> list[str]:
-    """Those that are not empty, each once."""
+    """The texts that are not empty, each once."""
     return [value for value in dict.fromkeys(values) if value]
 
 
@@ -104,19 +104,19 @@ def with_metadata(
     card: str, model: str, members: Sequence[ModelConfig], repo_id: str,
     evaluation: Evaluation | None,
 ) -> str:  # fmt: skip
-    """A model card with what the Hub reads of it, and how to load the model.
+    """Return a model card with metadata for the Hub and an example of how to load the model.
 
     Args:
         card: Markdown; one that has its own metadata block keeps it as it is.
         model: ``name@revision``.
-        members: configs of the model, or of an ensemble's members, whose licences all hold.
-        repo_id: where it will be.
-        evaluation: its figures go into the metadata.
+        members: config of the model, or of each member of an ensemble; all licences apply.
+        repo_id: repository that it is for.
+        evaluation: evaluation whose figures go into the metadata.
 
     Raises:
-        LeakageError: an evaluation on images that were in training.
-        OptionError: an evaluation of another model, or for a card that has its own metadata, or a
-            name that no repository can have.
+        LeakageError: if the evaluation is on training images.
+        OptionError: if the evaluation is of another model, the card has metadata of its own, or
+            ``repo_id`` is not a valid name.
     """
     if not repo_id.isascii():
         raise OptionError(

@@ -186,7 +186,7 @@ def _check_sizes(model: Any, most: int) -> None:
                 shape.is_dynamic or math.prod(shape.to_shape()) > most
             ):
                 raise IntegrityError(
-                    f"a graph must compute values of at most {most} elements for an image, "
+                    f"a graph must compute values of at most {most} elements for an image, but "
                     f"{operation.get_type_name()} would have {shape}; export the model again."
                 )
 

@@ -1,4 +1,4 @@
-"""An audit as a page: its findings, and suspicious pairs side by side."""
+"""The page of an audit: its findings, and suspicious pairs side by side."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def write_audit(
     """Write ``audit.html`` (one file, no request to any server) and ``audit.json``.
 
     Args:
-        report: of ``skinxai.data.audit``.
-        splits: what was audited: where the pictures of the pairs are.
-        folder: created where it does not exist.
-        max_pixels: most pixels of an image that are decoded, as in the audit.
+        report: report from ``skinxai.data.audit``.
+        splits: the audited splits, which have the images of the pairs.
+        folder: folder to write to; it is created if it does not exist.
+        max_pixels: largest number of pixels of an image that is decoded, as in the audit.
 
     Returns:
         Both paths.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: if the folder cannot be written.
     """
     target = Path(folder)
     check_folder(target)

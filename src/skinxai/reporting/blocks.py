@@ -31,24 +31,24 @@ STYLE = """
 
 
 def card(title: str, note: str, body: str, kind: str = "") -> str:
-    """A section: a title, a sentence about it where there is one, and what it holds, all HTML."""
+    """A section with a title, an optional sentence and a body, all HTML."""
     words = f"<p class='note'>{note}</p>" if note else ""
     return f"<section class='card {kind}'><h2>{title}</h2>{words}{body}</section>"
 
 
 def tiles(shown: Sequence[str]) -> str:
-    """Several of `tile` side by side."""
+    """Several tiles side by side."""
     return f"<div class='tiles{' six' if len(shown) == 6 else ''}'>{''.join(shown)}</div>"
 
 
 def tile(name: str, figure: Figure, why: str = "", note: str = "") -> str:
-    """A large figure; on a scale from 0 to 1, or with a note where it has none.
+    """A large figure with a scale from 0 to 1, or with a note instead of the scale.
 
     Args:
-        name: of the figure, plain text.
-        figure: what is shown.
-        why: it is not defined, where it is NaN.
-        note: plain text in the place of the scale.
+        name: name of the figure, plain text.
+        figure: the figure.
+        why: why the figure is not defined, if it is NaN.
+        note: plain text instead of the scale.
     """
     below = f"<br><span class='interval'>{html.escape(note)}</span>" if note else _scale(figure)
     return (
@@ -58,7 +58,7 @@ def tile(name: str, figure: Figure, why: str = "", note: str = "") -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str | int]], kind: str = "figures") -> str:
-    """A table of HTML and counts; on narrow screens each row becomes a block with its heads."""
+    """A table of HTML and counts; on narrow screens each row becomes a block."""
     head = "".join(f"<th>{name}</th>" for name in heads)
     body = "".join(
         "<tr>"
@@ -78,7 +78,7 @@ def figure_cell(figure: Figure, why: str = "") -> str:
 
 
 def figure_text(figure: Figure, why: str, tag: str = "span") -> str:
-    """A figure and its interval as text; where it is NaN, a dash and why."""
+    """A figure and its interval as text; if it is NaN, a dash and the reason."""
     if math.isnan(figure.value):
         return f"<{tag}>–</{tag}> <span class='interval'>{html.escape(why)}</span>"
     interval = str(figure).partition(" ")[2].strip("()")

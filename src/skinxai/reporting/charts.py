@@ -1,4 +1,4 @@
-"""Charts as inline SVG, drawn by hand: colours come from the page's style, texts are escaped."""
+"""Charts as inline SVG: colours come from the page's style, and texts are escaped."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Plot:
     """A rectangle of a drawing with a linear scale on both axes.
 
     Args:
-        left: of the rectangle, in units of the drawing, and so on.
-        top: smaller is higher.
-        width: of the rectangle.
-        height: of the rectangle.
+        left: left edge of the rectangle, in units of the drawing.
+        top: upper edge; smaller values are higher.
+        width: width of the rectangle.
+        height: height of the rectangle.
         x: values at the left and right edge.
         y: values at the lower and upper edge.
     """
@@ -49,7 +49,7 @@ class Plot:
     y: tuple[float, float] = (0.0, 1.0)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """Place of a value in the drawing."""
+        """Position of a value in the drawing."""
         across = (x - self.x[0]) / (self.x[1] - self.x[0])
         up = (y - self.y[0]) / (self.y[1] - self.y[0])
         return self.left + across * self.width, self.top + (1 - up) * self.height
@@ -60,7 +60,7 @@ class Plot:
         Args:
             x: values to mark on the horizontal axis.
             y: values to mark on the vertical axis.
-            names: of the horizontal axis, below it, and of the vertical one, above it.
+            names: name of the horizontal axis, shown below it, and of the vertical one, above it.
         """
         bottom, right = self.top + self.height, self.left + self.width
         parts = []
@@ -77,7 +77,7 @@ class Plot:
         return "".join(parts)
 
     def curve(self, points: Points, series: int = 0) -> str:
-        """A line through points, with dots where there are few."""
+        """A line through points, with dots if there are few."""
         places = [self.at(*point) for point in points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         drawn = f"<polyline class='curve s{series % SERIES}' points='{path}'/>"
@@ -88,7 +88,7 @@ class Plot:
 
 
 def svg(width: float, height: float, label: str, body: str) -> str:
-    """A drawing that fills its place on the page; ``label`` says what it shows."""
+    """A drawing that fills the available width; ``label`` says what it shows."""
     return (
         f"<svg viewBox='0 0 {width:g} {height:g}' role='img' aria-label='{html.escape(label)}'>"
         f"{body}</svg>"
@@ -96,14 +96,14 @@ def svg(width: float, height: float, label: str, body: str) -> str:
 
 
 def text(x: float, y: float, words: str, anchor: str, more: str = "") -> str:
-    """Words at a place; ``more`` holds further SVG attributes."""
+    """Text at a position; ``more`` holds further SVG attributes."""
     return (
         f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}' {more}>{html.escape(words)}</text>"
     )
 
 
 def line(start: tuple[float, float], end: tuple[float, float], kind: str) -> str:
-    """A straight line of a class of the style."""
+    """A straight line with a class of the style."""
     return (
         f"<line class='{kind}' x1='{start[0]:.1f}' y1='{start[1]:.1f}' x2='{end[0]:.1f}' "
         f"y2='{end[1]:.1f}'/>"
@@ -119,7 +119,7 @@ def dot(x: float, y: float, radius: float, kind: str, title: str) -> str:
 
 
 def whisker(value: float, low: float, high: float) -> str:
-    """A dot with its interval on a scale from 0 to 1; the bare scale where it is NaN."""
+    """A dot with its interval on a scale from 0 to 1; the bare scale if it is NaN."""
     scale = Plot(4, 0, 112, 12)
     body = line((4, 6), (116, 6), "grid")
     for mark in (0.0, 0.5, 1.0):
@@ -138,10 +138,10 @@ def line_chart(
     """Lines over epochs.
 
     Args:
-        label: what it shows.
+        label: what the chart shows.
         series: name and points of each line; at least one point in all.
-        name: of the vertical axis.
-        height: of the drawing, whose width is 360.
+        name: name of the vertical axis.
+        height: height of the drawing, whose width is 360.
         zero: whether the vertical axis starts at 0.
     """
     xs = [x for _, points in series for x, _ in points]
@@ -159,7 +159,7 @@ def line_chart(
 
 
 def legend(names: Sequence[str]) -> str:
-    """Names of lines beside samples of them, as HTML."""
+    """A legend as HTML: the names of the lines beside samples of them."""
     keys = "".join(
         f"<span class='key'><svg viewBox='0 0 26 8' aria-hidden='true'>"
         f"<line class='curve s{k % SERIES}' x1='1' y1='4' x2='25' y2='4'/></svg>"
@@ -170,7 +170,7 @@ def legend(names: Sequence[str]) -> str:
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Round values whose first and last enclose ``low`` and ``high``."""
+    """Round values; the first and the last enclose ``low`` and ``high``."""
     if low == high:
         low, high = (low, high + 1) if low == 0 else (low - abs(low) / 2, high + abs(high) / 2)
     rough = (high - low) / most

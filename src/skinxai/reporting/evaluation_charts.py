@@ -1,4 +1,4 @@
-"""What an `Evaluation` looks like: confusion matrix, ROC curves, reliability diagram."""
+"""Charts of an `Evaluation`: confusion matrix, ROC curves, reliability diagram."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _cell(
 
 
 def roc_chart(evaluation: Evaluation, code: str) -> str:
-    """A class's ROC curve; of melanoma, with its operating points and their intervals."""
+    """The ROC curve of a class; melanoma has its operating points with their intervals."""
     plot = Plot(30, 18, 150, 150)
     body = plot.axes(HALVES, HALVES, ("false positive rate", "sensitivity"))
     body += line(plot.at(0, 0), plot.at(1, 1), "chance")

@@ -1,4 +1,4 @@
-"""An evaluation as a page: figures with their intervals, and curves."""
+"""The page of an evaluation: figures with their intervals, and curves."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def write_evaluation(
     """Write ``evaluation.html`` (one file, no request to any server) and ``evaluation.json``.
 
     Args:
-        evaluation: what is shown.
-        folder: created where it does not exist.
-        log: of the run that made the model, one row for each epoch, as in its ``log.csv``:
-            ``epoch``, and what is drawn where it is there: ``loss``, ``learning_rate``,
-            ``macro_f1``, ``balanced_accuracy``, ``accuracy``; all columns are in a table.
+        evaluation: the evaluation.
+        folder: folder to write to; it is created if it does not exist.
+        log: log of the run that made the model, one row for each epoch, as in its ``log.csv``.
+            ``epoch`` is required; ``loss``, ``learning_rate``, ``macro_f1``,
+            ``balanced_accuracy`` and ``accuracy`` are drawn if present. A table has all columns.
 
     Returns:
         Both paths; `read_evaluation` reads the second one.
 
     Raises:
-        OptionError: a row of the log without an epoch.
-        OutputError: the folder cannot be written.
+        OptionError: if a row of the log has no epoch.
+        OutputError: if the folder cannot be written.
     """
     rows = training_log.log_rows(log)
     target = Path(folder)
@@ -64,10 +64,10 @@ def write_evaluation(
 def read_evaluation(
     path: str | os.PathLike[str],
 ) -> tuple[Evaluation, Sequence[Mapping[str, Any]]]:
-    """The evaluation and the log that `write_evaluation` wrote into ``evaluation.json``.
+    """Read the evaluation and the log that `write_evaluation` wrote into ``evaluation.json``.
 
     Raises:
-        OptionError: no such file, no JSON, or not what `write_evaluation` writes.
+        OptionError: if there is no such file, or `write_evaluation` did not write it.
     """
     try:
         values = json.loads(at_present(Path(path), lambda place: read_file(place, MAX_TEXT_BYTES)))
@@ -222,7 +222,7 @@ def _subgroups(evaluation: Evaluation) -> str:
 
 
 def _sentence(leak: str) -> str:
-    """What stands after ``LEAKED:``, with a capital letter."""
+    """The text after ``LEAKED:``, with a capital letter."""
     text = leak.partition(": ")[2]
     return text[:1].upper() + text[1:]
 
@@ -245,6 +245,6 @@ def _facts(evaluation: Evaluation) -> str:
 
 
 def _why(evaluation: Evaluation, code: str) -> str:
-    """Why a class's figure is not defined, where it is not."""
+    """Why the figure of a class is not defined."""
     count = sum(evaluation.confusion[evaluation.labels.position(code)])
     return "no images of another class" if count else "no images of this class"

@@ -1,4 +1,4 @@
-"""The log of a run: its rows, and its curves on a page."""
+"""The log of a run: its rows, and their curves for a page."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ section.log details { margin: 0 }
 
 
 def read_log(run_folder: str | os.PathLike[str]) -> list[Row]:
-    """The rows of a run folder's ``log.csv``; none where it has no such file.
+    """Read the rows of a run folder's ``log.csv``; empty if it has no such file.
 
     Raises:
-        OptionError: a row without an epoch.
+        OptionError: if a row has no epoch.
     """
     path = Path(run_folder) / "log.csv"
     if not path.is_file():
@@ -46,10 +46,10 @@ def read_log(run_folder: str | os.PathLike[str]) -> list[Row]:
 
 
 def log_rows(log: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """The log with numbers where its texts are numbers, and ``None`` for NaN and empty cells.
+    """Convert texts of a log that are numbers to numbers, and NaN and empty cells to ``None``.
 
     Raises:
-        OptionError: a row without an epoch.
+        OptionError: if a row has no epoch.
     """
     rows: list[Row] = [{str(name): _value(value) for name, value in row.items()} for row in log]
     for number, row in enumerate(rows, start=1):
@@ -62,7 +62,7 @@ def log_rows(log: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def training_curves(rows: Sequence[Row]) -> str:
-    """HTML of the curves, and of the log as a table; empty without rows."""
+    """HTML of the curves and of the log as a table; empty if there are no rows."""
     if not rows:
         return ""
     losses = {name: name.replace("_", " ") for row in rows for name in row if name.endswith("loss")}

@@ -30,8 +30,8 @@ class Augmentation:
             blur, compression and boxes left out), or a function of RGB uint8 ``(H, W, 3)`` that
             returns such an image of any size, or an ``albumentations.Compose``. A function may
             draw from the global generators of NumPy, Python and torch: they are seeded for it.
-        hair: share of the images that hairs are drawn on, before the recipe.
-        colour_constancy: share of the images whose light is made neutral, before the recipe.
+        hair: share of the images on which hairs are drawn, before the recipe.
+        colour_constancy: share of the images whose lighting is made neutral, before the recipe.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Augmentation:
             RGB uint8 ``(h, w, 3)`` with ``(h, w) = image_size``.
 
         Raises:
-            OptionError: a pipeline of one's own returned something else than RGB uint8.
+            OptionError: if a pipeline of your own returned anything but RGB uint8.
         """
         if self._hair or self._constancy:
             draws = np.random.default_rng([seed, 1])
@@ -144,7 +144,7 @@ MINKOWSKI = 6.0
 
 
 def shades_of_gray(pixels: Pixels) -> Pixels:
-    """Make the light neutral: each channel's Minkowski mean becomes the three channels' mean.
+    """Make the lighting neutral: scale all channels to the same Minkowski mean.
 
     Finlayson & Trezzi, "Shades of Gray and Colour Constancy", CIC 2004, with p = 6, as Barata
     et al. (IEEE JBHI 19, 2015) use it on dermatoscopic images; brightness is kept.
@@ -164,7 +164,7 @@ def draw_hairs(pixels: Pixels, draws: np.random.Generator) -> Pixels:
 
     Args:
         pixels: RGB uint8 ``(H, W, 3)``.
-        draws: decides where and how.
+        draws: generator that decides where and how.
     """
     height, width = pixels.shape[:2]
     scale = np.array([width, height])

@@ -1,4 +1,4 @@
-"""`new_run`, from settings, and `resumed_run`, from its folder, over one way of building."""
+"""Build a run: `new_run` from settings, `resumed_run` from its folder."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from skinxai.training.settings import TrainConfig
 
 
 def new_run(config: TrainConfig, folder: RunFolder, splits: Splits) -> Run:
-    """Build a run and write down what it began with.
+    """Build a run and store what it began with.
 
     Args:
-        config: its settings.
-        folder: where it will be.
-        splits: train and validation part; the test part is only written down.
+        config: settings of the run.
+        folder: the run folder to create.
+        splits: train and validation part; the test part is only stored.
 
     Raises:
-        TrainingError: starting weights that do not fit.
-        DatasetImageError: images that cannot be read.
-        LeakageError: validation images that the starting weights were trained on.
+        TrainingError: if the starting weights do not fit.
+        DatasetImageError: if images cannot be read.
+        LeakageError: if the starting weights were trained on validation images.
     """
     made = Materials.of(config, splits, stored=None)
     train, val = splits.train, splits.val
@@ -75,16 +75,16 @@ def new_run(config: TrainConfig, folder: RunFolder, splits: Splits) -> Run:
 
 
 def resumed_run(config: TrainConfig, folder: RunFolder, splits: Splits) -> Run:
-    """Build a run again and take over its newest checkpoint.
+    """Build a run again and restore its newest checkpoint.
 
     Args:
-        config: its settings, some of them changed.
-        folder: where it is.
-        splits: as it began with.
+        config: settings of the run, some of them changed.
+        folder: the run folder.
+        splits: the split that the run began with.
 
     Raises:
-        TrainingError: other data, starting weights or teacher than the run began with, or a
-            damaged checkpoint.
+        TrainingError: if data, starting weights or teacher differ from those that the run began
+            with, or a checkpoint is damaged.
     """
     known = folder.read_settings()
     _check_same(known, fingerprint(splits.train, splits.val))
@@ -137,7 +137,7 @@ def _check_origins(known: dict[str, Any], made: Materials) -> None:
 
 
 def _versions() -> dict[str, str]:
-    """Of all that has a part in the bits of a run."""
+    """Versions of everything that affects the bits of a run."""
     modules = (cv2, numpy, PIL, torch)
     found = {module.__name__: str(module.__version__) for module in modules}
     return found | {"albumentations": ALBUMENTATIONS}

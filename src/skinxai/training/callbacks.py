@@ -1,4 +1,4 @@
-"""Callbacks: what else happens while a run goes on."""
+"""Callbacks, which are called while a run goes on."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Base of callbacks; each method does nothing until a subclass says otherwise.
+    """Base class of callbacks; each method does nothing unless a subclass overrides it.
 
-    A callback may read what it is given and must change none of it. One that raises stops the
-    run after a checkpoint, so that nothing is lost.
+    A callback may read its arguments but must not change them. If it raises, the run stops after a
+    checkpoint, so that nothing is lost.
     """
 
     def on_start(self, run_folder: Path, settings: Mapping[str, Any]) -> None:
-        """The run begins, or goes on; ``settings`` are those of `TrainConfig`."""
+        """The run starts or resumes; ``settings`` are those of `TrainConfig`."""
 
     def on_step(self, step: int, loss: float, learning_rate: float) -> None:
-        """An optimiser step was done; ``step`` counts from 1 over all epochs."""
+        """An optimiser step is finished; ``step`` counts from 1 over all epochs."""
 
     def on_epoch(self, row: Mapping[str, float]) -> None:
-        """An epoch was done and validated; ``row`` is its line of ``log.csv``."""
+        """An epoch is finished and validated; ``row`` is its line of ``log.csv``."""
 
     def on_end(self, classifier: Classifier) -> None:
-        """The run is done; ``classifier`` is its best epoch."""
+        """The run is finished; ``classifier`` is the model of its best epoch."""
 
 
 @final
@@ -57,13 +57,13 @@ class TensorBoard(Callback):
         self._writer = self._make(str(run_folder / "tensorboard"))
 
     def on_step(self, step: int, loss: float, learning_rate: float) -> None:
-        """Note loss and learning rate."""
+        """Log loss and learning rate."""
         if self._writer is not None and step % self._every == 0:
             self._writer.add_scalar("loss", loss, step)
             self._writer.add_scalar("learning_rate", learning_rate, step)
 
     def on_epoch(self, row: Mapping[str, float]) -> None:
-        """Note the epoch's figures."""
+        """Log the figures of the epoch."""
         if self._writer is not None:
             for name, value in row.items():
                 self._writer.add_scalar(f"epoch/{name}", value, int(row["epoch"]))

@@ -1,4 +1,4 @@
-"""Model card of a run, before any test."""
+"""The model card that a run writes, before any test."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def write_card(
     config: ModelConfig, settings: TrainConfig, log: Sequence[Mapping[str, float]], epoch: int,
     *, says: bool,
 ) -> str:  # fmt: skip
-    """Markdown of what was trained, on what, and how its epoch was chosen.
+    """Return a model card in Markdown: what was trained on which data, and the chosen epoch.
 
     Args:
-        config: of the model.
-        settings: of the run.
-        log: one row for each epoch.
-        epoch: the chosen one, from 1.
+        config: config of the model.
+        settings: settings of the run.
+        log: log of the run, one row for each epoch.
+        epoch: the chosen epoch, counted from 1.
         says: whether the model says which images it was trained on.
     """
     row, data = log[epoch - 1], config.training_data

@@ -1,4 +1,4 @@
-"""What a run's settings name, looked up when they are given: before any image is read."""
+"""Look up the names in a run's settings before any image is read."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _WEIGHTS = {"init_weights": ("imagenet", "bundled"), "teacher": ("bundled",)}
 
 
 def check_names(config: TrainConfig) -> None:
-    """Refuse what no registry has, and a device that this machine does not have.
+    """Refuse unknown names, and a device that this machine does not have.
 
     Args:
-        config: whose values keep their own rules.
+        config: settings whose values are already checked.
 
     Raises:
-        UnknownNameError: no backbone or loss of that name.
-        OptionError: an option that the loss does not have, an augmentation, a device, or starting
-            weights or a teacher that there are none of.
+        UnknownNameError: if there is no backbone or loss of that name.
+        OptionError: if the loss lacks an option, or the augmentation, the device, the starting
+            weights or the teacher do not exist.
     """
     backbones.check_name(config.backbone)
     losses.bind(config.loss, config.loss_options, class_counts=(1, 1))

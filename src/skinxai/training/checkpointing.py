@@ -1,4 +1,4 @@
-"""Checkpoints on disk: each one file whose name carries its hash; the newest whole one counts."""
+"""Checkpoints on disk: each is one file with its hash in its name; the newest whole one is used."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from skinxai.model_folders.files import check_length
 from skinxai.model_folders.tensors import Stored, listed_tensors
 
 MOST_BYTES = 64 * 2**30
-"""Of one checkpoint, where nobody knows better."""
+"""Largest size of a checkpoint, if no other limit is given."""
 MAX_HEADER = 2**25
-"""Bytes of its header."""
+"""Largest size of its header in bytes."""
 NETWORK = "network."
-"""What the names of the network's tensors begin with."""
+"""Prefix of the names of the network's tensors."""
 NAME = re.compile(r"(\d{9})-([0-9a-f]{32})\.safetensors")
 
 
@@ -37,8 +37,8 @@ class CheckpointFolder:
     first half of its sha256; there is no second file that could disagree.
 
     Args:
-        folder: created with the first checkpoint.
-        keep: newest checkpoints that stay.
+        folder: folder that is created with the first checkpoint.
+        keep: number of newest checkpoints to keep.
     """
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
@@ -46,15 +46,15 @@ class CheckpointFolder:
         self._keep = keep
 
     def write(self, number: int, data: bytes) -> Path:
-        """Write a checkpoint, then remove those that are too old.
+        """Write a checkpoint, then remove older ones beyond ``keep``.
 
         Args:
-            number: grows while the run goes on. What is there under a higher one was damaged and
-                passed over, and is removed as well.
-            data: the checkpoint.
+            number: number that grows while the run goes on. Checkpoints with a higher number were
+                damaged and skipped; they are removed as well.
+            data: content of the checkpoint.
 
         Raises:
-            CheckpointWriteError: the disk is full or cannot be written; older checkpoints stay.
+            CheckpointWriteError: if the disk is full or cannot be written; older checkpoints stay.
         """
         path = self.folder / f"{number:09d}-{hashlib.sha256(data).hexdigest()[:32]}.safetensors"
         try:
@@ -80,15 +80,15 @@ class CheckpointFolder:
         return sorted(found, key=lambda path: path.name[:9], reverse=True)
 
     def newest(self, most: int = MOST_BYTES) -> tuple[Path, bytes] | None:
-        """The newest checkpoint whose bytes have the hash of its name; ``None`` without any.
+        """The newest checkpoint whose bytes match the hash in its name; ``None`` if there is none.
 
-        A damaged one is passed over with a warning.
+        A damaged checkpoint is skipped with a warning.
 
         Args:
-            most: bytes that a checkpoint may have.
+            most: largest size of a checkpoint in bytes.
 
         Raises:
-            CheckpointCorruptError: there are checkpoints, but no whole one.
+            CheckpointCorruptError: if there are checkpoints, but all are damaged.
         """
         damaged: list[str] = []
         for path in self.paths():
@@ -111,10 +111,10 @@ class CheckpointFolder:
         return None
 
     def network(self) -> dict[str, Stored] | None:
-        """The network's tensors in the newest checkpoint, by its header; ``None`` without any.
+        """The headers of the network's tensors in the newest checkpoint; ``None`` if there is none.
 
         Raises:
-            CheckpointCorruptError: there are checkpoints, but none with a whole header.
+            CheckpointCorruptError: if there are checkpoints, but none with a whole header.
         """
         paths = self.paths()
         for path in paths:

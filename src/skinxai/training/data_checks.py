@@ -1,4 +1,4 @@
-"""What `Trainer.fit` asks of its images before the first step."""
+"""Checks of `Trainer.fit` on its images before the first step."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from skinxai.progress import watched
 
 
 def check_parts(train: Records, val: Records) -> None:
-    """Refuse parts that nothing can be learnt or chosen on.
+    """Refuse parts that are unfit to learn from or to choose on.
 
     Raises:
-        LeakageError: shared lesions or patients, or a test part.
-        TrainingError: a class without images, different labels, or no images.
+        LeakageError: if parts share lesions or patients, or one is a test part.
+        TrainingError: if a class or a part has no images, or the labels differ.
     """
     for name, records in (("train", train), ("val", val)):
         if records.part == "test":
@@ -50,7 +50,7 @@ def check_parts(train: Records, val: Records) -> None:
 
 
 def fingerprint(train: Records, val: Records) -> dict[str, str]:
-    """Hashes of what a resumed run must find as it was: labels and both parts."""
+    """Hashes of what must not change before a run is resumed: labels and both parts."""
     rows: dict[str, object] = {
         "labels": train.labels.to_dict(),
         "train": [(item.image_id, item.label) for item in train],
@@ -61,7 +61,7 @@ def fingerprint(train: Records, val: Records) -> dict[str, str]:
 
 
 def most_skipped(records: Records) -> int:
-    """Images that ``unreadable="skip"`` lets through: one in a thousand, at least one."""
+    """Number of images that ``unreadable="skip"`` tolerates: one in a thousand, at least one."""
     return max(1, len(records) // 1000)
 
 
@@ -73,17 +73,17 @@ def check_images(
     cached: bool = True,
     max_pixels: int = MAX_PIXELS,
 ) -> dict[str, Look]:
-    """Read every image once and return what each is recognised by, by its id.
+    """Read every image once; returns what each is recognised by, by image id.
 
     Args:
         records: a part; those of a prepared folder were read when it was prepared.
-        what: the part, for the progress bar and messages.
-        spare: unreadable images that are let through, and left out of the result.
-        cached: whether prepared pixels are what will be read; else the files are checked.
-        max_pixels: most pixels of an image that are decoded.
+        what: name of the part, for the progress bar and messages.
+        spare: number of unreadable images that are tolerated; they are not in the result.
+        cached: check prepared pixels, if training will read these; otherwise the files.
+        max_pixels: largest number of pixels of an image that is decoded.
 
     Raises:
-        DatasetImageError: more unreadable images, all of them named.
+        DatasetImageError: if more images are unreadable; the message lists all of them.
     """
     found = looks(records, cached=cached, max_pixels=max_pixels)
     seen: dict[str, Look] = {}
@@ -112,13 +112,13 @@ def check_unseen(
 
     Args:
         val: what each validation image is recognised by.
-        trained_on: the images.
-        source: whose they are, for the message.
-        remedy: for the message.
-        not_copies: ids of images that look like copies and are none.
+        trained_on: the images that it was trained on.
+        source: what was trained on them, for the message.
+        remedy: remedy for the message.
+        not_copies: ids of images that look like copies but are not.
 
     Raises:
-        LeakageError: such images.
+        LeakageError: if there are such images.
     """
     seen = trained_on.seen(val, not_copies=not_copies)
     if not seen:

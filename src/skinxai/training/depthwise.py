@@ -2,7 +2,7 @@
 
 oneDNN's bfloat16 kernels beat its float32 ones everywhere but in two places: the input gradient
 of a strided depthwise convolution and the weight gradient of a large depthwise kernel, which are
-several times slower. EfficientNets spend half their time there, so that bfloat16 as it comes
+several times slower. EfficientNets spend half their time there, so plain bfloat16
 makes their training slower. `FastDepthwise` computes the first as the gradient of an unstrided
 convolution of the zero-filled output gradient, which is the same sum, and the second in float32.
 
@@ -28,7 +28,7 @@ _backward = torch.ops.aten.convolution_backward
 
 @cache
 def computed_in() -> torch.dtype:
-    """bfloat16 where oneDNN has kernels of it for this processor, which sum in float32."""
+    """bfloat16 if oneDNN has bfloat16 kernels for this processor, which sum in float32."""
     native = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return torch.bfloat16 if native else torch.float32
 

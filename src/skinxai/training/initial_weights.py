@@ -1,4 +1,4 @@
-"""Where a run's weights start."""
+"""Starting weights of a run."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ BUNDLED_BACKBONE = "tf_efficientnet_lite1"
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """Where a network's weights come from, and what goes with them.
+    """Origin of a network's starting weights, with their licence and training images.
 
     Args:
-        mean: of the RGB input that they expect.
-        std: of it.
-        source: a description without paths.
-        licence: of the weights, which the trained model inherits.
-        attribution: whom to name for them.
-        leaked: why their own figures are worth nothing, where they are marked so.
-        note: what became of their classifier, where that is worth saying.
-        trained_on: the images they were trained on; ``None`` where a model does not say.
+        mean: mean of the RGB input that the weights expect.
+        std: standard deviation of that input.
+        source: description of their origin, without paths.
+        licence: licence of the weights, which the trained model inherits.
+        attribution: who must be named for them.
+        leaked: why their own figures are worthless, if they are marked as leaked.
+        note: whether their classifier was taken over; empty if that goes without saying.
+        trained_on: the images they were trained on; ``None`` if a model does not say.
     """
 
     mean: RGB
@@ -51,7 +51,7 @@ class InitialWeights:
 
     @property
     def known(self) -> list[TrainedOn]:
-        """``trained_on``, where it is known."""
+        """``trained_on``, if it is known."""
         return [] if self.trained_on is None else [self.trained_on]
 
 
@@ -60,17 +60,17 @@ def load_initial_weights(
 ) -> InitialWeights:
     """Load starting weights into ``model``.
 
-    The classifier is taken over only from a model with the same labels in the same order; its
-    rows mean nothing else. Any other difference is an error.
+    The classifier is taken over only from a model with the same labels in the same order, because
+    its rows belong to these labels. Any other difference is an error.
 
     Args:
-        model: freshly built.
-        backbone: its name.
+        model: a newly built model.
+        backbone: name of the backbone.
         init_weights: as in `Trainer`.
-        labels: of the classifier to be trained.
+        labels: labels of the classifier to be trained.
 
     Raises:
-        TrainingError: no such weights, or weights of another network.
+        TrainingError: if there are no such weights, or they belong to another network.
     """
     if init_weights is None:
         return InitialWeights(*_expected_input(model), "random")
@@ -117,7 +117,7 @@ def load_initial_weights(
 def _copy(
     model: SkinClassifier, tensors: dict[str, Any], source: str, *, classifier: bool
 ) -> int | None:
-    """Copy all but the classifier, or all, and return how many classes ``tensors`` has."""
+    """Copy all tensors, or all but the classifier; returns the number of classes in ``tensors``."""
     own = model.network.state_dict()
     left = set() if classifier else backbones.classifier_names(model)
     odd = sorted(
@@ -143,17 +143,17 @@ def _expected_input(model: SkinClassifier) -> tuple[RGB, RGB]:
 
 
 def fetch_initial_weights(backbone: str, init_weights: str | None) -> None:
-    """See that starting weights are there, and download them where they come from the Hub.
+    """Check that starting weights exist, and download them if they come from the Hub.
 
-    A run that cannot have them is refused before it reads any image.
+    A run without its weights is refused before it reads any image.
 
     Args:
-        backbone: its name.
+        backbone: name of the backbone.
         init_weights: as in `Trainer`.
 
     Raises:
-        TrainingError: no such weights.
-        ModelError: one of its subclasses, for a model that cannot be opened.
+        TrainingError: if there are no such weights.
+        ModelError: one of its subclasses, if a model cannot be opened.
     """
     if init_weights == "imagenet":
         _imagenet_file(backbone)

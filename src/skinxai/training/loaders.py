@@ -1,4 +1,4 @@
-"""Batches for training and validation, each image a function of (seed, epoch, position) alone."""
+"""Batches for training and validation. Each image depends only on seed, epoch and position."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Failure(NamedTuple):
     """An image that could not be read.
 
     Args:
-        position: in its records.
-        reason: the error's sentence.
+        position: position in its records.
+        reason: message of the error.
     """
 
     position: int
@@ -39,13 +39,13 @@ class Failure(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Images as they come from a worker.
+    """A batch of images from a worker.
 
     Args:
         pixels: RGB uint8 ``(N, h, w, 3)``.
         target: int64 ``(N,)``.
-        positions: of the images in their records.
-        failures: images that are missing for they could not be read.
+        positions: positions of the images in their records.
+        failures: images that are missing because they could not be read.
     """
 
     pixels: Tensor
@@ -59,14 +59,14 @@ Item = tuple[int, Tensor, int] | Failure
 
 
 class TrainingImages(Dataset[Item]):
-    """Images by (position, seed): augmented, or only resized where the seed is ``None``.
+    """Images by (position, seed): augmented, or only resized if the seed is ``None``.
 
     Args:
-        records: what is read; from their prepared pixels where they have them, but for the
-            evaluation transform only where that gives the same bits.
-        preprocessing: of the network.
-        augmentation: for images with a seed.
-        max_pixels: most pixels of an image that are decoded.
+        records: records to read, from their prepared pixels if they have them; for the evaluation
+            transform, only if that gives the same bits.
+        preprocessing: preprocessing of the network.
+        augmentation: augmentation of images with a seed.
+        max_pixels: largest number of pixels of an image that is decoded.
     """
 
     def __init__(
@@ -104,9 +104,9 @@ class TrainingImages(Dataset[Item]):
 
 
 def network_input(pixels: Tensor, preprocessing: PreprocessConfig, device: torch.device) -> Tensor:
-    """RGB uint8 ``(N, h, w, 3)`` to float32 ``(N, 3, h, w)`` on ``device``, channels last.
+    """Convert RGB uint8 ``(N, h, w, 3)`` to float32 ``(N, 3, h, w)`` on ``device``, channels last.
 
-    The arithmetic of `skinxai.images.transforms.normalise`, to the bit.
+    The result is bit-equal to that of `skinxai.images.transforms.normalise`.
     """
     images = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).to(torch.float32)
     mean, std = (
@@ -117,14 +117,14 @@ def network_input(pixels: Tensor, preprocessing: PreprocessConfig, device: torch
 
 
 def epoch_order(records: Records, sampler: str | None, seed: int, epoch: int) -> list[int]:
-    """Positions of one epoch, in order.
+    """Choose the positions of one epoch, in order.
 
     Args:
         records: the training part.
         sampler: ``None``: each image once. ``"balanced"``: with replacement, each class equally
             often; ``"square_root"``: each class in proportion to the square root of its count.
-        seed: of the run.
-        epoch: 0 for the first.
+        seed: seed of the run.
+        epoch: number of the epoch, from 0.
     """
     order = np.random.default_rng([seed, epoch])
     if sampler is None:
@@ -136,9 +136,9 @@ def epoch_order(records: Records, sampler: str | None, seed: int, epoch: int) ->
 
 
 def plan(positions: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Positions batch by batch; a single image left over joins the batch before it.
+    """Divide positions into batches; a single image left over joins the batch before it.
 
-    Batch statistics of one image are none, and BatchNorm refuses some of them.
+    BatchNorm cannot compute statistics of some batches of one image.
     """
     steps = [list(positions[i : i + batch_size]) for i in range(0, len(positions), batch_size)]
     if len(steps) > 1 and len(steps[-1]) == 1:
@@ -154,17 +154,17 @@ def batches(
     augment_seed: tuple[int, int] | None = None,
     first: int = 0,
 ) -> Iterator[Batch]:
-    """Batches in the order of ``steps``.
+    """Yield batches in the order of ``steps``.
 
     Args:
-        images: the data.
-        steps: positions of each batch, of `plan`.
-        workers: decoding processes besides this one.
+        images: the images.
+        steps: positions of each batch, from `plan`.
+        workers: number of decoding processes besides this one.
         augment_seed: ``(seed, epoch)``; ``None`` gives the evaluation transform's resize.
-        first: batches that were done before; the rest is the same as without them.
+        first: number of batches that were done before; the other batches do not depend on it.
 
     Raises:
-        WorkerCrashError: a worker died, raised, or gave nothing for some minutes.
+        WorkerCrashError: if a worker died, raised, or did not answer for some minutes.
     """
     total = sum(map(len, steps))
     seeds: list[int | None] = [None] * total

@@ -24,12 +24,12 @@ from skinxai.training.validation import validate
 
 @dataclass(frozen=True)
 class Loop:
-    """The loop of one run, from where it is to its end.
+    """The loop of one run, from its present state to its end.
 
     Args:
-        run: what goes on.
-        callbacks: what else happens.
-        interruption: notes signals.
+        run: the run.
+        callbacks: callbacks of the run.
+        interruption: context that notes signals.
     """
 
     run: Run
@@ -37,7 +37,7 @@ class Loop:
     interruption: Interruption
 
     def __call__(self) -> None:
-        """Train until the last epoch, the end of patience, or a signal."""
+        """Train until the last epoch, until patience is exhausted, or until a signal."""
         run, interruption = self.run, self.interruption
         config, progress, steps_each = run.config, run.state.progress, run.steps_each
         every = 60 * config.checkpoint_minutes
@@ -78,7 +78,7 @@ class Loop:
                     self._stop()
 
     def _stop(self) -> None:
-        """Say that the checkpoint is written and how to go on, and end as the signal asks."""
+        """Say that the checkpoint is written and how to resume, then end as the signal demands."""
         folder = self.run.folder.path
         name = signal.Signals(self.interruption.received or signal.SIGINT).name
         stopped = f"{name}: training has stopped, and its checkpoint is in {folder}. Go on with"
@@ -90,7 +90,7 @@ class Loop:
         self.interruption.stop()
 
     def _step(self, batch: Batch, number: int, rate: float) -> float:
-        """One optimiser step; what is not finite is an error that names the batch."""
+        """Do one optimiser step; a value that is not finite is an error that names the batch."""
         run = self.run
         try:
             return run.step(run.input_of(batch), batch.target.to(run.device), number, rate)
@@ -108,7 +108,7 @@ class Loop:
             ) from error
 
     def _end_epoch(self, rate: float) -> dict[str, float]:
-        """Validate, note the figures, keep the best; the checkpoint holds all of it."""
+        """Validate, log the figures, keep the best weights and write a checkpoint of all that."""
         run = self.run
         started, progress = time.perf_counter(), run.state.progress
         metrics = validate(
@@ -149,7 +149,7 @@ class Loop:
             yield batch
 
     def _account_for(self, batch: Batch, *, val: bool = False) -> None:
-        """Images that could be read before training began, and now cannot."""
+        """Handle images that could be read before training began but no longer."""
         if not batch.failures:
             return
         run, progress = self.run, self.run.state.progress
@@ -192,7 +192,7 @@ def _patience_is_over(run: Run) -> bool:
 
 
 def _line(row: dict[str, float], epochs: int) -> str:
-    """One epoch, as a person reads it; ``log.csv`` has all of it."""
+    """One line about an epoch for people; ``log.csv`` has all figures."""
     return (
         f"epoch {row['epoch']:.0f} of {epochs}: loss {row['loss']:.3f}; validation: balanced "
         f"accuracy {row['balanced_accuracy']:.3f}, macro-F1 {row['macro_f1']:.3f}, accuracy "

@@ -1,4 +1,4 @@
-"""`Materials`: what a new run and a resumed one are built of in the same way."""
+"""`Materials`: the objects that a new run and a resumed one are built of in the same way."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ Origin = InitialWeights | Teacher
 
 @dataclass(frozen=True)
 class Materials:
-    """What a new run and a resumed one are built of in the same way.
+    """The objects that a new run and a resumed one are built of in the same way.
 
     Args:
         config: settings of the run.
-        splits: its data.
-        device: where it computes.
-        start: what the network's weights start from.
-        teacher: what the run learns from besides the labels.
-        preprocessing: of the network's input.
-        loss: bound to the training part's class counts.
-        network: on the device.
-        average: the moving average of its weights, at first the same.
-        optimizer: of the network.
-        images: the training part, augmented.
-        checks: the validation part.
+        splits: data of the run.
+        device: device that it computes on.
+        start: starting weights of the network.
+        teacher: teacher that the run learns from besides the labels; ``None`` without one.
+        preprocessing: preprocessing of the network's input.
+        loss: loss, bound to the class counts of the training part.
+        network: network, on the device.
+        average: moving average of its weights, which starts as a copy.
+        optimizer: optimiser of the network.
+        images: images of the training part, augmented.
+        checks: images of the validation part.
     """
 
     config: TrainConfig
@@ -74,8 +74,8 @@ class Materials:
 
         Args:
             config: settings of the run.
-            splits: its data.
-            stored: tensors of the newest checkpoint's network, by its header.
+            splits: data of the run.
+            stored: headers of the network's tensors in the newest checkpoint.
         """
         train, val = splits.train, splits.val
         device = device_named(config.device)
@@ -109,7 +109,7 @@ class Materials:
 
     @property
     def origins(self) -> list[Origin]:
-        """What the run learns from besides its images."""
+        """The starting weights and the teacher that the run learns from besides its images."""
         return [self.start, self.teacher] if self.teacher else [self.start]
 
     def run(
@@ -119,9 +119,9 @@ class Materials:
         """The run before its first step, with the random states of its seed.
 
         Args:
-            folder: where it is.
-            trained_on: the images that its model will have been trained on.
-            precision: of mixed precision; ``None``: float32 throughout.
+            folder: the run folder.
+            trained_on: images that its model will have been trained on.
+            precision: type of mixed precision; ``None`` for float32 throughout.
             split_hash: sha256 of its ``splits.csv``.
         """
         config, train = self.config, self.splits.train

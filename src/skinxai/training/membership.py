@@ -1,4 +1,4 @@
-"""Which images a run's model will have been trained on; validation images are none of them."""
+"""Find which images a run's model will have been trained on; none may be validation images."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def learnt_images(
     config: TrainConfig, train: Records, val: Records, origins: Sequence[InitialWeights | Teacher],
     preprocessing: PreprocessConfig,
 ) -> TrainedOn | None:  # fmt: skip
-    """Images of the training part and of everything that the run learns from.
+    """Find the images of the training part and of everything else that the run learns from.
 
     Args:
         config: settings of the run.
         train: images to learn from.
         val: images to choose the epoch on.
-        origins: the starting weights, and the teacher.
-        preprocessing: of the network's input.
+        origins: starting weights and teacher.
+        preprocessing: preprocessing of the network's input.
 
     Returns:
-        ``None`` where an origin does not say which images it was trained on.
+        The images; ``None`` if an origin does not say which images it was trained on.
 
     Raises:
-        DatasetImageError: images that cannot be read.
-        LeakageError: validation images that are among them, or look like copies of them.
-        OptionError: ``not_copies`` with ids that are none of the validation part.
+        DatasetImageError: if images cannot be read.
+        LeakageError: if validation images are among them, or look like copies of them.
+        OptionError: if ``not_copies`` has ids that are not in the validation part.
     """
     check_ids(config.not_copies, val)
     fits = val.pixels is not None and val.pixels.fits(preprocessing)  # else validation reads files

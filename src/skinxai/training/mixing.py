@@ -1,4 +1,4 @@
-"""Mixup and CutMix: batches whose images are blends of two, with the share of each."""
+"""Mixup and CutMix: batches whose images are blends of two images."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class MixedBatch:
-    """Images made of two each; the loss is ``share · L(target) + (1 − share) · L(other)``.
+    """A batch of blends of two images; the loss is ``share · L(target) + (1 − share) · L(other)``.
 
     Args:
         images: ``(N, 3, h, w)``.
         target: int64 ``(N,)``, class of the first image of each.
         other: int64 ``(N,)``, class of the second image of each.
-        share: of the first image, 0–1.
+        share: share of the first image, 0–1.
     """
 
     images: Tensor
@@ -26,7 +26,7 @@ class MixedBatch:
     share: float
 
     def part(self, where: slice) -> MixedBatch:
-        """Some of the batch's images, with the batch's share."""
+        """A part of the batch, with the same share."""
         return MixedBatch(self.images[where], self.target[where], self.other[where], self.share)
 
 
@@ -37,15 +37,15 @@ def mix(
 
     Mixup (Zhang et al., ICLR 2018, equation 1): ``λ x_i + (1 − λ) x_j`` with λ from
     Beta(α, α). CutMix (Yun et al., ICCV 2019, section 3.1): a box of the other image with an
-    area of ``1 − λ``; the share is corrected where the box leaves the image. One λ and, for
-    CutMix, one box for the whole batch; where both are on, one of them is drawn.
+    area of ``1 − λ``; the share is corrected if the box leaves the image. The whole batch has one
+    λ and, for CutMix, one box; if both are on, one of them is drawn.
 
     Args:
         images: ``(N, 3, h, w)``.
         target: int64 ``(N,)``.
         mixup: α of mixup, 0 for none.
         cutmix: α of CutMix, 0 for none.
-        seed: of all that is drawn.
+        seed: seed of all random draws.
     """
     if not mixup and not cutmix:
         return MixedBatch(images, target, target, 1.0)

@@ -1,4 +1,4 @@
-"""Which weights learn, how fast, and their average: what the optimiser is told."""
+"""Parameter groups, learning rate and moving average of the weights."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from skinxai.training.settings import TrainConfig
 def parameter_groups(
     network: nn.Module, layers: Sequence[Sequence[str]], config: TrainConfig
 ) -> list[dict[str, Any]]:
-    """Groups for AdamW, each with ``scale``, the factor on the learning rate.
+    """Make groups for AdamW, each with ``scale``, the factor on the learning rate.
 
-    Matrices and kernels decay, vectors do not. The group of layers before the head has the
-    scale ``layer_decay``, the one before that its square, and so on (Clark et al., "ELECTRA",
-    ICLR 2020). The first ``frozen_groups`` groups of layers are left out and stop learning.
+    Matrices and kernels have weight decay, vectors have none. The group of layers before the head
+    has the scale ``layer_decay``, the one before that its square, and so on (Clark et al.,
+    "ELECTRA", ICLR 2020). The first ``frozen_groups`` groups of layers are left out and stop
+    learning.
 
     Args:
-        network: its frozen parameters are marked so.
-        layers: parameter names from the input to the head, of ``backbones.layer_groups``.
+        network: network; its frozen parameters get ``requires_grad = False``.
+        layers: parameter names from the input to the head, from ``backbones.layer_groups``.
         config: the run's settings.
 
     Raises:
-        OptionError: nothing but the head, or not even that, would learn.
+        OptionError: if at most the head would learn.
     """
     if config.frozen_groups >= len(layers):
         raise OptionError(
@@ -72,8 +73,8 @@ def learning_rate(config: TrainConfig, step: int, steps_each: int) -> float:
 
     Args:
         config: the run's settings.
-        step: from 0, over all epochs.
-        steps_each: steps in one epoch.
+        step: number of the step, from 0, over all epochs.
+        steps_each: number of steps in one epoch.
     """
     total = config.epochs * steps_each
     warm_up = max(1, int(total * config.warm_up))
@@ -88,10 +89,10 @@ def update_average(average: nn.Module, model: nn.Module, step: int, decay: float
     """Move the average towards the network: ``a ← d a + (1 − d) w``, buffers included.
 
     Args:
-        average: changed in place.
+        average: the average; it is changed in place.
         model: the network.
-        step: from 0; at the start d is at most ``(1 + step) / (10 + step)``.
-        decay: d.
+        step: number of the step, from 0; at the start d is at most ``(1 + step) / (10 + step)``.
+        decay: the factor d.
     """
     decay = min(decay, (1 + step) / (10 + step))
     own, floats, targets = model.state_dict(), [], []

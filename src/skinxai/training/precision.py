@@ -1,4 +1,4 @@
-"""Which precision a run trains in, measured where it cannot be known."""
+"""Choose the precision of a run; on CPUs it is measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PRECISIONS: dict[str, torch.dtype | None] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-"""Name → type of mixed precision; float32 throughout needs none."""
+"""Name → type of mixed precision."""
 STEPS = 3
 HOPELESS = 2.0  # of float32's time: no further trial
 CLEARLY = 0.9  # of float32's time: less than that is taken for chance
@@ -24,7 +24,7 @@ CLEARLY = 0.9  # of float32's time: less than that is taken for chance
 
 @contextmanager
 def mixed_precision(device: torch.device, precision: torch.dtype | None) -> Iterator[None]:
-    """`torch.autocast` to ``precision``, on CPUs with `FastDepthwise`; nothing for ``None``."""
+    """`torch.autocast` to ``precision``, on CPUs with `FastDepthwise`; no effect for ``None``."""
     with ExitStack() as stack:
         if precision is not None:
             stack.enter_context(torch.autocast(device.type, precision))
@@ -39,16 +39,17 @@ def choose_precision(
     network: nn.Module | None = None,
     images: Tensor | None = None,
 ) -> torch.dtype | None:
-    """Precision for `mixed_precision`, or ``None`` for float32 throughout.
+    """Choose the precision for `mixed_precision`, or ``None`` for float32 throughout.
 
-    On CUDA ``amp=True`` means bfloat16 where the card has it, else float16. On the CPU it means
-    bfloat16 where training steps on ``images``, timed in turn, are clearly faster with it.
+    On CUDA ``amp=True`` means bfloat16 if the card has it, otherwise float16. On the CPU it means
+    bfloat16 if training steps on ``images``, timed in turn, are clearly faster with it.
 
     Args:
         amp: ``True``, ``False``, ``"bfloat16"`` or ``"float16"``.
-        device: where the run trains.
-        network: in training mode, for the timing on a CPU; its batch statistics are put back.
-        images: one batch ``(N, 3, H, W)``, for the same.
+        device: device that the run trains on.
+        network: network in training mode, for the timing on a CPU; its batch statistics are
+            restored.
+        images: one batch ``(N, 3, H, W)``, for the timing.
     """
     if amp is not True:
         return PRECISIONS[amp or "float32"]
@@ -72,7 +73,7 @@ def choose_precision(
 
 
 def precision_name(precision: torch.dtype | None) -> str:
-    """Name of a precision of `choose_precision`."""
+    """Name of a precision that `choose_precision` returns."""
     return next(name for name, own in PRECISIONS.items() if own is precision)
 
 

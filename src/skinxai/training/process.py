@@ -1,4 +1,4 @@
-"""A run's process: memory that it keeps, signals, failures, a script's main guard."""
+"""The process of a run: kept memory, signals, typed errors, the main guard of a script."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def kept_memory() -> Iterator[None]:
     again a moment later, page by page. On a CPU a training step frees and fetches all of its
     activations, which costs up to as much time as its arithmetic.
 
-    Changes nothing where the C library is not GNU's.
+    It changes nothing if the C library is not GNU's.
     """
     if (library := gnu_library()) is None:
         yield
@@ -47,11 +47,11 @@ _SIGNALS = tuple(
 
 
 class Interruption:
-    """Context that notes SIGINT, SIGTERM and SIGHUP in ``received`` in place of dying of them.
+    """Context that notes SIGINT, SIGTERM and SIGHUP in ``received`` instead of ending the process.
 
-    A second signal has its usual effect at once. Where the context ends without an error and
-    without `stop`, a noted signal has its effect then. What the program was started to ignore
-    (``nohup``, a shell's background jobs) stays ignored. Outside the main thread Python delivers
+    A second signal has its usual effect at once. If the context ends without an error and without
+    `stop`, a noted signal has its effect then. Signals that the program was started to ignore
+    (``nohup``, background jobs of a shell) stay ignored. Outside the main thread Python delivers
     no signals, and nothing is changed.
     """
 
@@ -93,14 +93,14 @@ class Interruption:
 
 @contextmanager
 def typed_errors() -> Iterator[None]:
-    """Context in which torch's plain errors about workers and memory get their types.
+    """Context that turns torch's plain errors about workers and memory into typed ones.
 
-    torch tells of a dead worker by a signal handler, so that the error comes up wherever this
-    process is; memory may run out in the optimiser or while a checkpoint is put together.
+    torch reports a dead worker from a signal handler, so the error can arise at any line of this
+    process; memory may run out in the optimiser or while a checkpoint is put together.
 
     Raises:
-        WorkerCrashError: a worker died.
-        OutOfMemoryError: no memory where no smaller micro-batch would help.
+        WorkerCrashError: if a worker died.
+        OutOfMemoryError: if memory runs out where no smaller micro-batch would help.
     """
     try:
         yield
@@ -130,10 +130,10 @@ def check_main_guard(workers: int) -> None:
     One process is started that imports the script and does nothing else.
 
     Args:
-        workers: decoding processes that the run is going to start.
+        workers: number of decoding processes that the run is going to start.
 
     Raises:
-        TrainingError: the script has no main guard, or this process is one that imports it.
+        TrainingError: if the script has no main guard, or this process is one that imports it.
     """
     here = multiprocessing.current_process()
     if getattr(here, "_inheriting", False):  # true as long as the script is being imported
@@ -158,4 +158,4 @@ def _without_guard() -> TrainingError:
 
 
 def _nothing() -> None:
-    """What the process does that only imports the script."""
+    """Do nothing; the process that runs this only imports the script."""

@@ -18,8 +18,8 @@ class RandomStates:
     """States of torch (CPU and each CUDA device), NumPy's global generator and ``random``.
 
     Args:
-        tensors: uint8, of torch.
-        rest: JSON values, of NumPy and Python.
+        tensors: states of torch, uint8.
+        rest: states of NumPy and Python, as JSON values.
     """
 
     tensors: dict[str, Tensor]
@@ -27,7 +27,7 @@ class RandomStates:
 
     @classmethod
     def now(cls) -> Self:
-        """What they are at this moment."""
+        """The present states."""
         tensors = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
             states = torch.cuda.get_rng_state_all()
@@ -40,7 +40,7 @@ class RandomStates:
         )
 
     def put_back(self) -> None:
-        """Make them what they were."""
+        """Restore these states."""
         torch.set_rng_state(self.tensors["cpu"])
         for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
             if (state := self.tensors.get(f"cuda.{number}")) is not None:
@@ -60,7 +60,7 @@ def seed_all(seed: int) -> None:
 
 @contextmanager
 def kept_random_states() -> Iterator[None]:
-    """Context that puts every random state back at its end."""
+    """Context that restores every random state at its end."""
     before = RandomStates.now()
     try:
         yield
@@ -70,7 +70,7 @@ def kept_random_states() -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Context in which the CPU's global generators start from ``seed``; they are put back."""
+    """Context in which the CPU's global generators start from ``seed``; they are restored."""
     torch_state, numpy_state, state = (
         torch.get_rng_state(), np.random.get_state(), random.getstate()
     )  # fmt: skip

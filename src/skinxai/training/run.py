@@ -1,4 +1,4 @@
-"""`Run`: everything that one run is made of while it goes on."""
+"""`Run`: data, networks and progress of one run while it goes on."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from skinxai.training.step import TrainingStep
 
 @dataclass(frozen=True)
 class Run:
-    """One run: data, networks and where they are.
+    """One run: its data, networks and progress.
 
     Args:
-        config: its settings.
-        folder: where it is kept.
+        config: settings of the run.
+        folder: the run folder.
         train: images to learn from.
         val: images to choose the epoch on.
         images: ``train``, augmented.
         checks: ``val``, as the evaluation transform shows it.
         state: networks, optimiser and progress.
         step: one optimiser step.
-        model_config: of the model that comes out.
+        model_config: config of the resulting model.
         trained_on: hashes of the training images, and of those of the starting weights;
-            ``None`` where these do not say, since a part would pass for the whole.
-        device: where it computes.
+            ``None`` if these do not say, because a part would pass for the whole.
+        device: device that it computes on.
     """
 
     config: TrainConfig
@@ -62,11 +62,11 @@ class Run:
 
     @property
     def steps_each(self) -> int:
-        """Optimiser steps of one epoch."""
+        """Number of optimiser steps in one epoch."""
         return len(plan(range(len(self.train)), self.config.batch_size))
 
     def training_batches(self) -> Iterator[Batch]:
-        """The rest of the epoch that goes on."""
+        """The remaining batches of the present epoch."""
         config, progress = self.config, self.state.progress
         order = epoch_order(self.train, config.sampler, config.seed, progress.epoch)
         return batches(
@@ -78,7 +78,7 @@ class Run:
         )
 
     def validation_batches(self) -> Iterator[Batch]:
-        """All validation images."""
+        """The batches of all validation images."""
         steps = plan(range(len(self.val)), self.config.batch_size)
         return batches(self.checks, steps, workers_of(self.config))
 
@@ -90,8 +90,8 @@ class Run:
         """Write the state to disk.
 
         Raises:
-            NonFiniteLossError: weights that are not finite; they are not written.
-            CheckpointWriteError: the disk is full or cannot be written.
+            NonFiniteLossError: if weights are not finite; they are not written.
+            CheckpointWriteError: if the disk is full or cannot be written.
         """
         progress = self.state.progress
         for network in (self.state.network, self.state.average):
@@ -122,7 +122,7 @@ class Run:
 
 
 def workers_of(config: TrainConfig) -> int:
-    """Decoding processes; ``"auto"`` leaves one core to the network."""
+    """Number of decoding processes; ``"auto"`` leaves one core to the network."""
     if config.workers == "auto":
         usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
         return max(0, min(8, (usable or os.cpu_count() or 1) - 1))

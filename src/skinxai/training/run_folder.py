@@ -38,16 +38,16 @@ _HASHES = ("labels", "train", "val", "prepared pixels")
 def check_keys(
     values: Any, keys: Sequence[str] | None, name: str, *, optional: Sequence[str] = ()
 ) -> None:
-    """Refuse what is no JSON object with exactly these keys.
+    """Refuse anything but a JSON object with exactly these keys.
 
     Args:
-        values: to look at.
-        keys: that it must have; ``None``: any.
-        name: of it, for the message.
-        optional: keys that it may have besides.
+        values: the value to check.
+        keys: keys that it must have; ``None`` allows any.
+        name: name of the value, for the message.
+        optional: further keys that it may have.
 
     Raises:
-        ValueError: another kind of value, a missing key or an unknown one.
+        ValueError: if it is not an object, or a key is missing or unknown.
     """
     if not isinstance(values, dict):
         raise ValueError(f"{name} must be a JSON object, got {type(values).__name__}")
@@ -63,8 +63,8 @@ class RunFolder:
     """The folder of one run; holds ``train.json`` as soon as the run has begun.
 
     Args:
-        path: created when something is written.
-        keep: checkpoints that stay.
+        path: the folder; it is created when something is written.
+        keep: number of newest checkpoints to keep.
     """
 
     def __init__(self, path: Path, keep: int = 2) -> None:
@@ -78,10 +78,10 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Context in which no other process can train here; removes what a killed write left.
+        """Context in which no other process can train here; leftovers of killed writes are removed.
 
         Raises:
-            TrainingError: another process does.
+            TrainingError: if another process trains here.
         """
         try:
             with made_folder(self.path), self._locked():
@@ -118,10 +118,10 @@ class RunFolder:
                 raise
 
     def read_settings(self) -> dict[str, Any]:
-        """What `write_settings` wrote.
+        """Read what `write_settings` wrote.
 
         Raises:
-            TrainingError: no run has begun here, or its file is damaged.
+            TrainingError: if no run has begun here, or its file is damaged.
         """
         path = self.path / SETTINGS
         try:
@@ -150,16 +150,16 @@ class RunFolder:
         write_atomic(self.path / SETTINGS, text.encode() + b"\n")
 
     def read_trained_on(self) -> TrainedOn | None:
-        """What `write_trained_on` wrote.
+        """Read what `write_trained_on` wrote.
 
         Raises:
-            IntegrityError: a damaged file, or fingerprints without hashes.
+            IntegrityError: if a file is damaged, or there are fingerprints without hashes.
         """
         paths = [self.path / name for name in TrainedOn.NAMES]
         return TrainedOn.from_files({p.name: read_part(p) for p in paths if p.exists()})
 
     def write_trained_on(self, trained_on: TrainedOn | None) -> None:
-        """Keep which images the run learns from; ``None``: that is not known."""
+        """Store which images the run learns from; ``None`` if unknown."""
         for name in TrainedOn.NAMES:  # of a try before
             (self.path / name).unlink(missing_ok=True)
         for name, data in (trained_on.files() if trained_on is not None else {}).items():

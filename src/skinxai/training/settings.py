@@ -1,4 +1,4 @@
-"""`TrainConfig`: every setting of a run, its default and its rule. Loads no torch."""
+"""`TrainConfig`: every setting of a run with its default and range. Loads no torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHANGEABLE = frozenset(
     ("epochs", "learning_rate", "weight_decay", "patience", "accumulate", "device", "workers",
      "checkpoint_minutes", "keep_checkpoints", "unreadable", "augmentation", "max_pixels")
 )  # fmt: skip
-"""What `Trainer.resume` may change; everything else would make it another run."""
+"""Settings that `Trainer.resume` may change; any other change would make it another run."""
 
 
 MAX_WORKERS = 1024
@@ -158,7 +158,7 @@ class TrainConfig:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """From names and values; an unknown name is an error with a suggestion."""
+        """Make settings from names and values; an unknown name is an error with a suggestion."""
         known = [f.name for f in fields(cls)]
         for name in values:
             if name not in known:
@@ -169,10 +169,10 @@ class TrainConfig:
 
     @classmethod
     def parse(cls, texts: Mapping[str, str]) -> dict[str, Any]:
-        """Values of settings that came as text: ``192x256``, ``1e-3``, ``true``, ``none``, a name.
+        """Parse settings given as text: ``192x256``, ``1e-3``, ``true``, ``none``, a name.
 
         Raises:
-            OptionError: text that is no size, or no ``NAME=VALUE``.
+            OptionError: if a text is not a size, or not ``NAME=VALUE``, as its setting needs.
         """
         values: dict[str, Any] = {}
         for name, text in texts.items():
@@ -190,7 +190,7 @@ class TrainConfig:
         return values
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; an augmentation pipeline of one's own as its name."""
+        """Plain values for JSON; an augmentation pipeline of your own is given by its name."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         if not isinstance(self.augmentation, str):
             name = getattr(self.augmentation, "__qualname__", type(self.augmentation).__qualname__)
@@ -200,7 +200,7 @@ class TrainConfig:
 
 
 def _value(text: str) -> Any:
-    """A number, true, false or none where ``text`` is one; else the text."""
+    """A number, boolean or ``None`` if ``text`` is one, otherwise the text."""
     named = {"true": True, "false": False, "none": None}
     if text.lower() in named:
         return named[text.lower()]

@@ -1,4 +1,4 @@
-"""Everything that changes while a run goes on, to bytes and back, without pickles."""
+"""Everything that changes during a run, converted to bytes and back without pickles."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ Row = dict[str, float]
 
 @dataclass
 class Progress:
-    """Where a run is; plain values.
+    """Progress of a run, as plain values.
 
     Args:
-        epoch: epochs done.
-        step: optimiser steps done in the epoch that goes on.
+        epoch: number of finished epochs.
+        step: number of finished optimiser steps in the present epoch.
         total_loss: sum over this epoch's steps of loss × images.
-        images: of this epoch so far.
-        seconds: of this epoch so far.
-        accumulate: micro-batches of a step; grows when memory runs out.
+        images: number of images in this epoch so far.
+        seconds: duration of this epoch so far.
+        accumulate: number of micro-batches in a step; it grows when memory runs out.
         best: highest validation macro-F1 so far, and the epoch that reached it.
         log: one row for each epoch.
         skipped: ids of images that could not be read while training.
-        overflows: steps in a row that float16 scaling skipped.
-        threads: of the CPU; another number gives other bits.
+        overflows: number of consecutive steps that float16 scaling skipped.
+        threads: number of CPU threads; another number gives other bits.
     """
 
     epoch: int = 0
@@ -51,10 +51,10 @@ class Progress:
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
-        """Strict inverse of ``vars()``, of JSON.
+        """Strict inverse of ``vars()``, from JSON values.
 
         Raises:
-            ValueError: other names, or a value outside its rule.
+            ValueError: if names differ, or a value is outside its range.
         """
         names = {f.name for f in fields(cls)}
         if not isinstance(values, dict) or set(values) != names:
@@ -86,12 +86,12 @@ class RunState:
 
     Args:
         network: the weights being trained.
-        average: their exponential moving average; what is validated and saved.
-        optimizer: its moments and step counts.
-        scaler: of float16 gradients; idle in other precisions.
-        progress: where the run is.
-        best_weights: the average at its best epoch.
-        splits_sha256: of the run's split.
+        average: their exponential moving average, which is validated and saved.
+        optimizer: the optimiser, with its moments and step counts.
+        scaler: scaler of float16 gradients; idle in other precisions.
+        progress: progress of the run.
+        best_weights: the average in its best epoch.
+        splits_sha256: sha256 of the run's split.
     """
 
     network: SkinClassifier
@@ -108,12 +108,12 @@ class RunState:
 
     @property
     def most_bytes(self) -> int:
-        """More than any checkpoint of this run has: five copies of the weights, and their names."""
+        """Upper limit of the size of a checkpoint: five copies of the weights, and their names."""
         weights = self.network.state_dict().values()
         return int(6 * sum(each.nbytes for each in weights) + 2**26)
 
     def to_bytes(self) -> bytes:
-        """Safetensors with one JSON text: all that the rest of the run depends on, but the data."""
+        """Safetensors with one JSON text: all that the rest of the run depends on, except data."""
         random = RandomStates.now()
         parts: dict[str, dict[str, Tensor]] = {
             "network": self.network.state_dict(),
@@ -137,10 +137,10 @@ class RunState:
         return save(tensors, {"state": json.dumps(rest)})
 
     def restore(self, data: bytes) -> None:
-        """Take over what `to_bytes` wrote, random states included.
+        """Restore what `to_bytes` wrote, including random states.
 
         Raises:
-            CheckpointCorruptError: bytes of another network or another version.
+            CheckpointCorruptError: if the bytes are of another network or another version.
         """
         try:
             tensors = load(data)

@@ -28,14 +28,14 @@ class TrainingStep:
     """One optimiser step of a run.
 
     Args:
-        state: what it changes.
+        state: state that the step changes.
         loss: ``(logits (N, K), target (N,)) -> scalar``, a mean over images.
         config: the run's settings.
-        precision: of `mixed_precision`.
+        precision: precision for `mixed_precision`.
         device: where it computes.
         frozen: modules that stay in evaluation mode.
-        note: takes one sentence about what happened.
-        teacher: whose distance is ``config.teacher_share`` of the loss.
+        note: function that is called with one sentence about what happened.
+        teacher: teacher; the distance from it is ``config.teacher_share`` of the loss.
     """
 
     state: RunState
@@ -53,15 +53,15 @@ class TrainingStep:
         Args:
             images: network input ``(N, 3, h, w)``.
             target: int64 ``(N,)``.
-            number: of the step, from 0.
+            number: number of the step, from 0.
             rate: learning rate.
 
         Returns:
             The mean loss.
 
         Raises:
-            NonFiniteLossError: loss or gradients are not finite; the weights are unchanged.
-            OutOfMemoryError: no memory for micro-batches of two images.
+            NonFiniteLossError: if loss or gradients are not finite; the weights are unchanged.
+            OutOfMemoryError: if memory is too small for micro-batches of two images.
         """
         network, optimizer = self.state.network, self.state.optimizer
         network.train()
@@ -82,7 +82,7 @@ class TrainingStep:
         return loss
 
     def _gradients(self, mixed: MixedBatch) -> float:
-        """Gradients of the mean loss; out of memory halves the micro-batch and begins again."""
+        """Gradients of the mean loss; if memory runs out, halve the micro-batch and start again."""
         random = RandomStates.now()
         buffers = [(buffer, buffer.clone()) for buffer in self.state.network.buffers()]
         while True:
@@ -139,7 +139,7 @@ class TrainingStep:
         return torch.lerp(loss, self.teacher.distance(answer, logits), self.config.teacher_share)
 
     def _check(self, norm: Tensor) -> None:
-        """Refuse a gradient that is not finite, but for what float16's scaling is there for."""
+        """Refuse a gradient that is not finite, unless float16 scaling handles the overflow."""
         progress = self.state.progress
         if bool(torch.isfinite(norm)):
             progress.overflows = 0
@@ -154,7 +154,7 @@ class TrainingStep:
 
 
 def _parts(count: int, parts: int) -> list[slice]:
-    """``count`` images in at most ``parts`` slices of nearly the same size, none of one image."""
+    """Divide ``count`` images into at most ``parts`` slices of similar size, none of one image."""
     parts = max(1, min(parts, count // SMALLEST))
     edges = [round(count * k / parts) for k in range(parts + 1)]
     return [slice(low, high) for low, high in itertools.pairwise(edges)]

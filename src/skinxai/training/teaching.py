@@ -20,18 +20,18 @@ from skinxai.model_folders.trained_on import TrainedOn
 
 @dataclass(frozen=True)
 class Teacher:
-    """Networks that a run learns from, and what their weights bring with them.
+    """Networks that a run learns from, with their licence and training images.
 
     Args:
-        members: of the teacher, in evaluation mode, on the run's device.
-        weights: of the members' mean; they sum to 1.
-        expected: ``(mean, std)`` of the input that the run's own network takes.
-        temperature: that both answers are softened with.
+        members: networks of the teacher, in evaluation mode, on the run's device.
+        weights: weights of the members' mean, with sum 1.
+        expected: ``(mean, std)`` of the input of the run's own network.
+        temperature: temperature that softens both answers.
         source: ``name@revision``.
-        licence: of its weights, which the trained model inherits.
-        attribution: whom to name for them.
-        leaked: why its figures are worth nothing, where they are marked so.
-        trained_on: the images it was trained on; ``None`` where a member does not say.
+        licence: licence of its weights, which the trained model inherits.
+        attribution: who must be named for them.
+        leaked: why its figures are worthless, if they are marked as leaked.
+        trained_on: the images it was trained on; ``None`` if a member does not say.
     """
 
     members: Sequence[LoadedModel]
@@ -46,15 +46,15 @@ class Teacher:
 
     @property
     def known(self) -> list[TrainedOn]:
-        """The images of each member that says which it was trained on."""
+        """The training images of each member that names them."""
         return [m.trained_on for m in self.members if m.trained_on is not None]
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """The teacher's softened probabilities ``(N, K)``, float32, of the images as they are.
 
-        It sees what the student sees, the same crop, colours and mixture at the same size: a
-        teacher that answers for another view than the student's teaches worse (Beyer et al.,
+        It gets the same input as the student, with the same crop, colours and mixture: a teacher
+        that sees another view than the student teaches worse (Beyer et al.,
         "Knowledge distillation: A good teacher is patient and consistent", CVPR 2022).
 
         Args:
@@ -70,14 +70,14 @@ class Teacher:
         return softened
 
     def distance(self, answer: Tensor, logits: Tensor) -> Tensor:
-        """How far a student is from the teacher: ``T² · KL(teacher ‖ student)``, mean over images.
+        """Distance of a student from the teacher: ``T² · KL(teacher ‖ student)``, mean over images.
 
         Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2: T² keeps
         the gradient's size whatever the temperature T is.
 
         Args:
-            answer: the teacher's, ``(N, K)``.
-            logits: the student's, float32 ``(N, K)``.
+            answer: probabilities of the teacher, ``(N, K)``.
+            logits: logits of the student, float32 ``(N, K)``.
         """
         own = functional.log_softmax(logits / self.temperature, dim=1)
         return self.temperature**2 * functional.kl_div(own, answer, reduction="batchmean")
@@ -91,13 +91,13 @@ def load_teacher(
 
     Args:
         model: ``"bundled"``, a folder, or ``"org/name"``.
-        labels: of the run.
-        expected: of the run.
-        temperature: > 0.
-        device: where it answers.
+        labels: labels of the run.
+        expected: ``(mean, std)`` of the input of the run's own network.
+        temperature: temperature, > 0.
+        device: device that it computes on.
 
     Raises:
-        TrainingError: a teacher with other labels, or the same in another order.
+        TrainingError: if the teacher has other labels, or the same in another order.
     """
     loaded = checkpoints.load(open_model(model, fits=backbones.check_header))
     if loaded.config.labels.codes != labels.codes:
@@ -122,7 +122,7 @@ def load_teacher(
 
 
 def _as_expected(images: Tensor, given: PreprocessConfig, member: LoadedModel) -> Tensor:
-    """Images normalised for one network, normalised for another."""
+    """Convert images that are normalised for one network to the normalisation of another."""
     wanted = member.config.preprocessing
     if (given.mean, given.std) == (wanted.mean, wanted.std):
         return images

@@ -36,18 +36,18 @@ PAGE = "evaluation.html"
 
 
 class Trainer:
-    """Fine-tunes a backbone on labelled images; one run, one folder.
+    """Fine-tunes a backbone on labelled images; each run has one folder.
 
     Args:
         backbone: name in `skinxai.backbones`.
         output_dir: the run folder.
-        callbacks: what else happens, see `skinxai.training.callbacks.Callback`.
+        callbacks: callbacks of the run, see `skinxai.training.callbacks.Callback`.
         **settings: the fields of `skinxai.training.settings.TrainConfig`.
 
     Raises:
-        OptionError: a setting that does not exist, a value outside its rule, or a device that
-            this machine does not have.
-        UnknownNameError: no backbone or loss of that name.
+        OptionError: if a setting does not exist, a value is outside its range, or this machine
+            does not have the device.
+        UnknownNameError: if there is no backbone or loss of that name.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class Trainer:
 
         Args:
             run_folder: ``output_dir`` of the run.
-            callbacks: as in `Trainer`; a run does not keep them.
-            **changes: settings that may change on the way, those in
+            callbacks: as in `Trainer`; they are not stored in the run folder.
+            **changes: settings that may change during a run, those in
                 ``skinxai.training.settings.CHANGEABLE``. Pass an augmentation pipeline
                 of your own again.
 
         Raises:
-            TrainingError: no run in the folder.
-            ResumeMismatchError: a change that would make it another run.
+            TrainingError: if the folder holds no run.
+            ResumeMismatchError: if a change would make it another run.
         """
         folder = RunFolder(Path(run_folder))
         known = folder.read_settings()["settings"]
@@ -118,16 +118,17 @@ class Trainer:
 
         Args:
             train: images to learn from; or `Splits`, whose test part is written into
-                ``splits.csv`` and not looked at.
-            val: images to choose the epoch on; no lesion or patient of ``train``.
+                ``splits.csv`` and not used.
+            val: images to choose the epoch on; they share no lesion or patient with ``train``.
 
         Raises:
-            LeakageError: shared lesions or patients, a test part, or validation images that are,
-                or look like copies of, training images of this run, of its starting weights or of
-                its teacher.
-            DatasetImageError: images that cannot be read, all named before the first epoch.
-            TrainingError: one of its subclasses, or `OutOfMemoryError`, or a run folder in use, or
-                a script without a main guard where processes are started anew.
+            LeakageError: if the parts share lesions or patients, one is a test part, or validation
+                images are, or look like copies of, training images of this run, of its starting
+                weights or of its teacher.
+            DatasetImageError: if images cannot be read; all are named before the first epoch.
+            TrainingError: if training fails, the run folder is in use, or a script lacks a main
+                guard.
+            OutOfMemoryError: if memory runs out and smaller micro-batches do not help.
         """
         check_main_guard(workers_of(self.config))
         splits = _splits(train, val)
@@ -189,7 +190,7 @@ def _splits(train: Records | Splits, val: Records | None) -> Splits:
 
 
 def _is_judged(path: Path, model: str, epochs: int) -> bool:
-    """Whether the folder's evaluation is of this model and shows all epochs."""
+    """Whether the folder has an evaluation of this model that shows all epochs."""
     try:
         values = json.loads(read_file(path / "evaluation.json", MAX_TEXT_BYTES))
         return values["model"] == model and len(values["log"]) == epochs and (path / PAGE).exists()

@@ -1,4 +1,4 @@
-"""Validation while a run goes on: logits of the averaged weights, metrics of their top class."""
+"""Validation during a run: metrics of the averaged weights."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def validate(
     device: torch.device,
     note: Callable[[str], None],
 ) -> ClassificationMetrics:
-    """Metrics of the validation images, in float32; changes nothing but the model's mode.
+    """Compute metrics of the validation images in float32; only the model's mode changes.
 
     Args:
-        model: put into evaluation mode.
-        loader: of the validation images.
-        preprocessing: of the network.
+        model: the model; it is put into evaluation mode.
+        loader: batches of the validation images.
+        preprocessing: preprocessing of the network.
         classes: K.
-        device: where the model is.
-        note: takes one sentence where memory ran out.
+        device: device of the model.
+        note: function that is called with one sentence if memory runs out.
 
     Raises:
-        OutOfMemoryError: no memory for a single image.
+        OutOfMemoryError: if memory is too small for a single image.
     """
     model.eval()
     targets, guesses, parts = [], [], 1
@@ -57,7 +57,7 @@ def validate(
 
 
 def logits_of(model: nn.Module, images: Tensor, parts: int) -> tuple[Tensor, int]:
-    """Logits ``(N, K)``, and in how many parts; out of memory doubles them and begins again."""
+    """Logits ``(N, K)`` and the number of parts, which doubles each time that memory runs out."""
     while True:
         try:
             return torch.cat([model(some) for some in images.chunk(parts)]), parts

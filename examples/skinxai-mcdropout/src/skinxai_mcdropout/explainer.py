@@ -84,8 +84,9 @@ class MCDropout(Explainer):
         found = torch.cat(probabilities)
         if bool((found == found[0]).all()):
             raise ExplainError(
-                f"mc_dropout needs a network with dropout or stochastic depth, all {len(found)} "
-                f"passes of this one are the same; build it with drop_rate > 0, or raise budget."
+                f"mc_dropout needs a network with dropout or stochastic depth, but all "
+                f"{len(found)} passes of this one are the same; build it with drop_rate > 0, or "
+                f"raise budget."
             )
         return torch.stack(maps), found
 
