@@ -1,11 +1,11 @@
-"""Distances against numbers by hand and scikit-learn; limits by counting; each malformed file."""
+"""Distances by hand, limits by counting, each malformed file."""
 
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
-from sklearn.covariance import ShrunkCovariance
 
 from skinxai.errors import IntegrityError, OptionError
+from skinxai.trust.gaussians import Gaussians
 from skinxai.trust.novelty import (
     Reference,
     from_bytes,
@@ -15,117 +15,84 @@ from skinxai.trust.novelty import (
     to_bytes,
 )
 
-CROSS = np.array([[2, 0], [-2, 0], [0, 1], [0, -1]], np.float32)  # variances 2 and 0.5
+CROSS = np.array([[2, 0], [-2, 0], [0, 1], [0, -1]], np.float32)
 ONE_CLASS = np.zeros(4, int)
 
 
 def drawn(count, wide, classes=1, seed=0):
     draws = np.random.default_rng(seed)
     labels = np.arange(count) % classes
-    spread = np.linspace(0.2, 3, wide)
-    rows = draws.normal(size=(count, wide)) * spread + 4 * labels[:, None]
+    rows = draws.normal(size=(count, wide)) * np.linspace(0.2, 3, wide) + 4 * labels[:, None]
     return rows.astype(np.float32), labels
 
 
-def test_a_distance_by_hand():
-    reference = Reference.fit(CROSS + 5, ONE_CLASS, shrinkage=0)
-    asked = np.array([[5, 5], [9, 5], [5, 8], [9, 8]], np.float32)
-    # sqrt((x² / 2 + y² / 0.5) / D)
-    expected = [0, 2, 3, np.sqrt((16 / 2 + 9 / 0.5) / 2)]
-    np.testing.assert_allclose(reference.distance(asked), expected, rtol=1e-6)
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def test_shrinkage_by_hand():
-    reference = Reference.fit(CROSS, ONE_CLASS, shrinkage=0.5)
-    np.testing.assert_allclose(reference.variances, [1.625, 0.875], rtol=1e-6)
-    expected = [np.sqrt(16 / 1.625 / 2), np.sqrt(9 / 0.875 / 2)]
-    found = reference.distance(np.array([[4, 0], [0, 3]], np.float32))
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+def test_the_length_of_an_embedding_does_not_count():
+    rows, labels = drawn(50, 6, classes=2)
+    own = Gaussians.fit(unit(rows), labels, dimensions=64, shrinkage=0.5)
+    asked, _ = drawn(20, 6, seed=1)
+    expected = own.distance(unit(asked))
+    for one, other in ((1, 1), (7, 1), (1, 0.01)):
+        found = Reference.fit(rows * np.float32(one), labels).distance(asked * np.float32(other))
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-def test_directions_that_are_not_kept_share_their_mean_variance():
-    rows = np.array([[3, 0, 0], [-3, 0, 0], [0, 2, 0], [0, -2, 0], [0, 0, 1], [0, 0, -1]])
-    reference = Reference.fit(rows.astype(np.float32), np.zeros(6, int), dimensions=1, shrinkage=0)
-    assert reference.variances == pytest.approx([3])  # 18 / 6
-    assert reference.rest == pytest.approx([(8 / 6 + 2 / 6) / 2])
-    found = reference.distance(np.array([[3, 0, 0], [0, 1, 1]], np.float32))
-    np.testing.assert_allclose(found, np.sqrt([3 / 3, 2 / (5 / 6) / 3]), rtol=1e-6)
+def test_an_embedding_of_zeros_has_a_distance():
+    reference = Reference.fit(np.zeros((3, 4), np.float32), [0, 0, 1])
+    assert reference.distance(np.zeros((1, 4), np.float32)).tolist() == [0]
+    assert reference.distance(np.ones((1, 4), np.float32)) == pytest.approx([0.5])  # 1 / sqrt(4)
 
 
-def test_the_nearest_class_counts_and_its_mean_is_not_blurred():
-    rows = np.concatenate([CROSS, CROSS + 100]).astype(np.float32)
-    reference = Reference.fit(rows, np.repeat([0, 6], 4), shrinkage=0)  # classes between are absent
-    found = reference.distance(np.array([[0, 0], [100, 100], [104, 100]], np.float32))
-    np.testing.assert_allclose(found, [0, 0, 2], atol=1e-4)
+def test_embedding_and_colours_count_alike():
+    rows, labels = drawn(50, 6, classes=2)
+    colours, _ = drawn(50, 12, seed=2)
+    asked, seen = drawn(9, 6, seed=3)[0], drawn(9, 12, seed=4)[0]
+    own = Reference.fit(rows, labels).distance(asked)
+    other = Gaussians.fit(colours, 0 * labels, dimensions=12, shrinkage=0.01).distance(seen)
+    found = Reference.fit(rows, labels, colours).distance(asked, seen)
+    np.testing.assert_allclose(found, np.sqrt((own**2 + other**2) / 2), rtol=1e-6)
 
 
-@pytest.mark.parametrize("count", [400, 12], ids=["more than features", "fewer than features"])
-def test_it_is_scikit_learns_mahalanobis_distance(count):
-    rows, labels = drawn(count, 30, classes=3)
-    means = np.stack([rows[labels == k].mean(axis=0, dtype=np.float64) for k in range(3)])
-    shared = ShrunkCovariance(shrinkage=0.1, assume_centered=True).fit(rows - means[labels])
-    asked, _ = drawn(50, 30, classes=3, seed=1)
-    squares = np.stack([shared.mahalanobis(asked - mean) for mean in means]).min(axis=0)
-    found = Reference.fit(rows, labels, dimensions=30, shrinkage=0.1).distance(asked)
-    np.testing.assert_allclose(found, np.sqrt(squares / 30), rtol=1e-4)
-
-
-def test_images_of_the_same_kind_have_a_distance_of_about_one():
-    rows, labels = drawn(4000, 20)
-    reference = Reference.fit(rows[:2000], labels[:2000], shrinkage=0)
-    assert (reference.distance(rows[2000:]) ** 2).mean() == pytest.approx(1, abs=0.05)
-    assert (reference.distance(rows[2000:] + 60) > 5).all()
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_few_images_of_many_features_give_finite_distances(count):
+    rows, labels = drawn(count, 1280, classes=7)
+    colours, _ = drawn(count, 12)
+    reference = Reference.fit(rows, labels, colours)
+    near = reference.distance(rows, colours)
+    far = reference.distance(-rows, colours + 90)
+    assert (near < far).all() and np.isfinite(far).all()
+    assert reference.embeddings.means.shape == (min(count, 7), 1280)
 
 
 @pytest.mark.parametrize(
-    ("rows", "labels"),
-    [
-        (CROSS[:1], [3]),
-        (np.repeat(CROSS[:1], 5, axis=0), [0, 0, 0, 1, 1]),
-        (CROSS, [0, 1, 2, 3]),
-    ],
-    ids=["one embedding", "all alike", "each its own class"],
+    ("fitted", "asked"),
+    [(None, np.ones((4, 12))), (np.eye(4, 12), None), (np.eye(4, 12), np.ones((3, 12)))],
+    ids=["not fitted", "not given", "too few"],
 )
-def test_without_any_spread_the_distance_is_euclidean(rows, labels):
-    reference = Reference.fit(rows, labels)
-    assert reference.distance(rows).tolist() == [0] * len(rows)
-    assert reference.distance(CROSS[:1] + np.array([[3, 4]])) == pytest.approx([5 / np.sqrt(2)])
-
-
-def test_few_embeddings_of_many_features_give_finite_distances():
-    rows, labels = drawn(20, 1280, classes=7)
-    reference = Reference.fit(rows, labels)
-    near, far = (reference.distance(rows + move).max() for move in (0, 50))
-    assert 0 < near < far < np.inf
-    assert len(reference.components) <= 20 - 7  # more directions were not seen
+def test_colours_are_given_if_and_only_if_the_reference_has_them(fitted, asked):
+    reference = Reference.fit(CROSS, ONE_CLASS, fitted)
+    with pytest.raises(OptionError, match="colours must be given for each embedding if"):
+        reference.distance(CROSS, asked)
 
 
 @pytest.mark.parametrize(
-    ("rows", "labels", "options", "message"),
+    ("rows", "colours", "message"),
     [
-        (CROSS[:0], [], {}, "labels must be one integer for each of at least 1 embedding"),
-        (CROSS, [0, 0, 0], {}, "labels must be one integer"),
-        (CROSS, [0.0] * 4, {}, "labels must be one integer"),
-        (CROSS[0], [0], {}, "embeddings must be floats (N, D), got float32 (2,)"),
-        (CROSS.astype(int), ONE_CLASS, {}, "embeddings must be floats (N, D), got int64 (4, 2)"),
-        (np.full((4, 2), np.nan), ONE_CLASS, {}, "embeddings must be finite"),
-        (np.full((4, 2), -np.inf), ONE_CLASS, {}, "embeddings must be finite"),
-        (CROSS * 1e15, ONE_CLASS, {}, "embeddings must be finite and smaller than 1e+15"),
-        (CROSS, ONE_CLASS, {"dimensions": -1}, "dimensions must be an integer >= 0, got -1"),
-        (CROSS, ONE_CLASS, {"shrinkage": 1.5}, "shrinkage must be from 0 to 1, got 1.5"),
-        (CROSS, ONE_CLASS, {"shrinkage": np.nan}, "shrinkage must be from 0 to 1, got nan"),
+        (np.full((4, 2), np.nan), None, "vectors must be finite"),
+        (np.full((4, 2), np.inf, np.float32), None, "vectors must be finite"),
+        (CROSS[0], None, "vectors must be floats (N, D), got float32 (2,)"),
+        (CROSS.astype(int), None, "vectors must be floats (N, D), got int64 (4, 2)"),
+        (CROSS, np.full((4, 12), np.nan), "vectors must be finite"),
+        (CROSS, np.ones((3, 12)), "labels must be one integer for each"),
     ],
 )
-def test_what_cannot_be_fitted_says_why(rows, labels, options, message):
+def test_what_cannot_be_fitted_says_why(rows, colours, message):
     with pytest.raises(OptionError) as caught:
-        Reference.fit(rows, labels, **options)
+        Reference.fit(rows, ONE_CLASS, colours)
     assert message in str(caught.value)
-
-
-@pytest.mark.parametrize("asked", [np.ones((2, 3), np.float32), np.full((1, 2), np.nan)])
-def test_what_cannot_be_measured_says_why(asked):
-    with pytest.raises(OptionError, match="embeddings must"):
-        Reference.fit(CROSS, ONE_CLASS).distance(asked)
 
 
 def test_held_out_distances_are_those_of_references_without_the_fold():
@@ -198,21 +165,26 @@ def test_scores_by_hand():
 
 def two():
     first, second = drawn(30, 6, classes=2), drawn(10, 4, seed=1)
-    return Reference.fit(*first), Reference.fit(*second)
+    return Reference.fit(*first, drawn(30, 12)[0]), Reference.fit(*second)
 
 
 def test_references_of_members_come_back_bit_for_bit():
     back = from_bytes(to_bytes(two()))
     assert len(back) == 2
     for one, other in zip(two(), back, strict=True):
-        for name in ("means", "components", "variances", "rest"):
-            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    assert repr(back[0]) == "Reference(2 classes, 6 of 6 axes)"
+        for part in ("embeddings", "colours") if one.colours else ("embeddings",):
+            for name in ("means", "components", "variances", "rest"):
+                before, after = (getattr(getattr(each, part), name) for each in (one, other))
+                np.testing.assert_array_equal(before, after)
+    assert back[1].colours is None
+    assert repr(back[0]) == (
+        "Reference(Gaussians(2 classes, 6 of 6 axes), Gaussians(1 classes, 12 of 12 axes))"
+    )
 
 
 def test_a_reference_without_axes_comes_back():
     (back,) = from_bytes(to_bytes([Reference.fit(CROSS[:1], [0])]))
-    assert back.distance(CROSS[1:2]) == pytest.approx([4 / np.sqrt(2)])
+    assert back.distance(CROSS[1:2]) == pytest.approx([2 / np.sqrt(2)])
 
 
 @pytest.mark.parametrize("count", [0, 65])
@@ -222,27 +194,44 @@ def test_only_one_to_64_references_are_written(count):
 
 
 MALFORMED = {
-    "one is missing": lambda a: a.pop("1/rest"),
-    "one too many": lambda a: a.update({"1/more": a["1/rest"]}),
-    "a member left out": lambda a: a.update({k.replace("1/", "2/"): a.pop(k) for k in list(a)[4:]}),
+    "one is missing": lambda a: a.pop("1/embeddings/rest"),
+    "one too many": lambda a: a.update({"1/embeddings/more": a["1/embeddings/rest"]}),
+    "a member left out": lambda a: a.update(
+        {k.replace("1/", "2/"): a.pop(k) for k in list(a)[-4:]}
+    ),
+    "colours alone": lambda a: [a.pop(k) for k in list(a) if "embeddings" in k],
+    "half of the colours": lambda a: a.pop("0/colours/rest"),
+    "NaN colour": lambda a: a["0/colours/means"].__setitem__((0, 0), np.nan),
     "no array": lambda a: a.clear(),
-    "no prefix": lambda a: a.update(means=a.pop("0/means")),
-    "other type": lambda a: a.update({"0/means": a["0/means"].astype(np.float64)}),
-    "integers": lambda a: a.update({"0/variances": np.ones(6, np.int32)}),
-    "means of one dimension": lambda a: a.update({"0/means": a["0/means"][0]}),
-    "no class": lambda a: a.update({"0/means": a["0/means"][:0]}),
-    "no features": lambda a: a.update({"0/means": a["0/means"][:, :0]}),
-    "too many classes": lambda a: a.update({"0/means": np.ones((1001, 6), np.float32)}),
-    "other width": lambda a: a.update({"0/means": a["0/means"][:, :5].copy()}),
-    "more axes than features": lambda a: a.update({"0/components": np.ones((7, 6), np.float32)}),
-    "components of one dimension": lambda a: a.update({"0/components": np.ones(6, np.float32)}),
-    "fewer variances": lambda a: a.update({"0/variances": a["0/variances"][:-1]}),
-    "two rests": lambda a: a.update({"0/rest": np.ones(2, np.float32)}),
-    "NaN mean": lambda a: a["0/means"].__setitem__((0, 0), np.nan),
-    "infinite component": lambda a: a["0/components"].__setitem__((0, 0), np.inf),
-    "infinite variance": lambda a: a["0/variances"].__setitem__(0, np.inf),
-    "variance 0": lambda a: a["0/variances"].__setitem__(0, 0),
-    "negative rest": lambda a: a["1/rest"].__setitem__(0, -1),
+    "no prefix": lambda a: a.update(means=a.pop("0/embeddings/means")),
+    "other type": lambda a: a.update(
+        {"0/embeddings/means": a["0/embeddings/means"].astype(np.float64)}
+    ),
+    "integers": lambda a: a.update({"0/embeddings/variances": np.ones(6, np.int32)}),
+    "means of one dimension": lambda a: a.update(
+        {"0/embeddings/means": a["0/embeddings/means"][0]}
+    ),
+    "no class": lambda a: a.update({"0/embeddings/means": a["0/embeddings/means"][:0]}),
+    "no features": lambda a: a.update({"0/embeddings/means": a["0/embeddings/means"][:, :0]}),
+    "too many classes": lambda a: a.update({"0/embeddings/means": np.ones((1001, 6), np.float32)}),
+    "other width": lambda a: a.update(
+        {"0/embeddings/means": a["0/embeddings/means"][:, :5].copy()}
+    ),
+    "more axes than features": lambda a: a.update(
+        {"0/embeddings/components": np.ones((7, 6), np.float32)}
+    ),
+    "components of one dimension": lambda a: a.update(
+        {"0/embeddings/components": np.ones(6, np.float32)}
+    ),
+    "fewer variances": lambda a: a.update(
+        {"0/embeddings/variances": a["0/embeddings/variances"][:-1]}
+    ),
+    "two rests": lambda a: a.update({"0/embeddings/rest": np.ones(2, np.float32)}),
+    "NaN mean": lambda a: a["0/embeddings/means"].__setitem__((0, 0), np.nan),
+    "infinite component": lambda a: a["0/embeddings/components"].__setitem__((0, 0), np.inf),
+    "infinite variance": lambda a: a["0/embeddings/variances"].__setitem__(0, np.inf),
+    "variance 0": lambda a: a["0/embeddings/variances"].__setitem__(0, 0),
+    "negative rest": lambda a: a["1/embeddings/rest"].__setitem__(0, -1),
 }
 
 

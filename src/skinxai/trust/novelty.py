@@ -1,7 +1,7 @@
-"""`Reference`: what a network's embeddings of dermatoscopic images look like. Needs no torch.
+"""`Reference`: what the images that a network knows look like to it. Needs no torch.
 
-An image whose embedding is far from the reference is no image of the kind that the model knows.
-A model folder keeps one reference for each network in ``novelty.safetensors``.
+An image that is far from the reference is no image of the kind that the model knows. A model folder
+keeps one reference for each network in ``novelty.safetensors``.
 """
 
 from __future__ import annotations
@@ -16,128 +16,71 @@ import numpy.typing as npt
 
 from skinxai.errors import IntegrityError, OptionError
 from skinxai.model_folders.tensors import load_arrays, save_arrays
+from skinxai.trust.gaussians import FILE, Doubles, Floats, Gaussians
 
-FILE = "novelty.safetensors"
-DIMENSIONS = 128
-SHRINKAGE = 0.1
-MAX_CLASSES, MAX_MEMBERS = 1000, 64
-LARGEST, SMALLEST = 1e15, 1e-25  # of features, and of their mean variance: both fit in float32
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
+AXES, SHRINKAGE, COLOUR_SHRINKAGE = 64, 0.5, 0.01
+MAX_MEMBERS = 64
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Reference:
-    """Class means of embeddings and the covariance that all classes share.
+    """What the images that a network knows look like to it.
 
-    The distance of an embedding is the Mahalanobis distance to the nearest class mean (Lee et al.,
-    2018, eq. 2). Two things differ from the paper. The covariance S is shrunk towards a multiple
-    of the identity, ``(1 - a) S + a m I`` with m the mean variance, so that few embeddings will
-    do. Of its D principal axes the d with the largest variance are kept, and all other directions
-    share one variance, as in probabilistic principal component analysis (Tipping & Bishop, 1999).
+    Embeddings are divided by their length before their Mahalanobis distance is measured, since
+    their length says little about what an image shows (Mueller & Hein, "Mahalanobis++", 2025). A
+    network that has learnt lesions alone is blind to much of what makes a photograph no
+    dermoscopy; `skinxai.trust.colours.colours` of the pixels adds what it misses.
 
     Args:
-        means: of the embeddings of each class that was there, float32 ``(C, D)``.
-        components: the principal axes, one in each row, float32 ``(d, D)``; d may be 0.
-        variances: along these axes, after shrinkage, float32 ``(d,)``, > 0.
-        rest: variance of each other direction, after shrinkage, float32 ``(1,)``, > 0.
-
-    Raises:
-        IntegrityError: arrays that do not fit each other, or values outside their range.
+        embeddings: of embeddings of length 1, with the classes' means.
+        colours: of colour statistics, with one mean; ``None`` where the reference was fitted on
+            embeddings alone.
     """
 
-    means: Floats
-    components: Floats
-    variances: Floats
-    rest: Floats
-
-    def __post_init__(self) -> None:
-        classes, wide = self.means.shape if self.means.ndim == 2 else (0, 0)
-        kept = len(self.components) if self.components.ndim == 2 else -1
-        if not 0 < classes <= MAX_CLASSES or not wide or not 0 <= kept <= wide:
-            raise IntegrityError(
-                f"{FILE} must hold 1 to {MAX_CLASSES} class means (C, D) and at most D components "
-                f"(d, D), got {self.means.shape} and {self.components.shape}; fetch or save the "
-                f"model again."
-            )
-        expected = {"means": (classes, wide), "components": (kept, wide), "variances": (kept,),
-                    "rest": (1,)}  # fmt: skip
-        for name, shape in expected.items():
-            array = getattr(self, name)
-            if array.dtype != np.float32 or array.shape != shape:
-                raise IntegrityError(
-                    f"{name!r} of {FILE} must be float32 {shape}, got {array.dtype} {array.shape}; "
-                    f"fetch or save the model again."
-                )
-            if not np.isfinite(array).all():
-                raise IntegrityError(f"{name!r} of {FILE} must be finite; fetch the model again.")
-        if (self.variances <= 0).any() or (self.rest <= 0).any():
-            raise IntegrityError(f"variances of {FILE} must be > 0; fetch the model again.")
+    embeddings: Gaussians
+    colours: Gaussians | None = None
 
     @classmethod
     def fit(
-        cls, embeddings: Floats, labels: npt.ArrayLike, *, dimensions: int = DIMENSIONS,
-        shrinkage: float = SHRINKAGE,
+        cls, embeddings: Floats, labels: npt.ArrayLike, colours: Floats | None = None, *,
+        axes: int = AXES, shrinkage: float = SHRINKAGE,
     ) -> Self:  # fmt: skip
-        """Estimate means and covariance.
+        """Estimate means and covariances.
 
-        A single embedding will do, and so will fewer than D of them, or several classes of one
-        embedding each. Where no embedding differs from its class mean, all variances are 1.
+        A single image will do. The more there are the better: see `limit_for` for how many a limit
+        needs.
 
         Args:
             embeddings: float32 ``(N, D)``, N >= 1, finite.
             labels: class of each, integers ``(N,)``; a class may be absent.
-            dimensions: principal axes to keep, >= 0; fewer where N or D is smaller.
-            shrinkage: a in 0–1: 0 for the covariance as it is, 1 for a multiple of the identity.
+            colours: of the same images, float32 ``(N, 12)``, or ``None``.
+            axes: principal axes of embeddings to keep; they take 4 * axes * D bytes.
+            shrinkage: of the covariance of embeddings, 0–1.
 
         Raises:
             OptionError: arrays or options outside these rules.
         """
-        rows = _rows(embeddings)
-        classes = np.asarray(labels)
-        if classes.shape != (len(rows),) or classes.dtype.kind not in "iu" or not len(rows):
-            raise OptionError(
-                f"labels must be one integer for each of at least 1 embedding, got {classes.dtype} "
-                f"{classes.shape} for {len(rows)}."
-            )
-        if type(dimensions) is not int or dimensions < 0:
-            raise OptionError(f"dimensions must be an integer >= 0, got {dimensions!r}.")
-        if not 0 <= shrinkage <= 1:
-            raise OptionError(f"shrinkage must be from 0 to 1, got {shrinkage!r}.")
-        known, place = np.unique(classes, return_inverse=True)
-        means = np.stack([rows[place == k].mean(axis=0) for k in range(len(known))])
-        values, axes = _principal(rows - means[place])
-        wide, mean = rows.shape[1], values.sum() / rows.shape[1]
-        if mean < SMALLEST:  # no embedding differs from its class mean
-            values, mean = values[:0], 1.0
-            left = 1.0
-        else:
-            kept = min(dimensions, len(values), wide)
-            others = wide - kept
-            left = float(values[kept:].sum() / others) if others else mean
-            values = values[:kept]
-        shrunk = (1 - shrinkage) * values + shrinkage * mean
-        rest = (1 - shrinkage) * left + shrinkage * mean
-        floor = np.finfo(np.float32).eps * mean  # of a direction in which nothing varies
+        own = Gaussians.fit(_unit(embeddings), labels, dimensions=axes, shrinkage=shrinkage)
+        if colours is None:
+            return cls(own)
         return cls(
-            means.astype(np.float32),
-            np.ascontiguousarray(axes[: len(values)], np.float32),
-            np.maximum(shrunk, floor).astype(np.float32),
-            np.array([max(rest, floor)], np.float32),
-        )
+            own,
+            Gaussians.fit(
+                colours, np.zeros(len(embeddings), int), dimensions=np.shape(colours)[-1],
+                shrinkage=COLOUR_SHRINKAGE,
+            ),
+        )  # fmt: skip
 
-    @property
-    def width(self) -> int:
-        """D, the number of features of an embedding."""
-        return int(self.means.shape[1])
+    def distance(self, embeddings: Floats, colours: Floats | None = None) -> Doubles:
+        """How little each image is like the reference.
 
-    def distance(self, embeddings: Floats) -> Doubles:
-        """Mahalanobis distance to the nearest class mean, divided by the square root of D.
-
-        An embedding drawn from the reference's own Gaussian has a distance of about 1, whatever D.
+        It is the root mean square of the distances of embedding and colours, or that of the
+        embedding alone; see `Gaussians.distance`. Images of the reference's kind have about 1 or
+        less, whatever the network.
 
         Args:
             embeddings: float32 ``(N, D)``, finite.
+            colours: float32 ``(N, 12)``; ``None`` if, and only if, the reference has none.
 
         Returns:
             float64 ``(N,)``, >= 0; larger is less like the reference.
@@ -145,28 +88,28 @@ class Reference:
         Raises:
             OptionError: other arrays, NaN or infinities.
         """
-        rows = _rows(embeddings)
-        if rows.shape[1] != self.width:
+        if (colours is None) != (self.colours is None) or (
+            colours is not None and len(colours) != len(embeddings)
+        ):
             raise OptionError(
-                f"embeddings must have the reference's {self.width} features, got {rows.shape}."
+                f"colours must be given for each embedding if the reference has them, and not "
+                f"otherwise, got {'none' if colours is None else len(colours)} for "
+                f"{len(embeddings)} and a reference {'without' if self.colours is None else 'with'}"
+                f" them."
             )
-        rest = float(self.rest[0])
-        axes = self.components.astype(np.float64)
-        gain = 1 / self.variances.astype(np.float64) - 1 / rest  # of the kept axes over the rest
-        nearest = np.full(len(rows), np.inf)
-        for mean in self.means.astype(np.float64):
-            centred = rows - mean
-            along = (centred @ axes.T) ** 2 @ gain
-            nearest = np.minimum(nearest, np.einsum("nd,nd->n", centred, centred) / rest + along)
-        return np.asarray(np.sqrt(np.maximum(nearest, 0) / self.width), np.float64)
+        own = self.embeddings.distance(_unit(embeddings))
+        if colours is None or self.colours is None:
+            return own
+        return np.asarray(np.hypot(own, self.colours.distance(colours)) / np.sqrt(2), np.float64)
 
     def __repr__(self) -> str:
-        return f"Reference({len(self.means)} classes, {len(self.components)} of {self.width} axes)"
+        return f"Reference({self.embeddings}, {self.colours})"
 
 
 def held_out_distances(
-    embeddings: Floats, labels: npt.ArrayLike, groups: Sequence[object], *, folds: int = 5
-) -> Doubles:
+    embeddings: Floats, labels: npt.ArrayLike, groups: Sequence[object],
+    colours: Floats | None = None, *, folds: int = 5,
+) -> Doubles:  # fmt: skip
     """Distance of each embedding to a reference that was fitted without it.
 
     Cross-fitting: the groups are dealt to folds in the order in which they first appear, and each
@@ -178,6 +121,7 @@ def held_out_distances(
         embeddings: float32 ``(N, D)``.
         labels: class of each, integers ``(N,)``.
         groups: lesion or patient of each, N of them; at least 2 different ones.
+        colours: as in `Reference.fit`.
         folds: at least 2; fewer where there are fewer groups.
 
     Returns:
@@ -186,18 +130,20 @@ def held_out_distances(
     Raises:
         OptionError: as `Reference.fit`, or fewer than two groups.
     """
-    rows, classes = _rows(embeddings), np.asarray(labels)
+    classes = np.asarray(labels)
     order = {group: place for place, group in enumerate(dict.fromkeys(groups))}
-    if len(groups) != len(rows) or len(order) < 2 or type(folds) is not int or folds < 2:
+    if len(groups) != len(embeddings) or len(order) < 2 or type(folds) is not int or folds < 2:
         raise OptionError(
             f"held-out distances need one group for each embedding, at least 2 groups and 2 folds, "
-            f"got {len(groups)} for {len(rows)}, {len(order)} groups and {folds!r} folds."
+            f"got {len(groups)} for {len(embeddings)}, {len(order)} groups and {folds!r} folds."
         )
     fold = np.array([order[group] % folds for group in groups])
-    found = np.empty(len(rows))
+    found = np.empty(len(embeddings))
     for each in np.unique(fold):
         out = fold == each
-        found[out] = Reference.fit(embeddings[~out], classes[~out]).distance(embeddings[out])
+        seen, asked = (None, None) if colours is None else (colours[~out], colours[out])
+        reference = Reference.fit(embeddings[~out], classes[~out], seen)
+        found[out] = reference.distance(embeddings[out], asked)
     return found
 
 
@@ -253,58 +199,59 @@ def to_bytes(references: Sequence[Reference]) -> bytes:
     """Content of ``novelty.safetensors``: the arrays of each member's reference.
 
     Args:
-        references: in the order of the members; their arrays are named ``0/means`` and so on.
+        references: in the order of the members; names are ``0/embeddings/means`` and so on.
 
     Raises:
         OptionError: none, or more than 64.
     """
     if not 0 < len(references) <= MAX_MEMBERS:
         raise OptionError(f"references must be 1 to {MAX_MEMBERS}, got {len(references)}.")
-    return save_arrays({
-        f"{number}/{field.name}": getattr(each, field.name)
-        for number, each in enumerate(references)
-        for field in fields(each)
-    })  # fmt: skip
+    arrays = {}
+    for number, each in enumerate(references):
+        for part in fields(Reference):
+            if (gaussians := getattr(each, part.name)) is not None:
+                arrays.update({
+                    f"{number}/{part.name}/{field.name}": getattr(gaussians, field.name)
+                    for field in fields(Gaussians)
+                })  # fmt: skip
+    return save_arrays(arrays)
 
 
 def from_bytes(data: bytes) -> tuple[Reference, ...]:
     """Strict inverse of `to_bytes`.
 
     Raises:
-        IntegrityError: damaged bytes, other arrays than these, or as `Reference` does.
+        IntegrityError: damaged bytes, other arrays than these, or as `Gaussians` does.
     """
     arrays = load_arrays(data, FILE)
-    names = [field.name for field in fields(Reference)]
-    count = len(arrays) // len(names)
-    wanted = {f"{number}/{name}" for number in range(count) for name in names}
-    if not 0 < count <= MAX_MEMBERS or set(arrays) != wanted:
-        other = sorted(set(arrays) ^ wanted)[:1] or ["nothing"]
+    found: list[Reference] = []
+    while arrays and len(found) < MAX_MEMBERS:
+        parts = {p.name: _taken(arrays, f"{len(found)}/{p.name}/") for p in fields(Reference)}
+        own = parts.pop("embeddings")
+        if own is None:
+            break
+        found.append(Reference(own, **parts))
+    if arrays or not found:
         raise IntegrityError(
-            f"{FILE} must hold {', '.join(names)} of 1 to {MAX_MEMBERS} members as '0/means' and "
-            f"so on, {other[0][:80]!r} does not fit; fetch or save the model again."
+            f"{FILE} must hold '0/embeddings/means' and so on of 1 to {MAX_MEMBERS} members, "
+            f"{min(arrays, default='nothing')[:80]!r} does not fit; fetch or save the model again."
         )
-    return tuple(
-        Reference(**{name: arrays[f"{number}/{name}"] for name in names}) for number in range(count)
-    )
+    return tuple(found)
 
 
-def _rows(embeddings: Any) -> Doubles:
+def _taken(arrays: dict[str, Any], prefix: str) -> Gaussians | None:
+    """Remove the arrays with that prefix; ``None`` where one is missing."""
+    names = [field.name for field in fields(Gaussians)]
+    if not all(prefix + name in arrays for name in names):
+        return None
+    return Gaussians(**{name: arrays.pop(prefix + name) for name in names})
+
+
+def _unit(embeddings: Floats) -> Floats:
+    """Embeddings of length 1; one of length 0 stays as it is."""
     rows = np.asarray(embeddings)
-    if rows.ndim != 2 or rows.dtype.kind != "f" or not rows.shape[1]:
-        raise OptionError(f"embeddings must be floats (N, D), got {rows.dtype} {rows.shape}.")
-    if not (np.abs(rows) < LARGEST).all():  # NaN is not smaller either
-        raise OptionError(f"embeddings must be finite and smaller than {LARGEST:g}, some are not.")
-    return np.asarray(rows, np.float64)
-
-
-def _principal(centred: Doubles) -> tuple[Doubles, Doubles]:
-    """Variances ``(r,)`` in falling order and their axes ``(r, D)``, by the smaller matrix."""
-    count, wide = centred.shape
-    if wide <= count:
-        values, axes = np.linalg.eigh(centred.T @ centred / count)
-        return np.maximum(values[::-1], 0), axes.T[::-1]
-    values, left = np.linalg.eigh(centred @ centred.T / count)
-    values, left = values[::-1], left[:, ::-1]
-    seen = values > values[0] * 1e-10 if values[0] > 0 else np.zeros(count, bool)
-    scale = np.sqrt(count * values[seen])
-    return values[seen], (left[:, seen] / scale).T @ centred
+    if rows.ndim != 2 or rows.dtype.kind != "f":
+        return rows  # which Gaussians refuses
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.asarray(rows / np.where(length > 0, length, 1))
