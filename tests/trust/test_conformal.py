@@ -3,6 +3,7 @@
 import json
 import math
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from skinxai.errors import (
 from skinxai.trust.conformal import Conformal
 from skinxai.trust.nonconformity import nonconformity
 
+marginal = partial(Conformal.fit, class_conditional=False)
 LABELS = ("akiec", "bcc", "mel", "nv")
 
 
@@ -37,26 +39,26 @@ def two_classes(true_probabilities):
     return np.column_stack([own, 1 - own]), np.zeros(len(own), int)
 
 
-# Images whose set has each class; marginal by MAPIE 1.6.0 (LAC as it is; APS by its cumulative
-# scores without the random variable), class-conditional by crepes 0.9.1 without smoothing. Sets
-# that they leave empty have got the top class.
+# Images whose set has each class. Marginal: by MAPIE 1.6.0; LAC as it is, APS by its cumulative
+# scores minus the class's own probability. Class-conditional: by crepes 0.9.1 without smoothing.
+# Sets that they leave empty have got the top class.
 BY_OTHERS = [
     ("lac", False, 0.6, [71, 59, 65, 67]),
-    ("aps", False, 0.6, [85, 73, 89, 79]),
+    ("aps", False, 0.6, [71, 67, 68, 65]),
     ("lac", True, 0.6, [71, 56, 69, 58]),
-    ("aps", True, 0.6, [85, 61, 90, 80]),
+    ("aps", True, 0.6, [79, 43, 80, 63]),
     ("lac", False, 0.8, [96, 98, 93, 91]),
-    ("aps", False, 0.8, [103, 100, 118, 100]),
+    ("aps", False, 0.8, [96, 96, 97, 96]),
     ("lac", True, 0.8, [85, 118, 95, 91]),
-    ("aps", True, 0.8, [113, 95, 127, 99]),
+    ("aps", True, 0.8, [90, 119, 97, 96]),
     ("lac", False, 0.9, [112, 122, 111, 110]),
-    ("aps", False, 0.9, [120, 126, 140, 134]),
+    ("aps", False, 0.9, [111, 123, 117, 113]),
     ("lac", True, 0.9, [107, 144, 114, 110]),
-    ("aps", True, 0.9, [200, 126, 152, 142]),
+    ("aps", True, 0.9, [111, 134, 118, 114]),
     ("lac", False, 0.95, [126, 140, 133, 130]),
-    ("aps", False, 0.95, [200, 200, 200, 200]),
+    ("aps", False, 0.95, [132, 139, 140, 131]),
     ("lac", True, 0.95, [123, 156, 141, 133]),
-    ("aps", True, 0.95, [200, 134, 200, 200]),
+    ("aps", True, 0.95, [133, 150, 153, 132]),
 ]
 
 
@@ -75,14 +77,14 @@ def test_scores_by_hand():
         [0, 1_000_000, 1_000_000],
     ]
     assert nonconformity(rows, "aps").tolist() == [
-        [500_000, 800_000, 1_000_000],
-        [1_000_000, 1_000_000, 500_000],  # a tie: both are beyond the other
-        [1_000_000, 1_000_000, 1_000_000],
+        [0, 500_000, 800_000],
+        [500_000, 500_000, 0],  # a tie: neither is beyond the other
+        [0, 1_000_000, 1_000_000],
     ]
     assert nonconformity(rows, "raps", 0.1, 1).tolist() == [
-        [500_000, 900_000, 1_200_000],
-        [1_200_000, 1_200_000, 500_000],
-        [1_000_000, 1_200_000, 1_200_000],
+        [0, 600_000, 1_000_000],
+        [600_000, 600_000, 0],
+        [0, 1_100_000, 1_100_000],
     ]
 
 
@@ -93,7 +95,7 @@ def test_raps_is_what_a_loop_over_classes_computes(penalty, free):
     rows = np.clip(rows, 0, 1)
     slow = [
         [
-            sum(p for p in row if p >= own) + penalty * max(0, int((row >= own).sum()) - free)
+            sum(p for p in row if p > own) + penalty * max(0, int((row > own).sum()) + 1 - free)
             for own in row
         ]
         for row in rows
@@ -122,7 +124,7 @@ def test_sets_grow_with_the_coverage():
 def test_threshold_is_the_score_of_rank_n_plus_1_times_coverage():
     """Nine images with scores 0.1 … 0.9: rank ⌈10 · 0.9⌉ = 9, rank ⌈10 · 0.7⌉ = 7 and no more."""
     rows, target = two_classes(np.arange(1, 10) / 10)
-    fitted = Conformal.fit(rows, target, method="lac")
+    fitted = marginal(rows, target, method="lac")
     new = two_classes([0.1, 0.09, 0.3, 0.29])[0]
     assert fitted.sets(new, 0.9)[:, 0].tolist() == [True, False, True, True]
     assert fitted.sets(new, 0.7)[:, 0].tolist() == [False, False, True, False]
@@ -133,24 +135,23 @@ def test_threshold_is_the_score_of_rank_n_plus_1_times_coverage():
 def test_floating_point_does_not_lift_a_rank():
     """0.28 · 25 is 7.000000000000001 in binary; the rank is 7."""
     rows, target = two_classes(1 - np.arange(1, 25) / 100)
-    fitted = Conformal.fit(rows, target, method="lac")
+    fitted = marginal(rows, target, method="lac")
     assert 0.28 * 25 > 7
     assert fitted._thresholds(0.28).tolist() == [70_000, 70_000]
 
 
 def test_sets_are_never_empty():
     rows, target = two_classes([0.999] * 30)
-    sets = Conformal.fit(rows, target, method="lac").sets([[0.6, 0.4], [0.45, 0.55]], 0.5)
+    sets = marginal(rows, target, method="lac").sets([[0.6, 0.4], [0.45, 0.55]], 0.5)
     assert sets.tolist() == [[True, False], [False, True]]
 
 
-def test_sums_beside_one_by_rounding_are_one_score():
-    """The sum of all classes is 1 within 1e-16; a true class in last place is not lost by that."""
+def test_sums_that_differ_by_rounding_are_one_score():
+    """0.7 + 0.2 is below 0.5 + 0.4 in binary, and both are nine tenths."""
     rows = np.array([[0.1, 0.2, 0.7]] * 20)
-    fitted = Conformal.fit(rows, np.zeros(20, int), method="aps")
-    new = np.array([[0.2, 0.3, 0.5]])
-    assert 0.5 + 0.3 + 0.2 > 0.7 + 0.2 + 0.1
-    assert fitted.sets(new, 0.9).all()
+    fitted = marginal(rows, np.zeros(20, int), method="aps")
+    assert 0.7 + 0.2 < 0.5 + 0.4
+    assert fitted.sets([[0.1, 0.4, 0.5]], 0.9).all()
 
 
 def slow_threshold(scores, lesions, coverage):
@@ -173,7 +174,7 @@ def test_images_of_one_lesion_share_its_weight(coverage, seed):
     draws = np.random.default_rng(seed)
     rows, target = two_classes(np.round(draws.random(70), 3))
     lesions = [f"HAM_{n}" for n in draws.integers(0, 25, 70)]
-    fitted = Conformal.fit(rows, target, method="lac", lesions=lesions)
+    fitted = marginal(rows, target, method="lac", lesions=lesions)
     expected = slow_threshold([round(1e6 * (1 - row[0])) for row in rows], lesions, coverage)
     assert fitted.lesions == (len(set(lesions)),)
     if expected is None:
@@ -186,8 +187,8 @@ def test_a_lesion_photographed_often_does_not_stand_for_many():
     """14 lesions of 100 equal images: the 13th score covers 13/15 < 0.9, the 14th 14/15."""
     rows, target = two_classes(np.repeat(np.arange(14, 0, -1) / 20, 100))
     lesions = np.repeat(np.arange(14), 100).tolist()
-    pooled = Conformal.fit(rows, target, method="lac")
-    weighted = Conformal.fit(rows, target, method="lac", lesions=lesions)
+    pooled = marginal(rows, target, method="lac")
+    weighted = marginal(rows, target, method="lac", lesions=lesions)
     assert pooled._thresholds(0.9)[0] == 900_000
     assert weighted._thresholds(0.9)[0] == 950_000
     assert weighted.lesions == (14,)
@@ -210,7 +211,7 @@ def test_coverage_of_new_lesions_lies_in_its_band():
         rows, target = two_classes(hardness)
         last = int(sizes[-1])
         lesions = np.repeat(np.arange(31), sizes)[:-last].tolist()
-        fitted = Conformal.fit(rows[:-last], target[:-last], method="lac", lesions=lesions)
+        fitted = marginal(rows[:-last], target[:-last], method="lac", lesions=lesions)
         new = two_classes([rows[-draws.integers(1, last + 1), 0]])[0]
         covered += bool(new[0, 0] >= 1 - fitted._thresholds(asked)[0] / 1e6 - 1e-9)
     spread = 4 * math.sqrt(asked * (1 - asked) / trials)
@@ -237,7 +238,7 @@ def test_a_class_with_too_few_lesions_is_in_every_set():
 
 def test_too_few_lesions_of_all_classes():
     rows, target = made(18, 0)
-    fitted = Conformal.fit(rows, target, method="aps")
+    fitted = marginal(rows, target, method="aps")
     assert fitted.always(0.94) == ()
     assert fitted.always(0.95) == (0, 1, 2, 3)
     assert fitted.sets(rows, 0.95).all()
@@ -246,7 +247,7 @@ def test_too_few_lesions_of_all_classes():
 
 def test_a_class_that_calibration_has_not_is_said():
     rows, target = made(120, 0)
-    fitted = Conformal.fit(rows[target != 2], target[target != 2], method="aps")
+    fitted = marginal(rows[target != 2], target[target != 2], method="aps")
     assert fitted.notes(LABELS, 0.9) == (
         "No calibration image shows 'mel': how often sets contain such a class where it is the "
         "true one is not known.",
@@ -374,9 +375,9 @@ def test_coverage_in_percent_gets_a_hint():
 
 def test_other_options_outside_their_rule_are_refused():
     rows, target = made(20, 0)
-    for options in ({"method": "naive"}, {"penalty": -1}, {"penalty": np.inf}, {"free_classes": 9}):
+    for options in ({"penalty": -1}, {"penalty": np.inf}, {"free_classes": 9}, {"method": "naive"}):
         with pytest.raises(OptionError):
-            Conformal.fit(rows, target, **options)
+            Conformal.fit(rows, target, **{"method": "raps"} | options)
     with pytest.raises(InputShapeError, match="lesions must have one entry for each of 20"):
         Conformal.fit(rows, target, lesions=["a"])
     with pytest.raises(InputShapeError, match="of the 4 classes"):

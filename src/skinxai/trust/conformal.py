@@ -46,9 +46,9 @@ class Conformal:
     Willett, "Distribution-free inference with hierarchical data", 2023: HCP). Where
     each lesion has one image, this is the usual quantile, the ⌈(n + 1) · coverage⌉th score.
 
-    **Sets** are deterministic. Without the random variable of APS, sets are somewhat larger than
-    they would have to be, and tied scores cover more than asked for. A set is never empty: the top
-    class is always in it, so that a coverage below the model's accuracy is exceeded.
+    **Sets** are deterministic: one image has one answer. Without the random variable of APS, and
+    wherever scores are tied, sets are somewhat larger than they would have to be. A set is never
+    empty: the top class is always in it, so a coverage below the model's accuracy is exceeded.
 
     Make one with `fit`.
 
@@ -84,8 +84,8 @@ class Conformal:
         probabilities: npt.ArrayLike,
         target: npt.ArrayLike,
         *,
-        method: str = "raps",
-        class_conditional: bool = False,
+        method: str = "lac",
+        class_conditional: bool = True,
         lesions: Sequence[Hashable] | None = None,
         penalty: float = 0.1,
         free_classes: int = 2,

@@ -18,10 +18,11 @@ def nonconformity(
     """Score of every class for every image, in millionths.
 
     * ``"lac"``: ``1 − p_y`` (Sadinle, Lei & Wasserman, J. Am. Stat. Assoc. 114, 2019).
-    * ``"aps"``: the sum of all probabilities that are at least ``p_y`` (Romano, Sesia & Candès,
-      NeurIPS 2020, without its uniform random variable, so that one image has one answer).
+    * ``"aps"``: the sum of all probabilities above ``p_y`` (Romano, Sesia & Candès, NeurIPS 2020,
+      with its random variable fixed at 0, so that one image has one answer and the top class has
+      the score 0). Fixed at 1, which adds ``p_y``, the surest images would have empty sets.
     * ``"raps"``: that, plus ``penalty`` for each class beyond the ``free_classes`` most probable
-      (Angelopoulos et al., ICLR 2021, equation 4, also without the random variable).
+      (Angelopoulos et al., ICLR 2021, with the random variable fixed at 0 as well).
 
     Classes of equal probability have equal scores: the order of the classes changes nothing.
     A score is rounded to the nearest millionth, for calibration and for new images alike. So it is
@@ -38,16 +39,15 @@ def nonconformity(
     """
     if method == "lac":
         return np.rint((1 - probabilities) * MILLION).astype(np.int64)
-    classes = probabilities.shape[1]
     order = np.argsort(-probabilities, axis=1, kind="stable")
     ranked = np.take_along_axis(probabilities, order, axis=1)
-    last = np.full(ranked.shape, classes - 1)
-    lower_follows = ranked[:, :-1] > ranked[:, 1:]
-    last[:, :-1] = np.where(lower_follows, np.arange(classes - 1), classes - 1)
-    last = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]  # (N, K), end of each tie
-    scores = np.take_along_axis(np.cumsum(ranked, axis=1), last, axis=1)
+    starts = np.zeros(ranked.shape, np.int64)
+    starts[:, 1:] = np.where(ranked[:, 1:] < ranked[:, :-1], np.arange(1, ranked.shape[1]), 0)
+    more_probable = np.maximum.accumulate(starts, axis=1)  # how many classes, (N, K)
+    sums = np.cumsum(np.pad(ranked, ((0, 0), (1, 0))), axis=1)
+    scores = np.take_along_axis(sums, more_probable, axis=1)
     if method == "raps":
-        scores = scores + penalty * np.maximum(last + 1 - free_classes, 0)
+        scores = scores + penalty * np.maximum(more_probable + 1 - free_classes, 0)
     found = np.empty(ranked.shape, np.int64)
     np.put_along_axis(found, order, np.rint(scores * MILLION).astype(np.int64), axis=1)
     return found
