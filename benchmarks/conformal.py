@@ -235,7 +235,12 @@ def log_opening(classifier: Classifier, split: str, rows, target, lesions) -> No
     from open_test import append, weights_digest
 
     evaluation = evaluate_probabilities(
-        target, rows, lesions.tolist(), classifier.labels, model=classifier.model, data="test"
+        target,
+        rows,
+        lesions.tolist(),
+        classifier.config.labels,
+        model=classifier.model,
+        data="test",
     )
     append("one view, conformal sets", weights_digest(FOLDER), split, evaluation)
 
