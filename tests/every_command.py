@@ -33,6 +33,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "prepare": ("data prepared",),
     "train": (f"--data data --out run {NETWORK} --augmentation heavy --workers 1",),
     "evaluate": ("data --out report --model imported",),
+    "calibrate": ("data --out calibrated --model imported",),
     "export": ("model.xml --model imported",),
     "verify": ("run",),
     "plugins": ("",),

@@ -14,7 +14,6 @@ members of an ensemble (``training/build_ensemble.py``) have theirs.
 
 import csv
 import datetime
-import hashlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from skinxai import Classifier, Evaluation, checkpoints
 from skinxai.configs import EnsembleConfig, parse_size
 from skinxai.data import Splits, load_ham10000
 from skinxai.model_folders.ensembles import read_members, write_members
-from skinxai.model_folders.files import read_config, read_model_folder
+from skinxai.model_folders.files import read_config, read_model_folder, weights_digest
 from skinxai.model_folders.parts import CARD, WEIGHTS
 
 HERE = Path(__file__).parent
@@ -43,22 +42,18 @@ def main(root: Path, folder: Path, output: Path, size: str | None = None) -> Non
         write_single(folder, classifier, splits, sha256, views, output)
     else:
         write_ensemble(folder, views, output)
-    weights = weights_digest(output)
+    weights = digest_of(output)
     for name, evaluation in views.items():
         append(name, weights, sha256, evaluation)
 
 
-def weights_digest(folder: Path) -> str:
-    """sha256 of the weights file; of an ensemble, of a line for each member: share, its own sha256.
-
-    What a folder holds besides the weights may change without another answer.
-    """
+def digest_of(folder: Path) -> str:
     files = read_model_folder(folder)
-    if WEIGHTS in files.files:
-        return hashlib.sha256(files.files[WEIGHTS]).hexdigest()
-    members = read_config(files, EnsembleConfig).members
-    lines = [f"{each.weight!r} {weights_digest(folder / each.folder)}\n" for each in members]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    if not files.is_ensemble:
+        return weights_digest([files.files[WEIGHTS]])
+    config = read_config(files, EnsembleConfig)
+    weights = [each.files[WEIGHTS] for each in read_members(files, config)]
+    return weights_digest(weights, [each.weight for each in config.members])
 
 
 def write_single(

@@ -33,13 +33,17 @@ class Classifier(Model):
     """
 
     @as_predict
-    def predict(self, images: Any, *, tta: bool = False, **inputs: Any) -> Any:
+    def predict(
+        self, images: Any, *, tta: bool = False, operating_point: str | None = None, **inputs: Any
+    ) -> Any:
         """Predict class probabilities; an ensemble returns the weighted mean of its members'.
 
         Args:
             images: one image (a path, bytes, a file object, a PIL image, a NumPy array or a
                 torch tensor), or many: a folder, a glob, a list or any iterable of images.
             tta: average over the four flips of each image; four times the time.
+            operating_point: name of one that `calibrate` made, which makes the ``decision``; the
+                model's default one by default.
             **inputs: see `skinxai.predicting.inputs.InputOptions`.
 
         Returns:
@@ -49,16 +53,20 @@ class Classifier(Model):
         Raises:
             InputError: an image that cannot be used.
             NonFiniteOutputError: the network's logits are not finite.
+            ModelError: an operating point, of a model that has none.
+            UnknownNameError: no such operating point.
         """
         options, _ = InputOptions.take(inputs)
         single, many, _ = several(images, options.progress)
-        results = list(predictions(self._in_use.predictor, many, options, tta=tta))
+        predictor = self._in_use.at(operating_point).predictor
+        results = list(predictions(predictor, many, options, tta=tta))
         return results[0] if single else results
 
     @as_stream
     def stream(
-        self, images: Any, *, explain: str | None = None, tta: bool = False, **inputs: Any
-    ) -> Iterator[Any]:
+        self, images: Any, *, explain: str | None = None, tta: bool = False,
+        operating_point: str | None = None, **inputs: Any,
+    ) -> Iterator[Any]:  # fmt: skip
         """Predict one image after the other, lazily and in constant memory.
 
         Args:
@@ -66,14 +74,16 @@ class Classifier(Model):
             explain: a method; then pairs ``(Prediction, Explanation)`` are yielded, and an
                 `ItemError` alone for a bad image.
             tta: as in `predict` and `explain`.
+            operating_point: as in `predict`.
             **inputs: input options; with ``explain`` also those of `explain` and of the method.
         """
+        model = self._in_use.at(operating_point)
         if explain is None:
             options, _ = InputOptions.take(inputs)
             many = several(images, options.progress)[1]
-            return predictions(self._in_use.predictor, many, options, tta=tta)
+            return predictions(model.predictor, many, options, tta=tta)
         asked, rest = ExplainOptions.take(inputs | {"tta": tta}, "isolate")
-        return explained(self._in_use, images, explain, asked, rest)[1]
+        return explained(model, images, explain, asked, rest)[1]
 
     @as_explain
     def explain(
@@ -218,6 +228,49 @@ class Classifier(Model):
         single, many, _ = several(images, options.progress)
         found = nearest(self.torch_predictor, self.neighbours, many, options, k, records)
         return found[0] if single else found
+
+    def calibrate(
+        self, records: Records, *, method: str = "temperature", sensitivity: float | None = None,
+        specificity: float | None = None, operating_point: str | None = None,
+        not_copies: Collection[str] = (), **inputs: Unpack[Inputs],
+    ) -> Self:  # fmt: skip
+        """Return the same model with calibrated probabilities and operating points.
+
+        What is fitted is saved with the model and used by `predict` and `evaluate`, with and
+        without test-time augmentation, by every backend. The classes' order does not change by
+        ``"temperature"``. Where the label set declares malignant classes, two operating points are
+        chosen, ``"screening"`` (a sensitivity of at least 0.95 on these lesions) and
+        ``"balanced"`` (the largest sum of sensitivity and specificity), and predictions have a
+        ``decision``.
+
+        Args:
+            records: images that took no part in training, such as the validation part, some
+                hundreds or more; never those that the model will be judged by.
+            method: ``"temperature"``, one number (Guo et al., ICML 2017), or ``"vector"``, a slope
+                and an offset for each class, which needs more images and may change the top class.
+            sensitivity: of an operating point of your own, named e.g. ``"sensitivity 0.90"``.
+            specificity: of one, named e.g. ``"specificity 0.80"``.
+            operating_point: the one that decides where `predict` is given none; ``"screening"`` by
+                default.
+            not_copies: as in `evaluate`.
+            **inputs: input options; ``on_error`` must be ``"raise"``.
+
+        Raises:
+            LeakageError: the test part, images that the model was trained on, or copies of them.
+            CalibrationError: images of one class, or no malignant or no benign lesion.
+            ModelError: an exported file, or a network of `from_module`.
+            OptionError: other labels, an unknown method, or a model that does not compute in
+                float32.
+            UnknownNameError: no such operating point.
+
+        Warns:
+            SkinxaiWarning: a model that does not say which images it was trained on.
+        """
+        from skinxai.predicting.calibrating import Wanted, calibrated
+
+        options, _ = InputOptions.take(inputs)
+        wanted = Wanted(method, sensitivity, specificity, operating_point)
+        return self._of(calibrated(self._in_use, records, options, wanted, not_copies))
 
     def evaluate(
         self, records: Records, *, resamples: int = 2000, seed: int = 0, tta: bool = False,

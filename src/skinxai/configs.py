@@ -36,7 +36,7 @@ def strict_json(data: bytes, most: int = MAX_JSON_BYTES) -> Any:
         ValueError: anything else.
     """
     if len(data) > most:
-        raise ValueError(f"it must have at most {most} bytes, it has {len(data)}")
+        raise ValueError(f"it must have at most {most} bytes, but it has {len(data)}")
     try:
         value = json.loads(
             data.decode(), object_pairs_hook=_unique, parse_constant=_refuse,
@@ -57,7 +57,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _finite(text: str) -> float:
@@ -105,7 +105,12 @@ def as_size(value: Any) -> Any:
     return (value, value) if type(value) is int else value
 
 
-def _check_keys(name: str, cls: type, values: Mapping[str, Any]) -> None:
+def check_keys(name: str, cls: type, values: Mapping[str, Any]) -> None:
+    """Refuse what is no JSON object with exactly the fields of a dataclass as keys.
+
+    Raises:
+        ModelConfigError: another object.
+    """
     known = {f.name for f in fields(cls)}
     if not isinstance(values, Mapping):
         raise ModelConfigError(f"{name} must be a JSON object, got {type(values).__name__}.")
@@ -128,7 +133,7 @@ def _check_line(what: str, text: Any, longest: int) -> None:
 
 
 def _labels(values: Mapping[str, Any]) -> LabelSet:
-    _check_keys("labels", LabelSet, values)
+    check_keys("labels", LabelSet, values)
     _check_lists("labels", values, "codes", *(["malignant"] if values["malignant"] else []))
     return LabelSet(tuple(values["codes"]), values["names"], values["malignant"])
 
@@ -195,7 +200,7 @@ class PreprocessConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Strict inverse of `dataclasses.asdict`."""
-        _check_keys("preprocessing", cls, values)
+        check_keys("preprocessing", cls, values)
         return cls(**values)
 
 
@@ -257,7 +262,7 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Strict inverse of `to_dict`."""
-        _check_keys("config", cls, values)
+        check_keys("config", cls, values)
         return cls(
             **{
                 **values,
@@ -320,7 +325,7 @@ class MemberConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Strict inverse of `dataclasses.asdict`."""
-        _check_keys("a member", cls, values)
+        check_keys("a member", cls, values)
         return cls(**values)
 
 
@@ -355,12 +360,14 @@ class EnsembleConfig:
             )
         total = math.fsum(member.weight for member in self.members)
         if abs(total - 1) > 1e-9:
-            raise ModelConfigError(f"weights of the members must sum to 1, they sum to {total!r}.")
+            raise ModelConfigError(
+                f"weights of the members must sum to 1, but they sum to {total!r}."
+            )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Strict inverse of `to_dict`."""
-        _check_keys("ensemble config", cls, values)
+        check_keys("ensemble config", cls, values)
         _check_lists("ensemble config", values, "members")
         members = tuple(MemberConfig.from_dict(member) for member in values["members"])
         return cls(**{**values, "labels": _labels(values["labels"]), "members": members})

@@ -25,7 +25,8 @@ the rule, the value and the remedy::
     │   ├── DatasetLabelError         labels that are empty, unknown or contradict each other
     │   ├── DatasetPathError          listed files that are missing or outside their folder
     │   ├── DatasetImageError         images that cannot be read
-    │   └── LeakageError              one lesion, patient or image in two parts, or a part misused
+    │   ├── LeakageError              one lesion, patient or image in two parts, or a part misused
+    │   └── CalibrationError          images that a model cannot be calibrated on
     ├── ModelError                a model that cannot be used
     │   ├── ModelNotFoundError        no such model folder or Hub name
     │   ├── HubError                  the Hub does not answer, or not as it should
@@ -287,6 +288,12 @@ class LeakageError(DatasetError):
     """One lesion, patient or image in two parts, or a part used for what it is not for."""
 
     code = "leakage"
+
+
+class CalibrationError(DatasetError):
+    """Images that a model cannot be calibrated on."""
+
+    code = "calibration"
 
 
 class ModelError(SkinxaiError):

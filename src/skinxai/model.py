@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from skinxai.model_folders.neighbours import Neighbours
     from skinxai.predicting.inputs import Inputs
     from skinxai.predicting.torch_predictor import TorchPredictor
+    from skinxai.trust.calibration import Calibration
 
 
 class Model:
@@ -162,6 +163,11 @@ class Model:
     def trained_on(self) -> TrainedOn | None:
         """Hashes of the training images, ``None`` where the model, or a member, does not say."""
         return self._loaded.trained_on
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What `calibrate` fitted: temperature and operating points; ``None`` where it did not."""
+        return self._in_use.predictor.calibration
 
     @property
     def neighbours(self) -> Neighbours | None:

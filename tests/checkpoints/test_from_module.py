@@ -197,6 +197,16 @@ def test_the_weights_type_is_the_images_type(dtype: torch.dtype) -> None:
         np.testing.assert_allclose(two.heatmap, one.heatmap, atol=5 * slack * scale)
 
 
+def test_logits_in_half_precision_are_predicted_and_explained() -> None:
+    """A type that NumPy does not have."""
+    network = Net().eval()
+    short = wrap(network, head=lambda maps: network.head(maps).bfloat16())
+    whole = probability(wrap(network))
+    assert probability(short) == pytest.approx(whole, abs=0.01)
+    for method in ("gradcam", "saliency"):
+        assert np.isfinite(short.explain(PHOTO, method).heatmap).all()
+
+
 def test_half_precision_in_functions_predicts_and_says_what_explains() -> None:
     network = Net().half()
     classifier = wrap(network, lambda f: network.head(f), lambda x: network.body(x))

@@ -104,9 +104,12 @@ def test_the_opacity_of_overlays_is_uniform_where_asked(photos, tmp_path, classi
             assert np.abs(difference).max() <= 1
 
 
-@pytest.mark.parametrize(("method", "batches"), [("gradcam", [4, 1]), ("rise", [1] * 5)])
-def test_explain_takes_few_images_at_once(photos, tmp_path, monkeypatch, method, batches) -> None:
-    """One at a time where a method shows how many of its network passes are done."""
+@pytest.mark.parametrize(
+    ("methods", "batches"),
+    [("gradcam", [4, 1]), ("rise", [1] * 5), ("gradcam,hirescam", [1] * 10)],
+)
+def test_explain_takes_few_images_at_once(photos, tmp_path, monkeypatch, methods, batches) -> None:
+    """One at a time where a method shows its network passes, or several methods make maps."""
     stream, taken = Classifier.stream, []
 
     def spied(self, images, **options):
@@ -114,8 +117,10 @@ def test_explain_takes_few_images_at_once(photos, tmp_path, monkeypatch, method,
         return stream(self, images, **options)
 
     monkeypatch.setattr(Classifier, "stream", spied)
-    budget = ("--budget", 2) if method == "rise" else ()
-    code, _ = run("explain", *photos[:5], "--method", method, *budget, "--out", tmp_path)
+    budget = ("--budget", 2) if methods == "rise" else ()
+    option = "--compare" if "," in methods else "--method"
+    code, _ = run("explain", *photos[:5], option, methods, *budget, "--out", tmp_path)
+    method = methods.split(",")[0]
     assert code == 0 and len(list(tmp_path.glob(f"*.{method}/*.npy"))) == 5
     assert taken == [(count, None if count == 1 else False) for count in batches]
 

@@ -109,7 +109,7 @@ def test_other_labels(folders, tmp_path, labels) -> None:
 @pytest.mark.parametrize(
     ("weights", "error", "words"),
     [
-        ([0.5, 0.4], ModelConfigError, "must sum to 1, they sum to 0.9"),
+        ([0.5, 0.4], ModelConfigError, "must sum to 1, but they sum to 0.9"),
         ([0.5, 0.5 + 3e-9], ModelConfigError, "must sum to 1"),
         ([1.0, 0.0], ModelConfigError, "must be a number > 0, got 0.0"),
         ([1.5, -0.5], ModelConfigError, "must be a number > 0, got -0.5"),

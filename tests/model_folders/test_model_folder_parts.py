@@ -30,9 +30,20 @@ from skinxai.model_folders.files import (
 from skinxai.model_folders.fingerprints import image_fingerprint
 from skinxai.model_folders.neighbours import Neighbours
 from skinxai.model_folders.opening import open_model
-from skinxai.model_folders.parts import CONFIG, MANIFEST, PARTS, WEIGHTS, Part, size_limit
+from skinxai.model_folders.parts import (
+    CALIBRATION,
+    CARD,
+    CONFIG,
+    MANIFEST,
+    PARTS,
+    WEIGHTS,
+    Part,
+    size_limit,
+)
 from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.model_folders.uploading import upload
+from skinxai.trust.calibration import Calibration, Fitted
+from skinxai.trust.scaling import Scaling
 
 pytestmark = [
     pytest.mark.usefixtures("small_networks"),
@@ -57,7 +68,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     embeddings = draws.normal(size=(6, 8)).astype(np.float32)
     neighbours = Neighbours.build(embeddings, [0, 1, 2] * 2, hashes, dimensions=4)
     loaded = checkpoints.unpack(read_model_folder(folder))
-    replace(loaded, neighbours=neighbours, graph=b"a graph").save(str(folder))
+    scaling = Scaling((2.0,) * 3, (0.0,) * 3)
+    fitted = Fitted(scaling, {})
+    calibration = Calibration("drawn pictures", 6, 6, fitted, fitted, None)
+    replace(loaded, neighbours=neighbours, calibration=calibration, graph=b"a graph").save(
+        str(folder)
+    )
     return folder
 
 
@@ -94,7 +110,7 @@ def test_what_is_loaded_is_written_again_to_the_byte(whole: Path, part: Part) ->
 
 def test_each_optional_part_has_an_entry_and_a_field() -> None:
     names = [name for entry in ENTRIES.values() for name in entry.names]
-    own = [part.name for part in PARTS if part.optional and not part.in_ensembles]
+    own = [part.name for part in PARTS if part.optional and part.name != CARD]
     assert sorted(names) == sorted(own)
     held = {field.name for field in fields(checkpoints.LoadedModel) if field.default is None}
     assert set(ENTRIES) == held
@@ -186,12 +202,13 @@ def test_an_ensembles_own_folder_has_the_parts_that_the_table_says(
     whole: Path, tmp_path: Path, part: Part
 ) -> None:
     write_ensemble(tmp_path / "both", [whole, whole], name="both")
-    assert (tmp_path / "both" / part.name).exists() == part.in_ensembles
+    there = part.in_ensembles and part.name != CALIBRATION  # nobody has calibrated it yet
+    assert (tmp_path / "both" / part.name).exists() == there
     for member in (tmp_path / "both" / "members").iterdir():
         assert (member / part.name).read_bytes() == (whole / part.name).read_bytes()
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "calibration.json", "more.safetensors"])
+@pytest.mark.parametrize("name", ["notes.txt", "later.json", "more.safetensors"])
 def test_a_listed_file_that_is_in_no_row_is_checked_and_not_used(folder: Path, name: str) -> None:
     files = dict(read_model_folder(folder).files)
     write_model_folder(folder, files | {name: b"{}"})

@@ -12,9 +12,11 @@ from typing import Any
 
 from skinxai.configs import ModelConfig
 from skinxai.errors import IntegrityError
+from skinxai.model_folders.files import weights_digest
 from skinxai.model_folders.neighbours import Neighbours
-from skinxai.model_folders.parts import GRAPH, NEIGHBOURS, PROBE
+from skinxai.model_folders.parts import CALIBRATION, GRAPH, NEIGHBOURS, PROBE, WEIGHTS
 from skinxai.model_folders.trained_on import TrainedOn
+from skinxai.trust.calibration import Calibration
 
 Files = Mapping[str, bytes]
 
@@ -26,17 +28,17 @@ class Entry:
     Args:
         names: of its files.
         read: files of a folder, config → the object; ``None`` where the folder has none.
-        write: the object → its files.
+        write: the object, the folder's other files → its files.
     """
 
     names: tuple[str, ...]
     read: Callable[[Files, ModelConfig], Any]
-    write: Callable[[Any], Files]
+    write: Callable[[Any, Files], Files]
 
 
 def _as_bytes(name: str) -> Entry:
     """A file that stays bytes until somebody needs it."""
-    return Entry((name,), lambda files, config: files.get(name), lambda data: {name: data})
+    return Entry((name,), lambda files, config: files.get(name), lambda data, files: {name: data})
 
 
 def _read_trained_on(files: Files, config: ModelConfig) -> TrainedOn | None:
@@ -55,14 +57,23 @@ def _read_neighbours(files: Files, config: ModelConfig) -> Neighbours | None:
     return found
 
 
-def _write_neighbours(neighbours: Neighbours) -> Files:
+def _write_neighbours(neighbours: Neighbours, files: Files) -> Files:
     return {NEIGHBOURS: neighbours.to_bytes()}
+
+
+def _read_calibration(files: Files, config: ModelConfig) -> Calibration | None:
+    return Calibration.of_files(files, weights_digest([files[WEIGHTS]]), len(config.labels))
+
+
+def _write_calibration(calibration: Calibration, files: Files) -> Files:
+    return {CALIBRATION: calibration.to_bytes(weights_digest([files[WEIGHTS]]))}
 
 
 ENTRIES: Mapping[str, Entry] = {
     "probe": _as_bytes(PROBE),
-    "trained_on": Entry(TrainedOn.NAMES, _read_trained_on, TrainedOn.files),
+    "trained_on": Entry(TrainedOn.NAMES, _read_trained_on, lambda known, files: known.files()),
     "neighbours": Entry((NEIGHBOURS,), _read_neighbours, _write_neighbours),
+    "calibration": Entry((CALIBRATION,), _read_calibration, _write_calibration),
     "graph": _as_bytes(GRAPH),
 }
 """Field of `LoadedModel` → entry."""
@@ -81,14 +92,15 @@ def read_optional(files: Files, config: ModelConfig) -> dict[str, Any]:
     return {field: entry.read(files, config) for field, entry in ENTRIES.items()}
 
 
-def write_optional(loaded: object) -> dict[str, bytes]:
+def write_optional(loaded: object, others: Files) -> dict[str, bytes]:
     """Files of the optional parts that a `LoadedModel` has.
 
     Args:
         loaded: the model.
+        others: files of its folder that are there always.
     """
     files: dict[str, bytes] = {}
     for field, entry in ENTRIES.items():
         if (part := getattr(loaded, field)) is not None:
-            files |= entry.write(part)
+            files |= entry.write(part, others)
     return files

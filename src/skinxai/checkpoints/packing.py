@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
@@ -20,14 +21,15 @@ from skinxai.checkpoints.optional_parts import read_optional, write_optional
 from skinxai.configs import EnsembleConfig, ModelConfig
 from skinxai.errors import IntegrityError, ModelError
 from skinxai.model_folders import ensembles
-from skinxai.model_folders.files import ModelFiles, read_config, write_model_folder
+from skinxai.model_folders.files import ModelFiles, read_config, weights_digest, write_model_folder
 from skinxai.model_folders.neighbours import Neighbours
-from skinxai.model_folders.parts import CARD, CONFIG, WEIGHTS, in_order
+from skinxai.model_folders.parts import CALIBRATION, CARD, CONFIG, WEIGHTS, in_order
 from skinxai.model_folders.probe import picture
 from skinxai.model_folders.probe import to_bytes as probe_bytes
 from skinxai.model_folders.tensors import BINDING, stored_tensors, weights_metadata
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.results.probabilities import from_logits
+from skinxai.trust.calibration import Calibration, calibration_of
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class LoadedModel:
         trained_on: the images that the weights were trained on; ``None`` where the folder
             does not say.
         neighbours: embeddings of the training lesions, where the folder has them.
+        calibration: what was fitted on images that the weights were not trained on.
         graph: for backends other than torch, where the folder has one.
         probe: what it answered when it was saved, where the folder has it.
     """
@@ -52,6 +55,7 @@ class LoadedModel:
     revision: str
     trained_on: TrainedOn | None = None
     neighbours: Neighbours | None = None
+    calibration: Calibration | None = None
     graph: bytes | None = None
     probe: bytes | None = None
 
@@ -93,12 +97,14 @@ class LoadedEnsemble:
         config: names and weights.
         card: the ensemble's model card, Markdown.
         revision: of the ensemble's folder.
+        calibration: of the ensemble's mean; those of the members alone are not used.
     """
 
     members: tuple[LoadedModel, ...]
     config: EnsembleConfig
     card: str
     revision: str
+    calibration: Calibration | None = None
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -123,7 +129,13 @@ class LoadedEnsemble:
         """Write an ensemble's folder, members and all, and return its revision."""
         config = replace(self.config, name=name) if name else self.config
         files = [member.files() for member in self.members]
-        return ensembles.write_members(folder, config, files, self.card)
+        return ensembles.write_members(folder, config, files, self.card, self._own_parts(files))
+
+    def _own_parts(self, members: Sequence[Mapping[str, bytes]]) -> dict[str, bytes]:
+        if self.calibration is None:
+            return {}
+        digest = weights_digest([files[WEIGHTS] for files in members], self.weights)
+        return {CALIBRATION: self.calibration.to_bytes(digest)}
 
 
 def pack(
@@ -167,7 +179,7 @@ def _files(loaded: LoadedModel, tensors: dict[str, Tensor]) -> dict[str, bytes]:
         CONFIG: json.dumps(config.to_dict(), indent=2).encode() + b"\n",
         CARD: loaded.card.encode(),
     }
-    return in_order(files | write_optional(loaded))
+    return in_order(files | write_optional(loaded, files))
 
 
 def save(
@@ -198,7 +210,8 @@ def load(files: ModelFiles) -> LoadedModel | LoadedEnsemble:
         return unpack(files)
     config = read_config(files, EnsembleConfig)
     members = tuple(unpack(member) for member in ensembles.read_members(files, config))
-    return LoadedEnsemble(members, config, _card(files), files.revision)
+    calibration = calibration_of(files)
+    return LoadedEnsemble(members, config, _card(files), files.revision, calibration)
 
 
 def unpack(files: ModelFiles) -> LoadedModel:
@@ -281,7 +294,7 @@ def _probe(network: SkinClassifier, config: ModelConfig, tensors: dict[str, Tens
     copied.network.load_state_dict({n: t.to(own[n].dtype) for n, t in tensors.items()})
     with torch.autocast("cpu", enabled=False):
         logits = copied(torch.from_numpy(picture(config.preprocessing)[None]))
-    return probe_bytes(from_logits(logits.numpy())[0].tolist())
+    return probe_bytes(from_logits(logits.double().numpy())[0].tolist())
 
 
 def _card(files: ModelFiles) -> str:

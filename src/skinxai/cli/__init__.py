@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from skinxai.cli.benchmarks import benchmark
+from skinxai.cli.calibration_command import calibrate
 from skinxai.cli.commands import Command, Group
 from skinxai.cli.datasets import audit, prepare
 from skinxai.cli.demo_command import demo
@@ -45,6 +46,7 @@ for command, line in (
     (prepare, "Decode and verify every image once."),
     (train, "Fine-tune a network on labelled images."),
     (evaluate, "Evaluate a model on labelled images."),
+    (calibrate, "Calibrate a model's probabilities."),
     (export, "Write a model as ONNX or for OpenVINO."),
     (push, "Upload a model to the Hugging Face Hub."),
     (pull, "Download a model from the Hugging Face Hub."),

@@ -23,7 +23,7 @@ from skinxai.progress import counter
 if TYPE_CHECKING:
     from skinxai.results import Explanation
 
-TOGETHER = 4  # images in a batch: few, as a result is written when its batch is done
+TOGETHER = 4  # images in a batch: few, as all their maps are in memory until it is done
 
 
 def explain(
@@ -75,7 +75,7 @@ def explain(
     folder = ResultFolder(out, sources)
     options = _options(list(dict.fromkeys(several)) or [method], budget)
     classifier = Classifier.from_pretrained(model, backend=backend)
-    size = 1 if any(map(_has_budget, options)) else TOGETHER
+    size = 1 if several or any(map(_has_budget, options)) else TOGETHER
     failed = 0
 
     def ask(inputs: list[Any], name: str) -> list[Any]:
@@ -126,7 +126,7 @@ def _options(methods: list[str], budget: int | None) -> dict[str, dict[str, Any]
         known = [entry.name for entry in explainers.entries() if entry.source == "skinxai"]
         offered = [name for name in known if _has_budget(name)]
         raise OptionError(
-            f"--budget goes with {', '.join(offered)}; {methods[0]} makes its map without one."
+            f"--budget is an option of {', '.join(offered)}; {methods[0]} has no budget."
         )
     given = {} if budget is None else {"budget": budget}
     return {name: dict(given) if name in having else {} for name in methods}

@@ -27,6 +27,10 @@ def predict(
     backend: Backend = None,
     format: Annotated[Format, typer.Option(help="Format of the output.")] = Format.table,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    operating_point: Annotated[
+        str | None,
+        typer.Option(help="That decides, of a calibrated model [the model's default one]."),
+    ] = None,
     tta: Tta = False,
     batch_size: BatchSize = 32,
     max_pixels: MaxPixels = MAX_PIXELS,
@@ -49,7 +53,8 @@ def predict(
     classifier = Classifier.from_pretrained(model, backend=backend)
     stream = classifier.stream(
         [opened(source) for source in sources], explain=explain, tta=tta, batch_size=batch_size,
-        max_pixels=max_pixels, on_error="return", progress=False if explain is None else None,
+        operating_point=operating_point, max_pixels=max_pixels, on_error="return",
+        progress=False if explain is None else None,
     )  # fmt: skip
     rows: list[dict[str, Any]] = []
     failed = 0
@@ -88,7 +93,8 @@ def _lines(result: Any) -> list[str]:
     shown = "  ".join(
         f"{code} {value:.3f}" for code, value in result.top(min(3, len(result.labels)))
     )
-    return [f"{result.source}  {shown}", *notes_of(result.warnings)]
+    decided = f"  {result.decision}" if result.decision else ""
+    return [f"{result.source}  {shown}{decided}", *notes_of(result.warnings)]
 
 
 def _print(lines: list[str]) -> None:

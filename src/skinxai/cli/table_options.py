@@ -196,15 +196,18 @@ def own_split(records: Records, seed: int, *, allow_leakage: bool = False) -> Sp
 
 
 def judged(
-    records: Records, splits: Path | None, part: Part | None, *, allow_leakage: bool = False
-) -> Records:
+    records: Records, splits: Path | None, part: Part | None, *, allow_leakage: bool = False,
+    default: Part = Part.test, done: str = "evaluated",
+) -> Records:  # fmt: skip
     """The images that a model is judged on; where these are a part, a note says which.
 
     Args:
         records: the labelled images.
         splits: a file of parts; else the data's own are taken, and all images where it has none.
-        part: of these; of the data's own it is the test part where none is named.
+        part: of these; of the data's own it is the default where none is named.
         allow_leakage: of the split.
+        default: part where none is named.
+        done: what is done with the images, for the note.
 
     Raises:
         DatasetError: no image in the part.
@@ -224,10 +227,10 @@ def judged(
             raise DatasetError(f"the {part} part of {str(splits)!r} must hold images, got none.")
         return found
     if has_part_names(records) and (part is not None or not records.part):
-        chosen = (part or Part.test).value
+        chosen = (part or default).value
         found = given_part(records, chosen, allow_leakage=allow_leakage)
         note(
-            f"only the {chosen} part of the data's own split is evaluated, {len(found)} of "
+            f"only the {chosen} part of the data's own split is {done}, {len(found)} of "
             f"{len(records)} images; choose a part with --part, or another split with --splits"
         )
         return found

@@ -134,6 +134,11 @@ class Records(Sequence[Record]):
             if item.patient_id is not None:
                 yield broken_rule(f"patient_id of {name}", item.patient_id, MAX_NAME)
 
+    @property
+    def described(self) -> str:
+        """Name of the data set, and of the part where these are one: ``"HAM10000, val part"``."""
+        return ", ".join(filter(None, (self.name, self.part and f"{self.part} part")))
+
     def __len__(self) -> int:
         return len(self.items)
 

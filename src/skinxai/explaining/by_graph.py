@@ -57,7 +57,7 @@ def _explained(
     started = time.perf_counter()
     (member,) = predictor.members
     outputs = member.outputs([item])
-    rows = predictor.probabilities(outputs[LOGITS])
+    rows = predictor.answer([predictor.probabilities(outputs[LOGITS])])
     first = predictor.prediction(item, rows[0], options)
     if isinstance(first, ItemError):
         return first

@@ -29,6 +29,7 @@ from skinxai.predicting.predictor import NetworkPass
 from skinxai.predicting.torch_predictor import TorchMember, TorchPredictor, to_batch
 from skinxai.readonly import ReadOnly
 from skinxai.results import Explanation, ItemError, Prediction
+from skinxai.trust.scaling import Scaling
 
 Answer = Explanation | dict[str, Explanation]
 Pair = tuple[Prediction, Answer]
@@ -70,6 +71,7 @@ class _Pass:
         features: of it.
         rows: its probabilities ``(N, K)``.
         graph: computes what needs no gradient, or ``None``.
+        scaling: of a calibrated model, for explanations of a probability.
         tape: of passes that maps of all classes share.
     """
 
@@ -79,6 +81,7 @@ class _Pass:
     features: Any
     rows: npt.NDArray[np.float64]
     graph: GraphPasses | None
+    scaling: Scaling | None = None
     tape: Tape = field(default_factory=Tape)
 
     @classmethod
@@ -93,6 +96,8 @@ class _Pass:
     ) -> list[_Pass]:
         """Of every member and view."""
         runs = [each.run for each in graph.members] if graph else [None] * len(predictor.members)
+        fitted = predictor.calibration and predictor.calibration.fitted(tta=tta)
+        scaling = fitted.scaling if fitted else None
         found = []
         for member, run in zip(predictor.members, runs, strict=True):
             network, passes = ready(member.answering), GraphPasses(run) if run else None
@@ -102,8 +107,8 @@ class _Pass:
                     images = batch.flip(own.flip) if own.flip else batch
                     features = network.features(images)
                     logits = network.pool_and_classify(_own(features))  # it may work in place
-                    rows = predictor.probabilities(logits.cpu().numpy())
-                    found.append(cls(own, network, images, features, rows, passes))
+                    rows = predictor.probabilities(logits.cpu().double().numpy())
+                    found.append(cls(own, network, images, features, rows, passes, scaling))
         return found
 
     @torch.no_grad()
@@ -128,7 +133,7 @@ class _Pass:
         view = View(
             network, *known, score=method.score, against=method.against, image_size=size,
             watch=watch, tape=self.tape if question.targets.every and method.built_in else None,
-            passes=self.graph if method.built_in else None,
+            passes=self.graph if method.built_in else None, scaling=self.scaling,
         )  # fmt: skip
         maps, scores = attribute(method, view, images, target)
         flip = tuple(dimension - 1 for dimension in self.made_by.flip)  # of (N, h, w)
@@ -191,11 +196,11 @@ def _predict_and_explain(
     options: InputOptions,
 ) -> dict[int, Pair | ItemError]:
     passes = _Pass.all(predictor, graph, items, tta=question.tta)
-    rows = predictor.mean([each.rows for each in passes])
+    rows = predictor.answer([each.rows for each in passes])
     results: dict[int, Pair | ItemError] = {}
     sound: list[tuple[int, Prediction]] = []
     for place, (item, row) in enumerate(zip(items, rows, strict=True)):
-        first = predictor.prediction(item, row, options)
+        first = predictor.prediction(item, row, options, tta=question.tta)
         if isinstance(first, ItemError):
             results[item.index] = first
         else:

@@ -39,23 +39,28 @@ class Predict(Protocol):
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # bytes and arrays are iterable too
-        self, images: OneImage, *, tta: bool = ..., **inputs: Unpack[Inputs]
+        self, images: OneImage, *, tta: bool = ..., operating_point: str | None = ...,
+        **inputs: Unpack[Inputs]
     ) -> Prediction: ...  # fmt: skip
     @overload
     def __call__(
-        self, images: Place, *, tta: bool = ..., **inputs: Unpack[AnyInputs]
+        self, images: Place, *, tta: bool = ..., operating_point: str | None = ...,
+        **inputs: Unpack[AnyInputs]
     ) -> PlacePrediction: ...  # fmt: skip
     @overload
     def __call__(
-        self, images: Many, *, tta: bool = ..., **inputs: Unpack[Inputs]
+        self, images: Many, *, tta: bool = ..., operating_point: str | None = ...,
+        **inputs: Unpack[Inputs]
     ) -> list[Prediction]: ...  # fmt: skip
     @overload
     def __call__(  # type: ignore[overload-overlap]  # bytes and arrays are iterable too
-        self, images: OneImage, *, tta: bool = ..., **inputs: Unpack[InputsOrErrors]
+        self, images: OneImage, *, tta: bool = ..., operating_point: str | None = ...,
+        **inputs: Unpack[InputsOrErrors]
     ) -> Prediction | ItemError: ...  # fmt: skip
     @overload
     def __call__(
-        self, images: Many, *, tta: bool = ..., **inputs: Unpack[InputsOrErrors]
+        self, images: Many, *, tta: bool = ..., operating_point: str | None = ...,
+        **inputs: Unpack[InputsOrErrors]
     ) -> list[Prediction | ItemError]: ...  # fmt: skip
 
 
@@ -65,11 +70,13 @@ class Stream(Protocol):
     @overload
     def __call__(
         self, images: Images, *, explain: None = ..., tta: bool = ...,
+        operating_point: str | None = ...,
         **inputs: Unpack[Inputs]
     ) -> Iterator[Prediction]: ...  # fmt: skip
     @overload
     def __call__(
         self, images: Images, *, explain: None = ..., tta: bool = ...,
+        operating_point: str | None = ...,
         **inputs: Unpack[InputsOrErrors]
     ) -> Iterator[Prediction | ItemError]: ...  # fmt: skip
     @overload
@@ -77,6 +84,7 @@ class Stream(Protocol):
         self, images: Images, *, explain: str, all_classes: Literal[False] = ...,
         on_error: Raised = ...,
         target: Target = ..., against: str | None = ..., score: str = ..., tta: bool = ...,
+        operating_point: str | None = ...,
         timeout: float | None = ..., **inputs_and_options: Any,
     ) -> Iterator[tuple[Prediction, Explanation]]: ...  # fmt: skip
     @overload
@@ -84,6 +92,7 @@ class Stream(Protocol):
         self, images: Images, *, explain: str, all_classes: Literal[False] = ...,
         on_error: Returned,
         target: Target = ..., against: str | None = ..., score: str = ..., tta: bool = ...,
+        operating_point: str | None = ...,
         timeout: float | None = ..., **inputs_and_options: Any,
     ) -> Iterator[tuple[Prediction, Explanation] | ItemError]: ...  # fmt: skip
     @overload
@@ -91,6 +100,7 @@ class Stream(Protocol):
         self, images: Images, *, explain: str, all_classes: Literal[True],
         on_error: Raised = ...,
         target: Target = ..., against: str | None = ..., score: str = ..., tta: bool = ...,
+        operating_point: str | None = ...,
         timeout: float | None = ..., **inputs_and_options: Any,
     ) -> Iterator[tuple[Prediction, Maps]]: ...  # fmt: skip
     @overload
@@ -98,6 +108,7 @@ class Stream(Protocol):
         self, images: Images, *, explain: str, all_classes: Literal[True],
         on_error: Returned,
         target: Target = ..., against: str | None = ..., score: str = ..., tta: bool = ...,
+        operating_point: str | None = ...,
         timeout: float | None = ..., **inputs_and_options: Any,
     ) -> Iterator[tuple[Prediction, Maps] | ItemError]: ...  # fmt: skip
     @overload
@@ -105,6 +116,7 @@ class Stream(Protocol):
         self, images: Images, *, explain: str | None, all_classes: bool = ...,
         on_error: Raised | Returned = ...,
         target: Target = ..., against: str | None = ..., score: str = ..., tta: bool = ...,
+        operating_point: str | None = ...,
         timeout: float | None = ..., **inputs_and_options: Any,
     ) -> Iterator[Any]: ...  # fmt: skip
 

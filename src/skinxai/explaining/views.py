@@ -17,6 +17,7 @@ from torch import Tensor
 from skinxai.backbones.network import OwnFunction, SkinClassifier
 from skinxai.errors import ExplainError, ExplainTimeoutError
 from skinxai.explaining.tape import Tape
+from skinxai.trust.scaling import Scaling
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class View(SkinClassifier):
         watch: looks on.
         tape: of passes without gradients that maps of several classes share, or ``None``.
         passes: compute logits in the network's place where no gradient is wanted, or ``None``.
+        scaling: makes probabilities calibrated, or ``None``.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class View(SkinClassifier):
         watch: Watch,
         tape: Tape | None = None,
         passes: Callable[[Tensor], Tensor] | None = None,
+        scaling: Scaling | None = None,
     ) -> None:
         super().__init__(
             model.network,
@@ -92,7 +95,7 @@ class View(SkinClassifier):
         self._version = -1 if images is None else int(images._version)
         self._score, self._against = score, against
         self._image_size, self._watch, self._tape = image_size, watch, tape
-        self._passes = passes
+        self._passes, self._scaling = passes, scaling
 
     def features(self, images: Tensor) -> Any:
         """As the network's; those of the explained images are at hand."""
@@ -128,6 +131,11 @@ class View(SkinClassifier):
 
     def _asked(self, scores: Tensor) -> Tensor:
         if self._score == "probability":
+            if self._scaling is not None:
+                slopes, offsets = map(
+                    scores.new_tensor, (self._scaling.slopes, self._scaling.offsets)
+                )
+                scores = scores.log_softmax(dim=1) * slopes + offsets
             scores = scores.softmax(dim=1)
         if self._against is not None:
             scores = scores - scores[:, self._against, None]
@@ -182,7 +190,7 @@ def private_copy(
     for part in (model._features, model._head):
         if isinstance(part, OwnFunction) and isinstance(part.function, FunctionType):
             raise ExplainError(
-                f"{why}, and features and head that are functions hold on to the original; give "
-                f"from_module() methods or submodules."
+                f"{why}, but functions that were passed as features and head keep the original "
+                f"network; give from_module() methods or submodules."
             )
     return copy.deepcopy(model)

@@ -364,7 +364,7 @@ def check_parity(
     """
     if options.on_error != "raise":
         raise OptionError("on_error must be 'raise' for a comparison: no image may be left out.")
-    predictor = predictor.in_float32()
+    predictor = predictor.in_float32().uncalibrated
     member = predictor.single("a graph")
     kernel = graph.members[0]
     worst, worst_map, count = 0.0, 0.0, 0

@@ -152,6 +152,7 @@ def write_members(
     config: EnsembleConfig,
     members: Sequence[Mapping[str, bytes]],
     card: str,
+    parts: Mapping[str, bytes] | None = None,
 ) -> str:
     """Write the folder of an ensemble; an existing one is replaced whole or not at all.
 
@@ -160,6 +161,7 @@ def write_members(
         config: config of the ensemble; its members' revisions are replaced by the written ones.
         members: files of each member's model folder.
         card: model card, Markdown.
+        parts: other files of the ensemble's own, name → bytes.
 
     Returns:
         The revision: the first twelve digits of the manifest's digest.
@@ -171,7 +173,7 @@ def write_members(
             for name, data in in_order({**files, MANIFEST: manifest}).items():
                 staged.add(f"{member.folder}/{name}", data)
             written.append(replace(member, revision=digest))
-        own = _own_files(replace(config, members=tuple(written)), card)
+        own = _own_files(replace(config, members=tuple(written)), card) | dict(parts or {})
         manifest, digest = manifest_file(own)
         for name, data in in_order({**own, MANIFEST: manifest}).items():
             staged.add(name, data)

@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -89,6 +89,22 @@ class ModelFiles:
     def revision(self) -> str:
         """First twelve hexadecimal digits of the manifest's digest."""
         return self.digest[:12]
+
+
+def weights_digest(weights: Iterable[bytes], shares: Iterable[float] | None = None) -> str:
+    """sha256 of a weights file; of an ensemble, of a line for each member: share, its own sha256.
+
+    What a folder holds besides the weights may change without another answer.
+
+    Args:
+        weights: content of each member's file; one, of a single model.
+        shares: of an ensemble's members; ``None`` of a single model.
+    """
+    digests = [hashlib.sha256(data).hexdigest() for data in weights]
+    if shares is None:
+        return digests[0]
+    lines = [f"{share!r} {own}\n" for share, own in zip(shares, digests, strict=True)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def read_model_folder(

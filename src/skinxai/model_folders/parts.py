@@ -16,6 +16,7 @@ TRAINING_PIXELS = "training_pixels.safetensors"
 TRAINING_FINGERPRINTS = "training_fingerprints.safetensors"
 GRAPH, PROBE = "graph.safetensors", "probe.json"
 NEIGHBOURS = "neighbours.safetensors"
+CALIBRATION = "calibration.json"
 MAX_FILE_BYTES = 2 * 1024**3
 
 
@@ -53,6 +54,13 @@ PARTS = (
     Part(TRAINING_PIXELS, "hashes of the training images' pixels", 2**25, optional=True),
     Part(TRAINING_FINGERPRINTS, "fingerprints that also find copies", 2**28, optional=True),
     Part(NEIGHBOURS, "embeddings of the training lesions", 2**28, optional=True),
+    Part(
+        CALIBRATION,
+        "temperature and operating points, bound to the weights by a hash",
+        MAX_JSON_BYTES,
+        optional=True,
+        in_ensembles=True,
+    ),
     Part(GRAPH, "the operations for backends other than torch", 2**27, optional=True),
     Part(
         MANIFEST,

@@ -19,6 +19,7 @@ from skinxai.model_folders.parts import GRAPH, WEIGHTS
 from skinxai.predicting.inputs import Prepared
 from skinxai.predicting.predictor import Member, NetworkPass, Predictor
 from skinxai.predicting.runners import RUNNERS, Runner
+from skinxai.trust.calibration import calibration_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +84,19 @@ class GraphPredictor(Predictor[GraphMember]):
         if not files.is_ensemble:
             member = GraphMember.of_folder(files, runner, precision)
             labels = read_config(files, ModelConfig).labels
-            return cls(members=(member,), labels=labels, model=member.model)
+            return cls(
+                members=(member,), labels=labels, model=member.model,
+                calibration=calibration_of(files),
+            )  # fmt: skip
         config = read_config(files, EnsembleConfig)
         members = tuple(
             GraphMember.of_folder(own, runner, precision, entry.weight)
             for own, entry in zip(read_members(files, config), config.members, strict=True)
         )
         name = f"{config.name}@{files.revision}"
-        return cls(members=members, labels=config.labels, model=name)
+        return cls(
+            members=members, labels=config.labels, model=name, calibration=calibration_of(files)
+        )
 
     @classmethod
     def of_exported(cls, found: Exported, runner: str) -> Self:

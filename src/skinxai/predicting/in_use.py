@@ -6,6 +6,7 @@ import copy
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -27,6 +28,7 @@ from skinxai.predicting.inputs import Prepared
 from skinxai.predicting.predictor import Predictor
 from skinxai.predicting.runners import RUNNERS, check_backend, choose
 from skinxai.results.probabilities import weighted_mean
+from skinxai.trust.calibration import Calibration
 
 if TYPE_CHECKING:
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
@@ -69,6 +71,7 @@ class ModelInUse:
         self.config, self.card, self.device = config, card, device
         self.graph, self.exported, self.precision = graph, exported, precision
         self._load, self._compiled = load, compiled
+        self.operating_point: str | None = None
 
     @classmethod
     def opened(
@@ -99,7 +102,7 @@ class ModelInUse:
             if check or compiled or precision != "float32" or revision is not None:
                 raise OptionError(
                     "check, compile, precision and revision must be left out for an exported file: "
-                    "it has no probe, and a precision and revision of its own."
+                    "it has no probe, and its precision and revision are fixed."
                 )
             return cls.of_exported(Path(model), device, backend)
         backend = backend or "torch"
@@ -165,7 +168,9 @@ class ModelInUse:
         if runner == "torch":
             return cls.of_loaded(_read(files), device, precision, compiled=compiled)
         if compiled:
-            raise OptionError(f"compile must be left out for backend {runner!r}: it is torch's.")
+            raise OptionError(
+                f"compile must be left out for backend {runner!r}: only torch compiles."
+            )
         _on_cpu(runner, device)
         config: ModelConfig | EnsembleConfig
         if files.is_ensemble:
@@ -192,10 +197,29 @@ class ModelInUse:
         graph = GraphPredictor.of_exported(found, runner)
         return cls(found.config, "", partial(_exported, path.name), device, graph, exported=True)
 
-    def with_loaded(self, loaded: LoadedModel) -> Self:
+    def with_loaded(self, loaded: LoadedModel | LoadedEnsemble) -> Self:
         """The same networks, with something added to what is saved with them."""
         made = copy.copy(self)
         made.__dict__["loaded"] = loaded
+        return made
+
+    def at(self, operating_point: str | None) -> Self:
+        """The same networks, deciding at an operating point; see `Predictor.at`."""
+        if operating_point is None:
+            return self
+        made = copy.copy(self)
+        made.operating_point = operating_point
+        made.graph = self.graph and self.graph.at(operating_point)
+        made.__dict__.pop("torch_predictor", None)
+        if "torch_predictor" in self.__dict__:
+            made.__dict__["torch_predictor"] = self.torch_predictor.at(operating_point)
+        return made
+
+    def with_calibration(self, calibration: Calibration) -> Self:
+        """The same networks, calibrated."""
+        made = self.with_loaded(replace(self.loaded, calibration=calibration))
+        made.graph = self.graph and replace(self.graph, calibration=calibration)
+        made.__dict__["torch_predictor"] = replace(self.torch_predictor, calibration=calibration)
         return made
 
     @property
@@ -227,9 +251,10 @@ class ModelInUse:
         precision = "float32" if self.graph else self.precision
         with _building:
             known: TorchPredictor | None = self.__dict__.get("torch_predictor")
-            return known or TorchPredictor.of(
-                self.loaded, self.device, precision, compiled=self._compiled
-            )
+            if known is not None:
+                return known
+            made = TorchPredictor.of(self.loaded, self.device, precision, compiled=self._compiled)
+            return made.at(self.operating_point)
 
     def check(self, files: ModelFiles) -> None:
         """Ask for the drawn picture that the folder keeps an answer for.
@@ -284,8 +309,8 @@ def _check_bytes(config: ModelConfig, size: int) -> None:
 
 def _exported(name: str) -> LoadedModel:
     raise ModelError(
-        f"the exported {name!r} must be asked for what it holds, predictions and Grad-CAM where it "
-        f"has class activation maps; for all else load the model's folder."
+        f"the exported {name!r} gives only predictions, and Grad-CAM where it has class activation "
+        f"maps; load the model's folder for everything else."
     )
 
 
@@ -308,11 +333,12 @@ def check_probe(
         ModelError: a probability that differs by more than `TOLERANCE`.
     """
     arrays = {each: picture(each) for each in predictor.preprocessings}
-    (row,) = predictor.predict([Prepared(0, "probe", arrays, (), None)])
+    (row,) = predictor.uncalibrated.predict([Prepared(0, "probe", arrays, (), None)])
     gap = float(np.abs(row - weighted_mean(weights, probes)).max())
     if not gap <= TOLERANCE:
         raise ModelError(
-            f"{predictor.model} must answer as when it was saved, within {TOLERANCE:g}; through "
-            f"{predictor.backend} a probability of its probe differs by {gap:.2g}. Another version "
-            f"of a package may build another network: install those it was saved with."
+            f"{predictor.model} must answer as when it was saved, within {TOLERANCE:g}, but "
+            f"through {predictor.backend} a probability of its probe differs by {gap:.2g}. Another "
+            f"version of a package may build another network: install the versions it was saved "
+            f"with."
         )

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection
-from functools import reduce
-from operator import or_
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from skinxai.assessment.evaluating import evaluate_probabilities
 from skinxai.data.given import names_parts
-from skinxai.data.hashing import check_ids
 from skinxai.data.records import Records
-from skinxai.errors import OptionError, SkinxaiWarning
-from skinxai.model_folders.trained_on import SILENT, Look, TrainedOn
+from skinxai.errors import SkinxaiWarning
 from skinxai.predicting.in_use import ModelInUse
-from skinxai.predicting.inputs import InputOptions, several
+from skinxai.predicting.inputs import InputOptions
+from skinxai.predicting.labelled import LabelledImages
 from skinxai.predicting.predictor import predictions
 from skinxai.results import Evaluation, Prediction
 
@@ -43,48 +38,27 @@ def judge(
             that is none.
         InputError: an image that cannot be read.
     """
+    labelled = LabelledImages(model, records, options, "evaluate()", not_copies)
     codes = model.config.labels.codes
-    if options.on_error != "raise":
-        raise OptionError("on_error must be 'raise' in evaluate(): no image may be left out.")
-    if records.labels.codes != codes:
-        raise OptionError(
-            f"records must have the model's labels {list(codes)}, got {list(records.labels)}."
-        )
     if not records.part and names_parts(records):
         warnings.warn(
             "records hold several parts of the split that their data came with, and all are "
             "judged; take the test part alone with given_part(records, 'test').", SkinxaiWarning, 3,
         )  # fmt: skip
-    images: Any = [item.path for item in records]
-    cache, resized = records.pixels, False
-    if cache is not None and all(cache.fits(each) for each in model.predictor.preprocessings):
-        images = (cache.read(item.image_id) for item in records)  # the same bits
-        resized = cache.image_size is not None
-    check_ids(not_copies, records)
-    known, looks = _known(model), dict[str, Look]()
-
-    def look(index: int, pixels: npt.NDArray[np.uint8]) -> None:
-        name = records[index].image_id
-        digest = None if cache is None else cache.hash_of(name)
-        looks[name] = Look.at(pixels, digest, resized=resized)
-
-    many = several(images, options.progress)[1]
-    seeing = None if known is None else look
-    found = predictions(model.predictor, many, options, tta=tta, look=seeing)
+    found = predictions(model.predictor, labelled.images, options, tta=tta, look=labelled.look)
     rows = [
         [p.probabilities[code] for code in codes]
         for p in found
         if isinstance(p, Prediction)  # and all are: on_error is "raise"
     ]
-    in_order = {item.image_id: looks[item.image_id] for item in records if known is not None}
-    seen = SILENT if known is None else known.seen(in_order, not_copies=not_copies)
+    seen = labelled.seen()
     return evaluate_probabilities(
         records.targets(),
         np.asarray(rows),
         [item.lesion_id for item in records],
         records.labels,
         model=model.predictor.model,
-        data=", ".join(filter(None, (records.name, records.part and f"{records.part} part"))),
+        data=records.described,
         attributes=[item.attributes for item in records],
         leaked=records.leaked
         or bool(seen)
@@ -93,10 +67,3 @@ def judge(
         resamples=resamples,
         seed=seed,
     )
-
-
-def _known(model: ModelInUse) -> TrainedOn | None:
-    """The training images of all members that say something, or ``None``."""
-    members = () if model.exported else model.loaded.members  # a file does not say
-    known = [own.trained_on for own in members if own.trained_on is not None]
-    return reduce(or_, known) if known else None

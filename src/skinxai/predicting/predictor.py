@@ -1,15 +1,15 @@
 """`Predictor`: prepared images to probabilities, whatever computes the logits. No torch.
 
-Test-time augmentation, the members' weighted mean, the softmax with its temperature, and what
-becomes of logits that are not finite are decided here, for torch, ONNX Runtime and OpenVINO alike.
+Test-time augmentation, the members' weighted mean, the softmax, calibration, and what becomes of
+logits that are not finite are decided here, for torch, ONNX Runtime and OpenVINO alike.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from skinxai.memory import in_batches
 from skinxai.predicting.inputs import InputOptions, Look, Prepared, prepared_batches
 from skinxai.results import ItemError, Prediction
 from skinxai.results.probabilities import from_logits, weighted_mean
+from skinxai.trust.calibration import Calibration
+from skinxai.trust.deciding import decide
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
 """Dimensions of ``(N, 3, h, w)`` that each view of an image reverses."""
@@ -69,13 +71,16 @@ class Predictor(ABC, Generic[M]):
         members: the networks; their weights sum to 1.
         labels: in logit order, of all members.
         model: ``name@revision``.
-        temperature: that logits are divided by before the softmax, > 0.
+        calibration: what was fitted for these members, or ``None``: then probabilities are the
+            softmax of the logits, and nothing is decided.
+        operating_point: that decides; ``None``: the calibration's default.
     """
 
     members: tuple[M, ...]
     labels: LabelSet
     model: str
-    temperature: float = 1.0
+    calibration: Calibration | None = None
+    operating_point: str | None = None
 
     @property
     @abstractmethod
@@ -98,6 +103,30 @@ class Predictor(ABC, Generic[M]):
         """The members', each once."""
         return frozenset(member.preprocessing for member in self.members)
 
+    @property
+    def uncalibrated(self) -> Self:
+        """The same, whose probabilities are the softmax of the logits."""
+        return replace(self, calibration=None)
+
+    def at(self, operating_point: str | None) -> Self:
+        """The same, deciding at an operating point; ``None``: at the default one.
+
+        Raises:
+            ModelError: a model without operating points.
+            UnknownNameError: no such operating point.
+        """
+        if operating_point is None:
+            return self
+        if self.calibration is None or not self.calibration.one_view.operating_points:
+            raise ModelError(
+                f"an operating point needs a model that was calibrated with malignant and benign "
+                f"lesions, and {self.model} was not",
+                python="make one with Classifier.calibrate(records)",
+                command="make one with 'skinxai calibrate'",
+            )
+        self.calibration.check_point(operating_point)
+        return replace(self, operating_point=operating_point)
+
     def passes(self, *, tta: bool = False) -> list[NetworkPass[M]]:
         """The passes that an answer is the weighted mean of.
 
@@ -112,7 +141,7 @@ class Predictor(ABC, Generic[M]):
         ]
 
     def probabilities(self, logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Probabilities ``(N, K)`` of logits; see `skinxai.results.probabilities.from_logits`.
+        """Probabilities ``(N, K)`` of one pass, not calibrated; NaN where logits are not finite.
 
         Raises:
             ModelError: logits that are not ``(N, K)``.
@@ -121,7 +150,7 @@ class Predictor(ABC, Generic[M]):
             raise ModelError(
                 f"logits must be (N, {len(self.labels)}), one for each label, got {logits.shape}."
             )
-        return from_logits(logits, self.temperature)
+        return from_logits(logits)
 
     def predict(self, items: Sequence[Prepared], *, tta: bool = False) -> npt.NDArray[np.float64]:
         """Probabilities ``(N, K)``; a row of NaN where logits are not finite.
@@ -131,13 +160,25 @@ class Predictor(ABC, Generic[M]):
             tta: as in `passes`.
         """
         logits = self.logits(items, self.passes(tta=tta))
-        return self.mean([self.probabilities(each) for each in logits])
+        return self.answer([self.probabilities(each) for each in logits])
 
-    def mean(self, rows: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
-        """The answer ``(N, K)``: the mean of each member's views, then that of the members.
+    def answer(self, rows: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+        """The calibrated mean ``(N, K)`` of all passes.
 
         Args:
             rows: probabilities ``(N, K)`` of each of `passes`, in order.
+        """
+        mean = self.mean(rows)
+        if self.calibration is None:
+            return mean
+        tta = len(rows) > len(self.members)
+        return self.calibration.fitted(tta=tta).scaling(mean)
+
+    def mean(self, rows: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+        """The mean ``(N, K)`` of each member's views, then that of the members.
+
+        Args:
+            rows: as in `answer`.
         """
         views = len(rows) // len(self.members)
         shares = [1 / views] * views
@@ -146,23 +187,34 @@ class Predictor(ABC, Generic[M]):
         return weighted_mean([member.weight for member in self.members], own)
 
     def prediction(
-        self, item: Prepared, row: npt.NDArray[np.float64], options: InputOptions
+        self,
+        item: Prepared,
+        row: npt.NDArray[np.float64],
+        options: InputOptions,
+        *,
+        tta: bool = False,
     ) -> Prediction | ItemError:
         """The result of one row of probabilities; a row of NaN is an error, never a class.
+
+        Args:
+            item: the image.
+            row: of `answer`, ``(K,)``.
+            options: of the call.
+            tta: whether four views were averaged.
 
         Raises:
             NonFiniteOutputError: with ``on_error="raise"``.
         """
         if not np.isfinite(row).all():
             error = NonFiniteOutputError(
-                f"logits must be finite, the network's are not for {item.source}; the weights or "
-                f"the precision are at fault, no class is returned."
+                f"logits must be finite, but the network's are not for {item.source}; check its "
+                f"weights or its precision. No class is returned."
             )
             error.at(item.index, item.source)
             if options.on_error == "raise":
                 raise error
             return ItemError(item.index, item.source, error)
-        return Prediction.from_probabilities(
+        made = Prediction.from_probabilities(
             row.tolist(),
             self.labels,
             source=item.source,
@@ -170,6 +222,18 @@ class Predictor(ABC, Generic[M]):
             backend=self.backend,
             warnings=item.warnings,
         )
+        return made if self.calibration is None else self._decided(made, self.calibration, tta=tta)
+
+    def _decided(self, made: Prediction, calibration: Calibration, *, tta: bool) -> Prediction:
+        name = self.operating_point or calibration.default
+        if name is None or made.malignant_probability is None:
+            return replace(made, calibrated_on=calibration.data)
+        point = calibration.fitted(tta=tta).operating_points[name]
+        decision, reasons = decide(made.malignant_probability, point)
+        return replace(
+            made, calibrated_on=calibration.data, operating_point=name, decision=decision,
+            reasons=reasons,
+        )  # fmt: skip
 
 
 def predictions(
@@ -193,6 +257,6 @@ def predictions(
             rows = {item.index: row for item, row in zip(items, found, strict=True)}
         for item in batch:
             if isinstance(item, Prepared):
-                yield predictor.prediction(item, rows[item.index], options)
+                yield predictor.prediction(item, rows[item.index], options, tta=tta)
             else:
                 yield item

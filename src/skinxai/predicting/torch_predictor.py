@@ -86,8 +86,8 @@ class TorchMember(Member):
             )
             if not same:
                 raise ModelError(
-                    f"the network of {self.model} must stay as it was loaded, and was changed: its "
-                    f"answers would be the old ones; wrap the changed one in from_module()."
+                    f"the network of {self.model} must stay as it was loaded, but it was changed, "
+                    f"so its answers would be the old ones; wrap the changed one in from_module()."
                 )
         return self.folded
 
@@ -158,7 +158,7 @@ class TorchPredictor(Predictor[TorchMember]):
         name = f"{config.name}@{loaded.revision}"
         made = cls(
             members=members, labels=config.labels, model=name, device=place, precision=precision,
-            compiled=compiled,
+            compiled=compiled, calibration=loaded.calibration,
         )  # fmt: skip
         if compiled:
             made._compile()
@@ -208,9 +208,9 @@ class TorchPredictor(Predictor[TorchMember]):
         """
         if len(self.members) > 1:
             raise ModelError(
-                f"{wanted_by} needs a single network, and {self.model} is an ensemble of "
-                f"{len(self.members)} with features of their own; load one of the folders in its "
-                f"members/."
+                f"{wanted_by} needs a single network, but {self.model} is an ensemble of "
+                f"{len(self.members)}, each with features of its own; load one of the folders in "
+                f"its members/."
             )
         return self.members[0]
 

@@ -23,9 +23,12 @@ class Prediction:
         probability: its probability, 0–1.
         probabilities: read-only, code → probability, in label order, sum 1.
         malignant_probability: sum over the classes declared malignant; ``None`` without any.
-        decision: ``"refer"``, ``"routine"`` or ``"abstain"``; ``None`` as long as the model
-            carries no operating points.
-        reasons: why that decision.
+        calibrated_on: the images that the probabilities were calibrated on; ``None`` of a model
+            that was not: then they are no measure of how often it is right.
+        operating_point: name of the one that decided; ``None`` for a model without any.
+        decision: ``"refer"``, ``"routine"`` or ``"abstain"``; ``None`` for a model without
+            operating points.
+        reasons: why that decision, a sentence each.
         quality: flags of the image's quality; empty as long as the model carries no gates.
         source: which image.
         model: ``name@revision``.
@@ -42,6 +45,8 @@ class Prediction:
     model: str
     backend: str
     labels: LabelSet = field(repr=False)
+    calibrated_on: str | None = None
+    operating_point: str | None = None
     decision: str | None = None
     reasons: tuple[str, ...] = ()
     quality: tuple[str, ...] = ()
@@ -91,6 +96,8 @@ class Prediction:
             "probability": self.probability,
             "probabilities": dict(self.probabilities),
             "malignant_probability": self.malignant_probability,
+            "calibrated_on": self.calibrated_on,
+            "operating_point": self.operating_point,
             "decision": self.decision,
             "reasons": list(self.reasons),
             "quality": list(self.quality),
@@ -103,7 +110,8 @@ class Prediction:
         shown = ", ".join(
             f"{code}={value:.2f}" for code, value in self.top(min(3, len(self.labels)))
         )
-        return f"Prediction({shown}; model={self.model!r})"
+        decided = f"{self.decision}; " if self.decision else ""
+        return f"Prediction({shown}; {decided}model={self.model!r})"
 
     def _repr_html_(self) -> str:
         rows = "".join(

@@ -9,21 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 
-def from_logits(logits: npt.NDArray[Any], temperature: float = 1.0) -> npt.NDArray[np.float64]:
-    """Softmax of logits that are divided by a temperature, float64.
-
-    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 9.
+def from_logits(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Softmax, float64.
 
     Args:
         logits: ``(N, K)``.
-        temperature: > 0; 1 leaves the logits as they are.
 
     Returns:
         ``(N, K)``; a row of NaN where one of its logits is not finite.
     """
     wide = np.asarray(logits, np.float64)
     finite = np.isfinite(wide).all(axis=1, keepdims=True)
-    wide = np.where(finite, wide, 0.0) / temperature
+    wide = np.where(finite, wide, 0.0)
     powers = np.exp(wide - wide.max(axis=1, keepdims=True))
     return np.where(finite, powers / powers.sum(axis=1, keepdims=True), np.nan)
 

@@ -88,8 +88,7 @@ def resumed_run(config: TrainConfig, folder: RunFolder, splits: Splits) -> Run:
     """
     known = folder.read_settings()
     _check_same(known, fingerprint(splits.train, splits.val))
-    made = Materials.of(config, splits, stored=folder.checkpoints.network())
-    _check_origins(known, made)
+    made = Materials.of(config, splits, stored=folder.checkpoints.network(), known=known)
     precision = PRECISIONS[known["precision"]]
     run = made.run(folder, folder.read_trained_on(), precision, known["splits_sha256"])
     state = run.state
@@ -119,20 +118,6 @@ def _check_same(known: dict[str, Any], now: dict[str, str]) -> None:
             f"{changed}: its bits may differ from an uninterrupted run's.",
             SkinxaiWarning,
             stacklevel=4,
-        )
-
-
-def _check_origins(known: dict[str, Any], made: Materials) -> None:
-    """Raise unless the starting weights and the teacher are those that the run began with."""
-    if made.start.source != known["init_weights"]:
-        raise ResumeMismatchError(
-            f"init_weights must be what the run began with, {known['init_weights']!r}, got "
-            f"{made.start.source!r}; put them back or start a new run."
-        )
-    if made.teacher and made.teacher.source != known["teacher"]:
-        raise ResumeMismatchError(
-            f"teacher must be what the run began with, {known['teacher']!r}, got "
-            f"{made.teacher.source!r}; put it back or start a new run."
         )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -16,7 +16,12 @@ from skinxai.backbones.network import SkinClassifier
 from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
-from skinxai.errors import CheckpointCorruptError, IntegrityError, OptionError
+from skinxai.errors import (
+    CheckpointCorruptError,
+    IntegrityError,
+    OptionError,
+    ResumeMismatchError,
+)
 from skinxai.model_folders.tensors import Stored
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.plain_text import MAX_NAME, printable
@@ -69,25 +74,34 @@ class Materials:
     checks: TrainingImages
 
     @classmethod
-    def of(cls, config: TrainConfig, splits: Splits, *, stored: dict[str, Stored] | None) -> Self:
+    def of(
+        cls, config: TrainConfig, splits: Splits, *, stored: dict[str, Stored] | None,
+        known: Mapping[str, Any] | None = None,
+    ) -> Self:  # fmt: skip
         """Build them from the settings and the seed.
 
         Args:
             config: settings of the run.
             splits: data of the run.
             stored: headers of the network's tensors in the newest checkpoint.
+            known: ``train.json`` of a run that is resumed.
+
+        Raises:
+            ResumeMismatchError: other starting weights or another teacher than the run began with.
         """
         train, val = splits.train, splits.val
         device = device_named(config.device)
         seed_all(config.seed)
         network = _build(config, len(train.labels), stored)
         start = load_initial_weights(network, config.backbone, config.init_weights, train.labels)
+        _check_origin(known, "init_weights", start)
         preprocessing = PreprocessConfig(config.image_size, start.mean, start.std)
         teacher = None
         if config.teacher is not None:
             teacher = load_teacher(
                 config.teacher, train.labels, preprocessing, config.teacher_temperature, device
             )
+            _check_origin(known, "teacher", teacher)
         _check_prepared(train, config.image_size)
         loss = losses.bind(config.loss, config.loss_options, train.class_counts())
         network.to(device).to(memory_format=torch.channels_last)
@@ -158,6 +172,14 @@ def _build(config: TrainConfig, classes: int, stored: dict[str, Stored] | None) 
             f"the newest checkpoint must be of the network that train.json names, "
             f"{config.backbone!r}, but it is of another; start the run again in a new folder."
         ) from error
+
+
+def _check_origin(known: Mapping[str, Any] | None, name: str, found: Origin) -> None:
+    if known is not None and found.source != known[name]:
+        raise ResumeMismatchError(
+            f"{name} must be what the run began with, {known[name]!r}, got {found.source!r}; put "
+            f"it back or start a new run."
+        )
 
 
 def _check_prepared(train: Records, image_size: tuple[int, int]) -> None:

@@ -1,0 +1,64 @@
+"""``skinxai calibrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skinxai.cli.options import BatchSize, Data, MaxPixels, Model, NotCopies, Part, words
+from skinxai.cli.saying import note
+from skinxai.cli.table_options import TableOptions, check_apart, judged, open_data, with_table
+from skinxai.images.limits import MAX_PIXELS
+
+
+@with_table
+def calibrate(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for the calibrated model.")],
+    table: TableOptions,
+    model: Model = None,
+    splits: Annotated[
+        Path | None,
+        typer.Option(help="splits.csv [the data's own split, or else all images]."),
+    ] = None,
+    part: Annotated[
+        Part | None,
+        typer.Option(help="Part of --splits, or of the data's own split, to calibrate on [val]."),
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="temperature, or vector, which needs more images.")
+    ] = "temperature",
+    sensitivity: Annotated[
+        float | None, typer.Option(help="Also make an operating point of this sensitivity.")
+    ] = None,
+    specificity: Annotated[
+        float | None, typer.Option(help="Also make an operating point of this specificity.")
+    ] = None,
+    operating_point: Annotated[
+        str | None, typer.Option(help="The one that decides by default [screening].")
+    ] = None,
+    not_copies: NotCopies = None,
+    batch_size: BatchSize = 32,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:  # fmt: skip
+    """Calibrate a model's probabilities on images that it did not learn from."""
+    from skinxai.classifier import Classifier
+    from skinxai.disk.writing import check_folder
+
+    check_apart("--out", out, "DATA", data)
+    check_folder(out)
+    classifier = Classifier.from_pretrained(model)
+    records = open_data(data, table, labels=classifier.config.labels)
+    if splits is not None and part is None:
+        part = Part.val
+    records = judged(records, splits, part, default=Part.val, done="used to calibrate")
+    made = classifier.calibrate(
+        records, method=method, sensitivity=sensitivity, specificity=specificity,
+        operating_point=operating_point, not_copies=words(not_copies) or (),
+        batch_size=batch_size, max_pixels=max_pixels,
+    )  # fmt: skip
+    made.save_pretrained(out)
+    typer.echo(made.calibration)
+    note(f"the calibrated model is {out}; skinxai predict IMAGE --model {out}")

@@ -1,0 +1,166 @@
+"""Labelled images to a `Calibration`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.data.records import Records
+from skinxai.errors import (
+    LeakageError,
+    ModelError,
+    NonFiniteOutputError,
+    OptionError,
+    SkinxaiWarning,
+)
+from skinxai.memory import in_batches
+from skinxai.predicting.in_use import ModelInUse
+from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
+from skinxai.predicting.labelled import LabelledImages
+from skinxai.predicting.predictor import Predictor
+from skinxai.trust.calibration import Calibration, Fitted
+from skinxai.trust.operating_points import SCREENING, MalignancyScores, OperatingPoint
+from skinxai.trust.scaling import METHODS, Scaling
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is fitted; see `Classifier.calibrate`.
+
+    Args:
+        method: one of `METHODS`.
+        sensitivity: of an operating point of one's own, in (0, 1), or ``None``.
+        specificity: of an operating point of one's own, in (0, 1), or ``None``.
+        default: name of the operating point that decides; ``None``: ``"screening"``.
+    """
+
+    method: str = "temperature"
+    sensitivity: float | None = None
+    specificity: float | None = None
+    default: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise OptionError(f"method must be one of {METHODS}, got {self.method!r}.")
+        for name in ("sensitivity", "specificity"):
+            rate = getattr(self, name)
+            if rate is not None and not (type(rate) in (int, float) and 0 < rate < 1):
+                raise OptionError(f"{name} must be a number in (0, 1), got {rate!r}.")
+
+
+def calibrated(
+    model: ModelInUse, records: Records, options: InputOptions, wanted: Wanted,
+    not_copies: Collection[str],
+) -> ModelInUse:  # fmt: skip
+    """The model with a calibration that was fitted on labelled images.
+
+    Args:
+        model: that is calibrated.
+        records: with the model's labels.
+        options: of reading and batching.
+        wanted: what is fitted.
+        not_copies: as in `LabelledImages`.
+
+    Raises:
+        LeakageError: the test part of a split, or images that the model was trained on.
+        CalibrationError: images that do not suffice.
+        ModelError: an exported file, or a network of `Classifier.from_module`.
+        OptionError: as in `LabelledImages`, or a model that rounds.
+    """
+    _check(model, records)
+    labelled = LabelledImages(model, records, options, "calibrate()", not_copies)
+    predictor = model.predictor.uncalibrated
+    rows: list[Floats] = []
+    leaked = False  # then the rest is only read, so that the error names all of them
+    for batch in prepared_batches(
+        labelled.images, predictor.preprocessings, options, look=labelled.look
+    ):
+        items = [item for item in batch if isinstance(item, Prepared)]  # all: errors are raised
+        leaked = leaked or bool(labelled.seen(item.index for item in items))
+        if items and not leaked:
+            rows += in_batches(items, lambda some: _means(predictor, some))
+    seen = labelled.seen()
+    if seen:
+        raise LeakageError(
+            f"calibrate() needs images that the model did not learn from, but of these "
+            f"{len(records)} images, {seen.describe()}; leave them out",
+            python="or name copies that are none in not_copies",
+            command="or name copies that are none with --not-copies",
+        )
+    found = np.asarray(rows)  # (N, 2, K)
+    if not np.isfinite(found).all():
+        raise NonFiniteOutputError(
+            f"logits must be finite, but those of {model.predictor.model} are not for "
+            f"{int((~np.isfinite(found).all(axis=(1, 2))).sum())} of {len(found)} images."
+        )
+    for text in seen.notes:
+        warnings.warn(f"{text}.", SkinxaiWarning, stacklevel=3)
+    views = [_fitted(found[:, place], records, wanted) for place in (0, 1)]
+    default = wanted.default or (SCREENING if views[0].operating_points else None)
+    made = Calibration(
+        data=records.described, images=len(records),
+        lesions=len({item.lesion_id for item in records}),
+        one_view=views[0], four_views=views[1],
+        default=None,
+    )  # fmt: skip
+    if default is not None:
+        made.check_point(default)
+    return model.with_calibration(replace(made, default=default))
+
+
+def _check(model: ModelInUse, records: Records) -> None:
+    if records.part == "test":
+        raise LeakageError(
+            "calibrate() must not see the test part, whose figures would be worth nothing "
+            "afterwards; calibrate on the validation part."
+        )
+    if records.leaked:
+        raise LeakageError(
+            "calibrate() needs a split whose parts share no lesion or patient, and this one was "
+            "made with allow_leakage."
+        )
+    if model.exported or not all(config.backbone for config in model.configs):
+        raise ModelError(
+            f"calibrate() needs a model that can be saved, and {model.predictor.model} is "
+            f"{'an exported file' if model.exported else 'a network that may still change'}; load "
+            f"a model folder."
+        )
+    if model.precision != "float32":
+        raise OptionError(f"calibrate() needs precision='float32', got {model.precision!r}.")
+
+
+def _means(predictor: Predictor[Any], items: Sequence[Prepared]) -> list[Floats]:
+    """Of each image the mean of one view and that of four, ``(2, K)``."""
+    passes = predictor.passes(tta=True)
+    rows = [predictor.probabilities(each) for each in predictor.logits(items, passes)]
+    plain = [row for row, own in zip(rows, passes, strict=True) if not own.flip]
+    return list(np.stack([predictor.mean(plain), predictor.mean(rows)], axis=1))
+
+
+def _fitted(rows: Floats, records: Records, wanted: Wanted) -> Fitted:
+    targets, labels = np.asarray(records.targets()), records.labels
+    scaling = Scaling.fit(rows, targets, wanted.method)
+    points: list[OperatingPoint] = []
+    if labels.malignant:
+        kinds = [labels.position(code) for code in labels if code in labels.malignant]
+        scores = MalignancyScores(
+            np.minimum(scaling(rows)[:, kinds].sum(axis=1), 1.0), np.isin(targets, kinds),
+            [item.lesion_id for item in records],
+        )  # fmt: skip
+        points = [scores.screening(), scores.balanced()]
+        for name in ("sensitivity", "specificity"):
+            if (rate := getattr(wanted, name)) is not None:
+                points.append(scores.holding(**{name: rate}))
+    elif wanted.sensitivity or wanted.specificity:
+        raise OptionError(
+            "an operating point needs labels that are declared malignant, and the model's label "
+            "set declares none."
+        )
+    return Fitted(scaling, {point.name: point for point in points})

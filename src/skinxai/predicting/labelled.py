@@ -1,0 +1,89 @@
+"""Labelled images as a model reads them, and which of them it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from functools import reduce
+from operator import or_
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.data.hashing import check_ids
+from skinxai.data.records import Records
+from skinxai.errors import OptionError
+from skinxai.model_folders.trained_on import SILENT, Look, TrainedOn
+from skinxai.predicting.in_use import ModelInUse
+from skinxai.predicting.inputs import InputOptions, several
+from skinxai.predicting.inputs import Look as Looking
+from skinxai.results import SeenImages
+
+
+class LabelledImages:
+    """The images of records, read once, with a look at each for images of the training.
+
+    Args:
+        model: that reads them.
+        records: with the model's labels.
+        options: of reading and batching.
+        wanted_by: the call, for messages.
+        not_copies: ids of images that look like copies of training images and are none.
+
+    Raises:
+        OptionError: records with other labels, ``on_error="return"``, or an id in ``not_copies``
+            that is none.
+    """
+
+    def __init__(
+        self, model: ModelInUse, records: Records, options: InputOptions, wanted_by: str,
+        not_copies: Collection[str],
+    ) -> None:  # fmt: skip
+        codes = model.config.labels.codes
+        if options.on_error != "raise":
+            raise OptionError(f"on_error must be 'raise' in {wanted_by}: no image may be left out.")
+        if records.labels.codes != codes:
+            raise OptionError(
+                f"records must have the model's labels {list(codes)}, got {list(records.labels)}."
+            )
+        check_ids(not_copies, records)
+        images: Any = [item.path for item in records]
+        self._cache, self._resized = records.pixels, False
+        preprocessings = model.predictor.preprocessings
+        if self._cache is not None and all(self._cache.fits(each) for each in preprocessings):
+            cache = self._cache
+            images = (cache.read(item.image_id) for item in records)  # the same bits
+            self._resized = cache.image_size is not None
+        self.images: Iterable[Any] = several(images, options.progress)[1]
+        self._records, self._not_copies = records, not_copies
+        self._known, self._looks = _known(model), dict[str, Look]()
+
+    @property
+    def look(self) -> Looking | None:
+        """Looks at each image while it is read; ``None`` where the model does not say anything."""
+        return None if self._known is None else self._look
+
+    def _look(self, index: int, pixels: npt.NDArray[np.uint8]) -> None:
+        name = self._records[index].image_id
+        digest = None if self._cache is None else self._cache.hash_of(name)
+        self._looks[name] = Look.at(pixels, digest, resized=self._resized)
+
+    def seen(self, places: Iterable[int] | None = None) -> SeenImages:
+        """Which of the images that were read the model was trained on.
+
+        Args:
+            places: of the images in the records; ``None``: all of them.
+        """
+        if self._known is None:
+            return SILENT
+        chosen = range(len(self._records)) if places is None else places
+        names = [self._records[place].image_id for place in chosen]
+        looks = {name: self._looks[name] for name in names}
+        return self._known.seen(looks, not_copies=self._not_copies)
+
+
+def _known(model: ModelInUse) -> TrainedOn | None:
+    """The training images of all members that say something, or ``None``."""
+    members = () if model.exported else model.loaded.members  # a file does not say
+    known = [own.trained_on for own in members if own.trained_on is not None]
+    return reduce(or_, known) if known else None

@@ -1,0 +1,198 @@
+"""`Calibration`: what was fitted on labelled images that a model did not learn from.
+
+A model folder keeps it as ``calibration.json``, with the digest of the weights that it is of.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from skinxai.configs import EnsembleConfig, ModelConfig, check_keys, check_schema, strict_json
+from skinxai.errors import IntegrityError, ModelConfigError, UnknownNameError, did_you_mean
+from skinxai.model_folders.ensembles import read_members
+from skinxai.model_folders.files import ModelFiles, read_config, weights_digest
+from skinxai.model_folders.parts import CALIBRATION, WEIGHTS
+from skinxai.plain_text import MAX_LINE, broken_rule
+from skinxai.readonly import ReadOnly
+from skinxai.trust.operating_points import OperatingPoint
+from skinxai.trust.scaling import Scaling
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was fitted for one number of views of an image.
+
+    Args:
+        scaling: of the mean probabilities of all passes.
+        operating_points: by name; empty where the label set declares nothing malignant.
+    """
+
+    scaling: Scaling
+    operating_points: Mapping[str, OperatingPoint]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "operating_points", ReadOnly(self.operating_points))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        points = [point.to_dict() for point in self.operating_points.values()]
+        return {"scaling": asdict(self.scaling), "operating_points": points}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Strict inverse of `to_dict`."""
+        check_keys("what was fitted", cls, values)
+        if not isinstance(values["operating_points"], list):
+            raise ModelConfigError("operating_points must be a list.")
+        points = [OperatingPoint.from_dict(each) for each in values["operating_points"]]
+        return cls(Scaling.from_dict(values["scaling"]), {point.name: point for point in points})
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was fitted on labelled images that a model did not learn from.
+
+    Args:
+        data: which images.
+        images: how many.
+        lesions: how many.
+        one_view: for predictions from one view of an image.
+        four_views: for predictions with test-time augmentation.
+        default: the operating point that decides where none is named; ``None`` where there is
+            none.
+    """
+
+    data: str
+    images: int
+    lesions: int
+    one_view: Fitted
+    four_views: Fitted
+    default: str | None
+
+    def __post_init__(self) -> None:
+        if broken := broken_rule("data of a calibration", self.data, MAX_LINE):
+            raise ModelConfigError(broken)
+        for name in ("images", "lesions"):
+            if type(getattr(self, name)) is not int or getattr(self, name) < 1:
+                raise ModelConfigError(
+                    f"{name} of a calibration must be an integer >= 1, got "
+                    f"{getattr(self, name)!r:.40}."
+                )
+        names = tuple(self.one_view.operating_points)
+        if tuple(self.four_views.operating_points) != names:
+            raise ModelConfigError(
+                f"operating points must be the same for one view and for four, got {list(names)} "
+                f"and {list(self.four_views.operating_points)}."
+            )
+        if self.default is not None and self.default not in names:
+            raise ModelConfigError(
+                f"the default operating point must be one of {list(names)}, got {self.default!r}."
+            )
+
+    def fitted(self, *, tta: bool) -> Fitted:
+        """For predictions with or without test-time augmentation."""
+        return self.four_views if tta else self.one_view
+
+    def check_point(self, name: str) -> None:
+        """Refuse a name that is no operating point.
+
+        Raises:
+            UnknownNameError: no such one.
+        """
+        if name not in (known := self.one_view.operating_points):
+            raise UnknownNameError(
+                f"Unknown operating point {name!r}; the model's are {list(known)}."
+                f"{did_you_mean(name, known)}"
+            )
+
+    def __str__(self) -> str:
+        scaling = self.one_view.scaling
+        scaled = (
+            f"temperature {scaling.temperature:.3f}" if scaling.temperature else "vector scaling"
+        )
+        lines = [
+            f"calibrated on {self.data}, {self.images} images of {self.lesions} lesions: {scaled}"
+        ]
+        for point in self.one_view.operating_points.values():
+            default = " (default)" if point.name == self.default else ""
+            lines.append(f"{point}{default}")
+        return "\n".join(lines)
+
+    def to_bytes(self, weights: str) -> bytes:
+        """Content of ``calibration.json``.
+
+        Args:
+            weights: digest of the weights that it is of.
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(self)} | {
+            "schema_version": SCHEMA_VERSION,
+            "weights": weights,
+            "one_view": self.one_view.to_dict(),
+            "four_views": self.four_views.to_dict(),
+        }
+        return json.dumps(values, indent=2).encode() + b"\n"
+
+    @classmethod
+    def of_files(cls, files: Mapping[str, bytes], weights: str, classes: int) -> Self | None:
+        """Of a folder's files; ``None`` where it has no such part. See `from_bytes`."""
+        data = files.get(CALIBRATION)
+        return None if data is None else cls.from_bytes(data, weights, classes)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, weights: str, classes: int) -> Self:
+        """Strict inverse of `to_bytes`.
+
+        Args:
+            data: content of the file.
+            weights: digest of the weights beside it.
+            classes: K, of the model.
+
+        Raises:
+            IntegrityError: no JSON, of other weights, or for another number of classes.
+            ModelConfigError: values outside their rule.
+        """
+        try:
+            values = strict_json(data)
+        except ValueError as error:
+            raise IntegrityError(f"{CALIBRATION} must be JSON: {error}.") from error
+        if not isinstance(values, dict):
+            raise IntegrityError(f"{CALIBRATION} must be a JSON object.")
+        check_schema(values.pop("schema_version", None), CALIBRATION, SCHEMA_VERSION)
+        if values.pop("weights", None) != weights:
+            raise IntegrityError(
+                f"{CALIBRATION} must be of the weights beside it, and was fitted for others: its "
+                f"probabilities would be wrong; fetch the model again, or calibrate it."
+            )
+        check_keys(CALIBRATION, cls, values)
+        for name in ("one_view", "four_views"):
+            values[name] = Fitted.from_dict(values[name])
+            if (found := len(values[name].scaling.slopes)) != classes:
+                raise IntegrityError(
+                    f"{CALIBRATION} must have a slope for each of {classes} classes, got {found}; "
+                    f"fetch the model again, or calibrate it."
+                )
+        return cls(**values)
+
+
+def calibration_of(files: ModelFiles) -> Calibration | None:
+    """Of a model's or an ensemble's folder; an ensemble's is of its members' mean.
+
+    Raises:
+        IntegrityError: as in `Calibration.from_bytes`.
+    """
+    if CALIBRATION not in files.files:
+        return None
+    if not files.is_ensemble:
+        labels = read_config(files, ModelConfig).labels
+        return Calibration.of_files(
+            files.files, weights_digest([files.files[WEIGHTS]]), len(labels)
+        )
+    config = read_config(files, EnsembleConfig)
+    weights = [member.files[WEIGHTS] for member in read_members(files, config)]
+    digest = weights_digest(weights, [member.weight for member in config.members])
+    return Calibration.of_files(files.files, digest, len(config.labels))

@@ -1,0 +1,303 @@
+"""`Classifier.calibrate`: what is fitted, kept beside the weights, and used by every answer."""
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_runs import BASE, LABELS, coloured, model_folder, rows
+from typer.testing import CliRunner
+
+from skinxai import Attribution, Classifier, Explainer, Trainer, checkpoints, explainers, plugins
+from skinxai.cli import app
+from skinxai.data import Records, TrainedOn
+from skinxai.errors import (
+    CalibrationError,
+    IntegrityError,
+    LeakageError,
+    ModelConfigError,
+    ModelError,
+    OptionError,
+    SkinxaiWarning,
+    UnknownNameError,
+)
+from skinxai.labels import LabelSet
+from skinxai.model_folders.ensembles import write_ensemble
+from skinxai.model_folders.files import read_model_folder, write_model_folder
+from skinxai.model_folders.parts import CALIBRATION
+from skinxai.results.probabilities import from_logits
+from skinxai.trust.operating_points import MalignancyScores
+from skinxai.trust.scaling import Scaling
+
+pytestmark = pytest.mark.usefixtures("small_networks")
+MALIGNANT = LabelSet(LABELS.codes, malignant=frozenset({"red"}))
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Records:
+    """Pictures of three colours; of the benign ones every third has the other's label."""
+    found = coloured(tmp_path_factory.mktemp("calibration") / "val", 12, 0)
+    other = {"red": "red", "green": "blue", "blue": "green"}
+    items = [
+        replace(item, label=other[item.label]) if k % 3 == 0 else item
+        for k, item in enumerate(found)
+    ]
+    return replace(found, items=tuple(items), labels=MALIGNANT)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that has learnt the colours."""
+    place = tmp_path_factory.mktemp("models")
+    parts = [replace(coloured(place / name, 8, 7 + k), labels=MALIGNANT)
+             for k, name in enumerate(("train", "val"))]  # fmt: skip
+    settings = BASE | {"learning_rate": 0.03, "average_decay": 0.5, "epochs": 3}
+    Trainer(**settings, output_dir=place / "run").fit(*parts)
+    return place / "run"
+
+
+@pytest.fixture(scope="module")
+def calibrated(folder, records) -> Classifier:
+    return Classifier.from_pretrained(folder).calibrate(records, sensitivity=0.5)
+
+
+def with_training(folder: Path, trained_on: TrainedOn | None) -> Classifier:
+    loaded = checkpoints.load(read_model_folder(folder))
+    return Classifier(replace(loaded, trained_on=trained_on))
+
+
+def paths(records: Records) -> list[Path]:
+    return [item.path for item in records]
+
+
+@pytest.mark.parametrize("tta", [False, True])
+def test_temperature_and_points_are_those_of_the_answers(folder, calibrated, records, tta) -> None:
+    plain = rows(Classifier.from_pretrained(folder).predict(paths(records), tta=tta))
+    fitted = calibrated.calibration.fitted(tta=tta)
+    right = Scaling.fit(plain, records.targets())
+    assert fitted.scaling.temperature == pytest.approx(right.temperature, rel=1e-6)
+    found = calibrated.predict(paths(records), tta=tta)
+    logs = np.log(plain) / right.temperature
+    np.testing.assert_allclose(rows(found), from_logits(logs), rtol=1e-6)
+    scores = np.array([each.malignant_probability for each in found])
+    kinds = np.array([item.label == "red" for item in records])
+    own = MalignancyScores(scores, kinds, [item.lesion_id for item in records])
+    for name, point in {"screening": own.screening(), "balanced": own.balanced(),
+                        "sensitivity 0.50": own.holding(sensitivity=0.5)}.items():  # fmt: skip
+        assert fitted.operating_points[name].threshold == pytest.approx(point.threshold)
+    decisions = {each.decision for each in found}
+    assert decisions == {"refer", "routine"}
+    for each in found:
+        assert (each.decision == "refer") == (
+            each.malignant_probability >= own.screening().threshold
+        )
+        assert each.operating_point == "screening" and each.calibrated_on == "colours"
+        assert each.to_dict()["decision"] == each.decision in repr(each)
+
+
+def test_one_view_and_four_differ(calibrated) -> None:
+    one, four = calibrated.calibration.one_view, calibrated.calibration.four_views
+    assert one.scaling != four.scaling
+
+
+def test_another_point_decides(calibrated, records) -> None:
+    strict = calibrated.predict(paths(records), operating_point="sensitivity 0.50")
+    usual = calibrated.predict(paths(records))
+    assert {each.operating_point for each in strict} == {"sensitivity 0.50"}
+    referred = [sum(each.decision == "refer" for each in found) for found in (strict, usual)]
+    assert referred[0] < referred[1]
+    streamed = [first for first, _ in calibrated.stream(
+        paths(records), explain="gradcam", operating_point="sensitivity 0.50")]  # fmt: skip
+    assert [each.decision for each in streamed] == [each.decision for each in strict]
+    with pytest.raises(UnknownNameError, match="Did you mean 'screening'"):
+        calibrated.predict(paths(records), operating_point="screning")
+
+
+def test_a_model_without_a_calibration_decides_nothing(folder, records) -> None:
+    plain = Classifier.from_pretrained(folder)
+    found = plain.predict(records[0].path)
+    assert (found.decision, found.calibrated_on, found.operating_point) == (None, None, None)
+    assert plain.calibration is None
+    with pytest.raises(ModelError, match="was calibrated"):
+        plain.predict(records[0].path, operating_point="screening")
+
+
+def test_the_folder_keeps_it_for_every_backend(calibrated, records, tmp_path) -> None:
+    calibrated.with_graph().save_pretrained(tmp_path / "kept")
+    expected = calibrated.predict(paths(records))
+    for backend in ("torch", "onnx", "openvino"):
+        again = Classifier.from_pretrained(tmp_path / "kept", backend=backend, check=True)
+        assert again.calibration == calibrated.calibration
+        for tta in (False, True):
+            found = again.predict(paths(records), tta=tta)
+            expected = calibrated.predict(paths(records), tta=tta)
+            np.testing.assert_allclose(rows(found), rows(expected), atol=1e-5)
+            assert [e.decision for e in found] == [e.decision for e in expected]
+        (first, _), *_ = again.stream(paths(records), explain="gradcam")
+        assert first.calibrated_on == "colours" and first.decision is not None
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    pass
+
+
+class ScoreItself(Explainer):
+    """The explained score as a map of one value."""
+
+    options_type = NoOptions
+
+    def attribute(self, images, target, *, options):
+        scores = self.model(images).detach()
+        picked = scores[torch.arange(len(images)), target]
+        return Attribution({"score": picked[:, None, None].expand(-1, 2, 2).clone()}, {})
+
+
+def test_a_probability_is_explained_as_it_is_returned(folder, calibrated, records) -> None:
+    image = records[0].path
+    explainers.register("score_itself")(ScoreItself)
+    try:
+        for target in MALIGNANT:
+            found = calibrated.explain(image, "score_itself", target=target, score="probability")
+            value = calibrated.predict(image).probabilities[target]
+            np.testing.assert_allclose(found.heatmap, value, rtol=1e-5)
+            logits = [
+                each.explain(image, "score_itself", target=target).heatmap
+                for each in (calibrated, Classifier.from_pretrained(folder))
+            ]
+            np.testing.assert_array_equal(*logits)  # the logit is that of the network
+    finally:
+        plugins.explainers.remove(["score_itself"])
+
+
+def test_an_ensemble_is_calibrated_as_a_whole(folder, records, tmp_path) -> None:
+    other = model_folder(tmp_path / "other", MALIGNANT, seed=4)
+    write_ensemble(tmp_path / "both", [folder, other], weights=[0.25, 0.75], name="both")
+    plain = Classifier.from_pretrained(tmp_path / "both")
+    made = plain.calibrate(records)
+    mean = rows(plain.predict(paths(records)))
+    right = Scaling.fit(mean, records.targets())
+    assert made.calibration.one_view.scaling.temperature == pytest.approx(right.temperature)
+    made.save_pretrained(tmp_path / "kept")
+    again = Classifier.from_pretrained(tmp_path / "kept")
+    assert again.calibration == made.calibration
+    np.testing.assert_array_equal(
+        rows(again.predict(paths(records))), rows(made.predict(paths(records)))
+    )
+    shutil.copy(tmp_path / "kept" / CALIBRATION, tmp_path / "both")
+    write_ensemble(tmp_path / "turned", [folder, other], weights=[0.75, 0.25], name="turned")
+    files = {p.name: p.read_bytes() for p in (tmp_path / "turned").glob("*.*") if p.is_file()}
+    del files["manifest.json"]
+    kept = (tmp_path / "kept" / CALIBRATION).read_bytes()
+    write_model_folder(tmp_path / "turned", files | {CALIBRATION: kept})
+    with pytest.raises(IntegrityError, match="was fitted for others"):
+        Classifier.from_pretrained(tmp_path / "turned")
+
+
+def test_a_calibration_of_other_weights_is_refused(calibrated, tmp_path) -> None:
+    calibrated.save_pretrained(tmp_path / "one")
+    other = model_folder(tmp_path / "other", MALIGNANT, seed=4)
+    files = {p.name: p.read_bytes() for p in other.iterdir()} | {
+        CALIBRATION: (tmp_path / "one" / CALIBRATION).read_bytes()
+    }
+    del files["manifest.json"]
+    write_model_folder(tmp_path / "mixed", files)
+    with pytest.raises(IntegrityError, match="was fitted for others"):
+        Classifier.from_pretrained(tmp_path / "mixed")
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"schema_version": 2}, ModelConfigError),
+        ({"default": "nothing"}, ModelConfigError),
+        ({"images": 0}, ModelConfigError),
+        ({"data": "a\nb"}, ModelConfigError),
+        ({"one_view": {}}, ModelConfigError),
+        ({"more": 1}, ModelConfigError),
+        ({"slopes": [1, 1]}, IntegrityError),
+    ],
+)
+def test_a_part_with_other_values_is_refused(calibrated, tmp_path, change, error) -> None:
+    calibrated.save_pretrained(tmp_path / "one")
+    files = {p.name: p.read_bytes() for p in (tmp_path / "one").iterdir()}
+    values = json.loads(files[CALIBRATION])
+    if slopes := change.get("slopes"):
+        values["one_view"]["scaling"] = {"slopes": slopes, "offsets": [0, 0]}
+    else:
+        values |= change
+    del files["manifest.json"]
+    write_model_folder(tmp_path / "changed", files | {CALIBRATION: json.dumps(values).encode()})
+    with pytest.raises(error):
+        Classifier.from_pretrained(tmp_path / "changed")
+
+
+def test_images_that_must_not_calibrate(folder, records, tmp_path) -> None:
+    plain = Classifier.from_pretrained(folder)
+    with pytest.raises(LeakageError, match="must not see the test part"):
+        plain.calibrate(replace(records, part="test"))
+    with pytest.raises(LeakageError, match="allow_leakage"):
+        plain.calibrate(replace(records, leaked=True))
+    with pytest.raises(OptionError, match="must have the model's labels"):
+        plain.calibrate(replace(records, labels=LabelSet(("red", "blue", "green"))))
+    with pytest.raises(CalibrationError, match="two classes"):
+        only = [item for item in records if item.label == "red"]
+        plain.calibrate(replace(records, items=tuple(only)))
+    with pytest.raises(CalibrationError, match="no malignant one"):
+        none = [item for item in records if item.label != "red"]
+        plain.calibrate(replace(records, items=tuple(none)))
+    for wrong in ({"method": "isotonic"}, {"sensitivity": 1.5}, {"on_error": "return"}):
+        with pytest.raises(OptionError):
+            plain.calibrate(records, **wrong)
+
+
+def test_training_images_and_their_copies_are_refused(folder, records) -> None:
+    from skinxai.data.hashing import looks
+
+    seen = TrainedOn.of_looks(looks(replace(records, items=records.items[:3])))
+    learnt = with_training(folder, seen)
+    with pytest.raises(LeakageError, match="3 images have the pixels of training images"):
+        learnt.calibrate(records)
+    rest = replace(records, items=records.items[3:])
+    assert learnt.calibrate(rest).calibration.images == len(records) - 3
+
+
+def test_a_silent_model_warns(folder, records) -> None:
+    silent = with_training(folder, None)
+    with pytest.warns(SkinxaiWarning, match="does not say"):
+        silent.calibrate(records)
+
+
+def test_labels_without_malignant_ones(folder, records) -> None:
+    loaded = checkpoints.load(read_model_folder(folder))
+    model = Classifier(replace(loaded, config=replace(loaded.config, labels=LABELS)))
+    own = replace(records, labels=LABELS)
+    made = model.calibrate(own)
+    assert made.calibration.default is None and not made.calibration.one_view.operating_points
+    found = made.predict(records[0].path)
+    assert found.decision is None and found.calibrated_on == "colours"
+    with pytest.raises(OptionError, match="declares none"):
+        model.calibrate(own, sensitivity=0.9)
+
+
+def test_the_command(folder, tmp_path) -> None:
+    coloured(tmp_path / "flat", 9, 5)
+    for number, path in enumerate(sorted((tmp_path / "flat").glob("*.png"))):
+        label = path.name.partition("-")[0] if number % 3 else "green"
+        place = tmp_path / "data" / ("red" if number % 5 == 0 else label)
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    run = CliRunner().invoke
+    done = run(app, ["calibrate", str(tmp_path / "data"), "--model", str(folder), "--sensitivity",
+                     "0.5", "--out", str(tmp_path / "made")])  # fmt: skip
+    assert done.exit_code == 0, done.output + str(done.exception)
+    assert "calibrated on" in done.output and "screening: refer from" in done.output
+    image = str(next((tmp_path / "data" / "red").iterdir()))
+    words = ["predict", image, "--model", str(tmp_path / "made"), "--operating-point"]
+    found = run(app, [*words, "sensitivity 0.50", "--json"])
+    (row,) = json.loads(found.stdout)
+    assert row["operating_point"] == "sensitivity 0.50" and row["decision"] in ("refer", "routine")
+    assert row["decision"] in run(app, words[:-1]).stdout
