@@ -145,13 +145,15 @@ class Stop(Callback):
             raise KeyboardInterrupt
 
 
-def test_other_starting_weights_are_told_before_the_teacher_is_loaded(data, tmp_path) -> None:
+def test_other_starting_weights_are_told_before_the_teacher_is_loaded(
+    data, tmp_path, monkeypatch
+) -> None:
     teacher, start = saved(tmp_path / "elder"), saved(tmp_path / "start", seed=4)
     settings = BASE | {"teacher": teacher, "init_weights": str(start), "checkpoint_minutes": 1e-9}
     with pytest.raises(KeyboardInterrupt):
         Trainer(**settings, epochs=2, output_dir=tmp_path / "run", callbacks=[Stop()]).fit(*data)
     saved(start, seed=5)
-    teacher.rename(tmp_path / "gone")
+    monkeypatch.setattr("skinxai.training.materials.load_teacher", pytest.fail)
     with pytest.raises(ResumeMismatchError, match="init_weights must be what the run began with"):
         Trainer.resume(tmp_path / "run").fit(*data)
 

@@ -259,7 +259,7 @@ def test_training_images_and_their_copies_are_refused(folder, records) -> None:
 
     seen = TrainedOn.of_looks(looks(replace(records, items=records.items[:3])))
     learnt = with_training(folder, seen)
-    with pytest.raises(LeakageError, match="3 images have the pixels of training images"):
+    with pytest.raises(LeakageError, match="3 have the pixels of training images"):
         learnt.calibrate(records)
     rest = replace(records, items=records.items[3:])
     assert learnt.calibrate(rest).calibration.images == len(records) - 3
