@@ -302,13 +302,13 @@ def test_the_command(tmp_path) -> None:
         app,
         ["benchmark", "explainers", str(tmp_path / "data"), "--model", str(tmp_path / "model"),
          "--masks", str(tmp_path / "masks"),
-         "--out", str(tmp_path / "out"), "--methods", "layercam", "--steps", "2",
+         "--out", str(tmp_path / "out"), "--methods", "gradcam,layercam", "--steps", "2",
          "--checked", "1"],
     )  # fmt: skip
     assert found.exit_code == 0, found.exception
     assert "| `layercam` | 1 | 2 |" in found.output
     memory = json.loads((tmp_path / "out/memory.json").read_text())
-    assert set(memory) == {"layercam"}
+    assert set(memory) == {"gradcam", "layercam"}
 
 
 def test_backends_are_timed_and_compared(photos, tmp_path: Path) -> None:
