@@ -241,7 +241,7 @@ class Classifier(Model):
         ``"temperature"``. Where the label set declares malignant classes, two operating points are
         chosen, ``"screening"`` (a sensitivity of at least 0.95 on these lesions) and
         ``"balanced"`` (the largest sum of sensitivity and specificity), and predictions have a
-        ``decision``.
+        ``decision``: ``"abstain"`` for an image whose quality is unlike that of these images.
 
         Args:
             records: images that took no part in training, such as the validation part, some

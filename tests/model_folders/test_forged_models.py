@@ -149,7 +149,7 @@ def test_a_backbone_that_is_not_known(folder: Path) -> None:
     ("text", "words"),
     [
         ("[" * 100_000, "nested too deep"),
-        ('{"name": NaN}', "NaN is no JSON"),
+        ('{"name": NaN}', "NaN is not JSON"),
         ('{"name": "a", "name": "b"}', "a key twice: 'name'"),
         ('{"name": ' + "9" * 10_000 + "}", "must be JSON"),
         ("!!python/object:os.system", "must be JSON"),

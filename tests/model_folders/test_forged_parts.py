@@ -49,7 +49,7 @@ SHA = "0" * 64
         ('{"a": [-1e999]}', "the number -1e999 is too large"),
         ('{"a": 9223372036854775808}', "of 19 digits is too large"),
         ('{"a": -' + "9" * 4000 + "}", "of 4001 digits is too large"),
-        ('{"a": Infinity}', "Infinity is no JSON"),
+        ('{"a": Infinity}', "Infinity is not JSON"),
         ('["\\ud800"]', "surrogates not allowed"),
         ('{"\\udfff": 1}', "surrogates not allowed"),
         ("[" * 900 + "]" * 900, None),

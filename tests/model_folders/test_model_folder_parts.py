@@ -43,6 +43,8 @@ from skinxai.model_folders.parts import (
 from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.model_folders.uploading import upload
 from skinxai.trust.calibration import Calibration, Fitted
+from skinxai.trust.conformal import Conformal
+from skinxai.trust.quality import QualityLimits, measure
 from skinxai.trust.scaling import Scaling
 
 pytestmark = [
@@ -69,8 +71,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     neighbours = Neighbours.build(embeddings, [0, 1, 2] * 2, hashes, dimensions=4)
     loaded = checkpoints.unpack(read_model_folder(folder))
     scaling = Scaling((2.0,) * 3, (0.0,) * 3)
-    fitted = Fitted(scaling, {})
-    calibration = Calibration("drawn pictures", 6, 6, fitted, fitted, None)
+    conformal = Conformal.fit(np.eye(3)[[0, 1, 2] * 2], [0, 1, 2] * 2)
+    fitted, limits = Fitted(scaling, {}, conformal), QualityLimits.fit([measure(i) for i in images])
+    calibration = Calibration("drawn pictures", 6, 6, fitted, fitted, limits, None)
     replace(loaded, neighbours=neighbours, calibration=calibration, graph=b"a graph").save(
         str(folder)
     )

@@ -40,7 +40,7 @@ def test_prediction_is_the_softmax_of_the_networks_logits(classifier, photos) ->
     assert prediction.label == max(prediction.probabilities, key=prediction.probabilities.get)
     p = prediction.probabilities
     assert prediction.malignant_probability == pytest.approx(p["akiec"] + p["bcc"] + p["mel"])
-    assert prediction.decision is None and prediction.quality == ()
+    assert prediction.decision is None and not prediction.quality
     assert prediction.model == classifier.model and prediction.source.endswith("photo_00.png")
 
 
@@ -182,7 +182,7 @@ def test_logits_that_are_not_finite_are_an_error_for_that_image(call) -> None:
         None, "non_finite_output", None, "non_finite_output",
     ]  # fmt: skip
     for bad in (white, black):
-        with pytest.raises(NonFiniteOutputError, match="no class is returned"):
+        with pytest.raises(NonFiniteOutputError, match="No class is returned"):
             answer(bad)
     if call == "explain":
         alone = answer(grey)

@@ -22,8 +22,9 @@ def test_a_row_for_each_image_in_order() -> None:
     bad = ItemError(1, "b.jpg", ImageDecodeError("b.jpg must be an image."))
     found = to_frame(iter([prediction("a.jpg", [0.25, 0.75]), bad]))
     assert list(found.columns) == [
-        "source", "label", "probability", "p_nv", "p_mel", "malignant_probability", "model",
-        "backend", "warnings", "error",
+        "source", "label", "probability", "p_nv", "p_mel", "malignant_probability",
+        "calibrated_on", "operating_point", "decision", "reasons", "quality", "prediction_set",
+        "model", "backend", "warnings", "error",
     ]  # fmt: skip
     assert found.source.tolist() == ["a.jpg", "b.jpg"]
     assert found.loc[0, ["p_nv", "p_mel", "probability", "malignant_probability"]].tolist() == [

@@ -1,6 +1,8 @@
 """`Classifier.calibrate`: what is fitted, kept beside the weights, and used by every answer."""
 
+import csv
 import json
+import pickle
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_runs import BASE, LABELS, coloured, model_folder, rows
 from typer.testing import CliRunner
 
@@ -29,7 +32,9 @@ from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.model_folders.files import read_model_folder, write_model_folder
 from skinxai.model_folders.parts import CALIBRATION
 from skinxai.results.probabilities import from_logits
+from skinxai.trust.conformal import Conformal
 from skinxai.trust.operating_points import MalignancyScores
+from skinxai.trust.quality import QualityLimits, measure
 from skinxai.trust.scaling import Scaling
 
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -116,11 +121,51 @@ def test_another_point_decides(calibrated, records) -> None:
         calibrated.predict(paths(records), operating_point="screning")
 
 
+def test_an_image_that_is_no_good_is_not_decided_about(calibrated, records, tmp_path) -> None:
+    black = calibrated.predict(np.zeros((200, 300, 3), np.uint8))
+    assert black.decision == "abstain" and {"too_dark", "uniform"} <= set(black.quality)
+    measured = measure(np.zeros((200, 300, 3), np.uint8))
+    assert dict(black.quality) == {flag: measured[flag] for flag in black.quality}
+    limits = calibrated.calibration.quality
+    assert black.reasons == tuple(limits.sentence(*pair) for pair in black.quality.items())
+    assert limits == QualityLimits.fit(
+        [measure(np.asarray(Image.open(path).convert("RGB"))) for path in paths(records)]
+    )
+    ((first, _),) = calibrated.stream([np.zeros((200, 300, 3), np.uint8)], explain="gradcam")
+    assert first == black
+    Image.new("RGB", (300, 200)).save(tmp_path / "black.png")
+    calibrated.save_pretrained(tmp_path / "model")
+    words = ["predict", str(tmp_path / "black.png"), "--model", str(tmp_path / "model")]
+    shown = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out")])
+    assert "abstain" in shown.stdout and "note: too dark" in shown.output
+    (row,) = csv.DictReader((tmp_path / "out/results.csv").read_text().splitlines())
+    assert row["decision"] == "abstain" and "too_dark" in row["quality"]
+
+
+@pytest.mark.parametrize("tta", [False, True])
+def test_sets_of_classes_are_those_of_the_calibrated_rows(calibrated, records, tta) -> None:
+    found = calibrated.predict(paths(records), tta=tta)
+    names = [item.lesion_id for item in records]
+    own = Conformal.fit(rows(found), records.targets(), lesions=names)
+    for coverage in (0.5, 0.8, 0.9):
+        chosen = own.sets(rows(found), coverage)
+        for each, inside in zip(found, chosen, strict=True):
+            expected = {code for code, yes in zip(MALIGNANT, inside, strict=True) if yes}
+            assert set(each.prediction_set(coverage)) == expected
+            assert each.prediction_set(coverage)[0] == each.label
+    assert found[0].to_dict()["prediction_set"] == list(found[0].prediction_set())
+    assert pickle.loads(pickle.dumps(found[0])).prediction_set() == found[0].prediction_set()
+    with pytest.raises(OptionError, match="coverage"):
+        found[0].prediction_set(1.0)
+
+
 def test_a_model_without_a_calibration_decides_nothing(folder, records) -> None:
     plain = Classifier.from_pretrained(folder)
     found = plain.predict(records[0].path)
     assert (found.decision, found.calibrated_on, found.operating_point) == (None, None, None)
-    assert plain.calibration is None
+    assert plain.calibration is None and not found.quality
+    with pytest.raises(ModelError, match="needs a calibrated model"):
+        found.prediction_set()
     with pytest.raises(ModelError, match="was calibrated"):
         plain.predict(records[0].path, operating_point="screening")
 

@@ -94,7 +94,8 @@ def _lines(result: Any) -> list[str]:
         f"{code} {value:.3f}" for code, value in result.top(min(3, len(result.labels)))
     )
     decided = f"  {result.decision}" if result.decision else ""
-    return [f"{result.source}  {shown}{decided}", *notes_of(result.warnings)]
+    doubts = result.reasons if result.decision == "abstain" else ()
+    return [f"{result.source}  {shown}{decided}", *notes_of((*doubts, *result.warnings))]
 
 
 def _print(lines: list[str]) -> None:

@@ -41,7 +41,9 @@ def explanations(
         options: as in `Classifier.predict`.
     """
     count = 0
-    for batch in prepared_batches(images, predictor.preprocessings, options, keep_pixels=True):
+    for batch in prepared_batches(
+        images, predictor.preprocessings, options, keep_pixels=True, measured=predictor.measured
+    ):
         count += len(batch)
         for item in batch:
             if isinstance(item, ItemError):

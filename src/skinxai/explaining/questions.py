@@ -161,7 +161,9 @@ def explanations(
             gradient.
     """
     predictor, count = predictor.in_float32(), 0
-    for batch in prepared_batches(images, predictor.preprocessings, options, keep_pixels=True):
+    for batch in prepared_batches(
+        images, predictor.preprocessings, options, keep_pixels=True, measured=predictor.measured
+    ):
         count += len(batch)
         items = [item for item in batch if isinstance(item, Prepared)]
         found: Iterator[Pair | ItemError] = iter(())

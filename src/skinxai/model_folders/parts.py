@@ -56,7 +56,7 @@ PARTS = (
     Part(NEIGHBOURS, "embeddings of the training lesions", 2**28, optional=True),
     Part(
         CALIBRATION,
-        "temperature and operating points, bound to the weights by a hash",
+        "temperature, operating points, sets and limits of quality, bound to the weights",
         MAX_JSON_BYTES,
         optional=True,
         in_ensembles=True,

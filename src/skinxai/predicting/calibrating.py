@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +24,9 @@ from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
 from skinxai.predicting.labelled import LabelledImages
 from skinxai.predicting.predictor import Predictor
 from skinxai.trust.calibration import Calibration, Fitted
+from skinxai.trust.conformal import Conformal
 from skinxai.trust.operating_points import SCREENING, MalignancyScores, OperatingPoint
+from skinxai.trust.quality import QualityLimits
 from skinxai.trust.scaling import METHODS, Scaling
 
 Floats = npt.NDArray[np.float64]
@@ -78,11 +80,13 @@ def calibrated(
     labelled = LabelledImages(model, records, options, "calibrate()", not_copies)
     predictor = model.predictor.uncalibrated
     rows: list[Floats] = []
+    measured: list[Mapping[str, float]] = []
     leaked = False  # then the rest is only read, so that the error names all of them
     for batch in prepared_batches(
-        labelled.images, predictor.preprocessings, options, look=labelled.look
+        labelled.images, predictor.preprocessings, options, look=labelled.look, measured=True
     ):
         items = [item for item in batch if isinstance(item, Prepared)]  # all: errors are raised
+        measured += [item.measured for item in items]
         leaked = leaked or bool(labelled.seen(item.index for item in items))
         if items and not leaked:
             rows += in_batches(items, lambda some: _means(predictor, some))
@@ -107,8 +111,7 @@ def calibrated(
     made = Calibration(
         data=records.described, images=len(records),
         lesions=len({item.lesion_id for item in records}),
-        one_view=views[0], four_views=views[1],
-        default=None,
+        one_view=views[0], four_views=views[1], quality=QualityLimits.fit(measured), default=None,
     )  # fmt: skip
     if default is not None:
         made.check_point(default)
@@ -146,13 +149,14 @@ def _means(predictor: Predictor[Any], items: Sequence[Prepared]) -> list[Floats]
 
 def _fitted(rows: Floats, records: Records, wanted: Wanted) -> Fitted:
     targets, labels = np.asarray(records.targets()), records.labels
+    lesions = [item.lesion_id for item in records]
     scaling = Scaling.fit(rows, targets, wanted.method)
     points: list[OperatingPoint] = []
     if labels.malignant:
         kinds = [labels.position(code) for code in labels if code in labels.malignant]
         scores = MalignancyScores(
             np.minimum(scaling(rows)[:, kinds].sum(axis=1), 1.0), np.isin(targets, kinds),
-            [item.lesion_id for item in records],
+            lesions,
         )  # fmt: skip
         points = [scores.screening(), scores.balanced()]
         for name in ("sensitivity", "specificity"):
@@ -163,4 +167,5 @@ def _fitted(rows: Floats, records: Records, wanted: Wanted) -> Fitted:
             "an operating point needs labels that are declared malignant, and the model's label "
             "set declares none."
         )
-    return Fitted(scaling, {point.name: point for point in points})
+    conformal = Conformal.fit(scaling(rows), targets, lesions=lesions)
+    return Fitted(scaling, {point.name: point for point in points}, conformal)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -21,6 +21,7 @@ from skinxai.images.transforms import evaluation_transform
 from skinxai.predicting import forking  # noqa: F401  (what forked processes need is arranged)
 from skinxai.progress import Progress, watched
 from skinxai.results import ItemError
+from skinxai.trust.image_measures import measure
 
 if TYPE_CHECKING:
     from _typeshed import SupportsRead
@@ -125,6 +126,7 @@ class Prepared:
         arrays: network input, float32 ``(3, h, w)``, for each preprocessing.
         warnings: notes from reading.
         pixels: the upright source, RGB uint8 ``(H, W, 3)``, where it was asked for.
+        measured: measures of the image's quality, where they were asked for.
     """
 
     index: int
@@ -132,6 +134,7 @@ class Prepared:
     arrays: Mapping[PreprocessConfig, npt.NDArray[np.float32]]
     warnings: tuple[str, ...]
     pixels: npt.NDArray[np.uint8] | None
+    measured: Mapping[str, float] = field(default_factory=dict)
 
 
 def several(images: Any, progress: Progress) -> tuple[bool, Iterable[Any], int | None]:
@@ -154,6 +157,7 @@ def prepared_batches(
     *,
     keep_pixels: bool = False,
     look: Look | None = None,
+    measured: bool = False,
 ) -> Iterator[list[Prepared | ItemError]]:
     """Read images once and transform them in each way, one batch at a time, in order.
 
@@ -167,7 +171,7 @@ def prepared_batches(
     def prepare(pair: tuple[int, Any]) -> Prepared | ItemError:
         index, image = pair
         try:
-            return _prepare(index, image, preprocessings, options, keep_pixels, look)
+            return _prepare(index, image, preprocessings, options, keep_pixels, look, measured)
         except SkinxaiError as error:
             error.at(index, describe(image))
             return ItemError(index, describe(image), error)
@@ -221,6 +225,7 @@ def _prepare(
     options: InputOptions,
     keep: bool,
     look: Look | None,
+    measured: bool,
 ) -> Prepared:
     source = read_image(
         image,
@@ -232,4 +237,5 @@ def _prepare(
     if look is not None:
         look(index, source.pixels)
     pixels = source.pixels if keep else None
-    return Prepared(index, source.source, arrays, source.warnings, pixels)
+    measures = measure(source.pixels) if measured else {}
+    return Prepared(index, source.source, arrays, source.warnings, pixels, measures)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
@@ -19,9 +20,11 @@ from skinxai.errors import ModelError, NonFiniteOutputError
 from skinxai.labels import LabelSet
 from skinxai.memory import in_batches
 from skinxai.predicting.inputs import InputOptions, Look, Prepared, prepared_batches
+from skinxai.readonly import ReadOnly
 from skinxai.results import ItemError, Prediction
 from skinxai.results.probabilities import from_logits, weighted_mean
 from skinxai.trust.calibration import Calibration
+from skinxai.trust.conformal import prediction_set
 from skinxai.trust.deciding import decide
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
@@ -222,18 +225,33 @@ class Predictor(ABC, Generic[M]):
             backend=self.backend,
             warnings=item.warnings,
         )
-        return made if self.calibration is None else self._decided(made, self.calibration, tta=tta)
+        return (
+            made
+            if self.calibration is None
+            else self._trusted(made, item, self.calibration, tta=tta)
+        )
 
-    def _decided(self, made: Prediction, calibration: Calibration, *, tta: bool) -> Prediction:
+    @property
+    def measured(self) -> bool:
+        """Whether the quality of each image has to be measured."""
+        return self.calibration is not None
+
+    def _trusted(
+        self, made: Prediction, item: Prepared, calibration: Calibration, *, tta: bool
+    ) -> Prediction:
+        fitted, limits = calibration.fitted(tta=tta), calibration.quality
+        flags = limits.flags(item.measured)
+        made = replace(
+            made, calibrated_on=calibration.data, quality=ReadOnly(flags),
+            sets=partial(prediction_set, fitted.conformal, tuple(made.probabilities.items())),
+        )  # fmt: skip
         name = self.operating_point or calibration.default
         if name is None or made.malignant_probability is None:
-            return replace(made, calibrated_on=calibration.data)
-        point = calibration.fitted(tta=tta).operating_points[name]
-        decision, reasons = decide(made.malignant_probability, point)
-        return replace(
-            made, calibrated_on=calibration.data, operating_point=name, decision=decision,
-            reasons=reasons,
-        )  # fmt: skip
+            return made
+        doubts = [limits.sentence(flag, value) for flag, value in flags.items()]
+        point = fitted.operating_points[name]
+        decision, reasons = decide(made.malignant_probability, point, doubts)
+        return replace(made, operating_point=name, decision=decision, reasons=reasons)
 
 
 def predictions(
@@ -249,7 +267,9 @@ def predictions(
         tta: as in `Predictor.predict`.
         look: sees each image once.
     """
-    for batch in prepared_batches(images, predictor.preprocessings, options, look=look):
+    for batch in prepared_batches(
+        images, predictor.preprocessings, options, look=look, measured=predictor.measured
+    ):
         items = [item for item in batch if isinstance(item, Prepared)]
         rows: dict[int, npt.NDArray[np.float64]] = {}
         if items:

@@ -138,8 +138,10 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in row.items():
-        if isinstance(value, dict):
+        if name == "probabilities":
             flat |= {f"p_{code}": number for code, number in value.items()}
+        elif isinstance(value, dict):
+            flat[name] = "; ".join(f"{key} {number:.4g}" for key, number in value.items())
         elif isinstance(value, list):
             flat[name] = escape_cell("; ".join(value))
         else:

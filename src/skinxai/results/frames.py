@@ -19,8 +19,10 @@ def to_frame(results: Iterable[Prediction | ItemError]) -> pd.DataFrame:
 
     Returns:
         Columns ``source``, ``label``, ``probability``, ``p_CODE`` for each class in label order,
-        ``malignant_probability``, ``model``, ``backend``, ``warnings`` (a list) and ``error``. An
-        `ItemError` has its sentence in ``error`` and no value in the columns of an answer.
+        ``malignant_probability``, ``model``, ``backend``, ``warnings`` (a list) and ``error``, and
+        of calibrated models ``calibrated_on``, ``operating_point``, ``decision``, ``reasons`` (a
+        list), ``quality`` (a dict) and ``prediction_set`` (a list, coverage 0.9). An `ItemError`
+        has its sentence in ``error`` and no value in the columns of an answer.
 
     Raises:
         OptionError: predictions of several label sets.
@@ -43,6 +45,7 @@ def to_frame(results: Iterable[Prediction | ItemError]) -> pd.DataFrame:
         rows.append(row)
     columns = [
         "source", "label", "probability", *(f"p_{code}" for code in codes),
-        "malignant_probability", "model", "backend", "warnings", "error",
+        "malignant_probability", "calibrated_on", "operating_point", "decision", "reasons",
+        "quality", "prediction_set", "model", "backend", "warnings", "error",
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)

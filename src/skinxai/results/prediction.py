@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from skinxai.errors import OptionError, SkinxaiError
+from skinxai.errors import ModelError, OptionError, SkinxaiError
 from skinxai.labels import LabelSet
 from skinxai.readonly import ReadOnly
 
@@ -29,12 +29,14 @@ class Prediction:
         decision: ``"refer"``, ``"routine"`` or ``"abstain"``; ``None`` for a model without
             operating points.
         reasons: why that decision, a sentence each.
-        quality: flags of the image's quality; empty as long as the model carries no gates.
+        quality: flags of the image's quality that are raised → measured value, see
+            `skinxai.trust.quality`; empty of a model that was not calibrated.
         source: which image.
         model: ``name@revision``.
         backend: what computed it, e.g. ``"torch cpu float32"``.
         warnings: notes from reading the image.
         labels: the label set.
+        sets: coverage → codes, for `prediction_set`; ``None`` of a model that was not calibrated.
     """
 
     label: str
@@ -49,8 +51,9 @@ class Prediction:
     operating_point: str | None = None
     decision: str | None = None
     reasons: tuple[str, ...] = ()
-    quality: tuple[str, ...] = ()
+    quality: Mapping[str, float] = field(default_factory=lambda: ReadOnly({}))
     warnings: tuple[str, ...] = ()
+    sets: Callable[[float], tuple[str, ...]] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_probabilities(
@@ -88,6 +91,28 @@ class Prediction:
         ranked = sorted(self.probabilities.items(), key=lambda item: -item[1])
         return tuple(ranked[:k])
 
+    def prediction_set(self, coverage: float = 0.9) -> tuple[str, ...]:
+        """The classes that cannot be ruled out, most probable first.
+
+        Of new lesions that are exchangeable with the calibration lesions, at least this share has
+        its true class in its set, within each class (split conformal prediction, see
+        `skinxai.trust.conformal`). A class with too few calibration lesions is in every set.
+
+        Args:
+            coverage: in (0, 1).
+
+        Raises:
+            ModelError: a model that was not calibrated.
+            OptionError: another coverage.
+        """
+        if self.sets is None:
+            raise ModelError(
+                f"a prediction set needs a calibrated model, and {self.model} was not",
+                python="make one with Classifier.calibrate(records)",
+                command="make one with 'skinxai calibrate'",
+            )
+        return self.sets(coverage)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
@@ -100,7 +125,8 @@ class Prediction:
             "operating_point": self.operating_point,
             "decision": self.decision,
             "reasons": list(self.reasons),
-            "quality": list(self.quality),
+            "quality": dict(self.quality),
+            "prediction_set": list(self.prediction_set()) if self.sets else None,
             "warnings": list(self.warnings),
             "model": self.model,
             "backend": self.backend,

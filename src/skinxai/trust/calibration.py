@@ -17,7 +17,9 @@ from skinxai.model_folders.files import ModelFiles, read_config, weights_digest
 from skinxai.model_folders.parts import CALIBRATION, WEIGHTS
 from skinxai.plain_text import MAX_LINE, broken_rule
 from skinxai.readonly import ReadOnly
+from skinxai.trust.conformal import Conformal
 from skinxai.trust.operating_points import OperatingPoint
+from skinxai.trust.quality import QualityLimits
 from skinxai.trust.scaling import Scaling
 
 SCHEMA_VERSION = 1
@@ -30,10 +32,12 @@ class Fitted:
     Args:
         scaling: of the mean probabilities of all passes.
         operating_points: by name; empty where the label set declares nothing malignant.
+        conformal: for sets of classes at any coverage.
     """
 
     scaling: Scaling
     operating_points: Mapping[str, OperatingPoint]
+    conformal: Conformal
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "operating_points", ReadOnly(self.operating_points))
@@ -41,7 +45,11 @@ class Fitted:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         points = [point.to_dict() for point in self.operating_points.values()]
-        return {"scaling": asdict(self.scaling), "operating_points": points}
+        return {
+            "scaling": asdict(self.scaling),
+            "operating_points": points,
+            "conformal": self.conformal.to_dict(),
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -50,7 +58,10 @@ class Fitted:
         if not isinstance(values["operating_points"], list):
             raise ModelConfigError("operating_points must be a list.")
         points = [OperatingPoint.from_dict(each) for each in values["operating_points"]]
-        return cls(Scaling.from_dict(values["scaling"]), {point.name: point for point in points})
+        return cls(
+            Scaling.from_dict(values["scaling"]), {point.name: point for point in points},
+            Conformal.from_dict(values["conformal"]),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,7 @@ class Calibration:
         lesions: how many.
         one_view: for predictions from one view of an image.
         four_views: for predictions with test-time augmentation.
+        quality: limits of the image's quality; an image beyond one is not decided about.
         default: the operating point that decides where none is named; ``None`` where there is
             none.
     """
@@ -72,6 +84,7 @@ class Calibration:
     lesions: int
     one_view: Fitted
     four_views: Fitted
+    quality: QualityLimits
     default: str | None
 
     def __post_init__(self) -> None:
@@ -134,8 +147,9 @@ class Calibration:
             "weights": weights,
             "one_view": self.one_view.to_dict(),
             "four_views": self.four_views.to_dict(),
+            "quality": self.quality.to_dict(),
         }
-        return json.dumps(values, indent=2).encode() + b"\n"
+        return json.dumps(values).encode() + b"\n"
 
     @classmethod
     def of_files(cls, files: Mapping[str, bytes], weights: str, classes: int) -> Self | None:
@@ -170,12 +184,14 @@ class Calibration:
             )
         check_keys(CALIBRATION, cls, values)
         for name in ("one_view", "four_views"):
-            values[name] = Fitted.from_dict(values[name])
-            if (found := len(values[name].scaling.slopes)) != classes:
+            fitted = values[name] = Fitted.from_dict(values[name])
+            found = {len(fitted.scaling.slopes), len(fitted.conformal.counts)}
+            if found != {classes}:
                 raise IntegrityError(
-                    f"{CALIBRATION} must have a slope for each of {classes} classes, got {found}; "
-                    f"fetch the model again, or calibrate it."
+                    f"{CALIBRATION} must be for {classes} classes, got {sorted(found)}; fetch the "
+                    f"model again, or calibrate it."
                 )
+        values["quality"] = QualityLimits.from_dict(values["quality"])
         return cls(**values)
 
 
