@@ -103,6 +103,12 @@ def test_temperature_and_points_are_those_of_the_answers(folder, calibrated, rec
         assert each.to_dict()["decision"] == each.decision in repr(each)
 
 
+def test_what_is_malignant_is_the_models_word(folder, calibrated, records) -> None:
+    silent = replace(records, labels=LABELS)  # the same codes, none of them declared malignant
+    found = Classifier.from_pretrained(folder).calibrate(silent, sensitivity=0.5)
+    assert found.calibration == calibrated.calibration
+
+
 def test_one_view_and_four_differ(calibrated) -> None:
     one, four = calibrated.calibration.one_view, calibrated.calibration.four_views
     assert one.scaling != four.scaling
@@ -294,6 +300,10 @@ def test_images_that_must_not_calibrate(folder, records, tmp_path) -> None:
     with pytest.raises(CalibrationError, match="no malignant one"):
         none = [item for item in records if item.label != "red"]
         plain.calibrate(replace(records, items=tuple(none)))
+    with pytest.raises(UnknownNameError, match="Did you mean 'balanced'"):
+        plain.calibrate(records, operating_point="ballanced")
+    strict = plain.calibrate(records, operating_point="specificity 0.80", specificity=0.8)
+    assert strict.predict(records[0].path).operating_point == "specificity 0.80"
     for wrong in ({"method": "isotonic"}, {"sensitivity": 1.5}, {"on_error": "return"}):
         with pytest.raises(OptionError):
             plain.calibrate(records, **wrong)

@@ -17,6 +17,8 @@ from skinxai.errors import (
     NonFiniteOutputError,
     OptionError,
     SkinxaiWarning,
+    UnknownNameError,
+    did_you_mean,
 )
 from skinxai.memory import in_batches
 from skinxai.predicting.in_use import ModelInUse
@@ -27,7 +29,7 @@ from skinxai.trust.calibration import Calibration, Fitted
 from skinxai.trust.conformal import Conformal
 from skinxai.trust.operating_points import SCREENING, MalignancyScores, OperatingPoint
 from skinxai.trust.quality import QualityLimits
-from skinxai.trust.scaling import METHODS, Scaling
+from skinxai.trust.scaling import METHODS, Scaling, check_classes
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,6 +58,35 @@ class Wanted:
             if rate is not None and not (type(rate) in (int, float) and 0 < rate < 1):
                 raise OptionError(f"{name} must be a number in (0, 1), got {rate!r}.")
 
+    def points(self, scores: MalignancyScores) -> list[OperatingPoint]:
+        """The operating points, of calibrated images."""
+        own = {"sensitivity": self.sensitivity, "specificity": self.specificity}
+        given = [{name: rate} for name, rate in own.items() if rate is not None]
+        return [scores.screening(), scores.balanced(), *(scores.holding(**each) for each in given)]
+
+    def check(self, records: Records) -> None:
+        """Refuse what would fail once all images were read.
+
+        Raises:
+            CalibrationError: images of one class, or no malignant or no benign one.
+            OptionError: an operating point, where nothing is declared malignant.
+            UnknownNameError: a default that will be no operating point.
+        """
+        targets = np.asarray(records.targets())
+        check_classes(targets)
+        if records.labels.malignant:
+            names = [point.name for point in self.points(_scores(records, np.zeros(len(targets))))]
+            if self.default is not None and self.default not in names:
+                raise UnknownNameError(
+                    f"Unknown operating point {self.default!r}; calibrate() makes {names}."
+                    f"{did_you_mean(self.default, names)}"
+                )
+        elif self.sensitivity or self.specificity or self.default:
+            raise OptionError(
+                "an operating point needs labels that are declared malignant, and the model's "
+                "label set declares none."
+            )
+
 
 def calibrated(
     model: ModelInUse, records: Records, options: InputOptions, wanted: Wanted,
@@ -78,6 +109,8 @@ def calibrated(
     """
     _check(model, records)
     labelled = LabelledImages(model, records, options, "calibrate()", not_copies)
+    records = replace(records, labels=model.config.labels)  # what predict() takes for malignant
+    wanted.check(records)
     predictor = model.predictor.uncalibrated
     rows: list[Floats] = []
     measured: list[Mapping[str, float]] = []
@@ -111,11 +144,10 @@ def calibrated(
     made = Calibration(
         data=records.described, images=len(records),
         lesions=len({item.lesion_id for item in records}),
-        one_view=views[0], four_views=views[1], quality=QualityLimits.fit(measured), default=None,
+        one_view=views[0], four_views=views[1], quality=QualityLimits.fit(measured),
+        default=default,
     )  # fmt: skip
-    if default is not None:
-        made.check_point(default)
-    return model.with_calibration(replace(made, default=default))
+    return model.with_calibration(made)
 
 
 def _check(model: ModelInUse, records: Records) -> None:
@@ -149,23 +181,19 @@ def _means(predictor: Predictor[Any], items: Sequence[Prepared]) -> list[Floats]
 
 def _fitted(rows: Floats, records: Records, wanted: Wanted) -> Fitted:
     targets, labels = np.asarray(records.targets()), records.labels
-    lesions = [item.lesion_id for item in records]
     scaling = Scaling.fit(rows, targets, wanted.method)
+    calibrated_rows = scaling(rows)
     points: list[OperatingPoint] = []
     if labels.malignant:
         kinds = [labels.position(code) for code in labels if code in labels.malignant]
-        scores = MalignancyScores(
-            np.minimum(scaling(rows)[:, kinds].sum(axis=1), 1.0), np.isin(targets, kinds),
-            lesions,
-        )  # fmt: skip
-        points = [scores.screening(), scores.balanced()]
-        for name in ("sensitivity", "specificity"):
-            if (rate := getattr(wanted, name)) is not None:
-                points.append(scores.holding(**{name: rate}))
-    elif wanted.sensitivity or wanted.specificity:
-        raise OptionError(
-            "an operating point needs labels that are declared malignant, and the model's label "
-            "set declares none."
-        )
-    conformal = Conformal.fit(scaling(rows), targets, lesions=lesions)
+        sums = np.minimum(calibrated_rows[:, kinds].sum(axis=1), 1.0)
+        points = wanted.points(_scores(records, sums))
+    lesions = [item.lesion_id for item in records]
+    conformal = Conformal.fit(calibrated_rows, targets, lesions=lesions)
     return Fitted(scaling, {point.name: point for point in points}, conformal)
+
+
+def _scores(records: Records, malignant_probability: Floats) -> MalignancyScores:
+    malignant = records.labels.malignant or frozenset()
+    kinds = np.array([item.label in malignant for item in records])
+    return MalignancyScores(malignant_probability, kinds, [item.lesion_id for item in records])

@@ -81,11 +81,7 @@ class Scaling:
         if method not in METHODS:
             raise OptionError(f"method must be one of {METHODS}, got {method!r}.")
         truth = np.asarray(target, np.int64)
-        if len(found := np.unique(truth)) < 2:
-            raise CalibrationError(
-                f"calibration needs images of at least two classes, got {len(truth)} of "
-                f"{len(found)}."
-            )
+        check_classes(truth)
         logs, classes = _logs(probabilities), probabilities.shape[1]
         slope = _one_slope(logs, truth)
         if method == "temperature":
@@ -102,6 +98,18 @@ class Scaling:
         """Strict inverse of `dataclasses.asdict`."""
         check_keys("scaling", cls, values)
         return cls(**values)
+
+
+def check_classes(target: npt.NDArray[np.int64]) -> None:
+    """Refuse images that are all of one class.
+
+    Raises:
+        CalibrationError: if they are.
+    """
+    if (found := len(np.unique(target))) < 2:
+        raise CalibrationError(
+            f"calibration needs images of at least two classes, got {len(target)} of {found}."
+        )
 
 
 def _logs(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
