@@ -245,6 +245,9 @@ class Model:
             ModelError: an ensemble.
             OptionError: another suffix or format, or packages that are not installed.
             OutputError: the file cannot be written.
+
+        Warns:
+            SkinxaiWarning: a calibrated model, whose file is not.
         """
         from skinxai.exporting.onnx_graphs import PARITY, export
 
@@ -252,6 +255,12 @@ class Model:
         options, _ = InputOptions.take(asdict(PARITY) | inputs)
         (loaded,) = self._loaded.members
         many = None if images is None else iter_sources(images)[1]
+        if loaded.calibration is not None:
+            warnings.warn(
+                "the exported file has no calibration: its probabilities are the softmax of the "
+                "logits, and it decides nothing; a model folder with a graph keeps both.",
+                SkinxaiWarning, stacklevel=2,
+            )  # fmt: skip
         return export(self.torch_predictor, loaded, Path(path), many, format, options)
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, name: str | None = None) -> str:

@@ -207,6 +207,13 @@ class ScoreItself(Explainer):
         return Attribution({"score": picked[:, None, None].expand(-1, 2, 2).clone()}, {})
 
 
+def test_an_exported_file_is_not_calibrated_and_says_so(calibrated, records, tmp_path) -> None:
+    with pytest.warns(SkinxaiWarning, match="has no calibration"):
+        calibrated.export(tmp_path / "model.onnx")
+    found = Classifier.from_pretrained(tmp_path / "model.onnx").predict(records[0].path)
+    assert found.calibrated_on is None and found.decision is None
+
+
 def test_a_probability_is_explained_as_it_is_returned(folder, calibrated, records) -> None:
     image = records[0].path
     explainers.register("score_itself")(ScoreItself)

@@ -168,6 +168,11 @@ def test_the_noise_level_is_the_standard_deviation_of_white_noise():
     assert measure(levels.round().astype(np.uint8))["noisy"] == pytest.approx(10, rel=0.05)
 
 
+def test_a_dark_image_is_no_border():
+    dark = measure(scaled(0.2))  # the skin is below the level of a black border
+    assert dark["too_dark"] < 50 and dark["border"] == 0
+
+
 def test_shares_of_clipped_and_border_pixels_are_counted():
     pixels = np.full((48, 64, 3), 120, np.uint8)
     pixels[:, :16] = 255

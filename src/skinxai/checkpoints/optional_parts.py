@@ -62,7 +62,9 @@ def _write_neighbours(neighbours: Neighbours, files: Files) -> Files:
 
 
 def _read_calibration(files: Files, config: ModelConfig) -> Calibration | None:
-    return Calibration.of_files(files, weights_digest([files[WEIGHTS]]), len(config.labels))
+    if (data := files.get(CALIBRATION)) is None:
+        return None
+    return Calibration.from_bytes(data, weights_digest([files[WEIGHTS]]), len(config.labels))
 
 
 def _write_calibration(calibration: Calibration, files: Files) -> Files:

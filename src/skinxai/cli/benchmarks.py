@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from skinxai.cli.commands import Command
-from skinxai.cli.options import Data, Images, JudgedPart, MaxPixels, Model
+from skinxai.cli.options import Data, Images, JudgedPart, MaxPixels, Model, SplitsFile
 from skinxai.cli.saying import with_quiet
 from skinxai.cli.table_options import judged, open_data
 from skinxai.images.limits import MAX_PIXELS
@@ -35,10 +35,7 @@ def explainers(
     out: Annotated[
         Path, typer.Option(help="Folder for the results; a stopped run continues in it.")
     ],
-    splits: Annotated[
-        Path | None,
-        typer.Option(help="splits.csv [the data's own split, or else all images]."),
-    ] = None,
+    splits: SplitsFile = None,
     part: JudgedPart = None,
     methods: Annotated[
         str, typer.Option(help="Methods, separated by commas [all built-in ones].")

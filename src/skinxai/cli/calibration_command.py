@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from skinxai.cli.options import BatchSize, Data, MaxPixels, Model, NotCopies, Part, words
+from skinxai.cli.options import (
+    BatchSize,
+    Data,
+    MaxPixels,
+    Model,
+    NotCopies,
+    Part,
+    SplitsFile,
+    words,
+)
 from skinxai.cli.saying import note
 from skinxai.cli.table_options import TableOptions, check_apart, judged, open_data, with_table
 from skinxai.images.limits import MAX_PIXELS
@@ -19,10 +28,7 @@ def calibrate(
     out: Annotated[Path, typer.Option(help="Folder for the calibrated model.")],
     table: TableOptions,
     model: Model = None,
-    splits: Annotated[
-        Path | None,
-        typer.Option(help="splits.csv [the data's own split, or else all images]."),
-    ] = None,
+    splits: SplitsFile = None,
     part: Annotated[
         Part | None,
         typer.Option(help="Part of --splits, or of the data's own split, to calibrate on [val]."),

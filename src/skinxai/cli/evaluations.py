@@ -15,6 +15,7 @@ from skinxai.cli.options import (
     MaxPixels,
     Model,
     NotCopies,
+    SplitsFile,
     Tta,
     words,
 )
@@ -33,10 +34,7 @@ def evaluate(
     table: TableOptions,
     model: Model = None,
     backend: Backend = None,
-    splits: Annotated[
-        Path | None,
-        typer.Option(help="splits.csv [the data's own split, or else all images]."),
-    ] = None,
+    splits: SplitsFile = None,
     part: JudgedPart = None,
     allow_leakage: Annotated[
         bool, typer.Option("--allow-leakage", help="Evaluate leaked splits, and mark every figure.")

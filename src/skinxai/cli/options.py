@@ -32,6 +32,10 @@ class Score(StrEnum):
 
 
 IMAGES = "Files, folders, globs, or '-' for stdin."
+SplitsFile = Annotated[
+    Path | None,
+    typer.Option(help="splits.csv [the data's own split, or else all images]."),
+]
 JudgedPart = Annotated[
     Part | None,
     typer.Option(help="Part of --splits, or of the data's own split, to evaluate [test]."),

@@ -152,12 +152,6 @@ class Calibration:
         return json.dumps(values).encode() + b"\n"
 
     @classmethod
-    def of_files(cls, files: Mapping[str, bytes], weights: str, classes: int) -> Self | None:
-        """Of a folder's files; ``None`` where it has no such part. See `from_bytes`."""
-        data = files.get(CALIBRATION)
-        return None if data is None else cls.from_bytes(data, weights, classes)
-
-    @classmethod
     def from_bytes(cls, data: bytes, weights: str, classes: int) -> Self:
         """Strict inverse of `to_bytes`.
 
@@ -201,14 +195,14 @@ def calibration_of(files: ModelFiles) -> Calibration | None:
     Raises:
         IntegrityError: as in `Calibration.from_bytes`.
     """
-    if CALIBRATION not in files.files:
+    if (data := files.files.get(CALIBRATION)) is None:
         return None
-    if not files.is_ensemble:
-        labels = read_config(files, ModelConfig).labels
-        return Calibration.of_files(
-            files.files, weights_digest([files.files[WEIGHTS]]), len(labels)
-        )
-    config = read_config(files, EnsembleConfig)
-    weights = [member.files[WEIGHTS] for member in read_members(files, config)]
-    digest = weights_digest(weights, [member.weight for member in config.members])
-    return Calibration.of_files(files.files, digest, len(config.labels))
+    config: ModelConfig | EnsembleConfig
+    if files.is_ensemble:
+        config = read_config(files, EnsembleConfig)
+        weights = [member.files[WEIGHTS] for member in read_members(files, config)]
+        digest = weights_digest(weights, [member.weight for member in config.members])
+    else:
+        config = read_config(files, ModelConfig)
+        digest = weights_digest([files.files[WEIGHTS]])
+    return Calibration.from_bytes(data, digest, len(config.labels))
