@@ -23,6 +23,7 @@ from skinxai.errors import (
     LeakageError,
     ModelConfigError,
     ModelError,
+    NonFiniteOutputError,
     OptionError,
     SkinxaiWarning,
     UnknownNameError,
@@ -31,6 +32,7 @@ from skinxai.labels import LabelSet
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.model_folders.files import read_model_folder, write_model_folder
 from skinxai.model_folders.parts import CALIBRATION
+from skinxai.predicting.torch_predictor import TorchPredictor
 from skinxai.results.probabilities import from_logits
 from skinxai.trust.conformal import Conformal
 from skinxai.trust.operating_points import MalignancyScores
@@ -314,6 +316,40 @@ def test_images_that_must_not_calibrate(folder, records, tmp_path) -> None:
     for wrong in ({"method": "isotonic"}, {"sensitivity": 1.5}, {"on_error": "return"}):
         with pytest.raises(OptionError):
             plain.calibrate(records, **wrong)
+
+
+def test_models_that_cannot_be_calibrated(folder, calibrated, records, tmp_path) -> None:
+    own = Classifier.from_module(
+        calibrated.network.network, MALIGNANT, calibrated.config.preprocessing,
+        calibrated.network.network.features, calibrated.network.network.head, device="cpu",
+    )  # fmt: skip
+    with pytest.raises(ModelError, match="may still change"):
+        own.calibrate(records)
+    Classifier.from_pretrained(folder).export(tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match="an exported file"):
+        Classifier.from_pretrained(tmp_path / "model.onnx").calibrate(records)
+    rounded = Classifier.from_pretrained(folder, precision="bfloat16", device="cpu")
+    with pytest.raises(OptionError, match="precision='float32'"):
+        rounded.calibrate(records)
+
+
+def test_one_answer_that_is_not_finite_is_an_error(folder, records, monkeypatch) -> None:
+    exact = TorchPredictor.logits
+
+    def broken(self, items, passes):
+        found = exact(self, items, passes)
+        if items[0].index == 32:  # of the second batch
+            found[-1][0, 0] = np.nan
+        return found
+
+    monkeypatch.setattr(TorchPredictor, "logits", broken)
+    with pytest.raises(NonFiniteOutputError, match="1 of 36 images"):
+        Classifier.from_pretrained(folder).calibrate(records)
+
+
+def test_a_model_is_calibrated_anew(calibrated, records) -> None:
+    again = calibrated.calibrate(records, sensitivity=0.5)
+    assert again.calibration == calibrated.calibration
 
 
 def test_training_images_and_their_copies_are_refused(folder, records) -> None:

@@ -111,7 +111,7 @@ def calibrated(
     labelled = LabelledImages(model, records, options, "calibrate()", not_copies)
     records = replace(records, labels=model.config.labels)  # what predict() takes for malignant
     wanted.check(records)
-    predictor = model.predictor.uncalibrated
+    predictor = model.predictor
     rows: list[Floats] = []
     measured: list[Mapping[str, float]] = []
     leaked = False  # then the rest is only read, so that the error names all of them
