@@ -189,8 +189,14 @@ def test_the_folder_keeps_it_for_every_backend(calibrated, records, tmp_path) ->
             expected = calibrated.predict(paths(records), tta=tta)
             np.testing.assert_allclose(rows(found), rows(expected), atol=1e-5)
             assert [e.decision for e in found] == [e.decision for e in expected]
-        (first, _), *_ = again.stream(paths(records), explain="gradcam")
-        assert first.calibrated_on == "colours" and first.decision is not None
+        for method in ("gradcam", "saliency"):  # the first by the graph, where there is one
+            for tta in (False, True):
+                own = {"tta": tta, "operating_point": "sensitivity 0.50"}
+                found = [each for each, _ in again.stream(paths(records), explain=method, **own)]
+                expected = calibrated.predict(paths(records), **own)
+                np.testing.assert_allclose(rows(found), rows(expected), atol=1e-5)
+                assert [e.decision for e in found] == [e.decision for e in expected]
+                assert found[0].operating_point == "sensitivity 0.50"
 
 
 @dataclass(frozen=True)
@@ -279,13 +285,16 @@ def test_a_calibration_of_other_weights_is_refused(calibrated, tmp_path) -> None
         ({"one_view": {}}, ModelConfigError),
         ({"more": 1}, ModelConfigError),
         ({"slopes": [1, 1]}, IntegrityError),
+        ("other points", ModelConfigError),
     ],
 )
 def test_a_part_with_other_values_is_refused(calibrated, tmp_path, change, error) -> None:
     calibrated.save_pretrained(tmp_path / "one")
     files = {p.name: p.read_bytes() for p in (tmp_path / "one").iterdir()}
     values = json.loads(files[CALIBRATION])
-    if slopes := change.get("slopes"):
+    if change == "other points":
+        values["four_views"]["operating_points"].pop()
+    elif slopes := change.get("slopes"):
         values["one_view"]["scaling"] = {"slopes": slopes, "offsets": [0, 0]}
     else:
         values |= change
