@@ -1,6 +1,7 @@
 """What skinxai returns: frozen dataclasses that know where they came from."""
 
 from skinxai.results.audit_report import AuditedPair, AuditReport, Finding
+from skinxai.results.doubts import Novelty, Uncertainty
 from skinxai.results.evaluation import Evaluation
 from skinxai.results.explanation import Explanation, compare
 from skinxai.results.figures import CalibrationBin, Figure, OperatingPoint, Subgroup
@@ -19,9 +20,11 @@ __all__ = [
     "Finding",
     "ItemError",
     "Neighbour",
+    "Novelty",
     "OperatingPoint",
     "Prediction",
     "SeenImages",
     "Subgroup",
+    "Uncertainty",
     "compare",
 ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from skinxai.errors import ModelError, OptionError, SkinxaiError
 from skinxai.labels import LabelSet
 from skinxai.readonly import ReadOnly
+from skinxai.results.doubts import Novelty, Uncertainty
 
 DISCLAIMER = "Research tool, not a medical device."
 
@@ -31,6 +32,9 @@ class Prediction:
         reasons: why that decision, a sentence each.
         quality: flags of the image's quality that are raised → measured value, see
             `skinxai.trust.quality`; empty of a model that was not calibrated.
+        novelty: how unlike the images that the model knows it is; ``None`` of a model that was
+            not calibrated.
+        uncertainty: how much several answers disagree; ``None`` of a single answer.
         source: which image.
         model: ``name@revision``.
         backend: what computed it, e.g. ``"torch cpu float32"``.
@@ -52,6 +56,8 @@ class Prediction:
     decision: str | None = None
     reasons: tuple[str, ...] = ()
     quality: Mapping[str, float] = field(default_factory=lambda: ReadOnly({}))
+    novelty: Novelty | None = None
+    uncertainty: Uncertainty | None = None
     warnings: tuple[str, ...] = ()
     sets: Callable[[float], tuple[str, ...]] | None = field(default=None, repr=False, compare=False)
 
@@ -126,6 +132,8 @@ class Prediction:
             "decision": self.decision,
             "reasons": list(self.reasons),
             "quality": dict(self.quality),
+            "novelty": asdict(self.novelty) if self.novelty else None,
+            "uncertainty": asdict(self.uncertainty) if self.uncertainty else None,
             "prediction_set": list(self.prediction_set()) if self.sets else None,
             "warnings": list(self.warnings),
             "model": self.model,
