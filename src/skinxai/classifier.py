@@ -273,16 +273,23 @@ class Classifier(Model):
         return self._of(calibrated(self._in_use, records, options, wanted, not_copies))
 
     def evaluate(
-        self, records: Records, *, resamples: int = 2000, seed: int = 0, tta: bool = False,
+        self, records: Records, *, against: Classifier | None = None, hardest: int = 0,
+        skin_tone: bool = False, resamples: int = 2000, seed: int = 0, tta: bool = False,
         not_copies: Collection[str] = (), **inputs: Unpack[Inputs],
     ) -> Evaluation:  # fmt: skip
         """Predict labelled images and evaluate the answers; intervals are clustered by lesion.
 
         The evaluation is marked as leaked where one of ``records`` is an image that the model was
-        trained on, or looks like a copy of one; ``seen`` names them, and says what is not known.
+        trained on, or looks like a copy of one; ``verdict`` says so, and what is not known. Of a
+        calibrated model, ``decisions`` says how many images each operating point refers, misses,
+        spares and abstains from.
 
         Args:
             records: images that took no part in training or tuning.
+            against: another model, which is compared on the same images.
+            hardest: how many images of each class with the largest loss are named.
+            skin_tone: estimate skin tone from the border of each image, for subgroups; camera and
+                light distort it, see `skinxai.assessment.skin_tone.VALIDITY`.
             resamples: bootstrap resamples of the lesions.
             seed: of the resampling.
             tta: as in `predict`.
@@ -290,16 +297,16 @@ class Classifier(Model):
             **inputs: input options; ``on_error`` must be ``"raise"``.
 
         Raises:
-            OptionError: records with other labels, or an id in ``not_copies`` that is none.
+            OptionError: records with other labels than the model or ``against``, a number of
+                hardest images below 0, or an id in ``not_copies`` that is none.
             InputError: an image that cannot be read.
 
         Warns:
             SkinxaiWarning: records of several parts of the split that their data came with.
         """
-        from skinxai.predicting.judging import judge
+        from skinxai.predicting.judging import Judged, judge
 
         options, _ = InputOptions.take(inputs)
-        return judge(
-            self._in_use, records, options, resamples=resamples, seed=seed, tta=tta,
-            not_copies=not_copies,
-        )  # fmt: skip
+        how = Judged(resamples, seed, tta, not_copies, hardest, skin_tone)
+        other = None if against is None else against._in_use
+        return judge(self._in_use, records, options, how, other)
