@@ -8,6 +8,7 @@ from skinxai.results.figures import CalibrationBin, Figure, OperatingPoint, Subg
 from skinxai.results.neighbour import Neighbour
 from skinxai.results.prediction import DISCLAIMER, ItemError, Prediction
 from skinxai.results.seen import SeenImages
+from skinxai.results.stress_test import Stressed, StressTest
 
 __all__ = [
     "DISCLAIMER",
@@ -24,6 +25,8 @@ __all__ = [
     "OperatingPoint",
     "Prediction",
     "SeenImages",
+    "StressTest",
+    "Stressed",
     "Subgroup",
     "Uncertainty",
     "compare",
