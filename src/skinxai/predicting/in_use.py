@@ -333,8 +333,8 @@ def check_probe(
         ModelError: a probability that differs by more than `TOLERANCE`.
     """
     arrays = {each: picture(each) for each in predictor.preprocessings}
-    (row,) = predictor.uncalibrated.predict([Prepared(0, "probe", arrays, (), None)])
-    gap = float(np.abs(row - weighted_mean(weights, probes)).max())
+    (answer,) = predictor.uncalibrated.predict([Prepared(0, "probe", arrays, (), None)])
+    gap = float(np.abs(answer.row - weighted_mean(weights, probes)).max())
     if not gap <= TOLERANCE:
         raise ModelError(
             f"{predictor.model} must answer as when it was saved, within {TOLERANCE:g}, but "
