@@ -4,7 +4,7 @@ The validation lesions of HAM10000 are split in halves: one half calibrates the 
 has decisions, the other is changed in every way of the catalogue. Writes ``stress.json`` and
 ``stress.md`` here and the picture into the docs::
 
-    python benchmarks/stress.py HAM10000_FOLDER [--lesions 250] [--backend openvino]
+    python benchmarks/stress.py HAM10000_FOLDER [--lesions 250] [--model FOLDER --backend openvino]
 """
 
 import argparse
@@ -36,11 +36,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--lesions", type=int, default=250)
+    parser.add_argument("--model")
     parser.add_argument("--backend", default="torch")
     given = parser.parse_args()
     val = Splits.from_csv(ROOT / "training/splits.csv", load_ham10000(given.data)).val
     calibrating, stressed = halves(val)
-    classifier = Classifier.from_pretrained(backend=given.backend)
+    classifier = Classifier.from_pretrained(given.model, backend=given.backend)
     classifier = classifier.calibrate(calibrating, progress=True)
     masks = given.data / MASKS
     found = stress_test(classifier, stressed, masks, lesions=given.lesions, progress=True)

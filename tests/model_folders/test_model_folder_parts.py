@@ -217,7 +217,10 @@ def test_an_ensembles_own_folder_has_the_parts_that_the_table_says(
     whole: Path, tmp_path: Path, part: Part
 ) -> None:
     write_ensemble(tmp_path / "both", [whole, whole], name="both")
-    there = part.in_ensembles and part.name not in (CALIBRATION, NOVELTY)  # nobody has calibrated it yet
+    there = part.in_ensembles and part.name not in (
+        CALIBRATION,
+        NOVELTY,
+    )  # nobody has calibrated it yet
     assert (tmp_path / "both" / part.name).exists() == there
     for member in (tmp_path / "both" / "members").iterdir():
         assert (member / part.name).read_bytes() == (whole / part.name).read_bytes()
