@@ -7,7 +7,7 @@ logits that are not finite are decided here, for torch, ONNX Runtime and OpenVIN
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Self, TypeVar
 
@@ -81,13 +81,13 @@ class Answer:
 
     Args:
         row: calibrated probabilities ``(K,)``; NaN where an output is not finite.
-        passes: probabilities of each pass, not calibrated, ``(P, K)``.
+        uncertainty: by how much they disagree; ``None`` of a single pass.
         novelty: score, of a calibrated model.
         tta: whether four views were averaged.
     """
 
     row: npt.NDArray[np.float64]
-    passes: npt.NDArray[np.float64]
+    uncertainty: Uncertainty | None = None
     novelty: float | None = None
     tta: bool = False
 
@@ -215,9 +215,15 @@ class Predictor(ABC, Generic[M]):
             )  # fmt: skip
             mean[np.isnan(scores)] = np.nan
             novelty = scores.tolist()
+        weights = [each.weight for each in passes]
+        by = " and ".join(["members"] * (len(self.members) > 1) + ["views"] * tta)
+        doubts = [
+            of_passes(own, weights, by) if by and np.isfinite(own).all() else None
+            for own in np.stack(rows, axis=1)
+        ]
         return [
-            Answer(row, own, score, tta)
-            for row, own, score in zip(mean, np.stack(rows, axis=1), novelty, strict=True)
+            Answer(row, doubt, score, tta)
+            for row, doubt, score in zip(mean, doubts, novelty, strict=True)
         ]
 
     def calibrated_mean(self, rows: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
@@ -276,8 +282,7 @@ class Predictor(ABC, Generic[M]):
             backend=self.backend,
             warnings=item.warnings,
         )
-        if len(answer.passes) > 1:
-            made = replace(made, uncertainty=self._uncertainty(answer))
+        made = replace(made, uncertainty=answer.uncertainty)
         if self.calibration is None:
             return made
         assert answer.novelty is not None
@@ -285,11 +290,6 @@ class Predictor(ABC, Generic[M]):
             made, self.calibration, item.measured, answer.novelty,
             operating_point=self.operating_point, tta=answer.tta,
         )  # fmt: skip
-
-    def _uncertainty(self, answer: Answer) -> Uncertainty:
-        by = ["members"] * (len(self.members) > 1) + ["views"] * answer.tta
-        weights = [each.weight for each in self.passes(tta=answer.tta)]
-        return of_passes(answer.passes, weights, " and ".join(by))
 
     @property
     def measured(self) -> bool:
@@ -305,9 +305,13 @@ def embeddings_of(
     return [each for each in own if each is not None]
 
 
+Doubts = Callable[[Sequence[Prepared]], Sequence[Uncertainty | None]]
+"""What gives the uncertainty of each of N >= 1 images, in the place of the passes' own."""
+
+
 def predictions(
     predictor: Predictor[Any], images: Iterable[Any], options: InputOptions, *, tta: bool = False,
-    look: Look | None = None,
+    look: Look | None = None, doubts: Doubts | None = None,
 ) -> Iterator[Prediction | ItemError]:  # fmt: skip
     """Predict lazily, in order; memory holds one batch.
 
@@ -317,14 +321,24 @@ def predictions(
         options: of reading and batching.
         tta: as in `Predictor.predict`.
         look: sees each image once.
+        doubts: gives the uncertainty; ``None``: the passes do, where there are several.
     """
+
+    def answered(some: Sequence[Prepared]) -> list[Answer]:
+        found = predictor.predict(some, tta=tta)
+        if doubts is None:
+            return found
+        return [
+            replace(each, uncertainty=own) for each, own in zip(found, doubts(some), strict=True)
+        ]
+
     for batch in prepared_batches(
         images, predictor.preprocessings, options, look=look, measured=predictor.measured
     ):
         items = [item for item in batch if isinstance(item, Prepared)]
         answers: dict[int, Answer] = {}
         if items:
-            found = in_batches(items, lambda some: predictor.predict(some, tta=tta))
+            found = in_batches(items, answered)
             answers = {item.index: answer for item, answer in zip(items, found, strict=True)}
         for item in batch:
             if isinstance(item, Prepared):
