@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.data.records import Records
+from skinxai.errors import OptionError
 from skinxai.explaining.choosing import explained
 from skinxai.explaining.explain_options import ExplainOptions
 from skinxai.explaining.signatures import as_explain, as_nearest, as_predict, as_stream
 from skinxai.model import Model
 from skinxai.predicting.inputs import InputOptions, several
-from skinxai.predicting.predictor import predictions
 from skinxai.results import Evaluation, ItemError
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ class Classifier(Model):
 
     @as_predict
     def predict(
-        self, images: Any, *, tta: bool = False, operating_point: str | None = None, **inputs: Any
-    ) -> Any:
+        self, images: Any, *, tta: bool = False, operating_point: str | None = None,
+        dropout_passes: int = 0, **inputs: Any,
+    ) -> Any:  # fmt: skip
         """Predict class probabilities; an ensemble returns the weighted mean of its members'.
 
         Args:
@@ -44,6 +45,9 @@ class Classifier(Model):
             tta: average over the four flips of each image; four times the time.
             operating_point: name of one that `calibrate` made, which makes the ``decision``; the
                 model's default one by default.
+            dropout_passes: how many times dropout thins the networks, for the ``uncertainty``
+                (Gal & Ghahramani, ICML 2016); probabilities stay as they are. ``0``: members and
+                views give the uncertainty, where there are several. By torch, whatever predicts.
             **inputs: see `skinxai.predicting.inputs.InputOptions`.
 
         Returns:
@@ -53,19 +57,20 @@ class Classifier(Model):
         Raises:
             InputError: an image that cannot be used.
             NonFiniteOutputError: the network's logits are not finite.
-            ModelError: an operating point, of a model that has none.
+            ModelError: an operating point, of a model that has none; or ``dropout_passes``, of a
+                network without dropout.
             UnknownNameError: no such operating point.
         """
         options, _ = InputOptions.take(inputs)
         single, many, _ = several(images, options.progress)
-        predictor = self._in_use.at(operating_point).predictor
-        results = list(predictions(predictor, many, options, tta=tta))
+        model = self._in_use.at(operating_point)
+        results = list(model.predictions(many, options, tta=tta, dropout_passes=dropout_passes))
         return results[0] if single else results
 
     @as_stream
     def stream(
         self, images: Any, *, explain: str | None = None, tta: bool = False,
-        operating_point: str | None = None, **inputs: Any,
+        operating_point: str | None = None, dropout_passes: int = 0, **inputs: Any,
     ) -> Iterator[Any]:  # fmt: skip
         """Predict one image after the other, lazily and in constant memory.
 
@@ -75,13 +80,19 @@ class Classifier(Model):
                 `ItemError` alone for a bad image.
             tta: as in `predict` and `explain`.
             operating_point: as in `predict`.
+            dropout_passes: as in `predict`; not with ``explain``.
             **inputs: input options; with ``explain`` also those of `explain` and of the method.
         """
         model = self._in_use.at(operating_point)
         if explain is None:
             options, _ = InputOptions.take(inputs)
             many = several(images, options.progress)[1]
-            return predictions(model.predictor, many, options, tta=tta)
+            return model.predictions(many, options, tta=tta, dropout_passes=dropout_passes)
+        if dropout_passes:
+            raise OptionError(
+                "dropout_passes must be left out with explain; ask predict() for it, or explain "
+                "with a method such as mc_dropout."
+            )
         asked, rest = ExplainOptions.take(inputs | {"tta": tta}, "isolate")
         return explained(model, images, explain, asked, rest)[1]
 

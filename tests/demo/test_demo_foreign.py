@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from demo_server import CHROMIUM, LIMIT, chromium, running
 from picture_files import encode, gradient
+from waiting import wait_for
 
 import skinxai
 

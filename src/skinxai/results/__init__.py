@@ -12,6 +12,7 @@ from skinxai.results.neighbour import Neighbour
 from skinxai.results.prediction import DISCLAIMER, ItemError, Prediction
 from skinxai.results.seen import SeenImages
 from skinxai.results.selective_answers import ScoreComparison, SelectiveAnswers
+from skinxai.results.stress_test import Stressed, StressTest
 
 __all__ = [
     "DISCLAIMER",
@@ -38,6 +39,8 @@ __all__ = [
     "ScoreComparison",
     "SeenImages",
     "SelectiveAnswers",
+    "StressTest",
+    "Stressed",
     "Subgroup",
     "Tally",
     "Uncertainty",
