@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.data.records import Records
+from skinxai.errors import OptionError
 from skinxai.explaining.choosing import explained
 from skinxai.explaining.explain_options import ExplainOptions
 from skinxai.explaining.signatures import as_explain, as_nearest, as_predict, as_stream
 from skinxai.model import Model
 from skinxai.predicting.inputs import InputOptions, several
-from skinxai.predicting.predictor import predictions
 from skinxai.results import Evaluation, ItemError
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ class Classifier(Model):
 
     @as_predict
     def predict(
-        self, images: Any, *, tta: bool = False, operating_point: str | None = None, **inputs: Any
-    ) -> Any:
+        self, images: Any, *, tta: bool = False, operating_point: str | None = None,
+        dropout_passes: int = 0, **inputs: Any,
+    ) -> Any:  # fmt: skip
         """Predict class probabilities; an ensemble returns the weighted mean of its members'.
 
         Args:
@@ -46,6 +47,9 @@ class Classifier(Model):
             tta: average over the four flips of each image; four times the time.
             operating_point: name of one that `calibrate` made, which makes the ``decision``; the
                 model's default one by default.
+            dropout_passes: how many times dropout thins the networks, for the ``uncertainty``
+                (Gal & Ghahramani, ICML 2016); probabilities stay as they are. ``0``: members and
+                views give the uncertainty, where there are several. By torch, whatever predicts.
             **inputs: see `skinxai.predicting.inputs.InputOptions`.
 
         Returns:
@@ -55,19 +59,20 @@ class Classifier(Model):
         Raises:
             InputError: an image that cannot be used.
             NonFiniteOutputError: the network's logits are not finite.
-            ModelError: an operating point, of a model that has none.
+            ModelError: an operating point, of a model that has none; or ``dropout_passes``, of a
+                network without dropout.
             UnknownNameError: no such operating point.
         """
         options, _ = InputOptions.take(inputs)
         single, many, _ = several(images, options.progress)
-        predictor = self._in_use.at(operating_point).predictor
-        results = list(predictions(predictor, many, options, tta=tta))
+        model = self._in_use.at(operating_point)
+        results = list(model.predictions(many, options, tta=tta, dropout_passes=dropout_passes))
         return results[0] if single else results
 
     @as_stream
     def stream(
         self, images: Any, *, explain: str | None = None, tta: bool = False,
-        operating_point: str | None = None, **inputs: Any,
+        operating_point: str | None = None, dropout_passes: int = 0, **inputs: Any,
     ) -> Iterator[Any]:  # fmt: skip
         """Predict one image after the other, lazily and in constant memory.
 
@@ -77,13 +82,19 @@ class Classifier(Model):
                 `ItemError` alone for a bad image.
             tta: as in `predict` and `explain`.
             operating_point: as in `predict`.
+            dropout_passes: as in `predict`; not with ``explain``.
             **inputs: input options; with ``explain`` also those of `explain` and of the method.
         """
         model = self._in_use.at(operating_point)
         if explain is None:
             options, _ = InputOptions.take(inputs)
             many = several(images, options.progress)[1]
-            return predictions(model.predictor, many, options, tta=tta)
+            return model.predictions(many, options, tta=tta, dropout_passes=dropout_passes)
+        if dropout_passes:
+            raise OptionError(
+                "dropout_passes must be left out with explain; ask predict() for it, or explain "
+                "with a method such as mc_dropout."
+            )
         asked, rest = ExplainOptions.take(inputs | {"tta": tta}, "isolate")
         return explained(model, images, explain, asked, rest)[1]
 
@@ -309,16 +320,23 @@ class Classifier(Model):
         return self._of(calibrated(self._in_use, records, options, wanted, not_copies))
 
     def evaluate(
-        self, records: Records, *, resamples: int = 2000, seed: int = 0, tta: bool = False,
+        self, records: Records, *, against: Classifier | None = None, hardest: int = 0,
+        skin_tone: bool = False, resamples: int = 2000, seed: int = 0, tta: bool = False,
         not_copies: Collection[str] = (), **inputs: Unpack[Inputs],
     ) -> Evaluation:  # fmt: skip
         """Predict labelled images and evaluate the answers; intervals are clustered by lesion.
 
         The evaluation is marked as leaked where one of ``records`` is an image that the model was
-        trained on, or looks like a copy of one; ``seen`` names them, and says what is not known.
+        trained on, or looks like a copy of one; ``verdict`` says so, and what is not known. Of a
+        calibrated model, ``decisions`` says how many images each operating point refers, misses,
+        spares and abstains from.
 
         Args:
             records: images that took no part in training or tuning.
+            against: another model, which is compared on the same images.
+            hardest: how many images of each class with the largest loss are named.
+            skin_tone: estimate skin tone from the border of each image, for subgroups; camera and
+                light distort it, see `skinxai.assessment.skin_tone.VALIDITY`.
             resamples: bootstrap resamples of the lesions.
             seed: of the resampling.
             tta: as in `predict`.
@@ -326,16 +344,16 @@ class Classifier(Model):
             **inputs: input options; ``on_error`` must be ``"raise"``.
 
         Raises:
-            OptionError: records with other labels, or an id in ``not_copies`` that is none.
+            OptionError: records with other labels than the model or ``against``, a number of
+                hardest images below 0, or an id in ``not_copies`` that is none.
             InputError: an image that cannot be read.
 
         Warns:
             SkinxaiWarning: records of several parts of the split that their data came with.
         """
-        from skinxai.predicting.judging import judge
+        from skinxai.predicting.judging import Judged, judge
 
         options, _ = InputOptions.take(inputs)
-        return judge(
-            self._in_use, records, options, resamples=resamples, seed=seed, tta=tta,
-            not_copies=not_copies,
-        )  # fmt: skip
+        how = Judged(resamples, seed, tta, not_copies, hardest, skin_tone)
+        other = None if against is None else against._in_use
+        return judge(self._in_use, records, options, how, other)

@@ -331,16 +331,16 @@ def test_backends_are_timed_and_compared(photos, tmp_path: Path) -> None:
 
 def test_how_far_a_backend_is_from_torch(photos, tmp_path: Path, monkeypatch) -> None:
     """A graph whose first logits are too high by a half: each probability by hand."""
-    exact = GraphPredictor.logits
+    exact = GraphPredictor.probabilities
 
-    def shifted(self, items, passes):
-        return [each + np.float32([0.5, 0]) for each in exact(self, items, passes)]
+    def shifted(self, logits):
+        return exact(self, logits + np.float32([0.5, 0]))
 
     with registered():
         labels = LabelSet(("nv", "mel"))
         plain = model_folder(tmp_path / "plain", labels, seed=1)
         Classifier.from_pretrained(plain).with_graph().save_pretrained(tmp_path / "with")
-        monkeypatch.setattr(GraphPredictor, "logits", shifted)
+        monkeypatch.setattr(GraphPredictor, "probabilities", shifted)
         (_, onnx_row, *_), _ = prediction_speed(photos, tmp_path / "with", rounds=1)
         right = [
             each.probabilities["nv"] for each in Classifier.from_pretrained(plain).predict(photos)

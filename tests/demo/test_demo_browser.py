@@ -17,7 +17,7 @@ import pytest
 from demo_server import CHROMIUM, chromium, running
 from picture_files import encode, gradient
 from PIL import Image
-from waiting import LIMIT
+from waiting import LIMIT, wait_for
 
 from skinxai import Classifier, samples
 
@@ -50,8 +50,15 @@ def page(server, browser) -> Iterator[object]:
     made = context.new_page()
     made.goto(server[0])
     expect(made.locator("table.findings")).to_be_visible()
+    settled(made)
     yield made
     context.close()
+
+
+def settled(page) -> None:
+    """Wait until the page has been drawn to its end, with its pictures."""
+    expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_visible()
+    page.wait_for_function("() => [...document.images].every(each => each.complete)")
 
 
 def upload(page, name: str, data: bytes) -> None:
@@ -73,13 +80,20 @@ def expected(classifier: Classifier, image) -> dict[str, str]:
 
 def choose(page, label: str, value: str) -> None:
     box = page.get_by_role("combobox", name=label)
-    box.fill(value)  # a long list shows a part of its options
-    page.get_by_role("option", name=value, exact=True).click()
+
+    def chosen() -> bool:  # a page that is drawn anew meanwhile closes the list
+        box.fill(value)  # a long list shows a part of its options
+        try:
+            page.get_by_role("option", name=value, exact=True).click(timeout=5000)
+        except playwright.TimeoutError:
+            return False
+        return True
+
+    wait_for(chosen)
 
 
 def downloaded(page, button: str) -> bytes:
-    idle = page.locator("[data-testid=stApp][data-test-script-state=notRunning]")
-    expect(idle).to_be_visible()  # else the button may be the last answer's
+    settled(page)  # else the button may be the last answer's
     with page.expect_download() as found:
         page.get_by_role("button", name=button).click()
     return Path(found.value.path()).read_bytes()
@@ -134,8 +148,7 @@ def test_an_upload_its_methods_and_its_downloads(page, server, classifier: Class
 def visit(page, name: str) -> None:
     page.get_by_role("link", name=name, exact=True).click()
     page.wait_for_url(f"**/{PAGES[name]}")
-    idle = page.locator("[data-testid=stApp][data-test-script-state=notRunning]")
-    expect(idle).to_be_visible()
+    settled(page)
 
 
 def looks_at(page, name: str, image: str) -> None:
@@ -249,6 +262,7 @@ def test_it_works_by_keyboard_alone(page) -> None:
 
 
 def test_nothing_jumps_while_it_computes(page) -> None:
+    expect(page.get_by_text("Grad-CAM: Melanoma")).to_be_visible()
     original = page.get_by_alt_text("The image", exact=True)
     button = page.get_by_role("button", name="JSON")
     place = (original.bounding_box(), button.bounding_box())

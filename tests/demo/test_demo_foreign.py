@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from demo_server import CHROMIUM, LIMIT, chromium, running
 from picture_files import encode, gradient
+from waiting import wait_for
 
 import skinxai
 
@@ -97,5 +98,4 @@ def test_all_pages_work_within_the_policy(page, server: str) -> None:
     expect(page.get_by_test_id("stDataFrame")).to_be_visible()
     assert broken_rules(page) == []
     page.evaluate("document.body.append(Object.assign(new Image, {src: 'http://a.example/x.png'}))")
-    while not broken_rules(page):  # else nothing was listened to
-        page.wait_for_timeout(50)
+    wait_for(lambda: page.wait_for_timeout(50) or broken_rules(page))  # else nothing listened

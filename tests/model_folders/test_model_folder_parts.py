@@ -35,6 +35,7 @@ from skinxai.model_folders.parts import (
     CARD,
     CONFIG,
     MANIFEST,
+    NOVELTY,
     PARTS,
     WEIGHTS,
     Part,
@@ -43,7 +44,9 @@ from skinxai.model_folders.parts import (
 from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.model_folders.uploading import upload
 from skinxai.trust.calibration import Calibration, Fitted
+from skinxai.trust.colours import colours
 from skinxai.trust.conformal import Conformal
+from skinxai.trust.novelty_gate import NoveltyGate
 from skinxai.trust.quality import QualityLimits, measure
 from skinxai.trust.scaling import Scaling
 
@@ -73,7 +76,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scaling = Scaling((2.0,) * 3, (0.0,) * 3)
     conformal = Conformal.fit(np.eye(3)[[0, 1, 2] * 2], [0, 1, 2] * 2)
     fitted, limits = Fitted(scaling, {}, conformal), QualityLimits.fit([measure(i) for i in images])
-    calibration = Calibration("drawn pictures", 6, 6, fitted, fitted, limits, None)
+    names, looked = [str(number) for number in range(6)], np.stack([colours(i) for i in images])
+    novelty = NoveltyGate.fit([embeddings], looked, [0, 1, 2] * 2, names, [1.0])
+    calibration = Calibration("drawn pictures", 6, 6, fitted, fitted, limits, novelty, None)
     replace(loaded, neighbours=neighbours, calibration=calibration, graph=b"a graph").save(
         str(folder)
     )
@@ -148,6 +153,12 @@ def test_a_part_is_absent_where_it_may_be(folder: Path, part: Part) -> None:
     if part.name == "training_pixels.safetensors":  # the fingerprints are of the same images
         without(folder, "training_fingerprints.safetensors")
         del before["training_fingerprints.safetensors"]
+    if part.name == CALIBRATION:  # the references are written with it
+        del before[NOVELTY]
+    if part.name == NOVELTY:
+        with pytest.raises(IntegrityError, match=r"novelty\.safetensors must be.* and is missing"):
+            checkpoints.unpack(without(folder, NOVELTY))
+        return
     if part.optional:
         after = checkpoints.unpack(without(folder, part.name)).files()
         del before[part.name]
@@ -205,7 +216,8 @@ def test_an_ensembles_own_folder_has_the_parts_that_the_table_says(
     whole: Path, tmp_path: Path, part: Part
 ) -> None:
     write_ensemble(tmp_path / "both", [whole, whole], name="both")
-    there = part.in_ensembles and part.name != CALIBRATION  # nobody has calibrated it yet
+    calibrated = part.name in (CALIBRATION, NOVELTY)  # nobody has calibrated the ensemble yet
+    there = part.in_ensembles and not calibrated
     assert (tmp_path / "both" / part.name).exists() == there
     for member in (tmp_path / "both" / "members").iterdir():
         assert (member / part.name).read_bytes() == (whole / part.name).read_bytes()

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from skinxai.artefacts.hairs import draw_hairs
 from skinxai.errors import OptionError
-from skinxai.training.augmentation import AUGMENTATIONS, Augmentation, draw_hairs, shades_of_gray
+from skinxai.training.augmentation import AUGMENTATIONS, Augmentation, shades_of_gray
 
 
 def noise(height: int = 60, width: int = 80, seed: int = 0) -> np.ndarray:

@@ -135,10 +135,13 @@ def test_an_image_that_is_no_good_is_not_decided_about(calibrated, records, tmp_
     measured = measure(np.zeros((200, 300, 3), np.uint8))
     assert dict(black.quality) == {flag: measured[flag] for flag in black.quality}
     limits = calibrated.calibration.quality
-    assert black.reasons == tuple(limits.sentence(*pair) for pair in black.quality.items())
-    assert limits == QualityLimits.fit(
-        [measure(np.asarray(Image.open(path).convert("RGB"))) for path in paths(records)]
+    assert black.reasons == (
+        *(limits.sentence(*pair) for pair in black.quality.items()),
+        "unlike the images that the model knows: novelty "
+        f"{black.novelty.score:.3f}, above the limit of 0.5",
     )
+    measures = [measure(np.asarray(Image.open(path).convert("RGB"))) for path in paths(records)]
+    assert limits == QualityLimits.fit(measures, rejected=0.005)
     ((first, _),) = calibrated.stream([np.zeros((200, 300, 3), np.uint8)], explain="gradcam")
     assert first == black
     Image.new("RGB", (300, 200)).save(tmp_path / "black.png")
@@ -343,15 +346,15 @@ def test_models_that_cannot_be_calibrated(folder, calibrated, records, tmp_path)
 
 
 def test_one_answer_that_is_not_finite_is_an_error(folder, records, monkeypatch) -> None:
-    exact = TorchPredictor.logits
+    exact = TorchPredictor.outputs
 
-    def broken(self, items, passes):
-        found = exact(self, items, passes)
+    def broken(self, items, passes, **given):
+        found = exact(self, items, passes, **given)
         if items[0].index == 32:  # of the second batch
-            found[-1][0, 0] = np.nan
+            found[-1].rows[0] = np.nan
         return found
 
-    monkeypatch.setattr(TorchPredictor, "logits", broken)
+    monkeypatch.setattr(TorchPredictor, "outputs", broken)
     with pytest.raises(NonFiniteOutputError, match="1 of 36 images"):
         Classifier.from_pretrained(folder).calibrate(records)
 

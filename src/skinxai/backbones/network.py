@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -114,9 +115,18 @@ class SkinClassifier(nn.Module):
         logits: Tensor = super().__call__(images)
         return logits
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images ``(N, 3, H, W)`` to logits ``(N, K)``."""
-        return self.pool_and_classify(self.features(images))
+    def with_embeddings(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images to logits ``(N, K)`` and pooled features ``(N, D)``, in one pass."""
+        logits, pooled = super().__call__(images, embeddings=True)
+        return logits, pooled
+
+    def forward(self, images: Tensor, embeddings: bool = False) -> Any:
+        """Images ``(N, 3, H, W)`` to logits ``(N, K)``, and pooled features where asked for."""
+        features = self.features(images)
+        if not embeddings:
+            return self.pool_and_classify(features)
+        pooled = self.pool(features.clone())  # it may work in place
+        return self.pool_and_classify(features), pooled
 
 
 def without_gradients(model: SkinClassifier) -> SkinClassifier:

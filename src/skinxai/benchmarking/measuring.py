@@ -164,7 +164,7 @@ class _Judge:
     def _score(self, images: Tensor) -> Tensor:
         with self._predictor.evaluating():
             logits = self._network(images.contiguous(memory_format=torch.channels_last))
-        rows = self._predictor.answer(
+        rows = self._predictor.calibrated_mean(
             [self._predictor.probabilities(logits.cpu().double().numpy())]
         )
         return torch.from_numpy(rows[:, self._position])

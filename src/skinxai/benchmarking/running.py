@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -74,7 +74,7 @@ def benchmark_explainers(
     check_max_pixels(max_pixels)
     plan, folder = Plan(**settings), Path(out)
     built_in = [entry.name for entry in explainers.entries() if entry.source == "skinxai"]
-    _check_unseen(classifier, images := plan.images(records, Path(masks)), max_pixels)
+    check_unseen(classifier, images := plan.images(records, Path(masks)), max_pixels)
     names = check_methods(built_in if methods is None else methods)
     options = {name: plan.options(name) for name in names}
     make_folder(folder)
@@ -113,15 +113,28 @@ def _write_tables(folder: Path, table: dict[str, Any]) -> Path:
     return folder / "table.md"
 
 
-def _check_unseen(classifier: Classifier, images: list[Record], max_pixels: int) -> None:
-    """Refuse images that the model says it was trained on."""
+def check_unseen(
+    classifier: Classifier, images: Sequence[Record], max_pixels: int,
+    not_copies: Collection[str] = (),
+) -> None:  # fmt: skip
+    """Refuse images that the model says it was trained on, and copies of such images.
+
+    Args:
+        classifier: any model; one that does not say what it was trained on takes all images.
+        images: that are looked at.
+        max_pixels: most pixels of an image that are decoded.
+        not_copies: ids of images that look like copies and are none.
+
+    Raises:
+        LeakageError: an image that it was trained on.
+    """
     if classifier.trained_on is None:
         return
     looks = {
         item.image_id: Look.at(read_image(item.path, max_pixels=max_pixels).pixels)
         for item in images
     }
-    if seen := classifier.trained_on.seen(looks):
+    if seen := classifier.trained_on.seen(looks, not_copies=not_copies):
         raise LeakageError(
             f"records must be images that took no part in training: of {len(images)}, "
             f"{seen.describe()}",

@@ -14,7 +14,7 @@ from skinxai.configs import ModelConfig
 from skinxai.errors import IntegrityError
 from skinxai.model_folders.files import weights_digest
 from skinxai.model_folders.neighbours import Neighbours
-from skinxai.model_folders.parts import CALIBRATION, GRAPH, NEIGHBOURS, PROBE, WEIGHTS
+from skinxai.model_folders.parts import CALIBRATION, GRAPH, NEIGHBOURS, NOVELTY, PROBE, WEIGHTS
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.trust.calibration import Calibration
 
@@ -62,20 +62,21 @@ def _write_neighbours(neighbours: Neighbours, files: Files) -> Files:
 
 
 def _read_calibration(files: Files, config: ModelConfig) -> Calibration | None:
-    if (data := files.get(CALIBRATION)) is None:
+    if CALIBRATION not in files:
         return None
-    return Calibration.from_bytes(data, weights_digest([files[WEIGHTS]]), len(config.labels))
+    digest = weights_digest([files[WEIGHTS]])
+    return Calibration.from_files(files, digest, len(config.labels))
 
 
 def _write_calibration(calibration: Calibration, files: Files) -> Files:
-    return {CALIBRATION: calibration.to_bytes(weights_digest([files[WEIGHTS]]))}
+    return calibration.to_files(weights_digest([files[WEIGHTS]]))
 
 
 ENTRIES: Mapping[str, Entry] = {
     "probe": _as_bytes(PROBE),
     "trained_on": Entry(TrainedOn.NAMES, _read_trained_on, lambda known, files: known.files()),
     "neighbours": Entry((NEIGHBOURS,), _read_neighbours, _write_neighbours),
-    "calibration": Entry((CALIBRATION,), _read_calibration, _write_calibration),
+    "calibration": Entry((CALIBRATION, NOVELTY), _read_calibration, _write_calibration),
     "graph": _as_bytes(GRAPH),
 }
 """Field of `LoadedModel` → entry."""

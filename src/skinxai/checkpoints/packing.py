@@ -23,7 +23,7 @@ from skinxai.errors import IntegrityError, ModelError
 from skinxai.model_folders import ensembles
 from skinxai.model_folders.files import ModelFiles, read_config, weights_digest, write_model_folder
 from skinxai.model_folders.neighbours import Neighbours
-from skinxai.model_folders.parts import CALIBRATION, CARD, CONFIG, WEIGHTS, in_order
+from skinxai.model_folders.parts import CARD, CONFIG, WEIGHTS, in_order
 from skinxai.model_folders.probe import picture
 from skinxai.model_folders.probe import to_bytes as probe_bytes
 from skinxai.model_folders.tensors import BINDING, stored_tensors, weights_metadata
@@ -135,7 +135,7 @@ class LoadedEnsemble:
         if self.calibration is None:
             return {}
         digest = weights_digest([files[WEIGHTS] for files in members], self.weights)
-        return {CALIBRATION: self.calibration.to_bytes(digest)}
+        return self.calibration.to_files(digest)
 
 
 def pack(

@@ -26,6 +26,7 @@ from skinxai.cli.predictions import predict
 from skinxai.cli.reports import report
 from skinxai.cli.runs import train
 from skinxai.cli.saying import Quiet, show_traceback, tell, warnings_as_notes, with_quiet
+from skinxai.cli.stress_command import stress
 from skinxai.errors import SkinxaiError
 from skinxai.progress import command_line
 from skinxai.progress import quiet as quietly
@@ -49,6 +50,7 @@ for command, line in (
     (train, "Fine-tune a network on labelled images."),
     (evaluate, "Evaluate a model on labelled images."),
     (calibrate, "Calibrate a model's probabilities."),
+    (stress, "Measure what ink, rulers and the like change."),
     (export, "Write a model as ONNX or for OpenVINO."),
     (push, "Upload a model to the Hugging Face Hub."),
     (pull, "Download a model from the Hugging Face Hub."),

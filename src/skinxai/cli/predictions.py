@@ -31,6 +31,10 @@ def predict(
         str | None,
         typer.Option(help="That decides, of a calibrated model [the model's default one]."),
     ] = None,
+    dropout_passes: Annotated[
+        int,
+        typer.Option(help="Uncertainty by so many passes with dropout, in CSV and JSON.", min=0),
+    ] = 0,
     tta: Tta = False,
     batch_size: BatchSize = 32,
     max_pixels: MaxPixels = MAX_PIXELS,
@@ -53,8 +57,8 @@ def predict(
     classifier = Classifier.from_pretrained(model, backend=backend)
     stream = classifier.stream(
         [opened(source) for source in sources], explain=explain, tta=tta, batch_size=batch_size,
-        operating_point=operating_point, max_pixels=max_pixels, on_error="return",
-        progress=False if explain is None else None,
+        operating_point=operating_point, dropout_passes=dropout_passes, max_pixels=max_pixels,
+        on_error="return", progress=False if explain is None else None,
     )  # fmt: skip
     rows: list[dict[str, Any]] = []
     failed = 0

@@ -16,9 +16,10 @@ import numpy as np
 
 from skinxai.explaining.answers import Circumstances, explanation
 from skinxai.explaining.targets import Targets
-from skinxai.graphs.names import LOGITS, MAPS
+from skinxai.graphs.names import EMBEDDINGS, LOGITS, MAPS
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
+from skinxai.predicting.predictor import Outputs
 from skinxai.readonly import ReadOnly
 from skinxai.results import Explanation, ItemError, Prediction
 from skinxai.version import __version__
@@ -58,9 +59,11 @@ def _explained(
 ) -> tuple[Prediction, Explanation | dict[str, Explanation]] | ItemError:
     started = time.perf_counter()
     (member,) = predictor.members
-    outputs = member.outputs([item])
-    rows = predictor.answer([predictor.probabilities(outputs[LOGITS])])
-    first = predictor.prediction(item, rows[0], options)
+    outputs = member.run_on([item])
+    embeddings = outputs[EMBEDDINGS] if predictor.measured else None
+    found = Outputs(predictor.probabilities(outputs[LOGITS]), embeddings)
+    (answer,) = predictor.answers([item], predictor.passes(), [found])
+    first = predictor.prediction(item, answer, options)
     if isinstance(first, ItemError):
         return first
     maps = outputs[MAPS][0]  # (K, h, w)
@@ -87,4 +90,4 @@ def _explained(
 
     if targets.every:
         return first, {code: of(position) for position, code in enumerate(predictor.labels)}
-    return first, of(int(targets.positions([item.index], rows)[0]))
+    return first, of(int(targets.positions([item.index], answer.row[None])[0]))

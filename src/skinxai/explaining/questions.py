@@ -25,7 +25,7 @@ from skinxai.explaining.views import View, Watch, alone, private_copy, ready
 from skinxai.memory import in_batches
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
-from skinxai.predicting.predictor import NetworkPass
+from skinxai.predicting.predictor import NetworkPass, Outputs
 from skinxai.predicting.torch_predictor import TorchMember, TorchPredictor, to_batch
 from skinxai.readonly import ReadOnly
 from skinxai.results import Explanation, ItemError, Prediction
@@ -70,6 +70,7 @@ class _Pass:
         images: the view ``(N, 3, h, w)``.
         features: of it.
         rows: its probabilities ``(N, K)``.
+        embeddings: its pooled features ``(N, D)``, where the answer needs them.
         graph: computes what needs no gradient, or ``None``.
         scaling: of a calibrated model, for explanations of a probability.
         tape: of passes that maps of all classes share.
@@ -81,6 +82,7 @@ class _Pass:
     features: Any
     rows: npt.NDArray[np.float64]
     graph: GraphPasses | None
+    embeddings: npt.NDArray[np.float32] | None = None
     scaling: Scaling | None = None
     tape: Tape = field(default_factory=Tape)
 
@@ -107,8 +109,10 @@ class _Pass:
                     images = batch.flip(own.flip) if own.flip else batch
                     features = network.features(images)
                     logits = network.pool_and_classify(_own(features))  # it may work in place
-                    rows = predictor.probabilities(logits.cpu().double().numpy())
-                    found.append(cls(own, network, images, features, rows, passes, scaling))
+                    rows, pooled = predictor.probabilities(logits.cpu().double().numpy()), None
+                    if predictor.measured and not own.flip:
+                        pooled = network.pool(_own(features)).float().cpu().numpy()
+                    found.append(cls(own, network, images, features, rows, passes, pooled, scaling))
         return found
 
     @torch.no_grad()
@@ -198,23 +202,27 @@ def _predict_and_explain(
     options: InputOptions,
 ) -> dict[int, Pair | ItemError]:
     passes = _Pass.all(predictor, graph, items, tta=question.tta)
-    rows = predictor.answer([each.rows for each in passes])
+    answers = predictor.answers(
+        items, [each.made_by for each in passes],
+        [Outputs(each.rows, each.embeddings) for each in passes],
+    )  # fmt: skip
     results: dict[int, Pair | ItemError] = {}
     sound: list[tuple[int, Prediction]] = []
-    for place, (item, row) in enumerate(zip(items, rows, strict=True)):
-        first = predictor.prediction(item, row, options, tta=question.tta)
+    for place, (item, said) in enumerate(zip(items, answers, strict=True)):
+        first = predictor.prediction(item, said, options)
         if isinstance(first, ItemError):
             results[item.index] = first
         else:
             sound.append((place, first))
     if results:  # some are not finite: leave them out, so that the others can be explained
         kept = [place for place, _ in sound]
-        items, rows = [items[place] for place in kept], rows[kept]
+        items = [items[place] for place in kept]
         passes = [each.only(kept) for each in passes]
     if not items:
         return results
+    rows = np.stack([answers[place].row for place, _ in sound])
     try:
-        answers = _explain_batch(predictor, question, passes, items, rows)
+        explained = _explain_batch(predictor, question, passes, items, rows)
     except (ExplainError, PluginError) as error:
         if isinstance(error, ExplainTimeoutError):
             error.predictions = tuple(prediction for _, prediction in sound)
@@ -226,7 +234,7 @@ def _predict_and_explain(
         if options.on_error == "raise":
             raise
         return results | {item.index: ItemError(item.index, item.source, error) for item in items}
-    for item, (_, first), answer in zip(items, sound, answers, strict=True):
+    for item, (_, first), answer in zip(items, sound, explained, strict=True):
         results[item.index] = (first, answer)
     return results
 

@@ -40,26 +40,31 @@ class Predict(Protocol):
     @overload
     def __call__(  # type: ignore[overload-overlap]  # bytes and arrays are iterable too
         self, images: OneImage, *, tta: bool = ..., operating_point: str | None = ...,
+        dropout_passes: int = ...,
         **inputs: Unpack[Inputs]
     ) -> Prediction: ...  # fmt: skip
     @overload
     def __call__(
         self, images: Place, *, tta: bool = ..., operating_point: str | None = ...,
+        dropout_passes: int = ...,
         **inputs: Unpack[AnyInputs]
     ) -> PlacePrediction: ...  # fmt: skip
     @overload
     def __call__(
         self, images: Many, *, tta: bool = ..., operating_point: str | None = ...,
+        dropout_passes: int = ...,
         **inputs: Unpack[Inputs]
     ) -> list[Prediction]: ...  # fmt: skip
     @overload
     def __call__(  # type: ignore[overload-overlap]  # bytes and arrays are iterable too
         self, images: OneImage, *, tta: bool = ..., operating_point: str | None = ...,
+        dropout_passes: int = ...,
         **inputs: Unpack[InputsOrErrors]
     ) -> Prediction | ItemError: ...  # fmt: skip
     @overload
     def __call__(
         self, images: Many, *, tta: bool = ..., operating_point: str | None = ...,
+        dropout_passes: int = ...,
         **inputs: Unpack[InputsOrErrors]
     ) -> list[Prediction | ItemError]: ...  # fmt: skip
 

@@ -105,10 +105,10 @@ class View(SkinClassifier):
         self._watch.passed(len(images))
         return super().features(images)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, embeddings: bool = False) -> Any:
         """Images ``(N, 3, H, W)`` to scores ``(N, K)``."""
-        if torch.is_grad_enabled():
-            return super().forward(images)
+        if embeddings or torch.is_grad_enabled():
+            return super().forward(images, embeddings)
         if self._tape is None:
             return self._without_gradients(images)
         self._watch.check()
@@ -116,7 +116,8 @@ class View(SkinClassifier):
 
     def _without_gradients(self, images: Tensor) -> Tensor:
         if self._passes is None or tuple(images.shape[2:]) != self._image_size:
-            return super().forward(images)
+            scores: Tensor = super().forward(images)
+            return scores
         self._watch.passed(len(images))
         return self._asked(self._passes(images))
 

@@ -37,7 +37,7 @@ from skinxai.graphs.exported import (
     openvino_core,
     seal,
 )
-from skinxai.graphs.names import IMAGES, LOGITS, MAPS
+from skinxai.graphs.names import EMBEDDINGS, IMAGES, LOGITS, MAPS
 from skinxai.model_folders.files import EXPORTED, ModelFiles
 from skinxai.model_folders.parts import PROBE, WEIGHTS
 from skinxai.model_folders.tensors import BINDING, pack_bytes
@@ -73,22 +73,43 @@ class Parity:
 
 
 class _Traced(nn.Module):
-    """Images to logits and, for a pooled linear head, the class activation maps of all classes."""
+    """Images to logits, embeddings and, for a pooled linear head, all class activation maps."""
 
-    def __init__(self, model: SkinClassifier, kernel: Tensor | None) -> None:
+    def __init__(self, model: SkinClassifier, kernel: Tensor | None, *, pooled: bool) -> None:
         super().__init__()
         self.network = model.network
-        self._functions = (model._features, model._head)
+        self._functions = (model._features, model._head, model._pool, model._grid)
+        self._pooled = pooled
         self.kernel: Tensor | None
         self.register_buffer(KERNEL, None if kernel is None else kernel[:, :, None, None])
 
+    @property
+    def outputs(self) -> list[str]:
+        """Their names."""
+        return [LOGITS] + [EMBEDDINGS] * self._pooled + [MAPS] * (self.kernel is not None)
+
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        features, head = self._functions
+        features, head, pool, grid = self._functions
         channels = features(self.network, images)
-        logits = head(self.network, channels)
-        if self.kernel is None:
-            return (logits,)
-        return logits, nn.functional.conv2d(channels, self.kernel)
+        found = [head(self.network, channels)]
+        if self._pooled and pool is not None:
+            found.append(pool(self.network, channels))
+        elif self._pooled:
+            cells = channels if grid is None else grid(self.network, channels, None)
+            found.append(cells.mean(dim=(2, 3)))
+        if self.kernel is not None:
+            found.append(nn.functional.conv2d(channels, self.kernel))
+        return tuple(found)
+
+
+@torch.no_grad()
+def _is_pooled(model: SkinClassifier, image_size: tuple[int, int]) -> bool:
+    device = next(model.network.parameters()).device
+    try:
+        model.pool(model.features(torch.zeros(1, 3, *image_size, device=device)))
+    except ExplainError:  # no map
+        return False
+    return True
 
 
 def class_map_kernel(model: SkinClassifier, image_size: tuple[int, int]) -> Tensor | None:
@@ -137,15 +158,15 @@ def graph_of(model: SkinClassifier, image_size: tuple[int, int], *, own_weights:
         raise OptionError(
             f"export needs the package {error.name}: pip install 'skinxai[onnx]'."
         ) from error
-    traced = _Traced(model, class_map_kernel(model, image_size)).eval()
-    outputs = [LOGITS] if traced.kernel is None else [LOGITS, MAPS]
+    kernel, pooled = class_map_kernel(model, image_size), _is_pooled(model, image_size)
+    traced = _Traced(model, kernel, pooled=pooled).eval()
     device = next(model.network.parameters()).device
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of what torch itself calls
             program = torch.onnx.export(
                 traced, (torch.zeros(2, 3, *image_size, device=device),), dynamo=True,
-                input_names=[IMAGES], output_names=outputs, optimize=False, verbose=False,
+                input_names=[IMAGES], output_names=traced.outputs, optimize=False, verbose=False,
                 dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
             )  # fmt: skip
     except Exception as error:  # of many kinds, which wrap the one that says why
@@ -371,8 +392,8 @@ def check_parity(
     many = samples.paths() if images is None else images
     for batch in prepared_batches(many, predictor.preprocessings, options):
         items = [item for item in batch if isinstance(item, Prepared)]
-        expected = predictor.predict(items)
-        outputs = kernel.outputs(items)
+        expected = np.stack([answer.row for answer in predictor.predict(items)])
+        outputs = kernel.run_on(items)
         rows = graph.probabilities(outputs[LOGITS])
         gap = float(np.abs(rows - expected).max())
         top = expected.argmax(axis=1)

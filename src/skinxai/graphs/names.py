@@ -1,4 +1,4 @@
 """Names of a graph's input and outputs."""
 
-IMAGES, LOGITS, MAPS = "images", "logits", "class_activation_maps"
+IMAGES, LOGITS, EMBEDDINGS, MAPS = "images", "logits", "embeddings", "class_activation_maps"
 """Not every graph has maps."""

@@ -16,7 +16,7 @@ TRAINING_PIXELS = "training_pixels.safetensors"
 TRAINING_FINGERPRINTS = "training_fingerprints.safetensors"
 GRAPH, PROBE = "graph.safetensors", "probe.json"
 NEIGHBOURS = "neighbours.safetensors"
-CALIBRATION = "calibration.json"
+CALIBRATION, NOVELTY = "calibration.json", "novelty.safetensors"
 MAX_FILE_BYTES = 2 * 1024**3
 
 
@@ -56,8 +56,16 @@ PARTS = (
     Part(NEIGHBOURS, "embeddings of the training lesions", 2**28, optional=True),
     Part(
         CALIBRATION,
-        "temperature, operating points, sets and limits of quality, bound to the weights",
+        "temperature, operating points, sets and limits of quality and novelty, bound to the "
+        "weights",
         MAX_JSON_BYTES,
+        optional=True,
+        in_ensembles=True,
+    ),
+    Part(
+        NOVELTY,
+        "what the images that each network knows look like to it",
+        2**28,
         optional=True,
         in_ensembles=True,
     ),

@@ -24,14 +24,17 @@ from skinxai.memory import in_batches
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
 from skinxai.predicting.labelled import LabelledImages
-from skinxai.predicting.predictor import Predictor
+from skinxai.predicting.predictor import Predictor, embeddings_of
 from skinxai.trust.calibration import Calibration, Fitted
 from skinxai.trust.conformal import Conformal
+from skinxai.trust.novelty_gate import NoveltyGate
 from skinxai.trust.operating_points import SCREENING, MalignancyScores, OperatingPoint
 from skinxai.trust.quality import QualityLimits
 from skinxai.trust.scaling import METHODS, Scaling, check_classes
 
 Floats = npt.NDArray[np.float64]
+FLAGGED = 0.005
+"""Share of images of the right kind that the limits of quality may flag."""
 
 
 @dataclass(frozen=True)
@@ -112,17 +115,19 @@ def calibrated(
     records = replace(records, labels=model.config.labels)  # what predict() takes for malignant
     wanted.check(records)
     predictor = model.predictor
-    rows: list[Floats] = []
+    rows: list[_Row] = []
     measured: list[Mapping[str, float]] = []
+    colours: list[npt.NDArray[np.float32] | None] = []
     leaked = False  # then the rest is only read, so that the error names all of them
     for batch in prepared_batches(
         labelled.images, predictor.preprocessings, options, look=labelled.look, measured=True
     ):
         items = [item for item in batch if isinstance(item, Prepared)]  # all: errors are raised
         measured += [item.measured for item in items]
+        colours += [item.colours for item in items]
         leaked = leaked or bool(labelled.seen(item.index for item in items))
         if items and not leaked:
-            rows += in_batches(items, lambda some: _means(predictor, some))
+            rows += in_batches(items, lambda some: _answers(predictor, some))
     seen = labelled.seen()
     if seen:
         raise LeakageError(
@@ -131,7 +136,7 @@ def calibrated(
             python="or name copies that are none in not_copies",
             command="or name copies that are none with --not-copies",
         )
-    found = np.asarray(rows)  # (N, 2, K)
+    found = np.asarray([row.means for row in rows])  # (N, 2, K)
     if not np.isfinite(found).all():
         raise NonFiniteOutputError(
             f"logits must be finite, but those of {model.predictor.model} are not for "
@@ -141,11 +146,16 @@ def calibrated(
         warnings.warn(f"{text}.", SkinxaiWarning, stacklevel=3)
     views = [_fitted(found[:, place], records, wanted) for place in (0, 1)]
     default = wanted.default or (SCREENING if views[0].operating_points else None)
+    lesions = [item.lesion_id for item in records]
+    novelty = NoveltyGate.fit(
+        [np.stack(own) for own in zip(*(row.embeddings for row in rows), strict=True)],
+        np.asarray(colours), records.targets(), lesions,
+        [member.weight for member in predictor.members],
+    )  # fmt: skip
     made = Calibration(
-        data=records.described, images=len(records),
-        lesions=len({item.lesion_id for item in records}),
-        one_view=views[0], four_views=views[1], quality=QualityLimits.fit(measured),
-        default=default,
+        data=records.described, images=len(records), lesions=len(set(lesions)),
+        one_view=views[0], four_views=views[1],
+        quality=QualityLimits.fit(measured, rejected=FLAGGED), novelty=novelty, default=default,
     )  # fmt: skip
     return model.with_calibration(made)
 
@@ -171,12 +181,27 @@ def _check(model: ModelInUse, records: Records) -> None:
         raise OptionError(f"calibrate() needs precision='float32', got {model.precision!r}.")
 
 
-def _means(predictor: Predictor[Any], items: Sequence[Prepared]) -> list[Floats]:
-    """Of each image the mean of one view and that of four, ``(2, K)``."""
+@dataclass(frozen=True)
+class _Row:
+    """Of one image.
+
+    Args:
+        means: of one view and of four, ``(2, K)``.
+        embeddings: of each network, ``(D,)``.
+    """
+
+    means: Floats
+    embeddings: tuple[npt.NDArray[np.float32], ...]
+
+
+def _answers(predictor: Predictor[Any], items: Sequence[Prepared]) -> list[_Row]:
     passes = predictor.passes(tta=True)
-    rows = [predictor.probabilities(each) for each in predictor.logits(items, passes)]
-    plain = [row for row, own in zip(rows, passes, strict=True) if not own.flip]
-    return list(np.stack([predictor.mean(plain), predictor.mean(rows)], axis=1))
+    found = predictor.outputs(items, passes, embeddings=True)
+    plain = [out.rows for out, own in zip(found, passes, strict=True) if not own.flip]
+    every = [out.rows for out in found]
+    means = np.stack([predictor.mean(plain), predictor.mean(every)], axis=1)
+    embeddings = zip(*embeddings_of(passes, found), strict=True)
+    return [_Row(mean, own) for mean, own in zip(means, embeddings, strict=True)]
 
 
 def _fitted(rows: Floats, records: Records, wanted: Wanted) -> Fitted:

@@ -12,12 +12,12 @@ import numpy.typing as npt
 from skinxai.configs import EnsembleConfig, ModelConfig
 from skinxai.errors import ModelError
 from skinxai.graphs.exported import Exported, with_weights
-from skinxai.graphs.names import LOGITS, MAPS
+from skinxai.graphs.names import EMBEDDINGS, LOGITS, MAPS
 from skinxai.model_folders.ensembles import read_members
 from skinxai.model_folders.files import ModelFiles, read_config
 from skinxai.model_folders.parts import GRAPH, WEIGHTS
 from skinxai.predicting.inputs import Prepared
-from skinxai.predicting.predictor import Member, NetworkPass, Predictor
+from skinxai.predicting.predictor import Member, NetworkPass, Outputs, Predictor
 from skinxai.predicting.runners import RUNNERS, Runner
 from skinxai.trust.calibration import calibration_of
 
@@ -59,7 +59,7 @@ class GraphMember(Member):
             preprocessing=config.preprocessing, weight=weight, model=name, run=run, layer=layer
         )
 
-    def outputs(self, items: Sequence[Prepared]) -> dict[str, npt.NDArray[np.float32]]:
+    def run_on(self, items: Sequence[Prepared]) -> dict[str, npt.NDArray[np.float32]]:
         """Of the graph, for images as they are."""
         return self.run(np.stack([item.arrays[self.preprocessing] for item in items]))
 
@@ -81,22 +81,32 @@ class GraphPredictor(Predictor[GraphMember]):
             ModelError: a folder, or a member's, without a graph.
             IntegrityError: as in `GraphMember.of_folder` and `read_members`.
         """
+        calibration = calibration_of(files)
         if not files.is_ensemble:
             member = GraphMember.of_folder(files, runner, precision)
             labels = read_config(files, ModelConfig).labels
             return cls(
-                members=(member,), labels=labels, model=member.model,
-                calibration=calibration_of(files),
-            )  # fmt: skip
+                members=(member,), labels=labels, model=member.model, calibration=calibration
+            )
         config = read_config(files, EnsembleConfig)
         members = tuple(
             GraphMember.of_folder(own, runner, precision, entry.weight)
             for own, entry in zip(read_members(files, config), config.members, strict=True)
         )
         name = f"{config.name}@{files.revision}"
-        return cls(
-            members=members, labels=config.labels, model=name, calibration=calibration_of(files)
-        )
+        return cls(members=members, labels=config.labels, model=name, calibration=calibration)
+
+    def __post_init__(self) -> None:
+        if self.calibration is None:
+            return
+        for member in self.members:
+            if EMBEDDINGS not in member.run.names:
+                raise ModelError(
+                    f"the graph of {member.model} must have the output {EMBEDDINGS!r}, which the "
+                    f"novelty of a calibrated model needs, and has {member.run.names}",
+                    python="make it again with Classifier.with_graph(), or take backend='torch'",
+                    command="take --backend torch",
+                )
 
     @classmethod
     def of_exported(cls, found: Exported, runner: str) -> Self:
@@ -123,13 +133,16 @@ class GraphPredictor(Predictor[GraphMember]):
         """Whether Grad-CAM can be had of it: of one model with such maps that does not round."""
         return len(self.members) == 1 and MAPS in self.members[0].run.names and self.exact
 
-    def logits(
-        self, items: Sequence[Prepared], passes: Sequence[NetworkPass[GraphMember]]
-    ) -> list[npt.NDArray[np.float32]]:
-        """By the members' graphs; see `Predictor.logits`."""
+    def outputs(
+        self, items: Sequence[Prepared], passes: Sequence[NetworkPass[GraphMember]], *,
+        embeddings: bool,
+    ) -> list[Outputs]:  # fmt: skip
+        """By the members' graphs; see `Predictor.outputs`."""
         found = []
         for each in passes:
             images = np.stack([item.arrays[each.member.preprocessing] for item in items])
             flipped = np.ascontiguousarray(np.flip(images, each.flip)) if each.flip else images
-            found.append(each.member.run(flipped)[LOGITS])
+            made = each.member.run(flipped)
+            pooled = made[EMBEDDINGS] if embeddings and not each.flip else None
+            found.append(Outputs(self.probabilities(made[LOGITS]), pooled))
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,9 +24,10 @@ from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.parts import CARD, GRAPH
 from skinxai.model_folders.probe import TOLERANCE, picture, read_probes
 from skinxai.predicting.graph_predictor import GraphPredictor
-from skinxai.predicting.inputs import Prepared
-from skinxai.predicting.predictor import Predictor
+from skinxai.predicting.inputs import InputOptions, Prepared
+from skinxai.predicting.predictor import Predictor, predictions
 from skinxai.predicting.runners import RUNNERS, check_backend, choose
+from skinxai.results import ItemError, Prediction
 from skinxai.results.probabilities import weighted_mean
 from skinxai.trust.calibration import Calibration
 
@@ -276,6 +277,18 @@ class ModelInUse:
         """What predicts."""
         return self.graph or self.torch_predictor
 
+    def predictions(
+        self, images: Iterable[Any], options: InputOptions, *, tta: bool, dropout_passes: int = 0
+    ) -> Iterator[Prediction | ItemError]:
+        """Predict lazily, in order; see `Classifier.predict`."""
+        if not dropout_passes:
+            return predictions(self.predictor, images, options, tta=tta)
+        from skinxai.predicting.dropout import check_passes, dropout_uncertainty
+
+        check_passes(dropout_passes)
+        doubts = partial(dropout_uncertainty, self.torch_predictor, passes=dropout_passes)
+        return predictions(self.predictor, images, options, tta=tta, doubts=doubts)
+
 
 def _is_exported(model: str | os.PathLike[str]) -> bool:
     path = Path(model)
@@ -333,8 +346,8 @@ def check_probe(
         ModelError: a probability that differs by more than `TOLERANCE`.
     """
     arrays = {each: picture(each) for each in predictor.preprocessings}
-    (row,) = predictor.uncalibrated.predict([Prepared(0, "probe", arrays, (), None)])
-    gap = float(np.abs(row - weighted_mean(weights, probes)).max())
+    (answer,) = predictor.uncalibrated.predict([Prepared(0, "probe", arrays, (), None)])
+    gap = float(np.abs(answer.row - weighted_mean(weights, probes)).max())
     if not gap <= TOLERANCE:
         raise ModelError(
             f"{predictor.model} must answer as when it was saved, within {TOLERANCE:g}, but "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -21,6 +21,7 @@ from skinxai.images.transforms import evaluation_transform
 from skinxai.predicting import forking  # noqa: F401  (what forked processes need is arranged)
 from skinxai.progress import Progress, watched
 from skinxai.results import ItemError
+from skinxai.trust.colours import colours
 from skinxai.trust.image_measures import measure
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class Prepared:
         warnings: notes from reading.
         pixels: the upright source, RGB uint8 ``(H, W, 3)``, where it was asked for.
         measured: measures of the image's quality, where they were asked for.
+        colours: of `skinxai.trust.colours.colours`, ``(12,)``, where they were asked for.
     """
 
     index: int
@@ -135,6 +137,7 @@ class Prepared:
     warnings: tuple[str, ...]
     pixels: npt.NDArray[np.uint8] | None
     measured: Mapping[str, float] = field(default_factory=dict)
+    colours: npt.NDArray[np.float32] | None = None
 
 
 def several(images: Any, progress: Progress) -> tuple[bool, Iterable[Any], int | None]:
@@ -237,5 +240,7 @@ def _prepare(
     if look is not None:
         look(index, source.pixels)
     pixels = source.pixels if keep else None
-    measures = measure(source.pixels) if measured else {}
-    return Prepared(index, source.source, arrays, source.warnings, pixels, measures)
+    made = Prepared(index, source.source, arrays, source.warnings, pixels)
+    if not measured:
+        return made
+    return replace(made, measured=measure(source.pixels), colours=colours(source.pixels))

@@ -7,9 +7,8 @@ logits that are not finite are decided here, for torch, ONNX Runtime and OpenVIN
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
@@ -20,12 +19,11 @@ from skinxai.errors import ModelError, NonFiniteOutputError
 from skinxai.labels import LabelSet
 from skinxai.memory import in_batches
 from skinxai.predicting.inputs import InputOptions, Look, Prepared, prepared_batches
-from skinxai.readonly import ReadOnly
-from skinxai.results import ItemError, Prediction
+from skinxai.results import ItemError, Prediction, Uncertainty
 from skinxai.results.probabilities import from_logits, weighted_mean
 from skinxai.trust.calibration import Calibration
-from skinxai.trust.conformal import prediction_set
-from skinxai.trust.deciding import decide
+from skinxai.trust.deciding import trusted
+from skinxai.trust.uncertainty import of_passes
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
 """Dimensions of ``(N, 3, h, w)`` that each view of an image reverses."""
@@ -64,6 +62,36 @@ class NetworkPass(Generic[M]):
     weight: float
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """What one pass gives for a batch.
+
+    Args:
+        rows: probabilities ``(N, K)``, not calibrated; NaN where logits are not finite.
+        embeddings: pooled features, float32 ``(N, D)``, where they were asked for.
+    """
+
+    rows: npt.NDArray[np.float64]
+    embeddings: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What all passes say of one image.
+
+    Args:
+        row: calibrated probabilities ``(K,)``; NaN where an output is not finite.
+        uncertainty: by how much they disagree; ``None`` of a single pass.
+        novelty: score, of a calibrated model.
+        tta: whether four views were averaged.
+    """
+
+    row: npt.NDArray[np.float64]
+    uncertainty: Uncertainty | None = None
+    novelty: float | None = None
+    tta: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Predictor(ABC, Generic[M]):
     """What turns prepared images into probabilities; shared by threads, changed by none.
@@ -91,14 +119,15 @@ class Predictor(ABC, Generic[M]):
         """What computes, for results: name, device and precision."""
 
     @abstractmethod
-    def logits(
-        self, items: Sequence[Prepared], passes: Sequence[NetworkPass[M]]
-    ) -> list[npt.NDArray[np.float32]]:
-        """Logits ``(N, K)`` of each pass, in order.
+    def outputs(
+        self, items: Sequence[Prepared], passes: Sequence[NetworkPass[M]], *, embeddings: bool
+    ) -> list[Outputs]:
+        """What each pass gives, in order.
 
         Args:
             items: N >= 1 images.
             passes: of `passes`.
+            embeddings: also those of the views that are not flipped.
         """
 
     @property
@@ -155,17 +184,49 @@ class Predictor(ABC, Generic[M]):
             )
         return from_logits(logits)
 
-    def predict(self, items: Sequence[Prepared], *, tta: bool = False) -> npt.NDArray[np.float64]:
-        """Probabilities ``(N, K)``; a row of NaN where logits are not finite.
+    def predict(self, items: Sequence[Prepared], *, tta: bool = False) -> list[Answer]:
+        """What all passes say of each image.
 
         Args:
             items: N >= 1 images.
             tta: as in `passes`.
         """
-        logits = self.logits(items, self.passes(tta=tta))
-        return self.answer([self.probabilities(each) for each in logits])
+        passes = self.passes(tta=tta)
+        return self.answers(items, passes, self.outputs(items, passes, embeddings=self.measured))
 
-    def answer(self, rows: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    def answers(
+        self, items: Sequence[Prepared], passes: Sequence[NetworkPass[M]], found: Sequence[Outputs]
+    ) -> list[Answer]:
+        """The calibrated mean of all passes, and how novel each image is.
+
+        Args:
+            items: N >= 1 images.
+            passes: of `passes`.
+            found: of each pass, with embeddings where `measured`.
+        """
+        rows = [each.rows for each in found]
+        mean, tta = self.calibrated_mean(rows), self._flipped(rows)
+        novelty: Sequence[float | None] = [None] * len(items)
+        if self.calibration is not None:
+            colours = [item.colours for item in items if item.colours is not None]
+            scores = self.calibration.novelty.scores(
+                embeddings_of(passes, found), np.stack(colours),
+                [member.weight for member in self.members],
+            )  # fmt: skip
+            mean[np.isnan(scores)] = np.nan
+            novelty = scores.tolist()
+        weights = [each.weight for each in passes]
+        by = " and ".join(["members"] * (len(self.members) > 1) + ["views"] * tta)
+        doubts = [
+            of_passes(own, weights, by) if by and np.isfinite(own).all() else None
+            for own in np.stack(rows, axis=1)
+        ]
+        return [
+            Answer(row, doubt, score, tta)
+            for row, doubt, score in zip(mean, doubts, novelty, strict=True)
+        ]
+
+    def calibrated_mean(self, rows: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
         """The calibrated mean ``(N, K)`` of all passes.
 
         Args:
@@ -174,14 +235,16 @@ class Predictor(ABC, Generic[M]):
         mean = self.mean(rows)
         if self.calibration is None:
             return mean
-        tta = len(rows) > len(self.members)
-        return self.calibration.fitted(tta=tta).scaling(mean)
+        return self.calibration.fitted(tta=self._flipped(rows)).scaling(mean)
+
+    def _flipped(self, rows: Sequence[npt.NDArray[np.float64]]) -> bool:
+        return len(rows) > len(self.members)
 
     def mean(self, rows: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
         """The mean ``(N, K)`` of each member's views, then that of the members.
 
         Args:
-            rows: as in `answer`.
+            rows: as in `calibrated_mean`.
         """
         views = len(rows) // len(self.members)
         shares = [1 / views] * views
@@ -190,25 +253,19 @@ class Predictor(ABC, Generic[M]):
         return weighted_mean([member.weight for member in self.members], own)
 
     def prediction(
-        self,
-        item: Prepared,
-        row: npt.NDArray[np.float64],
-        options: InputOptions,
-        *,
-        tta: bool = False,
+        self, item: Prepared, answer: Answer, options: InputOptions
     ) -> Prediction | ItemError:
-        """The result of one row of probabilities; a row of NaN is an error, never a class.
+        """The result of one answer; one that is not finite is an error, never a class.
 
         Args:
             item: the image.
-            row: of `answer`, ``(K,)``.
+            answer: to it.
             options: of the call.
-            tta: whether four views were averaged.
 
         Raises:
             NonFiniteOutputError: with ``on_error="raise"``.
         """
-        if not np.isfinite(row).all():
+        if not np.isfinite(answer.row).all():
             error = NonFiniteOutputError(
                 f"logits must be finite, but the network's are not for {item.source}; check its "
                 f"weights or its precision. No class is returned."
@@ -218,45 +275,43 @@ class Predictor(ABC, Generic[M]):
                 raise error
             return ItemError(item.index, item.source, error)
         made = Prediction.from_probabilities(
-            row.tolist(),
+            answer.row.tolist(),
             self.labels,
             source=item.source,
             model=self.model,
             backend=self.backend,
             warnings=item.warnings,
         )
-        return (
-            made
-            if self.calibration is None
-            else self._trusted(made, item, self.calibration, tta=tta)
-        )
+        made = replace(made, uncertainty=answer.uncertainty)
+        if self.calibration is None:
+            return made
+        assert answer.novelty is not None
+        return trusted(
+            made, self.calibration, item.measured, answer.novelty,
+            operating_point=self.operating_point, tta=answer.tta,
+        )  # fmt: skip
 
     @property
     def measured(self) -> bool:
-        """Whether the quality of each image has to be measured."""
+        """Whether quality and colours of each image have to be measured."""
         return self.calibration is not None
 
-    def _trusted(
-        self, made: Prediction, item: Prepared, calibration: Calibration, *, tta: bool
-    ) -> Prediction:
-        fitted, limits = calibration.fitted(tta=tta), calibration.quality
-        flags = limits.flags(item.measured)
-        made = replace(
-            made, calibrated_on=calibration.data, quality=ReadOnly(flags),
-            sets=partial(prediction_set, fitted.conformal, tuple(made.probabilities.items())),
-        )  # fmt: skip
-        name = self.operating_point or calibration.default
-        if name is None or made.malignant_probability is None:
-            return made
-        doubts = [limits.sentence(flag, value) for flag, value in flags.items()]
-        point = fitted.operating_points[name]
-        decision, reasons = decide(made.malignant_probability, point, doubts)
-        return replace(made, operating_point=name, decision=decision, reasons=reasons)
+
+def embeddings_of(
+    passes: Sequence[NetworkPass[Any]], found: Sequence[Outputs]
+) -> list[npt.NDArray[np.float32]]:
+    """Of the members' views that are not flipped."""
+    own = [out.embeddings for out, each in zip(found, passes, strict=True) if not each.flip]
+    return [each for each in own if each is not None]
+
+
+Doubts = Callable[[Sequence[Prepared]], Sequence[Uncertainty | None]]
+"""What gives the uncertainty of each of N >= 1 images, in the place of the passes' own."""
 
 
 def predictions(
     predictor: Predictor[Any], images: Iterable[Any], options: InputOptions, *, tta: bool = False,
-    look: Look | None = None,
+    look: Look | None = None, doubts: Doubts | None = None,
 ) -> Iterator[Prediction | ItemError]:  # fmt: skip
     """Predict lazily, in order; memory holds one batch.
 
@@ -266,17 +321,27 @@ def predictions(
         options: of reading and batching.
         tta: as in `Predictor.predict`.
         look: sees each image once.
+        doubts: gives the uncertainty; ``None``: the passes do, where there are several.
     """
+
+    def answered(some: Sequence[Prepared]) -> list[Answer]:
+        found = predictor.predict(some, tta=tta)
+        if doubts is None:
+            return found
+        return [
+            replace(each, uncertainty=own) for each, own in zip(found, doubts(some), strict=True)
+        ]
+
     for batch in prepared_batches(
         images, predictor.preprocessings, options, look=look, measured=predictor.measured
     ):
         items = [item for item in batch if isinstance(item, Prepared)]
-        rows: dict[int, npt.NDArray[np.float64]] = {}
+        answers: dict[int, Answer] = {}
         if items:
-            found = in_batches(items, lambda some: predictor.predict(some, tta=tta))
-            rows = {item.index: row for item, row in zip(items, found, strict=True)}
+            found = in_batches(items, answered)
+            answers = {item.index: answer for item, answer in zip(items, found, strict=True)}
         for item in batch:
             if isinstance(item, Prepared):
-                yield predictor.prediction(item, rows[item.index], options, tta=tta)
+                yield predictor.prediction(item, answers[item.index], options)
             else:
                 yield item

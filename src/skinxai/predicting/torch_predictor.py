@@ -21,7 +21,7 @@ from skinxai.errors import ModelError, OptionError
 from skinxai.memory import in_batches
 from skinxai.predicting.devices import device_named
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
-from skinxai.predicting.predictor import Member, NetworkPass, Predictor
+from skinxai.predicting.predictor import Member, NetworkPass, Outputs, Predictor
 
 
 def to_batch(
@@ -172,8 +172,12 @@ class TorchPredictor(Predictor[TorchMember]):
                 for count in (1, 2, 3):  # of two sizes it learns that the number may change
                     size = (count, 3, *member.preprocessing.image_size)
                     images = torch.zeros(size, device=self.device)
+                    images = images.contiguous(memory_format=torch.channels_last)
                     with torch.inference_mode(), self._cast():
-                        member.folded(images.contiguous(memory_format=torch.channels_last))
+                        if self.measured:
+                            member.folded.with_embeddings(images)
+                        else:
+                            member.folded(images)
         except Exception as error:  # of many kinds: no compiler, or a network it cannot follow
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise OptionError(
@@ -219,20 +223,25 @@ class TorchPredictor(Predictor[TorchMember]):
         return evaluating(member.answering for member in self.members)
 
     @torch.inference_mode()
-    def logits(
-        self, items: Sequence[Prepared], passes: Sequence[NetworkPass[TorchMember]]
-    ) -> list[npt.NDArray[np.float32]]:
-        """By the members' networks; see `Predictor.logits`."""
+    def outputs(
+        self, items: Sequence[Prepared], passes: Sequence[NetworkPass[TorchMember]], *,
+        embeddings: bool,
+    ) -> list[Outputs]:  # fmt: skip
+        """By the members' networks; see `Predictor.outputs`."""
         found, batch, last = [], None, None
         with self.evaluating():
             for each in passes:
                 if batch is None or each.member is not last:
                     last = each.member
                     batch = to_batch(items, last.preprocessing, self.device)
-                images = batch.flip(each.flip) if each.flip else batch
+                images, pooled = batch.flip(each.flip) if each.flip else batch, None
                 with self._cast():
-                    logits = last.answering(images).float()
-                found.append(logits.cpu().numpy())
+                    if embeddings and not each.flip:
+                        logits, features = last.answering.with_embeddings(images)
+                        pooled = np.asarray(features.float().cpu().numpy(), np.float32)
+                    else:
+                        logits = last.answering(images)
+                found.append(Outputs(self.probabilities(logits.float().cpu().numpy()), pooled))
         return found
 
 

@@ -125,7 +125,10 @@ def _is_new(folder: Path) -> bool:
 
 
 def table(rows: Iterable[dict[str, Any]]) -> str:
-    """CSV text of results: one column for each class's probability, lists joined by semicolons."""
+    """CSV text of results; lists are joined by semicolons.
+
+    Each class's probability, and each number of novelty and uncertainty, has a column of its own.
+    """
     flat = [_flat(row) for row in rows]
     columns = list(dict.fromkeys(name for row in flat for name in row))
     text = io.StringIO()
@@ -140,6 +143,8 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     for name, value in row.items():
         if name == "probabilities":
             flat |= {f"p_{code}": number for code, number in value.items()}
+        elif name in ("novelty", "uncertainty") and value:
+            flat |= {f"{name}_{key}": number for key, number in value.items()}
         elif isinstance(value, dict):
             flat[name] = "; ".join(f"{key} {number:.4g}" for key, number in value.items())
         elif isinstance(value, list):

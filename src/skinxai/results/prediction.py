@@ -28,7 +28,7 @@ class Prediction:
             that was not: then they are no measure of how often it is right.
         operating_point: name of the one that decided; ``None`` for a model without any.
         decision: ``"refer"``, ``"routine"`` or ``"abstain"``; ``None`` for a model without
-            operating points. It is also made about a sharp picture that shows no lesion.
+            operating points. Some pictures that show no lesion pass the limits and get one too.
         reasons: why that decision, a sentence each.
         quality: flags of the image's quality that are raised → measured value, see
             `skinxai.trust.quality`; empty of a model that was not calibrated.

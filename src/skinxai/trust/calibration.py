@@ -1,10 +1,12 @@
 """`Calibration`: what was fitted on labelled images that a model did not learn from.
 
-A model folder keeps it as ``calibration.json``, with the digest of the weights that it is of.
+A model folder keeps it as ``calibration.json``, with the digest of the weights that it is of, and
+of ``novelty.safetensors``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -14,10 +16,12 @@ from skinxai.configs import EnsembleConfig, ModelConfig, check_keys, check_schem
 from skinxai.errors import IntegrityError, ModelConfigError, UnknownNameError, did_you_mean
 from skinxai.model_folders.ensembles import read_members
 from skinxai.model_folders.files import ModelFiles, read_config, weights_digest
-from skinxai.model_folders.parts import CALIBRATION, WEIGHTS
+from skinxai.model_folders.parts import CALIBRATION, NOVELTY, WEIGHTS
 from skinxai.plain_text import MAX_LINE, broken_rule
 from skinxai.readonly import ReadOnly
 from skinxai.trust.conformal import Conformal
+from skinxai.trust.novelty import from_bytes, to_bytes
+from skinxai.trust.novelty_gate import NoveltyGate
 from skinxai.trust.operating_points import OperatingPoint
 from skinxai.trust.quality import QualityLimits
 from skinxai.trust.scaling import Scaling
@@ -75,6 +79,7 @@ class Calibration:
         one_view: for predictions from one view of an image.
         four_views: for predictions with test-time augmentation.
         quality: limits of the image's quality; an image beyond one is not decided about.
+        novelty: tells images of another kind, about which nothing is decided either.
         default: the operating point that decides where none is named; ``None`` where there is
             none.
     """
@@ -85,6 +90,7 @@ class Calibration:
     one_view: Fitted
     four_views: Fitted
     quality: QualityLimits
+    novelty: NoveltyGate
     default: str | None
 
     def __post_init__(self) -> None:
@@ -136,36 +142,46 @@ class Calibration:
             lines.append(f"{point}{default}")
         return "\n".join(lines)
 
-    def to_bytes(self, weights: str) -> bytes:
-        """Content of ``calibration.json``.
+    def to_files(self, weights: str) -> dict[str, bytes]:
+        """``calibration.json`` and ``novelty.safetensors``.
 
         Args:
             weights: digest of the weights that it is of.
         """
+        references = to_bytes(self.novelty.references)
         values = {f.name: getattr(self, f.name) for f in fields(self)} | {
             "schema_version": SCHEMA_VERSION,
             "weights": weights,
             "one_view": self.one_view.to_dict(),
             "four_views": self.four_views.to_dict(),
             "quality": self.quality.to_dict(),
+            "novelty": {
+                "limit": self.novelty.limit,
+                "rejected": self.novelty.rejected,
+                "references": hashlib.sha256(references).hexdigest(),
+            },
         }
-        return json.dumps(values).encode() + b"\n"
+        return {CALIBRATION: json.dumps(values).encode() + b"\n", NOVELTY: references}
 
     @classmethod
-    def from_bytes(cls, data: bytes, weights: str, classes: int) -> Self:
-        """Strict inverse of `to_bytes`.
+    def from_files(
+        cls, files: Mapping[str, bytes], weights: str, classes: int, members: int = 1
+    ) -> Self:
+        """Strict inverse of `to_files`.
 
         Args:
-            data: content of the file.
+            files: of the folder, with ``calibration.json``.
             weights: digest of the weights beside it.
             classes: K, of the model.
+            members: how many networks.
 
         Raises:
-            IntegrityError: no JSON, of other weights, or for another number of classes.
+            IntegrityError: no JSON, of other weights, of other references, or for another number
+                of classes or members.
             ModelConfigError: values outside their rule.
         """
         try:
-            values = strict_json(data)
+            values = strict_json(files[CALIBRATION])
         except ValueError as error:
             raise IntegrityError(f"{CALIBRATION} must be JSON: {error}.") from error
         if not isinstance(values, dict):
@@ -186,16 +202,36 @@ class Calibration:
                     f"model again, or calibrate it."
                 )
         values["quality"] = QualityLimits.from_dict(values["quality"])
+        values["novelty"] = _novelty(values["novelty"], files.get(NOVELTY, b""), members)
         return cls(**values)
+
+
+def _novelty(values: Any, references: bytes, members: int) -> NoveltyGate:
+    if not isinstance(values, dict) or set(values) != {"limit", "rejected", "references"}:
+        raise ModelConfigError(
+            f"novelty of {CALIBRATION} must be a JSON object with limit, rejected and references."
+        )
+    if values["references"] != hashlib.sha256(references).hexdigest():
+        raise IntegrityError(
+            f"{NOVELTY} must be the one that {CALIBRATION} was written with, and is "
+            f"{'another' if references else 'missing'}; fetch the model again, or calibrate it."
+        )
+    known = from_bytes(references)
+    if len(known) != members:
+        raise IntegrityError(
+            f"{NOVELTY} must have a reference for each of {members} networks, got {len(known)}; "
+            f"fetch the model again, or calibrate it."
+        )
+    return NoveltyGate(known, values["limit"], values["rejected"])
 
 
 def calibration_of(files: ModelFiles) -> Calibration | None:
     """Of a model's or an ensemble's folder; an ensemble's is of its members' mean.
 
     Raises:
-        IntegrityError: as in `Calibration.from_bytes`.
+        IntegrityError: as in `Calibration.from_files`.
     """
-    if (data := files.files.get(CALIBRATION)) is None:
+    if CALIBRATION not in files.files:
         return None
     config: ModelConfig | EnsembleConfig
     if files.is_ensemble:
@@ -204,5 +240,6 @@ def calibration_of(files: ModelFiles) -> Calibration | None:
         digest = weights_digest(weights, [member.weight for member in config.members])
     else:
         config = read_config(files, ModelConfig)
-        digest = weights_digest([files.files[WEIGHTS]])
-    return Calibration.from_bytes(data, digest, len(config.labels))
+        weights = [files.files[WEIGHTS]]
+        digest = weights_digest(weights)
+    return Calibration.from_files(files.files, digest, len(config.labels), len(weights))

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
+from skinxai.readonly import ReadOnly
+from skinxai.results import Novelty, Prediction
+from skinxai.trust.calibration import Calibration
+from skinxai.trust.conformal import prediction_set
 from skinxai.trust.operating_points import OperatingPoint
 
 REFER, ROUTINE, ABSTAIN = "refer", "routine", "abstain"
+LIMIT = 0.5
+"""Of novelty, by its definition."""
 
 
 def decide(
@@ -31,3 +39,37 @@ def decide(
         f"the threshold of {point.name!r}"
     )
     return REFER if referred else ROUTINE, (reason,)
+
+
+def trusted(
+    made: Prediction, calibration: Calibration, measured: Mapping[str, float], score: float, *,
+    operating_point: str | None, tta: bool,
+) -> Prediction:  # fmt: skip
+    """A prediction with all that a calibrated model says beside its probabilities.
+
+    Args:
+        made: with calibrated probabilities.
+        calibration: of the model.
+        measured: measures of the image's quality.
+        score: novelty of the image.
+        operating_point: that decides; ``None``: the calibration's default.
+        tta: whether four views were averaged.
+    """
+    fitted, limits = calibration.fitted(tta=tta), calibration.quality
+    flags, novelty = limits.flags(measured), Novelty(score, score > LIMIT)
+    made = replace(
+        made, calibrated_on=calibration.data, quality=ReadOnly(flags), novelty=novelty,
+        sets=partial(prediction_set, fitted.conformal, tuple(made.probabilities.items())),
+    )  # fmt: skip
+    name = operating_point or calibration.default
+    if name is None or made.malignant_probability is None:
+        return made
+    doubts = [limits.sentence(flag, value) for flag, value in flags.items()]
+    if novelty.refused:
+        doubts.append(
+            f"unlike the images that the model knows: novelty {score:.3f}, above the limit of "
+            f"{LIMIT:g}"
+        )
+    point = fitted.operating_points[name]
+    decision, reasons = decide(made.malignant_probability, point, doubts)
+    return replace(made, operating_point=name, decision=decision, reasons=reasons)

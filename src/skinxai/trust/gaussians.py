@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.errors import IntegrityError, OptionError
+from skinxai.model_folders.parts import NOVELTY
 
-FILE = "novelty.safetensors"
 MAX_CLASSES = 1000
 LARGEST, SMALLEST = 1e15, 1e-25  # of features, and of their mean variance: both fit in float32
 Floats = npt.NDArray[np.float32]
@@ -47,9 +47,9 @@ class Gaussians:
         kept = len(self.components) if self.components.ndim == 2 else -1
         if not 0 < classes <= MAX_CLASSES or not wide or not 0 <= kept <= wide:
             raise IntegrityError(
-                f"{FILE} must hold 1 to {MAX_CLASSES} class means (C, D) and at most D components "
-                f"(d, D), got {self.means.shape} and {self.components.shape}; fetch or save the "
-                f"model again."
+                f"{NOVELTY} must hold 1 to {MAX_CLASSES} class means (C, D) and at most D "
+                f"components (d, D), got {self.means.shape} and {self.components.shape}; "
+                f"fetch or save the model again."
             )
         expected = {"means": (classes, wide), "components": (kept, wide), "variances": (kept,),
                     "rest": (1,)}  # fmt: skip
@@ -57,13 +57,15 @@ class Gaussians:
             array = getattr(self, name)
             if array.dtype != np.float32 or array.shape != shape:
                 raise IntegrityError(
-                    f"{name!r} of {FILE} must be float32 {shape}, got {array.dtype} {array.shape}; "
-                    f"fetch or save the model again."
+                    f"{name!r} of {NOVELTY} must be float32 {shape}, got {array.dtype} "
+                    f"{array.shape}; fetch or save the model again."
                 )
             if not np.isfinite(array).all():
-                raise IntegrityError(f"{name!r} of {FILE} must be finite; fetch the model again.")
+                raise IntegrityError(
+                    f"{name!r} of {NOVELTY} must be finite; fetch the model again."
+                )
         if (self.variances <= 0).any() or (self.rest <= 0).any():
-            raise IntegrityError(f"variances of {FILE} must be > 0; fetch the model again.")
+            raise IntegrityError(f"variances of {NOVELTY} must be > 0; fetch the model again.")
 
     @classmethod
     def fit(

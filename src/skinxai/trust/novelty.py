@@ -14,12 +14,13 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from skinxai.configs import MAX_MEMBERS
 from skinxai.errors import IntegrityError, OptionError
+from skinxai.model_folders.parts import NOVELTY
 from skinxai.model_folders.tensors import load_arrays, save_arrays
-from skinxai.trust.gaussians import FILE, Doubles, Floats, Gaussians
+from skinxai.trust.gaussians import Doubles, Floats, Gaussians
 
 AXES, SHRINKAGE, COLOUR_SHRINKAGE = 64, 0.5, 0.01
-MAX_MEMBERS = 64
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -223,7 +224,7 @@ def from_bytes(data: bytes) -> tuple[Reference, ...]:
     Raises:
         IntegrityError: damaged bytes, other arrays than these, or as `Gaussians` does.
     """
-    arrays = load_arrays(data, FILE)
+    arrays = load_arrays(data, NOVELTY)
     found: list[Reference] = []
     while arrays and len(found) < MAX_MEMBERS:
         parts = {p.name: _taken(arrays, f"{len(found)}/{p.name}/") for p in fields(Reference)}
@@ -233,7 +234,7 @@ def from_bytes(data: bytes) -> tuple[Reference, ...]:
         found.append(Reference(own, **parts))
     if arrays or not found:
         raise IntegrityError(
-            f"{FILE} must hold '0/embeddings/means' and so on of 1 to {MAX_MEMBERS} members, "
+            f"{NOVELTY} must hold '0/embeddings/means' and so on of 1 to {MAX_MEMBERS} members, "
             f"{min(arrays, default='nothing')[:80]!r} does not fit; fetch or save the model again."
         )
     return tuple(found)

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.errors import InputRangeError, InputShapeError
+from skinxai.results import Uncertainty
 from skinxai.trust.probability_rows import Floats, probability_rows
 
 
 @dataclass(frozen=True)
-class Uncertainty:
+class Uncertainties:
     """Uncertainty of each image, from the probabilities of several passes or members.
 
     ``total = aleatoric + epistemic`` within rounding (Depeweg et al., ICML 2018; Gal, 2016). The
@@ -54,7 +55,7 @@ def entropy(probabilities: npt.ArrayLike) -> Floats:
 
 def uncertainty(
     probabilities: npt.ArrayLike, weights: Sequence[float] | None = None
-) -> Uncertainty:
+) -> Uncertainties:
     """Split the uncertainty of each image by what the passes agree and disagree on.
 
     Args:
@@ -74,13 +75,29 @@ def uncertainty(
     votes = np.zeros(passes.shape[1:])
     for share, top in zip(shares, passes.argmax(axis=2), strict=True):
         votes[np.arange(len(top)), top] += share
-    return Uncertainty(
+    return Uncertainties(
         total=total,
         aleatoric=aleatoric,
         epistemic=total - aleatoric,
         variation_ratio=np.clip(1 - votes.max(axis=1), 0.0, 1.0),
         passes=len(passes),
     )
+
+
+def of_passes(probabilities: npt.ArrayLike, weights: Sequence[float], by: str) -> Uncertainty:
+    """Of one image.
+
+    Args:
+        probabilities: of each pass, ``(P, K)``, before calibration.
+        weights: of the passes.
+        by: what gave them.
+    """
+    found = uncertainty(np.asarray(probabilities)[:, None], weights)
+    return Uncertainty(
+        total=float(found.total[0]), aleatoric=float(found.aleatoric[0]),
+        epistemic=float(found.epistemic[0]), variation_ratio=float(found.variation_ratio[0]),
+        passes=found.passes, by=by,
+    )  # fmt: skip
 
 
 def _shares(weights: Sequence[float] | None, passes: int) -> Floats:

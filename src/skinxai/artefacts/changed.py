@@ -1,0 +1,91 @@
+"""What every artefact returns, and the steps that they share."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.floating[Any]]
+
+
+class Changed(NamedTuple):
+    """An image with an artefact.
+
+    Args:
+        pixels: RGB uint8 ``(H, W, 3)``, outside of ``where`` the original's bits.
+        where: bool ``(H, W)``, where the artefact is; everywhere for changes of the whole image.
+    """
+
+    pixels: Pixels
+    where: Mask
+
+
+def blended(pixels: Pixels, over: npt.ArrayLike, alpha: Floats) -> Changed:
+    """Lay colours over an image, rounded once.
+
+    Args:
+        pixels: RGB uint8 ``(H, W, 3)``.
+        over: RGB 0–255, ``(3,)`` or ``(H, W, 3)``.
+        alpha: opacity 0–1, ``(H, W)``; the artefact is where it is at least a fiftieth.
+    """
+    where = alpha >= 0.02
+    share = alpha[..., None]
+    mixed = pixels * (1 - share) + np.asarray(over, np.float32) * share
+    rounded = np.rint(mixed.clip(0, 255)).astype(np.uint8)
+    return Changed(np.where(where[..., None], rounded, pixels), where)
+
+
+def whole(pixels: npt.NDArray[np.generic]) -> Changed:
+    """A change of the whole image.
+
+    Args:
+        pixels: RGB ``(H, W, 3)``; rounded to uint8 where they are floats.
+    """
+    if pixels.dtype != np.uint8:
+        pixels = np.rint(np.clip(pixels.astype(np.float32), 0, 255)).astype(np.uint8)
+    return Changed(np.ascontiguousarray(pixels), np.ones(pixels.shape[:2], np.bool_))
+
+
+def smoothed(values: npt.NDArray[np.generic], sigma: float) -> Floats:
+    """Gaussian blur; the image is mirrored at its borders.
+
+    Args:
+        values: ``(H, W)`` or ``(H, W, 3)``.
+        sigma: standard deviation in pixels, > 0.
+    """
+    found = cv2.GaussianBlur(
+        np.ascontiguousarray(values, np.float32), (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101
+    )
+    return np.asarray(found, np.float32)
+
+
+def noise(size: tuple[int, int], sigma: float, draws: np.random.Generator) -> Floats:
+    """Smooth noise of mean 0 and standard deviation 1.
+
+    Args:
+        size: ``(H, W)``.
+        sigma: how far neighbours are alike, in pixels, > 0.
+        draws: generator that decides.
+    """
+    found = smoothed(draws.standard_normal(size, np.float32), sigma)
+    return np.asarray((found - found.mean()) / (found.std() + 1e-6), np.float32)
+
+
+def distance_to(mask: Mask) -> Floats:
+    """Distance of each pixel to the nearest of the mask, in pixels; 0 within it.
+
+    Args:
+        mask: bool ``(H, W)``, not empty.
+    """
+    found = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(found, np.float32)
+
+
+def unit(pixels: Pixels) -> int:
+    """The shorter side in pixels, by which artefacts are scaled."""
+    return int(min(pixels.shape[:2]))

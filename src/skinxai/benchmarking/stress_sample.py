@@ -1,0 +1,106 @@
+"""Which images a stress test takes, with their lesions' masks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.artefacts import Artefact, named
+from skinxai.benchmarking.plan import MASK, read_mask
+from skinxai.data.records import Record, Records
+from skinxai.errors import DatasetError, OptionError
+from skinxai.images.reading import SourceImage, read_image
+
+
+@dataclass(frozen=True)
+class StressSample:
+    """Labelled images and where their masks are.
+
+    Args:
+        items: the images, classes in turn.
+        masks: folder of ``IMAGE_segmentation.png``, or ``None``.
+        artefacts: which are put on them.
+        seed: of all that is drawn.
+        max_pixels: most pixels of an image that are decoded.
+    """
+
+    items: tuple[Record, ...]
+    masks: Path | None
+    artefacts: tuple[Artefact, ...]
+    seed: int
+    max_pixels: int
+
+    @classmethod
+    def of(
+        cls, records: Records, masks: Path | None, artefacts: Sequence[str] | None, *,
+        lesions: int | None, seed: int, max_pixels: int,
+    ) -> StressSample:  # fmt: skip
+        """All images of some lesions, the same whatever the order of the records.
+
+        The lesions come class by class in turn, as long as each class has any, so that rare
+        classes have images.
+
+        Args:
+            records: labelled images.
+            masks: folder, or ``None``.
+            artefacts: names; all by default, without masks all that need none.
+            lesions: most lesions; ``None``: all of them.
+            seed: of the choice, and of all that is drawn.
+            max_pixels: most pixels of an image that are decoded.
+
+        Raises:
+            OptionError: fewer than one lesion, a negative seed, or artefacts that need masks
+                where there are none.
+            DatasetError: no images, or a folder of masks without a mask of any of them.
+        """
+        for name, value, least in (("lesions", lesions, 1), ("seed", seed, 0)):
+            if value is not None and (type(value) is not int or value < least):
+                raise OptionError(f"{name} must be an integer >= {least}, got {value!r}.")
+        chosen = named(artefacts)
+        needy = sorted({each.name for each in chosen if each.needs_mask})
+        if needy and masks is None and artefacts is not None:
+            raise OptionError(
+                f"the artefacts {needy} need masks of the lesions, and no masks were given",
+                python="pass masks=FOLDER",
+                command="give --masks FOLDER",
+            )
+        own: dict[str, list[Record]] = {}
+        for item in sorted(records, key=lambda item: item.image_id):
+            own.setdefault(item.lesion_id, []).append(item)
+        if not own:
+            raise DatasetError("records must hold at least one image, got none.")
+        keys = sorted(own)
+        order = [keys[k] for k in np.random.default_rng(seed).permutation(len(keys))]
+        classes = [[key for key in order if own[key][0].label == code] for code in records.labels]
+        turns = itertools.chain.from_iterable(itertools.zip_longest(*classes))
+        some = [key for key in turns if key is not None][:lesions]
+        made = cls(
+            tuple(item for key in some for item in own[key]), masks, chosen, seed, max_pixels
+        )
+        if masks is not None and not any(map(made._has_mask, made.items)):
+            raise DatasetError(
+                f"masks must be a folder of {MASK.format('IMAGE')} files, but {str(masks)!r} has "
+                f"none for the {len(made.items)} images."
+            )
+        return made
+
+    def read(self, item: Record) -> tuple[SourceImage, npt.NDArray[np.bool_] | None]:
+        """An image, and the mask of its lesion where there is one.
+
+        Raises:
+            InputError: an image that cannot be read.
+            DatasetError: a mask that is empty, of another shape, or not black and white.
+        """
+        image = read_image(item.path, max_pixels=self.max_pixels)
+        if self.masks is None or not self._has_mask(item):
+            return image, None
+        size = (image.pixels.shape[0], image.pixels.shape[1])
+        return image, read_mask(self.masks / MASK.format(item.path.stem), size)
+
+    def _has_mask(self, item: Record) -> bool:
+        return self.masks is not None and (self.masks / MASK.format(item.path.stem)).is_file()
