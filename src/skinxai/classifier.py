@@ -181,8 +181,9 @@ class Classifier(Model):
 
     def report(
         self, image: Any, *, methods: Sequence[str] | None = None, tta: bool = False,
-        operating_point: str | None = None, coverage: float = 0.9, neighbours: int = 5,
-        title: str = "", date: datetime.date | None = None, **inputs_and_options: Any,
+        operating_point: str | None = None, dropout_passes: int = 0, coverage: float = 0.9,
+        neighbours: int = 5, title: str = "", date: datetime.date | None = None,
+        **inputs_and_options: Any,
     ) -> CaseReport:  # fmt: skip
         """Collect all that the model can say of one image on a page, HTML or PDF.
 
@@ -196,6 +197,7 @@ class Classifier(Model):
                 fits them.
             tta: as in `predict` and `explain`.
             operating_point: as in `predict`.
+            dropout_passes: as in `predict`.
             coverage: of the prediction set, in (0, 1).
             neighbours: most training lesions; 0 for none.
             title: of the page, such as the case's number.
@@ -210,7 +212,9 @@ class Classifier(Model):
         """
         from skinxai.explaining.case_reports import CaseOptions, case_report
 
-        asked = CaseOptions(methods, tta, operating_point, coverage, neighbours, title, date)
+        asked = CaseOptions(
+            methods, tta, operating_point, dropout_passes, coverage, neighbours, title, date
+        )
         return case_report(self, self._in_use, image, asked, inputs_and_options)
 
     def embed(self, images: Any, **inputs: Unpack[Inputs]) -> npt.NDArray[np.float32]:

@@ -70,7 +70,7 @@ def whole(folder: Path) -> Classifier:
 def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draws = np.random.default_rng(9)
     path = tmp_path_factory.mktemp("pictures") / "Jane Doe 1970.png"
-    pixels = np.array(COLOURS["red"]) + draws.integers(-50, 50, (60, 90, 3))
+    pixels = np.array(COLOURS["red"]) + draws.integers(-50, 50, (40, 56, 3))
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
     return path
 
@@ -138,7 +138,7 @@ def test_neighbours_and_where_it_comes_from(whole, picture, report) -> None:
         name = {"red": "rubor"}.get(each.label, each.label)
         assert f"{name} {each.id} {each.distance:.2f}" in page
     pixels = np.asarray(Image.open(picture))
-    for fact in (whole.model, whole.backend, f"90 × 60 pixels, SHA-256 of the pixels "
+    for fact in (whole.model, whole.backend, f"56 × 40 pixels, SHA-256 of the pixels "
                  f"{pixel_hash(pixels)}", "2026-02-03", "skinxai 0.", "smoothgrad budget=60",
                  "Research tool, not a medical device. Do not use it for diagnosis"):  # fmt: skip
         assert fact in page
@@ -261,6 +261,17 @@ def test_flags_novelty_and_uncertainty_are_on_the_page(whole, report) -> None:
         "Uncertainty of 5 answers (members), in nats: total 1.25, aleatoric 0.75, epistemic 0.50; "
         "40 % of the answers have another top class." in page
     )
+
+
+def test_uncertainty_where_it_was_asked_for(whole, picture) -> None:
+    made = whole.report(picture, methods=["gradcam"], dropout_passes=6, date=DAY)
+    found = made.prediction.uncertainty
+    assert found == whole.predict(picture, dropout_passes=6).uncertainty
+    shown = f"Uncertainty of 6 answers (dropout), in nats: total {found.total:.2f}, "
+    assert shown in text(made.html())
+    assert "Uncertainty of" not in text(whole.report(picture, methods=["gradcam"]).html())
+    novelty = made.prediction.novelty
+    assert f"Novelty: {novelty.score:.2f}, within the limit of 0.5" in text(made.html())
 
 
 @pytest.mark.parametrize("count", [2, 30])

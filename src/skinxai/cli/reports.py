@@ -41,6 +41,9 @@ def report(
         str | None,
         typer.Option(help="That decides, of a calibrated model [the model's default one]."),
     ] = None,
+    dropout_passes: Annotated[
+        int, typer.Option(help="Uncertainty by so many passes with dropout.", min=0)
+    ] = 0,
     coverage: Annotated[float, typer.Option(help="Of the prediction set, in (0, 1).")] = 0.9,
     neighbours: Annotated[int, typer.Option(help="Most similar training lesions; 0: none.")] = 5,
     file_names: Annotated[
@@ -79,7 +82,8 @@ def report(
         check_folder(out.parent)
     classifier = Classifier.from_pretrained(model, backend=backend)
     given: dict[str, Any] = {
-        "methods": words(methods), "operating_point": operating_point, "coverage": coverage,
+        "methods": words(methods), "operating_point": operating_point,
+        "dropout_passes": dropout_passes, "coverage": coverage,
         "neighbours": neighbours, "tta": tta, "max_pixels": max_pixels,
         "progress": None if len(sources) == 1 else False,
     }  # fmt: skip

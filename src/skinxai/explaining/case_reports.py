@@ -54,6 +54,7 @@ class CaseOptions:
         methods: one to three, or ``None``: those of `METHODS` that the model has.
         tta: whether four flips are averaged.
         operating_point: that decides, or ``None``.
+        dropout_passes: for the uncertainty; 0 for none.
         coverage: of the prediction set.
         neighbours: how many training lesions; 0 for none.
         title: of the page.
@@ -63,6 +64,7 @@ class CaseOptions:
     methods: Sequence[str] | None = None
     tta: bool = False
     operating_point: str | None = None
+    dropout_passes: int = 0
     coverage: float = 0.9
     neighbours: int = 5
     title: str = ""
@@ -113,8 +115,9 @@ def case_report(
     source = replace(source, source="")  # a file's name may name a patient
     limit = {"max_pixels": options.max_pixels, "progress": options.progress}
     prediction: Prediction = classifier.predict(
-        source, tta=asked.tta, operating_point=asked.operating_point, **limit
-    )
+        source, tta=asked.tta, operating_point=asked.operating_point,
+        dropout_passes=asked.dropout_passes, **limit,
+    )  # fmt: skip
     absent: dict[str, str] = {}
     common = limit | {"tta": asked.tta, "target": prediction.label}
     named = asked.methods is not None
