@@ -100,18 +100,31 @@ def test_without_malignant_or_other_images_there_is_no_curve() -> None:
     assert judged(target, probabilities, LabelSet(("mel", "bcc", "nv"))).malignancy is None
 
 
-# Eight answers over the seven classes of the ISIC 2018 challenge, whose scores
-# isic-challenge-scoring 5.6.0 printed ("isic-challenge-scoring classification TRUTH PREDICTION").
-SCORED = np.array([
-    [0.70, 0.10, 0.05, 0.05, 0.05, 0.03, 0.02],
-    [0.20, 0.60, 0.05, 0.05, 0.05, 0.03, 0.02],
-    [0.10, 0.50, 0.20, 0.10, 0.05, 0.03, 0.02],
-    [0.05, 0.10, 0.60, 0.10, 0.10, 0.03, 0.02],
-    [0.05, 0.10, 0.10, 0.55, 0.15, 0.03, 0.02],
-    [0.05, 0.30, 0.10, 0.10, 0.40, 0.03, 0.02],
-    [0.05, 0.20, 0.05, 0.05, 0.05, 0.55, 0.05],
-    [0.10, 0.20, 0.05, 0.05, 0.05, 0.05, 0.50],
-])  # fmt: skip
+CHALLENGE = {
+    "akiec": (0.87, 0.723333333333), "bcc": (0.82, 0.638333333333), "bkl": (0.896666666667, 0.815),
+    "df": (0.895, 0.688333333333), "mel": (0.876666666667, 0.803333333333),
+    "nv": (0.951666666667, 0.905), "vasc": (0.93, 0.908333333333),
+}  # fmt: skip
+"""What isic-challenge-scoring 5.6.0 gave for the answers below: `auc` and `auc_above_sensitivity`.
+
+Its partial area (of 2018 and 2019) is the one under the curve right of a sensitivity of 0.8, down
+to the axis; that of 2024 ends at the sensitivity.
+"""
+
+
+def test_agreement_with_isic_challenge_scoring() -> None:
+    n, k = np.arange(70), np.arange(7)
+    target = (3 * n + n // 7) % 7
+    scores = ((n[:, None] * 37 + k * 61 + n[:, None] * k * 13) % 101) / 101
+    scores += 0.45 * (target[:, None] == k)
+    found = judged(target, scores / scores.sum(1, keepdims=True), HAM10000_LABELS)
+    assert found.balanced_accuracy.value == pytest.approx(0.5857142857142856)
+    for place, (code, (whole, right)) in enumerate(CHALLENGE.items()):
+        assert found.auc[code].value == pytest.approx(whole, abs=1e-11)
+        x, y = roc_curve(target == place, (scores / scores.sum(1, keepdims=True))[:, place])
+        after = int(np.searchsorted(y, 0.8))
+        start = np.interp(0.8, y[after - 1 : after + 1], x[after - 1 : after + 1])
+        assert area_above(0.8, x, y) + 0.8 * (1 - start) == pytest.approx(right, abs=1e-11)
 
 
 @pytest.mark.parametrize(
