@@ -29,8 +29,8 @@ from skinxai.labels import LabelSet
 
 SORTS = {
     "calibration error": equal_width,
-    "calibration error, bins of equal mass": equal_mass,
-    "calibration error, class by class": classwise,
+    "calibration error, equal-mass bins": equal_mass,
+    "calibration error, class-wise": classwise,
 }
 BIN = "accuracy in a bin of the reliability diagram"
 CLASSES, IMAGES, RESAMPLES = 7, 400, 200

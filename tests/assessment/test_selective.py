@@ -177,4 +177,4 @@ def test_selective_answers_are_points_of_the_curve():
     assert found.scores == {
         "noise": better_than_top_probability(-top, top, right, lesions, resamples=100)
     }
-    assert len(found.notes) == 1 and found.notes[0].startswith("noise is worse than the top")
+    assert len(found.notes) == 1 and found.notes[0].startswith("Noise is worse than the top")

@@ -173,7 +173,7 @@ def test_uncertainty_that_is_no_better_than_the_top_probability_is_said(
     assert {"total uncertainty", "epistemic uncertainty", "variation ratio"} <= set(
         found.selective.scores
     )
-    said = [text for text in found.selective.notes if "variation ratio is" in text]
+    said = [text for text in found.selective.notes if "Variation ratio is" in text]
     assert len(said) == 1 and f"Note: {said[0]}." in found.to_markdown()
     assert Evaluation.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
