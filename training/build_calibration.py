@@ -16,8 +16,8 @@ from skinxai.model_folders.files import read_model_folder
 from skinxai.model_folders.parts import GRAPH
 
 HERE = Path(__file__).parent
-COPIES = {"ISIC_0024408"}
-"""A picture of a training lesion under another lesion's id; docs/explanation/splits.md."""
+COPIES = {"ISIC_0024408", "ISIC_0027559", "ISIC_0027932"}
+"""Pictures of training lesions under other lesions' ids; docs/explanation/splits.md."""
 OUTPUT = "| output |"
 ROWS = ("| calibration |", "| operating points |")
 

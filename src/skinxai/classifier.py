@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from skinxai.predicting.inputs import Inputs
+    from skinxai.reporting.case_report import CaseReport
 
 
 class Classifier(Model):
@@ -176,6 +178,44 @@ class Classifier(Model):
         asked = questions(methods, targets, method, inputs_and_options)
         found = explanations_of_one(self.explain, image, asked)
         return compare(found, columns=columns, alpha=alpha, uniform=uniform)
+
+    def report(
+        self, image: Any, *, methods: Sequence[str] | None = None, tta: bool = False,
+        operating_point: str | None = None, dropout_passes: int = 0, coverage: float = 0.9,
+        neighbours: int = 5, title: str = "", date: datetime.date | None = None,
+        **inputs_and_options: Any,
+    ) -> CaseReport:  # fmt: skip
+        """Collect all that the model can say of one image on a page, HTML or PDF.
+
+        What the model has not, such as a calibration, is missing on the page, or a sentence says
+        so. The image's file name is not on the page: give a title where you want one.
+
+        Args:
+            image: one, as in `predict`.
+            methods: one to three methods that explain the most probable class and whose maps are
+                compared; by default Grad-CAM, SmoothGrad and occlusion, as far as the network
+                fits them.
+            tta: as in `predict` and `explain`.
+            operating_point: as in `predict`.
+            dropout_passes: as in `predict`.
+            coverage: of the prediction set, in (0, 1).
+            neighbours: most training lesions; 0 for none.
+            title: of the page, such as the case's number.
+            date: on the page; today by default.
+            **inputs_and_options: input options, ``timeout`` of `explain`, and the methods' own.
+
+        Raises:
+            InputError: an image that cannot be used.
+            OptionError: several images, an argument outside its rule, or a method without a map.
+            ExplainError: a method that was named and that the network does not fit.
+            ModelError, UnknownNameError: as in `predict`.
+        """
+        from skinxai.explaining.case_reports import CaseOptions, case_report
+
+        asked = CaseOptions(
+            methods, tta, operating_point, dropout_passes, coverage, neighbours, title, date
+        )
+        return case_report(self, self._in_use, image, asked, inputs_and_options)
 
     def embed(self, images: Any, **inputs: Unpack[Inputs]) -> npt.NDArray[np.float32]:
         """Compute the pooled features of a single model: float32 ``(N, D)``, a row for each image.
