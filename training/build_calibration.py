@@ -22,8 +22,8 @@ OUTPUT = "| output |"
 ROWS = ("| calibration |", "| operating points |")
 LIMIT = "* It answers for every picture, a cat included: nothing here detects a foreign image.\n"
 NEW_LIMIT = """\
-* It gives every picture probabilities, a cat included. Where a picture is unlike the validation images
-  it does not decide (`abstain`); it does not notice all such pictures.
+* It gives every picture probabilities, a cat included. Where a picture is unlike the validation
+  images, it does not decide (`abstain`); it does not notice all such pictures.
 """
 
 

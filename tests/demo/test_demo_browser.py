@@ -142,7 +142,10 @@ def test_an_upload_its_methods_and_its_downloads(page, server, classifier: Class
             np.load(io.BytesIO(folder.read("layercam.npy"))), own.heatmap,
             atol=1e-3 * own.heatmap.max(),
         )  # fmt: skip
-    assert "mole" not in server[1].read_text()
+    report = downloaded(page, "Report").decode()
+    assert "Case report" in report and classifier.model in report
+    assert "unlike the images that the model knows" in report  # noise is no dermoscopy
+    assert "mole" not in report and "mole" not in server[1].read_text()
 
 
 def visit(page, name: str) -> None:

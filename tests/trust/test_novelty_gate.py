@@ -170,3 +170,5 @@ def test_a_graph_without_embeddings_is_refused(folders, records, tmp_path, monke
     with pytest.raises(ModelError, match="must have the output 'embeddings'"):
         Classifier.from_pretrained(tmp_path / "model", backend="onnx")
     assert Classifier.from_pretrained(tmp_path / "model", backend="torch").predict(STRIPES).novelty
+    with pytest.raises(ModelError, match="must have the output 'embeddings'"):
+        Classifier.from_pretrained(tmp_path / "old", backend="onnx").calibrate(records)

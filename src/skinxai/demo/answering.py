@@ -16,7 +16,7 @@ from skinxai.classifier import Classifier
 from skinxai.demo.showing import thumbnail
 from skinxai.demo.uploads import Refused, Upload
 from skinxai.demo.waiting import Queue, Turn, Waits, patiently
-from skinxai.errors import ImageTooLargeError, SkinxaiError
+from skinxai.errors import ExplainError, ImageTooLargeError, SkinxaiError
 from skinxai.images.reading import SourceImage, read_image
 from skinxai.memory import give_back
 from skinxai.progress import Tell
@@ -220,6 +220,28 @@ class Answers:
         key = (*upload.key, "nearest", str(k))
         return self._once(key, compute, lambda found: 500 * len(found), lambda: None)
 
+    def report(self, upload: Upload, waits: Waits = patiently) -> bytes:
+        """The case report of an image as an HTML page, with methods that need one pass each.
+
+        Args:
+            upload: an image that has a prediction.
+            waits: hears how many others are before one.
+        """
+
+        def asked(methods: Sequence[str] | None) -> bytes:
+            image = self._image(upload)
+            report = self.classifier.report(image, methods=methods, progress=False)
+            return report.html().encode()
+
+        def compute() -> bytes:
+            with self._turn(waits):
+                try:
+                    return asked(QUICK)
+                except ExplainError:  # the network does not fit one of them
+                    return asked(None)
+
+        return self._once((*upload.key, "report"), compute, len, lambda: None)
+
     def knows(self, upload: Upload, method: str, target: str | None) -> bool:
         """Whether `explain` has the answer at hand."""
         with self._lock:
@@ -280,6 +302,10 @@ def reason(name: str, error: Exception) -> str:
     """An error's sentence for a visitor: without the file's name, and what only others can do."""
     text = re.sub(r" or pass max_pixels=\d+", "", str(error).removeprefix(f"{name}: "))
     return text[:1].upper() + text[1:]
+
+
+QUICK = ("gradcam", "layercam", "saliency")
+"""Methods of a case report."""
 
 
 @cache

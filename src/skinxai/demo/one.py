@@ -18,7 +18,7 @@ from skinxai.demo.controls import (
     choose_opacity,
     choose_target,
 )
-from skinxai.demo.deciding import decision
+from skinxai.demo.verdicts import decision
 from skinxai.demo.pieces import ICON, explained, nothing_yet, predicted, show_map
 from skinxai.demo.showing import findings, heading, note, picture, plain
 from skinxai.demo.similar import similar_lesions
@@ -59,7 +59,7 @@ def one_image() -> None:
     if not answers.knows(upload, name, code):  # nothing of the last answer stays beside this one
         nothing_yet(place, pixels)
         with downloads.container(horizontal=True, gap="small"):
-            for label in ("Overlay", "All files", "JSON"):
+            for label in ("Overlay", "All files", "JSON", "Report"):
                 st.button(label, disabled=True, icon=ICON)
     with stage:
         explanation = explained(answers, upload, name, code, line)
@@ -72,6 +72,10 @@ def one_image() -> None:
             show_map(explanation, answers, alpha, uniform)
         with downloads.container(horizontal=True, gap="small"):
             _downloads(prediction, explanation, alpha, uniform)
+            st.download_button(
+                "Report", lambda: answers.report(upload), "report.html", "text/html",
+                on_click="ignore", icon=ICON,
+            )  # fmt: skip
     similar_lesions(answers, upload)
 
 

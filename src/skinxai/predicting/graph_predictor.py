@@ -97,8 +97,10 @@ class GraphPredictor(Predictor[GraphMember]):
         return cls(members=members, labels=config.labels, model=name, calibration=calibration)
 
     def __post_init__(self) -> None:
-        if self.calibration is None:
-            return
+        if self.calibration is not None:
+            self._check_embeddings()
+
+    def _check_embeddings(self) -> None:
         for member in self.members:
             if EMBEDDINGS not in member.run.names:
                 raise ModelError(
@@ -138,6 +140,8 @@ class GraphPredictor(Predictor[GraphMember]):
         embeddings: bool,
     ) -> list[Outputs]:  # fmt: skip
         """By the members' graphs; see `Predictor.outputs`."""
+        if embeddings:
+            self._check_embeddings()
         found = []
         for each in passes:
             images = np.stack([item.arrays[each.member.preprocessing] for item in items])

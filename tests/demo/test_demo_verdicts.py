@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from skinxai import LabelSet
-from skinxai.demo.deciding import decision
+from skinxai.demo.verdicts import decision
 from skinxai.results import Prediction
 
 LABELS = LabelSet(("mel", "nv"), {"mel": "melanoma", "nv": "<b>nevus</b>"}, frozenset({"mel"}))
