@@ -1,8 +1,8 @@
 """What does the bundled model lean on besides the lesion?
 
 The validation lesions of HAM10000 are split in halves: lesions of one half calibrate the model, so
-that it has decisions, images of the other are changed in every way of the catalogue. Writes ``stress.json`` and
-``stress.md`` here and the picture into the docs::
+that it has decisions, images of the other are changed in every way of the catalogue. Writes
+``stress.json`` and ``stress.md`` here and the picture into the docs::
 
     python benchmarks/stress.py HAM10000_FOLDER [--lesions 120] [--model FOLDER --backend openvino]
 """

@@ -26,7 +26,7 @@ from skinxai.labels import LabelSet
 from skinxai.results import StressTest
 
 LABELS = LabelSet(("benign", "bad"), malignant=frozenset({"bad"}))
-SMALL = dict(progress=False, resamples=50)
+SMALL = dict(progress=False, resamples=20)
 CLEAR = (40, 200, 60)
 DARK = (20, 90, 30)
 
@@ -67,7 +67,7 @@ def paper() -> Classifier:
 
 def violet() -> Classifier:
     """Looks for more blue than green."""
-    return planted((0.0, -1.0, 1.0), 0.05)
+    return planted((0.0, -4.0, 4.0), 0.1)
 
 
 def pigment() -> Classifier:
@@ -94,12 +94,12 @@ def data(tmp_path: Path) -> tuple[Records, Path]:
 
 
 def test_a_model_that_looks_at_rulers_is_caught(data) -> None:
-    found = stress_test(paper(), *data, **SMALL)
+    found = stress_test(paper(), *data, maps=4, **SMALL)
     ruler, erased = found.row("ruler", "paper"), found.row("lesion erased", "box")
     assert ruler.images == 12 and ruler.lesions == 6 and ruler.no_room == 0
     assert ruler.top_class.value == ruler.top_class.low == ruler.top_class.high == 1
     assert ruler.malignant.value > 0.85
-    assert ruler.mass.value > 0.95 > 0.25 > ruler.area.value and ruler.maps == 12
+    assert ruler.mass.value > 0.95 > 0.25 > ruler.area.value and ruler.maps == 4
     assert ruler.covered.value == 0
     assert (ruler.balanced_before.value, ruler.balanced_after.value) == (0.5, 0.5)
     for row in (erased, found.row("ink", "circle"), found.row("rotation", "180°")):
