@@ -17,7 +17,8 @@ import numpy as np
 from conformal import ROOT, predicted
 
 from skinxai import Classifier
-from skinxai.assessment.metrics import brier_score, expected_calibration_error
+from skinxai.assessment.calibration_errors import expected_calibration_error
+from skinxai.assessment.metrics import brier_score
 from skinxai.data import Splits, load_ham10000
 from skinxai.trust.operating_points import MalignancyScores
 from skinxai.trust.scaling import METHODS, Scaling

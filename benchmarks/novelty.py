@@ -31,9 +31,10 @@ from skinxai.data import Splits, load_ham10000
 from skinxai.trust.colours import colours
 from skinxai.trust.gaussians import Gaussians
 from skinxai.trust.novelty import Reference, held_out_distances, limit_for, novelty, to_bytes
+from skinxai.trust.novelty_gate import REJECTED
 
 ROOT = Path(__file__).parent
-FOLDS, REJECTED, SEED = 5, 0.01, 7
+FOLDS, SEED = 5, 7
 Array = np.ndarray
 
 
@@ -174,7 +175,13 @@ def smaller(val: Seen, lesions: list[str], test: Seen, novel: Seen) -> list[dict
     """References of fewer validation images: the limit is theirs too."""
     rows = []
     draws = np.random.default_rng(SEED)
-    for count, rejected in ((20, 0.05), (50, 0.02), (100, 0.01), (200, 0.01), (500, 0.01)):
+    for count, rejected in (
+        (20, 0.05),
+        (50, 0.02),
+        (100, REJECTED),
+        (200, REJECTED),
+        (500, REJECTED),
+    ):
         taken = draws.permutation(len(lesions))[:count]
         few, theirs = val.of(taken), [lesions[k] for k in taken]
         limit = limit_for(

@@ -31,6 +31,10 @@ CASES: dict[str, tuple[str, ...]] = {
         "photos/0.png --out why-openvino --backend openvino",
     ),
     "nearest": ("photos/0.png",),
+    "report": (
+        "photos --out reports --methods gradcam --model imported",
+        "photos/0.png --out report.pdf --methods gradcam --model imported",
+    ),
     "audit": ("data --out audit --init-weights bundled",),
     "prepare": ("data prepared",),
     "train": (f"--data data --out run {NETWORK} --augmentation heavy --workers 1",),

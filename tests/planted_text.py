@@ -30,6 +30,8 @@ def of_model(change: Callable[[dict, str], object]) -> Callable[[Workshop, str],
         yield Call(("predict", shop.picture, "--model", model, "--out", out / "p", "--format",
                     "csv", "--explain", "gradcam"), out / "p", ".csv")  # fmt: skip
         yield Call(("explain", shop.picture, "--model", model, "--out", out / "e"), out / "e")
+        yield Call(("report", shop.picture, "--model", model, "--methods", "gradcam", "--out",
+                    out / "c"), out / "c")  # fmt: skip
         yield Call(("evaluate", shop.prepared, "--model", model, "--out", out / "v"), out / "v",
                    ".md")  # fmt: skip
 
@@ -123,6 +125,8 @@ def of_file(shop: Workshop, text: str) -> Iterator[Call]:
     yield Call(("predict", data / "red", *model, "--json"), None, ".json")
     yield Call(("explain", image, *model, "--compare", "gradcam,saliency", "--out", folder / "e"),
                folder / "e")  # fmt: skip
+    yield Call(("report", image, *model, "--methods", "gradcam", "--file-names", "--out",
+                folder / "c"), folder / "c")  # fmt: skip
     yield Call(("nearest", image, *model, "--data", data))
     yield Call(("nearest", image, *model, "--data", data, "--json"), None, ".json")
     yield Call(("audit", data, "--out", folder / "a"), folder / "a")

@@ -4,16 +4,18 @@ The only script that reads the test part's diagnoses. Each opening appends one r
 test_openings.csv, whatever the figures are; the model card gets the same figures::
 
     python training/open_test.py HAM10000_FOLDER RUN_FOLDER OUTPUT_FOLDER 256x344
-    python training/open_test.py HAM10000_FOLDER ENSEMBLE_FOLDER OUTPUT_FOLDER
+    python training/open_test.py HAM10000_FOLDER MODEL_FOLDER OUTPUT_FOLDER
 
-The last argument is the input size of the model that is shipped, chosen on the validation part by
-``training/choose_size.py``: networks that learnt from crops answer better a little above their
-training size (Touvron et al., "Fixing the train-test resolution discrepancy", NeurIPS 2019). The
-members of an ensemble (``training/build_ensemble.py``) have theirs.
+The second form is for an ensemble (``training/build_ensemble.py``), and for a model that was
+calibrated (``training/build_calibration.py``). The last argument of the first is the input size of
+the model that is shipped, chosen on the validation part by ``training/choose_size.py``: networks
+that learnt from crops answer better a little above their training size (Touvron et al., "Fixing the
+train-test resolution discrepancy", NeurIPS 2019).
 """
 
 import csv
 import datetime
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +23,17 @@ from pathlib import Path
 from skinxai import Classifier, Evaluation, checkpoints
 from skinxai.configs import EnsembleConfig, parse_size
 from skinxai.data import Splits, load_ham10000
-from skinxai.model_folders.ensembles import read_members, write_members
+from skinxai.model_folders.ensembles import read_members
 from skinxai.model_folders.files import read_config, read_model_folder, weights_digest
-from skinxai.model_folders.parts import CARD, WEIGHTS
+from skinxai.model_folders.parts import WEIGHTS
 
 HERE = Path(__file__).parent
 LOG = HERE / "test_openings.csv"
+TEST = "## Test\n"
+COPIES = {"ISIC_0027619", "ISIC_0027689", "ISIC_0031362"}
+"""Pictures of training lesions under other lesions' ids; docs/explanation/splits.md."""
+ALARMS = ("ISIC_0032459",)
+"""Named as a copy, and none."""
 Views = dict[str, Evaluation]
 
 
@@ -34,17 +41,21 @@ def main(root: Path, folder: Path, output: Path, size: str | None = None) -> Non
     sha256 = (HERE / "splits.sha256").read_text().strip()
     splits = Splits.from_csv(HERE / "splits.csv", load_ham10000(root), sha256=sha256)
     classifier = resized(folder, size) if size else Classifier.from_pretrained(folder)
+    kept = tuple(item for item in splits.test if item.image_id not in COPIES)
+    test = replace(splits.test, items=kept)
     views = {
-        "one view": classifier.evaluate(splits.test, progress=True),
-        "four flips": classifier.evaluate(splits.test, tta=True, progress=True),
+        name: classifier.evaluate(test, tta=tta, not_copies=ALARMS, progress=True)
+        for name, tta in (("one view", False), ("four flips", True))
     }
     if size:
         write_single(folder, classifier, splits, sha256, views, output)
     else:
-        write_ensemble(folder, views, output)
+        write_again(folder, views, output)
     weights = digest_of(output)
     for name, evaluation in views.items():
         append(name, weights, sha256, evaluation)
+        place = HERE / f"logs/{classifier.config.name}-test-{name.replace(' ', '-')}.json"
+        place.write_text(json.dumps(evaluation.to_dict()) + "\n")
 
 
 def digest_of(folder: Path) -> str:
@@ -78,11 +89,14 @@ def write_single(
     )
 
 
-def write_ensemble(folder: Path, views: Views, output: Path) -> None:
-    files = read_model_folder(folder)
-    config = read_config(files, EnsembleConfig)
-    card = f"{files.files[CARD].decode()}\n{test_section(views)}"
-    write_members(output, config, [each.files for each in read_members(files, config)], card)
+def write_again(folder: Path, views: Views, output: Path) -> None:
+    """The model or ensemble as it is; its card's section on the test is new, or becomes new."""
+    loaded = checkpoints.load(read_model_folder(folder))
+    before, _, rest = loaded.card.partition(TEST)
+    _, head, after = rest.partition("\n## ")
+    section = test_section(views).strip("\n")
+    card = f"{before.rstrip()}\n\n{section}\n{head}{after}"
+    replace(loaded, card=card).save(str(output))
 
 
 def test_section(views: Views) -> str:

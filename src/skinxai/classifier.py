@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from skinxai.predicting.inputs import Inputs
+    from skinxai.reporting.case_report import CaseReport
 
 
 class Classifier(Model):
@@ -177,6 +179,44 @@ class Classifier(Model):
         found = explanations_of_one(self.explain, image, asked)
         return compare(found, columns=columns, alpha=alpha, uniform=uniform)
 
+    def report(
+        self, image: Any, *, methods: Sequence[str] | None = None, tta: bool = False,
+        operating_point: str | None = None, dropout_passes: int = 0, coverage: float = 0.9,
+        neighbours: int = 5, title: str = "", date: datetime.date | None = None,
+        **inputs_and_options: Any,
+    ) -> CaseReport:  # fmt: skip
+        """Collect all that the model can say of one image on a page, HTML or PDF.
+
+        What the model has not, such as a calibration, is missing on the page, or a sentence says
+        so. The image's file name is not on the page: give a title where you want one.
+
+        Args:
+            image: one, as in `predict`.
+            methods: one to three methods that explain the most probable class and whose maps are
+                compared; by default Grad-CAM, SmoothGrad and occlusion, as far as the network
+                fits them.
+            tta: as in `predict` and `explain`.
+            operating_point: as in `predict`.
+            dropout_passes: as in `predict`.
+            coverage: of the prediction set, in (0, 1).
+            neighbours: most training lesions; 0 for none.
+            title: of the page, such as the case's number.
+            date: on the page; today by default.
+            **inputs_and_options: input options, ``timeout`` of `explain`, and the methods' own.
+
+        Raises:
+            InputError: an image that cannot be used.
+            OptionError: several images, an argument outside its rule, or a method without a map.
+            ExplainError: a method that was named and that the network does not fit.
+            ModelError, UnknownNameError: as in `predict`.
+        """
+        from skinxai.explaining.case_reports import CaseOptions, case_report
+
+        asked = CaseOptions(
+            methods, tta, operating_point, dropout_passes, coverage, neighbours, title, date
+        )
+        return case_report(self, self._in_use, image, asked, inputs_and_options)
+
     def embed(self, images: Any, **inputs: Unpack[Inputs]) -> npt.NDArray[np.float32]:
         """Compute the pooled features of a single model: float32 ``(N, D)``, a row for each image.
 
@@ -284,16 +324,23 @@ class Classifier(Model):
         return self._of(calibrated(self._in_use, records, options, wanted, not_copies))
 
     def evaluate(
-        self, records: Records, *, resamples: int = 2000, seed: int = 0, tta: bool = False,
+        self, records: Records, *, against: Classifier | None = None, hardest: int = 0,
+        skin_tone: bool = False, resamples: int = 2000, seed: int = 0, tta: bool = False,
         not_copies: Collection[str] = (), **inputs: Unpack[Inputs],
     ) -> Evaluation:  # fmt: skip
         """Predict labelled images and evaluate the answers; intervals are clustered by lesion.
 
         The evaluation is marked as leaked where one of ``records`` is an image that the model was
-        trained on, or looks like a copy of one; ``seen`` names them, and says what is not known.
+        trained on, or looks like a copy of one; ``verdict`` says so, and what is not known. Of a
+        calibrated model, ``decisions`` says how many images each operating point refers, misses,
+        spares and abstains from.
 
         Args:
             records: images that took no part in training or tuning.
+            against: another model, which is compared on the same images.
+            hardest: how many images of each class with the largest loss are named.
+            skin_tone: estimate skin tone from the border of each image, for subgroups; camera and
+                light distort it, see `skinxai.assessment.skin_tone.VALIDITY`.
             resamples: bootstrap resamples of the lesions.
             seed: of the resampling.
             tta: as in `predict`.
@@ -301,16 +348,16 @@ class Classifier(Model):
             **inputs: input options; ``on_error`` must be ``"raise"``.
 
         Raises:
-            OptionError: records with other labels, or an id in ``not_copies`` that is none.
+            OptionError: records with other labels than the model or ``against``, a number of
+                hardest images below 0, or an id in ``not_copies`` that is none.
             InputError: an image that cannot be read.
 
         Warns:
             SkinxaiWarning: records of several parts of the split that their data came with.
         """
-        from skinxai.predicting.judging import judge
+        from skinxai.predicting.judging import Judged, judge
 
         options, _ = InputOptions.take(inputs)
-        return judge(
-            self._in_use, records, options, resamples=resamples, seed=seed, tta=tta,
-            not_copies=not_copies,
-        )  # fmt: skip
+        how = Judged(resamples, seed, tta, not_copies, hardest, skin_tone)
+        other = None if against is None else against._in_use
+        return judge(self._in_use, records, options, how, other)

@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn and torchmetrics, intervals against what they promise."""
+"""Metrics against scikit-learn, intervals against what they promise."""
 
 import json
 import math
@@ -6,18 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from sklearn import metrics as reference
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from skinxai import Evaluation
+from skinxai.assessment.calibration_errors import expected_calibration_error
 from skinxai.assessment.evaluating import evaluate_probabilities
 from skinxai.assessment.intervals import clustered_bootstrap
 from skinxai.assessment.metrics import (
     brier_score,
-    calibration_bins,
     confusion_matrix,
-    expected_calibration_error,
     metrics_of,
     one_vs_rest_auc,
 )
@@ -25,7 +22,7 @@ from skinxai.assessment.roc import rate_at, roc_curve, thinned
 from skinxai.assessment.subgroups import subgroups
 from skinxai.errors import DatasetError, OptionError
 from skinxai.labels import HAM10000_LABELS, LabelSet
-from skinxai.results import CalibrationBin, Figure
+from skinxai.results import Figure
 
 
 @pytest.fixture
@@ -53,14 +50,6 @@ def test_against_scikit_learn(answers) -> None:
         np.testing.assert_allclose(getattr(found, name), own(target, guesses, average=None))
     expected = [reference.roc_auc_score(target == k, probabilities[:, k]) for k in range(7)]
     np.testing.assert_allclose(one_vs_rest_auc(target, probabilities), expected)
-
-
-def test_calibration_against_torchmetrics(answers) -> None:
-    target, probabilities = answers
-    expected = multiclass_calibration_error(
-        torch.from_numpy(probabilities), torch.from_numpy(target), 7, n_bins=15
-    )
-    assert expected_calibration_error(target, probabilities) == pytest.approx(float(expected))
 
 
 def test_by_hand() -> None:
@@ -197,10 +186,10 @@ def test_a_thinned_curve_has_no_point_twice() -> None:
     np.testing.assert_allclose(points, [(0, 0), (0.036, 0.034), (1, 1)])
 
 
-def test_operating_points_against_scikit_learn(answers) -> None:
+def test_points_of_the_curve_against_scikit_learn(answers) -> None:
     target, probabilities = answers
     false_positive, true_positive, _ = reference.roc_curve(target == 4, probabilities[:, 4])
-    found = judged(answers).operating_points
+    found = judged(answers).roc_points
     assert list(found) == [
         "specificity 0.80", "specificity 0.90", "specificity 0.95", "sensitivity 0.95",
     ]  # fmt: skip
@@ -214,7 +203,7 @@ def test_operating_points_against_scikit_learn(answers) -> None:
         assert f"| {point} | {point.figure} |" in judged(answers).to_markdown()
     assert str(found["specificity 0.90"]) == "mel sensitivity at specificity ≥ 0.90"
     other = LabelSet(tuple("abcdefg"))
-    assert judged(answers, labels=other).operating_points == {}
+    assert judged(answers, labels=other).roc_points == {}
 
 
 def test_rates_by_hand() -> None:
@@ -241,26 +230,8 @@ def test_the_threshold_is_chosen_anew_in_each_resample(answers) -> None:
         expected.append(y[x <= 0.1 + 1e-12].max())
     found = evaluate_probabilities(
         target, probabilities, names, HAM10000_LABELS, model="", data="", resamples=50
-    ).operating_points["specificity 0.90"].figure  # fmt: skip
+    ).roc_points["specificity 0.90"].figure  # fmt: skip
     np.testing.assert_allclose((found.low, found.high), np.percentile(expected, [2.5, 97.5]))
-
-
-def test_calibration_bins_by_hand(answers) -> None:
-    # Bins of width 1/15: 0.6 is the upper end of the ninth, 0.61 and 0.65 are in the tenth.
-    scores = np.array([[0.6, 0.4], [0.39, 0.61], [0.65, 0.35], [1.0, 0.0]])
-    confidence, hits, count = calibration_bins([0, 1, 1, 0], scores)
-    np.testing.assert_allclose(confidence[[8, 9, 14]], [0.6, 1.26, 1.0])
-    np.testing.assert_array_equal(hits[[8, 9, 14]], [1, 1, 1])
-    np.testing.assert_array_equal(count, [0] * 8 + [1, 2, 0, 0, 0, 0, 1])
-    found = evaluate_probabilities(
-        [0, 1, 1, 0], scores, list("abcd"), LabelSet(("x", "y")), model="", data="", resamples=5
-    )
-    assert found.calibration == (
-        CalibrationBin(0.6, 1.0, 1), CalibrationBin(0.63, 0.5, 2), CalibrationBin(1.0, 1.0, 1),
-    )  # fmt: skip
-    large = judged(answers)
-    gaps = [each.count * abs(each.confidence - each.accuracy) for each in large.calibration]
-    assert sum(gaps) / 500 == pytest.approx(large.expected_calibration_error.value)
 
 
 def test_subgroups_by_hand() -> None:
@@ -327,7 +298,7 @@ def test_a_class_without_images_has_no_figures(answers) -> None:
     some = target != 4
     found = judged((target[some], probabilities[some]))
     assert found.roc["mel"] == () and str(found.recall["mel"]) == "–"
-    for figure in (found.recall["mel"], found.operating_points["specificity 0.90"].figure):
+    for figure in (found.recall["mel"], found.roc_points["specificity 0.90"].figure):
         assert all(math.isnan(v) for v in (figure.value, figure.low, figure.high))
     assert found.balanced_accuracy.value == pytest.approx(
         reference.recall_score(
@@ -355,7 +326,7 @@ def test_to_dict_and_back(answers) -> None:
         (lambda v: v["accuracy"].update(value="1"), "accuracy.value must be of type int or float"),
         (lambda v: v.update(confusion=[[0.5]]), r"confusion\[0\]\[0\] must be of type int"),
         (lambda v: v["labels"].update(codes="mel"), "labels.codes must be of type list"),
-        (lambda v: v["operating_points"]["specificity 0.90"].pop("held"), "must have the keys"),
+        (lambda v: v["roc_points"]["specificity 0.90"].pop("held"), "must have the keys"),
     ],
 )
 def test_from_dict_is_strict(answers, change, message) -> None:

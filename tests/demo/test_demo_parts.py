@@ -29,6 +29,7 @@ from skinxai.demo.uploads import Images, Refused, Upload
 from skinxai.errors import ModelError, OptionError, UnknownNameError
 from skinxai.labels import LabelSet
 from skinxai.plain_text import printable
+from skinxai.reporting import map_pictures as pictures
 from skinxai.results import Prediction
 from skinxai.results.folder import table
 from skinxai.testing import colour_classifier
@@ -302,7 +303,7 @@ def test_the_findings_name_and_mark_every_class(classifier: Classifier) -> None:
 
 def test_the_scale_has_the_raw_values(classifier: Classifier) -> None:
     explanation = classifier.explain(SAMPLE, "gradcam")
-    shown = showing.scale(explanation)
+    shown = pictures.scale(explanation)
     assert f"<span>{explanation.heatmap.max():.3g}</span>" in shown
     assert "rgb(0 0 4)" in shown and "rgb(252 255 164)" in shown
 

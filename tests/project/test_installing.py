@@ -100,7 +100,7 @@ def test_the_remedies_of_errors_name_extras_that_there_are() -> None:
     for path in [*(ROOT / "src").rglob("*.py"), *PAGES]:
         for extras in re.findall(r"skinxai\[([a-z,]+)\]", path.read_text()):
             named |= set(extras.split(","))
-    assert named == EXTRAS == {"demo", "onnx", "openvino"}
+    assert named == EXTRAS == {"demo", "onnx", "openvino", "pdf"}
     said = pip("install", "--dry-run", *(f"skinxai[{extra}]" for extra in sorted(EXTRAS)))
     assert "Would install" not in said
 

@@ -80,7 +80,7 @@ def figures(evaluation: Evaluation) -> list[Figure]:
         evaluation.accuracy, evaluation.balanced_accuracy, evaluation.macro_f1,
         evaluation.expected_calibration_error, evaluation.brier_score,
         *(figure for table in tables for figure in table.values()),
-        *(point.figure for point in evaluation.operating_points.values()),
+        *(point.figure for point in evaluation.roc_points.values()),
         *(f for g in evaluation.subgroups for f in (g.accuracy, g.balanced_accuracy, g.macro_f1)),
     ]  # fmt: skip
 
@@ -97,7 +97,9 @@ def test_every_figure_is_there_as_text(evaluation, tmp_path: Path) -> None:
     for figure in figures(evaluation):
         assert f"{figure.value:.3f} {figure.low:.3f}–{figure.high:.3f}" in shown
     for each in evaluation.calibration:
-        assert f"{each.confidence:.3f} {each.accuracy:.3f} {each.count}" in shown
+        share = each.accuracy
+        interval = f"{share.low:.3f}–{share.high:.3f}"
+        assert f"{each.confidence:.3f} {share.value:.3f} {interval} {each.count}" in shown
     counts = [e.text for e in drawings(page)[1].iter("text") if "count" in e.get("class", "")]
     assert counts == [str(n) for row in evaluation.confusion for n in row]
     for group in evaluation.subgroups:
@@ -118,7 +120,7 @@ def drawings(page: str) -> list[ET.Element]:
 def test_every_drawing_is_well_formed_and_says_what_it_is(evaluation, tmp_path: Path) -> None:
     charts = drawings(page_of(evaluation, tmp_path, LOG))[1:]
     assert [chart.get("aria-label") for chart in charts] == [
-        "Confusion matrix", "Reliability diagram",
+        "Confusion matrix", "Reliability diagram", "Decision curve",
         *(f"ROC curve of {code}" for code in evaluation.labels),
         "loss by epoch", "learning rate by epoch",
         "macro-F1, balanced accuracy, accuracy by epoch",
@@ -154,7 +156,11 @@ def test_cells_are_coloured_by_their_share_of_the_row(evaluation, tmp_path: Path
 
 def test_no_request_and_no_script(evaluation, tmp_path: Path) -> None:
     page = page_of(evaluation, tmp_path, LOG)
-    assert "http" not in page and "url(" not in page and "@import" not in page
+    assert (
+        "http" not in page.replace("http-equiv=", "")
+        and "url(" not in page
+        and "@import" not in page
+    )
     for tag, attributes in Elements(page).found:
         assert tag not in ("script", "iframe", "object", "embed", "img", "base")
         assert not [name for name in attributes if name.startswith("on") or name == "src"]
@@ -201,7 +207,7 @@ def test_short_logs(evaluation, tmp_path: Path, log) -> None:
     page = page_of(evaluation, tmp_path, log)
     assert ("Log of the run" in page) == bool(log)
     lines = {0: 0, 1: 0, 2: 1}.get(len(log and log[0]), 3)  # loss, learning rate, validation
-    assert len(drawings(page)) == 1 + 2 + 7 + lines
+    assert len(drawings(page)) == 1 + 3 + 7 + lines
 
 
 def test_a_row_needs_an_epoch(evaluation, tmp_path: Path) -> None:

@@ -7,29 +7,34 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.assessment.intervals import clustered_bootstrap
-from skinxai.assessment.metrics import (
-    brier_score,
+from skinxai.assessment.calibration_errors import (
+    BINS,
     calibration_bins,
-    confusion_matrix,
-    expected_calibration_error,
-    metrics_of,
-    one_vs_rest_auc,
+    classwise,
+    equal_mass,
+    equal_width,
 )
-from skinxai.assessment.roc import rate_at, roc_curve, thinned
-from skinxai.assessment.subgroups import subgroups
-from skinxai.errors import DatasetError
+from skinxai.assessment.figure_rows import MELANOMA, ROC_POINTS, FigureRows, malignant_scores
+from skinxai.assessment.gaps import gaps
+from skinxai.assessment.intervals import clustered_bootstrap, clustered_share
+from skinxai.assessment.metrics import confusion_matrix
+from skinxai.assessment.net_benefit import THRESHOLDS, net_benefit
+from skinxai.assessment.roc import roc_curve, thinned
+from skinxai.assessment.subgroups import small_groups, subgroups
+from skinxai.errors import DatasetError, DatasetLabelError, InputShapeError
 from skinxai.labels import LabelSet
-from skinxai.results import CalibrationBin, Evaluation, Figure, OperatingPoint, SeenImages
-
-MELANOMA = "mel"
-OPERATING_POINTS = (
-    ("specificity", 0.80),
-    ("specificity", 0.90),
-    ("specificity", 0.95),
-    ("sensitivity", 0.95),
+from skinxai.results import (
+    CalibrationBin,
+    Evaluation,
+    Figure,
+    Malignancy,
+    NetBenefit,
+    RocPoint,
+    SeenImages,
 )
-"""Operating points: the rate that is held, and its value."""
+from skinxai.trust.probability_rows import probability_rows
+
+Floats = npt.NDArray[np.float64]
 NOTHING_SEEN = SeenImages()
 
 
@@ -60,81 +65,64 @@ def evaluate_probabilities(
             empty.
         leaked: whether these images, or their lesions or patients, were in training.
         seen: the training images among them, as far as the model says.
-        resamples: number of bootstrap resamples; at most 500 for each subgroup.
+        resamples: number of bootstrap resamples; at most 500 for subgroups.
         seed: seed of the resampling.
 
     Raises:
         DatasetError: if there are no images, or the arguments differ in length.
+        DatasetLabelError: a class position that is none.
+        InputShapeError: probabilities that are not ``(N, K)``.
+        InputRangeError: a row of probabilities that is not finite, or no distribution.
     """
-    truth = np.asarray(target, np.int64)
-    if not len(truth) or not len(truth) == len(probabilities) == len(lesions):
-        raise DatasetError(
-            f"target, probabilities and lesions must have one length > 0, got {len(truth)}, "
-            f"{len(probabilities)} and {len(lesions)}."
-        )
+    truth, scores = checked(target, probabilities, lesions, labels)
     if attributes and len(attributes) != len(truth):
         raise DatasetError(
             f"attributes must be empty or have one row for each of {len(truth)} images, got "
             f"{len(attributes)}."
         )
-    guesses, classes = probabilities.argmax(axis=1), len(labels)
-    melanoma = labels.position(MELANOMA) if MELANOMA in labels else None
-
-    def statistic(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        own, scores = truth[rows], probabilities[rows]
-        found = metrics_of(confusion_matrix(own, guesses[rows], classes))
-        overall = [
-            found.accuracy,
-            found.balanced_accuracy,
-            found.macro_f1,
-            expected_calibration_error(own, scores),
-            brier_score(own, scores),
-        ]
-        if melanoma is not None:
-            curve = roc_curve(own == melanoma, scores[:, melanoma])
-            overall += [rate_at(*point, *curve) for point in OPERATING_POINTS]
-        auc = one_vs_rest_auc(own, scores)
-        return np.concatenate([found.precision, found.recall, found.f1, auc, overall])
-
+    guesses, classes = scores.argmax(axis=1), len(labels)
+    statistic = FigureRows(truth, scores, labels)
     values = statistic(np.arange(len(truth)))
     low, high = clustered_bootstrap(statistic, lesions, resamples=resamples, seed=seed)
-    figures = [
-        Figure(*row) for row in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)
+    rows = zip(values.tolist(), low.tolist(), high.tolist(), strict=True)
+    named = dict(zip(statistic.names, (Figure(*row) for row in rows), strict=True))
+
+    def of_classes(figure: str) -> dict[str, Figure]:
+        return {code: named[figure, code] for code in labels}
+
+    errors = [
+        sort(truth, scores).figure(lesions, resamples=resamples, seed=seed)
+        for sort in (equal_width, equal_mass, classwise)
     ]
-    tables = [
-        dict(zip(labels, figures[k * classes : (k + 1) * classes], strict=True)) for k in range(4)
-    ]
-    overall, at_points = figures[4 * classes :][:5], figures[4 * classes :][5:]
-    confidence, hits, count = calibration_bins(truth, probabilities)
+    fewer = min(resamples, 500)
     return Evaluation(
-        accuracy=overall[0],
-        balanced_accuracy=overall[1],
-        macro_f1=overall[2],
-        expected_calibration_error=overall[3],
-        brier_score=overall[4],
-        precision=tables[0],
-        recall=tables[1],
-        f1=tables[2],
-        auc=tables[3],
+        accuracy=named["accuracy", ""],
+        balanced_accuracy=named["balanced accuracy", ""],
+        macro_f1=named["macro-F1", ""],
+        expected_calibration_error=errors[0],
+        equal_mass_calibration_error=errors[1],
+        classwise_calibration_error=errors[2],
+        brier_score=named["Brier score", ""],
+        precision=of_classes("precision"),
+        recall=of_classes("recall"),
+        f1=of_classes("F1"),
+        auc=of_classes("AUC"),
         confusion=tuple(
             tuple(int(n) for n in row) for row in confusion_matrix(truth, guesses, classes)
         ),
-        roc={
-            code: thinned(*roc_curve(truth == k, probabilities[:, k]))
-            for k, code in enumerate(labels)
+        roc={code: thinned(*roc_curve(truth == k, scores[:, k])) for k, code in enumerate(labels)},
+        calibration=_bins(truth, scores, lesions),
+        roc_points={
+            name: RocPoint(MELANOMA, held, at_least, named["ROC point", name])
+            for held, at_least in ROC_POINTS
+            if ("ROC point", name := f"{held} {at_least:.2f}") in named
         },
-        calibration=tuple(
-            CalibrationBin(float(sure / n), float(right / n), int(n))
-            for sure, right, n in zip(confidence, hits, count, strict=True)
-            if n
-        ),
-        operating_points={
-            f"{held} {at_least:.2f}": OperatingPoint(MELANOMA, held, at_least, figure)
-            for (held, at_least), figure in zip(OPERATING_POINTS, at_points, strict=False)
-        },
+        malignancy=_malignancy(truth, scores, lesions, labels, named),
         subgroups=subgroups(
-            truth, guesses, lesions, attributes, classes, resamples=min(resamples, 500), seed=seed
+            truth, guesses, lesions, attributes, classes, resamples=fewer, seed=seed
         ),
+        gaps=gaps(truth, guesses, lesions, attributes, labels, resamples=fewer, seed=seed),
+        notes=small_groups(attributes),
         images=len(truth),
         lesions=len(set(lesions)),
         labels=labels,
@@ -142,4 +130,71 @@ def evaluate_probabilities(
         data=data,
         leaked=leaked,
         seen=seen,
+    )
+
+
+def checked(
+    target: Sequence[int], probabilities: npt.ArrayLike, lesions: Sequence[str], labels: LabelSet
+) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Classes and probabilities as arrays, refused unless they are what they should be.
+
+    Raises:
+        DatasetError: as in `evaluate_probabilities`, and the other errors there.
+    """
+    truth, given = np.asarray(target), np.asarray(probabilities)
+    if not len(truth) or not len(truth) == len(given) == len(lesions):
+        raise DatasetError(
+            f"target, probabilities and lesions must have one length > 0, got {len(truth)}, "
+            f"{len(given)} and {len(lesions)}."
+        )
+    rows = probability_rows(given)
+    if rows.shape[1] != len(labels):
+        raise InputShapeError(
+            f"probabilities must have a column for each of {len(labels)} labels, got "
+            f"{rows.shape[1]}."
+        )
+    whole = truth.dtype.kind in "iu"
+    if not whole or truth.min() < 0 or truth.max() >= len(labels):
+        wrong = next((v for v in truth.tolist() if v not in range(len(labels))), truth.dtype)
+        raise DatasetLabelError(
+            f"target must be class positions from 0 to {len(labels) - 1}, whole numbers, got "
+            f"{wrong}."
+        )
+    return truth.astype(np.int64), rows
+
+
+def _bins(
+    truth: npt.NDArray[np.int64], scores: Floats, lesions: Sequence[str]
+) -> tuple[CalibrationBin, ...]:
+    confidence, hit, place = calibration_bins(truth, scores)
+    names, found = np.asarray(lesions), []
+    for k in range(BINS):
+        own = place == k
+        if own.any():
+            share = clustered_share(hit[own], names[own].tolist())
+            found.append(CalibrationBin(float(confidence[own].mean()), share, int(own.sum())))
+    return tuple(found)
+
+
+def _malignancy(
+    truth: npt.NDArray[np.int64], scores: Floats, lesions: Sequence[str], labels: LabelSet,
+    named: Mapping[tuple[str, str], Figure],
+) -> Malignancy | None:  # fmt: skip
+    if (found := malignant_scores(truth, scores, labels)) is None:
+        return None
+    malignant = found[0]
+    everybody = np.ones_like(malignant)
+    curve = tuple(
+        NetBenefit(
+            threshold, named["net benefit", f"{threshold:.2f}"],
+            net_benefit(malignant, everybody, threshold),
+        )
+        for threshold in THRESHOLDS
+    )  # fmt: skip
+    return Malignancy(
+        images=int(malignant.sum()),
+        lesions=len(set(np.asarray(lesions)[malignant].tolist())),
+        auc=named["malignant AUC", ""],
+        partial_auc=named["malignant partial AUC", ""],
+        decision_curve=curve if 0 < malignant.sum() < len(malignant) else (),
     )

@@ -1,4 +1,4 @@
-"""Bootstrap intervals that draw whole lesions, not images."""
+"""Intervals for images of which some show the same lesion: whole lesions are drawn or counted."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from skinxai.results import Figure
+from skinxai.trust.operating_points import Rate
 
 Floats = npt.NDArray[np.float64]
 
@@ -50,3 +53,54 @@ def clustered_bootstrap(
     known = ~np.isnan(found).all(axis=0)
     low[known], high[known] = np.nanpercentile(found[:, known], [tail, 100 - tail], axis=0)
     return low, high
+
+
+def cluster_weights(
+    clusters: Sequence[str], resamples: int, seed: int
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """The draws of a bootstrap over clusters as numbers, for statistics that are sums.
+
+    Args:
+        clusters: each image's cluster, ``(N,)``.
+        resamples: R.
+        seed: of the draws.
+
+    Returns:
+        How often each of C clusters is drawn, ``(R, C)``, and each image's cluster, ``(N,)``.
+    """
+    _, member = np.unique(np.asarray(clusters), return_inverse=True)
+    count = int(member.max()) + 1
+    draws = np.random.default_rng(seed)
+    drawn = draws.multinomial(count, np.full(count, 1 / count), size=resamples)
+    return drawn.astype(np.float64), member
+
+
+def clustered_share(hits: npt.ArrayLike, clusters: Sequence[str]) -> Figure:
+    """The share of images that are hits, with a Wilson interval that minds the clusters.
+
+    The interval is that of as many independent images as the clusters are worth: n divided by the
+    design effect, the variance between clusters over that of independent images (Kish, 1965), at
+    least as many as if all images of a cluster were equal, and at most n. Unlike a bootstrap it
+    has a width where all images are hits, or none is.
+
+    Args:
+        hits: bool ``(n,)``.
+        clusters: each image's cluster, ``(n,)``.
+
+    Returns:
+        NaN with NaN ends for no image.
+    """
+    own = np.asarray(hits, np.float64)
+    if not len(own):
+        return Figure(*[float("nan")] * 3)
+    _, member = np.unique(np.asarray(clusters), return_inverse=True)
+    share, sizes = float(own.mean()), np.bincount(member)
+    least = len(own) ** 2 / float((sizes**2).sum())
+    spread = share * (1 - share)
+    worth = least
+    if spread > 0 and len(sizes) > 1:
+        between = float((np.bincount(member, own - share) ** 2).sum()) / len(own) ** 2
+        between *= len(sizes) / (len(sizes) - 1)
+        worth = float(np.clip(spread / between, least, len(own))) if between else float(len(own))
+    rate = Rate.of(min(share * worth, worth), worth)
+    return Figure(share, rate.low, rate.high)

@@ -1,4 +1,4 @@
-"""Metrics of single-label classification, from a confusion matrix."""
+"""Metrics of single-label classification, from a confusion matrix or from probabilities."""
 
 from __future__ import annotations
 
@@ -90,46 +90,6 @@ def one_vs_rest_auc(target: npt.ArrayLike, probabilities: npt.ArrayLike) -> Floa
             wins = ranks[own].sum() - positives * (positives + 1) / 2
             areas[k] = wins / (positives * negatives)
     return areas
-
-
-def calibration_bins(
-    target: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15
-) -> tuple[Floats, Floats, Floats]:
-    """Sort images by the probability of their top class into equal-width bins over (0, 1].
-
-    Args:
-        target: int ``(N,)``.
-        probabilities: float ``(N, K)``, rows sum to 1.
-        bins: number of bins.
-
-    Returns:
-        The sum of the confidences, the number of right answers and the number of images in each
-        bin, each ``(bins,)``.
-    """
-    scores = np.asarray(probabilities, np.float64)
-    confidence, hit = scores.max(axis=1), scores.argmax(axis=1) == np.asarray(target)
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    confident, right, count = (
-        np.bincount(place, weight, bins).astype(np.float64)
-        for weight in (confidence, hit, np.ones(len(place)))
-    )
-    return confident, right, count
-
-
-def expected_calibration_error(
-    target: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15
-) -> float:
-    """Mean gap between confidence and accuracy of the top class, 0–1.
-
-    Guo et al., ICML 2017, equation 3, with the bins of `calibration_bins`.
-
-    Args:
-        target: int ``(N,)``.
-        probabilities: float ``(N, K)``, rows sum to 1.
-        bins: number of bins.
-    """
-    confidence, hits, count = calibration_bins(target, probabilities, bins)
-    return float(np.abs(confidence - hits).sum() / count.sum())
 
 
 def brier_score(target: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:

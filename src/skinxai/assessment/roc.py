@@ -47,6 +47,37 @@ def rate_at(held: str, at_least: float, false_positive: Floats, true_positive: F
     return float(specificity[true_positive >= at_least].max())
 
 
+def area(false_positive: Floats, true_positive: Floats) -> float:
+    """Area under the curve, 0–1; ties count half. NaN where the curve is not defined.
+
+    Args:
+        false_positive: false positive rate from `roc_curve`.
+        true_positive: true positive rate from `roc_curve`.
+    """
+    return area_above(0.0, false_positive, true_positive)
+
+
+def area_above(at_least: float, false_positive: Floats, true_positive: Floats) -> float:
+    """Area between the curve and a sensitivity below it, as the ISIC 2024 challenge defines it.
+
+    Args:
+        at_least: the sensitivity, 0–1.
+        false_positive: false positive rate from `roc_curve`.
+        true_positive: true positive rate from `roc_curve`.
+
+    Returns:
+        0 to ``1 − at_least``; half the square of that by chance; NaN where the curve is not
+        defined.
+    """
+    if np.isnan(false_positive[-1]) or np.isnan(true_positive[-1]):
+        return float("nan")
+    x, y = false_positive, true_positive
+    rises = np.diff(y)
+    left_out = np.clip((at_least - y[:-1]) / np.where(rises > 0, rises, 1.0), 0.0, 1.0)
+    start = x[:-1] + left_out * np.diff(x)  # where each piece crosses the sensitivity
+    return float((rises * (1 - left_out) * (1 - (start + x[1:]) / 2)).sum())
+
+
 def thinned(
     false_positive: Floats, true_positive: Floats, most: int = 200
 ) -> tuple[tuple[float, float], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,10 @@ import numpy.typing as npt
 
 from skinxai.assessment.intervals import Floats, clustered_bootstrap
 from skinxai.errors import DatasetError, InputRangeError, InputShapeError, OptionError
-from skinxai.results import Figure
+from skinxai.results import Figure, ScoreComparison, SelectiveAnswers
+
+COVERAGES = (0.95, 0.9, 0.8, 0.7, 0.5)
+MOST_POINTS = 200
 
 
 @dataclass(frozen=True)
@@ -76,44 +79,6 @@ def risk_coverage(scores: npt.ArrayLike, right: npt.ArrayLike) -> RiskCoverage:
     return _curve(sure, ~hits)
 
 
-@dataclass(frozen=True)
-class ScoreComparison:
-    """Whether a score tells wrong answers from right ones better than the top probability.
-
-    Args:
-        aurc: of the score.
-        top_aurc: of the top class's probability.
-        difference: ``aurc − top_aurc`` with its 95 % interval, paired, from a bootstrap over
-            lesions; below 0 the score is better.
-    """
-
-    aurc: float
-    top_aurc: float
-    difference: Figure
-
-    @property
-    def better(self) -> bool:
-        """Whether the whole interval is below 0."""
-        return self.difference.high < 0
-
-    def note(self, name: str) -> str:
-        """A warning for whoever uses the score, or an empty text where it is better.
-
-        Args:
-            name: what the score is called, at the beginning of a sentence.
-        """
-        if self.better:
-            return ""
-        shown = f"{self.difference.value:+.4f} ({self.difference.low:+.4f} to " + (
-            f"{self.difference.high:+.4f})"
-        )
-        verdict = "worse than" if self.difference.low > 0 else "not shown to be better than"
-        return (
-            f"{name} is {verdict} the top probability at telling wrong answers from right ones: "
-            f"AURC {self.aurc:.4f} against {self.top_aurc:.4f}, difference {shown}."
-        )
-
-
 def better_than_top_probability(
     scores: npt.ArrayLike,
     top_probability: npt.ArrayLike,
@@ -154,6 +119,54 @@ def better_than_top_probability(
     low, high = clustered_bootstrap(statistic, lesions, resamples=resamples, seed=seed)
     aurc, top_aurc = _curve(sure, wrong).aurc, _curve(top, wrong).aurc
     return ScoreComparison(aurc, top_aurc, Figure(aurc - top_aurc, float(low[0]), float(high[0])))
+
+
+def selective_answers(
+    top_probability: npt.ArrayLike,
+    right: npt.ArrayLike,
+    lesions: Sequence[str],
+    scores: Mapping[str, npt.ArrayLike],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> SelectiveAnswers:
+    """How often a model is right where it answers only its surest images.
+
+    Args:
+        top_probability: ``(N,)``, of the class that was answered.
+        right: bool ``(N,)``, whether the answer is right.
+        lesions: each image's lesion, the unit of the bootstrap.
+        scores: other scores, higher is surer, which are compared with the top probability.
+        resamples: of the bootstrap.
+        seed: of the resampling.
+
+    Raises:
+        InputShapeError: as in `risk_coverage`.
+        InputRangeError: as there.
+        DatasetError: other scores, and not one lesion for each image, or only one lesion.
+    """
+    sure, hits = _checked(top_probability, right)
+
+    def statistic(rows: npt.NDArray[np.int64]) -> Floats:
+        own = _curve(sure[rows], ~hits[rows])
+        return np.array([own.aurc, *(own.accuracy_at(coverage) for coverage in COVERAGES)])
+
+    low, high = clustered_bootstrap(statistic, lesions, resamples=resamples, seed=seed)
+    values = statistic(np.arange(len(hits)))
+    figures = [Figure(*row) for row in np.stack([values, low, high], axis=1).tolist()]
+    whole = _curve(sure, ~hits)
+    shown = np.unique(np.linspace(0, len(hits) - 1, min(MOST_POINTS, len(hits))).astype(int))
+    return SelectiveAnswers(
+        curve=tuple(zip(whole.coverage[shown].tolist(), whole.risk[shown].tolist(), strict=True)),
+        aurc=figures[0],
+        accuracy_at={f"{c:.2f}": f for c, f in zip(COVERAGES, figures[1:], strict=True)},
+        scores={
+            name: better_than_top_probability(
+                own, sure, hits, lesions, resamples=resamples, seed=seed
+            )
+            for name, own in scores.items()
+        },
+    )
 
 
 def _curve(sure: Floats, wrong: npt.NDArray[np.bool_]) -> RiskCoverage:

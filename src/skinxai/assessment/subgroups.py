@@ -1,9 +1,9 @@
-"""Figures of groups of images with the same sex, age band or site."""
+"""Figures of groups of images with the same sex, age band, site, source or skin tone."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +12,30 @@ from skinxai.assessment.intervals import clustered_bootstrap
 from skinxai.assessment.metrics import confusion_matrix, metrics_of
 from skinxai.results import Figure, Subgroup
 
+Bands = dict[str, tuple[float, float]]
+SKIN_TONE, ITA = "skin tone (ITA)", "ita"
 COLUMNS = {
     "sex": ("sex",),
     "age": ("age", "age_approx"),
     "site": ("localization", "anatom_site_general"),
+    "source": ("source", "dataset", "attribution"),
+    "Fitzpatrick type": ("fitzpatrick_skin_type", "fitzpatrick", "skin_type"),
+    SKIN_TONE: (ITA,),
 }
 """Columns of a table that may hold each attribute; the first that is not empty is used."""
-AGE_BANDS = {"0–29": (0, 30), "30–49": (30, 50), "50–69": (50, 70), "70+": (70, math.inf)}
-UNKNOWN = ("", "unknown")
+AGE_BANDS: Bands = {
+    "0–29": (0, 30),
+    "30–49": (30, 50),
+    "50–69": (50, 70),
+    "70+": (70, math.inf),
+}
+ITA_BANDS: Bands = {
+    "dark": (-math.inf, -30), "brown": (-30, 10), "tan": (10, 28), "intermediate": (28, 41),
+    "light": (41, 55), "very light": (55, math.inf),
+}  # fmt: skip
+"""Of the individual typology angle in degrees (Del Bino & Bernerd, Br. J. Dermatol. 169, 2013)."""
+BANDS: dict[str, Bands] = {"age": AGE_BANDS, SKIN_TONE: ITA_BANDS}
+UNKNOWN = ("", "unknown", "nan", "none", "null", "na", "n/a")
 SMALLEST = 20
 
 
@@ -48,18 +64,12 @@ def subgroups(
     makes the intervals of balanced accuracy and macro-F1 wide and lopsided.
 
     Returns:
-        The groups by sex, age and site. Sexes and sites are sorted by number of images, the largest
-        first; ages are in order.
+        The groups of each attribute, sorted by number of images, the largest first; bands of age
+        and of skin tone are in order.
     """
     found = []
-    for attribute, columns in COLUMNS.items():
-        values = np.array([_value(attribute, columns, row) for row in attributes])
-        names = [name for name in np.unique(values).tolist() if name not in UNKNOWN]
-        if attribute == "age":
-            names = [name for name in AGE_BANDS if name in names]
-        else:
-            names.sort(key=lambda name: -(values == name).sum())
-        for name in names:
+    for attribute, values in groups(attributes):
+        for name in (name for name in dict.fromkeys(_ordered(attribute, values)) if name):
             rows = np.flatnonzero(values == name)
             if len(rows) >= SMALLEST:
                 own = [lesions[k] for k in rows.tolist()]
@@ -69,15 +79,58 @@ def subgroups(
     return tuple(found)
 
 
+def groups(
+    attributes: Sequence[Mapping[str, str]],
+) -> Iterator[tuple[str, npt.NDArray[np.str_]]]:
+    """Each attribute that is known of some image, and each image's group, ``(N,)``.
+
+    An empty text stands for an unknown value.
+    """
+    for attribute, columns in COLUMNS.items():
+        values = np.array([_value(attribute, columns, row) for row in attributes], np.str_)
+        if len(values) and (values != "").any():
+            yield attribute, values
+
+
+def small_groups(attributes: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+    """A note for each attribute with groups that are too small for figures, or unknown values."""
+    found = []
+    for attribute, values in groups(attributes):
+        counts = {name: int((values == name).sum()) for name in _ordered(attribute, values)}
+        small = [f"{name} ({count})" for name, count in counts.items() if name and count < SMALLEST]
+        if small:
+            found.append(
+                f"{attribute}: no figures of groups with fewer than {SMALLEST} images, which are "
+                f"{', '.join(small)}"
+            )
+        if unknown := counts.get("", 0):
+            found.append(
+                f"{attribute}: not known of {unknown} of {len(values)} images, which are in no "
+                f"group"
+            )
+    return tuple(found)
+
+
+def _ordered(attribute: str, values: npt.NDArray[np.str_]) -> list[str]:
+    """Bands in their order, other groups by number of images, the largest first."""
+    names: list[str] = np.unique(values).tolist()
+    if attribute in BANDS:
+        return sorted(names, key=lambda name: [*BANDS[attribute], ""].index(name))
+    return sorted(names, key=lambda name: -int((values == name).sum()))
+
+
 def _value(attribute: str, columns: tuple[str, ...], row: Mapping[str, str]) -> str:
-    text = next((row[name] for name in columns if row.get(name)), "")
-    if attribute != "age":
+    text = next((row[name] for name in columns if row.get(name)), "").strip()
+    if text.lower() in UNKNOWN:
+        return ""
+    if attribute not in BANDS:
         return text
     try:
-        age = float(text)
+        number = float(text)
     except ValueError:
         return ""
-    return next((name for name, (low, high) in AGE_BANDS.items() if low <= age < high), "")
+    bands = BANDS[attribute].items()
+    return next((name for name, (low, high) in bands if low <= number < high), "")
 
 
 def _figures(

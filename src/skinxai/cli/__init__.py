@@ -23,6 +23,7 @@ from skinxai.cli.installation import doctor, plugins
 from skinxai.cli.lesions import nearest
 from skinxai.cli.models import export, import_network, list_models, pull, push, verify
 from skinxai.cli.predictions import predict
+from skinxai.cli.reports import report
 from skinxai.cli.runs import train
 from skinxai.cli.saying import Quiet, show_traceback, tell, warnings_as_notes, with_quiet
 from skinxai.cli.stress_command import stress
@@ -42,6 +43,7 @@ for command, line in (
     (predict, "Print each image's class probabilities."),
     (explain, "Write a heatmap of each image."),
     (nearest, "Print the most similar training lesions."),
+    (report, "Write a page on each image, HTML or PDF."),
     (demo, "Show the demo in a browser."),
     (audit, "Look for leaks, duplicates and damaged files."),
     (prepare, "Decode and verify every image once."),

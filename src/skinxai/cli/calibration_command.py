@@ -68,5 +68,5 @@ def calibrate(
     made.save_pretrained(out)
     typer.echo(made.calibration)
     if made.calibration is not None and made.calibration.default is not None:
-        note("decisions are also made about sharp pictures that show no lesion: keep these out")
+        note("some pictures that show no lesion pass the limits and get a decision: keep these out")
     note(f"the calibrated model is {out}; skinxai predict IMAGE --model {out}")

@@ -97,9 +97,9 @@ def _lines(result: Any) -> list[str]:
     shown = "  ".join(
         f"{code} {value:.3f}" for code, value in result.top(min(3, len(result.labels)))
     )
-    decided = f"  {result.decision}" if result.decision else ""
     doubts = result.reasons if result.decision == "abstain" else ()
-    return [f"{result.source}  {shown}{decided}", *notes_of((*doubts, *result.warnings))]
+    line = "  ".join([result.source, shown, *result.said()])
+    return [line, *notes_of((*doubts, *result.warnings))]
 
 
 def _print(lines: list[str]) -> None:

@@ -95,9 +95,16 @@ def frame(labels: LabelSet, rows: Sequence[Row]) -> pd.DataFrame:
         }
         | ({} if labels.malignant is None else {"malignant": row.answer.malignant_probability})
         | {f"p_{code}": share for code, share in row.answer.probabilities.items()}
-        | {"notes": " ".join(said(note) for note in row.answer.warnings)}
+        | ({} if row.answer.decision is None else {"decision": row.answer.decision})
+        | {"notes": " ".join(said(f": {why}") for why in doubts(row.answer))}
         for row in rows
     ])  # fmt: skip
+
+
+def doubts(answer: Prediction) -> list[str]:
+    """Why nothing was decided, and notes from reading the image without their codes."""
+    reasons = answer.reasons if answer.decision == "abstain" else ()
+    return [*reasons, *(note.partition(": ")[2] or note for note in answer.warnings)]
 
 
 def _table(answers: Answers, rows: list[Row]) -> None:

@@ -18,6 +18,7 @@ from skinxai.demo.controls import (
     choose_opacity,
     choose_target,
 )
+from skinxai.demo.deciding import decision
 from skinxai.demo.pieces import ICON, explained, nothing_yet, predicted, show_map
 from skinxai.demo.showing import findings, heading, note, picture, plain
 from skinxai.demo.similar import similar_lesions
@@ -37,7 +38,9 @@ def one_image() -> None:
         return
     with right:
         notes = "".join(note(text) for text in prediction.warnings)
-        st.html(heading("What the model finds") + findings(prediction) + notes)
+        st.html(
+            heading("What the model finds") + decision(prediction) + findings(prediction) + notes
+        )
         st.caption(f"Model {plain(prediction.model)}, {plain(prediction.backend)}")
     method, target, opacity = st.columns(3)
     with method:

@@ -11,9 +11,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from skinxai.demo.answering import Answers
 from skinxai.demo.controls import Line, sentences, title_of
-from skinxai.demo.showing import NO_SCALE, blended, full_name, picture, plain, scale
+from skinxai.demo.showing import NO_SCALE, blended, full_name, picture, plain
 from skinxai.demo.uploads import Refused, Upload
 from skinxai.demo.waiting import others
+from skinxai.reporting.map_pictures import scale
 from skinxai.results import Explanation, Prediction
 
 ICON = ":material/download:"

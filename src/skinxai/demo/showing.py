@@ -13,8 +13,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from skinxai.labels import LabelSet
+from skinxai.reporting import map_pictures as pictures
 from skinxai.results import Explanation, Prediction
-from skinxai.results.drawing import map_colours, overlay, resize_map
 
 SIDE = 900
 """Longest side of a picture on the page, in pixels; what is computed has the image's own."""
@@ -71,38 +71,12 @@ def findings(prediction: Prediction) -> str:
 
 def picture(pixels: npt.NDArray[np.uint8]) -> Image.Image:
     """An image, no larger than a page needs it."""
-    return _small(pixels, SIDE)
-
-
-def _small(pixels: npt.NDArray[np.uint8], side: int) -> Image.Image:
-    """An image whose longest side is at most ``side``; its channels one by one, to save memory."""
-    channels = [Image.fromarray(pixels[..., channel]) for channel in range(3)]
-    for each in channels:
-        each.thumbnail((side, side))
-    return Image.merge("RGB", channels)
+    return pictures.smaller(pixels, SIDE)
 
 
 def blended(explanation: Explanation, alpha: float, uniform: bool = False) -> Image.Image:
     """The heatmap over the image, no larger than a page needs it."""
-    assert explanation.heatmap is not None
-    below = np.asarray(picture(explanation.pixels))
-    values = explanation.heatmap
-    if below.shape[:2] != values.shape:
-        values = resize_map(values, (below.shape[0], below.shape[1]))
-    return overlay(below, values, alpha, uniform=uniform)
-
-
-def scale(explanation: Explanation) -> str:
-    """The colours of a heatmap, with its lowest and highest raw value."""
-    assert explanation.heatmap is not None
-    low, high = float(explanation.heatmap.min()), float(explanation.heatmap.max())
-    colours = np.rint(map_colours(np.linspace(low, high, 24), low, high)).astype(int)
-    steps = ",".join(f"rgb({r} {g} {b})" for r, g, b in colours)
-    zero = "<span>0 is white</span>" if low < 0 < high else ""
-    return (
-        f"<div class='scale' style='background:linear-gradient(to right,{steps})'></div>"
-        f"<div class='ends'><span>{low:.3g}</span>{zero}<span>{high:.3g}</span></div>"
-    )
+    return pictures.blended(explanation, SIDE, alpha, uniform)
 
 
 NO_SCALE = "<div class='scale'></div><div class='ends'><span>&nbsp;</span></div>"
@@ -112,7 +86,7 @@ NO_SCALE = "<div class='scale'></div><div class='ends'><span>&nbsp;</span></div>
 def thumbnail(pixels: npt.NDArray[np.uint8]) -> str:
     """A small picture as a data URL."""
     buffer = io.BytesIO()
-    _small(pixels, SMALL).save(buffer, "JPEG", quality=80)
+    pictures.smaller(pixels, SMALL).save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
+from skinxai.assessment.comparing import compare_probabilities
+from skinxai.assessment.decisions import at_each_point, decisions
 from skinxai.assessment.evaluating import evaluate_probabilities
+from skinxai.assessment.hardest import check_count, hardest
+from skinxai.assessment.selective import selective_answers
+from skinxai.assessment.skin_tone import VALIDITY, typology_angle
+from skinxai.assessment.subgroups import ITA
 from skinxai.data.given import names_parts
 from skinxai.data.records import Records
 from skinxai.errors import SkinxaiWarning
@@ -15,12 +24,36 @@ from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions
 from skinxai.predicting.labelled import LabelledImages
 from skinxai.predicting.predictor import predictions
-from skinxai.results import Evaluation, Prediction
+from skinxai.results import Comparison, Decisions, Evaluation, Prediction, SeenImages
+from skinxai.trust.operating_points import OperatingPoint
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is judged, and how; see `Classifier.evaluate`.
+
+    Args:
+        resamples: of the lesions.
+        seed: of the resampling.
+        tta: as in `skinxai.predicting.predictor.Predictor.predict`.
+        not_copies: ids of images that look like copies of training images and are none.
+        hardest: how many of the hardest images of each class are named.
+        skin_tone: whether skin tone is estimated from the images' borders.
+    """
+
+    resamples: int
+    seed: int
+    tta: bool
+    not_copies: Collection[str]
+    hardest: int
+    skin_tone: bool
 
 
 def judge(
-    model: ModelInUse, records: Records, options: InputOptions, *, resamples: int, seed: int,
-    tta: bool, not_copies: Collection[str],
+    model: ModelInUse, records: Records, options: InputOptions, how: Judged,
+    against: ModelInUse | None = None,
 ) -> Evaluation:  # fmt: skip
     """Predict labelled images and judge the answers; see `Classifier.evaluate`.
 
@@ -28,42 +61,141 @@ def judge(
         model: that predicts.
         records: with the model's labels.
         options: of reading and batching.
-        resamples: of the lesions.
-        seed: of the resampling.
-        tta: as in `skinxai.predicting.predictor.Predictor.predict`.
-        not_copies: ids of images that look like copies of training images and are none.
+        how: what is judged.
+        against: another model, which is compared on the same images.
 
     Raises:
-        OptionError: records with other labels, ``on_error="return"``, or an id in ``not_copies``
-            that is none.
+        OptionError: records with other labels, ``on_error="return"``, a number of hardest images
+            below 0, or an id in ``not_copies`` that is none.
         InputError: an image that cannot be read.
     """
-    labelled = LabelledImages(model, records, options, "evaluate()", not_copies)
-    codes = model.config.labels.codes
+    check_count(how.hardest)
     if not records.part and names_parts(records):
         warnings.warn(
             "records hold several parts of the split that their data came with, and all are "
             "judged; take the test part alone with given_part(records, 'test').", SkinxaiWarning, 3,
         )  # fmt: skip
-    found = predictions(model.predictor, labelled.images, options, tta=tta, look=labelled.look)
-    rows = [
-        [p.probabilities[code] for code in codes]
-        for p in found
-        if isinstance(p, Prediction)  # and all are: on_error is "raise"
+    if against is not None:  # records that do not fit it are refused before the first pass
+        LabelledImages(against, records, options, "evaluate()", how.not_copies)
+    labels = model.config.labels if model.config.labels.malignant else records.labels
+    angles: dict[int, float] = {}
+    answers = _answers(model, records, options, how, angles if how.skin_tone else None)
+    target, lesions = records.targets(), [item.lesion_id for item in records]
+    attributes: list[Mapping[str, str]] = [item.attributes for item in records]
+    if how.skin_tone:
+        attributes = [
+            {**row, ITA: "" if math.isnan(angles[k]) else f"{angles[k]:.2f}"}
+            for k, row in enumerate(attributes)
+        ]
+    found = evaluate_probabilities(
+        target, answers.rows, lesions, labels, model=model.predictor.model,
+        data=records.described, attributes=attributes,
+        leaked=_leaked(model, records, answers.seen), seen=answers.seen,
+        resamples=how.resamples, seed=how.seed,
+    )  # fmt: skip
+    compared: Comparison | None = None
+    if against is not None:
+        other = _answers(against, records, options, how)
+        compared = compare_probabilities(
+            target, answers.rows, other.rows, lesions, labels,
+            name=against.predictor.model, leaked=_leaked(against, records, other.seen),
+            seen=other.seen, resamples=how.resamples, seed=how.seed,
+        )  # fmt: skip
+    right = answers.rows.argmax(axis=1) == np.asarray(target)
+    return replace(
+        found,
+        not_known=tuple(_not_known(records)),
+        calibrated_on=answers.predictions[0].calibrated_on,
+        decisions=_decisions(model, records, answers, how),
+        selective=selective_answers(
+            answers.rows.max(axis=1), right, lesions,
+            dict(_scores(answers.predictions)) if len(set(lesions)) > 1 else {},
+            resamples=how.resamples, seed=how.seed,
+        ),
+        comparison=compared,
+        hardest=hardest(
+            [item.image_id for item in records], target, answers.rows, labels, how.hardest
+        ),
+        notes=(*found.notes, *((VALIDITY,) if any(row.get(ITA) for row in attributes) else ())),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Answers:
+    predictions: Sequence[Prediction]
+    rows: npt.NDArray[np.float64]
+    seen: SeenImages
+
+
+def _answers(
+    model: ModelInUse, records: Records, options: InputOptions, how: Judged,
+    angles: dict[int, float] | None = None,
+) -> _Answers:  # fmt: skip
+    """One pass over the images; at the first operating point of a model that has some."""
+    labelled = LabelledImages(model, records, options, "evaluate()", how.not_copies)
+    looks: list[Callable[[int, Pixels], None]] = [labelled.look] if labelled.look else []
+    if angles is not None:
+        looks.append(lambda index, pixels: angles.update({index: typology_angle(pixels)}))
+
+    def look(index: int, pixels: Pixels) -> None:
+        for each in looks:
+            each(index, pixels)
+
+    predictor = model.predictor.at(next(iter(_points(model, how)), None))
+    found = [
+        each
+        for each in predictions(
+            predictor, labelled.images, options, tta=how.tta, look=look if looks else None
+        )
+        if isinstance(each, Prediction)  # and all are: on_error is "raise"
     ]
-    seen = labelled.seen()
-    return evaluate_probabilities(
-        records.targets(),
-        np.asarray(rows),
-        [item.lesion_id for item in records],
-        records.labels,
-        model=model.predictor.model,
-        data=records.described,
-        attributes=[item.attributes for item in records],
-        leaked=records.leaked
-        or bool(seen)
-        or any("leaked" in config.training_data for config in model.configs),
-        seen=seen,
-        resamples=resamples,
-        seed=seed,
-    )
+    codes = model.config.labels.codes
+    rows = np.asarray([[each.probabilities[code] for code in codes] for each in found])
+    return _Answers(found, rows, labelled.seen())
+
+
+def _points(model: ModelInUse, how: Judged) -> Mapping[str, OperatingPoint]:
+    calibration = model.predictor.calibration
+    return {} if calibration is None else calibration.fitted(tta=how.tta).operating_points
+
+
+def _decisions(
+    model: ModelInUse, records: Records, answers: _Answers, how: Judged
+) -> dict[str, Decisions]:
+    points, calibration = _points(model, how), model.predictor.calibration
+    if calibration is None or not points:
+        return {}
+    malignant_codes = model.config.labels.malignant or ()
+    malignant = [item.label in malignant_codes for item in records]
+    lesions = [item.lesion_id for item in records]
+    given = [(each.decision, each.malignant_probability) for each in answers.predictions]
+    decided = at_each_point(given, list(points.values()))
+    default = model.predictor.operating_point or calibration.default
+    return {
+        name: decisions(words, malignant, lesions, point, default=name == default)
+        for (name, point), words in zip(points.items(), decided, strict=True)
+    }
+
+
+def _leaked(model: ModelInUse, records: Records, seen: SeenImages) -> bool:
+    said = any("leaked" in config.training_data for config in model.configs)
+    return records.leaked or bool(seen) or said
+
+
+def _not_known(records: Records) -> Iterator[str]:
+    if all(item.lesion_id == item.image_id for item in records):
+        yield "no lesion is named, so that other images of a training lesion are not recognised"
+    if not any(item.patient_id for item in records):
+        yield "no patient is named, so that other lesions of a training patient are not recognised"
+
+
+def _scores(found: Sequence[Prediction]) -> Iterator[tuple[str, list[float]]]:
+    """Scores of how sure each answer is, higher is surer, that every prediction has."""
+    uncertain = [each.uncertainty for each in found if each.uncertainty is not None]
+    if len(uncertain) == len(found):
+        yield "total uncertainty", [-each.total for each in uncertain]
+        yield "epistemic uncertainty", [-each.epistemic for each in uncertain]
+        yield "variation ratio", [-each.variation_ratio for each in uncertain]
+    novel = [each.novelty for each in found if each.novelty is not None]
+    if len(novel) == len(found):
+        yield "novelty", [-each.score for each in novel]

@@ -1,7 +1,8 @@
 """Pages for people: they show results and compute nothing."""
 
 from skinxai.reporting.audit_page import write_audit
+from skinxai.reporting.case_report import CaseReport
 from skinxai.reporting.evaluation_page import read_evaluation, write_evaluation
 from skinxai.reporting.training_log import read_log
 
-__all__ = ["read_evaluation", "read_log", "write_audit", "write_evaluation"]
+__all__ = ["CaseReport", "read_evaluation", "read_log", "write_audit", "write_evaluation"]

@@ -6,7 +6,7 @@ import html
 import math
 
 from skinxai.reporting.charts import Plot, dot, line, svg, text, ticks
-from skinxai.results import CalibrationBin, Evaluation, OperatingPoint
+from skinxai.results import CalibrationBin, Evaluation, RocPoint
 
 HALVES, QUARTERS = (0.0, 0.5, 1.0), (0.0, 0.25, 0.5, 0.75, 1.0)
 STYLE = """
@@ -71,7 +71,7 @@ def _cell(
 
 
 def roc_chart(evaluation: Evaluation, code: str) -> str:
-    """The ROC curve of a class; melanoma has its operating points with their intervals."""
+    """The ROC curve of a class; melanoma has points of it with their intervals."""
     plot = Plot(30, 18, 150, 150)
     body = plot.axes(HALVES, HALVES, ("false positive rate", "sensitivity"))
     body += line(plot.at(0, 0), plot.at(1, 1), "chance")
@@ -81,13 +81,13 @@ def roc_chart(evaluation: Evaluation, code: str) -> str:
         corner = "{:.1f},{:.1f}".format(*plot.at(1, 0))
         body += f"<polygon class='under' points='{path} {corner}'/>"
         body += f"<polyline class='curve s0' points='{path}'/>"
-    for point in evaluation.operating_points.values():
+    for point in evaluation.roc_points.values():
         if point.label == code and not math.isnan(point.figure.value):
-            body += _operating_point(plot, point)
+            body += _roc_point(plot, point)
     return svg(190, 204, f"ROC curve of {code}", body)
 
 
-def _operating_point(plot: Plot, point: OperatingPoint) -> str:
+def _roc_point(plot: Plot, point: RocPoint) -> str:
     figure, title = point.figure, f"{point}: {point.figure}"
     if point.held == "specificity":
         low, high = (plot.at(1 - point.at_least, rate) for rate in (figure.low, figure.high))
@@ -100,14 +100,17 @@ def _operating_point(plot: Plot, point: OperatingPoint) -> str:
 
 
 def reliability_chart(bins: tuple[CalibrationBin, ...]) -> str:
-    """Accuracy against confidence, dots as large as their bins, and the bins' counts below."""
+    """Accuracy with its interval against confidence, dots as large as their bins; counts below."""
     plot = Plot(46, 22, 300, 220)
     body = plot.axes(QUARTERS, QUARTERS, ("confidence (probability of the top class)", "accuracy"))
     body += line(plot.at(0, 0), plot.at(1, 1), "chance")
     most = max(each.count for each in bins)
     for each in bins:
-        place = plot.at(each.confidence, each.accuracy)
-        rates = f"confidence {each.confidence:.3f}, accuracy {each.accuracy:.3f}"
+        share = each.accuracy
+        place = plot.at(each.confidence, share.value)
+        rates = f"confidence {each.confidence:.3f}, accuracy {share}"
+        low, high = (plot.at(each.confidence, rate) for rate in (share.low, share.high))
+        body += line(low, high, "range")
         body += line(plot.at(each.confidence, each.confidence), place, "gap")
         body += dot(
             *place, 3 + 7 * math.sqrt(each.count / most), "d0", f"{rates}, {each.count} images"

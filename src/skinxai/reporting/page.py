@@ -42,6 +42,13 @@ footer { color: var(--soft); font-size: .875rem; margin-top: 1.5rem }
 """
 
 
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'"
+)
+"""Content security policy: nothing is fetched, and no script runs, whatever text is on a page."""
+
+
 def page(title: str, body: str, style: str = "") -> str:
     """A whole HTML page.
 
@@ -52,6 +59,7 @@ def page(title: str, body: str, style: str = "") -> str:
     """
     return (
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         f"<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<link rel='icon' href='data:,'><title>{html.escape(title)}</title>"
         f"<style>{STYLE}{style}</style></head>\n<body><main>{body}</main></body></html>\n"

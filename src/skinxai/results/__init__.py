@@ -1,13 +1,17 @@
 """What skinxai returns: frozen dataclasses that know where they came from."""
 
 from skinxai.results.audit_report import AuditedPair, AuditReport, Finding
+from skinxai.results.comparison import Comparison, McNemar, PairedFigure
 from skinxai.results.doubts import Novelty, Uncertainty
 from skinxai.results.evaluation import Evaluation
 from skinxai.results.explanation import Explanation, compare
-from skinxai.results.figures import CalibrationBin, Figure, OperatingPoint, Subgroup
+from skinxai.results.figures import CalibrationBin, Figure, Gap, RocPoint, Subgroup
+from skinxai.results.hard_case import HardCase
+from skinxai.results.malignancy import Decisions, Malignancy, NetBenefit, Tally
 from skinxai.results.neighbour import Neighbour
 from skinxai.results.prediction import DISCLAIMER, ItemError, Prediction
 from skinxai.results.seen import SeenImages
+from skinxai.results.selective_answers import ScoreComparison, SelectiveAnswers
 from skinxai.results.stress_test import Stressed, StressTest
 
 __all__ = [
@@ -15,19 +19,30 @@ __all__ = [
     "AuditReport",
     "AuditedPair",
     "CalibrationBin",
+    "Comparison",
+    "Decisions",
     "Evaluation",
     "Explanation",
     "Figure",
     "Finding",
+    "Gap",
+    "HardCase",
     "ItemError",
+    "Malignancy",
+    "McNemar",
     "Neighbour",
+    "NetBenefit",
     "Novelty",
-    "OperatingPoint",
+    "PairedFigure",
     "Prediction",
+    "RocPoint",
+    "ScoreComparison",
     "SeenImages",
+    "SelectiveAnswers",
     "StressTest",
     "Stressed",
     "Subgroup",
+    "Tally",
     "Uncertainty",
     "compare",
 ]

@@ -26,12 +26,12 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class OperatingPoint:
+class RocPoint:
     """The best point of a class's ROC curve that holds one of its two rates.
 
     The threshold is chosen on the judged images themselves, and anew in each resample of the
     interval. So this is a point of their ROC curve, not a promise: a threshold that was fixed
-    beforehand meets other images at another specificity.
+    beforehand, as an operating point's, meets other images at another specificity.
 
     Args:
         label: the class that is looked for, against all others.
@@ -60,12 +60,13 @@ class CalibrationBin:
 
     Args:
         confidence: mean probability of the top class, 0–1.
-        accuracy: share of them that are right, 0–1.
+        accuracy: share of them that are right, 0–1, with a Wilson interval for as many images as
+            the lesions are worth, see `skinxai.assessment.intervals.clustered_share`.
         count: images, > 0.
     """
 
     confidence: float
-    accuracy: float
+    accuracy: Figure
     count: int
 
 
@@ -74,7 +75,8 @@ class Subgroup:
     """How well a model did on the images that share an attribute's value.
 
     Args:
-        attribute: ``"sex"``, ``"age"`` or ``"site"``.
+        attribute: ``"sex"``, ``"age"``, ``"site"``, ``"source"``, ``"Fitzpatrick type"`` or
+            ``"skin tone (ITA)"``.
         value: e.g. ``"female"``, ``"50–69"``, ``"back"``.
         images: how many.
         lesions: how many.
@@ -93,3 +95,25 @@ class Subgroup:
     accuracy: Figure
     balanced_accuracy: Figure
     macro_f1: Figure
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How far apart the groups of one attribute are in one figure.
+
+    Args:
+        attribute: of the groups, as in `Subgroup`.
+        figure: ``"accuracy"``, ``"malignant recall"``, the share of the malignant images whose top
+            class is malignant, or ``"benign recall"``, the share of the others whose top class is
+            not.
+        best: the group with the largest value.
+        worst: the group with the smallest value.
+        difference: largest minus smallest, 0–1. Chance alone makes groups differ, so the low end is
+            lowered by the most that it may add; 0 means that chance alone may explain the gap.
+    """
+
+    attribute: str
+    figure: str
+    best: str
+    worst: str
+    difference: Figure

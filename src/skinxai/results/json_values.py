@@ -60,6 +60,11 @@ def number(value: Any, name: str) -> float:
     return math.nan if value is None else float(_expect(value, name, int, float))
 
 
+def or_none(read: Reader) -> Reader:
+    """What reads such a value, or ``None``."""
+    return lambda value, name: None if value is None else read(value, name)
+
+
 def many(read: Reader) -> Reader:
     """What reads a tuple of such values."""
     return lambda value, name: tuple(

@@ -28,7 +28,7 @@ class Prediction:
             that was not: then they are no measure of how often it is right.
         operating_point: name of the one that decided; ``None`` for a model without any.
         decision: ``"refer"``, ``"routine"`` or ``"abstain"``; ``None`` for a model without
-            operating points. It is also made about a sharp picture that shows no lesion.
+            operating points. Some pictures that show no lesion pass the limits and get one too.
         reasons: why that decision, a sentence each.
         quality: flags of the image's quality that are raised → measured value, see
             `skinxai.trust.quality`; empty of a model that was not calibrated.
@@ -119,6 +119,19 @@ class Prediction:
             )
         return self.sets(coverage)
 
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What is wrong with the image: raised flags of quality, and ``"novel"``."""
+        refused = self.novelty is not None and self.novelty.refused
+        return (*self.quality, *(("novel",) if refused else ()))
+
+    def said(self) -> tuple[str, ...]:
+        """What a calibrated model says beside its probabilities, in short: decision, flags, set."""
+        if self.sets is None:
+            return ()
+        chosen = f"90 % set {' '.join(self.prediction_set())}"
+        return tuple(each for each in (self.decision, *self.flags, chosen) if each)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
@@ -144,8 +157,8 @@ class Prediction:
         shown = ", ".join(
             f"{code}={value:.2f}" for code, value in self.top(min(3, len(self.labels)))
         )
-        decided = f"{self.decision}; " if self.decision else ""
-        return f"Prediction({shown}; {decided}model={self.model!r})"
+        said = "".join(f"{each}; " for each in self.said())
+        return f"Prediction({shown}; {said}model={self.model!r})"
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -155,8 +168,10 @@ class Prediction:
             f"</td></tr>"
             for code, value in self.top(len(self.labels))
         )
+        said = html.escape("; ".join((*self.said(), *self.reasons)))
         return (
             f"<table><caption>{html.escape(self.source)}</caption>{rows}</table>"
+            f"{f'<p>{said}</p>' if said else ''}"
             f"<small>{html.escape(self.model)}. {DISCLAIMER}</small>"
         )
 

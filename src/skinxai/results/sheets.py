@@ -90,10 +90,19 @@ def smooth(heatmap: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     Args:
         heatmap: float32 ``(H, W)``.
     """
-    scale = CELLS / max(heatmap.shape)
-    cells = max(1, round(heatmap.shape[1] * scale)), max(1, round(heatmap.shape[0] * scale))
-    coarse = Image.fromarray(heatmap).resize(cells, Image.Resampling.BOX)
+    coarse = Image.fromarray(cells(heatmap))
     return np.asarray(coarse.resize(heatmap.shape[::-1], Image.Resampling.BICUBIC), np.float32)
+
+
+def cells(heatmap: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Means over `CELLS` along the longer side.
+
+    Args:
+        heatmap: float32 ``(H, W)``.
+    """
+    scale = CELLS / max(heatmap.shape)
+    size = max(1, round(heatmap.shape[1] * scale)), max(1, round(heatmap.shape[0] * scale))
+    return np.asarray(Image.fromarray(heatmap).resize(size, Image.Resampling.BOX), np.float32)
 
 
 def _draw(panel: Panel, alpha: float, uniform: bool) -> Image.Image:

@@ -40,7 +40,7 @@ class Rate:
             raise ModelConfigError(f"a rate and its interval must be in [0, 1], got {numbers}.")
 
     @classmethod
-    def of(cls, hits: float, lesions: int) -> Self:
+    def of(cls, hits: float, lesions: float) -> Self:
         """Of lesions, some of which may count in part: those whose images disagree.
 
         Args:

@@ -1,0 +1,93 @@
+"""The figures of one model's answers on any choice of images, as a bootstrap asks for them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.assessment.metrics import brier_score, confusion_matrix, metrics_of, one_vs_rest_auc
+from skinxai.assessment.net_benefit import THRESHOLDS, worth_of
+from skinxai.assessment.roc import area, area_above, rate_at, roc_curve
+from skinxai.labels import LabelSet
+
+Floats = npt.NDArray[np.float64]
+Name = tuple[str, str]
+"""A figure, and the class, the point or the threshold that it is of, or an empty text."""
+MELANOMA = "mel"
+ROC_POINTS = (
+    ("specificity", 0.80),
+    ("specificity", 0.90),
+    ("specificity", 0.95),
+    ("sensitivity", 0.95),
+)
+"""Points of melanoma's ROC curve: the rate that is held, and its value."""
+ISIC_SENSITIVITY = 0.8
+"""Above which the partial area of the ISIC 2024 challenge lies."""
+
+
+def malignant_scores(
+    truth: npt.NDArray[np.int64], probabilities: Floats, labels: LabelSet
+) -> tuple[npt.NDArray[np.bool_], Floats] | None:
+    """Which images are malignant, and their malignant probability, ``(N,)`` each.
+
+    Args:
+        truth: ``(N,)``, class positions.
+        probabilities: ``(N, K)``.
+        labels: the label set; ``None`` is returned where it declares nothing malignant.
+    """
+    kinds = [labels.position(code) for code in labels if code in (labels.malignant or ())]
+    if not kinds:
+        return None
+    return np.isin(truth, kinds), np.minimum(probabilities[:, kinds].sum(axis=1), 1.0)
+
+
+class FigureRows:
+    """Figures of images with known classes; a call gives those of some rows.
+
+    Args:
+        truth: ``(N,)``, class positions.
+        probabilities: ``(N, K)``.
+        labels: the label set.
+    """
+
+    def __init__(
+        self, truth: npt.NDArray[np.int64], probabilities: Floats, labels: LabelSet
+    ) -> None:
+        self._truth, self._scores, self._labels = truth, probabilities, labels
+        self._guesses = probabilities.argmax(axis=1)
+        self._melanoma = labels.position(MELANOMA) if MELANOMA in labels else None
+        self._malignant = malignant_scores(truth, probabilities, labels)
+        self._worth = None if self._malignant is None else worth_of(*self._malignant)
+        names: list[Name] = [
+            (figure, code) for figure in ("precision", "recall", "F1", "AUC") for code in labels
+        ]
+        overall = ("accuracy", "balanced accuracy", "macro-F1", "Brier score")
+        names += [(figure, "") for figure in overall]
+        if self._melanoma is not None:
+            names += [("ROC point", f"{held} {at_least:.2f}") for held, at_least in ROC_POINTS]
+        if self._worth is not None:
+            names += [("malignant AUC", ""), ("malignant partial AUC", "")]
+            names += [("net benefit", f"{threshold:.2f}") for threshold in THRESHOLDS]
+        self.names = tuple(names)
+
+    def __call__(self, rows: npt.NDArray[np.int64]) -> Floats:
+        """The figures in the order of `names`, of the images at these places."""
+        truth, scores = self._truth[rows], self._scores[rows]
+        found = metrics_of(confusion_matrix(truth, self._guesses[rows], len(self._labels)))
+        overall = [found.accuracy, found.balanced_accuracy, found.macro_f1]
+        overall.append(brier_score(truth, scores))
+        if self._melanoma is not None:
+            curve = roc_curve(truth == self._melanoma, scores[:, self._melanoma])
+            overall += [rate_at(*point, *curve) for point in ROC_POINTS]
+        parts: list[npt.ArrayLike] = [
+            found.precision,
+            found.recall,
+            found.f1,
+            one_vs_rest_auc(truth, scores),
+            overall,
+        ]
+        if self._malignant is not None and self._worth is not None:
+            curve = roc_curve(*(values[rows] for values in self._malignant))
+            parts.append([area(*curve), area_above(ISIC_SENSITIVITY, *curve)])
+            parts.append(self._worth[rows].mean(axis=0))
+        return np.concatenate([np.asarray(part, np.float64) for part in parts])

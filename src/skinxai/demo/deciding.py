@@ -1,0 +1,36 @@
+"""What a calibrated model says beside its probabilities, as HTML: no streamlit."""
+
+from __future__ import annotations
+
+import html
+
+from skinxai.demo.showing import full_name, said
+from skinxai.results import Prediction
+
+WORDS = {"refer": "Refer", "routine": "Routine", "abstain": "No decision"}
+COVERAGE = 0.9
+
+
+def decision(prediction: Prediction) -> str:
+    """Decision, reasons and prediction set; flags where nothing is decided; else an empty text."""
+    if prediction.calibrated_on is None:
+        return ""
+    lines = []
+    if prediction.decision is not None:
+        point = html.escape(str(prediction.operating_point))
+        lines.append(
+            f"<p class='verdict'>{WORDS[prediction.decision]} "
+            f"<span class='under'>at the operating point “{point}”</span></p>"
+        )
+        lines += [f"<p>{html.escape(_sentence(each))}</p>" for each in prediction.reasons]
+    named = [full_name(prediction.labels, code) for code in prediction.prediction_set(COVERAGE)]
+    lines.append(
+        f"<p>Not ruled out, for {100 * COVERAGE:.0f} of 100 lesions: "
+        f"{html.escape(', '.join(named))}.</p>"
+    )
+    kind = prediction.decision or "none"
+    return f"<div class='decision {kind}' role='status'>{''.join(lines)}</div>"
+
+
+def _sentence(reason: str) -> str:
+    return said(f": {reason}")

@@ -1,0 +1,60 @@
+"""Calibrate a model or an ensemble on the validation part, and say so on its card::
+
+    python training/build_calibration.py HAM10000_FOLDER src/skinxai/bundled
+
+A model with a graph is given a new one, which also has the embeddings that novelty needs. The test
+part is not read; ``training/judge_calibration.py`` opens it.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from skinxai import Classifier
+from skinxai.data import Splits, load_ham10000
+from skinxai.model_folders.files import read_model_folder
+from skinxai.model_folders.parts import GRAPH
+
+HERE = Path(__file__).parent
+COPIES = {"ISIC_0024408", "ISIC_0027559", "ISIC_0027932"}
+"""Pictures of training lesions under other lesions' ids; docs/explanation/splits.md."""
+OUTPUT = "| output |"
+ROWS = ("| calibration |", "| operating points |")
+
+
+def main(root: Path, folder: Path) -> None:
+    sha256 = (HERE / "splits.sha256").read_text().strip()
+    splits = Splits.from_csv(HERE / "splits.csv", load_ham10000(root), sha256=sha256)
+    kept = tuple(item for item in splits.val if item.image_id not in COPIES)
+    classifier = Classifier.from_pretrained(folder, backend="torch")
+    if GRAPH in read_model_folder(folder).files:
+        classifier = classifier.with_graph()
+    made = classifier.calibrate(replace(splits.val, items=kept), progress=True)
+    lines = [line for line in made.card.split("\n") if not line.startswith(ROWS)]
+    place = next(n for n, line in enumerate(lines) if line.startswith(OUTPUT))
+    lines[place : place + 1] = [
+        f"{OUTPUT} one probability for each class, calibrated; a set of classes at any coverage; a "
+        f"decision with its reasons |",
+        *said(made),
+    ]
+    loaded = replace(made._loaded, card="\n".join(lines))
+    print(*lines[place : place + 3], loaded.save(str(folder)), sep="\n")
+
+
+def said(model: Classifier) -> list[str]:
+    """Rows of the card."""
+    found = model.calibration
+    assert found is not None
+    points = "; ".join(
+        f"`{point.name}` refers from a malignant probability of {point.threshold:.3f} on"
+        for point in found.one_view.operating_points.values()
+    )
+    return [
+        f"{ROWS[0]} temperature {found.one_view.scaling.temperature:.3f}, limits of quality and "
+        f"novelty, {found.images} images of {found.lesions} lesions of the validation part |",
+        f"{ROWS[1]} {points}; `{found.default}` is the default |",
+    ]
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:3]))
