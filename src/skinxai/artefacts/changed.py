@@ -67,7 +67,7 @@ def smoothed(values: npt.NDArray[np.generic], sigma: float) -> Floats:
     coarse = max(1, int(sigma / COARSE))  # a wide blur of a reduced copy is the same, and quick
     if coarse > 1:
         size = max(1, width // coarse), max(1, height // coarse)
-        source = cv2.resize(source, size, interpolation=cv2.INTER_AREA)
+        source = np.asarray(cv2.resize(source, size, interpolation=cv2.INTER_AREA), np.float32)
     found = cv2.GaussianBlur(source, (0, 0), sigma / coarse, borderType=cv2.BORDER_REFLECT_101)
     if coarse > 1:
         found = cv2.resize(found, (width, height), interpolation=cv2.INTER_CUBIC)
