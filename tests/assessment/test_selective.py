@@ -6,7 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from skinxai.assessment.selective import better_than_top_probability, risk_coverage
+from skinxai.assessment.selective import (
+    better_than_top_probability,
+    risk_coverage,
+    selective_answers,
+)
 from skinxai.errors import DatasetError, InputRangeError, InputShapeError, OptionError
 
 
@@ -156,3 +160,21 @@ def test_coverage_outside_0_and_1_is_refused(coverage):
 def test_lesions_that_give_no_interval_are_refused(lesions):
     with pytest.raises(DatasetError, match="at least two different ones"):
         better_than_top_probability([0.1, 0.2], [0.1, 0.2], [True, False], lesions)
+
+
+def test_selective_answers_are_points_of_the_curve():
+    top, right, lesions = answers()
+    found = selective_answers(top, right, lesions, {"noise": -top}, resamples=100)
+    whole = risk_coverage(top, right)
+    assert found.aurc.value == pytest.approx(whole.aurc)
+    assert list(found.accuracy_at) == ["0.95", "0.90", "0.80", "0.70", "0.50"]
+    for coverage, figure in found.accuracy_at.items():
+        assert figure.value == pytest.approx(whole.accuracy_at(float(coverage)))
+        assert figure.low <= figure.value <= figure.high
+    points = dict(zip(whole.coverage.tolist(), whole.risk.tolist(), strict=True))
+    assert len(found.curve) == 200 and found.curve[-1] == (1.0, points[1.0])
+    assert all(points[coverage] == risk for coverage, risk in found.curve)
+    assert found.scores == {
+        "noise": better_than_top_probability(-top, top, right, lesions, resamples=100)
+    }
+    assert len(found.notes) == 1 and found.notes[0].startswith("Noise is worse than the top")

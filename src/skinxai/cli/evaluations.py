@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,10 @@ from skinxai.cli.table_options import TableOptions, check_apart, judged, open_da
 from skinxai.images.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from skinxai.classifier import Classifier
+    from skinxai.data.records import Records
     from skinxai.results import Evaluation
 
 
@@ -36,6 +40,16 @@ def evaluate(
     backend: Backend = None,
     splits: SplitsFile = None,
     part: JudgedPart = None,
+    against: Annotated[
+        str | None, typer.Option(help="Another model, compared on the same images.")
+    ] = None,
+    hardest: Annotated[
+        int, typer.Option(help="Show so many of each class's hardest images, with maps.")
+    ] = 0,
+    skin_tone: Annotated[
+        bool,
+        typer.Option("--skin-tone", help="Estimate skin tone from borders of images: unreliable."),
+    ] = False,
     allow_leakage: Annotated[
         bool, typer.Option("--allow-leakage", help="Evaluate leaked splits, and mark every figure.")
     ] = False,
@@ -43,7 +57,7 @@ def evaluate(
     tta: Tta = False,
     batch_size: BatchSize = 32,
     max_pixels: MaxPixels = MAX_PIXELS,
-) -> None:
+) -> None:  # fmt: skip
     """Evaluate a model on labelled images: a page with intervals and curves, and JSON."""
     from skinxai.classifier import Classifier
     from skinxai.disk.writing import check_folder
@@ -52,18 +66,39 @@ def evaluate(
     check_apart("--out", out, "DATA", data)
     check_folder(out)
     classifier = Classifier.from_pretrained(model, backend=backend)
+    other = None if against is None else Classifier.from_pretrained(against, backend=backend)
     records = open_data(data, table, labels=classifier.config.labels)
     records = judged(records, splits, part, allow_leakage=allow_leakage)
     others = words(not_copies) or []
     found = classifier.evaluate(
-        records, tta=tta, not_copies=others, batch_size=batch_size, max_pixels=max_pixels
+        records, against=other, hardest=hardest, skin_tone=skin_tone, tta=tta, not_copies=others,
+        batch_size=batch_size, max_pixels=max_pixels,
+    )  # fmt: skip
+    pictures = _pictures(classifier, records, found, tta=tta, max_pixels=max_pixels)
+    page, _ = write_evaluation(
+        found, out, log=read_log(model) if model is not None else (), pictures=pictures
     )
-    page, _ = write_evaluation(found, out, log=read_log(model) if model is not None else ())
     typer.echo(f"{in_words(found)}\n\n{found.to_markdown()}")
     if found.seen.copies:
         ids = ",".join([*others, *found.seen.copies])
         note(f"look at these images; where they show other skin, give --not-copies {ids}")
+    if pictures:
+        note("the page holds pictures of the hardest images: whoever has the page has them")
     note(f"the page is {page}")
+
+
+def _pictures(
+    classifier: Classifier, records: Records, found: Evaluation, **options: Any
+) -> dict[str, Image]:
+    """Maps of the hardest images: why the class that was answered, and why the true one."""
+    paths = {item.image_id: item.path for item in records}
+    return {
+        case.image_id: classifier.compare(
+            paths[case.image_id], targets=list(dict.fromkeys([case.answered, case.label])),
+            **options,
+        )
+        for case in found.hardest
+    }  # fmt: skip
 
 
 def in_words(found: Evaluation) -> str:

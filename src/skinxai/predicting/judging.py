@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.assessment.comparing import compare_probabilities
 from skinxai.assessment.decisions import at_each_point, decisions
 from skinxai.assessment.evaluating import evaluate_probabilities
 from skinxai.assessment.hardest import check_count, hardest
+from skinxai.assessment.paired import compare_probabilities
 from skinxai.assessment.selective import selective_answers
 from skinxai.assessment.skin_tone import VALIDITY, typology_angle
 from skinxai.assessment.subgroups import ITA

@@ -123,7 +123,8 @@ def _gaps(evaluation: Evaluation) -> str:
     return (
         "<h3>How far apart the groups are</h3><p class='note'>The largest value of a group minus "
         "the smallest, of groups with at least 20 images that the figure is of. Chance alone makes "
-        "groups differ: where the low end is 0, chance may explain the gap.</p>"
+        "groups differ: where the low end is 0, chance may explain the gap. Accuracy also depends "
+        "on which classes a group has.</p>"
         + table(("gap", "largest minus smallest", "largest in", "smallest in"), rows)
     )
 

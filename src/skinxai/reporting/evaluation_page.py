@@ -31,7 +31,8 @@ STYLE = """
 .facts dd { margin: 0; overflow-wrap: anywhere } h3 { font-size: 1rem; margin: 1.4rem 0 .3rem }
 .warning { border-left: 3px solid var(--orange); padding-left: .6rem; margin: .8rem 0 0;
   font-size: .875rem } .verdict { border-left: 4px solid var(--green); overflow-wrap: anywhere }
-.verdict.doubt { border-left-color: var(--orange) } .verdict p { margin: 0 }
+.banner { overflow-wrap: anywhere } .verdict.doubt { border-left-color: var(--orange) }
+.verdict p { margin: 0 }
 @media (min-width: 60rem) { .curves { grid-template-columns: repeat(4, 1fr) } }
 @media (max-width: 46rem) { .facts { grid-template-columns: 1fr; gap: 0 }
   .facts dd { margin-bottom: .5rem } }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STYLE = """
 .case { margin: 1rem 0 0 } .case img { max-width: 100%; height: auto; display: block;
   border-radius: .3rem; background: #fff }
-.shift { white-space: nowrap }
+.shift { white-space: nowrap } .chart svg.whisker { max-width: 9rem; margin: .1rem 0 0 }
 """
 
 

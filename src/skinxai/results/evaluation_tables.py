@@ -71,8 +71,8 @@ def _overall(found: Evaluation) -> Iterator[tuple[str, Figure]]:
     yield "balanced accuracy", found.balanced_accuracy
     yield "macro-F1", found.macro_f1
     yield "expected calibration error", found.expected_calibration_error
-    yield "calibration error, bins of equal mass", found.equal_mass_calibration_error
-    yield "calibration error, class by class", found.classwise_calibration_error
+    yield "calibration error, equal-mass bins", found.equal_mass_calibration_error
+    yield "calibration error, class-wise", found.classwise_calibration_error
     yield "Brier score", found.brier_score
     yield from ((str(point), point.figure) for point in found.roc_points.values())
     if found.malignancy is not None:

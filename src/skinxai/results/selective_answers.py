@@ -67,5 +67,5 @@ class SelectiveAnswers:
     @property
     def notes(self) -> tuple[str, ...]:
         """A warning for each score that is no better than the top probability."""
-        found = (compared.note(name) for name, compared in self.scores.items())
+        found = (each.note(f"{name[:1].upper()}{name[1:]}") for name, each in self.scores.items())
         return tuple(text.rstrip(".") for text in found if text)

@@ -22,8 +22,8 @@ COMPARED = (
 )  # fmt: skip
 ERRORS = {
     "calibration error": equal_width,
-    "calibration error, bins of equal mass": equal_mass,
-    "calibration error, class by class": classwise,
+    "calibration error, equal-mass bins": equal_mass,
+    "calibration error, class-wise": classwise,
 }
 
 
