@@ -321,7 +321,8 @@ class Classifier(Model):
 
         options, _ = InputOptions.take(inputs)
         wanted = Wanted(method, sensitivity, specificity, operating_point)
-        return self._of(calibrated(self._in_use, records, options, wanted, not_copies))
+        made = self._of(calibrated(self._in_use, records, options, wanted, not_copies))
+        return made._with_own_card()
 
     def evaluate(
         self, records: Records, *, against: Classifier | None = None, hardest: int = 0,

@@ -42,6 +42,19 @@ class Model:
         made._in_use = parts
         return made
 
+    def _with_own_card(self) -> Self:
+        """The same, whose card says how it was calibrated, where it is a generated one."""
+        from skinxai.reporting.model_cards import with_calibration
+
+        if self.calibration is None:
+            return self
+        parts = self._in_use
+        parts = parts.with_loaded(
+            replace(parts.loaded, card=with_calibration(parts.card, self.calibration))
+        )
+        parts.card = parts.loaded.card
+        return self._of(parts)
+
     @classmethod
     def from_pretrained(
         cls, model: ModelName | list[ModelName] | tuple[ModelName, ...] = None, *,

@@ -267,7 +267,8 @@ def test_uncertainty_where_it_was_asked_for(whole, picture) -> None:
     made = whole.report(picture, methods=["gradcam"], dropout_passes=6, date=DAY)
     found = made.prediction.uncertainty
     assert found == whole.predict(picture, dropout_passes=6).uncertainty
-    shown = f"Uncertainty of 6 answers (dropout), in nats: total {found.total:.2f}, "
+    assert found.by.startswith("dropout")
+    shown = f"Uncertainty of 6 answers ({found.by}), in nats: total {found.total:.2f}, "
     assert shown in text(made.html())
     assert "Uncertainty of" not in text(whole.report(picture, methods=["gradcam"]).html())
     novelty = made.prediction.novelty

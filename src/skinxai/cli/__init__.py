@@ -13,6 +13,7 @@ import typer
 
 from skinxai.cli.benchmarks import benchmark
 from skinxai.cli.calibration_command import calibrate
+from skinxai.cli.cards import card
 from skinxai.cli.commands import Command, Group
 from skinxai.cli.datasets import audit, prepare
 from skinxai.cli.demo_command import demo
@@ -50,6 +51,7 @@ for command, line in (
     (train, "Fine-tune a network on labelled images."),
     (evaluate, "Evaluate a model on labelled images."),
     (calibrate, "Calibrate a model's probabilities."),
+    (card, "Print a model's card."),
     (stress, "Measure what ink, rulers and the like change."),
     (export, "Write a model as ONNX or for OpenVINO."),
     (push, "Upload a model to the Hugging Face Hub."),

@@ -114,7 +114,7 @@ class Run:
         best.load_state_dict(self.state.best_weights)
         card = write_card(
             self.model_config, self.config, progress.log, progress.best[1],
-            says=self.trained_on is not None,
+            self.trained_on,
         )  # fmt: skip
         checkpoints.save(
             str(self.folder.path), best, self.model_config, card, self.trained_on, half=True
