@@ -11,8 +11,8 @@ Where each class has its own threshold, each class of each split is compared wit
 
     python benchmarks/conformal.py HAM10000_FOLDER --out benchmarks/results/conformal.json
 
-``--test`` also calibrates on all validation images and judges the test part: once, after
-everything has been chosen, with a row for it in ``training/test_openings.csv``. ``--keep FOLDER``
+``--test`` also judges the sets that the model ships with on the test part: once, after everything
+has been chosen, with a row for it in ``training/test_openings.csv``. ``--keep FOLDER``
 keeps the probabilities, so that a second run does not predict again; ``--count 0`` leaves the
 figures of the validation part as they are.
 """
@@ -21,6 +21,7 @@ import argparse
 import functools
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +44,12 @@ LEVEL = 0.95
 
 
 def predicted(classifier: Classifier, part, keep: Path | None, name: str) -> np.ndarray:
-    path = keep and keep / f"{classifier.model}-{name}.npy"
+    """Probabilities that are not calibrated."""
+    path = keep and keep / f"{classifier.config.name}-{name}.npy"
     if path and path.exists():
         return np.load(path)
-    found = classifier.predict([item.path for item in part], progress=True)
+    plain = Classifier(replace(classifier._loaded, calibration=None))
+    found = plain.predict([item.path for item in part], progress=True)
     rows = np.array([list(item.probabilities.values()) for item in found])
     if path:
         np.save(path, rows)
@@ -163,41 +166,27 @@ def summary(key: tuple, splits: list[dict], codes: list) -> dict:
     }
 
 
-def on_test(val: tuple, test: tuple, codes: list) -> list:
-    """Coverage and size on the test part, each with a 95 % interval by lesions."""
-    (rows, target, lesions), (new, truth, groups) = val, test
-    found = []
-    for method in METHODS:
-        for each in (False, True):
-            fitted = Conformal.fit(
-                rows, target, method=method, class_conditional=each, lesions=lesions.tolist()
-            )
-            for coverage in COVERAGES:
-                sets = fitted.sets(new, coverage)
-                hit, size = sets[np.arange(len(truth)), truth], sets.sum(axis=1)
-                weights = by_lesion(groups)
+def on_test(classifier: Classifier, test: tuple, codes: list) -> list:
+    """Coverage and size of the shipped sets, each with a 95 % interval by lesions."""
+    rows, truth, groups = test
+    shipped, found, weights = classifier.calibration.one_view, [], by_lesion(groups)
+    for coverage in COVERAGES:
+        sets = shipped.conformal.sets(shipped.scaling(rows), coverage)
+        hit, size = sets[np.arange(len(truth)), truth], sets.sum(axis=1)
 
-                def statistic(n, hit=hit, size=size, weights=weights):
-                    overall = (hit[n], size[n], size[n] == 1)
-                    figures = [np.average(v, weights=weights[n]) for v in overall]
-                    for k in range(len(codes)):
-                        of_class = n[truth[n] == k]
-                        figures.append(hit[of_class].mean() if len(of_class) else np.nan)
-                    return np.array([*figures, hit[n].mean()])
+        def statistic(n, hit=hit, size=size):
+            overall = (hit[n], size[n], size[n] == 1)
+            figures = [np.average(v, weights=weights[n]) for v in overall]
+            for k in range(len(codes)):
+                of_class = n[truth[n] == k]
+                figures.append(hit[of_class].mean() if len(of_class) else np.nan)
+            return np.array(figures)
 
-                values = statistic(np.arange(len(truth)))
-                low, high = clustered_bootstrap(statistic, groups.tolist(), resamples=500)
-                names = ["coverage", "mean set size", "sets of one class", *codes]
-                names.append("coverage, images alike")
-                found.append(
-                    {"method": method, "class_conditional": each, "asked": coverage}
-                    | {
-                        name: np.round(each_row, 4).tolist()
-                        for name, each_row in zip(
-                            names, np.stack([values, low, high], axis=1), strict=True
-                        )
-                    }
-                )
+        values = statistic(np.arange(len(truth)))
+        low, high = clustered_bootstrap(statistic, groups.tolist(), resamples=500)
+        names = ["coverage", "mean set size", "sets of one class", *codes]
+        each_row = np.stack([values, low, high], axis=1).round(4).tolist()
+        found.append({"asked": coverage} | dict(zip(names, each_row, strict=True)))
     return found
 
 
@@ -232,7 +221,7 @@ def truth_of(part, codes: list) -> tuple[np.ndarray, np.ndarray]:
 def log_opening(classifier: Classifier, split: str, rows, target, lesions) -> None:
     """Note, before a figure is shown, that the test part's diagnoses were read."""
     sys.path.insert(0, str(ROOT / "training"))
-    from open_test import append, weights_digest
+    from open_test import append, digest_of
 
     evaluation = evaluate_probabilities(
         target,
@@ -242,7 +231,7 @@ def log_opening(classifier: Classifier, split: str, rows, target, lesions) -> No
         model=classifier.model,
         data="test",
     )
-    append("one view, conformal sets", weights_digest(FOLDER), split, evaluation)
+    append("one view, conformal sets", digest_of(FOLDER), split, evaluation)
 
 
 def table(rows: list[dict]) -> str:
@@ -292,7 +281,7 @@ def main() -> None:
         new = predicted(classifier, splits.test, asked.keep, "test")
         truth, groups = truth_of(splits.test, codes)
         log_opening(classifier, sha256, new, truth, groups)
-        results["test"] = on_test((rows, target, lesions), (new, truth, groups), codes)
+        results["test"] = on_test(classifier, (new, truth, groups), codes)
         print(json.dumps(results["test"], indent=1))
     asked.out.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
 

@@ -18,7 +18,7 @@ def row(prediction: Prediction, explanation: Explanation) -> Image.Image:
     width, height = SIZE
     picture = Image.new("RGB", (2 * width + GAP, height + TITLE), "white")
     shown = "  ".join(f"{code} {value:.2f}" for code, value in prediction.top(3))
-    title = f"{Path(prediction.source).stem}   {shown}"
+    title = f"{Path(prediction.source).stem}   {shown}   {prediction.decision or ''}"
     draw = ImageDraw.Draw(picture)
     draw.text((2, 5), title, fill="black", font=ImageFont.load_default(size=17))
     parts = (Image.fromarray(explanation.pixels), explanation.overlay())

@@ -20,6 +20,11 @@ COPIES = {"ISIC_0024408", "ISIC_0027559", "ISIC_0027932"}
 """Pictures of training lesions under other lesions' ids; docs/explanation/splits.md."""
 OUTPUT = "| output |"
 ROWS = ("| calibration |", "| operating points |")
+LIMIT = "* It answers for every picture, a cat included: nothing here detects a foreign image.\n"
+NEW_LIMIT = """\
+* It gives every picture probabilities, a cat included. Where a picture is unlike the validation images
+  it does not decide (`abstain`); it does not notice all such pictures.
+"""
 
 
 def main(root: Path, folder: Path) -> None:
@@ -37,7 +42,7 @@ def main(root: Path, folder: Path) -> None:
         f"decision with its reasons |",
         *said(made),
     ]
-    loaded = replace(made._loaded, card="\n".join(lines))
+    loaded = replace(made._loaded, card="\n".join(lines).replace(LIMIT, NEW_LIMIT))
     print(*lines[place : place + 3], loaded.save(str(folder)), sep="\n")
 
 
