@@ -20,6 +20,8 @@ MARGIN = 0.04
 LEAST_SKIN = 0.05
 """Share of the image that must be skin to erase the lesion by it."""
 SHIFTS = 64
+CLIP = 4.0
+"""Largest texture, in medians of its magnitude."""
 
 
 def lesion_by_mean(pixels: Pixels, mask: Mask, draws: np.random.Generator) -> Changed | None:
@@ -105,6 +107,8 @@ def _moved_texture(pixels: Pixels, skin: Mask, draws: np.random.Generator) -> Fl
     """What the skin's pixels differ by from their blurred colours, moved over the hole."""
     height, width = skin.shape
     rest = pixels.astype(np.float32) - _continued(pixels, skin)
+    usual = CLIP * np.median(np.abs(rest[skin]), axis=0)
+    rest = rest.clip(-usual, usual)  # pieces of hairs would look like new structures
     result, open_ = np.zeros_like(rest), ~skin
     for _ in range(SHIFTS):
         if not open_.any():

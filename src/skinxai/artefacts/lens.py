@@ -44,7 +44,7 @@ def bubbles(
         count: how many.
     """
     side = unit(pixels)
-    result, where = pixels, np.zeros(pixels.shape[:2], np.bool_)
+    result, where = pixels.copy(), np.zeros(pixels.shape[:2], np.bool_)
     light = draws.uniform(0, 2 * np.pi)
     middle = draws.uniform(0.15, 0.85, 2)
     for _ in range(count):
@@ -52,8 +52,11 @@ def bubbles(
         near = middle + draws.normal(0, 0.2, 2)  # bubbles lie in groups
         inside = draws.random() < 0.6 and (near == near.clip(0, 1)).all()
         centre = (near if inside else draws.uniform(0, 1, 2)) * pixels.shape[:2]
-        made = _bubble(result, centre, max(2.5, radius), light)
-        result, where = made.pixels, where | made.where
+        radius = max(2.5, radius)
+        box = tuple(slice(max(0, int(place - radius)), int(place + radius) + 2) for place in centre)
+        corner = np.array([each.start for each in box])
+        made = _bubble(result[box], centre - corner, radius, light)
+        result[box], where[box] = made.pixels, where[box] | made.where
     return Changed(result, where)
 
 

@@ -33,9 +33,9 @@ def blur(pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, sigma
         pixels: RGB uint8 ``(H, W, 3)``.
         mask: not used.
         draws: not used.
-        sigma: standard deviation, of the image's shorter side.
+        sigma: standard deviation, of the image's shorter side; at least half a pixel.
     """
-    return whole(smoothed(pixels, sigma * unit(pixels)))
+    return whole(smoothed(pixels, max(0.5, sigma * unit(pixels))))
 
 
 def jpeg(pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, quality: int) -> Changed:

@@ -17,6 +17,7 @@ from skinxai.assessment.intervals import clustered_bootstrap
 from skinxai.benchmarking.running import check_unseen
 from skinxai.benchmarking.stress_sample import StressSample
 from skinxai.classifier import Classifier
+from skinxai.data.hashing import check_ids
 from skinxai.data.records import Record, Records
 from skinxai.errors import OptionError
 from skinxai.images.limits import MAX_PIXELS, check_max_pixels
@@ -87,6 +88,7 @@ def stress_test(
         raise OptionError(
             f"records must have the model's labels {list(codes)}, got {list(records.labels)}."
         )
+    check_ids(not_copies, records)
     for name, value, least in (("maps", maps, 0), ("resamples", resamples, 1)):
         if type(value) is not int or value < least:
             raise OptionError(f"{name} must be an integer >= {least}, got {value!r}.")
@@ -208,8 +210,8 @@ class _Run:
             if artefact in maps:
                 mass, area = mass_inside(maps[artefact], where), float(where.mean())
                 tally.maps += 1
-            change = _change(before, answer, item.label)
-            tally.values.append([*change, covered, mass, area])
+            changes = change(before, answer, item.label)
+            tally.values.append([*changes, covered, mass, area])
             tally.lesions.append(item.lesion_id)
             labels = self._classifier.config.labels
             tally.targets.append(labels.position(item.label))
@@ -230,8 +232,14 @@ class _Run:
         }
 
 
-def _change(before: Prediction, after: Prediction, label: str) -> list[float]:
-    """The first five of `FIGURES`, of one image."""
+def change(before: Prediction, after: Prediction, label: str) -> list[float]:
+    """The first five of `FIGURES`, of one image.
+
+    Args:
+        before: the answer for the image.
+        after: the answer for the changed image.
+        label: its true class.
+    """
     nan = float("nan")
     malignant = decision = abstained = nan
     if before.malignant_probability is not None and after.malignant_probability is not None:
