@@ -79,7 +79,7 @@ def test_foreign_text_is_escaped_everywhere(evaluation, tmp_path) -> None:
     assert "<script" not in page and "alert('x')" not in page
     assert page.count("&lt;script&gt;") > 15
     assert not re.search(r"(?<!\\)<script", evaluation.to_markdown())
-    assert "http" not in page and "url(" not in page
+    assert "http:" not in page and "https:" not in page and "url(" not in page
 
 
 def test_every_figure_is_shown(evaluation, tmp_path) -> None:
