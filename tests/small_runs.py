@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,11 @@ def drawn_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Cross entropy times what each of the three global generators draws."""
     factor = (1 + torch.rand(())) * (1 + float(np.random.random())) * (1 + random.random())
     return nn.functional.cross_entropy(logits, target) * factor
+
+
+def uncalibrated(classifier: Classifier) -> Classifier:
+    """The same networks, whose probabilities are the softmax of their logits."""
+    return Classifier(replace(classifier._loaded, calibration=None))
 
 
 def model_folder(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_runs import uncalibrated
 from torch import nn
 
 from skinxai import Classifier, ItemError, Prediction, PreprocessConfig, read_image
@@ -33,7 +34,7 @@ def test_prediction_is_the_softmax_of_the_networks_logits(classifier, photos) ->
     with torch.inference_mode():
         tensor = torch.from_numpy(values).permute(2, 0, 1)[None].float()
         expected = classifier.network.network(tensor).double().softmax(1)[0]
-    prediction = classifier.predict(photos[0])
+    prediction = uncalibrated(classifier).predict(photos[0])
     np.testing.assert_allclose(list(prediction.probabilities.values()), expected, rtol=1e-4)
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-12)
     assert tuple(prediction.probabilities) == classifier.labels
@@ -42,13 +43,17 @@ def test_prediction_is_the_softmax_of_the_networks_logits(classifier, photos) ->
     assert prediction.malignant_probability == pytest.approx(p["akiec"] + p["bcc"] + p["mel"])
     assert prediction.decision is None and not prediction.quality
     assert prediction.model == classifier.model and prediction.source.endswith("photo_00.png")
+    scaled = expected ** (1 / classifier.calibration.one_view.scaling.temperature)
+    shipped = list(classifier.predict(photos[0]).probabilities.values())
+    np.testing.assert_allclose(shipped, scaled / scaled.sum(), rtol=1e-4)
 
 
 def test_tta_averages_the_four_flips(classifier, photos) -> None:
     pixels = read_image(photos[0]).pixels
     flips = [pixels, pixels[::-1], pixels[:, ::-1], pixels[::-1, ::-1]]
-    each = [list(p.probabilities.values()) for p in classifier.predict(flips)]
-    found = list(classifier.predict(pixels, tta=True).probabilities.values())
+    plain = uncalibrated(classifier)
+    each = [list(p.probabilities.values()) for p in plain.predict(flips)]
+    found = list(plain.predict(pixels, tta=True).probabilities.values())
     np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=1e-4)
 
 
@@ -197,7 +202,7 @@ def test_embeddings_are_the_pooled_features(classifier, photos) -> None:
     bias = classifier.network.network.classifier.bias.detach().numpy()
     logits = rows @ weight.T + bias
     expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    found = [list(p.probabilities.values()) for p in classifier.predict(photos[:3])]
+    found = [list(p.probabilities.values()) for p in uncalibrated(classifier).predict(photos[:3])]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
     assert classifier.embed([]).shape == (0, 0)
 

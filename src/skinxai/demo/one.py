@@ -18,10 +18,10 @@ from skinxai.demo.controls import (
     choose_opacity,
     choose_target,
 )
-from skinxai.demo.verdicts import decision
 from skinxai.demo.pieces import ICON, explained, nothing_yet, predicted, show_map
 from skinxai.demo.showing import findings, heading, note, picture, plain
 from skinxai.demo.similar import similar_lesions
+from skinxai.demo.verdicts import decision
 from skinxai.results import Explanation, Prediction
 
 
