@@ -117,4 +117,4 @@ def _draw_bars(
             draw.rectangle((x + 60, line, x + 60 + round(140 * value), line + 10), colour)
             draw.text((x + 66 + round(140 * value), line - 3), f"{100 * value:.0f}%", INK, font)
     if before.decision is not None:
-        draw.text((x, y + 2 * LINE), f"{before.decision} → {after.decision}", INK, font)
+        draw.text((x, y + 2 * LINE), f"{before.decision}, then {after.decision}", INK, font)
