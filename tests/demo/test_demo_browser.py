@@ -82,9 +82,10 @@ def choose(page, label: str, value: str) -> None:
     box = page.get_by_role("combobox", name=label)
 
     def chosen() -> bool:  # a page that is drawn anew meanwhile closes the list
+        box.fill("")  # else the same text again would not open the list
         box.fill(value)  # a long list shows a part of its options
         try:
-            page.get_by_role("option", name=value, exact=True).click(timeout=5000)
+            page.get_by_role("option", name=value, exact=True).click(timeout=20_000)
         except playwright.TimeoutError:
             return False
         return True
@@ -144,7 +145,7 @@ def test_an_upload_its_methods_and_its_downloads(page, server, classifier: Class
         )  # fmt: skip
     report = downloaded(page, "Report").decode()
     assert "Case report" in report and classifier.model in report
-    assert "unlike the images that the model knows" in report  # noise is no dermoscopy
+    assert "nlike the images that the model knows" in report  # noise is no dermoscopy
     assert "mole" not in report and "mole" not in server[1].read_text()
 
 
@@ -165,7 +166,7 @@ def looks_at(page, name: str, image: str) -> None:
     elif name == "Batch":
         expect(page.get_by_text("Drop many files here")).to_be_visible()
     else:
-        expect(page.get_by_role("cell", name="885", exact=True)).to_be_visible()
+        expect(page.get_by_role("cell", name="883", exact=True)).to_be_visible()
     expect(page.get_by_text("Choose an image")).to_have_count(0)
 
 
@@ -364,7 +365,7 @@ def test_pages_fit_their_window(server, browser, scheme: str, width: int) -> Non
         page.goto(f"{server[0]}/{name}")
         expect(page.get_by_text("neither written to its disk nor logged")).to_be_visible()
         if name == "model":
-            expect(page.get_by_role("cell", name="885", exact=True)).to_be_visible()
+            expect(page.get_by_role("cell", name="883", exact=True)).to_be_visible()
         main = page.locator("[data-testid=stMain]")
         assert main.evaluate("main => main.scrollWidth <= main.clientWidth"), name
         assert page.locator("h1").count() == 1 and "skin lesion" in page.locator("h1").inner_text()

@@ -147,7 +147,7 @@ def test_the_readme_shows_the_bundled_models_own_figures() -> None:
     card = (ROOT / "src/skinxai/bundled/README.md").read_text()
     tables = readme.split("## How good is it?")[1].split("Do its heatmaps")[0]
     figures = re.findall(r"\d\.\d{3} \(\d\.\d{3}–\d\.\d{3}\)", tables)
-    assert len(figures) == 6 + 7
+    assert len(figures) == 6 + 7 + 3
     for figure in figures:
         assert figure in card
     assert skinxai.Classifier.from_pretrained().model in readme
