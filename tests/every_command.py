@@ -43,7 +43,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "stress": ("data --masks masks --out stressed --model imported --artefacts ruler,blur",),
     "export": ("model.xml --model imported",),
     "verify": ("run",),
-    "card": ("--model", "run"),
+    "card": ("--model run",),
     "plugins": ("",),
     "doctor": ("",),
     "models": ("--json",),
