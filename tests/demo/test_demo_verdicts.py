@@ -6,7 +6,7 @@ import pytest
 
 from skinxai import LabelSet
 from skinxai.demo.verdicts import decision
-from skinxai.results import Prediction
+from skinxai.results import Novelty, Prediction
 
 LABELS = LabelSet(("mel", "nv"), {"mel": "melanoma", "nv": "<b>nevus</b>"}, frozenset({"mel"}))
 
@@ -36,7 +36,10 @@ def test_no_decision_says_why(made: Prediction) -> None:
     shown = decision(replace(made, decision="abstain", reasons=doubts))
     assert "No decision" in shown and "Refer" not in shown
     assert "<p>Blurred: sharpness 0.8, below the limit of 3.</p>" in shown
-    assert "<p>Unlike the images: novelty 0.7.</p>" in shown
+    assert "<p>Unlike the images: novelty 0.7.</p>" in shown and "Not ruled out" in shown
+    for refused in (False, True):  # the set of an image of another kind promises nothing
+        own = replace(made, decision="abstain", novelty=Novelty(0.6, refused))
+        assert ("Not ruled out" in decision(own)) == ("90 % set" in repr(own)) == (not refused)
 
 
 def test_nothing_of_a_model_that_was_not_calibrated(made: Prediction) -> None:

@@ -23,11 +23,12 @@ def decision(prediction: Prediction) -> str:
             f"<span class='under'>at the operating point “{point}”</span></p>"
         )
         lines += [f"<p>{html.escape(_sentence(each))}</p>" for each in prediction.reasons]
-    named = [full_name(prediction.labels, code) for code in prediction.prediction_set(COVERAGE)]
-    lines.append(
-        f"<p>Not ruled out, for {100 * COVERAGE:.0f} of 100 lesions: "
-        f"{html.escape(', '.join(named))}.</p>"
-    )
+    if prediction.novelty is None or not prediction.novelty.refused:  # else it promises nothing
+        named = [full_name(prediction.labels, code) for code in prediction.prediction_set(COVERAGE)]
+        lines.append(
+            f"<p>Not ruled out, for {100 * COVERAGE:.0f} of 100 lesions: "
+            f"{html.escape(', '.join(named))}.</p>"
+        )
     kind = prediction.decision or "none"
     return f"<div class='decision {kind}' role='status'>{''.join(lines)}</div>"
 

@@ -126,10 +126,14 @@ class Prediction:
         return (*self.quality, *(("novel",) if refused else ()))
 
     def said(self) -> tuple[str, ...]:
-        """What a calibrated model says beside its probabilities, in short: decision, flags, set."""
+        """What a calibrated model says beside its probabilities, in short: decision, flags, set.
+
+        The set of an image of another kind promises nothing, and is left out.
+        """
         if self.sets is None:
             return ()
-        chosen = f"90 % set {' '.join(self.prediction_set())}"
+        foreign = self.novelty is not None and self.novelty.refused
+        chosen = "" if foreign else f"90 % set {' '.join(self.prediction_set())}"
         return tuple(each for each in (self.decision, *self.flags, chosen) if each)
 
     def to_dict(self) -> dict[str, Any]:
