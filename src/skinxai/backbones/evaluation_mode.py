@@ -21,8 +21,9 @@ _lent: dict[int, int] = {}
 def evaluating(networks: Iterable[nn.Module]) -> Iterator[None]:
     """Within it, the networks are in evaluation mode; afterwards each train flag is as before.
 
-    What they compute in float32 is exact float32; see `exact_float32`. Threads may be within it at the same time. Flags are set one by one, so that networks whose
-    ``train()`` does more, such as keeping batch normalisation frozen, stay as they are.
+    What they compute in float32 is exact float32; see `exact_float32`. Threads may be within it at
+    the same time. Flags are set one by one, so that networks whose ``train()`` does more, such as
+    keeping batch normalisation frozen, stay as they are.
 
     Args:
         networks: what answers.
