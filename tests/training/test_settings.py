@@ -37,6 +37,7 @@ NUMBERS: dict[str, tuple[list[Any], list[Any], str]] = {  # right, wrong, the ru
     "keep_checkpoints": ([1, 50], [0, 1.0, None], "an integer >= 1"),
 }
 CHOICES: dict[str, tuple[list[Any], list[Any]]] = {
+    "augment_on": (["cpu", "device"], ["gpu", None, True]),
     "amp": ([True, False, "bfloat16", "float16"], [None, 1, 0, "bf16", "true"]),
     "sampler": ([None, "square_root", "balanced"], ["fair", "none", False, 0]),
     "unreadable": (["raise", "skip"], ["ignore", None, True]),

@@ -14,9 +14,10 @@ import numpy.typing as npt
 from skinxai.artefacts.hairs import draw_hairs
 from skinxai.errors import OptionError, closest
 from skinxai.training.randomness import seeded
+from skinxai.training.recipes import FLIP, HUE, JITTER, RATIO, RECIPES, Damage, Recipe
 
 ALBUMENTATIONS: str = albumentations.__version__
-AUGMENTATIONS = ("light", "standard", "heavy")
+AUGMENTATIONS = tuple(RECIPES)
 AREA, REFLECT = cv2.INTER_AREA, cv2.BORDER_REFLECT_101
 Pixels = npt.NDArray[np.uint8]
 
@@ -50,7 +51,7 @@ class Augmentation:
         elif callable(recipe):
             self._steps, self._own = albumentations.Compose([]), recipe
         elif recipe in AUGMENTATIONS:
-            self._steps = albumentations.Compose(_steps(recipe, *image_size))
+            self._steps = albumentations.Compose(_steps(RECIPES[recipe], *image_size))
         else:
             near = closest(recipe, AUGMENTATIONS)
             meant = "one of them" if near is None else repr(near)
@@ -97,48 +98,56 @@ class Augmentation:
         return result
 
 
-def _steps(recipe: str, height: int, width: int) -> list[Any]:
-    aspect = width / height
-    strength = {"light": 0.1, "standard": 0.2, "heavy": 0.3}[recipe]
+def _steps(recipe: Recipe, height: int, width: int) -> list[Any]:
+    aspect, strength = width / height, recipe.strength
     around = (1 - strength, 1 + strength)
     flips = [
-        albumentations.RandomRotate90(p=0.5),
-        albumentations.HorizontalFlip(p=0.5),
-        albumentations.VerticalFlip(p=0.5),
+        albumentations.RandomRotate90(p=FLIP),
+        albumentations.HorizontalFlip(p=FLIP),
+        albumentations.VerticalFlip(p=FLIP),
     ]
-    turns = [] if recipe == "light" else [
+    turns = [] if not recipe.turned else [
         albumentations.Affine(
-            rotate=(-45, 45),
-            shear=(-8, 8) if recipe == "heavy" else 0.0,
+            rotate=(-recipe.angle, recipe.angle),
+            shear=(-recipe.shear, recipe.shear) if recipe.shear else 0.0,
             border_mode=REFLECT,
-            p=0.5,
+            p=recipe.turned,
         )
     ]  # fmt: skip
     crop = albumentations.RandomResizedCrop(
         size=(height, width),
-        scale=(0.7 if recipe == "light" else 0.45, 1.0),
-        ratio=(0.75 * aspect, aspect / 0.75),
+        scale=(recipe.area, 1.0),
+        ratio=(RATIO * aspect, aspect / RATIO),
         interpolation=AREA,  # shrinks without aliasing
     )
     colour = albumentations.ColorJitter(
-        brightness=around, contrast=around, saturation=around, hue=(-strength / 8, strength / 8),
-        p=0.8,
+        brightness=around, contrast=around, saturation=around,
+        hue=(-strength * HUE, strength * HUE), p=JITTER,
     )  # fmt: skip
-    damage = [] if recipe != "heavy" else [
+    return [
+        *flips,
+        *turns,
+        crop,
+        colour,
+        *([] if recipe.damage is None else _damage(recipe.damage)),
+    ]
+
+
+def _damage(damage: Damage) -> list[Any]:
+    return [
         albumentations.OneOf(
             [
-                albumentations.GaussianBlur(blur_limit=(3, 5)),
-                albumentations.ImageCompression(quality_range=(50, 90)),
-                albumentations.Downscale(scale_range=(0.5, 0.9)),
+                albumentations.GaussianBlur(blur_limit=damage.kernel, sigma_limit=damage.sigma),
+                albumentations.ImageCompression(quality_range=damage.quality),
+                albumentations.Downscale(scale_range=damage.scale),
             ],
-            p=0.25,
+            p=damage.probability,
         ),
         albumentations.CoarseDropout(
-            num_holes_range=(1, 2), hole_height_range=(0.1, 0.3), hole_width_range=(0.1, 0.3),
-            p=0.25,
+            num_holes_range=damage.count, hole_height_range=damage.side,
+            hole_width_range=damage.side, p=damage.boxes,
         ),
     ]  # fmt: skip
-    return [*flips, *turns, crop, colour, *damage]
 
 
 MINKOWSKI = 6.0
@@ -153,8 +162,13 @@ def shades_of_gray(pixels: Pixels) -> Pixels:
     Args:
         pixels: RGB uint8 ``(H, W, 3)``.
     """
+    result: Pixels = np.clip(pixels * neutral_gains(pixels), 0, 255).round().astype(np.uint8)
+    return result
+
+
+def neutral_gains(pixels: Pixels) -> npt.NDArray[np.float32]:
+    """Factors ``(3,)`` on the channels of an image that `shades_of_gray` multiplies by."""
     values = pixels.astype(np.float32)
     light = np.power(np.power(values, MINKOWSKI).mean(axis=(0, 1)), 1 / MINKOWSKI)  # (3,)
-    gain = light.mean() / np.maximum(light, 1.0)
-    result: Pixels = np.clip(values * gain, 0, 255).round().astype(np.uint8)
-    return result
+    gains: npt.NDArray[np.float32] = light.mean() / np.maximum(light, 1.0)
+    return gains

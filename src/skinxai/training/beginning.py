@@ -23,6 +23,7 @@ from skinxai.training.precision import PRECISIONS, choose_precision, precision_n
 from skinxai.training.run import Run
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig
+from skinxai.training.stored_images import StoredImages
 
 
 def new_run(config: TrainConfig, folder: RunFolder, splits: Splits) -> Run:
@@ -129,8 +130,9 @@ def _versions() -> dict[str, str]:
 
 
 def _measured(
-    config: TrainConfig, network: SkinClassifier, images: TrainingImages, device: torch.device
-) -> torch.dtype | None:
+    config: TrainConfig, network: SkinClassifier, images: TrainingImages | StoredImages,
+    device: torch.device,
+) -> torch.dtype | None:  # fmt: skip
     if config.amp is not True or device.type != "cpu":
         return choose_precision(config.amp, device)
     count = min(config.batch_size // config.accumulate, len(images))

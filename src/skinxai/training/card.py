@@ -29,6 +29,8 @@ def write_card(
         "sampler": settings.sampler or "each image once",
         "augmentation": str(settings.to_dict()["augmentation"]),
     }
+    if settings.augment_on == "device":
+        run["augmentation computed"] = "on the device, from decoded images in memory"
     if "teacher" in data:
         run["teacher"] = f"{data['teacher']}, {settings.teacher_share:g} of the loss"
     validation = (

@@ -10,6 +10,7 @@ from skinxai.errors import OptionError, did_you_mean
 from skinxai.model_folders.opening import is_repository
 from skinxai.predicting.devices import device_named
 from skinxai.training.augmentation import Augmentation
+from skinxai.training.device_augmentation import DeviceAugmentation
 from skinxai.training.settings import TrainConfig
 
 _WEIGHTS = {"init_weights": ("imagenet", "bundled"), "teacher": ("bundled",)}
@@ -29,6 +30,8 @@ def check_names(config: TrainConfig) -> None:
     backbones.check_name(config.backbone)
     losses.bind(config.loss, config.loss_options, class_counts=(1, 1))
     Augmentation(config.image_size, config.augmentation)
+    if config.augment_on == "device":
+        DeviceAugmentation(config.image_size, config.augmentation, hair=config.hair)
     device_named(config.device)
     for name, words in _WEIGHTS.items():
         value = getattr(config, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
@@ -39,10 +40,10 @@ class Failure(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A batch of images from a worker.
+    """A batch of images from a worker, or from memory.
 
     Args:
-        pixels: RGB uint8 ``(N, h, w, 3)``.
+        pixels: RGB ``(N, h, w, 3)``, 0–255, uint8, or float32 if they were augmented on the device.
         target: int64 ``(N,)``.
         positions: positions of the images in their records.
         failures: images that are missing because they could not be read.
@@ -104,16 +105,20 @@ class TrainingImages(Dataset[Item]):
 
 
 def network_input(pixels: Tensor, preprocessing: PreprocessConfig, device: torch.device) -> Tensor:
-    """Convert RGB uint8 ``(N, h, w, 3)`` to float32 ``(N, 3, h, w)`` on ``device``, channels last.
+    """Make network input, float32 ``(N, 3, h, w)``, of RGB ``(N, h, w, 3)``, 0–255.
 
-    The result is bit-equal to that of `skinxai.images.transforms.normalise`.
+    It is on ``device``, and its memory has the channels last. For uint8 it is bit-equal to that of
+    `skinxai.images.transforms.normalise`.
     """
     images = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).to(torch.float32)
-    mean, std = (
-        torch.tensor(values, device=device).view(1, 3, 1, 1)
-        for values in (preprocessing.mean, preprocessing.std)
-    )
-    return images.div_(255).sub_(mean).div_(std)
+    mean, std = (_channels(values, device) for values in (preprocessing.mean, preprocessing.std))
+    return (images / 255).sub_(mean).div_(std)
+
+
+@lru_cache(maxsize=8)
+def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """``(1, 3, 1, 1)``; kept, because a new copy would wait for the device."""
+    return torch.tensor(values, device=device).view(1, 3, 1, 1)
 
 
 def epoch_order(records: Records, sampler: str | None, seed: int, epoch: int) -> list[int]:
@@ -146,6 +151,25 @@ def plan(positions: Sequence[int], batch_size: int) -> list[list[int]]:
     return steps
 
 
+def keys_of(
+    steps: Sequence[Sequence[int]], *, augment_seed: tuple[int, int] | None = None, first: int = 0
+) -> list[list[Key]]:
+    """Position and seed of each image of each batch.
+
+    Args:
+        steps: positions of each batch, from `plan`.
+        augment_seed: ``(seed, epoch)``; ``None`` gives no image a seed.
+        first: number of batches that were done before and are left out.
+    """
+    total = sum(map(len, steps))
+    seeds: list[int | None] = [None] * total
+    if augment_seed is not None:
+        drawn = np.random.default_rng([*augment_seed, 1]).integers(0, 2**32, total)
+        seeds = [int(value) for value in drawn]
+    seed = iter(seeds)
+    return [[(position, next(seed)) for position in step] for step in steps][first:]
+
+
 def batches(
     images: TrainingImages,
     steps: Sequence[Sequence[int]],
@@ -166,13 +190,7 @@ def batches(
     Raises:
         WorkerCrashError: if a worker died, raised, or did not answer for some minutes.
     """
-    total = sum(map(len, steps))
-    seeds: list[int | None] = [None] * total
-    if augment_seed is not None:
-        drawn = np.random.default_rng([*augment_seed, 1]).integers(0, 2**32, total)
-        seeds = [int(value) for value in drawn]
-    seed = iter(seeds)
-    keys = [[(position, next(seed)) for position in step] for step in steps][first:]
+    keys = keys_of(steps, augment_seed=augment_seed, first=first)
     loader: DataLoader[Item] = DataLoader(
         images,
         batch_sampler=keys,

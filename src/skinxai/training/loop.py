@@ -93,7 +93,9 @@ class Loop:
         """Do one optimiser step; a value that is not finite is an error that names the batch."""
         run = self.run
         try:
-            return run.step(run.input_of(batch), batch.target.to(run.device), number, rate)
+            return run.step(
+                run.input_of(batch), batch.target.to(run.device, non_blocking=True), number, rate
+            )
         except NonFiniteLossError as error:
             ids = [run.train[position].image_id for position in batch.positions]
             path = run.folder.path / "failed_batch.json"

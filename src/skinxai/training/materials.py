@@ -27,6 +27,7 @@ from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.plain_text import MAX_NAME, printable
 from skinxai.predicting.devices import device_named
 from skinxai.training.augmentation import Augmentation
+from skinxai.training.device_augmentation import DeviceAugmentation
 from skinxai.training.initial_weights import InitialWeights, load_initial_weights
 from skinxai.training.loaders import TrainingImages
 from skinxai.training.optimising import frozen_norms, parameter_groups
@@ -36,6 +37,7 @@ from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig
 from skinxai.training.state import Progress, RunState
 from skinxai.training.step import TrainingStep
+from skinxai.training.stored_images import StoredImages
 from skinxai.training.teaching import Teacher, load_teacher
 
 Origin = InitialWeights | Teacher
@@ -70,8 +72,8 @@ class Materials:
     network: SkinClassifier
     average: SkinClassifier
     optimizer: torch.optim.Optimizer
-    images: TrainingImages
-    checks: TrainingImages
+    images: TrainingImages | StoredImages
+    checks: TrainingImages | StoredImages
 
     @classmethod
     def of(
@@ -110,15 +112,10 @@ class Materials:
         if config.layer_decay < 1 or config.frozen_groups:
             layers = backbones.layer_groups(network)
         groups = parameter_groups(network.network, layers, config)
-        augmentation = Augmentation(
-            config.image_size, config.augmentation, hair=config.hair,
-            colour_constancy=config.colour_constancy,
-        )  # fmt: skip
         return cls(
             config, splits, device, start, teacher, preprocessing, loss, network, average,
             torch.optim.AdamW(groups, lr=config.learning_rate),
-            TrainingImages(train, preprocessing, augmentation, config.max_pixels),
-            TrainingImages(val, preprocessing, max_pixels=config.max_pixels),
+            *_images(config, train, val, preprocessing, device),
         )  # fmt: skip
 
     @property
@@ -172,6 +169,28 @@ def _build(config: TrainConfig, classes: int, stored: dict[str, Stored] | None) 
             f"the newest checkpoint must be of the network that train.json names, "
             f"{config.backbone!r}, but it is of another; start the run again in a new folder."
         ) from error
+
+
+def _images(
+    config: TrainConfig, train: Records, val: Records, preprocessing: PreprocessConfig,
+    device: torch.device,
+) -> tuple[TrainingImages, TrainingImages] | tuple[StoredImages, StoredImages]:  # fmt: skip
+    """The images of the training part, augmented, and of the validation part."""
+    size, recipe, most = config.image_size, config.augmentation, config.max_pixels
+    hair, constancy = config.hair, config.colour_constancy
+    if config.augment_on == "cpu":
+        augmentation = Augmentation(size, recipe, hair=hair, colour_constancy=constancy)
+        return (
+            TrainingImages(train, preprocessing, augmentation, most),
+            TrainingImages(val, preprocessing, max_pixels=most),
+        )
+    on_device = DeviceAugmentation(size, recipe, hair=hair, colour_constancy=constancy)
+    return (
+        StoredImages(
+            train, preprocessing, device, on_device, neutral=constancy > 0, max_pixels=most
+        ),
+        StoredImages(val, preprocessing, device, max_pixels=most),
+    )
 
 
 def _check_origin(known: Mapping[str, Any] | None, name: str, found: Origin) -> None:

@@ -20,6 +20,7 @@ from skinxai.training.loaders import (
     TrainingImages,
     batches,
     epoch_order,
+    keys_of,
     network_input,
     plan,
 )
@@ -27,6 +28,7 @@ from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig
 from skinxai.training.state import RunState
 from skinxai.training.step import TrainingStep
+from skinxai.training.stored_images import StoredImages
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ class Run:
     folder: RunFolder
     train: Records
     val: Records
-    images: TrainingImages
-    checks: TrainingImages
+    images: TrainingImages | StoredImages
+    checks: TrainingImages | StoredImages
     state: RunState
     step: TrainingStep
     model_config: ModelConfig
@@ -69,17 +71,17 @@ class Run:
         """The remaining batches of the present epoch."""
         config, progress = self.config, self.state.progress
         order = epoch_order(self.train, config.sampler, config.seed, progress.epoch)
-        return batches(
-            self.images,
-            plan(order, config.batch_size),
-            workers_of(config),
-            augment_seed=(config.seed, progress.epoch),
-            first=progress.step,
-        )
+        steps, seed = plan(order, config.batch_size), (config.seed, progress.epoch)
+        images, first = self.images, progress.step
+        if isinstance(images, StoredImages):
+            return images.batches(keys_of(steps, augment_seed=seed, first=first))
+        return batches(images, steps, workers_of(config), augment_seed=seed, first=first)
 
     def validation_batches(self) -> Iterator[Batch]:
         """The batches of all validation images."""
         steps = plan(range(len(self.val)), self.config.batch_size)
+        if isinstance(self.checks, StoredImages):
+            return self.checks.batches(keys_of(steps))
         return batches(self.checks, steps, workers_of(self.config))
 
     def input_of(self, batch: Batch) -> torch.Tensor:
@@ -122,7 +124,12 @@ class Run:
 
 
 def workers_of(config: TrainConfig) -> int:
-    """Number of decoding processes; ``"auto"`` leaves one core to the network."""
+    """Number of decoding processes; ``"auto"`` leaves one core to the network.
+
+    There are none if the device augments.
+    """
+    if config.augment_on == "device":
+        return 0
     if config.workers == "auto":
         usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
         return max(0, min(8, (usable or os.cpu_count() or 1) - 1))

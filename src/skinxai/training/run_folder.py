@@ -32,6 +32,8 @@ _KEYS = (
     "settings", "precision", "init_weights", "teacher", "data", "splits_sha256", "versions",
 )  # fmt: skip
 _OPTIONAL = ("schema_version", "command")  # earlier runs have no version
+LATER = {"augment_on": "cpu"}
+"""Settings that earlier runs do not name, as they had them."""
 _HASHES = ("labels", "train", "val", "prepared pixels")
 
 
@@ -128,6 +130,8 @@ class RunFolder:
             values: dict[str, Any] = strict_json(read_file(path, MAX_JSON_BYTES))
             check_keys(values, _KEYS, "train.json", optional=_OPTIONAL)
             check_schema(values.get("schema_version", SCHEMA_VERSION), "train.json")
+            if isinstance(values["settings"], dict):
+                values["settings"] = LATER | values["settings"]
             check_keys(values["settings"], TrainConfig.names(), "settings")
             check_keys(values["data"], ("name", "train", "val", "sha256"), "data")
             check_keys(values["data"]["sha256"], _HASHES, "data.sha256")

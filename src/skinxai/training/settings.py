@@ -71,6 +71,9 @@ class TrainConfig:
         None, "none (each image once an epoch), square_root or balanced classes."
     )
     augmentation: object = _setting("standard", "light, standard or heavy.")
+    augment_on: str = _setting(
+        "cpu", "cpu (decoding processes), or device (images stay in memory, for a fast GPU)."
+    )
     hair: float = _setting(0.0, "Share of the images on which hairs are drawn.")
     colour_constancy: float = _setting(0.0, "Share of the images whose lighting is made neutral.")
     mixup: float = _setting(0.0, "Alpha of mixup, 0 for none.")
@@ -89,7 +92,7 @@ class TrainConfig:
     max_pixels: int = _setting(MAX_PIXELS, "Refuse images of more pixels, width times height.")
     device: str = _setting("auto", "auto, cpu, cuda, …")
     workers: int | str = _setting(
-        "auto", "Number of decoding processes, besides the one that trains."
+        "auto", "Number of decoding processes besides the one that trains, if the CPU augments."
     )
     seed: int = _setting(0, "Seed of weights, order, augmentation and dropout.")
     unreadable: str = _setting(
@@ -261,6 +264,7 @@ _INTEGERS = frozenset(
     )
 )
 _CHOICES: dict[str, tuple[Any, ...]] = {
+    "augment_on": ("cpu", "device"),
     "amp": (True, False, "bfloat16", "float16"),
     "sampler": (None, "square_root", "balanced"),
     "unreadable": ("raise", "skip"),
