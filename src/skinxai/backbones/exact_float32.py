@@ -45,9 +45,9 @@ def _set_exact() -> Callable[[], None]:
     read an older one that disagrees with the newer. So both are set, the older first, since they
     overwrite the newer; an older one that already disagrees cannot be read and is left alone.
     """
-    newer: list[Any] = [
-        torch.backends.cudnn.conv, torch.backends.cuda.matmul, torch.backends.mkldnn.conv,
-        torch.backends.mkldnn.matmul,
+    backends: Any = torch.backends
+    newer = [
+        backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul,
     ]  # fmt: skip
     before = [each.fp32_precision for each in newer]
     matmul = _read(torch.get_float32_matmul_precision)

@@ -151,7 +151,7 @@ class _Process:
     @classmethod
     def now(cls) -> _Process:
         of_torch = [torch.get_rng_state()]
-        if torch.cuda.is_initialized():  # asking starts it
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # asking starts it
             of_torch += torch.cuda.get_rng_state_all()
         states = (of_torch, np.random.get_state(), random.getstate())
         return cls(*states, torch.get_num_threads())
