@@ -85,7 +85,7 @@ def class_balanced(
     _check("beta", beta, 1, "in [0, 1)")
     counts = _counts("class_balanced", class_counts, logits)
     weights = [1.0 if beta == 0 else -1 / math.expm1(n * math.log(beta)) for n in counts]
-    scaled = logits.new_tensor([w * len(weights) / math.fsum(weights) for w in weights])  # (K,)
+    scaled = _beside(logits, [w * len(weights) / math.fsum(weights) for w in weights])  # (K,)
     return functional.cross_entropy(logits, target, weight=scaled, reduction="none").mean()
 
 
@@ -113,8 +113,16 @@ def logit_adjusted(
     _check("tau", tau, math.inf, ">= 0 and finite")
     counts = _counts("logit_adjusted", class_counts, logits)
     total = sum(counts)
-    shift = logits.new_tensor([tau * math.log(n / total) for n in counts])  # (K,)
+    shift = _beside(logits, [tau * math.log(n / total) for n in counts])  # (K,)
     return functional.cross_entropy(logits + shift, target)
+
+
+def _beside(logits: Tensor, values: Sequence[float]) -> Tensor:
+    """The values on the device of the logits; no step waits for this copy."""
+    import torch
+
+    row = torch.tensor(values, dtype=logits.dtype, pin_memory=logits.is_cuda)
+    return row.to(logits.device, non_blocking=True)
 
 
 def _check(name: str, value: float, below: float, rule: str) -> None:

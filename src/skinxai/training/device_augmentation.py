@@ -15,6 +15,7 @@ from skinxai.training import damaging, drawing
 from skinxai.training.colouring import CHANGES, WHITE
 from skinxai.training.drawing import Draws, draw
 from skinxai.training.recipes import RECIPES
+from skinxai.training.transfers import to_device
 
 CPU_PART = 8
 """Images at once on a CPU: more leave its caches."""
@@ -105,14 +106,6 @@ class DeviceAugmentation:
         left_out = draws.boxes.any(axis=(1, 2))
         images = _on_some(images, left_out, damaging.without_boxes, draws.boxes)
         return images.permute(0, 2, 3, 1).contiguous()
-
-
-def to_device(values: Any, like: Tensor) -> Tensor:
-    """An array as a tensor on the device of ``like``, without waiting for the device."""
-    tensor = torch.from_numpy(np.ascontiguousarray(values))
-    if like.device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(like.device, non_blocking=True)
 
 
 def warped(images: Tensor, matrix: Any, finer: Any, size: tuple[int, int]) -> Tensor:

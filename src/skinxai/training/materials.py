@@ -114,7 +114,7 @@ class Materials:
         groups = parameter_groups(network.network, layers, config)
         return cls(
             config, splits, device, start, teacher, preprocessing, loss, network, average,
-            torch.optim.AdamW(groups, lr=config.learning_rate),
+            torch.optim.AdamW(groups, lr=config.learning_rate, fused=device.type == "cuda"),
             *_images(config, train, val, preprocessing, device),
         )  # fmt: skip
 

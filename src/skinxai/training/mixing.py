@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skinxai.training.transfers import to_device
+
 
 @dataclass(frozen=True)
 class MixedBatch:
@@ -53,7 +55,7 @@ def mix(
     cut = bool(cutmix) and (not mixup or draws.random() < 0.5)
     alpha = cutmix if cut else mixup
     share = float(draws.beta(alpha, alpha))
-    order = torch.from_numpy(draws.permutation(len(images)))
+    order = to_device(draws.permutation(len(images)), images)
     other = images[order]
     if not cut:
         return MixedBatch(torch.lerp(other, images, share), target, target[order], share)

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from skinxai.errors import OptionError
 from skinxai.training.settings import TrainConfig
+from skinxai.training.transfers import copy_all
 
 
 def parameter_groups(
@@ -95,11 +96,8 @@ def update_average(average: nn.Module, model: nn.Module, step: int, decay: float
         decay: the factor d.
     """
     decay = min(decay, (1 + step) / (10 + step))
-    own, floats, targets = model.state_dict(), [], []
-    for name, tensor in average.state_dict().items():
-        if tensor.is_floating_point():
-            floats.append(tensor)
-            targets.append(own[name])
-        else:
-            tensor.copy_(own[name])
-    torch._foreach_lerp_(floats, targets, 1 - decay)
+    own, weights = average.state_dict(), model.state_dict()
+    floats = [name for name, tensor in own.items() if tensor.is_floating_point()]
+    torch._foreach_lerp_([own[n] for n in floats], [weights[n] for n in floats], 1 - decay)
+    others = sorted(set(own) - set(floats))
+    copy_all([own[n] for n in others], [weights[n] for n in others])

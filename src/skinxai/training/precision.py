@@ -33,6 +33,24 @@ def mixed_precision(device: torch.device, precision: torch.dtype | None) -> Iter
         yield
 
 
+@contextmanager
+def fastest_kernels() -> Iterator[None]:
+    """Context in which cuDNN times its convolutions at each new shape and takes the fastest one.
+
+    The choice may differ from run to run, and with it the last bits; on CUDA no run promises equal
+    bits. Nothing is changed where the caller asked torch for deterministic algorithms.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark
+    cudnn.benchmark = before or not (
+        cudnn.deterministic or torch.are_deterministic_algorithms_enabled()
+    )
+    try:
+        yield
+    finally:
+        cudnn.benchmark = before
+
+
 def choose_precision(
     amp: bool | str,
     device: torch.device,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from skinxai.training.randomness import RandomStates
 from skinxai.training.settings import TrainConfig
 from skinxai.training.state import RunState
 from skinxai.training.teaching import Teacher
+from skinxai.training.transfers import copy_all
 
 SMALLEST = 2  # images of a micro-batch: one has no batch statistics
 MOST_OVERFLOWS = 20  # steps in a row that float16 scaling may skip
@@ -71,20 +73,29 @@ class TrainingStep:
             group["lr"] = rate * group["scale"]
         seed = (self.config.seed, number, 2)
         mixed = mix(images, target, mixup=self.config.mixup, cutmix=self.config.cutmix, seed=seed)
-        loss = self._gradients(mixed)
+        parts = self._gradients(mixed)
         self.state.scaler.unscale_(optimizer)
-        limit = self.config.clip_norm or float("inf")
-        norm = nn.utils.clip_grad_norm_(network.parameters(), limit)
-        self._check(norm)
+        if self.config.clip_norm is None:
+            grads = (weight.grad for weight in network.parameters())
+            norm = nn.utils.get_total_norm([grad for grad in grads if grad is not None])
+        else:
+            norm = nn.utils.clip_grad_norm_(network.parameters(), self.config.clip_norm)
+        loss = self._checked(parts, norm)
         self.state.scaler.step(optimizer)
         self.state.scaler.update()
         update_average(self.state.average, network, number, self.config.average_decay)
         return loss
 
-    def _gradients(self, mixed: MixedBatch) -> float:
-        """Gradients of the mean loss; if memory runs out, halve the micro-batch and start again."""
+    def _gradients(self, mixed: MixedBatch) -> list[tuple[Tensor, float]]:
+        """Gradients of the mean loss; if memory runs out, halve the micro-batch and start again.
+
+        Returns:
+            The loss of each micro-batch, on the device, and its weight in the mean.
+        """
         random = RandomStates.now()
-        buffers = [(buffer, buffer.clone()) for buffer in self.state.network.buffers()]
+        buffers = list(self.state.network.buffers())
+        before = [torch.empty_like(buffer) for buffer in buffers]
+        copy_all(before, buffers)
         while True:
             self.state.optimizer.zero_grad(set_to_none=True)
             try:
@@ -95,8 +106,7 @@ class TrainingStep:
                 reason = str(error).partition("\n")[0]
             self._halve(len(mixed.images), reason)
             random.put_back()
-            for buffer, value in buffers:
-                buffer.copy_(value)
+            copy_all(buffers, before)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -114,19 +124,17 @@ class TrainingStep:
             f"statistics come from fewer images"
         )
 
-    def _forward_backward(self, mixed: MixedBatch) -> float:
-        total, count = 0.0, len(mixed.images)
+    def _forward_backward(self, mixed: MixedBatch) -> list[tuple[Tensor, float]]:
+        losses, count = [], len(mixed.images)
         for where in _parts(count, self.state.progress.accumulate):
             part = mixed.part(where)
             with mixed_precision(self.device, self.precision):
                 logits = self.state.network(part.images)
             loss = self._loss(part, logits.float())
-            if not bool(torch.isfinite(loss)):
-                raise NonFiniteLossError(f"loss must stay finite, got {loss.item()}")
             weight = len(part.images) / count
             torch.autograd.backward(self.state.scaler.scale(loss * weight))
-            total += float(loss.detach()) * weight
-        return total
+            losses.append((loss.detach(), weight))
+        return losses
 
     def _loss(self, part: MixedBatch, logits: Tensor) -> Tensor:
         loss = self.loss(logits, part.target)
@@ -138,19 +146,28 @@ class TrainingStep:
             answer = self.teacher(part.images)
         return torch.lerp(loss, self.teacher.distance(answer, logits), self.config.teacher_share)
 
-    def _check(self, norm: Tensor) -> None:
-        """Refuse a gradient that is not finite, unless float16 scaling handles the overflow."""
+    def _checked(self, parts: Sequence[tuple[Tensor, float]], norm: Tensor) -> float:
+        """The mean loss; this is the one place where a step waits for the device.
+
+        A gradient that is not finite is refused, unless float16 scaling handles the overflow.
+        """
         progress = self.state.progress
-        if bool(torch.isfinite(norm)):
+        values = [value.double() for value in (*(loss for loss, _ in parts), norm)]
+        *losses, length = torch.stack(values).tolist()
+        if wrong := [loss for loss in losses if not math.isfinite(loss)]:
+            raise NonFiniteLossError(f"loss must stay finite, got {wrong[0]}")
+        mean: float = sum(loss * weight for loss, (_, weight) in zip(losses, parts, strict=True))
+        if math.isfinite(length):
             progress.overflows = 0
-            return
+            return mean
         progress.overflows += 1
         if not self.state.scaler.is_enabled():
-            raise NonFiniteLossError(f"gradients must stay finite, their norm is {norm.item()}")
+            raise NonFiniteLossError(f"gradients must stay finite, their norm is {length}")
         if progress.overflows > MOST_OVERFLOWS:
             raise NonFiniteLossError(
                 f"gradients must be finite in float16 at least once in {MOST_OVERFLOWS} steps"
             )
+        return mean
 
 
 def _parts(count: int, parts: int) -> list[slice]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,9 +22,11 @@ from skinxai.images.limits import MAX_PIXELS
 from skinxai.images.reading import read_image
 from skinxai.images.transforms import resize
 from skinxai.training.augmentation import neutral_gains
-from skinxai.training.device_augmentation import DeviceAugmentation, to_device
+from skinxai.training.device_augmentation import DeviceAugmentation
+from skinxai.training.drawing import Draws
 from skinxai.training.free_memory import Free, free_memory, is_pinned_for
 from skinxai.training.loaders import Batch, Failure, Item, Key
+from skinxai.training.transfers import to_device
 
 SHARE = 0.5
 """Largest share of the free memory that images may take."""
@@ -91,7 +93,7 @@ class StoredImages:
         return len(self.targets)
 
     def __getitem__(self, key: Key) -> Item:
-        batch = self._batch([key])
+        batch = self._batch([key], self._drawn([key]))
         if batch.failures:
             return batch.failures[0]
         return key[0], batch.pixels[0], self.targets[key[0]]
@@ -102,8 +104,13 @@ class StoredImages:
         Raises:
             OutOfMemoryError: if the images do not fit into memory.
         """
-        for each in keys:
-            yield self._batch(each)
+        with ThreadPoolExecutor(1) as beside:  # drawn while the step before is computed
+            waiting = deque(beside.submit(self._drawn, each) for each in keys[:1])
+            for number, each in enumerate(keys):
+                waiting.extend(
+                    beside.submit(self._drawn, next) for next in keys[number + 1 : number + 2]
+                )
+                yield self._batch(each, waiting.popleft().result())
 
     @cached_property
     def stored(self) -> Stored:
@@ -182,7 +189,15 @@ class StoredImages:
         what = f"{count} images of {size[0]} × {size[1]} pixels"
         raise _too_large(what, needed, SHARE * max(free.device or 0, free.host))
 
-    def _batch(self, keys: Sequence[Key]) -> Batch:
+    def _drawn(self, keys: Sequence[Key]) -> Draws | None:
+        """What happens to the images that can be read; ``None``: nothing."""
+        pixels, _, failed = self.stored
+        seeds = [seed for position, seed in keys if position not in failed and seed is not None]
+        if self._augmentation is None or not seeds:
+            return None
+        return self._augmentation.draw(seeds, (pixels.shape[1], pixels.shape[2]))
+
+    def _batch(self, keys: Sequence[Key], draws: Draws | None) -> Batch:
         pixels, gains, failed = self.stored
         failures = [failed[position] for position, _ in keys if position in failed]
         keys = [key for key in keys if key[0] not in failed]
@@ -193,9 +208,7 @@ class StoredImages:
         if not positions:
             return Batch(pixels[:0], target, positions, failures)
         images = self._gathered(pixels, positions)
-        seeds = [seed for _, seed in keys if seed is not None]
-        if self._augmentation is not None and seeds:
-            draws = self._augmentation.draw(seeds, (pixels.shape[1], pixels.shape[2]))
+        if self._augmentation is not None and draws is not None:
             places = to_device(np.asarray(positions), images)
             some = None if gains is None else gains[places]
             images = self._augmentation(images, draws, some)

@@ -26,6 +26,7 @@ from skinxai.training.callbacks import Callback
 from skinxai.training.checking import check_names
 from skinxai.training.data_checks import check_parts
 from skinxai.training.loop import Loop
+from skinxai.training.precision import fastest_kernels
 from skinxai.training.process import Interruption, check_main_guard, kept_memory, typed_errors
 from skinxai.training.randomness import kept_random_states
 from skinxai.training.run import Run, workers_of
@@ -142,7 +143,7 @@ class Trainer:
             )
         threads = torch.get_num_threads()
         with (
-            self.folder.lock(), kept_memory(), kept_random_states(),
+            self.folder.lock(), kept_memory(), kept_random_states(), fastest_kernels(),
             Interruption() as interruption, typed_errors(),
         ):  # fmt: skip
             try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -38,7 +37,9 @@ def validate(
         OutOfMemoryError: if memory is too small for a single image.
     """
     model.eval()
-    targets, guesses, parts = [], [], 1
+    targets: list[Tensor] = []
+    guesses: list[Tensor] = []
+    parts = 1
     for batch in loader:
         if len(batch.target):
             images = network_input(batch.pixels, preprocessing, device)
@@ -46,14 +47,11 @@ def validate(
             logits, parts = logits_of(model, images, parts)
             if parts > before:
                 note(f"out of memory in evaluation: its batches are computed in {parts} parts")
-            guesses.append(logits.argmax(dim=1).cpu().numpy())
-            targets.append(batch.target.numpy())
-    empty = [np.empty(0, np.int64)]
-    return metrics_of(
-        confusion_matrix(
-            np.concatenate(targets or empty), np.concatenate(guesses or empty), classes
-        )
-    )
+            guesses.append(logits.argmax(dim=1))  # stays on the device: nothing waits for it
+            targets.append(batch.target)
+    none = [torch.empty(0, dtype=torch.int64)]
+    target, guess = (torch.cat(each or none).cpu().numpy() for each in (targets, guesses))
+    return metrics_of(confusion_matrix(target, guess, classes))
 
 
 def logits_of(model: nn.Module, images: Tensor, parts: int) -> tuple[Tensor, int]:
