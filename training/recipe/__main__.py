@@ -93,7 +93,7 @@ class Call:
                       f"{sum(job.seconds for job in left):.0f} s left")  # fmt: skip
             if not self.processes.run(left, self.deadline, self.tell):
                 return self.tell(f"the minutes are over in the phase {phase!r}; call again")
-            if phase == given_last(self.given):
+            if phase == self.given.until:
                 return self.tell(f"done until {phase!r}")
         self.tell("everything is done")
 
@@ -190,10 +190,6 @@ class Call:
                      "start": max(each["start"] for each in results)}  # fmt: skip
             bare = [each["bare"] for each in results if "bare" in each]
             found[name] = total | ({"bare": bare[0]} if bare else {})
-
-
-def given_last(given: argparse.Namespace) -> str:
-    return str(given.until)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

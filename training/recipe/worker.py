@@ -47,8 +47,9 @@ def train(job: Job, material: Material) -> dict[str, Any]:
             found |= answers(classifier, left_out, folder / "left_out.npz")
             found["seen"] = len(evaluation.seen.exact) + len(evaluation.seen.copies)
     finally:
-        with (folder / "seconds.txt").open("a") if folder.exists() else open(os.devnull, "a") as to:
-            to.write(f"{time.time() - started:.1f}\n")
+        if folder.exists():
+            with (folder / "seconds.txt").open("a") as lines:
+                lines.write(f"{time.time() - started:.1f}\n")
     seconds = sum(map(float, (folder / "seconds.txt").read_text().split()))
     done = found | {"seconds": round(seconds, 1)}
     (folder / "done.json").write_text(json.dumps(done) + "\n")
