@@ -294,6 +294,9 @@ class Classifier(Model):
         ``"balanced"`` (the largest sum of sensitivity and specificity), and predictions have a
         ``decision``: ``"abstain"`` for an image whose quality is unlike that of these images.
 
+        The model folder also keeps hashes and fingerprints of the images, so that `evaluate` can
+        tell them from others. A fingerprint gives away a coarse relief of its image.
+
         Args:
             records: images that took no part in training, such as the validation part, some
                 hundreds or more; never those that the model will be judged by.

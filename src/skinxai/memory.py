@@ -13,7 +13,10 @@ from skinxai.errors import OutOfMemoryError
 if TYPE_CHECKING:
     from torch import Tensor
 
-_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+_WORDS = (
+    "out of memory", "can't allocate memory", "not enough memory", "alloc_failed",
+    "unable to find an engine to execute", "unable to find a valid cudnn algorithm",
+)  # fmt: skip
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -21,7 +24,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     CUDA raises ``torch.OutOfMemoryError``, the host's allocator a plain ``RuntimeError``
     ("DefaultCPUAllocator: can't allocate memory"), Python itself ``MemoryError``, and skinxai
-    `OutOfMemoryError` where the smallest part of a batch did not fit: a smaller batch may.
+    `OutOfMemoryError` where the smallest part of a batch did not fit: a smaller batch may. A
+    convolution whose every algorithm lacks memory to work in raises a plain ``RuntimeError``
+    ("GET was unable to find an engine to execute this computation").
     """
     if isinstance(error, MemoryError | OutOfMemoryError):
         return True

@@ -58,7 +58,7 @@ def test_as_a_set_would_answer() -> None:
     "data", [b"1234567", b"123456789", 2 * b"12345678", b"\xff" + bytes(7) + b"\x01" + bytes(7)]
 )
 def test_damaged_bytes(data: bytes) -> None:
-    with pytest.raises(IntegrityError, match="training pixel hashes must be"):
+    with pytest.raises(IntegrityError, match="pixel hashes must be"):
         TrainedOn(data)
 
 

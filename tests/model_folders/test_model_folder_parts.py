@@ -78,7 +78,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fitted, limits = Fitted(scaling, {}, conformal), QualityLimits.fit([measure(i) for i in images])
     names, looked = [str(number) for number in range(6)], np.stack([colours(i) for i in images])
     novelty = NoveltyGate.fit([embeddings], looked, [0, 1, 2] * 2, names, [1.0])
-    calibration = Calibration("drawn pictures", 6, 6, fitted, fitted, limits, novelty, None)
+    calibration = Calibration(
+        "drawn pictures", 6, 6, fitted, fitted, limits, novelty, None, TrainedOn.of_looks(looks)
+    )
     replace(loaded, neighbours=neighbours, calibration=calibration, graph=b"a graph").save(
         str(folder)
     )

@@ -70,6 +70,17 @@ def test_torch_without_cuda_and_too_high_a_number(without_gpu, monkeypatch) -> N
         device_named("cuda:1")
 
 
+def test_auto_does_not_choose_a_gpu_that_cannot_compute(without_gpu, monkeypatch) -> None:
+    """An old card, say, for which this torch has no machine code, or one that another has."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(OptionError) as info:
+        device_named("auto")
+    said = "device 'auto' chose the GPU, which does not compute: a long text"
+    assert str(info.value) == f'{said}; pass device="cpu".'
+    assert info.value.on_command_line == f"{said}; give --device cpu."
+
+
 def test_the_processor_and_auto(without_gpu) -> None:
     assert device_named("auto") == device_named("cpu") == torch.device("cpu")
 

@@ -74,6 +74,22 @@ def test_predicting_and_embedding_ask_for_fewer_images_at_a_time() -> None:
     assert max(sizes) > 1 and sizes[-3:] == [1, 1, 1]
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79.18 GiB",
+        "CUDA error: out of memory",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "GET was unable to find an engine to execute this computation",
+        "FIND was unable to find an engine to execute this computation after trying 9 plans.",
+        "Unable to find a valid cuDNN algorithm to run convolution",
+    ],
+)
+def test_what_a_gpu_says_without_memory_is_known(message: str) -> None:
+    assert is_out_of_memory(RuntimeError(message))
+
+
 def test_other_errors_pass() -> None:
     with pytest.raises(RuntimeError, match="inconsistent tensor size"):
         in_parts(3, lambda part: torch.zeros(2) @ torch.zeros(3) if part else part)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from skinxai.backbones.exact_float32 import exact_float32
 from skinxai.errors import ModelError
 
 _changing = threading.Lock()
@@ -20,8 +21,9 @@ _lent: dict[int, int] = {}
 def evaluating(networks: Iterable[nn.Module]) -> Iterator[None]:
     """Within it, the networks are in evaluation mode; afterwards each train flag is as before.
 
-    Threads may be within it at the same time. Flags are set one by one, so that networks whose
-    ``train()`` does more, such as keeping batch normalisation frozen, stay as they are.
+    What they compute in float32 is exact float32; see `exact_float32`. Threads may be within it at
+    the same time. Flags are set one by one, so that networks whose ``train()`` does more, such as
+    keeping batch normalisation frozen, stay as they are.
 
     Args:
         networks: what answers.
@@ -37,7 +39,8 @@ def evaluating(networks: Iterable[nn.Module]) -> Iterator[None]:
             _lent[id(module)] = _lent.get(id(module), 0) + 1
             module.training = False
     try:
-        yield
+        with exact_float32():
+            yield
     finally:
         with _changing:
             disturbed = any(map(_trains, modules))
@@ -60,6 +63,8 @@ def _trains(module: nn.Module) -> bool:
 
 @contextmanager
 def plain_float32(device: torch.device) -> Iterator[None]:
-    """Gradients are possible and nothing is cast, whatever the caller's modes are."""
-    with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
+    """Gradients are possible and nothing is rounded, whatever the caller's modes are."""
+    with (
+        torch.inference_mode(False), torch.autocast(device.type, enabled=False), exact_float32(),
+    ):  # fmt: skip
         yield

@@ -16,7 +16,7 @@ from skinxai.model_folders.files import weights_digest
 from skinxai.model_folders.neighbours import Neighbours
 from skinxai.model_folders.parts import CALIBRATION, GRAPH, NEIGHBOURS, NOVELTY, PROBE, WEIGHTS
 from skinxai.model_folders.trained_on import TrainedOn
-from skinxai.trust.calibration import Calibration
+from skinxai.trust.calibration import KNOWN, Calibration
 
 Files = Mapping[str, bytes]
 
@@ -76,7 +76,7 @@ ENTRIES: Mapping[str, Entry] = {
     "probe": _as_bytes(PROBE),
     "trained_on": Entry(TrainedOn.NAMES, _read_trained_on, lambda known, files: known.files()),
     "neighbours": Entry((NEIGHBOURS,), _read_neighbours, _write_neighbours),
-    "calibration": Entry((CALIBRATION, NOVELTY), _read_calibration, _write_calibration),
+    "calibration": Entry((CALIBRATION, NOVELTY, *KNOWN), _read_calibration, _write_calibration),
     "graph": _as_bytes(GRAPH),
 }
 """Field of `LoadedModel` → entry."""

@@ -16,6 +16,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from skinxai import backbones
+from skinxai.backbones.exact_float32 import exact_float32
 from skinxai.backbones.network import SkinClassifier
 from skinxai.checkpoints.optional_parts import read_optional, write_optional
 from skinxai.configs import EnsembleConfig, ModelConfig
@@ -292,7 +293,7 @@ def _probe(network: SkinClassifier, config: ModelConfig, tensors: dict[str, Tens
     copied = copy.deepcopy(network).cpu().eval()
     own = copied.network.state_dict()
     copied.network.load_state_dict({n: t.to(own[n].dtype) for n, t in tensors.items()})
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast("cpu", enabled=False), exact_float32():
         logits = copied(torch.from_numpy(picture(config.preprocessing)[None]))
     return probe_bytes(from_logits(logits.double().numpy())[0].tolist())
 

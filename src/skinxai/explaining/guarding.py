@@ -143,22 +143,27 @@ def _changed(who: str, left: list[str]) -> PluginMannersError:
 class _Process:
     """Random states and threads."""
 
-    of_torch: Tensor
+    of_torch: list[Tensor]
     of_numpy: Any
     of_python: Any
     threads: int
 
     @classmethod
     def now(cls) -> _Process:
-        states = (torch.get_rng_state(), np.random.get_state(), random.getstate())
+        of_torch = [torch.get_rng_state()]
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # asking starts it
+            of_torch += torch.cuda.get_rng_state_all()
+        states = (of_torch, np.random.get_state(), random.getstate())
         return cls(*states, torch.get_num_threads())
 
     def put_back(self) -> list[str]:
         """Undo changes and name them."""
         now, left = _Process.now(), []
-        if not torch.equal(self.of_torch, now.of_torch):
+        pairs = zip(self.of_torch, now.of_torch, strict=False)  # it may have started CUDA
+        if not all(torch.equal(before, after) for before, after in pairs):
             left.append("torch's random state")
-            torch.set_rng_state(self.of_torch)
+            torch.set_rng_state(self.of_torch[0])
+            torch.cuda.set_rng_state_all(self.of_torch[1:])
         if not all(map(np.array_equal, self.of_numpy, now.of_numpy)):
             left.append("NumPy's random state")
             np.random.set_state(self.of_numpy)

@@ -86,13 +86,13 @@ class Fingerprints:
     def __post_init__(self) -> None:
         if len(self.rows) % BYTES:
             raise IntegrityError(
-                f"training fingerprints must be a multiple of {BYTES} bytes, got "
+                f"fingerprints must be a multiple of {BYTES} bytes, got "
                 f"{len(self.rows)}; fetch or save the model again."
             )
         each = self._each()
         if any(before >= after for before, after in pairwise(each)):
             raise IntegrityError(
-                "training fingerprints must be strictly ascending, but they are not; "
+                "fingerprints must be strictly ascending, but they are not; "
                 "fetch or save the model again."
             )
 
@@ -111,13 +111,17 @@ class Fingerprints:
         return cls(b"".join(sorted(found)))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
+    def from_bytes(cls, data: bytes, name: str = TRAINING_FINGERPRINTS) -> Self:
         """Strict inverse of `to_bytes`.
+
+        Args:
+            data: content of the file.
+            name: of the file, for messages.
 
         Raises:
             IntegrityError: if the bytes are damaged, or as the class raises.
         """
-        return cls(unpack_bytes(_NAME, data, (-1, BYTES), TRAINING_FINGERPRINTS))
+        return cls(unpack_bytes(_NAME, data, (-1, BYTES), name))
 
     def to_bytes(self) -> bytes:
         """Content of ``training_fingerprints.safetensors``."""

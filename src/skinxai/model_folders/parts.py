@@ -17,6 +17,8 @@ TRAINING_FINGERPRINTS = "training_fingerprints.safetensors"
 GRAPH, PROBE = "graph.safetensors", "probe.json"
 NEIGHBOURS = "neighbours.safetensors"
 CALIBRATION, NOVELTY = "calibration.json", "novelty.safetensors"
+CALIBRATION_PIXELS = "calibration_pixels.safetensors"
+CALIBRATION_FINGERPRINTS = "calibration_fingerprints.safetensors"
 MAX_FILE_BYTES = 2 * 1024**3
 
 
@@ -65,6 +67,20 @@ PARTS = (
     Part(
         NOVELTY,
         "what the images that each network knows look like to it",
+        2**28,
+        optional=True,
+        in_ensembles=True,
+    ),
+    Part(
+        CALIBRATION_PIXELS,
+        "hashes of the pixels of the images that calibrated it",
+        2**25,
+        optional=True,
+        in_ensembles=True,
+    ),
+    Part(
+        CALIBRATION_FINGERPRINTS,
+        "fingerprints that also find copies of these",
         2**28,
         optional=True,
         in_ensembles=True,

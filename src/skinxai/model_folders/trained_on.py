@@ -82,7 +82,7 @@ class TrainedOn:
         IntegrityError: if the length is not a multiple of eight, or the order is wrong.
     """
 
-    NAMES: ClassVar = (TRAINING_PIXELS, TRAINING_FINGERPRINTS)
+    NAMES: ClassVar[tuple[str, str]] = (TRAINING_PIXELS, TRAINING_FINGERPRINTS)
     """Files of a model folder that hold it."""
 
     prefixes: bytes = field(default=b"")
@@ -91,13 +91,13 @@ class TrainedOn:
     def __post_init__(self) -> None:
         if len(self.prefixes) % BYTES:
             raise IntegrityError(
-                f"training pixel hashes must be a multiple of {BYTES} bytes, got "
+                f"pixel hashes must be a multiple of {BYTES} bytes, got "
                 f"{len(self.prefixes)}; fetch or save the model again."
             )
         values = np.frombuffer(self.prefixes, ">u8")
         if not bool((values[1:] > values[:-1]).all()):
             raise IntegrityError(
-                "training pixel hashes must be strictly ascending, but they are not; "
+                "pixel hashes must be strictly ascending, but they are not; "
                 "fetch or save the model again."
             )
 
@@ -121,41 +121,52 @@ class TrainedOn:
         return cls(hashes.prefixes, Fingerprints.of(look.fingerprint for look in found))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
+    def from_bytes(cls, data: bytes, name: str = TRAINING_PIXELS) -> Self:
         """Strict inverse of `to_bytes`.
+
+        Args:
+            data: content of the file.
+            name: of the file, for messages.
 
         Raises:
             IntegrityError: if the bytes are damaged, or as the class raises.
         """
-        return cls(unpack_bytes(_NAME, data, (-1, BYTES), TRAINING_PIXELS))
+        return cls(unpack_bytes(_NAME, data, (-1, BYTES), name))
 
     @classmethod
-    def from_files(cls, files: Mapping[str, bytes]) -> Self | None:
-        """Strict inverse of `files`; ``None`` if the files do not name training images.
+    def from_files(cls, files: Mapping[str, bytes], names: tuple[str, str] = NAMES) -> Self | None:
+        """Strict inverse of `files`; ``None`` if the files hold none.
 
         Args:
             files: files of a model folder; other files are ignored.
+            names: of the files with the hashes and with the fingerprints.
 
         Raises:
             IntegrityError: if a file is damaged, or there are fingerprints without hashes.
         """
-        data = files.get(TRAINING_PIXELS)
-        prints = files.get(TRAINING_FINGERPRINTS)
+        hashes, fingerprints = names
+        data, prints = files.get(hashes), files.get(fingerprints)
         if data is None and prints is not None:
             raise IntegrityError(
-                f"a model folder with {TRAINING_FINGERPRINTS} must hold {TRAINING_PIXELS} too, but "
-                f"it does not; fetch or save the model again."
+                f"a model folder with {fingerprints} must hold {hashes} too, but it does not; "
+                f"fetch or save the model again."
             )
         if data is None:
             return None
-        known = cls.from_bytes(data)
-        return known if prints is None else cls(known.prefixes, Fingerprints.from_bytes(prints))
+        known = cls.from_bytes(data, hashes)
+        if prints is None:
+            return known
+        return cls(known.prefixes, Fingerprints.from_bytes(prints, fingerprints))
 
-    def files(self) -> dict[str, bytes]:
-        """The files of a model folder that hold it: name → bytes."""
-        found = {TRAINING_PIXELS: self.to_bytes()}
+    def files(self, names: tuple[str, str] = NAMES) -> dict[str, bytes]:
+        """The files of a model folder that hold it: name → bytes.
+
+        Args:
+            names: as in `from_files`.
+        """
+        found = {names[0]: self.to_bytes()}
         if self.fingerprints is not None:
-            found[TRAINING_FINGERPRINTS] = self.fingerprints.to_bytes()
+            found[names[1]] = self.fingerprints.to_bytes()
         return found
 
     @property

@@ -21,6 +21,7 @@ from skinxai.errors import (
     did_you_mean,
 )
 from skinxai.memory import in_batches
+from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
 from skinxai.predicting.labelled import LabelledImages
@@ -111,7 +112,7 @@ def calibrated(
         OptionError: as in `LabelledImages`, or a model that rounds.
     """
     _check(model, records)
-    labelled = LabelledImages(model, records, options, "calibrate()", not_copies)
+    labelled = LabelledImages(model, records, options, "calibrate()", not_copies, keep=True)
     records = replace(records, labels=model.config.labels)  # what predict() takes for malignant
     wanted.check(records)
     predictor = model.predictor
@@ -156,6 +157,7 @@ def calibrated(
         data=records.described, images=len(records), lesions=len(set(lesions)),
         one_view=views[0], four_views=views[1],
         quality=QualityLimits.fit(measured, rejected=FLAGGED), novelty=novelty, default=default,
+        known=TrainedOn.of_looks(labelled.looks),
     )  # fmt: skip
     return model.with_calibration(made)
 

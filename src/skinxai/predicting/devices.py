@@ -12,22 +12,31 @@ _MEANT = {"auto": "auto", "cpu": "cpu", "cuda": "cuda", "gpu": "cuda", "nvidia":
 def device_named(name: str) -> torch.device:
     """The device of a name; ``"auto"`` is CUDA where there is one, else the processor.
 
+    A GPU is tried, also one that ``"auto"`` chose: it may be too old for this torch, or in use.
+
     Args:
         name: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or another name that torch knows.
 
     Raises:
-        OptionError: an unknown name, or a device that this machine does not have.
+        OptionError: an unknown name, or a device that this machine does not have or cannot use.
     """
+    chosen = name
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        chosen = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(str(name))
+        device = torch.device(str(chosen))
         if device.type != "cpu":
             torch.zeros(1, device=device).double().cpu()  # probabilities are computed in float64
     except Exception as error:  # of many kinds: each device has its own
+        reason = _reason(str(chosen), error)
+        if name == "auto":
+            raise OptionError(
+                f"device 'auto' chose the GPU, which does not compute{reason}",
+                python='pass device="cpu"',
+                command="give --device cpu",
+            ) from error
         raise OptionError(
-            f"device must be 'auto' or one that this machine has, got {name!r}"
-            f"{_reason(str(name), error)}",
+            f"device must be 'auto' or one that this machine has, got {name!r}{reason}",
             python='pass device="auto" or device="cpu"',
             command="give --device auto or --device cpu",
         ) from error

@@ -106,6 +106,7 @@ def judge(
         found,
         not_known=tuple(_not_known(records)),
         calibrated_on=answers.predictions[0].calibrated_on,
+        calibration_seen=answers.calibrated,
         decisions=_decisions(model, records, answers, how),
         selective=selective_answers(
             answers.rows.max(axis=1), right, lesions,
@@ -125,6 +126,7 @@ class _Answers:
     predictions: Sequence[Prediction]
     rows: npt.NDArray[np.float64]
     seen: SeenImages
+    calibrated: SeenImages
 
 
 def _answers(
@@ -151,7 +153,7 @@ def _answers(
     ]
     codes = model.config.labels.codes
     rows = np.asarray([[each.probabilities[code] for code in codes] for each in found])
-    return _Answers(found, rows, labelled.seen())
+    return _Answers(found, rows, labelled.seen(), labelled.calibrated())
 
 
 def _points(model: ModelInUse, how: Judged) -> Mapping[str, OperatingPoint]:

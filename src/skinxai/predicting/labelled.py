@@ -1,4 +1,4 @@
-"""Labelled images as a model reads them, and which of them it was trained on."""
+"""Labelled images as a model reads them, and which of them it was trained or calibrated on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from skinxai.results import SeenImages
 
 
 class LabelledImages:
-    """The images of records, read once, with a look at each for images of the training.
+    """The images of records, read once, with a look at each to recognise it.
 
     Args:
         model: that reads them.
@@ -29,6 +29,7 @@ class LabelledImages:
         options: of reading and batching.
         wanted_by: the call, for messages.
         not_copies: ids of images that look like copies of training images and are none.
+        keep: whether the looks are wanted in any case.
 
     Raises:
         OptionError: records with other labels, ``on_error="return"``, or an id in ``not_copies``
@@ -37,7 +38,7 @@ class LabelledImages:
 
     def __init__(
         self, model: ModelInUse, records: Records, options: InputOptions, wanted_by: str,
-        not_copies: Collection[str],
+        not_copies: Collection[str], *, keep: bool = False,
     ) -> None:  # fmt: skip
         codes = model.config.labels.codes
         if options.on_error != "raise":
@@ -56,12 +57,20 @@ class LabelledImages:
             self._resized = cache.image_size is not None
         self.images: Iterable[Any] = several(images, options.progress)[1]
         self._records, self._not_copies = records, not_copies
-        self._known, self._looks = _known(model), dict[str, Look]()
+        calibration = model.predictor.calibration
+        self._trained, self._looks = _trained(model), dict[str, Look]()
+        self._calibrated = None if calibration is None else calibration.known
+        self._keep = keep or self._trained is not None or self._calibrated is not None
 
     @property
     def look(self) -> Looking | None:
-        """Looks at each image while it is read; ``None`` where the model does not say anything."""
-        return None if self._known is None else self._look
+        """Looks at each image while it is read; ``None`` where that tells nothing."""
+        return self._look if self._keep else None
+
+    @property
+    def looks(self) -> list[Look]:
+        """What each image that was read is recognised by, in the order of the records."""
+        return [self._looks[item.image_id] for item in self._records]
 
     def _look(self, index: int, pixels: npt.NDArray[np.uint8]) -> None:
         name = self._records[index].image_id
@@ -74,15 +83,21 @@ class LabelledImages:
         Args:
             places: of the images in the records; ``None``: all of them.
         """
-        if self._known is None:
+        if self._trained is None:
             return SILENT
         chosen = range(len(self._records)) if places is None else places
         names = [self._records[place].image_id for place in chosen]
         looks = {name: self._looks[name] for name in names}
-        return self._known.seen(looks, not_copies=self._not_copies)
+        return self._trained.seen(looks, not_copies=self._not_copies)
+
+    def calibrated(self) -> SeenImages:
+        """Which of the images the model was calibrated on; none of a model that is not."""
+        if self._calibrated is None:
+            return SeenImages()
+        return self._calibrated.seen(self._looks, not_copies=self._not_copies)
 
 
-def _known(model: ModelInUse) -> TrainedOn | None:
+def _trained(model: ModelInUse) -> TrainedOn | None:
     """The training images of all members that say something, or ``None``."""
     members = () if model.exported else model.loaded.members  # a file does not say
     known = [own.trained_on for own in members if own.trained_on is not None]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from skinxai.backbones.evaluation_mode import evaluating
+from skinxai.backbones.evaluation_mode import evaluating, plain_float32
 from skinxai.backbones.folding import folded
 from skinxai.backbones.network import SkinClassifier, without_gradients
 from skinxai.checkpoints import LoadedEnsemble, LoadedModel
@@ -173,7 +173,7 @@ class TorchPredictor(Predictor[TorchMember]):
                     size = (count, 3, *member.preprocessing.image_size)
                     images = torch.zeros(size, device=self.device)
                     images = images.contiguous(memory_format=torch.channels_last)
-                    with torch.inference_mode(), self._cast():
+                    with torch.inference_mode(), self.evaluating(), self._cast():
                         if self.measured:
                             member.folded.with_embeddings(images)
                         else:
@@ -258,7 +258,7 @@ def _answering(part: LoadedModel) -> SkinClassifier:
     if not part.config.backbone:
         return part.network
     device = next(part.network.network.parameters()).device
-    with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
+    with plain_float32(device):
         made = folded(part.network, part.config.preprocessing.image_size)
         if made is part.network:  # nothing to fold: it is the caller's, and stays as it is
             return without_gradients(made)

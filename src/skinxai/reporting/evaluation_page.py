@@ -133,7 +133,8 @@ def _verdict(evaluation: Evaluation) -> str:
             f"<div class='banner' role='alert'><b>LEAKED</b><br>"
             f"{text.partition(': ')[2][:1].upper()}{text.partition(': ')[2][1:]}</div>"
         )
-    doubt = " doubt" if evaluation.seen.notes or evaluation.not_known else ""
+    doubts = evaluation.seen.notes or evaluation.not_known or evaluation.calibration_seen
+    doubt = " doubt" if doubts else ""
     return f"<section class='card verdict{doubt}'><p>{text}</p></section>"
 
 

@@ -33,6 +33,8 @@ class Evaluation:
         model: ``name@revision``.
         calibrated_on: the images that its probabilities were calibrated on; ``None`` of a model
             that was not calibrated.
+        calibration_seen: which of the judged images these are; on them, calibration errors, Brier
+            score and decisions are better than on others.
         data: which images.
         images: how many.
         lesions: how many.
@@ -72,6 +74,7 @@ class Evaluation:
     not_known: tuple[str, ...] = ()
     model: str
     calibrated_on: str | None = None
+    calibration_seen: SeenImages = field(default_factory=SeenImages)
     data: str
     images: int
     lesions: int
@@ -112,6 +115,12 @@ class Evaluation:
         """Whether the model knew these images, and what is not known, in sentences."""
         unknown = "; ".join((*self.seen.notes, *self.not_known))
         rest = f" Not known: {unknown}." if unknown else ""
+        if self.calibration_seen:  # counts alone: a card has the verdict, and ids are private
+            rest = (
+                f" The model was calibrated on {len(self.calibration_seen)} of these images: "
+                f"calibration errors, Brier score and decisions are better here than on "
+                f"others.{rest}"
+            )
         if self.leaked:
             return f"{self.leak} The figures are worth nothing.{rest}"
         return (

@@ -1,4 +1,4 @@
-"""`SeenImages`: which of the judged images a model was trained on."""
+"""`SeenImages`: which of the judged images a model was trained on, or calibrated on."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class SeenImages:
-    """Which images a model was trained on.
+    """Which images a model was trained on, or calibrated on.
 
     Args:
-        exact: ids of images whose pixels are those of a training image, turned, flipped or not.
-        copies: ids of images that look like a copy of a training image: re-encoded, resized,
-            turned, cropped or of another brightness.
+        exact: ids of images whose pixels are those of such an image, turned, flipped or not.
+        copies: ids of images that look like a copy of one: re-encoded, resized, turned, cropped or
+            of another brightness.
         notes: what could not be looked for.
     """
 
@@ -22,11 +22,11 @@ class SeenImages:
     copies: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def __bool__(self) -> bool:
-        return bool(self.exact or self.copies)
+    def __len__(self) -> int:
+        return len(self.exact) + len(self.copies)
 
     def describe(self) -> str:
-        """How many there are of both kinds, and the first ids of each."""
+        """How many training images there are of both kinds, and the first ids of each."""
         kinds = (
             (self.exact, "has the pixels of a training", "have the pixels of training"),
             (self.copies, "looks like a copy of a training", "look like copies of training"),

@@ -1,7 +1,7 @@
 """`Calibration`: what was fitted on labelled images that a model did not learn from.
 
-A model folder keeps it as ``calibration.json``, with the digest of the weights that it is of, and
-of ``novelty.safetensors``.
+A model folder keeps it as ``calibration.json``, with the digests of the weights that it is of and
+of three files beside it: ``novelty.safetensors``, and hashes and fingerprints of the images.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from skinxai.configs import EnsembleConfig, ModelConfig, check_keys, check_schem
 from skinxai.errors import IntegrityError, ModelConfigError, UnknownNameError, did_you_mean
 from skinxai.model_folders.ensembles import read_members
 from skinxai.model_folders.files import ModelFiles, read_config, weights_digest
-from skinxai.model_folders.parts import CALIBRATION, NOVELTY, WEIGHTS
+from skinxai.model_folders.parts import (
+    CALIBRATION,
+    CALIBRATION_FINGERPRINTS,
+    CALIBRATION_PIXELS,
+    NOVELTY,
+    WEIGHTS,
+)
+from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.plain_text import MAX_LINE, broken_rule
 from skinxai.readonly import ReadOnly
 from skinxai.trust.conformal import Conformal
@@ -27,6 +34,7 @@ from skinxai.trust.quality import QualityLimits
 from skinxai.trust.scaling import Scaling
 
 SCHEMA_VERSION = 1
+KNOWN = (CALIBRATION_PIXELS, CALIBRATION_FINGERPRINTS)
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,7 @@ class Calibration:
         novelty: tells images of another kind, about which nothing is decided either.
         default: the operating point that decides where none is named; ``None`` where there is
             none.
+        known: hashes and fingerprints of the images.
     """
 
     data: str
@@ -92,6 +101,7 @@ class Calibration:
     quality: QualityLimits
     novelty: NoveltyGate
     default: str | None
+    known: TrainedOn
 
     def __post_init__(self) -> None:
         if broken := broken_rule("data of a calibration", self.data, MAX_LINE):
@@ -143,12 +153,12 @@ class Calibration:
         return "\n".join(lines)
 
     def to_files(self, weights: str) -> dict[str, bytes]:
-        """``calibration.json`` and ``novelty.safetensors``.
+        """``calibration.json`` and the files whose digests it has.
 
         Args:
             weights: digest of the weights that it is of.
         """
-        references = to_bytes(self.novelty.references)
+        references, known = to_bytes(self.novelty.references), self.known.files(KNOWN)
         values = {f.name: getattr(self, f.name) for f in fields(self)} | {
             "schema_version": SCHEMA_VERSION,
             "weights": weights,
@@ -160,8 +170,9 @@ class Calibration:
                 "rejected": self.novelty.rejected,
                 "references": hashlib.sha256(references).hexdigest(),
             },
+            "known": {name: hashlib.sha256(data).hexdigest() for name, data in known.items()},
         }
-        return {CALIBRATION: json.dumps(values).encode() + b"\n", NOVELTY: references}
+        return {CALIBRATION: json.dumps(values).encode() + b"\n", NOVELTY: references} | known
 
     @classmethod
     def from_files(
@@ -203,6 +214,7 @@ class Calibration:
                 )
         values["quality"] = QualityLimits.from_dict(values["quality"])
         values["novelty"] = _novelty(values["novelty"], files.get(NOVELTY, b""), members)
+        values["known"] = _known(values["known"], files)
         return cls(**values)
 
 
@@ -211,11 +223,7 @@ def _novelty(values: Any, references: bytes, members: int) -> NoveltyGate:
         raise ModelConfigError(
             f"novelty of {CALIBRATION} must be a JSON object with limit, rejected and references."
         )
-    if values["references"] != hashlib.sha256(references).hexdigest():
-        raise IntegrityError(
-            f"{NOVELTY} must be the one that {CALIBRATION} was written with, and is "
-            f"{'another' if references else 'missing'}; fetch the model again, or calibrate it."
-        )
+    _check_digest(NOVELTY, references, values["references"])
     known = from_bytes(references)
     if len(known) != members:
         raise IntegrityError(
@@ -223,6 +231,22 @@ def _novelty(values: Any, references: bytes, members: int) -> NoveltyGate:
             f"fetch the model again, or calibrate it."
         )
     return NoveltyGate(known, values["limit"], values["rejected"])
+
+
+def _known(digests: Any, files: Mapping[str, bytes]) -> TrainedOn:
+    if not isinstance(digests, dict) or set(digests) != set(KNOWN):
+        raise ModelConfigError(f"known of {CALIBRATION} must be a JSON object of {list(KNOWN)}.")
+    for name, digest in digests.items():
+        _check_digest(name, files.get(name, b""), digest)
+    return TrainedOn.from_files(files, KNOWN) or TrainedOn()
+
+
+def _check_digest(name: str, data: bytes, digest: Any) -> None:
+    if not data or digest != hashlib.sha256(data).hexdigest():
+        raise IntegrityError(
+            f"{name} must be the one that {CALIBRATION} was written with, and is "
+            f"{'another' if data else 'missing'}; fetch the model again, or calibrate it."
+        )
 
 
 def calibration_of(files: ModelFiles) -> Calibration | None:
