@@ -1,14 +1,18 @@
 """``augment_on="device"``: images stay in memory; runs learn, resume and fail as others do."""
 
+import json
 from typing import Any
 
 import pytest
+import torch
 from small_runs import ALL_ON, BASE, coloured, differences
 from test_resume import Stop
 
 from skinxai import Trainer
 from skinxai.data import Records, prepare
 from skinxai.errors import ResumeMismatchError
+from skinxai.training import loaders
+from skinxai.training.callbacks import Callback
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 ON: dict[str, Any] = {"augment_on": "device", "hair": 0.0}
@@ -54,3 +58,43 @@ def test_it_is_recorded_and_stays(data, tmp_path) -> None:
     )
     with pytest.raises(ResumeMismatchError, match=r"may change .*, got 'augment_on'"):
         Trainer.resume(tmp_path / "run", augment_on="cpu")
+
+
+def test_runs_from_before_the_setting_augment_on_the_cpu(data, tmp_path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(**ALL_ON, output_dir=run, callbacks=[Stop(step=2)]).fit(*data)
+    values = json.loads((run / "train.json").read_text())
+    del values["settings"]["augment_on"]
+    (run / "train.json").write_text(json.dumps(values))
+    Trainer.resume(run).fit(*data)
+    assert json.loads((run / "train.json").read_text())["settings"]["augment_on"] == "cpu"
+
+
+def test_no_decoding_process_is_started(data, tmp_path, monkeypatch) -> None:
+    def no_loader(*_: Any, **__: Any) -> None:
+        raise AssertionError("a loader was started")
+
+    monkeypatch.setattr(loaders, "DataLoader", no_loader)
+    settings = BASE | ON | {"epochs": 1, "workers": 3}
+    Trainer(**settings, output_dir=tmp_path / "run").fit(*data)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "deterministic", "within"),
+    [(False, False, True), (False, True, False), (True, False, True), (True, True, True)],
+)
+def test_kernels_are_timed_unless_algorithms_must_be_deterministic(
+    data, tmp_path, monkeypatch, benchmark, deterministic, within
+) -> None:
+    cudnn, seen = torch.backends.cudnn, []
+    monkeypatch.setattr(cudnn, "benchmark", benchmark)
+    monkeypatch.setattr(cudnn, "deterministic", deterministic)
+
+    class Look(Callback):
+        def on_step(self, step: int, loss: float, learning_rate: float) -> None:
+            seen.append(cudnn.benchmark)
+
+    settings = BASE | ON | {"epochs": 1, "callbacks": [Look()]}
+    Trainer(**settings, output_dir=tmp_path / "run").fit(*data)
+    assert set(seen) == {within} and cudnn.benchmark == benchmark

@@ -11,6 +11,7 @@ import torch
 from small_runs import Small
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skinxai import losses
 from skinxai.backbones.network import SkinClassifier
@@ -262,6 +263,31 @@ def test_the_loss_of_a_blend_by_hand(monkeypatch) -> None:
     assert run.run(images, target, number=5) == pytest.approx(each.mean().item(), rel=1e-5)
     part = mixed.part(slice(2, 4))
     assert isinstance(part, MixedBatch) and torch.equal(part.other, mixed.other[2:4])
+
+
+# waiting
+
+
+class Waits(TorchDispatchMode):
+    """Counts the values that Python asks of tensors: on CUDA each one waits for the device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("settings", [{}, {"mixup": 0.4, "clip_norm": 1.0, "accumulate": 4}])
+def test_a_step_asks_for_no_value_on_its_way(settings, monkeypatch) -> None:
+    """Losses and the norm come in one copy; what the optimiser does is torch's own."""
+    run = bench(**settings)
+    monkeypatch.setattr(run.state.optimizer, "step", lambda *_, **__: None)
+    with Waits() as waits:
+        run.run(*batch())
+        assert waits.count == 0
+        float(torch.ones(()))
+    assert waits.count == 1
 
 
 # not finite

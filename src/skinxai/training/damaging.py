@@ -1,4 +1,4 @@
-"""Damage to many images at once: blur, compression, fewer pixels, boxes left out.
+"""Damage to many images at once: blur, fewer pixels, boxes left out.
 
 All take and return RGB ``(N, 3, h, w)``, float32, 0–255; each image has parameters of its own.
 """

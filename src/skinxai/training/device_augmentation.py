@@ -13,6 +13,7 @@ from skinxai.errors import OptionError
 from skinxai.memory import in_parts
 from skinxai.training import damaging, drawing
 from skinxai.training.colouring import CHANGES, WHITE
+from skinxai.training.compressing import compression
 from skinxai.training.drawing import Draws, draw
 from skinxai.training.recipes import RECIPES
 from skinxai.training.transfers import to_device
@@ -100,6 +101,7 @@ class DeviceAugmentation:
                 )
         for kind, damage, values in (
             (drawing.BLUR, damaging.blur, draws.kernel),
+            (drawing.COMPRESSION, compression, draws.quality),
             (drawing.FEWER_PIXELS, damaging.fewer_pixels, draws.scale),
         ):
             images = _on_some(images, draws.damage == kind, damage, values)
