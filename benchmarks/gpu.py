@@ -39,7 +39,7 @@ from skinxai.training.precision import choose_precision, mixed_precision, precis
 
 OUT = Path(__file__).parent / "results" / "gpu.json"
 BACKBONE, SIZE = "efficientnet_b0", (192, 256)
-COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "blue": (60, 60, 200)}
+CODES = ("one", "two", "three")
 
 
 class Found:
@@ -230,18 +230,16 @@ class Clock(Callback):
         self.times.append(time.perf_counter())
 
 
-def coloured(folder: Path, count: int) -> Records:
-    """JPEG files of noisy colours, 600 × 450 as HAM10000's."""
+def patterns(folder: Path, count: int, seed: int) -> Records:
+    """JPEG files of smooth patterns, no two alike, 600 × 450 as HAM10000's."""
     folder.mkdir()
-    draws, items = np.random.default_rng(count), []
+    draws, items = np.random.default_rng(seed), []
     for number in range(count):
-        label = list(COLOURS)[number % 3]
-        noise = draws.integers(-50, 50, (45, 60, 3))
-        small = Image.fromarray((np.array(COLOURS[label]) + noise).clip(0, 255).astype(np.uint8))
+        coarse = Image.fromarray(draws.integers(60, 230, (6, 8, 3), dtype=np.uint8))
         path = folder / f"{number:05d}.jpg"
-        small.resize((600, 450), Image.Resampling.BICUBIC).save(path, quality=95)
-        items.append(Record(f"{folder.name}-{number}", path, label))
-    return Records(tuple(items), LabelSet(tuple(COLOURS)), "colours", "CC0-1.0", "nobody")
+        coarse.resize((600, 450), Image.Resampling.BICUBIC).save(path, quality=95)
+        items.append(Record(f"{folder.name}-{number}", path, CODES[number % len(CODES)]))
+    return Records(tuple(items), LabelSet(CODES), "patterns", "CC0-1.0", "nobody")
 
 
 def bare_training(bench: Bench, precision: torch.dtype | None, size: int) -> float:
@@ -292,7 +290,7 @@ def training(found: Found, bench: Bench, folder: Path) -> None:
         found.add(f"training, {name}, peak GiB: bare loop", bench.peak())
     first, second = speeds.values()
     found.add("training, gain of mixed precision: bare loop", second / first)
-    parts = [coloured(folder / "train", count), coloured(folder / "val", val)]
+    parts = [patterns(folder / "train", count, 0), patterns(folder / "val", val, 1)]
     found.add("training, images", count)
     for where in ("device", "cpu"):
         own: dict[str, float] = {}
