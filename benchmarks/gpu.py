@@ -7,7 +7,7 @@ First one warm image, from an array in memory to probabilities and to a Grad-CAM
 bare network and a Grad-CAM with hooks; then many images, from JPEG files and as tensors that lie on
 the device; then training in float32 and in mixed precision, by `Trainer` and by a bare loop over
 random tensors. The bundled model's weights, and EfficientNet-B0 for training. Each measurement
-takes --seconds after its warm-up, about two minutes together on a fast GPU. Each figure is printed
+takes --seconds after its warm-up, three to four minutes together on a fast GPU. Each figure is printed
 and written as it is found, so that a run that is cut keeps what it had.
 """
 
@@ -280,7 +280,7 @@ def trained(
 
 
 def training(found: Found, bench: Bench, folder: Path) -> None:
-    size, count, val = (2, 6, 6) if bench.tiny else (128, 3072, 96)
+    size, count, val = (2, 6, 6) if bench.tiny else (128, 2048, 96)
     mixed = choose_precision(True, bench.device)
     kinds = {"float32": None, precision_name(mixed or torch.bfloat16): mixed or torch.bfloat16}
     speeds: dict[str, float] = {}
