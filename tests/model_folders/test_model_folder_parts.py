@@ -35,7 +35,6 @@ from skinxai.model_folders.parts import (
     CARD,
     CONFIG,
     MANIFEST,
-    NOVELTY,
     PARTS,
     WEIGHTS,
     Part,
@@ -57,6 +56,7 @@ pytestmark = [
 PAGE = ROOT / "docs/reference/model-folder.md"
 LISTED = [part for part in PARTS if part.name != MANIFEST]
 each = pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
+BESIDE = ENTRIES["calibration"].names[1:]
 each_listed = pytest.mark.parametrize("part", LISTED, ids=lambda part: part.name)
 
 
@@ -155,11 +155,12 @@ def test_a_part_is_absent_where_it_may_be(folder: Path, part: Part) -> None:
     if part.name == "training_pixels.safetensors":  # the fingerprints are of the same images
         without(folder, "training_fingerprints.safetensors")
         del before["training_fingerprints.safetensors"]
-    if part.name == CALIBRATION:  # the references are written with it
-        del before[NOVELTY]
-    if part.name == NOVELTY:
-        with pytest.raises(IntegrityError, match=r"novelty\.safetensors must be.* and is missing"):
-            checkpoints.unpack(without(folder, NOVELTY))
+    if part.name == CALIBRATION:  # these are written with it
+        for name in BESIDE:
+            del before[name]
+    if part.name in BESIDE:
+        with pytest.raises(IntegrityError, match=rf"{re.escape(part.name)} must be.* is missing"):
+            checkpoints.unpack(without(folder, part.name))
         return
     if part.optional:
         after = checkpoints.unpack(without(folder, part.name)).files()
@@ -218,7 +219,7 @@ def test_an_ensembles_own_folder_has_the_parts_that_the_table_says(
     whole: Path, tmp_path: Path, part: Part
 ) -> None:
     write_ensemble(tmp_path / "both", [whole, whole], name="both")
-    calibrated = part.name in (CALIBRATION, NOVELTY)  # nobody has calibrated the ensemble yet
+    calibrated = part.name in (CALIBRATION, *BESIDE)  # nobody has calibrated the ensemble yet
     there = part.in_ensembles and not calibrated
     assert (tmp_path / "both" / part.name).exists() == there
     for member in (tmp_path / "both" / "members").iterdir():

@@ -38,6 +38,7 @@ NUMBERS: dict[str, tuple[list[Any], list[Any], str]] = {  # right, wrong, the ru
 }
 CHOICES: dict[str, tuple[list[Any], list[Any]]] = {
     "augment_on": (["cpu", "device"], ["gpu", None, True]),
+    "teacher_answers": (["all", "unseen"], ["seen", None, False]),
     "amp": ([True, False, "bfloat16", "float16"], [None, 1, 0, "bf16", "true"]),
     "sampler": ([None, "square_root", "balanced"], ["fair", "none", False, 0]),
     "unreadable": (["raise", "skip"], ["ignore", None, True]),

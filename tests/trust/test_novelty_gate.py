@@ -1,5 +1,6 @@
 """Novelty in answers: the score by hand, the limit, ensembles, and the same by every backend."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,13 @@ from small_runs import BASE, LABELS, coloured
 
 from skinxai import Classifier, Trainer
 from skinxai.data import Records
-from skinxai.errors import CalibrationError, IntegrityError, ModelConfigError, ModelError
+from skinxai.errors import (
+    CalibrationError,
+    IntegrityError,
+    ModelConfigError,
+    ModelError,
+    NonFiniteOutputError,
+)
 from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
 from skinxai.model_folders.ensembles import write_ensemble
@@ -130,6 +137,14 @@ def test_an_embedding_that_is_not_finite_has_no_score(bad) -> None:
     assert np.isnan(found).tolist() == [False, True, False]
 
 
+def test_an_image_without_a_score_is_given_no_class(folders, records, monkeypatch) -> None:
+    model = Classifier.from_pretrained(folders[0]).calibrate(records)
+    unknown = lambda gate, embeddings, looks, weights: np.full(len(looks), np.nan)  # noqa: E731
+    monkeypatch.setattr(NoveltyGate, "scores", unknown)
+    with pytest.raises(NonFiniteOutputError, match="No class is returned"):
+        model.predict(records[0].path)
+
+
 def forged(folder: Path, tmp_path: Path, **changes) -> Path:
     """A calibrated model whose files are changed, with a manifest that fits."""
     files = dict(read_model_folder(folder).files)
@@ -147,6 +162,12 @@ def test_references_belong_to_their_calibration(folders, records, tmp_path) -> N
     other = to_bytes([replace(references[0], colours=None)])
     with pytest.raises(IntegrityError, match="was written with, and is another"):
         Classifier.from_pretrained(forged(tmp_path / "model", tmp_path, **{NOVELTY: other}))
+    two = to_bytes([references[0], references[0]])
+    digest = {"references": hashlib.sha256(two).hexdigest()}
+    with pytest.raises(IntegrityError, match="a reference for each of 1 networks, got 2"):
+        Classifier.from_pretrained(
+            forged(tmp_path / "model", tmp_path, values=digest, **{NOVELTY: two})
+        )
 
 
 @pytest.mark.parametrize("limit", [0.0, -1.0, None, "1", True, 1])

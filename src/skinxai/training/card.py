@@ -33,6 +33,8 @@ def write_card(
         run["augmentation computed"] = "on the device, from decoded images in memory"
     if "teacher" in data:
         run["teacher"] = f"{data['teacher']}, {settings.teacher_share:g} of the loss"
+        if settings.teacher_answers == "unseen":
+            run["teacher"] += ", each image answered by the members that did not learn it"
     validation = (
         f"Validation (epoch {epoch} of {len(log)}, chosen on these images, so no test): accuracy "
         f"{row['accuracy']:.3f}, balanced accuracy {row['balanced_accuracy']:.3f}, macro-F1 "

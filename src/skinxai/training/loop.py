@@ -94,8 +94,9 @@ class Loop:
         run = self.run
         try:
             return run.step(
-                run.input_of(batch), batch.target.to(run.device, non_blocking=True), number, rate
-            )
+                run.input_of(batch), batch.target.to(run.device, non_blocking=True), number, rate,
+                batch.positions,
+            )  # fmt: skip
         except NonFiniteLossError as error:
             ids = [run.train[position].image_id for position in batch.positions]
             path = run.folder.path / "failed_batch.json"

@@ -38,7 +38,7 @@ from skinxai.training.settings import TrainConfig
 from skinxai.training.state import Progress, RunState
 from skinxai.training.step import TrainingStep
 from skinxai.training.stored_images import StoredImages
-from skinxai.training.teaching import Teacher, load_teacher
+from skinxai.training.teaching import Teacher, load_teacher, only_unseen
 
 Origin = InitialWeights | Teacher
 
@@ -104,6 +104,8 @@ class Materials:
                 config.teacher, train.labels, preprocessing, config.teacher_temperature, device
             )
             _check_origin(known, "teacher", teacher)
+            if config.teacher_answers == "unseen":
+                teacher = only_unseen(teacher, train, config.max_pixels)
         _check_prepared(train, config.image_size)
         loss = losses.bind(config.loss, config.loss_options, train.class_counts())
         network.to(device).to(memory_format=torch.channels_last)

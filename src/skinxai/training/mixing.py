@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,16 +21,21 @@ class MixedBatch:
         target: int64 ``(N,)``, class of the first image of each.
         other: int64 ``(N,)``, class of the second image of each.
         share: share of the first image, 0–1.
+        positions: position of the first image of each in the training part.
     """
 
     images: Tensor
     target: Tensor
     other: Tensor
     share: float
+    positions: Sequence[int] = ()
 
     def part(self, where: slice) -> MixedBatch:
         """A part of the batch, with the same share."""
-        return MixedBatch(self.images[where], self.target[where], self.other[where], self.share)
+        return MixedBatch(
+            self.images[where], self.target[where], self.other[where], self.share,
+            self.positions[where],
+        )  # fmt: skip
 
 
 def mix(

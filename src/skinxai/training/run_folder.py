@@ -32,7 +32,7 @@ _KEYS = (
     "settings", "precision", "init_weights", "teacher", "data", "splits_sha256", "versions",
 )  # fmt: skip
 _OPTIONAL = ("schema_version", "command")  # earlier runs have no version
-LATER = {"augment_on": "cpu"}
+LATER = {"augment_on": "cpu", "teacher_answers": "all"}
 """Settings that earlier runs do not name, as they had them."""
 _HASHES = ("labels", "train", "val", "prepared pixels")
 

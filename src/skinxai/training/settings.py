@@ -67,6 +67,10 @@ class TrainConfig:
     teacher_temperature: float = _setting(
         1.0, "Temperature that softens both answers in that distance."
     )
+    teacher_answers: str = _setting(
+        "all",
+        "all members of the teacher, or unseen: to each image, those that did not learn it.",
+    )
     sampler: str | None = _setting(
         None, "none (each image once an epoch), square_root or balanced classes."
     )
@@ -148,6 +152,11 @@ class TrainConfig:
                     f"{name} must be one of {list(allowed)}, got {value!r}."
                     f"{did_you_mean(value, texts, cutoff=0.5)}"
                 )
+        if self.teacher_answers == "unseen" and (self.mixup or self.cutmix):
+            raise OptionError(
+                f"mixup and cutmix must be 0 with teacher_answers 'unseen', because members may "
+                f"have learnt either image of a blend, got {self.mixup} and {self.cutmix}."
+            )
         if self.accumulate * 2 > self.batch_size:
             raise OptionError(
                 f"accumulate must leave at least 2 images in a micro-batch of batch_size "
@@ -265,6 +274,7 @@ _INTEGERS = frozenset(
 )
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "augment_on": ("cpu", "device"),
+    "teacher_answers": ("all", "unseen"),
     "amp": (True, False, "bfloat16", "float16"),
     "sampler": (None, "square_root", "balanced"),
     "unreadable": ("raise", "skip"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,10 @@ class TrainingStep:
     note: Callable[[str], None]
     teacher: Teacher | None = None
 
-    def __call__(self, images: Tensor, target: Tensor, number: int, rate: float) -> float:
+    def __call__(
+        self, images: Tensor, target: Tensor, number: int, rate: float,
+        positions: Sequence[int] = (),
+    ) -> float:  # fmt: skip
         """Learn from one batch.
 
         Args:
@@ -57,6 +60,7 @@ class TrainingStep:
             target: int64 ``(N,)``.
             number: number of the step, from 0.
             rate: learning rate.
+            positions: position of each image in the training part, for the teacher.
 
         Returns:
             The mean loss.
@@ -73,7 +77,7 @@ class TrainingStep:
             group["lr"] = rate * group["scale"]
         seed = (self.config.seed, number, 2)
         mixed = mix(images, target, mixup=self.config.mixup, cutmix=self.config.cutmix, seed=seed)
-        parts = self._gradients(mixed)
+        parts = self._gradients(replace(mixed, positions=positions))
         self.state.scaler.unscale_(optimizer)
         if self.config.clip_norm is None:
             grads = (weight.grad for weight in network.parameters())
@@ -143,7 +147,7 @@ class TrainingStep:
         if self.teacher is None:
             return loss
         with mixed_precision(self.device, self.precision):
-            answer = self.teacher(part.images)
+            answer = self.teacher(part.images, part.positions)
         return torch.lerp(loss, self.teacher.distance(answer, logits), self.config.teacher_share)
 
     def _checked(self, parts: Sequence[tuple[Tensor, float]], norm: Tensor) -> float:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -12,10 +14,13 @@ from torch.nn import functional
 from skinxai import backbones, checkpoints
 from skinxai.checkpoints import LoadedModel
 from skinxai.configs import PreprocessConfig
+from skinxai.data.hashing import looks
+from skinxai.data.records import Records
 from skinxai.errors import TrainingError
 from skinxai.labels import LabelSet
 from skinxai.model_folders.opening import open_model
-from skinxai.model_folders.trained_on import TrainedOn
+from skinxai.model_folders.trained_on import Look, TrainedOn
+from skinxai.training.transfers import to_device
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class Teacher:
         attribution: who must be named for them.
         leaked: why its figures are worthless, if they are marked as leaked.
         trained_on: the images it was trained on; ``None`` if a member does not say.
+        unseen: bool ``(M, N)``: whether a member did not learn an image of the training part, and
+            so answers it; ``None``: all members answer every image.
     """
 
     members: Sequence[LoadedModel]
@@ -43,6 +50,7 @@ class Teacher:
     attribution: str
     leaked: str
     trained_on: TrainedOn | None
+    unseen: npt.NDArray[np.bool_] | None = None
 
     @property
     def known(self) -> list[TrainedOn]:
@@ -50,7 +58,7 @@ class Teacher:
         return [m.trained_on for m in self.members if m.trained_on is not None]
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, positions: Sequence[int] = ()) -> Tensor:
         """The teacher's softened probabilities ``(N, K)``, float32, of the images as they are.
 
         It gets the same input as the student, with the same crop, colours and mixture: a teacher
@@ -59,13 +67,25 @@ class Teacher:
 
         Args:
             images: input of the run's own network ``(N, 3, h, w)``.
+            positions: position of each image in the training part; needed with ``unseen``.
         """
-        answers = [m.network(_as_expected(images, self.expected, m)).float() for m in self.members]
-        parts = [
-            weight * answer.softmax(dim=1)
-            for weight, answer in zip(self.weights, answers, strict=True)
-        ]
-        mean = torch.stack(parts).sum(dim=0)
+        if self.unseen is None:
+            asked = [np.arange(len(images))] * len(self.members)
+        else:
+            asked = [np.flatnonzero(row[list(positions)]) for row in self.unseen]
+        rows, parts = [], []
+        for member, weight, own in zip(self.members, self.weights, asked, strict=True):
+            if len(own):
+                rows.append(place := to_device(own, images))
+                some = images if len(own) == len(images) else images[place]
+                answer = member.network(_as_expected(some, self.expected, member)).float()
+                parts.append((weight, answer.softmax(dim=1)))
+        mean = torch.zeros(len(images), parts[0][1].shape[1], device=images.device)
+        total = torch.zeros(len(images), 1, device=images.device)
+        for place, (weight, answer) in zip(rows, parts, strict=True):
+            mean.index_add_(0, place, weight * answer)
+            total.index_add_(0, place, torch.full_like(answer[:, :1], weight))
+        mean = mean / total
         softened: Tensor = (mean.clamp_min(1e-12).log() / self.temperature).softmax(dim=1)
         return softened
 
@@ -119,6 +139,44 @@ def load_teacher(
         " AND ".join(dict.fromkeys(c.licence for c in configs if c.licence)), attribution, leaked,
         loaded.trained_on,
     )  # fmt: skip
+
+
+def only_unseen(teacher: Teacher, train: Records, max_pixels: int) -> Teacher:
+    """The teacher that answers each training image by the members that did not learn it.
+
+    A member's answer to an image that it learnt is mostly that image's label. Copies of an image
+    that a member learnt, as its fingerprints find them, count as learnt.
+
+    Args:
+        teacher: teacher whose members know which images they were trained on.
+        train: images of the training part.
+        max_pixels: largest number of pixels of an image that is decoded.
+
+    Raises:
+        TrainingError: if a member does not say what it was trained on, or all members learnt an
+            image.
+    """
+    if len(teacher.known) < len(teacher.members):
+        raise TrainingError(
+            f"with teacher_answers 'unseen' each member of the teacher must say which images it "
+            f"was trained on, but {len(teacher.members) - len(teacher.known)} of "
+            f"{len(teacher.members)} do not; take another teacher, or teacher_answers 'all'."
+        )
+    found = {item.image_id: look
+             for item, look in zip(train, looks(train, max_pixels=max_pixels), strict=True)
+             if isinstance(look, Look)}  # fmt: skip
+    unseen = np.zeros((len(teacher.members), len(train)), np.bool_)
+    for row, known in zip(unseen, teacher.known, strict=True):
+        seen = known.seen(found)
+        learnt = {*seen.exact, *seen.copies}
+        row[:] = [item.image_id not in learnt for item in train]
+    if left := int((~unseen.any(axis=0)).sum()):
+        raise TrainingError(
+            f"with teacher_answers 'unseen' each training image must be new to a member of the "
+            f"teacher, but all members learnt {left} of {len(train)}; train the members on folds "
+            f"of these images, or take teacher_answers 'all'."
+        )
+    return replace(teacher, unseen=unseen)
 
 
 def _as_expected(images: Tensor, given: PreprocessConfig, member: LoadedModel) -> Tensor:

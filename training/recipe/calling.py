@@ -1,0 +1,101 @@
+"""Work through jobs in several processes until they are done or the minutes are over."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs import Job
+
+HERE = Path(__file__).parent
+SECONDS_TO_STOP = 45.0  # for the step, the checkpoint and a validation that is under way
+
+
+class Processes:
+    """Worker processes, each with the job that it is at.
+
+    Args:
+        work: the work folder.
+        count: processes at a time.
+        threads: threads of each.
+    """
+
+    def __init__(self, work: Path, count: int, threads: int) -> None:
+        self._work, self._count, self._threads = work, count, threads
+        self._at: dict[subprocess.Popen[str], str] = {}
+        self._idle: list[subprocess.Popen[str]] = []
+
+    def _start(self) -> subprocess.Popen[str]:
+        (self._work / "logs").mkdir(exist_ok=True)
+        log = self._work / "logs" / f"worker-{len(self._at) + 1}.log"
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        return subprocess.Popen(
+            [sys.executable, HERE / "worker.py", self._work], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=log.open("ab"), text=True, start_new_session=True,
+            env=os.environ | dict.fromkeys(names, str(self._threads)),
+        )  # fmt: skip
+
+    def run(self, jobs: Sequence[Job], deadline: float, tell: Callable[[str], None]) -> bool:
+        """Do the jobs; whether all are done or have failed before ``deadline``.
+
+        Args:
+            jobs: jobs in order; one whose needs failed is left out.
+            deadline: value of ``time.monotonic`` at which to stop.
+            tell: function that is called with one line about each job.
+        """
+        waiting, failed = list(jobs), set[str]()
+        while waiting or self._at:
+            for job in [job for job in waiting if failed.intersection(job.needs)]:
+                waiting.remove(job)
+            while waiting and len(self._at) < self._count:
+                process = self._idle.pop() if self._idle else self._start()
+                assert process.stdin is not None
+                job = waiting.pop(0)
+                process.stdin.write(json.dumps(job.to_dict()) + "\n")
+                process.stdin.flush()
+                self._at[process] = job.name
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            streams = {process.stdout: process for process in self._at}
+            for stream in select.select(list(streams), [], [], left)[0]:
+                process = streams[stream]
+                name, line = self._at.pop(process), stream.readline()
+                result: Mapping[str, Any] = json.loads(line) if line else {
+                    "job": name, "failed": f"its process ended with {process.wait()}"
+                }  # fmt: skip
+                if line:
+                    self._idle.append(process)
+                if "failed" in result:
+                    failed.add(name)
+                    note(self._work, name, result["failed"])
+                    tell(f"{name} FAILED: {result['failed']}")
+                else:
+                    tell(f"{name}: {json.dumps(result['done'])}")
+        return True
+
+    def stop(self) -> None:
+        """End all processes; those at a job write a checkpoint first."""
+        own = [*self._at, *self._idle]
+        for process in own:
+            process.terminate()
+        until = time.monotonic() + SECONDS_TO_STOP
+        for process in own:
+            try:
+                process.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._at, self._idle = {}, []
+
+
+def note(work: Path, name: str, reason: str) -> None:
+    """Remember a failure for the table; the next call tries the job again."""
+    path = work / "failed.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(known | {name: reason}, indent=1) + "\n")

@@ -1,0 +1,220 @@
+"""The data of all runs: images unpacked and prepared, folds, and the parts that runs learn from.
+
+The frozen test part is never unpacked. Everything lies in the work folder: ``ham10000`` (images and
+their table), ``prepared`` (decoded pixels) and ``folds.json``.
+"""
+
+import csv
+import json
+import tarfile
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from skinxai.data import Records, Splits, folds, load_ham10000, load_prepared, prepare
+from skinxai.data.hashing import looks
+from skinxai.data.splits import PARTS
+from skinxai.disk.writing import write_atomic
+from skinxai.model_folders.fingerprints import SAME_IMAGE, Fingerprints
+from skinxai.model_folders.trained_on import Look, TrainedOn
+
+TRAINING = Path(__file__).parent.parent
+TABLE, SOURCES = "HAM10000_metadata.csv", "HAM10000_source.csv"
+FOLDS = 5
+TINY = 4  # lesions of each class and part
+ROUNDS = 6
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def frozen_parts(table: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Image id → part, from the frozen split, whose hash is checked."""
+    from hashlib import sha256
+
+    data = (TRAINING / "splits.csv").read_bytes()
+    wanted = (TRAINING / "splits.sha256").read_text().strip()
+    if (found := sha256(data).hexdigest()) != wanted:
+        raise SystemExit(f"splits.csv must have the sha256 {wanted}, got {found}.")
+    parts = {row["image_id"]: row["part"] for row in rows_of(TRAINING / "splits.csv")}
+    if unknown := sorted({row["image_id"] for row in table} - set(parts)):
+        raise SystemExit(f"{TABLE} must hold images of the frozen split, got {unknown[0]}.")
+    return parts
+
+
+def few(table: Sequence[Mapping[str, str]], parts: Mapping[str, str], each: int) -> set[str]:
+    """Ids of the images of the first lesions of each class and part."""
+    lesions: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in sorted(table, key=lambda row: row["image_id"]):
+        known = lesions[row["dx"], parts[row["image_id"]]]
+        if row["lesion_id"] not in known and len(known) < each:
+            known.append(row["lesion_id"])
+    kept = {lesion for known in lesions.values() for lesion in known}
+    return {row["image_id"] for row in table if row["lesion_id"] in kept}
+
+
+def unpack(data: Path, work: Path, *, tiny: bool) -> Records:
+    """Unpack, prepare and fold the images; what is there already is checked and kept.
+
+    Args:
+        data: folder with ``part*.tar``, or the pieces that `pieces.sh` cuts of them, and the
+            tables ``HAM10000_metadata.csv`` and ``HAM10000_source.csv``.
+        work: the work folder.
+        tiny: take a few lesions of each class only.
+    """
+    table = rows_of(data / TABLE)
+    parts = frozen_parts(table)
+    learnt = [row for row in table if parts[row["image_id"]] != "test"]
+    ids = few(learnt, parts, TINY) if tiny else {row["image_id"] for row in learnt}
+    if (work / "folds.json").exists():  # of a call before
+        records = load_prepared(work / "prepared", verify=False)
+        if {item.image_id for item in records} != ids:
+            raise SystemExit(f"{work} holds other images; give another work folder")
+        return records
+    root = work / "ham10000"
+    folder = root / "HAM10000_images_448x336"
+    folder.mkdir(parents=True, exist_ok=True)
+    there = {path.stem for path in folder.glob("*.webp")}
+    if not ids <= there:
+        for path in sorted(data.glob("part*.tar")):
+            take(path, ids - there, folder)
+    if missing := sorted(ids - {path.stem for path in folder.glob("*.webp")}):
+        raise SystemExit(f"{len(missing)} images are in no part*.tar of {data}: {missing[0]} first")
+    own = [row for row in table if row["image_id"] in ids]
+    lines = [",".join(row[name] for name in table[0]) for row in own]
+    write_atomic(root / TABLE, ("\n".join([",".join(table[0]), *lines]) + "\n").encode())
+    write_atomic(work / SOURCES, (data / SOURCES).read_bytes())
+    records = prepare(load_ham10000(root), work / "prepared")
+    fold_all(records, {name: part for name, part in parts.items() if name in ids}, work)
+    return records
+
+
+def take(path: Path, ids: set[str], folder: Path) -> None:
+    """Write the images with these ids out of a tar file."""
+    with tarfile.open(path) as tar:
+        for member in tar:
+            name = Path(member.name)
+            if member.isfile() and name.stem in ids and name.suffix == ".webp":
+                content = tar.extractfile(member)
+                assert content is not None
+                write_atomic(folder / name.name, content.read())
+
+
+def fold_all(records: Records, parts: Mapping[str, str], work: Path) -> None:
+    """Choose the folds over train and validation part, and write them down.
+
+    Pairs of `near_duplicates.csv` stay together, and so do images of different lesions that look
+    like copies by their fingerprints, which ``Trainer`` refuses in two parts.
+    """
+    own = {item.image_id for item in records}
+    pairs = [(row["image_id"], row["other_image_id"])
+             for row in rows_of(TRAINING / "near_duplicates.csv")]  # fmt: skip
+    linked = [pair for pair in pairs if own.issuperset(pair)]
+    found = {item.image_id: look for item, look in zip(records, looks(records), strict=True)}
+    wrong = [name for name, look in found.items() if not isinstance(look, Look)]
+    if wrong:
+        raise SystemExit(f"{len(wrong)} images cannot be read, {wrong[0]} first")
+    for _ in range(ROUNDS):
+        made = folds(records, FOLDS, linked=linked)
+        more = [pair for each in made for pair in alike(found, each)]
+        if not more:
+            break
+        linked += more
+    else:
+        raise SystemExit(f"copies are left between folds after {ROUNDS} rounds: {more[:3]}")
+    ids = {part: [n for n in own if parts[n] == part] for part in PARTS}
+    frozen = Splits.of(records, ids)
+    copies = {pair[0] for pair in alike(found, frozen)}
+    content = {
+        "fold": {item.image_id: k for k, each in enumerate(made) for item in each.val},
+        "part": {name: parts[name] for name in sorted(own)},
+        "copies": sorted(copies),
+        "linked": sorted(linked),
+    }
+    write_atomic(work / "folds.json", (json.dumps(content, indent=1) + "\n").encode())
+    print(f"{FOLDS} folds of {len(records)} images; {len(linked)} linked pairs; "
+          f"{len(copies)} validation images show lesions of the training part")  # fmt: skip
+
+
+def alike(found: Mapping[str, Look], splits: Splits) -> list[tuple[str, str]]:
+    """Pairs of a validation and a training image that pass for copies of each other."""
+    train = [item.image_id for item in splits.train]
+    known = TrainedOn.of_looks(found[name] for name in train)
+    seen = known.seen({item.image_id: found[item.image_id] for item in splits.val})
+    pairs = []
+    for name in (*seen.exact, *seen.copies):
+        own = Fingerprints.of([found[name].fingerprint])
+        similar = own.similarities([found[other].fingerprint for other in train])
+        best = [other for other, value in zip(train, similar, strict=True) if value >= SAME_IMAGE]
+        pairs += [(name, other) for other in best or [train[int(similar.argmax())]]]
+    return pairs
+
+
+class Material:
+    """The prepared images, and what each run learns from."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.records = load_prepared(work / "prepared", verify=False)
+        content = json.loads((work / "folds.json").read_text())
+        self.fold: dict[str, int] = content["fold"]
+        self.part: dict[str, str] = content["part"]
+        self.copies = set(content["copies"])
+        self.linked: list[list[str]] = content["linked"]
+        self.source = {row["image_id"]: row["source"] for row in rows_of(work / SOURCES)}
+
+    @property
+    def ids(self) -> list[str]:
+        return [item.image_id for item in self.records]
+
+    def splits(self, learns: str) -> Splits:
+        """What a run learns from and chooses its epoch on.
+
+        Args:
+            learns: ``"fold K"`` (all but fold K of train and validation part together, judged on
+                fold K), ``"train fold K"`` (the same within the training part), ``"train"`` (the
+                training part, judged on the validation part) or ``"without SOURCE"`` (the other
+                sources, judged on their fold 0).
+        """
+        if learns == "train":
+            train = [name for name in self.ids if self.part[name] == "train"]
+            val = [n for n in self.ids if self.part[n] == "val" and n not in self.copies]
+        else:
+            kind, _, last = learns.rpartition(" ")
+            held = int(last) if kind != "without" else 0
+            ids = self.ids
+            if kind == "train fold":
+                ids = [name for name in ids if self.part[name] == "train"]
+            if kind == "without":
+                apart = self.touched(last)
+                ids = [name for name in ids if name not in apart]
+            train = [name for name in ids if self.fold[name] != held]
+            val = [name for name in ids if self.fold[name] == held]
+        return Splits.of(self.records, {"train": train, "val": val})
+
+    def touched(self, source: str) -> set[str]:
+        """Ids of the images of a source, and of all that share a lesion or a link with one."""
+        lesion = {item.image_id: item.lesion_id for item in self.records}
+        groups = {lesion[name] for name in self.ids if self.source[name] == source}
+        while (
+            more := {
+                lesion[other]
+                for a, b in self.linked
+                for name, other in ((a, b), (b, a))
+                if lesion[name] in groups
+            }
+            - groups
+        ):
+            groups |= more
+        return {name for name in self.ids if lesion[name] in groups}
+
+    def of_source(self, source: str) -> Records:
+        return self.records.subset([name for name in self.ids if self.source[name] == source])
+
+    def sources(self) -> list[str]:
+        return sorted({self.source[name] for name in self.ids})
+
+    def subset(self, ids: Iterable[str]) -> Records:
+        return self.records.subset(list(ids))

@@ -1,0 +1,115 @@
+"""`Plan`: how many epochs and choices fit into the minutes, from the measured rates."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from settings import BASE, LADDER, MEMBERS, SIZE, STUDENT
+
+SHARES: Mapping[str, float] = {"choices": 0.2, "members": 0.35, "student": 0.35, "sources": 0.1}
+"""Shares of the minutes."""
+LIMITS: Mapping[str, tuple[int, int]] = {
+    "choices": (6, 10), "members": (8, 40), "student": (12, 300), "sources": (6, 20),
+}  # fmt: skip
+"""Fewest and most epochs of a run of each phase."""
+VALIDATED = 1.15
+"""Validation costs about this much of the training images' time on top: forward passes alone."""
+TAUGHT = 1.7
+"""A student's step with its teachers' answers, of a step without: two networks' forward passes."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the minutes are spent on.
+
+    Args:
+        minutes: minutes of training in all calls together.
+        images: images that a run of each phase learns from in an epoch.
+        rates: network → images a second of all processes together, at `SIZE`.
+        start: seconds from the start of a run to its first step, and from its last to its end.
+        epochs: epochs of each run of a phase.
+        folds: folds on which choices are tried.
+        choices: names of the changes that are tried.
+    """
+
+    minutes: float
+    images: Mapping[str, int]
+    rates: Mapping[str, float] = field(default_factory=dict)
+    start: float = 0.0
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    folds: int = 0
+    choices: tuple[str, ...] = ()
+
+    def rate(self, network: str, size: tuple[int, int]) -> float:
+        """Images a second; in proportion to the pixels, and known from another size."""
+        known = self.rates.get(network, 0.0)
+        return known * (SIZE[0] * SIZE[1]) / (size[0] * size[1])
+
+    def seconds(self, network: str, settings: Mapping[str, Any], phase: str) -> float:
+        """What a run takes when all processes are busy, as a share of them; 0 if unknown."""
+        rate = self.rate(network, tuple(settings["image_size"]))
+        if not rate:
+            return 0.0
+        taught = TAUGHT if phase == "student" else 1.0
+        each = self.images[phase] * VALIDATED * taught / rate
+        return round(self.start + settings["epochs"] * each, 1)
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "Plan":
+        values = json.loads(path.read_text())
+        return cls(**values | {"choices": tuple(values["choices"])})
+
+
+def plan_of(
+    minutes: float, images: Mapping[str, int], rates: Mapping[str, float], start: float,
+    *, sources: int = 4,
+) -> Plan:  # fmt: skip
+    """Spend the minutes.
+
+    Args:
+        minutes: minutes of training in all calls together.
+        images: images that a run of each phase learns from in an epoch.
+        rates: network → images a second at `SIZE`, of all processes together.
+        start: seconds of a run before its first and after its last step, over the number of
+            processes at a time.
+        sources: number of runs without a source.
+    """
+    bare = Plan(minutes, images, rates, start)
+    have = {phase: share * minutes * 60 for phase, share in SHARES.items()}
+    runs = {"members": [(n, 5) for n in MEMBERS], "student": [(STUDENT, 1)],
+            "sources": [(STUDENT, sources)]}  # fmt: skip
+    epochs = {"choices": LIMITS["choices"][0]}
+    for phase, own in runs.items():
+        fixed = sum(count * start for _, count in own)
+        one = {"image_size": SIZE, "epochs": 1}
+        each = sum(count * (bare.seconds(network, one, phase) - start) for network, count in own)
+        epochs[phase] = clamp((have[phase] - fixed) / each, *LIMITS[phase])
+    chosen: tuple[str, ...] = ()
+    folds = 3
+    for folds in (5, 3):
+        left = have["choices"] - folds * cost(bare, {}, epochs["choices"])
+        chosen = ()
+        for name, (_, change) in LADDER.items():
+            price = folds * cost(bare, change, epochs["choices"])
+            if price > left:
+                break
+            left -= price
+            chosen += (name,)
+        if len(chosen) >= len(LADDER) // 2:
+            break
+    return Plan(minutes, images, rates, start, epochs, folds, chosen)
+
+
+def cost(plan: Plan, change: Mapping[str, Any], epochs: int) -> float:
+    """Seconds of a choice on one fold."""
+    settings = {**BASE, **change, "epochs": epochs * change.get("epochs", 1)}
+    return plan.seconds("lite0", settings, "choices")
+
+
+def clamp(value: float, low: int, high: int) -> int:
+    return max(low, min(high, int(value)))
