@@ -7,8 +7,8 @@ First one warm image, from an array in memory to probabilities and to a Grad-CAM
 bare network and a Grad-CAM with hooks; then many images, from JPEG files and as tensors that lie on
 the device; then training in float32 and in mixed precision, by `Trainer` and by a bare loop over
 random tensors. The bundled model's weights, and EfficientNet-B0 for training. Each measurement
-takes --seconds after its warm-up, three to four minutes together on a fast GPU. Each figure is printed
-and written as it is found, so that a run that is cut keeps what it had.
+takes --seconds after its warm-up, three to four minutes together on a fast GPU. Each figure is
+printed and written as it is found, so that a run that is cut keeps what it had.
 """
 
 import argparse
