@@ -13,6 +13,8 @@ from skinxai.data import Records, prepare
 from skinxai.errors import ResumeMismatchError
 from skinxai.training import loaders
 from skinxai.training.callbacks import Callback
+from skinxai.training.run import workers_of
+from skinxai.training.settings import TrainConfig
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 ON: dict[str, Any] = {"augment_on": "device", "hair": 0.0}
@@ -77,6 +79,7 @@ def test_no_decoding_process_is_started(data, tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr(loaders, "DataLoader", no_loader)
     settings = BASE | ON | {"epochs": 1, "workers": 3}
+    assert workers_of(TrainConfig(**settings)) == 0  # so that a script needs no main guard
     Trainer(**settings, output_dir=tmp_path / "run").fit(*data)
 
 

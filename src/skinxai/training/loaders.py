@@ -118,7 +118,8 @@ def network_input(pixels: Tensor, preprocessing: PreprocessConfig, device: torch
 @lru_cache(maxsize=8)
 def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
     """``(1, 3, 1, 1)``; kept, because a new copy would wait for the device."""
-    return torch.tensor(values, device=device).view(1, 3, 1, 1)
+    with torch.inference_mode(mode=False):  # training may use what validation made
+        return torch.tensor(values, device=device).view(1, 3, 1, 1)
 
 
 def epoch_order(records: Records, sampler: str | None, seed: int, epoch: int) -> list[int]:

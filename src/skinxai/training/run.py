@@ -97,8 +97,10 @@ class Run:
         """
         progress = self.state.progress
         for network in (self.state.network, self.state.average):
-            for name, tensor in network.state_dict().items():
-                if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            weights = {n: t for n, t in network.state_dict().items() if t.is_floating_point()}
+            finite = torch.stack([torch.isfinite(each).all() for each in weights.values()])
+            for name, sound in zip(weights, finite.tolist(), strict=True):  # one wait for all
+                if not sound:
                     raise NonFiniteLossError(
                         f"weights must stay finite, but {name!r} is not after epoch "
                         f"{progress.epoch}, step {progress.step}",

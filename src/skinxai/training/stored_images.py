@@ -215,7 +215,8 @@ class StoredImages:
         return Batch(images, target, positions, failures)
 
     def _gathered(self, pixels: Tensor, positions: list[int]) -> Tensor:
-        if pixels.device == self._device or not is_pinned_for(self._device):
+        on_device = pixels.device.type == self._device.type  # one may say cuda, the other cuda:0
+        if on_device or not is_pinned_for(self._device):
             return pixels[to_device(np.asarray(positions), pixels)].to(self._device)
         images = torch.empty(
             (len(positions), *pixels.shape[1:]), dtype=torch.uint8, device=self._device
