@@ -18,6 +18,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 few_resamples()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none, and say so."""
+    if not torch.cuda.is_available():
+        without = pytest.mark.skip(reason="torch sees no CUDA device on this machine.")
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(without)
+
+
 @pytest.fixture(scope="session")
 def classifier() -> Classifier:
     return Classifier.from_pretrained()

@@ -72,7 +72,8 @@ def choose_precision(
     if amp is not True:
         return PRECISIONS[amp or "float32"]
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
     if network is None or images is None:
         return None
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

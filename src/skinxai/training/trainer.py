@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import torch
 
+from skinxai.backbones.exact_float32 import exact_float32
 from skinxai.classifier import Classifier
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
@@ -144,7 +145,7 @@ class Trainer:
         threads = torch.get_num_threads()
         with (
             self.folder.lock(), kept_memory(), kept_random_states(), fastest_kernels(),
-            Interruption() as interruption, typed_errors(),
+            exact_float32(), Interruption() as interruption, typed_errors(),
         ):  # fmt: skip
             try:
                 begin = resumed_run if self._resumed else new_run
