@@ -40,7 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--augment-on", default="device", choices=("cpu", "device"))
     parser.add_argument("--workers", type=int, default=0, help="decoding processes of each run")
-    parser.add_argument("--until", choices=("unpack", *lists.PHASES), default="sources")
+    parser.add_argument("--until", choices=("unpack", *lists.PHASES), default="student")
     parser.add_argument("--tiny", action="store_true", help="a try: few images, two epochs")
     return parser.parse_args()
 
@@ -82,10 +82,12 @@ class Call:
         material = Material(self.work)
         plan = self._plan(material)
         if plan is None:
-            return
+            return self.tell("the minutes are over while rates are measured; call again")
+        if self.given.until == "rates":
+            return self.tell("done until 'rates'")
         for phase in lists.PHASES[1:]:
             own = self._list(phase, plan, material)
-            if own is None:
+            if not own:
                 return self.tell(f"{phase}: what it needs has failed; see the table")
             self.jobs += own
             left = [job for job in own if not self._done(job)]
@@ -97,20 +99,22 @@ class Call:
                 return self.tell(f"done until {phase!r}")
         self.tell("everything is done")
 
-    def _list(self, phase: str, plan: Plan, material: Material) -> list[Job] | None:
+    def _list(self, phase: str, plan: Plan, material: Material) -> list[Job]:
         if phase == "choices":
             return lists.choices(self.machine, plan)
         chosen = self._chosen(plan)
         if phase == "members":
             return lists.members(self.machine, plan, chosen)
-        if phase == "sources":
-            return lists.sources(self.machine, plan, chosen, material.sources())
         needs = [f"members/{network}-{fold}" for network in MEMBERS for fold in range(FOLDS)]
         if not all((self.work / "runs" / name / "done.json").exists() for name in needs):
-            return None
+            return []
         if not (self.work / "ensemble.json").exists():
             self.tell(f"ensemble: {json.dumps(outcomes.ensemble(self.work))}")
-        return lists.student(self.machine, plan, chosen, str(self.work / "teacher"), needs)
+        teacher = str((self.work / "teacher").resolve())
+        return [  # at a time: the student alone would not fill a large device
+            *lists.student(self.machine, plan, chosen, teacher, needs),
+            *lists.sources(self.machine, plan, chosen, material.sources()),
+        ]
 
     def _done(self, job: Job) -> bool:
         return (self.work / "runs" / job.name / "done.json").exists()
@@ -165,7 +169,8 @@ class Call:
             )
             for network in ("lite0", *MEMBERS)
         }
-        start = max(values["start"] for values in found.values()) / self.given.parallel
+        # as long again at its end, for the evaluation and the answers
+        start = 2 * max(values["start"] for values in found.values()) / self.given.parallel
         return best, start
 
     def _measure(self, network: str, count: int, found: dict[str, dict[str, float]]) -> None:

@@ -1,5 +1,6 @@
 """Work through jobs in several processes until they are done or the minutes are over."""
 
+import contextlib
 import json
 import os
 import select
@@ -34,11 +35,12 @@ class Processes:
         (self._work / "logs").mkdir(exist_ok=True)
         log = self._work / "logs" / f"worker-{len(self._at) + 1}.log"
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        return subprocess.Popen(
-            [sys.executable, HERE / "worker.py", self._work], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=log.open("ab"), text=True, start_new_session=True,
-            env=os.environ | dict.fromkeys(names, str(self._threads)),
-        )  # fmt: skip
+        with log.open("ab") as errors:
+            return subprocess.Popen(
+                [sys.executable, HERE / "worker.py", self._work], stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True,
+                env=os.environ | dict.fromkeys(names, str(self._threads)),
+            )  # fmt: skip
 
     def run(self, jobs: Sequence[Job], deadline: float, tell: Callable[[str], None]) -> bool:
         """Do the jobs; whether all are done or have failed before ``deadline``.
@@ -52,13 +54,19 @@ class Processes:
         while waiting or self._at:
             for job in [job for job in waiting if failed.intersection(job.needs)]:
                 waiting.remove(job)
-            while waiting and len(self._at) < self._count:
+            while len(self._at) < self._count:
+                open_now = {*self._at.values(), *(job.name for job in waiting)}
+                ready = [job for job in waiting if not open_now.intersection(job.needs)]
+                if not ready:
+                    break
                 process = self._idle.pop() if self._idle else self._start()
                 assert process.stdin is not None
-                job = waiting.pop(0)
+                waiting.remove(job := ready[0])
                 process.stdin.write(json.dumps(job.to_dict()) + "\n")
                 process.stdin.flush()
                 self._at[process] = job.name
+            if not self._at:
+                continue
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
@@ -66,11 +74,12 @@ class Processes:
             for stream in select.select(list(streams), [], [], left)[0]:
                 process = streams[stream]
                 name, line = self._at.pop(process), stream.readline()
-                result: Mapping[str, Any] = json.loads(line) if line else {
-                    "job": name, "failed": f"its process ended with {process.wait()}"
-                }  # fmt: skip
                 if line:
+                    result: Mapping[str, Any] = json.loads(line)
                     self._idle.append(process)
+                else:
+                    result = {"failed": f"its process ended with {process.wait()}"}
+                    close(process)
                 if "failed" in result:
                     failed.add(name)
                     note(self._work, name, result["failed"])
@@ -91,7 +100,16 @@ class Processes:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            close(process)
         self._at, self._idle = {}, []
+
+
+def close(process: subprocess.Popen[str]) -> None:
+    """Close the pipes to a process that has ended."""
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
 
 
 def note(work: Path, name: str, reason: str) -> None:

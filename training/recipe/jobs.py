@@ -5,9 +5,21 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from planning import Plan
-from settings import BASE, DISTILLED, LADDER, MEMBERS, NETWORKS, SHARED, SIZE, STUDENT, TINY
+from settings import (
+    BASE,
+    DISTILLED,
+    LADDER,
+    LARGEST,
+    MEMBERS,
+    NETWORKS,
+    SHARED,
+    SIZE,
+    STUDENT,
+    TINY,
+)
 
-PHASES = ("rates", "choices", "members", "student", "sources")
+PHASES = ("rates", "choices", "members", "student")
+"""The last also trains without each source."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,9 @@ class Machine:
         }
         for each in more:
             found |= each
-        return found | (TINY if self.tiny else {})
+        # a processor would first try which precision is faster, which takes longer than a try
+        exact = {"amp": False} if self.device == "cpu" else {}
+        return found | (TINY | exact if self.tiny else {})
 
 
 def choices(machine: Machine, plan: Plan) -> list[Job]:
@@ -107,8 +121,8 @@ def student(
     machine: Machine, plan: Plan, chosen: Mapping[str, Any], teacher: str, needs: Sequence[str]
 ) -> list[Job]:
     """The network that ships, which learns the training part and what its teachers answer."""
-    kept, _ = _kept(chosen, 0)
-    own = {"epochs": plan.epochs["student"], "teacher": teacher}
+    kept, epochs = _kept(chosen, plan.epochs["student"])
+    own = {"epochs": epochs, "teacher": teacher}
     settings = machine.settings(STUDENT, kept, DISTILLED, own)
     return [
         Job("student/skinxai-ham10000", STUDENT, "train", settings, tuple(needs),
@@ -120,8 +134,8 @@ def sources(
     machine: Machine, plan: Plan, chosen: Mapping[str, Any], names: Sequence[str]
 ) -> list[Job]:
     """The student's network without its teacher, each time without one acquisition source."""
-    kept, _ = _kept(chosen, 0)
-    settings = machine.settings(STUDENT, kept, {"epochs": plan.epochs["sources"]})
+    kept, epochs = _kept(chosen, plan.epochs["sources"])
+    settings = machine.settings(STUDENT, kept, {"epochs": epochs})
     return [
         Job(f"sources/without-{name}", STUDENT, f"without {name}", settings,
             seconds=plan.seconds(STUDENT, settings, "sources"))
@@ -130,10 +144,13 @@ def sources(
 
 
 def _kept(chosen: Mapping[str, Any], epochs: int) -> tuple[dict[str, Any], int]:
-    """The chosen settings for the larger networks, and their epochs."""
-    kept = dict(chosen)
-    factor = kept.pop("epochs", 1)
-    side = kept.get("image_size", BASE["image_size"])
-    found = (SIZE[0] * side[0] // BASE["image_size"][0], SIZE[1] * side[1] // BASE["image_size"][1])
-    kept["image_size"] = (min(found[0] // 16 * 16, 336), min(found[1] // 16 * 16, 448))
-    return kept, epochs * factor
+    """The chosen settings for the larger networks, and the epochs that cost the same minutes.
+
+    The plan's epochs fill its minutes: more pixels leave fewer of them, and a choice that was
+    better for its epochs adds none.
+    """
+    kept = {name: value for name, value in chosen.items() if name != "epochs"}
+    side, base = kept.get("image_size", BASE["image_size"]), BASE["image_size"]
+    size = [min(SIZE[n] * side[n] // base[n] // 16 * 16, LARGEST[n]) for n in (0, 1)]
+    kept["image_size"] = tuple(size)
+    return kept, max(1, epochs * SIZE[0] * SIZE[1] // (size[0] * size[1]))

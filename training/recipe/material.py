@@ -15,14 +15,13 @@ from skinxai.data import Records, Splits, folds, load_ham10000, load_prepared, p
 from skinxai.data.hashing import looks
 from skinxai.data.splits import PARTS
 from skinxai.disk.writing import write_atomic
-from skinxai.model_folders.fingerprints import SAME_IMAGE, Fingerprints
 from skinxai.model_folders.trained_on import Look, TrainedOn
 
 TRAINING = Path(__file__).parent.parent
 TABLE, SOURCES = "HAM10000_metadata.csv", "HAM10000_source.csv"
 FOLDS = 5
 TINY = 4  # lesions of each class and part
-ROUNDS = 6
+ROUNDS = 12
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -59,8 +58,8 @@ def unpack(data: Path, work: Path, *, tiny: bool) -> Records:
     """Unpack, prepare and fold the images; what is there already is checked and kept.
 
     Args:
-        data: folder with ``part*.tar``, or the pieces that `pieces.sh` cuts of them, and the
-            tables ``HAM10000_metadata.csv`` and ``HAM10000_source.csv``.
+        data: folder with ``part*.tar``, the tables ``HAM10000_metadata.csv`` and
+            ``HAM10000_source.csv`` and, if they were chosen elsewhere, ``folds.json``.
         work: the work folder.
         tiny: take a few lesions of each class only.
     """
@@ -87,7 +86,13 @@ def unpack(data: Path, work: Path, *, tiny: bool) -> Records:
     write_atomic(root / TABLE, ("\n".join([",".join(table[0]), *lines]) + "\n").encode())
     write_atomic(work / SOURCES, (data / SOURCES).read_bytes())
     records = prepare(load_ham10000(root), work / "prepared")
-    fold_all(records, {name: part for name, part in parts.items() if name in ids}, work)
+    if (data / "folds.json").exists() and not tiny:  # of another machine, to save its minutes
+        given = json.loads((data / "folds.json").read_text())
+        if set(given["fold"]) != ids or any(parts[n] != part for n, part in given["part"].items()):
+            raise SystemExit(f"{data / 'folds.json'} must be of these images; delete it")
+        write_atomic(work / "folds.json", (data / "folds.json").read_bytes())
+    else:
+        fold_all(records, {name: part for name, part in parts.items() if name in ids}, work)
     return records
 
 
@@ -143,13 +148,16 @@ def alike(found: Mapping[str, Look], splits: Splits) -> list[tuple[str, str]]:
     train = [item.image_id for item in splits.train]
     known = TrainedOn.of_looks(found[name] for name in train)
     seen = known.seen({item.image_id: found[item.image_id] for item in splits.val})
-    pairs = []
-    for name in (*seen.exact, *seen.copies):
-        own = Fingerprints.of([found[name].fingerprint])
-        similar = own.similarities([found[other].fingerprint for other in train])
-        best = [other for other, value in zip(train, similar, strict=True) if value >= SAME_IMAGE]
-        pairs += [(name, other) for other in best or [train[int(similar.argmax())]]]
-    return pairs
+    return [(name, _one_like(found, name, train)) for name in (*seen.exact, *seen.copies)]
+
+
+def _one_like(found: Mapping[str, Look], name: str, among: Sequence[str]) -> str:
+    """One of the images that this one passes for a copy of, by halving."""
+    while len(among) > 1:
+        half = among[: len(among) // 2]
+        inside = TrainedOn.of_looks(found[other] for other in half).seen({name: found[name]})
+        among = half if inside else among[len(half) :]
+    return among[0]
 
 
 class Material:

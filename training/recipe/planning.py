@@ -54,7 +54,7 @@ class Plan:
             return 0.0
         taught = TAUGHT if phase == "student" else 1.0
         each = self.images[phase] * VALIDATED * taught / rate
-        return round(self.start + settings["epochs"] * each, 1)
+        return self.start + settings["epochs"] * each
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=2) + "\n")

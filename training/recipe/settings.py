@@ -11,6 +11,7 @@ from typing import Any
 NETWORKS = {name: f"tf_efficientnet_{name}" for name in ("lite0", "lite1", "lite2")}
 SIZE = (288, 384)
 """Input of members, student and the runs without a source, before a choice changes it."""
+LARGEST = (336, 448)  # of the images themselves
 MEMBERS = ("lite1", "lite2")
 STUDENT = "lite1"
 
@@ -48,7 +49,7 @@ LADDER: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "size-336x448": ("size", {"image_size": (336, 448)}),
     "light-augmentation": ("crops", {"augmentation": "light"}),
 }
-"""``epochs`` is a factor on the planned number; a kept size is a factor on `SIZE`'s sides."""
+"""``epochs`` is a factor on the planned number; a kept size enlarges `SIZE` like `BASE`."""
 
 DISTILLED: Mapping[str, Any] = {
     "teacher_answers": "unseen",
@@ -59,5 +60,5 @@ DISTILLED: Mapping[str, Any] = {
     "cutmix": 0.0,
     "average_decay": 0.998,
 }
-TINY: Mapping[str, Any] = {"image_size": (64, 80), "batch_size": 16, "amp": False}
+TINY: Mapping[str, Any] = {"image_size": (64, 80), "batch_size": 16}
 """For a try on processors."""

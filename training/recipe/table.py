@@ -21,7 +21,7 @@ def rows(work: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
 
 def _row(folder: Path, job: Job, failure: str | None) -> dict[str, Any]:
     log = folder / "log.csv"
-    epochs = list(csv.DictReader(log.open())) if log.exists() else []
+    epochs = list(csv.DictReader(log.read_text().splitlines())) if log.exists() else []
     size = job.settings["image_size"]
     row: dict[str, Any] = {
         "run": job.name,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -166,10 +168,11 @@ def only_unseen(teacher: Teacher, train: Records, max_pixels: int) -> Teacher:
              for item, look in zip(train, looks(train, max_pixels=max_pixels), strict=True)
              if isinstance(look, Look)}  # fmt: skip
     unseen = np.zeros((len(teacher.members), len(train)), np.bool_)
-    for row, known in zip(unseen, teacher.known, strict=True):
-        seen = known.seen(found)
-        learnt = {*seen.exact, *seen.copies}
-        row[:] = [item.image_id not in learnt for item in train]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each takes seconds for thousands of images
+        each = pool.map(lambda known: known.seen(found), teacher.known)
+        for row, seen in zip(unseen, each, strict=True):
+            learnt = {*seen.exact, *seen.copies}
+            row[:] = [item.image_id not in learnt for item in train]
     if left := int((~unseen.any(axis=0)).sum()):
         raise TrainingError(
             f"with teacher_answers 'unseen' each training image must be new to a member of the "

@@ -1,0 +1,259 @@
+"""The recipe for one GPU: its folds, its plan, its list of runs and what follows from them."""
+
+import json
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+from places import ROOT
+
+from skinxai.data import Record, Records
+from skinxai.labels import LabelSet
+
+NAMES = ("material", "planning", "jobs", "settings", "outcomes", "calling", "collecting", "table")
+RATES = {"lite0": 6000.0, "lite1": 2000.0, "lite2": 1500.0}
+IMAGES = {"choices": 6800, "members": 5600, "student": 7000, "sources": 6000}
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Iterator[SimpleNamespace]:
+    before, path = set(sys.modules), list(sys.path)
+    sys.path.insert(0, str(ROOT / "training/recipe"))
+    yield SimpleNamespace(**{name: __import__(name) for name in NAMES})
+    sys.path[:] = path
+    for name in set(sys.modules) - before:
+        if name in NAMES:
+            del sys.modules[name]
+
+
+def records(folder: Path, each: int = 10, *, copies: int = 0) -> Records:
+    """Noise of two classes; the first images come again, darker, under other lesion ids."""
+    draws, items = np.random.default_rng(0), []
+    folder.mkdir()
+    for n in range(2 * each):
+        pixels = draws.integers(0, 256, (6, 8, 3), np.uint8)
+        picture = Image.fromarray(pixels).resize((80, 60), Image.Resampling.BICUBIC)
+        for name, factor in (("a", 1.0), ("b", 0.8))[: 2 if n < copies else 1]:
+            path = folder / f"ISIC_{n:04d}{name}.png"
+            picture.point([int(v * factor) for v in range(256)] * 3).save(path)
+            items.append(Record(path.stem, path, "xy"[n % 2], f"lesion {n}{name}"))
+    return Records(tuple(items), LabelSet(("x", "y")))
+
+
+def test_copies_under_other_lesion_ids_share_a_fold(recipe, tmp_path) -> None:
+    some = records(tmp_path / "images", copies=8)
+    parts = {i.image_id: "val" if i.image_id.endswith("b") else "train" for i in some}
+    recipe.material.fold_all(some, parts, tmp_path)
+    content = json.loads((tmp_path / "folds.json").read_text())
+    assert set(content["fold"]) == set(parts) and set(content["fold"].values()) == set(range(5))
+    for n in range(8):
+        assert content["fold"][f"ISIC_{n:04d}a"] == content["fold"][f"ISIC_{n:04d}b"]
+    assert content["copies"] == [f"ISIC_{n:04d}b" for n in range(8)]
+
+
+@pytest.fixture
+def material(recipe, tmp_path) -> SimpleNamespace:
+    """Ten lesions of two images each; images 0 and 7 are linked, and so are 7 and 9."""
+    items = tuple(
+        Record(f"{n}{side}", tmp_path / f"{n}{side}.png", "xy"[n % 2], f"lesion {n}")
+        for n in range(10) for side in "lr"
+    )  # fmt: skip
+    made = recipe.material.Material.__new__(recipe.material.Material)
+    made.records = Records(items, LabelSet(("x", "y")))
+    made.fold = {item.image_id: int(item.image_id[0]) % 5 for item in items}
+    made.part = {i.image_id: "val" if int(i.image_id[0]) >= 7 else "train" for i in items}
+    made.copies, made.linked = {"8l"}, [["0l", "7r"], ["7l", "9l"]]
+    made.source = {i.image_id: "here" if i.image_id == "9r" else "there" for i in items}
+    return made
+
+
+def ids(part: Records) -> set[str]:
+    return {item.image_id for item in part}
+
+
+def test_the_folds_cover_train_and_validation_part_and_share_no_lesion(material) -> None:
+    judged = [material.splits(f"fold {k}") for k in range(5)]
+    assert [len(each.val) for each in judged] == [4] * 5
+    assert set().union(*(ids(each.val) for each in judged)) == set(material.ids)
+    for each in judged:
+        assert not ids(each.train) & ids(each.val) and len(each.test) == 0
+        assert {i.lesion_id for i in each.train}.isdisjoint(i.lesion_id for i in each.val)
+
+
+def test_members_and_student_never_learn_the_validation_part(material) -> None:
+    held = {name for name, part in material.part.items() if part == "val"}
+    for k in range(5):
+        each = material.splits(f"train fold {k}")
+        assert not held & (ids(each.train) | ids(each.val))
+    student = material.splits("train")
+    assert not held & ids(student.train)
+    assert ids(student.val) == held - {"8l"}  # shows a lesion of the training part
+
+
+def test_without_a_source_nothing_that_touches_it_is_learnt(material) -> None:
+    """One image is from here; its lesion, and through two links two more, stay apart."""
+    apart = {f"{n}{side}" for n in (0, 7, 9) for side in "lr"}
+    assert material.touched("here") == apart
+    each = material.splits("without here")
+    assert ids(each.train) | ids(each.val) == set(material.ids) - apart
+    assert {material.fold[name] for name in ids(each.val)} == {0}
+
+
+def test_the_minutes_are_spent_as_worked_out_by_hand(recipe) -> None:
+    plan = recipe.planning.plan_of(20, IMAGES, RATES, 2.0)
+    members = 0.35 * 1200 - 10 * 2.0
+    assert plan.epochs["members"] == int(members / (5 * 5600 * 1.15 * (1 / 2000 + 1 / 1500)))
+    student = 0.35 * 1200 - 2.0
+    assert plan.epochs["student"] == int(student / (7000 * 1.15 * 1.7 / 2000))
+    assert plan.epochs["sources"] == int((120 - 8) / (4 * 6000 * 1.15 / 2000))
+    names = list(recipe.settings.LADDER)
+    assert list(plan.choices) == names[: len(plan.choices)]
+    machine = recipe.jobs.Machine("cuda", "device", 0, "weights", False)
+    listed = recipe.jobs.choices(machine, plan)
+    assert len(listed) == plan.folds * (1 + len(plan.choices))
+    assert sum(job.seconds for job in listed) <= 0.2 * 1200 + 1
+
+
+@pytest.mark.parametrize(("factor", "bound"), [(0.01, 0), (1000, 1)])
+def test_epochs_stay_between_their_limits(recipe, factor: float, bound: int) -> None:
+    rates = {name: factor * rate for name, rate in RATES.items()}
+    plan = recipe.planning.plan_of(20, IMAGES, rates, 0.0)
+    for phase in ("members", "student", "sources"):
+        assert plan.epochs[phase] == recipe.planning.LIMITS[phase][bound]
+
+
+def test_more_pixels_leave_fewer_epochs(recipe) -> None:
+    kept, epochs = recipe.jobs._kept({"image_size": (240, 320), "mixup": 0.2, "epochs": 2}, 20)
+    assert kept == {"image_size": (336, 448), "mixup": 0.2}
+    assert epochs == int(20 * 288 * 384 / (336 * 448))
+
+
+def test_a_difference_below_its_spread_is_none(recipe) -> None:
+    def row(name: str, gain: float, spread: float, folds: int = 3) -> dict[str, object]:
+        return {"choice": name, "folds": folds, "gain": gain, "gain_spread": spread}
+
+    rows = [
+        {"choice": "base", "folds": 3},
+        row("mixup", 0.02, 0.01),
+        row("cutmix", 0.03, 0.01),  # the same axis, and better
+        row("label-smoothing", 0.02, 0.03),
+        row("average-0.998", -0.02, 0.001),
+        row("drop-path-0.2", 0.05, 0.0, folds=1),
+    ]
+    assert recipe.outcomes.choose(rows) == {"cutmix": 1.0}
+
+
+def test_gains_are_paired_by_fold(recipe, tmp_path) -> None:
+    for name, values in (("base", (0.5, 0.7)), ("mixup", (0.55, 0.77))):
+        for fold, value in enumerate(values):
+            folder = tmp_path / "runs/choices" / f"{name}-{fold}"
+            folder.mkdir(parents=True)
+            one = dict.fromkeys(
+                ("accuracy", "balanced_accuracy", "macro_f1", "melanoma_recall"), value
+            )
+            (folder / "done.json").write_text(json.dumps({"one": one}))
+    base, mixup = recipe.outcomes.compare(tmp_path, ["mixup", "focal"], 2)
+    assert base["balanced_accuracy"] == pytest.approx(0.6)
+    assert base["balanced_accuracy_spread"] == pytest.approx(0.1 * 2**0.5)
+    assert mixup["gain"] == pytest.approx(0.06)
+    assert mixup["gain_spread"] == pytest.approx(0.01 * 2**0.5)
+
+
+def test_the_ensembles_weight_has_the_least_macro_log_loss(recipe) -> None:
+    target = np.array([0, 0, 0, 1])
+    one = np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.7, 0.3]])
+    two = np.array([[0.6, 0.4], [0.05, 0.95], [0.9, 0.1], [0.6, 0.4]])
+    first = -(np.log(0.9) + np.log(0.8) + np.log(0.4)) / 3
+    assert recipe.outcomes.macro_log_loss(target, one) == pytest.approx((first - np.log(0.3)) / 2)
+    tried = {}
+    for step in range(21):
+        p = (step * one + (20 - step) * two) / 20
+        tried[step / 20] = (-np.log(p[:3, 0]).mean() - np.log(p[3, 1])) / 2
+    best = min(tried, key=tried.get)
+    found = recipe.outcomes.fit_weights(target, {"lite1": one, "lite2": two})
+    assert found == {"lite1": best, "lite2": 1 - best} and 0 < best < 1
+
+
+WORKER = """
+    import json, sys, time
+    for line in sys.stdin:
+        name = json.loads(line)["name"]
+        if "dies" in name:
+            sys.exit(3)
+        if "hangs" in name:
+            time.sleep(600)
+        key, value = ("failed", "no") if "fails" in name else ("done", {"x": 1})
+        print(json.dumps({"job": name, key: value}), flush=True)
+"""
+
+
+@pytest.fixture
+def processes(recipe, tmp_path, monkeypatch) -> Iterator[object]:
+    (tmp_path / "worker.py").write_text(textwrap.dedent(WORKER))
+    monkeypatch.setattr(recipe.calling, "HERE", tmp_path)
+    made = recipe.calling.Processes(tmp_path, 2, 1)
+    yield made
+    made.stop()
+
+
+def test_a_failed_run_takes_only_what_needs_it_along(recipe, processes, tmp_path) -> None:
+    job, told = recipe.jobs.Job, []
+    names = ("a", "fails", "b", "dies", "c")
+    listed = [job(name, "lite0", "train") for name in names]
+    listed += [job("student", "lite1", "train", needs=("a", "dies"))]
+    assert processes.run(listed, time.monotonic() + 60, told.append)
+    assert sorted(line.split(":")[0] for line in told) == [
+        "a", "b", "c", "dies FAILED", "fails FAILED"
+    ]  # fmt: skip
+    assert json.loads((tmp_path / "failed.json").read_text()) == {
+        "fails": "no", "dies": "its process ended with 3"
+    }  # fmt: skip
+
+
+def test_the_minutes_end_a_run_that_is_under_way(recipe, processes) -> None:
+    listed = [recipe.jobs.Job(name, "lite0", "train") for name in ("a", "hangs")]
+    told: list[str] = []
+    assert not processes.run(listed, time.monotonic() + 3, told.append)
+    own = list(processes._at)
+    processes.stop()
+    assert [process.returncode for process in own] == [-15]
+
+
+def test_what_a_call_leaves_is_at_most_eight_files_of_16_mib(recipe, tmp_path) -> None:
+    work, out = tmp_path / "work", tmp_path / "out"
+    folders = [work / "runs/student/skinxai-ham10000"]
+    folders += [work / f"runs/members/{n}-{k}" for n in ("lite1", "lite2") for k in range(5)]
+    for number, folder in enumerate(folders):
+        (folder / "checkpoints").mkdir(parents=True)
+        (folder / "checkpoints/large").write_bytes(b"x")
+        size = 17 * 2**20 if number == 1 else 1000
+        (folder / "model.safetensors").write_bytes(b"x" * size)
+    told = recipe.collecting.collect(work, out, [])
+    names = {path.name for path in out.iterdir()}
+    assert "student.tar" in names and "lite1-0.tar" not in names and len(names) <= 8
+    assert max(path.stat().st_size for path in out.iterdir()) <= 16 * 2**20
+    assert any(line.startswith("lite1-0.tar LEFT OUT") for line in told)
+
+
+def test_the_table_says_what_is_done_begun_and_to_do(recipe, tmp_path) -> None:
+    settings = {"image_size": (64, 80), "epochs": 3}
+    listed = [recipe.jobs.Job(f"members/{n}", "lite1", "train", settings, seconds=9) for n in "abc"]
+    for name in "ab":
+        (tmp_path / "runs/members" / name).mkdir(parents=True)
+        (tmp_path / "runs/members" / name / "log.csv").write_text(
+            "epoch,accuracy,balanced_accuracy,macro_f1\n1,0.5,0.4,0.3\n2,0.6,0.5,0.2\n"
+        )
+    one = {"accuracy": 0.9, "balanced_accuracy": 0.8, "macro_f1": 0.7, "melanoma_recall": 0.6}
+    (tmp_path / "runs/members/a/done.json").write_text(json.dumps({"one": one, "seconds": 12.0}))
+    lines = recipe.table.markdown(recipe.table.rows(tmp_path, listed)).splitlines()[2:]
+    assert lines == [
+        "| members/a | done | 64x80 | 2/3 | 0.900 | 0.800 | 0.700 | 0.600 | 12 | 9 |",
+        "| members/b | begun | 64x80 | 2/3 | 0.5 | 0.4 | 0.3 |  |  | 9 |",
+        "| members/c | to do | 64x80 | 0/3 |  |  |  |  |  | 9 |",
+    ]
