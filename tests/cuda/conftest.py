@@ -3,14 +3,11 @@
 from pathlib import Path
 
 import pytest
-import torch
+from on_a_device import OWN
 from small_runs import LABELS, coloured, model_folder
 
-from skinxai import Classifier
 from skinxai.data import Records
-from skinxai.testing.networks import NETWORKS, of_network
 
-OWN = torch._C._get_privateuse1_backend_name() == "own"  # its plugin is active
 DEVICES = ["own"] if OWN else ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 
 
@@ -30,8 +27,3 @@ def folders(tmp_path_factory: pytest.TempPathFactory, small_networks: None) -> l
     """Two models with batch normalisation and dropout, and random weights."""
     root = tmp_path_factory.mktemp("models")
     return [model_folder(root / str(seed), LABELS, seed=seed, drop_rate=0.2) for seed in (1, 2)]
-
-
-def colours(kind: str, device: str) -> Classifier:
-    """A network whose answers are known, on a device."""
-    return Classifier(of_network(NETWORKS[kind]().eval())._loaded, device=device)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import OWN, colours
+from on_a_device import OWN, colours
 from small_runs import rows
 
 from skinxai import Classifier, explainers

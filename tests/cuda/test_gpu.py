@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import colours
+from on_a_device import colours
 from small_runs import BASE, LABELS, Small, coloured, rows
 from torch import Tensor
 

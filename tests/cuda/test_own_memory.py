@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import OWN
+from on_a_device import OWN
 
 
 def test_no_answer_mixes_the_tensors_of_two_devices() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OWN
+from on_a_device import OWN
 from small_runs import BASE, coloured, newest
 
 from skinxai import Trainer
