@@ -225,20 +225,35 @@ def test_the_minutes_end_a_run_that_is_under_way(recipe, processes) -> None:
     assert [process.returncode for process in own] == [-15]
 
 
-def test_what_a_call_leaves_is_at_most_eight_files_of_16_mib(recipe, tmp_path) -> None:
-    work, out = tmp_path / "work", tmp_path / "out"
-    folders = [work / "runs/student/skinxai-ham10000"]
-    folders += [work / f"runs/members/{n}-{k}" for n in ("lite1", "lite2") for k in range(5)]
-    for number, folder in enumerate(folders):
+def finished(work: Path, *, large: str = "") -> None:
+    """Folders of a student and ten members, with a checkpoint each."""
+    names = ["student/skinxai-ham10000"]
+    names += [f"members/{n}-{k}" for n in ("lite1", "lite2") for k in range(5)]
+    for name in names:
+        folder = work / "runs" / name
         (folder / "checkpoints").mkdir(parents=True)
         (folder / "checkpoints/large").write_bytes(b"x")
-        size = 17 * 2**20 if number == 1 else 1000
+        (folder / "log.csv").write_text("a")
+        size = 17 * 2**20 if name == large else 1000
         (folder / "model.safetensors").write_bytes(b"x" * size)
-    told = recipe.collecting.collect(work, out, [])
-    names = {path.name for path in out.iterdir()}
-    assert "student.tar" in names and "lite1-0.tar" not in names and len(names) <= 8
-    assert max(path.stat().st_size for path in out.iterdir()) <= 16 * 2**20
-    assert any(line.startswith("lite1-0.tar LEFT OUT") for line in told)
+
+
+def test_a_call_leaves_eight_files_and_writes_over_those_of_the_one_before(
+    recipe, tmp_path
+) -> None:
+    finished(tmp_path / "work")
+    for _ in range(2):
+        told = recipe.collecting.collect(tmp_path / "work", tmp_path / "out", [])
+        assert not [line for line in told if "LEFT OUT" in line]
+        assert len(list((tmp_path / "out").iterdir())) == 8
+
+
+def test_a_file_above_16_mib_stays_behind_and_is_named(recipe, tmp_path) -> None:
+    finished(tmp_path / "work", large="members/lite1-0")
+    told = recipe.collecting.collect(tmp_path / "work", tmp_path / "out", [])
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert "student.tar" in names and "lite1-0.tar" not in names
+    assert [line.split(":")[0] for line in told if "LEFT OUT" in line] == ["lite1-0.tar LEFT OUT"]
 
 
 def test_the_table_says_what_is_done_begun_and_to_do(recipe, tmp_path) -> None:

@@ -96,8 +96,8 @@ class Call:
             if not self.processes.run(left, self.deadline, self.tell):
                 return self.tell(f"the minutes are over in the phase {phase!r}; call again")
             if phase == self.given.until:
-                return self.tell(f"done until {phase!r}")
-        self.tell("everything is done")
+                break
+        self.tell("everything is done" if phase == lists.PHASES[-1] else f"done until {phase!r}")
 
     def _list(self, phase: str, plan: Plan, material: Material) -> list[Job]:
         if phase == "choices":

@@ -12,7 +12,8 @@ from outcomes import SHIPPED_FOLDS
 from settings import MEMBERS
 
 MOST_FILES, MOST_BYTES = 8, 16 * 2**20
-SMALL = {".json", ".csv", ".log", ".txt", ".md", ".npz", ".html"}
+SMALL = {".json", ".csv", ".log", ".txt", ".md", ".npz"}
+MADE_AGAIN = {"evaluation.json", "splits.csv"}  # from answers and folds
 
 
 def collect(work: Path, out: Path, rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -36,7 +37,8 @@ def collect(work: Path, out: Path, rows: Sequence[dict[str, Any]]) -> list[str]:
         if not paths:
             continue
         data = _tar(paths, work, compressed=name.endswith(".gz"))
-        if len(data) > MOST_BYTES or len(list(out.iterdir())) >= MOST_FILES:
+        others = {path.name for path in out.iterdir()} - {name}
+        if len(data) > MOST_BYTES or len(others) >= MOST_FILES:
             told.append(f"{name} LEFT OUT: {len(data)} bytes; it stays in {work}")
             continue
         (out / name).write_bytes(data)
@@ -48,7 +50,7 @@ def _small(work: Path) -> Iterable[Path]:
     for place in (work, work / "rates", work / "logs"):
         yield from (path for path in sorted(place.glob("*")) if path.suffix in SMALL)
     for path in sorted((work / "runs").rglob("*")):
-        if path.suffix in SMALL and path.name != "evaluation.html" and path.is_file():
+        if path.suffix in SMALL and path.name not in MADE_AGAIN and path.is_file():
             yield path
 
 
