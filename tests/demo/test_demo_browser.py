@@ -149,6 +149,23 @@ def test_an_upload_its_methods_and_its_downloads(page, server, classifier: Class
     assert "mole" not in report and "mole" not in server[1].read_text()
 
 
+def test_another_operating_point_decides(page, classifier: Classifier) -> None:
+    points = classifier.calibration.one_view.operating_points
+    verdict = page.locator(".decision")
+    expect(verdict).to_contain_text("at the operating point “screening”")
+    page.get_by_text("balanced", exact=True).click()
+    expect(verdict).to_contain_text("at the operating point “balanced”")
+    expect(verdict).to_contain_text(f"{points['balanced'].threshold:.3f}, the threshold")
+    both = json.loads(downloaded(page, "JSON"))
+    assert both["prediction"]["operating_point"] == "balanced"
+    assert "threshold of &#x27;balanced&#x27;" in downloaded(page, "Report").decode()
+    visit(page, "Batch")  # it stays chosen
+    page.get_by_role("button", name="Try it with the four samples").click()
+    expect(page.get_by_text("4 of 4 images have an answer.")).to_be_visible()
+    rows = csv.DictReader(io.StringIO(downloaded(page, "Download CSV").decode()))
+    assert [row["operating_point"] for row in rows] == ["balanced"] * 4
+
+
 def visit(page, name: str) -> None:
     page.get_by_role("link", name=name, exact=True).click()
     page.wait_for_url(f"**/{PAGES[name]}")

@@ -35,6 +35,7 @@ from skinxai.model_folders.parts import CALIBRATION
 from skinxai.predicting.torch_predictor import TorchPredictor
 from skinxai.results.probabilities import from_logits
 from skinxai.trust.conformal import Conformal
+from skinxai.trust.deciding import decided_at
 from skinxai.trust.operating_points import MalignancyScores
 from skinxai.trust.quality import QualityLimits, measure
 from skinxai.trust.scaling import Scaling
@@ -122,6 +123,9 @@ def test_another_point_decides(calibrated, records) -> None:
     assert {each.operating_point for each in strict} == {"sensitivity 0.50"}
     referred = [sum(each.decision == "refer" for each in found) for found in (strict, usual)]
     assert referred[0] < referred[1]
+    point = calibrated.calibration.one_view.operating_points["sensitivity 0.50"]
+    for each, right in zip(usual, strict, strict=True):  # without another pass
+        assert decided_at(each, point).to_dict() == right.to_dict()
     streamed = [first for first, _ in calibrated.stream(
         paths(records), explain="gradcam", operating_point="sensitivity 0.50")]  # fmt: skip
     assert [each.decision for each in streamed] == [each.decision for each in strict]
@@ -142,6 +146,9 @@ def test_an_image_that_is_no_good_is_not_decided_about(calibrated, records, tmp_
     )
     measures = [measure(np.asarray(Image.open(path).convert("RGB"))) for path in paths(records)]
     assert limits == QualityLimits.fit(measures, rejected=0.005)
+    balanced = decided_at(black, calibrated.calibration.one_view.operating_points["balanced"])
+    assert (balanced.decision, balanced.reasons) == ("abstain", black.reasons)
+    assert balanced.operating_point == "balanced"
     ((first, _),) = calibrated.stream([np.zeros((200, 300, 3), np.uint8)], explain="gradcam")
     assert first == black
     Image.new("RGB", (300, 200)).save(tmp_path / "black.png")

@@ -220,17 +220,20 @@ class Answers:
         key = (*upload.key, "nearest", str(k))
         return self._once(key, compute, lambda found: 500 * len(found), lambda: None)
 
-    def report(self, upload: Upload, waits: Waits = patiently) -> bytes:
+    def report(self, upload: Upload, point: str | None, waits: Waits = patiently) -> bytes:
         """The case report of an image as an HTML page, with methods that need one pass each.
 
         Args:
             upload: an image that has a prediction.
+            point: name of the operating point that decides; ``None``: the default.
             waits: hears how many others are before one.
         """
 
         def asked(methods: Sequence[str] | None) -> bytes:
             image = self._image(upload)
-            report = self.classifier.report(image, methods=methods, progress=False)
+            report = self.classifier.report(
+                image, methods=methods, operating_point=point, progress=False
+            )
             return report.html().encode()
 
         def compute() -> bytes:
@@ -240,7 +243,7 @@ class Answers:
                 except ExplainError:  # the network does not fit one of them
                     return asked(None)
 
-        return self._once((*upload.key, "report"), compute, len, lambda: None)
+        return self._once((*upload.key, "report", point), compute, len, lambda: None)
 
     def knows(self, upload: Upload, method: str, target: str | None) -> bool:
         """Whether `explain` has the answer at hand."""

@@ -12,12 +12,13 @@ import streamlit as st
 
 from skinxai import samples
 from skinxai.demo.answering import Answers, shared
-from skinxai.demo.controls import Line
+from skinxai.demo.controls import Line, choose_point
 from skinxai.demo.showing import full_name, heading, said
 from skinxai.demo.uploads import MAX_FILES, MAX_ZIP, MIB, Images, Refused, Upload
 from skinxai.labels import LabelSet
 from skinxai.results import Prediction
 from skinxai.results.folder import table
+from skinxai.trust.deciding import decided_at
 
 AT_ONCE = 8
 
@@ -43,6 +44,8 @@ def batch() -> None:
     line.say(f"{len(rows)} of {len(rows) + len(bad)} images have an answer.")
     with place.container():
         if rows:
+            if (point := choose_point(answers)) is not None:
+                rows = [Row(row.thumbnail, decided_at(row.answer, point)) for row in rows]
             _table(answers, rows)
         if bad:
             st.html(heading("Not read"))

@@ -16,6 +16,7 @@ from skinxai.demo.uploads import MAX_FILE, MIB, Upload
 from skinxai.demo.waiting import others
 from skinxai.errors import SkinxaiError
 from skinxai.progress import Tell
+from skinxai.trust.operating_points import OperatingPoint
 
 SAMPLES = ("Melanoma", "Melanoma, missed", "Basal cell carcinoma", "Nevus")
 SOURCES = ("Sample", "File", "Camera")
@@ -95,6 +96,21 @@ def choose_target(answers: Answers) -> str | None:
         persist_state=KEPT,
     )  # fmt: skip
     return code if code in names else None
+
+
+def choose_point(answers: Answers) -> OperatingPoint | None:
+    """The operating point that decides; ``None`` where the model has none."""
+    calibration = answers.classifier.calibration
+    if calibration is None or calibration.default is None:
+        return None
+    points = calibration.one_view.operating_points
+    name = st.segmented_control(
+        "Operating point", list(points), default=calibration.default, required=True, key="point",
+        persist_state=KEPT,
+    )  # fmt: skip
+    point: OperatingPoint = points[name or calibration.default]
+    st.caption(plain(f"It refers from a malignant probability of {point.threshold:.3f} on."))
+    return point
 
 
 def choose_opacity() -> tuple[float, bool]:

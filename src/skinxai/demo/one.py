@@ -16,6 +16,7 @@ from skinxai.demo.controls import (
     choose_image,
     choose_method,
     choose_opacity,
+    choose_point,
     choose_target,
 )
 from skinxai.demo.pieces import ICON, explained, nothing_yet, predicted, show_map
@@ -23,6 +24,7 @@ from skinxai.demo.showing import findings, heading, note, picture, plain
 from skinxai.demo.similar import similar_lesions
 from skinxai.demo.verdicts import decision
 from skinxai.results import Explanation, Prediction
+from skinxai.trust.deciding import decided_at
 
 
 def one_image() -> None:
@@ -37,8 +39,11 @@ def one_image() -> None:
     if upload is None or prediction is None:
         return
     with right:
+        found = st.container()  # above the control on which it depends
+        if (point := choose_point(answers)) is not None:
+            prediction = decided_at(prediction, point)
         notes = "".join(note(text) for text in prediction.warnings)
-        st.html(
+        found.html(
             heading("What the model finds") + decision(prediction) + findings(prediction) + notes
         )
         st.caption(f"Model {plain(prediction.model)}, {plain(prediction.backend)}")
@@ -73,8 +78,8 @@ def one_image() -> None:
         with downloads.container(horizontal=True, gap="small"):
             _downloads(prediction, explanation, alpha, uniform)
             st.download_button(
-                "Report", lambda: answers.report(upload), "report.html", "text/html",
-                on_click="ignore", icon=ICON,
+                "Report", lambda: answers.report(upload, prediction.operating_point),
+                "report.html", "text/html", on_click="ignore", icon=ICON,
             )  # fmt: skip
     similar_lesions(answers, upload)
 

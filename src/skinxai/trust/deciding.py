@@ -70,6 +70,21 @@ def trusted(
             f"unlike the images that the model knows: novelty {score:.3f}, above the limit of "
             f"{LIMIT:g}"
         )
-    point = fitted.operating_points[name]
-    decision, reasons = decide(made.malignant_probability, point, doubts)
-    return replace(made, operating_point=name, decision=decision, reasons=reasons)
+    return _decided(made, fitted.operating_points[name], doubts)
+
+
+def decided_at(made: Prediction, point: OperatingPoint) -> Prediction:
+    """A prediction with what another operating point decides; what speaks against it stays.
+
+    Args:
+        made: with the decision of one point; without any it stays as it is.
+        point: of the same calibration and the same number of views.
+    """
+    if made.decision is None:
+        return made
+    return _decided(made, point, made.reasons if made.decision == ABSTAIN else ())
+
+
+def _decided(made: Prediction, point: OperatingPoint, doubts: Sequence[str]) -> Prediction:
+    decision, reasons = decide(float(made.malignant_probability or 0.0), point, doubts)
+    return replace(made, operating_point=point.name, decision=decision, reasons=reasons)
