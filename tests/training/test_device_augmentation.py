@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as reference
 
 from skinxai.errors import OptionError
-from skinxai.training import colouring, damaging, device_augmentation, drawing
+from skinxai.training import chance, colouring, damaging, device_augmentation
 from skinxai.training.augmentation import neutral_gains, shades_of_gray
 from skinxai.training.compressing import compression
 from skinxai.training.device_augmentation import DeviceAugmentation, warped
@@ -37,7 +37,7 @@ def skin(height: int = 96, width: int = 128) -> Tensor:
 
 def moved(images: Tensor, matrix: np.ndarray, size: tuple[int, int], finer: int = 1) -> Tensor:
     """Sample as a map from pixels of the result to pixels of the source says."""
-    place = drawing._normalised(matrix, *images.shape[2:])[:, :2].astype(np.float32)
+    place = chance._normalised(matrix, *images.shape[2:])[:, :2].astype(np.float32)
     return warped(images, place, np.full(len(images), finer), size)
 
 
@@ -51,7 +51,7 @@ def test_right_angles_and_mirror_images_are_those_of_torch(turns, mirrored) -> N
     wanted = torch.rot90(images, turns, (2, 3))
     height, width = wanted.shape[2:]
     wanted = wanted.flip([axis for axis, flip in zip((3, 2), mirrored, strict=True) if flip])
-    to_source = drawing._from_turned(np.array([turns]), 45, 70) @ drawing._from_mirrored(
+    to_source = chance._from_turned(np.array([turns]), 45, 70) @ chance._from_mirrored(
         [np.array([flip]) for flip in mirrored], np.array([height]), np.array([width])
     )
     found = moved(images, to_source, (height, width))
@@ -61,14 +61,14 @@ def test_right_angles_and_mirror_images_are_those_of_torch(turns, mirrored) -> N
 def test_a_crop_of_everything_is_the_image() -> None:
     images = planes(noise(2))
     zero, tall, wide = (np.full(2, value) for value in (0, 60, 80))
-    found = moved(images, drawing._from_crop(zero, zero, tall, wide, 60, 80), (60, 80))
+    found = moved(images, chance._from_crop(zero, zero, tall, wide, 60, 80), (60, 80))
     torch.testing.assert_close(found, images, atol=0.02, rtol=0)
 
 
 def test_a_crop_is_what_opencv_cuts_and_enlarges() -> None:
     images = planes(skin())
     top, left, tall, wide = (np.array([value]) for value in (10, 20, 50, 70))
-    found = moved(images, drawing._from_crop(top, left, tall, wide, 96, 128), (96, 128))
+    found = moved(images, chance._from_crop(top, left, tall, wide, 96, 128), (96, 128))
     cut = images[0].permute(1, 2, 0).numpy()[10:60, 20:90]
     wanted = cv2.resize(cut, (128, 96), interpolation=cv2.INTER_LINEAR)
     inner = np.s_[2:-2, 2:-2]  # at its edge the device sees beyond the part
@@ -86,7 +86,7 @@ def test_rotation_and_shear_are_those_of_albumentations(angle, shear) -> None:
         affine.center(image.shape[:2]),
     )  # fmt: skip
     wanted = cv2.warpAffine(image, matrix[:2], (128, 96), borderMode=cv2.BORDER_REFLECT_101)
-    to_source = drawing._from_affine(
+    to_source = chance._from_affine(
         np.array([angle]), [np.array([s]) for s in shear], np.array([96]), np.array([128])
     )
     found = moved(planes(skin()), to_source, (96, 128))[0].permute(1, 2, 0).numpy()
@@ -99,7 +99,7 @@ def test_shrinking_is_the_mean_over_the_covered_area(factor) -> None:
     whole = [np.array([value]) for value in (0, 0, 96, 96)]
     side = 96 // factor
     finer = -(-factor * 100 // 125)
-    found = moved(images, drawing._from_crop(*whole, side, side), (side, side), finer)
+    found = moved(images, chance._from_crop(*whole, side, side), (side, side), finer)
     wanted = torch.nn.functional.avg_pool2d(images, factor)
     if factor == 4:  # four samples would be exact, four of five quarters are taken
         assert finer == 4
@@ -112,7 +112,7 @@ def test_slight_shrinking_aliases_little() -> None:
         images = planes(noise(1, 96, 96))
         smooth = torch.nn.functional.avg_pool2d(images, 3, 1, 1)  # as lenses do
         whole = [np.array([value]) for value in (0, 0, 96, 96)]
-        found = moved(smooth, drawing._from_crop(*whole, side, side), (side, side), finer)
+        found = moved(smooth, chance._from_crop(*whole, side, side), (side, side), finer)
         image = smooth[0].permute(1, 2, 0).numpy()
         wanted = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
         error = found[0].permute(1, 2, 0).numpy() - wanted
@@ -153,7 +153,7 @@ def test_changes_of_colour_come_in_the_drawn_order() -> None:
 
 
 def test_blur_is_that_of_opencv() -> None:
-    kernels = drawing._kernels(np.array([0.5, 2.0, 3.0]), np.array([3, 4, 5])).astype(np.float32)
+    kernels = chance._kernels(np.array([0.5, 2.0, 3.0]), np.array([3, 4, 5])).astype(np.float32)
     found = damaging.blur(planes(noise(3)), torch.from_numpy(kernels))
     for own, pixels, kernel in zip(found, noise(3), kernels, strict=True):
         image = pixels.float().numpy()

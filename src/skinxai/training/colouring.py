@@ -66,4 +66,4 @@ def _each(values: Tensor) -> Tensor:
 
 
 CHANGES = (brightness, contrast, saturation, hue)
-"""In the order of `skinxai.training.drawing`."""
+"""In the order of `skinxai.training.chance`."""

@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from skinxai.errors import OptionError
 from skinxai.memory import in_parts
-from skinxai.training import damaging, drawing
+from skinxai.training import chance, damaging
+from skinxai.training.chance import Draws, draw
 from skinxai.training.colouring import CHANGES, WHITE
 from skinxai.training.compressing import compression
-from skinxai.training.drawing import Draws, draw
 from skinxai.training.recipes import RECIPES
 from skinxai.training.transfers import to_device
 
@@ -100,9 +100,9 @@ class DeviceAugmentation:
                     images, draws.order[:, place] == number, change, draws.factors[:, number]
                 )
         for kind, damage, values in (
-            (drawing.BLUR, damaging.blur, draws.kernel),
-            (drawing.COMPRESSION, compression, draws.quality),
-            (drawing.FEWER_PIXELS, damaging.fewer_pixels, draws.scale),
+            (chance.BLUR, damaging.blur, draws.kernel),
+            (chance.COMPRESSION, compression, draws.quality),
+            (chance.FEWER_PIXELS, damaging.fewer_pixels, draws.scale),
         ):
             images = _on_some(images, draws.damage == kind, damage, values)
         left_out = draws.boxes.any(axis=(1, 2))

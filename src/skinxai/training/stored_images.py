@@ -22,8 +22,8 @@ from skinxai.images.limits import MAX_PIXELS
 from skinxai.images.reading import read_image
 from skinxai.images.transforms import resize
 from skinxai.training.augmentation import neutral_gains
+from skinxai.training.chance import Draws
 from skinxai.training.device_augmentation import DeviceAugmentation
-from skinxai.training.drawing import Draws
 from skinxai.training.free_memory import Free, free_memory, is_pinned_for
 from skinxai.training.loaders import Batch, Failure, Item, Key
 from skinxai.training.transfers import to_device

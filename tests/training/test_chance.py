@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from skinxai.training.augmentation import Augmentation
-from skinxai.training.drawing import BLUR, COMPRESSION, FEWER_PIXELS, Draws, draw, philox, uniform
+from skinxai.training.chance import BLUR, COMPRESSION, FEWER_PIXELS, Draws, draw, philox, uniform
 from skinxai.training.recipes import HUE, JITTER, RECIPES, Damage
 
 SOURCE, SIZE, MANY = (84, 112), (72, 96), np.arange(20_000)
