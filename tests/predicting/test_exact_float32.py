@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 import torch
+from small_runs import BASE, coloured
 
 from skinxai.backbones.exact_float32 import exact_float32
 from skinxai.classifier import Classifier
+from skinxai.predicting import torch_predictor
 from skinxai.testing import colour_classifier
 from skinxai.testing.pictures import picture
+from skinxai.training.callbacks import Callback
+from skinxai.training.trainer import Trainer
 
 IMAGE = picture({"upper left": "red"})
 NEWER = (
@@ -84,6 +88,32 @@ def test_every_answer_is_exact_and_leaves_the_settings(allowed: list[Any], asked
     assert settings() == allowed
     if "unreadable" not in allowed:  # torch's own parts read the older ones
         assert all(each[-2:] == ["highest", False] for each in seen)
+
+
+def test_a_network_is_folded_exactly(monkeypatch, allowed: list[Any]) -> None:
+    seen: list[Any] = []
+
+    def folded(network: Any, size: Any) -> Any:
+        seen.append(settings())
+        return network
+
+    monkeypatch.setattr(torch_predictor, "folded", folded)
+    Classifier.from_pretrained(backend="torch")
+    assert seen and all(each[:4] == ["ieee"] * 4 for each in seen)
+    assert settings() == allowed
+
+
+def test_a_network_is_trained_exactly(allowed: list[Any], tmp_path, small_networks) -> None:
+    seen: list[Any] = []
+
+    class Look(Callback):
+        def on_step(self, step: int, loss: float, learning_rate: float) -> None:
+            seen.append(settings())
+
+    parts = [coloured(tmp_path / name, 4, k) for k, name in enumerate(("train", "val"))]
+    Trainer(**BASE, output_dir=tmp_path / "run", callbacks=[Look()]).fit(*parts)
+    assert seen and all(each[:4] == ["ieee"] * 4 for each in seen)
+    assert settings() == allowed
 
 
 def test_the_last_of_two_threads_puts_the_settings_back() -> None:

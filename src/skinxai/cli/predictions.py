@@ -97,9 +97,8 @@ def _lines(result: Any) -> list[str]:
     shown = "  ".join(
         f"{code} {value:.3f}" for code, value in result.top(min(3, len(result.labels)))
     )
-    doubts = result.reasons if result.decision == "abstain" else ()
     line = "  ".join([result.source, shown, *result.said()])
-    return [line, *notes_of((*doubts, *result.warnings))]
+    return [line, *notes_of((*result.doubts, *result.warnings))]
 
 
 def _print(lines: list[str]) -> None:

@@ -106,8 +106,7 @@ def frame(labels: LabelSet, rows: Sequence[Row]) -> pd.DataFrame:
 
 def doubts(answer: Prediction) -> list[str]:
     """Why nothing was decided, and notes from reading the image without their codes."""
-    reasons = answer.reasons if answer.decision == "abstain" else ()
-    return [*reasons, *(note.partition(": ")[2] or note for note in answer.warnings)]
+    return [*answer.doubts, *(note.partition(": ")[2] or note for note in answer.warnings)]
 
 
 def _table(answers: Answers, rows: list[Row]) -> None:

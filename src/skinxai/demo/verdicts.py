@@ -12,7 +12,7 @@ COVERAGE = 0.9
 
 
 def decision(prediction: Prediction) -> str:
-    """Decision, reasons and prediction set; flags where nothing is decided; else an empty text."""
+    """Decision, reasons and prediction set; doubts where nothing is decided; else an empty text."""
     if prediction.calibrated_on is None:
         return ""
     lines = []
@@ -22,7 +22,7 @@ def decision(prediction: Prediction) -> str:
             f"<p class='verdict'>{WORDS[prediction.decision]} "
             f"<span class='under'>at the operating point “{point}”</span></p>"
         )
-        lines += [f"<p>{html.escape(_sentence(each))}</p>" for each in prediction.reasons]
+    lines += [f"<p>{html.escape(_sentence(each))}</p>" for each in prediction.reasons]
     if prediction.novelty is None or not prediction.novelty.refused:  # else it promises nothing
         named = [full_name(prediction.labels, code) for code in prediction.prediction_set(COVERAGE)]
         lines.append(

@@ -66,6 +66,7 @@ def _explained(
     first = predictor.prediction(item, answer, options)
     if isinstance(first, ItemError):
         return first
+    item = item.noting(first.doubts)
     maps = outputs[MAPS][0]  # (K, h, w)
     circumstances = Circumstances(
         against=targets.against,

@@ -214,9 +214,9 @@ def _predict_and_explain(
             results[item.index] = first
         else:
             sound.append((place, first))
+    items = [items[place].noting(first.doubts) for place, first in sound]
     if results:  # some are not finite: leave them out, so that the others can be explained
         kept = [place for place, _ in sound]
-        items = [items[place] for place in kept]
         passes = [each.only(kept) for each in passes]
     if not items:
         return results

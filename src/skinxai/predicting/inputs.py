@@ -139,6 +139,10 @@ class Prepared:
     measured: Mapping[str, float] = field(default_factory=dict)
     colours: npt.NDArray[np.float32] | None = None
 
+    def noting(self, doubts: tuple[str, ...]) -> Prepared:
+        """The same image with more notes."""
+        return replace(self, warnings=(*self.warnings, *doubts)) if doubts else self
+
 
 def several(images: Any, progress: Progress) -> tuple[bool, Iterable[Any], int | None]:
     """Whether one image came, all of them behind a progress bar, and how many, where it is known.

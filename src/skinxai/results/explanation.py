@@ -44,7 +44,8 @@ class Explanation:
         versions: of skinxai, torch and the method's plugin.
         seconds: spent on the image's batch, divided by its images.
         pixels: the upright source image, RGB uint8 ``(H, W, 3)``.
-        warnings: notes from reading the image.
+        warnings: notes from reading the image, and what speaks against it, as in
+            `Prediction.doubts`: a map of a picture that shows no lesion means nothing.
     """
 
     maps: Mapping[str, npt.NDArray[np.float32]] = field(repr=False)
@@ -184,9 +185,10 @@ class Explanation:
         scores = "".join(f", {name}={value:.3g}" for name, value in self.scores.items())
         against = "" if self.against is None else f" against {self.against!r}"
         of = f" of the {self.score} of {self.target!r}{against}" if self.score != "none" else ""
+        notes = "".join(f"; {text}" for text in self.warnings)
         return (
             f"Explanation({self.method}{of}, {size}{scores}; "
-            f"source={self.source!r}, model={self.model!r})"
+            f"source={self.source!r}, model={self.model!r}{notes})"
         )
 
     def _repr_png_(self) -> bytes | None:

@@ -29,7 +29,8 @@ class Prediction:
         operating_point: name of the one that decided; ``None`` for a model without any.
         decision: ``"refer"``, ``"routine"`` or ``"abstain"``; ``None`` for a model without
             operating points. Some pictures that show no lesion pass the limits and get one too.
-        reasons: why that decision, a sentence each.
+        reasons: why that decision, a sentence each; without a decision, what speaks against the
+            image.
         quality: flags of the image's quality that are raised → measured value, see
             `skinxai.trust.quality`; empty of a model that was not calibrated.
         novelty: how unlike the images that the model knows it is; ``None`` of a model that was
@@ -124,6 +125,11 @@ class Prediction:
         """What is wrong with the image: raised flags of quality, and ``"novel"``."""
         refused = self.novelty is not None and self.novelty.refused
         return (*self.quality, *(("novel",) if refused else ()))
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What speaks against the image, a sentence each; then nothing is decided about it."""
+        return self.reasons if self.decision in (None, "abstain") else ()
 
     def said(self) -> tuple[str, ...]:
         """What a calibrated model says beside its probabilities, in short: decision, flags, set.

@@ -61,15 +61,15 @@ def trusted(
         made, calibrated_on=calibration.data, quality=ReadOnly(flags), novelty=novelty,
         sets=partial(prediction_set, fitted.conformal, tuple(made.probabilities.items())),
     )  # fmt: skip
-    name = operating_point or calibration.default
-    if name is None or made.malignant_probability is None:
-        return made
     doubts = [limits.sentence(flag, value) for flag, value in flags.items()]
     if novelty.refused:
         doubts.append(
             f"unlike the images that the model knows: novelty {score:.3f}, above the limit of "
             f"{LIMIT:g}"
         )
+    name = operating_point or calibration.default
+    if name is None or made.malignant_probability is None:
+        return replace(made, reasons=tuple(doubts))
     return _decided(made, fitted.operating_points[name], doubts)
 
 
@@ -82,7 +82,7 @@ def decided_at(made: Prediction, point: OperatingPoint) -> Prediction:
     """
     if made.decision is None:
         return made
-    return _decided(made, point, made.reasons if made.decision == ABSTAIN else ())
+    return _decided(made, point, made.doubts)
 
 
 def _decided(made: Prediction, point: OperatingPoint, doubts: Sequence[str]) -> Prediction:
