@@ -179,6 +179,19 @@ def test_uncertainty_that_is_no_better_than_the_top_probability_is_said(
     assert Evaluation.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
 
+def test_uncertainty_of_some_images_alone_is_not_compared(folder, records, monkeypatch) -> None:
+    def uncertain(*arguments, **options):
+        for n, each in enumerate(plain(*arguments, **options)):
+            doubt = Uncertainty(0.3, 0.1, 0.2, 0.0, 4, "views") if n % 2 else None
+            yield replace(each, uncertainty=doubt)
+
+    plain = judging.predictions
+    monkeypatch.setattr(judging, "predictions", uncertain)
+    found = Classifier.from_pretrained(folder).evaluate(records, resamples=5)
+    assert "novelty" in found.selective.scores
+    assert "total uncertainty" not in found.selective.scores
+
+
 def test_the_verdict_comes_first_and_says_what_is_not_known(evaluation, records, folder) -> None:
     patients = "no patient is named, so that other lesions of a training patient are not recognised"
     expected = (

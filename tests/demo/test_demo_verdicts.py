@@ -39,6 +39,7 @@ def test_no_decision_says_why(made: Prediction) -> None:
     assert "<p>Unlike the images: novelty 0.7.</p>" in shown and "Not ruled out" in shown
     for refused in (False, True):  # the set of an image of another kind promises nothing
         own = replace(made, decision="abstain", novelty=Novelty(0.6, refused))
+        assert own.flags == (("novel",) if refused else ())
         assert ("Not ruled out" in decision(own)) == ("90 % set" in repr(own)) == (not refused)
 
 

@@ -46,6 +46,28 @@ class Early(Half):
     early = True
 
 
+class InPlace(Half):
+    """A head that overwrites the features that all passes share."""
+
+    def head(self, features):
+        return super().head(features.mul_(0.5))
+
+
+class Halved(Half):
+    """The same without overwriting."""
+
+    def head(self, features):
+        return super().head(features * 0.5)
+
+
+class Undefined(Half):
+    """A head that divides by zero where its value is dropped."""
+
+    def head(self, features):
+        dropped = super().head(features)
+        return dropped + 0 * dropped / dropped[:, :1]
+
+
 def classifier(module: nn.Module) -> Classifier:
     return Classifier.from_module(
         module.eval(), ["a", "b"], PREPROCESSING, module.features, module.head
@@ -54,6 +76,18 @@ def classifier(module: nn.Module) -> Classifier:
 
 def entropy(p: float) -> float:
     return -p * math.log(p) - (1 - p) * math.log(1 - p)
+
+
+def test_a_head_that_works_in_place_changes_no_other_pass() -> None:
+    own, right = (classifier(kind()) for kind in (InPlace, Halved))
+    expected = right.predict(WHITE, dropout_passes=20).uncertainty
+    assert own.predict(WHITE, dropout_passes=20).uncertainty == expected
+
+
+def test_a_pass_that_is_not_finite_leaves_the_uncertainty_out() -> None:
+    found = classifier(Undefined()).predict([WHITE, GREY], dropout_passes=20)
+    assert [each.uncertainty for each in found] == [None, None]
+    assert found[0].probability == pytest.approx(1 / (1 + math.exp(-1)))
 
 
 @pytest.mark.parametrize("kind", [Half, Layer])
