@@ -3,7 +3,7 @@
     python training/build_calibration.py HAM10000_FOLDER src/skinxai/bundled
 
 A model with a graph is given a new one, which also has the embeddings that novelty needs. The test
-part is not read; ``training/judge_calibration.py`` opens it.
+part is not read; ``training/open_test.py`` opens it.
 """
 
 import sys

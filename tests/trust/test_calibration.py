@@ -21,7 +21,6 @@ from skinxai.errors import (
     CalibrationError,
     IntegrityError,
     LeakageError,
-    ModelConfigError,
     ModelError,
     NonFiniteOutputError,
     OptionError,
@@ -271,47 +270,6 @@ def test_an_ensemble_is_calibrated_as_a_whole(folder, records, tmp_path) -> None
     write_model_folder(tmp_path / "turned", files | {CALIBRATION: kept})
     with pytest.raises(IntegrityError, match="was fitted for others"):
         Classifier.from_pretrained(tmp_path / "turned")
-
-
-def test_a_calibration_of_other_weights_is_refused(calibrated, tmp_path) -> None:
-    calibrated.save_pretrained(tmp_path / "one")
-    other = model_folder(tmp_path / "other", MALIGNANT, seed=4)
-    files = {p.name: p.read_bytes() for p in other.iterdir()} | {
-        CALIBRATION: (tmp_path / "one" / CALIBRATION).read_bytes()
-    }
-    del files["manifest.json"]
-    write_model_folder(tmp_path / "mixed", files)
-    with pytest.raises(IntegrityError, match="was fitted for others"):
-        Classifier.from_pretrained(tmp_path / "mixed")
-
-
-@pytest.mark.parametrize(
-    ("change", "error"),
-    [
-        ({"schema_version": 2}, ModelConfigError),
-        ({"default": "nothing"}, ModelConfigError),
-        ({"images": 0}, ModelConfigError),
-        ({"data": "a\nb"}, ModelConfigError),
-        ({"one_view": {}}, ModelConfigError),
-        ({"more": 1}, ModelConfigError),
-        ({"slopes": [1, 1]}, IntegrityError),
-        ("other points", ModelConfigError),
-    ],
-)
-def test_a_part_with_other_values_is_refused(calibrated, tmp_path, change, error) -> None:
-    calibrated.save_pretrained(tmp_path / "one")
-    files = {p.name: p.read_bytes() for p in (tmp_path / "one").iterdir()}
-    values = json.loads(files[CALIBRATION])
-    if change == "other points":
-        values["four_views"]["operating_points"].pop()
-    elif slopes := change.get("slopes"):
-        values["one_view"]["scaling"] = {"slopes": slopes, "offsets": [0, 0]}
-    else:
-        values |= change
-    del files["manifest.json"]
-    write_model_folder(tmp_path / "changed", files | {CALIBRATION: json.dumps(values).encode()})
-    with pytest.raises(error):
-        Classifier.from_pretrained(tmp_path / "changed")
 
 
 def test_images_that_must_not_calibrate(folder, records, tmp_path) -> None:

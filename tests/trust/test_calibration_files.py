@@ -1,4 +1,4 @@
-"""The images of a calibration: kept as hashes and fingerprints, and recognised by `evaluate`."""
+"""A calibration's files in the model's folder: its images are recognised, others are refused."""
 
 import json
 from dataclasses import replace
@@ -132,4 +132,42 @@ def test_digests_of_other_files_are_refused(folder, tmp_path, known) -> None:
     values = json.loads(files[CALIBRATION]) | {"known": known}
     write_model_folder(tmp_path / "changed", files | {CALIBRATION: json.dumps(values).encode()})
     with pytest.raises(ModelConfigError, match=r"known of calibration\.json"):
+        Classifier.from_pretrained(tmp_path / "changed")
+
+
+def test_a_calibration_of_other_weights_is_refused(folder, tmp_path) -> None:
+    other = model_folder(tmp_path / "other", MALIGNANT, seed=4)
+    files = {p.name: p.read_bytes() for p in other.iterdir()} | {
+        CALIBRATION: (folder / CALIBRATION).read_bytes()
+    }
+    del files["manifest.json"]
+    write_model_folder(tmp_path / "mixed", files)
+    with pytest.raises(IntegrityError, match="was fitted for others"):
+        Classifier.from_pretrained(tmp_path / "mixed")
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"schema_version": 2}, ModelConfigError),
+        ({"default": "nothing"}, ModelConfigError),
+        ({"images": 0}, ModelConfigError),
+        ({"data": "a\nb"}, ModelConfigError),
+        ({"one_view": {}}, ModelConfigError),
+        ({"more": 1}, ModelConfigError),
+        ({"slopes": [1, 1]}, IntegrityError),
+        ("other points", ModelConfigError),
+    ],
+)
+def test_a_part_with_other_values_is_refused(folder, tmp_path, change, error) -> None:
+    files = dict(read_model_folder(folder).files)
+    values = json.loads(files[CALIBRATION])
+    if change == "other points":
+        values["four_views"]["operating_points"].pop()
+    elif slopes := change.get("slopes"):
+        values["one_view"]["scaling"] = {"slopes": slopes, "offsets": [0, 0]}
+    else:
+        values |= change
+    write_model_folder(tmp_path / "changed", files | {CALIBRATION: json.dumps(values).encode()})
+    with pytest.raises(error):
         Classifier.from_pretrained(tmp_path / "changed")
