@@ -1,0 +1,1 @@
+"""Drift: whether the images that come are still like those that the model knows."""

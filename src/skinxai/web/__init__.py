@@ -1,0 +1,1 @@
+"""What servers share: the HTTP protocol and who may call."""
