@@ -44,7 +44,7 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 from demo_server import DEMO, LIMIT, address_of, chromium  # noqa: E402
 from demo_zips import changed, million, zipped  # noqa: E402
 
-from skinxai.demo.connections import MOST  # noqa: E402
+from skinxai.web.connections import MOST  # noqa: E402
 
 MIB = 1024**2
 PATHS = (

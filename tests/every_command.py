@@ -140,7 +140,7 @@ def run_all() -> None:
     from streamlit.testing.v1 import AppTest
 
     from skinxai.cli import main
-    from skinxai.demo import serving
+    from skinxai.demo import starting
 
     for _, words in lines():
         sys.argv, code = ["skinxai", *words], 0
@@ -149,7 +149,7 @@ def run_all() -> None:
         except SystemExit as end:
             code = end.code or 0
         print(f"\n{ENDED}{json.dumps([words, code])}", flush=True)
-    page = AppTest.from_file(str(Path(serving.__file__).with_name("app.py")), default_timeout=600)
+    page = AppTest.from_file(str(Path(starting.__file__).with_name("app.py")), default_timeout=600)
     failed = len(page.run().exception)
     print(f"\n{ENDED}{json.dumps([['page'], failed])}", flush=True)
 

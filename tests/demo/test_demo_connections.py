@@ -9,8 +9,8 @@ pytest.importorskip("streamlit")
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from skinxai.demo import connections
-from skinxai.demo.connections import GRACE, HEAD, MAX_MESSAGE, PACE, Patient
+from skinxai.web import connections
+from skinxai.web.connections import GRACE, HEAD, MAX_MESSAGE, PACE, Patient
 
 HEADERS = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 BODY = b"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n"

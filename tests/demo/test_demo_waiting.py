@@ -10,7 +10,7 @@ from demo_server import LIMIT
 from picture_files import encode, gradient
 
 from skinxai import Classifier
-from skinxai.demo import answering, serving, uploads
+from skinxai.demo import answering, starting, uploads
 from skinxai.demo.answering import Answers
 from skinxai.demo.uploads import Images, Refused, Upload
 from skinxai.demo.waiting import Queue, others
@@ -309,11 +309,11 @@ def test_memory_of_files_whose_visitors_left_is_given_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given = threading.Semaphore(0)
-    monkeypatch.setattr(serving, "give_back", given.release)
-    monkeypatch.setattr(serving, "EVERY", 0.0)
+    monkeypatch.setattr(starting, "give_back", given.release)
+    monkeypatch.setattr(starting, "EVERY", 0.0)
 
     async def some_time() -> bool:
-        tidying = asyncio.create_task(serving._tidy())
+        tidying = asyncio.create_task(starting._tidy())
         twice = await asyncio.to_thread(lambda: given.acquire() and given.acquire(timeout=LIMIT))
         tidying.cancel()
         return twice

@@ -1,5 +1,5 @@
 """The demo: a page in the browser, thin over `Classifier`. ``pip install 'skinxai[demo]'``."""
 
-from skinxai.demo.serving import serve
+from skinxai.demo.starting import serve
 
 __all__ = ["serve"]

@@ -84,7 +84,7 @@ def serve(
     from uvicorn.config import HTTP_PROTOCOLS
 
     from skinxai.demo import answering, similar
-    from skinxai.demo.connections import Patient
+    from skinxai.web.connections import Patient
     from skinxai.demo.middleware import Guarded, headers
 
     if max_pixels is not None:
