@@ -7,7 +7,7 @@ import pytest
 from prometheus_server import lint, needs_prometheus, needs_promtool, scraping
 from waiting import wait_for
 
-from skinxai.serving.metrics import CONTENT_TYPE, Metrics
+from skinxai.serving.service_metrics import CONTENT_TYPE, Metrics
 
 TABLE = """
 skinxai_requests_total{route,method,status} skinxai_request_seconds{route} skinxai_queue_images
