@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from skinxai.images.reading import SourceImage
 
-    OneImage = (
-        npt.NDArray[Any] | Tensor | Image.Image | SourceImage | Prepared | bytes | bytearray
-        | memoryview | SupportsRead[bytes]
-    )  # fmt: skip
+    OneImage: TypeAlias = (
+        "npt.NDArray[Any] | Tensor | Image.Image | SourceImage | Prepared | bytes | bytearray "
+        "| memoryview | SupportsRead[bytes]"
+    )
     """What is a single image, whatever it holds; a path may also be a folder or a pattern."""
     Place = str | os.PathLike[str]
     """An image file, a folder or a pattern: only the disk knows which."""
