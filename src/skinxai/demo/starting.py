@@ -84,8 +84,8 @@ def serve(
     from uvicorn.config import HTTP_PROTOCOLS
 
     from skinxai.demo import answering, similar
-    from skinxai.web.connections import Patient
     from skinxai.demo.middleware import Guarded, headers
+    from skinxai.web.connections import Patient
 
     if max_pixels is not None:
         check_max_pixels(max_pixels)
