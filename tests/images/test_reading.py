@@ -190,7 +190,7 @@ OWN = {
     ("training/free_memory.py", "read_text"): 3,
     ("benchmarking/peak_memory.py", "read_text"): 1,
     ("cli/benchmarks.py", "read_text"): 1,  # what it has just written
-    ("demo/app.py", "read_bytes"): 1,  # the package's own pictures
+    ("demo/script.py", "read_bytes"): 1,  # the package's own pictures
     ("demo/controls.py", "read_bytes"): 1,
     ("demo/answering.py", "read_bytes"): 1,
     ("demo/batch.py", "read_bytes"): 1,
