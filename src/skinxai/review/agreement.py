@@ -83,9 +83,9 @@ class Agreement:
             labelled += 1
             disputed += each.disputed
             answers[each.case.id] = (each.case.model, each.case.prediction["label"])
-            for reviewer, label in each.current.items():
-                if label.label in each.case.codes:
-                    given[reviewer][each.case.id] = label.label
+            for reviewer, said in each.current.items():
+                if said.label in each.case.codes:
+                    given[reviewer][each.case.id] = said.label
                 else:
                     unsure += 1
         pairs = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from skinxai.errors import StoreUnavailableError
@@ -51,7 +51,7 @@ def delete_expired(
         else:
             row.value = now.isoformat()
         used = select(CaseRow.kept_image).where(CaseRow.kept_image == ImageRow.sha256).exists()
-        over = [(ImageRow.since <= now - UNUSED) & ~used]
+        over: list[ColumnElement[bool]] = [and_(ImageRow.since <= now - UNUSED, ~used)]
         if keep is not None:
             over.append(ImageRow.since <= now - keep)
         digests = session.scalars(select(ImageRow.sha256).where(or_(*over))).all()
