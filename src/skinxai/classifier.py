@@ -16,13 +16,13 @@ from skinxai.explaining.choosing import explained
 from skinxai.explaining.explain_options import ExplainOptions
 from skinxai.explaining.signatures import as_explain, as_nearest, as_predict, as_stream
 from skinxai.model import Model
-from skinxai.predicting.inputs import InputOptions, several
+from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches, several
 from skinxai.results import Evaluation, ItemError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from skinxai.predicting.inputs import Inputs
+    from skinxai.predicting.inputs import AnyInputs, Inputs
     from skinxai.reporting.case_report import CaseReport
     from skinxai.results.observation import Monitor
 
@@ -75,6 +75,30 @@ class Classifier(Model):
             )
         )
         return results[0] if single else results
+
+    def prepare(self, images: Any, **inputs: Unpack[AnyInputs]) -> list[Prepared | ItemError]:
+        """Read images and transform them, so that `predict` need not, in the caller's thread.
+
+        What it returns are images for `predict` of this model: a server reads each upload in a
+        thread of its own, and predicts those of several visitors in one batch.
+
+        Args:
+            images: as in `predict`.
+            **inputs: input options.
+
+        Returns:
+            A list in the images' order, of one image too, with an `ItemError` in the place of each
+            bad one where ``on_error="return"``.
+
+        Raises:
+            InputError: an image that cannot be used.
+        """
+        options, _ = InputOptions.take(inputs)
+        many, predictor = several(images, options.progress)[1], self._in_use.predictor
+        batches = prepared_batches(
+            many, predictor.preprocessings, options, measured=predictor.measured
+        )
+        return [item for batch in batches for item in batch]
 
     @as_stream
     def stream(
