@@ -84,8 +84,8 @@ def serve(
     from uvicorn.config import HTTP_PROTOCOLS
 
     from skinxai.demo import answering, similar
-    from skinxai.web.connections import Patient
     from skinxai.demo.middleware import Guarded, headers
+    from skinxai.web.connections import Patient
 
     if max_pixels is not None:
         check_max_pixels(max_pixels)
@@ -127,7 +127,7 @@ def serve(
         (name.lower().encode(), value.encode()) for name, value in headers(framed).items()
     )
     HTTP_PROTOCOLS["auto"] = f"{Patient.__module__}:{Patient.__name__}"
-    Guarded(Path(__file__).with_name("app.py"), address, framed, announced).run(config=settings)
+    Guarded(Path(__file__).with_name("script.py"), address, framed, announced).run(config=settings)
 
 
 async def _tidy() -> None:

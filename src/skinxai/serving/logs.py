@@ -1,0 +1,152 @@
+"""Logs as JSON, one line for each request. Nothing of an image, its name, a key or a query."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from skinxai.plain_text import one_line
+
+WAITING = 10_000
+"""Lines that wait for who reads them; more are dropped, and counted."""
+PATIENCE = 2.0
+"""Seconds that the end of the service waits for lines to be read."""
+NAMES = ("skinxai.serving", "uvicorn", "uvicorn.error")
+"""Loggers whose lines become JSON. uvicorn's log of requests, which has their queries, is off."""
+
+logger = logging.getLogger("skinxai.serving")
+
+
+@dataclass(frozen=True)
+class RequestLine:
+    """What is logged of a request.
+
+    Args:
+        request_id: of its answer.
+        route: template of its route, ``"other"`` for none.
+        method: of HTTP.
+        status: of HTTP.
+        seconds: from the request to its answer.
+        images: how many came.
+        model: ``name@revision`` that answered, if one did.
+        code: stable code of the error, if there is one.
+    """
+
+    request_id: str
+    route: str
+    method: str
+    status: int
+    seconds: float
+    images: int = 0
+    model: str | None = None
+    code: str | None = None
+
+
+def log_request(line: RequestLine) -> None:
+    """Log a request: an error where the service failed, else an information."""
+    level = logging.ERROR if line.status == 500 else logging.INFO
+    logger.log(level, "request", extra={"request": line})
+
+
+class JsonLine(logging.Formatter):
+    """A record as one line of JSON.
+
+    An exception is written as its type and the places of the code, without its message: that may
+    quote what came in.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line: dict[str, Any] = {"time": at, "level": record.levelname.lower()}
+        request = getattr(record, "request", None)
+        if isinstance(request, RequestLine):
+            line |= asdict(request) | {"seconds": round(request.seconds, 6)}
+        else:
+            line["message"] = one_line(record.getMessage())
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            line["exception"] = type(error).__name__
+            frames = traceback.extract_tb(error.__traceback__)
+            line["places"] = [f"{_module(f.filename)}:{f.lineno} {f.name}" for f in frames[-12:]]
+        return json.dumps(line)
+
+
+class _Behind(logging.Handler):
+    """Writes in a thread of its own: a log that nobody reads never stops a request."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream, self.dropped = stream, 0
+        self._lines: queue.Queue[str | None] = queue.Queue(WAITING)
+        self._thread = threading.Thread(target=self._write, name="skinxai-logs", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand a line over, or drop it."""
+        try:
+            self._lines.put_nowait(self.format(record))
+        except queue.Full:
+            self.dropped += 1
+
+    def finish(self) -> None:
+        """Write what waits, as far as somebody reads it."""
+        try:
+            self._lines.put(None, timeout=PATIENCE)
+        except queue.Full:
+            return
+        self._thread.join(PATIENCE)
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            if self.dropped:
+                lost, self.dropped = self.dropped, 0
+                self._put(json.dumps({"level": "warning", "message": f"{lost} lines dropped"}))
+            self._put(line)
+
+    def _put(self, line: str) -> None:
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # nobody reads any more
+            self.dropped += 1
+
+
+@contextmanager
+def json_logs(stream: TextIO | None = None, level: int = logging.INFO) -> Iterator[None]:
+    """Write the service's and the server's log lines as JSON, as long as the context lasts.
+
+    Args:
+        stream: where to; standard error by default.
+        level: of `logging`.
+    """
+    handler = _Behind(stream or sys.stderr)
+    handler.setFormatter(JsonLine())
+    loggers = [logging.getLogger(name) for name in NAMES]
+    access = logging.getLogger("uvicorn.access")
+    before = [(each, each.handlers, each.propagate, each.level) for each in [*loggers, access]]
+    for each in loggers:
+        each.handlers, each.propagate = [handler], False
+        each.setLevel(level)
+    access.handlers, access.propagate = [], False
+    try:
+        yield
+    finally:
+        for each, handlers, propagate, old in before:
+            each.handlers, each.propagate = handlers, propagate
+            each.setLevel(old)
+        handler.finish()
+
+
+def _module(file: str) -> str:
+    """A file of the code without the folders that the machine has it in."""
+    return file.rpartition("site-packages/")[2].rpartition("src/")[2]
