@@ -149,7 +149,9 @@ def run_all() -> None:
         except SystemExit as end:
             code = end.code or 0
         print(f"\n{ENDED}{json.dumps([words, code])}", flush=True)
-    page = AppTest.from_file(str(Path(starting.__file__).with_name("app.py")), default_timeout=600)
+    page = AppTest.from_file(
+        str(Path(starting.__file__).with_name("script.py")), default_timeout=600
+    )
     failed = len(page.run().exception)
     print(f"\n{ENDED}{json.dumps([['page'], failed])}", flush=True)
 

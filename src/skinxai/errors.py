@@ -39,6 +39,12 @@ the rule, the value and the remedy::
     │   └── ExplainTimeoutError       no time left for all network passes
     ├── PluginError               a plugin that breaks its contract
     │   └── PluginMannersError        an explainer that left the network or the process changed
+    ├── StoreError                cases and labels that cannot be kept or read
+    │   ├── StoreUnavailableError     a database that does not answer, or is locked
+    │   ├── StoreFullError            no room on the disk of the database or of the images
+    │   ├── StoreVersionError         a database of a newer version
+    │   ├── StoreConflictError        another case has this id already
+    │   └── UnknownCaseError          no case has this id
     ├── OutOfMemoryError          no memory even for the smallest part of a batch
     └── TrainingError             a training run that cannot go on
         ├── NonFiniteLossError        NaN or infinite loss, gradients or weights
@@ -370,6 +376,42 @@ class PluginMannersError(PluginError):
     """An explainer that left the network or the process changed."""
 
     code = "plugin_manners"
+
+
+class StoreError(SkinxaiError):
+    """Cases and labels that cannot be kept or read."""
+
+    code = "store"
+
+
+class StoreUnavailableError(StoreError):
+    """A database that does not answer, or is locked; what was asked may be asked again."""
+
+    code = "store_unavailable"
+
+
+class StoreFullError(StoreError):
+    """No room on the disk of the database or of the images."""
+
+    code = "store_full"
+
+
+class StoreVersionError(StoreError):
+    """A database that a newer version of skinxai wrote."""
+
+    code = "store_version"
+
+
+class StoreConflictError(StoreError):
+    """Another case has this id already."""
+
+    code = "store_conflict"
+
+
+class UnknownCaseError(StoreError, LookupError):
+    """No case has this id."""
+
+    code = "unknown_case"
 
 
 class OutOfMemoryError(SkinxaiError):

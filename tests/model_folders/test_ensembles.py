@@ -36,6 +36,7 @@ from skinxai.configs import (
 from skinxai.data import Record, Records, TrainedOn
 from skinxai.errors import (
     ExplainError,
+    InputShapeError,
     ModelError,
     NonFiniteOutputError,
 )
@@ -178,6 +179,15 @@ def test_each_image_is_read_once(ensemble, photos, monkeypatch) -> None:
     assert next(count) == 3
     ensemble.explain([io.BytesIO(photos[0].read_bytes()), photos[1]])
     assert next(count) == 3 + 1 + 2
+
+
+def test_prepared_images_have_the_input_of_each_member(ensemble, members, photos) -> None:
+    prepared = ensemble.prepare(photos[:2])
+    assert len(prepared[0].arrays) == 2
+    asked = ensemble.predict(photos[:2], tta=True)
+    assert ensemble.predict(prepared, tta=True) == asked
+    with pytest.raises(InputShapeError, match="prepared for another model"):
+        ensemble.predict(members[0].prepare(photos[:1]))
 
 
 def test_a_stream_never_ends(ensemble, photos) -> None:

@@ -127,7 +127,7 @@ def serve(
         (name.lower().encode(), value.encode()) for name, value in headers(framed).items()
     )
     HTTP_PROTOCOLS["auto"] = f"{Patient.__module__}:{Patient.__name__}"
-    Guarded(Path(__file__).with_name("app.py"), address, framed, announced).run(config=settings)
+    Guarded(Path(__file__).with_name("script.py"), address, framed, announced).run(config=settings)
 
 
 async def _tidy() -> None:

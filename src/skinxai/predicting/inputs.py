@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from skinxai.configs import PreprocessConfig
-from skinxai.errors import OptionError, SkinxaiError, did_you_mean
+from skinxai.errors import InputShapeError, OptionError, SkinxaiError, did_you_mean
 from skinxai.images.limits import MAX_PIXELS, check_max_pixels
 from skinxai.images.reading import read_image
 from skinxai.images.sources import describe, iter_sources, may_read_ahead
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from skinxai.images.reading import SourceImage
 
-    OneImage = (
-        npt.NDArray[Any] | Tensor | Image.Image | SourceImage | bytes | bytearray | memoryview
-        | SupportsRead[bytes]
-    )  # fmt: skip
+    OneImage: TypeAlias = (
+        "npt.NDArray[Any] | Tensor | Image.Image | SourceImage | Prepared | bytes | bytearray "
+        "| memoryview | SupportsRead[bytes]"
+    )
     """What is a single image, whatever it holds; a path may also be a folder or a pattern."""
     Place = str | os.PathLike[str]
     """An image file, a folder or a pattern: only the disk knows which."""
@@ -119,7 +119,7 @@ class AnyInputs(ReadingInputs, total=False):
 
 @dataclass(frozen=True)
 class Prepared:
-    """One image, read once, on its way into the networks.
+    """One image, read once, on its way into the networks; what `Classifier.prepare` returns.
 
     Args:
         index: position in the call's order.
@@ -142,6 +142,31 @@ class Prepared:
     def noting(self, doubts: tuple[str, ...]) -> Prepared:
         """The same image with more notes."""
         return replace(self, warnings=(*self.warnings, *doubts)) if doubts else self
+
+    def again(
+        self, index: int, preprocessings: Collection[PreprocessConfig], *, pixels: bool,
+        measured: bool,
+    ) -> Prepared:  # fmt: skip
+        """The same image in another call, which does not read it a second time.
+
+        Args:
+            index: position in that call's order.
+            preprocessings: that the call needs.
+            pixels: the call needs the source's pixels.
+            measured: the call needs the measures of the image's quality.
+
+        Raises:
+            InputShapeError: an image that was prepared for a model with other needs.
+        """
+        lacking = not set(preprocessings) <= set(self.arrays)
+        if lacking or (measured and self.colours is None) or (pixels and self.pixels is None):
+            what = "predictions" if pixels and not lacking else "another model"
+            raise InputShapeError(
+                f"{self.source}: a prepared image must have been prepared by the model that is "
+                f"asked, and serves predict() alone, but this one was prepared for {what}; pass "
+                f"the image itself."
+            )
+        return replace(self, index=index)
 
 
 def several(images: Any, progress: Progress) -> tuple[bool, Iterable[Any], int | None]:
@@ -234,6 +259,10 @@ def _prepare(
     look: Look | None,
     measured: bool,
 ) -> Prepared:
+    if isinstance(image, Prepared):
+        return image.again(
+            index, preprocessings, pixels=keep or look is not None, measured=measured
+        )
     source = read_image(
         image,
         layout=options.layout,

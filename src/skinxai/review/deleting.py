@@ -1,0 +1,118 @@
+"""Deleting: images whose time has passed, and everything of one subject."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from skinxai.errors import StoreUnavailableError
+from skinxai.review.cases import Deletion
+from skinxai.review.engines import SQLITE, Database
+from skinxai.review.kept_images import ImageFolder
+from skinxai.review.retention import StoreClock
+from skinxai.review.schema import CaseRow, ImageRow, LabelRow, StateRow
+
+LATEST = "latest"
+"""Name of the row with the latest time that retention has reached."""
+UNUSED = timedelta(hours=1)
+"""After which an image that no case names is deleted: its recording was interrupted."""
+TABLES = ("review_cases", "review_labels", "review_images")
+
+
+def time_reached(session: Session, clock: StoreClock) -> datetime:
+    """The time for retention, which no process of this store has seen run back."""
+    known = [session.scalar(select(func.max(ImageRow.since)))]
+    row = session.get(StateRow, LATEST)
+    known.append(None if row is None else datetime.fromisoformat(row.value))
+    return clock.now(max((each for each in known if each is not None), default=None))
+
+
+def delete_expired(
+    database: Database, folder: ImageFolder, keep: timedelta | None, clock: StoreClock
+) -> int:
+    """Delete images that were kept long enough, and those that no case names.
+
+    Args:
+        database: whose images they are.
+        folder: of the images.
+        keep: how long an image is kept; ``None``: for ever.
+        clock: whose time counts.
+
+    Returns:
+        Number of files.
+    """
+    with database.writing() as session:
+        now = time_reached(session, clock)
+        row = session.get(StateRow, LATEST)
+        if row is None:
+            session.add(StateRow(name=LATEST, value=now.isoformat()))
+        else:
+            row.value = now.isoformat()
+        used = select(CaseRow.kept_image).where(CaseRow.kept_image == ImageRow.sha256).exists()
+        over: list[ColumnElement[bool]] = [and_(ImageRow.since <= now - UNUSED, ~used)]
+        if keep is not None:
+            over.append(ImageRow.since <= now - keep)
+        digests = session.scalars(select(ImageRow.sha256).where(or_(*over))).all()
+    count = 0
+    for digest in digests:  # each for itself: an interruption leaves the rest for the next time
+        with database.writing() as session:
+            image = session.get(ImageRow, digest, with_for_update=True)
+            if image is None or not session.scalar(
+                select(ImageRow.sha256).where(ImageRow.sha256 == digest, or_(*over))
+            ):
+                continue  # another process deleted it, or it was recorded again
+            named = update(CaseRow).where(CaseRow.kept_image == digest).values(kept_image=None)
+            session.execute(named)
+            session.delete(image)
+            session.flush()
+            count += folder.delete(digest)  # before the commit: no file is left without its row
+    return count
+
+
+def delete_subject(database: Database, folder: ImageFolder | None, subject: str) -> Deletion:
+    """Delete a subject's predictions, labels and images, and what their bytes left behind.
+
+    Args:
+        database: of the store.
+        folder: of the images; ``None``: the subject has none.
+        subject: whose.
+    """
+    with database.writing() as session:
+        own = select(CaseRow.id).where(CaseRow.subject == subject)
+        images = set(
+            session.scalars(
+                select(CaseRow.kept_image)
+                .where(CaseRow.subject == subject, CaseRow.kept_image.is_not(None))
+            )
+        )  # fmt: skip
+        labels = session.execute(delete(LabelRow).where(LabelRow.case_id.in_(own)))
+        cases = session.execute(delete(CaseRow).where(CaseRow.subject == subject))
+        files = 0
+        for digest in sorted(filter(None, images)):
+            image = session.get(ImageRow, digest, with_for_update=True)
+            other = select(CaseRow.id).where(CaseRow.kept_image == digest).limit(1)
+            if image is None or session.scalar(other) is not None:
+                continue  # the same image belongs to another subject too
+            session.delete(image)
+            session.flush()
+            if folder is not None:
+                files += folder.delete(digest)
+        found = Deletion(cases.rowcount, labels.rowcount, files, True)  # type: ignore[attr-defined]
+    return found if _overwritten(database) else Deletion(found.cases, found.labels, files, False)
+
+
+def _overwritten(database: Database) -> bool:
+    """Rewrite the files of the tables without what was deleted; ``False`` where it is locked."""
+    try:
+        with database.without_transaction() as connection:
+            if database.kind == SQLITE:
+                connection.exec_driver_sql("VACUUM")
+                row = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+                return bool(row[0] == 0)
+            for table in TABLES:
+                connection.exec_driver_sql(f"VACUUM FULL {table}")
+            return True
+    except StoreUnavailableError:
+        return False

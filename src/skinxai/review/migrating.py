@@ -1,0 +1,46 @@
+"""`migrate`: bring a database to this version's schema, whoever else is opening it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from skinxai.errors import StoreVersionError
+
+VERSION_TABLE = "review_schema"
+LOCK = 0x736B696E786169
+"""Number of PostgreSQL's lock: a second process that opens the store waits for the first."""
+
+
+def migrate(connection: Connection, shown: str) -> None:
+    """Make the tables, or change those of an older version, within the connection's transaction.
+
+    Args:
+        connection: in a transaction that may write; of SQLite, one that keeps other writers out.
+        shown: the database, for messages.
+
+    Raises:
+        StoreVersionError: a newer version's database, which is left as it is.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    config = Config()
+    folder = str(Path(__file__).with_name("migrations"))
+    config.set_main_option("script_location", folder.replace("%", "%%"))
+    config.attributes["connection"] = connection
+    script = ScriptDirectory.from_config(config)
+    known = {each.revision for each in script.walk_revisions()}
+    options = {"version_table": VERSION_TABLE}
+    found = MigrationContext.configure(connection, opts=options).get_current_heads()
+    if newer := sorted(set(found) - known):
+        raise StoreVersionError(
+            f"the review store {shown} was written by a newer version of skinxai: its schema is "
+            f"{newer[0]!r}, and this version knows up to {max(known)!r}; update skinxai."
+        )
+    if set(found) != set(script.get_heads()):
+        command.upgrade(config, "head")

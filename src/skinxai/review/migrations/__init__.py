@@ -1,0 +1,1 @@
+"""Alembic migrations of the store; `skinxai.review.migrating` runs them."""

@@ -1,0 +1,394 @@
+"""`ReviewStore`: predictions, the queue of those that a person looks at, and labels."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from skinxai.errors import OptionError, StoreConflictError, StoreError, UnknownCaseError
+from skinxai.plain_text import broken_rule
+from skinxai.review.agreement import Agreement
+from skinxai.review.cases import (
+    MAX_COMMENT,
+    QUEUED,
+    Case,
+    Deletion,
+    GivenLabel,
+    ReviewedCase,
+    check_label,
+    check_name,
+)  # fmt: skip
+from skinxai.review.deleting import delete_expired, delete_subject, time_reached
+from skinxai.review.engines import Database
+from skinxai.review.kept_images import ImageFolder
+from skinxai.review.retention import Clock, StoreClock, utc_now
+from skinxai.review.schema import CaseRow, ImageRow, LabelRow, StateRow
+
+DEFAULT_URL = "sqlite:///skinxai-review.db"
+NUMBER = "images"
+"""Name of the row with the store's own number, which its folder of images has too."""
+EVERY = 3600.0
+"""Seconds between two times that a store which is in use looks for expired images."""
+AT_ONCE = 500
+"""Cases whose labels are asked for together."""
+
+
+class ReviewStore:
+    """Predictions and labels in SQLite or PostgreSQL; `open` opens one. Threads may share it.
+
+    Of an image the store keeps its hash, and its bytes only where a folder was given for them. A
+    file's name is never kept. What a method has returned from is on the disk.
+    """
+
+    def __init__(
+        self, database: Database, images: Path | None, keep: timedelta | None, clock: Clock,
+        ticks: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._database, self._keep, self._clock, self._ticks = database, keep, clock, ticks
+        self._time = StoreClock(clock, ticks)
+        self._images = None if images is None else ImageFolder(images, self._own_number())
+        with database.reading() as session:
+            time_reached(session, self._time)
+        self._looked = ticks() - EVERY
+
+    @classmethod
+    def open(
+        cls,
+        url: str = DEFAULT_URL,
+        images: str | os.PathLike[str] | None = None,
+        keep_days: float | None = None,
+        *,
+        clock: Clock = utc_now,
+        ticks: Callable[[], float] = time.monotonic,
+        patience: float = 10.0,
+    ) -> Self:
+        """Open a store; it is made where there is none, and an older one is brought up to date.
+
+        Args:
+            url: ``sqlite:///FILE`` (four slashes before an absolute path), or
+                ``postgresql://USER:PASSWORD@HOST/DATABASE``.
+            images: folder for images; ``None``: none is kept.
+            keep_days: days, > 0, after which an image is deleted; ``None``: never. Images that
+                have expired are deleted at opening and, while cases are recorded, once an hour.
+            clock: tells the time.
+            ticks: seconds that only increase, by which time goes on after the clock went back.
+            patience: seconds to wait for a connection, or for another program's lock.
+
+        Raises:
+            OptionError: a URL or a number outside its rule, or a package that is not installed.
+            StoreVersionError: a newer version's database.
+            StoreError: a database or a folder that cannot be used.
+        """
+        if keep_days is not None and not 0 < keep_days < 36_525:
+            raise OptionError(f"keep_days must be > 0 and at most a century, got {keep_days!r}.")
+        if keep_days is not None and images is None:
+            raise OptionError("keep_days needs a folder of images, but images is None.")
+        keep = None if keep_days is None else timedelta(days=keep_days)
+        store = cls(
+            Database(url, patience), None if images is None else Path(images), keep, clock, ticks
+        )
+        store._look_for_expired()
+        return store
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def record(self, case: Case) -> bool:
+        """Keep a prediction; recording it again changes nothing.
+
+        Args:
+            case: with an image, this is kept too where the store has a folder for images; the
+                same image in a later case is kept from then on.
+
+        Returns:
+            Whether it is new.
+
+        Raises:
+            StoreConflictError: another case has this id.
+            StoreUnavailableError: the database does not answer. Record it again: if it was kept,
+                nothing changes.
+            StoreError: it cannot be kept for another reason, such as a full disk.
+        """
+        self._look_for_expired()
+        for _ in range(5):  # an image may be deleted between its file and its case
+            with self._database.reading() as session:
+                known = session.get(CaseRow, case.id)
+                if known is not None:
+                    self._check_same(case, known)
+                    return False
+            kept = self._keep_image(case)
+            try:
+                with self._database.writing() as session:
+                    session.add(_row_of(case, kept))
+            except IntegrityError:
+                continue
+            return True
+        raise StoreError(f"case {case.id!r} could not be kept: others change the same rows.")
+
+    def label(self, case_id: str, label: str, reviewer: str, comment: str = "") -> GivenLabel:
+        """Keep what a reviewer says of a case.
+
+        It takes the place of what the same reviewer said before, which stays in the history; what
+        others said stays as it is. The same label and comment once more add nothing.
+
+        Args:
+            case_id: of the case.
+            label: a code of the model's, or ``"unsure"``.
+            reviewer: who says it, at most 200 characters.
+            comment: at most 2,000 characters; its lines are joined.
+
+        Raises:
+            UnknownCaseError: no such case.
+            OptionError: another label, or text outside its rule.
+            StoreError: it cannot be kept.
+        """
+        check_name("case_id", case_id)
+        check_name("reviewer", reviewer)
+        if not isinstance(comment, str):
+            raise OptionError(f"comment must be text, got {type(comment).__name__}.")
+        said = (label, " ".join(comment.split()))
+        if broken := broken_rule("comment", said[1], MAX_COMMENT):
+            raise OptionError(broken)
+        reviewer = reviewer.strip()
+        try:
+            with self._database.writing() as session:
+                found = session.get(CaseRow, case_id, with_for_update=True)
+                if found is None:
+                    raise _unknown(case_id)
+                check_label(_case_of(found), label)
+                last = session.scalars(
+                    select(LabelRow)
+                    .where(LabelRow.case_id == case_id, LabelRow.reviewer == reviewer)
+                    .order_by(LabelRow.number.desc())
+                    .limit(1)
+                ).first()
+                if last is not None and (last.label, last.comment) == said:
+                    return _label_of(last)
+                row = LabelRow(
+                    case_id=case_id, reviewer=reviewer, label=label, comment=said[1],
+                    at=self._clock(),
+                )  # fmt: skip
+                session.add(row)
+                session.flush()
+                return _label_of(row)
+        except IntegrityError as error:  # its case was deleted meanwhile
+            raise _unknown(case_id) from error
+
+    def case(self, case_id: str) -> ReviewedCase:
+        """A case with all its labels.
+
+        Raises:
+            UnknownCaseError: no such case.
+            StoreError: the database does not answer.
+        """
+        check_name("case_id", case_id)
+        found = self._asked(select(CaseRow).where(CaseRow.id == case_id))
+        if not found:
+            raise _unknown(case_id)
+        return found[0]
+
+    def cases(self, *, labelled: bool = False) -> tuple[ReviewedCase, ...]:
+        """All cases, the earliest first.
+
+        Args:
+            labelled: only those that a reviewer has looked at.
+        """
+        asked = select(CaseRow).order_by(CaseRow.at, CaseRow.id)
+        return self._asked(asked.where(_labels_of(CaseRow.id).exists()) if labelled else asked)
+
+    def queue(
+        self, limit: int = 50, *, reviewer: str | None = None, opinions: int = 1
+    ) -> tuple[ReviewedCase, ...]:
+        """Cases that wait for a reviewer, the most uncertain first.
+
+        They are those that the model abstained from or referred, with fewer than ``opinions``
+        reviewers. Their order is that of `Case.uncertainty`, the entropy of the probabilities,
+        highest first; of equal ones the earlier comes first, and then the id in the order of its
+        characters' numbers.
+
+        Args:
+            limit: most cases, >= 1.
+            reviewer: leave out what this one has labelled; ``None``: nothing.
+            opinions: reviewers that each case needs, >= 1.
+        """
+        if type(limit) is not int or limit < 1:
+            raise OptionError(f"limit must be an integer >= 1, got {limit!r}.")
+        asked = select(CaseRow).where(*_waiting(reviewer, opinions))
+        order = (CaseRow.uncertainty.desc(), CaseRow.at, CaseRow.id)
+        return self._asked(asked.order_by(*order).limit(limit))
+
+    def waiting(self, *, reviewer: str | None = None, opinions: int = 1) -> int:
+        """How many cases `queue` has in all."""
+        asked = select(func.count()).select_from(CaseRow).where(*_waiting(reviewer, opinions))
+        with self._database.reading() as session:
+            return int(session.scalar(asked) or 0)
+
+    def agreement(self) -> Agreement:
+        """How far reviewers agree with each other, and with the model."""
+        return Agreement.of(self.cases(labelled=True))
+
+    def image(self, case_id: str) -> bytes | None:
+        """The bytes of a case's image; ``None`` where it was not kept, or has expired.
+
+        Raises:
+            UnknownCaseError: no such case.
+            StoreError: a store that was opened without its folder of images, or a damaged file.
+        """
+        found = self.case(case_id)
+        return self._folder().read(found.case.image_sha256) if found.image_kept else None
+
+    def expire(self) -> int:
+        """Delete the images whose time has passed; cases and labels stay.
+
+        Returns:
+            Number of images.
+
+        Raises:
+            StoreError: a store that was opened without its folder of images, or that fails.
+        """
+        self._looked = self._ticks()
+        return delete_expired(self._database, self._folder(), self._keep, self._time)
+
+    def delete_subject(self, subject: str) -> Deletion:
+        """Delete a subject's cases, labels and images for good.
+
+        An image that belongs to another subject's case as well stays. Folders that were exported,
+        copies of the database, and PostgreSQL's write-ahead log are not reached.
+
+        Args:
+            subject: as in `Case`.
+
+        Raises:
+            StoreError: a store that was opened without its folder of images, or that fails; then
+                nothing is deleted.
+        """
+        check_name("subject", subject)
+        own = select(CaseRow.id).where(CaseRow.subject == subject, CaseRow.kept_image.is_not(None))
+        with self._database.reading() as session:
+            folder = self._images if session.scalar(own.limit(1)) is None else self._folder()
+        return delete_subject(self._database, folder, subject)
+
+    def _look_for_expired(self) -> None:
+        if self._images is not None and self._ticks() - self._looked >= EVERY:
+            self.expire()
+
+    def _folder(self) -> ImageFolder:
+        if self._images is None:
+            raise StoreError(
+                "the review store keeps images, but was opened without their folder",
+                python="give it as images= of ReviewStore.open()",
+                command="give it as --images",
+            )
+        return self._images
+
+    def _own_number(self) -> str:
+        """Of this store, by which its folder of images is known."""
+        while True:
+            try:
+                with self._database.writing() as session:
+                    row = session.get(StateRow, NUMBER)
+                    if row is None:
+                        row = StateRow(name=NUMBER, value=str(uuid.uuid4()))
+                        session.add(row)
+                        session.flush()
+                    return row.value
+            except IntegrityError:  # another process was faster
+                continue
+
+    def _keep_image(self, case: Case) -> str | None:
+        """The name of the image's row, once its file is written; the row comes first."""
+        if case.image is None or self._images is None:
+            return None
+        with self._database.writing() as session:
+            now = self._time.now()
+            row = session.get(ImageRow, case.image_sha256, with_for_update=True)
+            if row is None:
+                session.add(ImageRow(sha256=case.image_sha256, since=now))
+            else:
+                row.since = max(row.since, now)
+        self._images.write(case.image_sha256, case.image)
+        return case.image_sha256
+
+    def _asked(self, statement: Select[Any]) -> tuple[ReviewedCase, ...]:
+        with self._database.reading() as session:
+            rows = session.scalars(statement).all()
+            labels = _labels(session, [row.id for row in rows])
+            return tuple(
+                ReviewedCase(_case_of(row), labels.get(row.id, ()), row.kept_image is not None)
+                for row in rows
+            )
+
+    def _check_same(self, case: Case, known: CaseRow) -> None:
+        one, other = (
+            (each.image_sha256, each.model, dict(each.prediction), each.subject, each.lesion)
+            for each in (case, known)
+        )
+        if one != other:
+            raise StoreConflictError(
+                f"id of a case must be unique, but another case has the id {case.id!r} already."
+            )
+
+
+def _unknown(case_id: str) -> UnknownCaseError:
+    return UnknownCaseError(f"no case has the id {case_id!r:.220} in this review store.")
+
+
+def _row_of(case: Case, kept: str | None) -> CaseRow:
+    return CaseRow(
+        id=case.id, at=case.at, image_sha256=case.image_sha256, model=case.model,
+        label=case.prediction["label"], decision=case.decision, uncertainty=case.uncertainty,
+        prediction=dict(case.prediction), subject=case.subject, lesion=case.lesion,
+        kept_image=kept,
+    )  # fmt: skip
+
+
+def _case_of(row: CaseRow) -> Case:
+    return Case(
+        row.id, row.at, row.image_sha256, row.model, row.prediction, row.subject, row.lesion
+    )
+
+
+def _label_of(row: LabelRow) -> GivenLabel:
+    return GivenLabel(row.case_id, row.reviewer, row.label, row.comment, row.at)
+
+
+def _labels_of(case_id: object) -> Select[Any]:
+    return select(LabelRow).where(LabelRow.case_id == case_id)
+
+
+def _labels(session: Session, ids: Sequence[str]) -> dict[str, tuple[GivenLabel, ...]]:
+    found: dict[str, tuple[GivenLabel, ...]] = {}
+    for start in range(0, len(ids), AT_ONCE):
+        asked = select(LabelRow).where(LabelRow.case_id.in_(ids[start : start + AT_ONCE]))
+        for row in session.scalars(asked.order_by(LabelRow.number)):
+            found[row.case_id] = (*found.get(row.case_id, ()), _label_of(row))
+    return found
+
+
+def _waiting(reviewer: str | None, opinions: int) -> tuple[Any, ...]:
+    """The conditions of the queue."""
+    if type(opinions) is not int or opinions < 1:
+        raise OptionError(f"opinions must be an integer >= 1, got {opinions!r}.")
+    own = LabelRow.case_id == CaseRow.id
+    given = select(func.count(LabelRow.reviewer.distinct())).where(own).scalar_subquery()
+    found: tuple[Any, ...] = (CaseRow.decision.in_(QUEUED), given < opinions)
+    if reviewer is not None:
+        check_name("reviewer", reviewer)
+        found += (~select(LabelRow).where(own, LabelRow.reviewer == reviewer.strip()).exists(),)
+    return found
