@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from skinxai.classifier import Classifier
 from skinxai.errors import SkinxaiError
 from skinxai.serving.gate import Gate, Visit, visit_of
+from skinxai.serving.guards import guard
 from skinxai.serving.health import health
 from skinxai.serving.pool import Served
 from skinxai.serving.predicting_routes import predicting
@@ -47,7 +48,7 @@ class ServiceApp(FastAPI):
         self.add_exception_handler(Problem, _problem)
         self.add_exception_handler(SkinxaiError, _problem)
         self.add_exception_handler(HTTPException, _http)
-        self._gate = Gate(super().__call__, service, [], _ended)
+        self._gate = Gate(super().__call__, service, guard(service.settings), _ended)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, through the gate."""
