@@ -40,11 +40,13 @@ class Member:
         source: a folder, a name, or ``"bundled"``.
         weight: of its share of the requests, > 0.
         shadow: it sees what the live models answer, and answers nobody.
+        name: in the place of the source's.
     """
 
     source: str
     weight: float = 1.0
     shadow: bool = False
+    name: str | None = None
 
     @property
     def folder(self) -> Path | None:
@@ -236,6 +238,8 @@ def _tried(classifier: Classifier) -> Classifier:
 
 def _name(member: Member, classifier: Classifier) -> str:
     """A folder's or repository's own name; of the bundled model its name."""
+    if member.name is not None:
+        return member.name
     if member.source == "bundled":
         return classifier.model.partition("@")[0]
     last = Path(member.source).absolute().name.partition("@")[0]
