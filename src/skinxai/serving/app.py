@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -14,9 +15,12 @@ from starlette.types import Receive, Scope, Send
 
 from skinxai.classifier import Classifier
 from skinxai.errors import SkinxaiError
+from skinxai.serving.cloud_contracts import VertexRoutes
+from skinxai.serving.cloud_routes import INVOCATIONS, PING, clouds
 from skinxai.serving.gate import Gate, visit_of
 from skinxai.serving.guards import guard
 from skinxai.serving.health import health
+from skinxai.serving.open_inference_routes import open_inference
 from skinxai.serving.predicting_routes import predicting
 from skinxai.serving.problems import Problem
 from skinxai.serving.service import Service
@@ -44,9 +48,13 @@ class ServiceApp(FastAPI):
         self.service, self._classifiers, self._failed = service, classifiers, failed
         for router in (health(service), predicting(service)):
             self.include_router(router)
+        for others in (open_inference, clouds):
+            self.include_router(others(service))
         self.add_exception_handler(Problem, _problem)
         self.add_exception_handler(SkinxaiError, _problem)
         self.add_exception_handler(HTTPException, _http)
+        vertex = VertexRoutes.of(os.environ)
+        self._aliases = {vertex.health: PING, vertex.predict: INVOCATIONS}
         self._gate = Gate(
             super().__call__, service, guard(service.settings), service.observing.ended
         )
@@ -56,6 +64,7 @@ class ServiceApp(FastAPI):
         if scope["type"] != "http":
             await self._gate(scope, receive, send)
             return
+        scope["path"] = self._aliases.get(scope["path"], scope["path"])
         with self.service.observing.request(scope):
             await self._gate(scope, receive, send)
 
