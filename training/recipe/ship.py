@@ -1,7 +1,8 @@
 """Make the folder that ships of the student's run, on any machine; the test part is not read.
 
     python training/recipe/ship.py IMAGES RUN OUTPUT [--size 320x432] [--records RECORDS]
-        [--photographs HAM10000_FOLDER [--samples SAMPLES_600x450]] [--from STEP] [--until STEP]
+        [--photographs HAM10000_FOLDER [--samples SAMPLES_600x450]] [--lesions 140]
+        [--from STEP] [--until STEP]
 
 IMAGES is a folder that ``load_ham10000`` reads, with at least the images of RUN, at the size that
 was learnt: ``ham10000`` in the recipe's work folder. RECORDS is what ``records.tar.gz`` unpacks to;
@@ -112,11 +113,14 @@ def with_section(card: str, title: str, text: str) -> str:
     return f"{before}{after}{title}\n\n{text.strip()}\n\n{LIMITS}{limits}"
 
 
-def add_robustness(val: Records, output: Path, pair: tuple[Path, Path] | None) -> None:
+def add_robustness(
+    val: Records, output: Path, pair: tuple[Path, Path] | None, lesions: int
+) -> None:
     """Write the table of `benchmarks/robustness.py` into the card."""
     from robustness import measure
 
-    found = measure(Classifier.from_pretrained(output, backend="onnx"), val, pair=pair)
+    classifier = Classifier.from_pretrained(output, backend="onnx")
+    found = measure(classifier, val, pair=pair, lesions=lesions)
     loaded = checkpoints.load(read_model_folder(output))
     card = with_section(loaded.card, ROBUST, found.to_markdown())
     print(found.to_markdown(), replace(loaded, card=card).save(str(output)))
@@ -139,7 +143,7 @@ def do(step: str, given: argparse.Namespace, splits: Splits, judged: Records) ->
         calibrate(judged, given.output)
     else:
         pair = (given.samples, given.photographs) if given.samples else None
-        add_robustness(judged, given.output, pair)
+        add_robustness(judged, given.output, pair, given.lesions)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -152,6 +156,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--records", type=Path, help="what records.tar.gz unpacks to")
     parser.add_argument("--photographs", type=Path, help="calibrate and judge on these copies")
     parser.add_argument("--samples", type=Path, help="some of --photographs at another size")
+    parser.add_argument("--lesions", type=int, default=140, help="of the table of robustness")
     parser.add_argument("--from", dest="first", choices=STEPS, default=STEPS[0])
     parser.add_argument("--until", choices=STEPS, default=STEPS[-1])
     given = parser.parse_args(argv)
