@@ -95,7 +95,12 @@ def serve(
         ) from error
     from skinxai.serving.service_settings import ServiceSettings
 
-    del new_key
+    if new_key:
+        from skinxai.serving import api_keys as keys
+
+        key, hashed = keys.new_key()
+        typer.echo(f"key:  {key}\nhash: {hashed}")
+        return
     serve(
         ServiceSettings(
             models=tuple(model), shadows=tuple(shadow), host=host, port=port,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from skinxai.results import DISCLAIMER
 from skinxai.serving.problems import Problem
 from skinxai.serving.service import Service
+from skinxai.serving.service_metrics import CONTENT_TYPE
 
 
 def health(service: Service) -> APIRouter:
@@ -29,5 +30,9 @@ def health(service: Service) -> APIRouter:
         if not service.alive:
             raise Problem(503, "worker_ended", "A model's worker is dead or hangs.")
         return JSONResponse({"status": "ready", "disclaimer": DISCLAIMER})
+
+    @router.get("/metrics", summary="What the service measures, for Prometheus.")
+    def metrics() -> Response:
+        return Response(service.observing.text(), media_type=CONTENT_TYPE)
 
     return router
