@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
+import numpy as np
 from PIL import Image
 from starlette.testclient import TestClient
 from waiting import wait_for
@@ -55,3 +56,10 @@ def services() -> Iterator[Callable[..., TestClient]]:
             return client
 
         yield make
+
+
+def png_of(pixels: np.ndarray) -> bytes:
+    """A picture of pixels."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return file.getvalue()
