@@ -118,7 +118,7 @@ def running(
     classifier: Classifier | None = None, *, loaded: bool = True, **settings: Any
 ) -> Iterator[Running]:
     """A service on a free port, until the context ends."""
-    chosen = ServiceSettings(port=0, **settings)
+    chosen = ServiceSettings(port=0, **({"cache": "off"} | settings))
     app = create_app(chosen, classifiers=[classifier or colour_classifier()])
     listener = listening("127.0.0.1", 0)
     server = Server(app)

@@ -15,11 +15,10 @@ from starlette.types import Receive, Scope, Send
 from skinxai.classifier import Classifier
 from skinxai.errors import SkinxaiError
 from skinxai.serving.feedback_route import feedback
-from skinxai.serving.gate import Gate, Visit, visit_of
+from skinxai.serving.gate import Gate, visit_of
 from skinxai.serving.guards import guard
 from skinxai.serving.health import health
 from skinxai.serving.image_routes import one_image
-from skinxai.serving.pool import Served
 from skinxai.serving.predicting_routes import predicting
 from skinxai.serving.problems import Problem
 from skinxai.serving.service import Service
@@ -53,21 +52,25 @@ class ServiceApp(FastAPI):
         self.add_exception_handler(Problem, _problem)
         self.add_exception_handler(SkinxaiError, _problem)
         self.add_exception_handler(HTTPException, _http)
-        self._gate = Gate(super().__call__, service, guard(service.settings), _ended)
+        self._gate = Gate(
+            super().__call__, service, guard(service.settings), service.observing.ended
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, through the gate."""
-        await self._gate(scope, receive, send)
+        if scope["type"] != "http":
+            await self._gate(scope, receive, send)
+            return
+        with self.service.observing.request(scope):
+            await self._gate(scope, receive, send)
 
     def load(self) -> None:
         """Load the models; the service is ready then."""
-        settings = self.service.settings
-        self.service.open_store()
-        for classifier in self._classifiers or [
-            Classifier.from_pretrained(name, backend=settings.backend, device=settings.device)
-            for name in settings.models
-        ]:
-            self.service.pool.add(Served.of(classifier, settings))
+        service = self.service
+        service.open_store()
+        service.pool.open(
+            service.settings, service.observing, lambda: service.images > 0, self._classifiers
+        )
         self.service.loaded = True
 
 
@@ -105,6 +108,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.service.draining = True
         await asyncio.to_thread(loading.join, PATIENCE)
         await asyncio.to_thread(app.service.close)
+        if app.service.cache is not None:
+            await app.service.cache.close()
 
 
 async def _problem(request: Request, error: Exception) -> Response:
@@ -125,8 +130,3 @@ async def _http(request: Request, error: Exception) -> Response:
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
     return answer
-
-
-def _ended(scope: Scope, visit: Visit) -> None:
-    """Where what counts and logs requests is told of each."""
-    del scope, visit

@@ -49,6 +49,7 @@ class Job:
         deadline: of `time.monotonic`, after which it is not begun.
         done: gets the outcome, in its own event loop.
         since: when it came.
+        place: of its request, for a trace.
     """
 
     item: object
@@ -56,6 +57,7 @@ class Job:
     deadline: float
     done: asyncio.Future[Outcome]
     since: float = field(default_factory=time.monotonic)
+    place: object = None
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,13 @@ class Batch:
         images: how many.
         waited: seconds that each waited.
         seconds: that the model took.
+        places: of each one's request, for a trace.
     """
 
     images: int
     waited: tuple[float, ...]
     seconds: float
+    places: tuple[object, ...] = ()
 
 
 class Batcher:
@@ -188,7 +192,8 @@ class Batcher:
         self._taken = []
         _deliver_in_loops(list(zip(jobs, found, strict=True)))
         waited = tuple(began - job.since for job in jobs)
-        self._tell(Batch(len(jobs), waited, time.monotonic() - began))
+        places = tuple(job.place for job in jobs)
+        self._tell(Batch(len(jobs), waited, time.monotonic() - began, places))
 
     def _outcomes(self, items: Sequence[object], asked: Asked) -> list[Outcome]:
         """Of each image; where the whole batch fails, of its halves."""

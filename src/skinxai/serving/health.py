@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from skinxai.results import DISCLAIMER
 from skinxai.serving.gate import visit_of
 from skinxai.serving.pool import Served
 from skinxai.serving.problems import Problem
 from skinxai.serving.service import Service
+from skinxai.serving.service_metrics import CONTENT_TYPE
 
 
 def health(service: Service) -> APIRouter:
@@ -39,6 +40,10 @@ def health(service: Service) -> APIRouter:
         found = [_described(each) for each in service.pool.served.values()]
         name = visit_of(request.scope).id
         return JSONResponse({"models": found, "request_id": name, "disclaimer": DISCLAIMER})
+
+    @router.get("/metrics", summary="What the service measures, for Prometheus.")
+    def metrics() -> Response:
+        return Response(service.observing.text(), media_type=CONTENT_TYPE)
 
     return router
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import os
 import time
@@ -10,7 +11,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from skinxai.classifier import Classifier
@@ -19,6 +20,8 @@ from skinxai.results import ItemError, Prediction
 from skinxai.review import ReviewStore
 from skinxai.serving.batching import Asked, Job, Outcome, too_late
 from skinxai.serving.bodies import Arriving, Gone
+from skinxai.serving.caching import answer_key, open_cache
+from skinxai.serving.observing import Observing
 from skinxai.serving.pool import Pool, Served
 from skinxai.serving.problems import Problem
 from skinxai.serving.recording import Answered, Recorder
@@ -28,6 +31,8 @@ from skinxai.serving.slow_work import SlowWork
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 AT_ONCE = 5_000_000
 """Most pixels of images that are decoded side by side; of larger ones, one at a time."""
+AT_HAND = 512 * 1024
+"""Bytes whose digest is computed without another thread."""
 BODIES = 256 * MIB
 """Bytes of all requests that are held at a time, or of the largest one where that is more."""
 
@@ -58,6 +63,12 @@ class Service:
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.settings, self.pool = settings, Pool()
+        self.observing = Observing()
+        metrics = self.observing.metrics
+        metrics.queue_images.set_function(lambda: self.images)
+        metrics.ready.set_function(lambda: self.ready)
+        self.cache = open_cache(settings.cache, metrics.looked, settings.cache_secret.encode())
+        self._keeping: set[asyncio.Task[bool]] = set()
         self.loaded = self.draining = False
         self.images = self.held = 0
         self.slow = SlowWork()
@@ -82,7 +93,7 @@ class Service:
         settings = self.settings
         if settings.review is not None:
             self.store = ReviewStore.open(settings.review, settings.keep_images, settings.keep_days)
-            self.recorder = Recorder(self.store)
+            self.recorder = Recorder(self.store, self.observing.metrics.store_errors.inc)
 
     def close(self) -> None:
         """Answer what was accepted, and end all threads."""
@@ -143,25 +154,73 @@ class Service:
             self.images -= images
 
     async def predict(
-        self, uploads: Sequence[bytes], asked: Asked, *, route_key: str | None, since: float
-    ) -> tuple[Served, list[Row]]:
+        self, uploads: Sequence[bytes], asked: Asked, *, route_key: str | None, since: float,
+        model: str | None = None,
+    ) -> tuple[Served, list[Row]]:  # fmt: skip
         """Answer the images of one request, all by the same model.
 
         Args:
             uploads: encoded images.
             asked: how.
-            route_key: see `Pool.choose`.
+            route_key: see `Pool.lease`; without one, equal images get the same model.
             since: of `time.monotonic`, when the request came.
+            model: configured name of the one that is to answer.
 
         Raises:
             Problem: the whole request is refused.
         """
-        served = self.pool.choose(route_key)
-        check_point(served, asked.operating_point)
-        deadline = since + self.settings.deadline
-        with self.room(len(uploads)):
-            outcomes = await self._outcomes(served, uploads, asked, deadline)
-        return served, [_row(outcome) for outcome in outcomes]
+        digests = await asyncio.gather(*(self._digest(upload) for upload in uploads))
+        with self.pool.lease(route_key or "".join(digests), model) as served:
+            check_point(served, asked.operating_point)
+            rows = await self._rows(served, uploads, digests, asked, since)
+        self.observing.answers(served.name, [(row.prediction, row.problem) for row in rows])
+        return served, rows
+
+    async def _rows(
+        self, served: Served, uploads: Sequence[bytes], digests: Sequence[str], asked: Asked,
+        since: float,
+    ) -> list[Row]:  # fmt: skip
+        """Of each image, from the cache where it is there."""
+        options = asdict(asked) | {
+            "max_pixels": self.settings.max_pixels, "backend": served.classifier.backend,
+        }  # fmt: skip
+        keys = [answer_key(digest, served.model, options) for digest in digests]
+        rows: list[Row | None] = [None] * len(uploads)
+        if self.cache is not None:
+            known = await asyncio.gather(*(self.cache.get(key) for key in keys))
+            for index, answer in enumerate(known):
+                if answer is not None:
+                    rows[index] = Row(uuid.uuid4().hex, {"source": f"image {index}"} | answer)
+        new = [index for index, row in enumerate(rows) if row is None]
+        if new:
+            deadline = since + self.settings.deadline
+            with self.room(len(new)):
+                outcomes = await self._outcomes(
+                    served, [(index, uploads[index]) for index in new], asked, deadline
+                )
+            for index, outcome in zip(new, outcomes, strict=True):
+                row = rows[index] = _row(outcome)
+                if row.prediction is not None:
+                    self._keep(keys[index], row.prediction)
+                    self.pool.show(
+                        uploads[index], row.prediction["label"], tta=asked.tta,
+                        max_pixels=self.settings.max_pixels, progress=False,
+                    )  # fmt: skip
+        return [row for row in rows if row is not None]
+
+    def _keep(self, key: str, prediction: dict[str, Any]) -> None:
+        """Put an answer into the cache, while the request goes on."""
+        if self.cache is not None:
+            answer = {name: value for name, value in prediction.items() if name != "source"}
+            task = asyncio.ensure_future(self.cache.put(key, answer))
+            self._keeping.add(task)
+            task.add_done_callback(self._keeping.discard)
+
+    async def _digest(self, upload: bytes) -> str:
+        if len(upload) < AT_HAND:
+            return hashlib.sha256(upload).hexdigest()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._small, lambda: hashlib.sha256(upload).hexdigest())
 
     async def slowly(
         self, work: Callable[[Classifier], Value], *, route_key: str | None, since: float
@@ -191,14 +250,14 @@ class Service:
         )
 
     async def _outcomes(
-        self, served: Served, uploads: Sequence[bytes], asked: Asked, deadline: float
+        self, served: Served, uploads: Sequence[tuple[int, bytes]], asked: Asked, deadline: float
     ) -> list[Outcome]:
         prepared = await asyncio.gather(
-            *(self._prepare(served, index, upload) for index, upload in enumerate(uploads))
+            *(self._prepare(served, index, upload) for index, upload in uploads)
         )
-        loop = asyncio.get_running_loop()
+        loop, place = asyncio.get_running_loop(), self.observing.tracing.place()
         jobs = [
-            Job(item, asked, deadline, loop.create_future())
+            Job(item, asked, deadline, loop.create_future(), place=place)
             for item in prepared
             if not isinstance(item, Problem | ItemError)
         ]
