@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -14,11 +15,14 @@ from starlette.types import Receive, Scope, Send
 
 from skinxai.classifier import Classifier
 from skinxai.errors import SkinxaiError
+from skinxai.serving.cloud_contracts import VertexRoutes
+from skinxai.serving.cloud_routes import INVOCATIONS, PING, clouds
 from skinxai.serving.feedback_route import feedback
 from skinxai.serving.gate import Gate, visit_of
 from skinxai.serving.guards import guard
 from skinxai.serving.health import health
 from skinxai.serving.image_routes import one_image
+from skinxai.serving.open_inference_routes import open_inference
 from skinxai.serving.predicting_routes import predicting
 from skinxai.serving.problems import Problem
 from skinxai.serving.service import Service
@@ -47,11 +51,13 @@ class ServiceApp(FastAPI):
             lifespan=_lifespan, redirect_slashes=False,
         )  # fmt: skip
         self.service, self._classifiers, self._failed = service, classifiers, failed
-        for routes in (health, predicting, one_image, feedback):
+        for routes in (health, predicting, one_image, feedback, open_inference, clouds):
             self.include_router(routes(service))
         self.add_exception_handler(Problem, _problem)
         self.add_exception_handler(SkinxaiError, _problem)
         self.add_exception_handler(HTTPException, _http)
+        vertex = VertexRoutes.of(os.environ)
+        self._aliases = {vertex.health: PING, vertex.predict: INVOCATIONS}
         self._gate = Gate(
             super().__call__, service, guard(service.settings), service.observing.ended
         )
@@ -61,6 +67,7 @@ class ServiceApp(FastAPI):
         if scope["type"] != "http":
             await self._gate(scope, receive, send)
             return
+        scope["path"] = self._aliases.get(scope["path"], scope["path"])
         with self.service.observing.request(scope):
             await self._gate(scope, receive, send)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
@@ -14,6 +17,7 @@ import uvicorn
 from skinxai.errors import OptionError
 from skinxai.results import DISCLAIMER
 from skinxai.serving.app import ServiceApp, create_app
+from skinxai.serving.logs import json_logs
 from skinxai.serving.problems import Problem
 from skinxai.serving.service_settings import ServiceSettings
 from skinxai.web.connections import Patient
@@ -101,7 +105,8 @@ def serve(settings: ServiceSettings | None = None) -> None:
     place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     sys.stdout.write(f"The service is at {place}; Ctrl+C ends it.\n")
     sys.stdout.flush()
-    server.run([listener])
+    with json_logs(), _reloading(app):
+        server.run([listener])
     if failures:
         raise failures[0]
 
@@ -132,3 +137,17 @@ def listening(host: str, port: int) -> socket.socket:
         ) from error
     listener.set_inheritable(False)
     return listener
+
+
+@contextmanager
+def _reloading(app: ServiceApp) -> Iterator[None]:
+    """Load all models again whenever the process gets SIGHUP, where there is such a signal."""
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is None:
+        yield
+        return
+    before = signal.signal(hangup, lambda *_: app.service.pool.reload())
+    try:
+        yield
+    finally:
+        signal.signal(hangup, before)
