@@ -54,12 +54,18 @@ class Server(uvicorn.Server):
     it ends now.
 
     Args:
-        config: of uvicorn.
         app: the service.
     """
 
-    def __init__(self, config: uvicorn.Config, app: ServiceApp) -> None:
-        super().__init__(config)
+    def __init__(self, app: ServiceApp) -> None:
+        grace = max(1, round(app.service.settings.grace))
+        super().__init__(
+            uvicorn.Config(
+                app, http=ServicePatient, ws="none", lifespan="on", log_config=None,
+                access_log=False, server_header=False, proxy_headers=False,
+                timeout_keep_alive=IDLE, timeout_graceful_shutdown=grace,
+            )
+        )  # fmt: skip
         self._app, self._told = app, 0.0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -93,13 +99,8 @@ def serve(settings: ServiceSettings | None = None) -> None:
         server.should_exit = True
 
     app = create_app(settings, failed=failed)
-    listener = _listening(settings.host, settings.port)
-    config = uvicorn.Config(
-        app, http=ServicePatient, ws="none", lifespan="on", log_config=None, access_log=False,
-        server_header=False, proxy_headers=False, timeout_keep_alive=IDLE,
-        timeout_graceful_shutdown=max(1, round(settings.grace)),
-    )  # fmt: skip
-    server = Server(config, app)
+    listener = listening(settings.host, settings.port)
+    server = Server(app)
     host, port = listener.getsockname()[:2]
     place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     sys.stdout.write(f"The service is at {place}; Ctrl+C ends it.\n")
@@ -110,7 +111,12 @@ def serve(settings: ServiceSettings | None = None) -> None:
         raise failures[0]
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        OptionError: nothing can listen there.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
