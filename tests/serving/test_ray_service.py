@@ -1,6 +1,7 @@
 """The service under Ray Serve, with two replicas."""
 
 import http.client
+import os
 import re
 import time
 
@@ -11,6 +12,8 @@ from waiting import LIMIT
 from skinxai import Classifier, samples
 from skinxai.serving.service_settings import ServiceSettings
 
+for name in ("PROXY_READY_CHECK", "PROXY_HEALTH_CHECK"):  # 5 and 10 s are short on a busy machine
+    os.environ[f"RAY_SERVE_{name}_TIMEOUT_S"] = str(LIMIT)
 ray = pytest.importorskip("ray", reason="ray is not installed.")
 ASKED = 21  # odd: two replicas cannot have answered the same number
 
