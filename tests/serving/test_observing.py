@@ -2,65 +2,24 @@
 
 import io
 import json
-import re
 import sys
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from PIL import Image
 from redis_server import RedisServer, needs_redis
-from starlette.testclient import TestClient
+from serving_clients import GREEN, RED, files, services, value
 from waiting import wait_for
 
-from skinxai.serving.app import create_app
 from skinxai.serving.logs import json_logs
-from skinxai.serving.service_settings import ServiceSettings
 from skinxai.serving.tracing import OpenTelemetry
-from skinxai.testing import colour_classifier
-from skinxai.testing.networks import COLOURS
-
-
-def upload(colour: str, size: tuple[int, int] = (80, 48)) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", size, COLOURS[colour]).save(file, "png")
-    return file.getvalue()
-
-
-RED, GREEN = upload("red"), upload("green")
-NAME = "patient_0042_Mustermann.png"
-
-
-def files(*images: bytes) -> list:
-    return [("images", (NAME, image, "image/png")) for image in images]
 
 
 @pytest.fixture
-def open_service(request):
-    """Makes clients of services, which end with the test."""
-    clients = []
-
-    def make(classifiers=None, **settings) -> TestClient:
-        app = create_app(ServiceSettings(**settings), classifiers=classifiers or [
-            colour_classifier()
-        ])  # fmt: skip
-        clients.append(TestClient(app, base_url="http://127.0.0.1"))
-        clients[-1].__enter__()
-        wait_for(lambda: app.service.ready)
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.__exit__(None, None, None)
-
-
-def value(client: TestClient, series: str) -> float:
-    """Of a metric, as its page writes it."""
-    text = client.get("/metrics").text
-    found = re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
-    assert found is not None, (series, text)
-    return float(found[1])
+def open_service():
+    with services() as make:
+        yield make
 
 
 def test_an_answer_is_counted_logged_and_traced(open_service) -> None:

@@ -7,6 +7,7 @@ unless that was asked for.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 
 from skinxai.results import ItemError, Prediction
 from skinxai.serving.problems import Problem
+
+logger = logging.getLogger("skinxai.serving")
 
 Outcome = Prediction | ItemError | Exception
 
@@ -124,7 +127,8 @@ class Batcher:
     def alive(self, hang: float) -> bool:
         """Whether the thread lives, and its batch takes no longer than some seconds."""
         since = self._busy_since
-        return self._thread.is_alive() and (since is None or time.monotonic() - since < hang)
+        works = self._thread.is_alive() and not self._ends
+        return works and (since is None or time.monotonic() - since < hang)
 
     def close(self, patience: float | None = None) -> None:
         """Answer what waits, and end the thread.
@@ -141,7 +145,9 @@ class Batcher:
         try:
             while batch := self._take():
                 self._answer(batch)
-        finally:  # the end of the process, or an error that is no `Exception`
+        except BaseException as error:  # none of a batch, which `_outcomes` catches
+            logger.critical("a model's worker ended", exc_info=error)
+        finally:
             with self._changed:
                 self._ends = True
                 lost = [*self._taken, *self._jobs]

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from skinxai.errors import InputError, OptionError
 
@@ -45,18 +45,6 @@ class WantedOutput(BaseModel):
 
 class InferenceRequest(BaseModel):
     """Body of ``POST /v2/models/{name}/infer``."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "inputs": [
-                        {"name": IMAGE, "shape": [1], "datatype": "BYTES", "data": ["iVBORw0K…"]}
-                    ]
-                }
-            ]
-        }
-    )
 
     id: Short | None = None
     parameters: dict[Short, Any] = {}

@@ -8,21 +8,25 @@ import io
 import os
 import time
 import uuid
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from skinxai.classifier import Classifier
 from skinxai.errors import ImageTooLargeError, ModelError
 from skinxai.results import ItemError, Prediction
+from skinxai.review import ReviewStore
 from skinxai.serving.batching import Asked, Job, Outcome, too_late
 from skinxai.serving.bodies import Arriving, Gone
 from skinxai.serving.caching import answer_key, open_cache
 from skinxai.serving.observing import Observing
 from skinxai.serving.pool import Pool, Served
 from skinxai.serving.problems import Problem
+from skinxai.serving.recording import Answered, Recorder
 from skinxai.serving.service_settings import MIB, ServiceSettings
+from skinxai.serving.slow_work import SlowWork
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 AT_ONCE = 5_000_000
@@ -67,6 +71,9 @@ class Service:
         self._keeping: set[asyncio.Task[bool]] = set()
         self.loaded = self.draining = False
         self.images = self.held = 0
+        self.slow = SlowWork()
+        self.store: ReviewStore | None = None
+        self.recorder: Recorder | None = None
         self._small = ThreadPoolExecutor(CORES, "skinxai-decode")
         self._large = ThreadPoolExecutor(1, "skinxai-decode-large")
 
@@ -78,11 +85,24 @@ class Service:
     @property
     def alive(self) -> bool:
         """Whether no worker is dead or hangs."""
-        return self.pool.alive(self.settings.hang)
+        hang = self.settings.hang
+        return self.pool.alive(hang) and self.slow.alive(hang)
+
+    def open_store(self) -> None:
+        """Open the database that keeps answers for review, where there is to be one."""
+        settings = self.settings
+        if settings.review is not None:
+            self.store = ReviewStore.open(settings.review, settings.keep_images, settings.keep_days)
+            self.recorder = Recorder(self.store, self.observing.metrics.store_errors.inc)
 
     def close(self) -> None:
         """Answer what was accepted, and end all threads."""
         self.pool.close()
+        self.slow.close()
+        if self.recorder is not None:
+            self.recorder.close()
+        if self.store is not None:
+            self.store.close()
         self._small.shutdown()
         self._large.shutdown()
 
@@ -202,6 +222,33 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._small, lambda: hashlib.sha256(upload).hexdigest())
 
+    async def slowly(
+        self, work: Callable[[Classifier], Value], *, route_key: str | None, since: float
+    ) -> tuple[Value, str]:
+        """What is computed of one image beside the batches, and by which model.
+
+        Args:
+            work: computes it.
+            route_key: see `Pool.choose`.
+            since: of `time.monotonic`, when the request came.
+        """
+        served = self.pool.choose(route_key)
+        patience = self.settings.deadline
+        with self.room(1):
+            found = await self.slow.run(lambda: work(served.classifier), since + patience, patience)
+        return found, served.model
+
+    async def record(
+        self, row: Row, upload: bytes, subject: str | None, lesion: str | None
+    ) -> bool | None:
+        """Whether an answer is kept for review; ``None`` of a service that keeps none."""
+        if self.recorder is None or row.prediction is None:
+            return None
+        keeps = self.settings.keep_images is not None
+        return await self.recorder.record(
+            Answered(row.id, upload, row.prediction, subject, lesion, keeps)
+        )
+
     async def _outcomes(
         self, served: Served, uploads: Sequence[tuple[int, bytes]], asked: Asked, deadline: float
     ) -> list[Outcome]:
@@ -257,12 +304,17 @@ class _Named(io.BytesIO):
     name = ""
 
 
-def _prepare(served: Served, index: int, upload: bytes, max_pixels: int) -> Any:
+def named(upload: bytes, index: int) -> io.BytesIO:
+    """An upload as an image that answers and errors call by its place, never by a file name."""
     image = _Named(upload)
     image.name = f"image {index}"
+    return image
+
+
+def _prepare(served: Served, index: int, upload: bytes, max_pixels: int) -> Any:
     try:
         (found,) = served.classifier.prepare(
-            [image], max_pixels=max_pixels, on_error="return", progress=False
+            [named(upload, index)], max_pixels=max_pixels, on_error="return", progress=False
         )
     except Exception as error:  # a plugin's, or a bug: of this image alone
         return Problem.of(error)

@@ -71,7 +71,7 @@ class ServiceSettings:
     cache_secret: str = field(default="", repr=False)
     review: str | None = None
     keep_images: Path | None = None
-    keep_days: int | None = None
+    keep_days: float | None = None
     drift: bool = True
     grace: float = 20.0
     hang: float = 120.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import Counter
+from functools import lru_cache
 from typing import Any
 
 import h11
@@ -155,6 +156,7 @@ def _close_idle(held: list[Any], place: str, newcomer: Patient) -> bool:
     return bool(idle)
 
 
+@lru_cache(4 * MOST)
 def address_of(client: tuple[str, int] | None) -> str:
     """The address that a connection comes from; of IPv6 its network, for one visitor has many."""
     try:
