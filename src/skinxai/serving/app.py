@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
@@ -29,8 +30,17 @@ from skinxai.serving.service import Service
 from skinxai.serving.service_settings import ServiceSettings
 from skinxai.version import __version__
 
+if TYPE_CHECKING:
+    from fastapi.telemetry import TelemetryConfig  # versions that have none ignore it
+
 PATIENCE = 2.0
 """Seconds that the end of the service waits for models that are still being loaded."""
+
+SILENT: TelemetryConfig = {
+    "tracing": False, "metrics": False, "logs": False, "operation_spans": False,
+    "auto_configure": False,
+}  # fmt: skip
+"""FastAPI's own telemetry, whose spans and logs have paths, queries and what was sent, is off."""
 
 
 class ServiceApp(FastAPI):
@@ -48,7 +58,7 @@ class ServiceApp(FastAPI):
     ) -> None:  # fmt: skip
         super().__init__(
             title="skinxai", version=__version__, docs_url=None, redoc_url=None,
-            lifespan=_lifespan, redirect_slashes=False,
+            lifespan=_lifespan, redirect_slashes=False, telemetry=SILENT,
         )  # fmt: skip
         self.service, self._classifiers, self._failed = service, classifiers, failed
         for routes in (health, predicting, one_image, feedback, open_inference, clouds):
