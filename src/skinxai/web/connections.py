@@ -38,6 +38,8 @@ class Patient(H11Protocol):
 
     answers: tuple[tuple[bytes, bytes], ...] = ()
     """Headers of the answers that are given here, before the application is asked."""
+    makes_room = False
+    """Where one address has all connections, its longest idle one goes for its next one."""
 
     def __init__(self, config: Any, *args: Any, **more: Any) -> None:
         super().__init__(config, *args, **more)
@@ -84,7 +86,7 @@ class Patient(H11Protocol):
         counts = Counter(_place(each.client) for each in held)
         most, own = max(counts, key=counts.__getitem__), _place(self.client)
         if counts[own] >= counts[most]:
-            return False
+            return self.makes_room and _close_idle(held, own, self)
         theirs = [each for each in held if _place(each.client) == most]
         min(theirs, key=lambda each: not isinstance(each, Patient)).transport.abort()
         return True
@@ -123,17 +125,34 @@ class Patient(H11Protocol):
             return seconds > GRACE and self._received < PACE * seconds
         return phase == "head" and seconds > HEAD
 
+    def content(self, status: int, words: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """Headers and body of an answer that is given here, besides `answers`."""
+        return [(b"content-type", b"text/plain; charset=utf-8")], words.encode()
+
     def _refusal(self, status: int, words: str) -> bytes:
         reason = {400: b"Bad Request", 408: b"Request Timeout"}.get(status, b"Service Unavailable")
-        body = words.encode()
+        headers, body = self.content(status, words)
         head = [
             b"HTTP/1.1 %d %s" % (status, reason),
-            b"content-type: text/plain; charset=utf-8",
+            *(b"%s: %s" % each for each in headers),
             b"content-length: %d" % len(body),
             b"connection: close",
             *(b"%s: %s" % each for each in self.answers),
         ]
         return b"\r\n".join([*head, b"", body])
+
+
+def _close_idle(held: list[Any], place: str, newcomer: Patient) -> bool:
+    """Close that connection of an address which has waited longest for a request, if one does."""
+    idle = [
+        each
+        for each in held
+        if isinstance(each, Patient) and each is not newcomer and _place(each.client) == place
+        and each._phase()[0] in ("head", "idle")
+    ]  # fmt: skip
+    if idle:
+        min(idle, key=lambda each: each._since).transport.abort()
+    return bool(idle)
 
 
 def _place(client: tuple[str, int] | None) -> str:
