@@ -24,15 +24,18 @@ from drift_answers import DISTURBED, Answers, Calibrated, asked
 
 from skinxai import Classifier
 from skinxai.data import Splits, load_ham10000
+from skinxai.monitoring import DriftMonitor, Timeline
 from skinxai.monitoring.accuracy import (
     average_confidence,
     average_thresholded_confidence,
     difference_of_confidences,
 )
 from skinxai.monitoring.change_points import ChangePoints
+from skinxai.monitoring.drift_picture import drawn
 from skinxai.monitoring.drift_tests import DriftTests
 from skinxai.monitoring.stretches import LOOKS
 from skinxai.results import Observation
+from skinxai.results.drawing import encode_png
 from skinxai.trust.reference_sample import Columns, ReferenceSample
 
 ROOT = Path(__file__).parent
@@ -40,7 +43,8 @@ COPIES = {"ISIC_0024408", "ISIC_0027559", "ISIC_0027932"}  # as in training/buil
 HELD, SEED = 0.4, 7
 WINDOW, RATE, RATES = 100, 0.01, (0.01, 0.05)
 WINDOWS = (50, WINDOW)
-SPLITS, SHUFFLES, STREAMS, DRAWN, ONSET = 16, 6, 20, 100, 100
+SPLITS, SHUFFLES, STREAMS, DRAWN, ONSET = 8, 6, 10, 50, 100
+SHOWN, PICTURED = "blur, slight", 200
 Array = np.ndarray
 
 
@@ -171,7 +175,7 @@ def found_in(
     most = sorted(alarms.items(), key=lambda item: -item[1])[:3]
     of_errors = np.array(errors)
     return {
-        "drift": name, "window": window, "images": len(changed.seen), "power": powers / DRAWN,
+        "drift": str(name), "window": window, "images": len(changed.seen), "power": powers / DRAWN,
         "tests": {test: count / DRAWN for test, count in most},
         "delay": middle if middle is not None and np.isfinite(middle) else None,
         "found": len(reached), "streams": len(kept),
@@ -234,7 +238,19 @@ def disturbed(
                      each.lesions)
         )  # fmt: skip
         print(found[-1], flush=True)
+    picture(tests, stream_of(model, calm), stream_of(model, changed[SHOWN]), calm.lesions)
     return found
+
+
+def picture(tests: DriftTests, calm: Stream, changed: Stream, lesions: Array) -> None:
+    """What a monitor sees of undisturbed images, and of others that are disturbed."""
+    monitor = DriftMonitor.of_tests(tests)
+    order = shuffled(lesions, np.random.default_rng(SEED))
+    first, then = order[:PICTURED], order[PICTURED : 2 * PICTURED]
+    for each in calm.of(first).seen + changed.of(then).seen:
+        monitor.add(each)
+    shown = Timeline("skinxai-ham10000-lite1", monitor.report(), monitor.history)
+    (ROOT.parent / "docs/images/drift.png").write_bytes(encode_png(drawn(shown)))
 
 
 def sources(answers: Answers) -> list[Any]:
@@ -266,15 +282,15 @@ def main(root: Path, cache: Path) -> None:
     answers = asked(model, items, origins, cache)
     held, known = parted(answers.lesions, HELD, np.random.default_rng(SEED))
     some = [items[k] for k in held]
-    changed = {name: asked(model, some, origins, cache, name) for name in DISTURBED}
     warnings.simplefilter("error")
+    alarms, fourth = false_alarms(answers), sources(answers)
+    changed = {name: asked(model, some, origins, cache, name) for name in DISTURBED}
     report = {
         "model": model.model.split("@")[0], "part": "val", "images": len(items),
         "lesions": len(set(answers.lesions)), "window": WINDOW, "stated": RATE,
         "sources": Counter(answers.sources.tolist()),
-        "disturbed": disturbed(answers, changed, held, known),
-        "fourth_source": sources(answers),
-        "false_alarms": false_alarms(answers),
+        "disturbed": disturbed(answers, changed, held, known), "fourth_source": fourth,
+        "false_alarms": alarms,
     }  # fmt: skip
     path = ROOT / "results/drift.json"
     path.write_text(json.dumps(report, indent=1) + "\n")
