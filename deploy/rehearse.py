@@ -1,6 +1,6 @@
 """Run the steps of the Dockerfile without Docker, up to an image that a started service answers.
 
-Usage: python deploy/rehearse.py [--variant cuda] [--python /usr/bin/python3.11] [--until build]
+Usage: python deploy/rehearse.py [--variant cuda] [--until build] [--python PATH of a Python 3.11]
 
 Linux only. The steps run as a user without privileges (as root: as the Dockerfile's own), in an
 empty /opt and /tmp of a mount namespace of their own, with the files that the build may see and
@@ -107,7 +107,7 @@ def script(variant: str, port: int, until: str) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--variant", default="cuda", choices=["cuda", "processor"])
-    parser.add_argument("--python", default="/usr/bin/python3.11")
+    parser.add_argument("--python", default=shutil.which("python3.11"))
     parser.add_argument("--until", default="service", choices=["build", "service"])
     given = parser.parse_args()
     with socket.socket() as free:

@@ -315,6 +315,8 @@ def test_the_command(data, tmp_path: Path) -> None:
     assert {path.name for path in out.iterdir()} == {"stress.json", "stress.md", "stress.png"}
     read = StressTest.from_dict(json.loads((out / "stress.json").read_text()))
     assert read.images == 5 and read.to_markdown() == (out / "stress.md").read_text()
+    without = run("--out", str(tmp_path / "none"), "--backend", "onnx")
+    assert "needs graph.safetensors in the model folder" in str(without.exception)
     refused = run("--out", str(tmp_path / "none"), "--artefacts", "ruler")
     assert refused.exit_code != 0 and "--masks FOLDER" in refused.exception.on_command_line
     assert not (tmp_path / "none").exists()

@@ -36,7 +36,7 @@ def check(*command: str | Path, folder: Path = DEPLOY, **environment: str) -> st
 
 
 def test_prometheus_reads_its_configuration() -> None:
-    check("promtool", "check", "config", "prometheus/prometheus.yml")
+    check("promtool", "check", "config", "--syntax-only", "prometheus/prometheus.yml")
 
 
 def test_prometheus_reads_the_alerts() -> None:

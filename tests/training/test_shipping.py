@@ -89,8 +89,9 @@ def shipped(scripts, place, tmp_path_factory) -> Path:
         (samples := place.root / "samples").mkdir()
         for path in sorted((place.images / "HAM10000_images").iterdir())[:6]:
             Image.open(path).resize((112, 80), Image.Resampling.NEAREST).save(samples / path.name)
-        scripts.ship.main([str(place.images), str(place.run), str(output), "--size", "40x56",
-                           "--samples", str(samples), "--small", str(place.images)])  # fmt: skip
+        own = map(str, (place.images, place.run, output))
+        others = ("--photographs", str(place.images), "--samples", str(samples))
+        scripts.ship.main([*own, "--size", "40x56", *others])
     return output
 
 

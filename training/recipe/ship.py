@@ -1,11 +1,13 @@
 """Make the folder that ships of the student's run, on any machine; the test part is not read.
 
     python training/recipe/ship.py IMAGES RUN OUTPUT [--size 320x432] [--records RECORDS]
-        [--samples SAMPLES_600x450 --small HAM10000_320x240] [--from STEP] [--until STEP]
+        [--photographs HAM10000_FOLDER [--samples SAMPLES_600x450]] [--lesions 140]
+        [--from STEP] [--until STEP]
 
 IMAGES is a folder that ``load_ham10000`` reads, with at least the images of RUN, at the size that
 was learnt: ``ham10000`` in the recipe's work folder. RECORDS is what ``records.tar.gz`` unpacks to;
-the runs without a source are told from there.
+the runs without a source are told from there. HAM10000_FOLDER has the same images as users send
+them, JPEG files, where IMAGES are stored otherwise: the model is calibrated and judged on these.
 
 The steps, in order: ``model`` (weights, config, card), ``neighbours``, ``graph`` (and the probe),
 ``calibration`` (operating points and limits of quality and novelty, on the validation part, which
@@ -24,7 +26,7 @@ from pathlib import Path
 
 from skinxai import Classifier, Evaluation, checkpoints
 from skinxai.configs import parse_size
-from skinxai.data import Splits, load_ham10000
+from skinxai.data import Records, Splits, load_ham10000
 from skinxai.model_folders.files import read_model_folder
 
 HERE = Path(__file__).parent
@@ -111,17 +113,20 @@ def with_section(card: str, title: str, text: str) -> str:
     return f"{before}{after}{title}\n\n{text.strip()}\n\n{LIMITS}{limits}"
 
 
-def add_robustness(splits: Splits, output: Path, pair: tuple[Path, Path] | None) -> None:
+def add_robustness(
+    val: Records, output: Path, pair: tuple[Path, Path] | None, lesions: int
+) -> None:
     """Write the table of `benchmarks/robustness.py` into the card."""
     from robustness import measure
 
-    found = measure(Classifier.from_pretrained(output, backend="onnx"), splits.val, pair=pair)
+    classifier = Classifier.from_pretrained(output, backend="onnx")
+    found = measure(classifier, val, pair=pair, lesions=lesions)
     loaded = checkpoints.load(read_model_folder(output))
     card = with_section(loaded.card, ROBUST, found.to_markdown())
     print(found.to_markdown(), replace(loaded, card=card).save(str(output)))
 
 
-def do(step: str, given: argparse.Namespace, splits: Splits) -> None:
+def do(step: str, given: argparse.Namespace, splits: Splits, judged: Records) -> None:
     """One step."""
     from build_calibration import calibrate
     from build_graph import add_graph
@@ -132,12 +137,13 @@ def do(step: str, given: argparse.Namespace, splits: Splits) -> None:
     elif step == "neighbours":
         add_neighbours(splits, given.output)
     elif step == "graph":
-        each = max(1, len(splits.val) // COMPARED)
-        add_graph(given.output, [item.path for item in splits.val][::each])
+        each = max(1, len(judged) // COMPARED)
+        add_graph(given.output, [item.path for item in judged][::each])
     elif step == "calibration":
-        calibrate(splits.val, given.output)
+        calibrate(judged, given.output)
     else:
-        add_robustness(splits, given.output, given.samples and (given.samples, given.small))
+        pair = (given.samples, given.photographs) if given.samples else None
+        add_robustness(judged, given.output, pair, given.lesions)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -148,17 +154,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(name, type=Path)
     parser.add_argument("--size", help="HEIGHTxWIDTH at which it answers; else that of the run")
     parser.add_argument("--records", type=Path, help="what records.tar.gz unpacks to")
-    parser.add_argument("--samples", type=Path, help="some images at another size; needs --small")
-    parser.add_argument("--small", type=Path, help="HAM10000 at the size to compare them with")
+    parser.add_argument("--photographs", type=Path, help="calibrate and judge on these copies")
+    parser.add_argument("--samples", type=Path, help="some of --photographs at another size")
+    parser.add_argument("--lesions", type=int, default=140, help="of the table of robustness")
     parser.add_argument("--from", dest="first", choices=STEPS, default=STEPS[0])
     parser.add_argument("--until", choices=STEPS, default=STEPS[-1])
     given = parser.parse_args(argv)
-    if bool(given.samples) != bool(given.small):
-        parser.error("--samples and --small need each other")
+    if given.samples and not given.photographs:
+        parser.error("--samples needs --photographs")
     splits = splits_of_run(given.images, given.run)
+    judged = splits_of_run(given.photographs, given.run).val if given.photographs else splits.val
     for step in STEPS[STEPS.index(given.first) : STEPS.index(given.until) + 1]:
         print(f"== {step}", flush=True)
-        do(step, given, splits)
+        do(step, given, splits, judged)
 
 
 sys.path += [str(HERE), str(TRAINING), str(TRAINING.parent / "benchmarks")]

@@ -32,7 +32,13 @@ def serve(
     host: Annotated[
         str, _option("host", "Interface to listen at; 0.0.0.0 shows it to other machines.")
     ] = "127.0.0.1",
-    port: Annotated[int, _option("port", "Port to listen at; 0 takes any free one.")] = 8000,
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port", help="Port to listen at; 0 takes any free one.",
+            envvar=["SKINXAI_SERVE_PORT", "AIP_HTTP_PORT"], show_envvar=False,
+        ),
+    ] = 8000,
     allow_host: Annotated[
         list[str], _option("allow-host", "Name that clients may call it by; repeatable.")
     ] = [],  # noqa: B006
@@ -59,6 +65,12 @@ def serve(
     rate: Annotated[
         float, _option("rate", "Requests a second of one client; more get 429. 0: any number.")
     ] = 0.0,
+    watch: Annotated[
+        float, _option("watch", "Seconds between looks for a replaced model folder; 0: never.")
+    ] = 0.0,
+    cache_secret: Annotated[
+        str, _option("cache-secret", "Seals answers in a Redis; better as environment variable.")
+    ] = "",
     cache: Annotated[str, _option("cache", "memory, off, or redis://HOST:PORT/NUMBER.")] = "memory",
     review: Annotated[
         str | None, _option("review", "Database for review, such as sqlite:///cases.db.")
@@ -67,7 +79,7 @@ def serve(
         Path | None, _option("keep-images", "Folder for the images of cases; none are kept.")
     ] = None,
     keep_days: Annotated[
-        int | None, _option("keep-days", "Days after which cases are deleted.")
+        float | None, _option("keep-days", "Days after which cases are deleted.")
     ] = None,
     drift: Annotated[
         bool,
@@ -95,13 +107,19 @@ def serve(
         ) from error
     from skinxai.serving.service_settings import ServiceSettings
 
-    del new_key
+    if new_key:
+        from skinxai.serving import api_keys as keys
+
+        key, hashed = keys.new_key()
+        typer.echo(f"key:  {key}\nhash: {hashed}")
+        return
     serve(
         ServiceSettings(
             models=tuple(model), shadows=tuple(shadow), host=host, port=port,
             allow_hosts=tuple(allow_host), api_keys=api_keys, backend=backend, device=device,
             max_batch=max_batch, max_wait=max_wait, queue=queue, deadline=deadline,
             max_body_mb=max_body_mb, max_images=max_images, max_pixels=max_pixels, rate=rate,
+            watch=watch, cache_secret=cache_secret,
             cache=cache, review=review, keep_images=keep_images, keep_days=keep_days, drift=drift,
             grace=grace,
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import os
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -14,14 +15,22 @@ from starlette.types import Receive, Scope, Send
 
 from skinxai.classifier import Classifier
 from skinxai.errors import SkinxaiError
-from skinxai.serving.gate import Gate, Visit, visit_of
+from skinxai.serving.cloud_contracts import VertexRoutes
+from skinxai.serving.cloud_routes import INVOCATIONS, PING, clouds
+from skinxai.serving.feedback_route import feedback
+from skinxai.serving.gate import Gate, visit_of
+from skinxai.serving.guards import guard
 from skinxai.serving.health import health
-from skinxai.serving.pool import Served
+from skinxai.serving.image_routes import one_image
+from skinxai.serving.open_inference_routes import open_inference
 from skinxai.serving.predicting_routes import predicting
 from skinxai.serving.problems import Problem
 from skinxai.serving.service import Service
 from skinxai.serving.service_settings import ServiceSettings
 from skinxai.version import __version__
+
+PATIENCE = 2.0
+"""Seconds that the end of the service waits for models that are still being loaded."""
 
 
 class ServiceApp(FastAPI):
@@ -42,25 +51,33 @@ class ServiceApp(FastAPI):
             lifespan=_lifespan, redirect_slashes=False,
         )  # fmt: skip
         self.service, self._classifiers, self._failed = service, classifiers, failed
-        for router in (health(service), predicting(service)):
-            self.include_router(router)
+        for routes in (health, predicting, one_image, feedback, open_inference, clouds):
+            self.include_router(routes(service))
         self.add_exception_handler(Problem, _problem)
         self.add_exception_handler(SkinxaiError, _problem)
         self.add_exception_handler(HTTPException, _http)
-        self._gate = Gate(super().__call__, service, [], _ended)
+        vertex = VertexRoutes.of(os.environ)
+        self._aliases = {vertex.health: PING, vertex.predict: INVOCATIONS}
+        self._gate = Gate(
+            super().__call__, service, guard(service.settings), service.observing.ended
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, through the gate."""
-        await self._gate(scope, receive, send)
+        if scope["type"] != "http":
+            await self._gate(scope, receive, send)
+            return
+        scope["path"] = self._aliases.get(scope["path"], scope["path"])
+        with self.service.observing.request(scope):
+            await self._gate(scope, receive, send)
 
     def load(self) -> None:
         """Load the models; the service is ready then."""
-        settings = self.service.settings
-        for classifier in self._classifiers or [
-            Classifier.from_pretrained(name, backend=settings.backend, device=settings.device)
-            for name in settings.models
-        ]:
-            self.service.pool.add(Served.of(classifier, settings))
+        service = self.service
+        service.open_store()
+        service.pool.open(
+            service.settings, service.observing, lambda: service.images > 0, self._classifiers
+        )
         self.service.loaded = True
 
 
@@ -82,22 +99,24 @@ def create_app(
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     assert isinstance(app, ServiceApp)
 
-    async def load() -> None:
+    def load() -> None:
         try:
-            await asyncio.to_thread(app.load)
+            app.load()
         except Exception as error:
             if app._failed is None:
                 raise
             app._failed(error)
 
-    loading = asyncio.create_task(load())
+    loading = threading.Thread(target=load, name="skinxai-load", daemon=True)
+    loading.start()
     try:
         yield
     finally:
         app.service.draining = True
-        with contextlib.suppress(Exception):
-            await loading
+        await asyncio.to_thread(loading.join, PATIENCE)
         await asyncio.to_thread(app.service.close)
+        if app.service.cache is not None:
+            await app.service.cache.close()
 
 
 async def _problem(request: Request, error: Exception) -> Response:
@@ -118,8 +137,3 @@ async def _http(request: Request, error: Exception) -> Response:
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
     return answer
-
-
-def _ended(scope: Scope, visit: Visit) -> None:
-    """Where what counts and logs requests is told of each."""
-    del scope, visit

@@ -54,15 +54,20 @@ def asked(kind: type[Fields], request: Request, form: Mapping[str, str] | None =
     try:
         return kind.model_validate(given)
     except ValidationError as error:
-        raise refused(
-            [
-                {
-                    "field": ".".join(str(part) for part in each["loc"])[:100],
-                    "message": each["msg"][:200],
-                }
-                for each in error.errors(include_url=False, include_context=False)[:20]
-            ]
-        ) from None
+        raise problem_of(error) from None
+
+
+def problem_of(error: ValidationError) -> Problem:
+    """Of fields that pydantic refuses; what came in them is not shown."""
+    return refused(
+        [
+            {
+                "field": ".".join(str(part) for part in each["loc"])[:100] or "body",
+                "message": each["msg"][:200],
+            }
+            for each in error.errors(include_url=False, include_context=False)[:20]
+        ]
+    )
 
 
 def refused(fields: list[dict[str, str]]) -> Problem:

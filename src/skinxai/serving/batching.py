@@ -7,6 +7,7 @@ unless that was asked for.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 
 from skinxai.results import ItemError, Prediction
 from skinxai.serving.problems import Problem
+
+logger = logging.getLogger("skinxai.serving")
 
 Outcome = Prediction | ItemError | Exception
 
@@ -46,6 +49,7 @@ class Job:
         deadline: of `time.monotonic`, after which it is not begun.
         done: gets the outcome, in its own event loop.
         since: when it came.
+        place: of its request, for a trace.
     """
 
     item: object
@@ -53,6 +57,7 @@ class Job:
     deadline: float
     done: asyncio.Future[Outcome]
     since: float = field(default_factory=time.monotonic)
+    place: object = None
 
 
 @dataclass(frozen=True)
@@ -63,11 +68,13 @@ class Batch:
         images: how many.
         waited: seconds that each waited.
         seconds: that the model took.
+        places: of each one's request, for a trace.
     """
 
     images: int
     waited: tuple[float, ...]
     seconds: float
+    places: tuple[object, ...] = ()
 
 
 class Batcher:
@@ -120,7 +127,8 @@ class Batcher:
     def alive(self, hang: float) -> bool:
         """Whether the thread lives, and its batch takes no longer than some seconds."""
         since = self._busy_since
-        return self._thread.is_alive() and (since is None or time.monotonic() - since < hang)
+        works = self._thread.is_alive() and not self._ends
+        return works and (since is None or time.monotonic() - since < hang)
 
     def close(self, patience: float | None = None) -> None:
         """Answer what waits, and end the thread.
@@ -137,7 +145,9 @@ class Batcher:
         try:
             while batch := self._take():
                 self._answer(batch)
-        finally:  # the end of the process, or an error that is no `Exception`
+        except BaseException as error:  # none of a batch, which `_outcomes` catches
+            logger.critical("a model's worker ended", exc_info=error)
+        finally:
             with self._changed:
                 self._ends = True
                 lost = [*self._taken, *self._jobs]
@@ -182,7 +192,8 @@ class Batcher:
         self._taken = []
         _deliver_in_loops(list(zip(jobs, found, strict=True)))
         waited = tuple(began - job.since for job in jobs)
-        self._tell(Batch(len(jobs), waited, time.monotonic() - began))
+        places = tuple(job.place for job in jobs)
+        self._tell(Batch(len(jobs), waited, time.monotonic() - began, places))
 
     def _outcomes(self, items: Sequence[object], asked: Asked) -> list[Outcome]:
         """Of each image; where the whole batch fails, of its halves."""

@@ -17,8 +17,6 @@ from skinxai.serving.bodies import Arriving, Gone, too_large
 from skinxai.serving.problems import Problem
 from skinxai.serving.service import Service
 
-PROBES = frozenset({"/healthz", "/readyz"})
-"""Asked by whoever runs the service, under any host and without a key."""
 ASKING = frozenset({"/v1/predict", "/v1/explain", "/v1/report", "/v1/nearest"})
 """Paths whose requests bring images; they are refused before their bodies are read."""
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -62,15 +60,15 @@ class Gate:
     Args:
         app: the routes.
         service: behind them.
-        checks: of each request, in order; each raises a `Problem` or does nothing.
+        check: of each request; raises a `Problem` or does nothing.
         ended: is told of each request when it ended.
     """
 
     def __init__(
-        self, app: ASGIApp, service: Service, checks: list[Callable[[Scope, Headers], object]],
+        self, app: ASGIApp, service: Service, check: Callable[[Scope, Headers], object],
         ended: Callable[[Scope, Visit], object],
     ) -> None:  # fmt: skip
-        self._app, self._service, self._checks, self._ended = app, service, checks, ended
+        self._app, self._service, self._guard, self._ended = app, service, check, ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or hand it on."""
@@ -118,8 +116,7 @@ class Gate:
                 400, "framing", "a request must not have both content-length and "
                 "transfer-encoding.", close=True,
             )  # fmt: skip
-        for check in self._checks:
-            check(scope, headers)
+        self._guard(scope, headers)
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise Problem(415, "content_encoding", "the body must not be encoded.", close=True)
         declared = headers.get("content-length", "0")

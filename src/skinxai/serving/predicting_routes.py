@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -37,9 +38,15 @@ def predicting(service: Service) -> APIRouter:
         if len(rows) == 1 and rows[0].problem is not None:
             raise rows[0].problem
         visit.model = served.model
+        kept = await asyncio.gather(
+            *(
+                service.record(row, upload, fields.subject, fields.lesion)
+                for row, upload in zip(rows, form.images, strict=True)
+            )
+        )
         return JSONResponse(
             {
-                "results": [row_json(index, row) for index, row in enumerate(rows)],
+                "results": [row_json(index, row, kept[index]) for index, row in enumerate(rows)],
                 "model": served.model,
                 "request_id": visit.id,
                 "disclaimer": DISCLAIMER,
@@ -49,9 +56,11 @@ def predicting(service: Service) -> APIRouter:
     return router
 
 
-def row_json(index: int, row: Row) -> dict[str, Any]:
-    """One row of an answer."""
+def row_json(index: int, row: Row, kept: bool | None = None) -> dict[str, Any]:
+    """One row of an answer; with ``recorded`` where the service keeps answers."""
     found: dict[str, Any] = {"id": row.id, "index": index}
+    if kept is not None:
+        found["recorded"] = kept
     if row.problem is not None:
         return found | {"error": row.problem.to_dict()}
     assert row.prediction is not None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
@@ -14,6 +17,7 @@ import uvicorn
 from skinxai.errors import OptionError
 from skinxai.results import DISCLAIMER
 from skinxai.serving.app import ServiceApp, create_app
+from skinxai.serving.logs import json_logs
 from skinxai.serving.problems import Problem
 from skinxai.serving.service_settings import ServiceSettings
 from skinxai.web.connections import Patient
@@ -50,12 +54,18 @@ class Server(uvicorn.Server):
     it ends now.
 
     Args:
-        config: of uvicorn.
         app: the service.
     """
 
-    def __init__(self, config: uvicorn.Config, app: ServiceApp) -> None:
-        super().__init__(config)
+    def __init__(self, app: ServiceApp) -> None:
+        grace = max(1, round(app.service.settings.grace))
+        super().__init__(
+            uvicorn.Config(
+                app, http=ServicePatient, ws="none", lifespan="on", log_config=None,
+                access_log=False, server_header=False, proxy_headers=False,
+                timeout_keep_alive=IDLE, timeout_graceful_shutdown=grace,
+            )
+        )  # fmt: skip
         self._app, self._told = app, 0.0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -89,23 +99,24 @@ def serve(settings: ServiceSettings | None = None) -> None:
         server.should_exit = True
 
     app = create_app(settings, failed=failed)
-    listener = _listening(settings.host, settings.port)
-    config = uvicorn.Config(
-        app, http=ServicePatient, ws="none", lifespan="on", log_config=None, access_log=False,
-        server_header=False, proxy_headers=False, timeout_keep_alive=IDLE,
-        timeout_graceful_shutdown=max(1, round(settings.grace)),
-    )  # fmt: skip
-    server = Server(config, app)
+    listener = listening(settings.host, settings.port)
+    server = Server(app)
     host, port = listener.getsockname()[:2]
     place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     sys.stdout.write(f"The service is at {place}; Ctrl+C ends it.\n")
     sys.stdout.flush()
-    server.run([listener])
+    with json_logs(), _reloading(app):
+        server.run([listener])
     if failures:
         raise failures[0]
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        OptionError: nothing can listen there.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -126,3 +137,17 @@ def _listening(host: str, port: int) -> socket.socket:
         ) from error
     listener.set_inheritable(False)
     return listener
+
+
+@contextmanager
+def _reloading(app: ServiceApp) -> Iterator[None]:
+    """Load all models again whenever the process gets SIGHUP, where there is such a signal."""
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is None:
+        yield
+        return
+    before = signal.signal(hangup, lambda *_: app.service.pool.reload())
+    try:
+        yield
+    finally:
+        signal.signal(hangup, before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,10 @@ class ServiceSettings:
         max_images: of a request.
         max_pixels: of an image.
         rate: requests a second of one client; 0: any number.
+        watch: seconds between two looks whether the folder of a model was replaced; 0: never.
         cache: ``"memory"``, ``"off"``, or the URL of a Redis.
+        cache_secret: seals what is in a Redis against others who can write there; the same for
+            all services that share it.
         review: URL of the database that keeps answers for review; ``None``: nothing is kept.
         keep_images: folder for the images of answers that are kept; ``None``: none are kept.
         keep_days: days after which what was kept is deleted; ``None``: never.
@@ -63,10 +66,12 @@ class ServiceSettings:
     max_images: int = 32
     max_pixels: int = 40_000_000
     rate: float = 0.0
+    watch: float = 0.0
     cache: str = "memory"
+    cache_secret: str = field(default="", repr=False)
     review: str | None = None
     keep_images: Path | None = None
-    keep_days: int | None = None
+    keep_days: float | None = None
     drift: bool = True
     grace: float = 20.0
     hang: float = 120.0
@@ -75,7 +80,7 @@ class ServiceSettings:
         for name in ("max_batch", "queue", "max_body_mb", "max_images", "max_pixels"):
             _check(self, name, 1, whole=True)
         _check(self, "port", 0, whole=True)
-        for name in ("max_wait", "rate", "grace"):
+        for name in ("max_wait", "rate", "grace", "watch"):
             _check(self, name, 0)
         for name in ("deadline", "hang"):
             _check(self, name, 0.001)
@@ -94,7 +99,7 @@ class ServiceSettings:
 
 
 def _check(settings: ServiceSettings, name: str, least: float, *, whole: bool = False) -> None:
-    assert name in {field.name for field in fields(settings)}
+    assert name in {each.name for each in fields(settings)}
     value: Any = getattr(settings, name)
     right = type(value) is int if whole else type(value) in (int, float)
     if not right or not math.isfinite(value) or value < least:

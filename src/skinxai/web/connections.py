@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import Counter
+from functools import lru_cache
 from typing import Any
 
 import h11
@@ -83,11 +84,11 @@ class Patient(H11Protocol):
         held: list[Any] = [e for e in self.connections if not e.transport.is_closing()]
         if len(held) <= MOST:
             return True
-        counts = Counter(_place(each.client) for each in held)
-        most, own = max(counts, key=counts.__getitem__), _place(self.client)
+        counts = Counter(address_of(each.client) for each in held)
+        most, own = max(counts, key=counts.__getitem__), address_of(self.client)
         if counts[own] >= counts[most]:
             return self.makes_room and _close_idle(held, own, self)
-        theirs = [each for each in held if _place(each.client) == most]
+        theirs = [each for each in held if address_of(each.client) == most]
         min(theirs, key=lambda each: not isinstance(each, Patient)).transport.abort()
         return True
 
@@ -147,7 +148,7 @@ def _close_idle(held: list[Any], place: str, newcomer: Patient) -> bool:
     idle = [
         each
         for each in held
-        if isinstance(each, Patient) and each is not newcomer and _place(each.client) == place
+        if isinstance(each, Patient) and each is not newcomer and address_of(each.client) == place
         and each._phase()[0] in ("head", "idle")
     ]  # fmt: skip
     if idle:
@@ -155,7 +156,8 @@ def _close_idle(held: list[Any], place: str, newcomer: Patient) -> bool:
     return bool(idle)
 
 
-def _place(client: tuple[str, int] | None) -> str:
+@lru_cache(4 * MOST)
+def address_of(client: tuple[str, int] | None) -> str:
     """The address that a connection comes from; of IPv6 its network, for one visitor has many."""
     try:
         found = ipaddress.ip_address((client or ("", 0))[0].partition("%")[0])
