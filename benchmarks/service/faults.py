@@ -133,7 +133,8 @@ def clock(folder: Path, images: list[Path], options: list[str]) -> Any:
         "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(now), "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }  # fmt: skip
-    review = ["--review", f"sqlite:///{folder}/cases.db", "--keep-days", "30"]
+    kept = ["--keep-images", str(folder / "images"), "--keep-days", "30"]
+    review = ["--review", f"sqlite:///{folder}/cases.db", *kept]
     found = {}
     with service(folder, *options, *review, **faked) as server:
         expected = warm(server, images)

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+import threading
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -156,3 +157,32 @@ def test_nothing_is_traced_without_the_package(open_service, monkeypatch) -> Non
     client = open_service(cache="off")
     assert client.post("/v1/predict", files=files(RED)).status_code == 200
     assert value(client, 'skinxai_cache_requests_total{result="miss"}') == 0
+
+
+def test_the_cases_that_wait_are_counted_while_the_store_answers(open_service, tmp_path) -> None:
+    client = open_service(review=f"sqlite:///{tmp_path / 'cases.db'}")
+    assert value(client, "skinxai_review_open_cases") == client.app.service.store.waiting() == 0
+    gate = threading.Event()
+
+    def hangs() -> int:
+        gate.wait()
+        return 7
+
+    told = client.app.service.observing
+    told.waiting_cases = hangs
+    assert value(client, "skinxai_review_open_cases") == 0
+    gate.set()
+    wait_for(lambda: value(client, "skinxai_review_open_cases") == 7)
+    told.waiting_cases = lambda: 1 // 0
+    assert value(client, "skinxai_review_open_cases") == 7
+
+
+def test_a_subject_keeps_its_model(open_service) -> None:
+    client = open_service(cache="off")
+    asked = []
+    service = client.app.service
+    real = service.pool.lease
+    service.pool.lease = lambda key, name=None: asked.append(key) or real(key, name)
+    for query in ("?subject=s1", "?subject=s1&route_key=k", "?route_key=k", ""):
+        assert client.post(f"/v1/predict{query}", files=files(RED)).status_code == 200
+    assert asked[:3] == ["s1", "k", "k"] and len(asked[3]) == 64

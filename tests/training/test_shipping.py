@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -118,11 +119,22 @@ def test_its_card_says_what_was_done(shipped: Path, scripts) -> None:
     assert f"| calibration | temperature {temperature:.3f}," in card
     assert f"embeddings of {len(COLOURS) * TRAINED} in" in card
     assert "not calibrated" not in card and "then 12 epochs at 32 × 48" in card
-    assert "It answers at 40 × 56." in card
+    assert "It answers at 40 × 56." in card and "of the loss is the distance" not in card
     table = card[card.index("## Robustness") : card.index("## Limits")]
     rows = [line for line in table.splitlines() if line.startswith("| ")][2:]
     assert len(rows) == len(named(scripts.robustness.SHIFTS))
     assert "6 of 6 labels stay" in table
+
+
+def test_the_card_of_a_student_names_its_teachers_share(scripts, place, tmp_path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(place.run, run)
+    told = json.loads((run / "train.json").read_text())
+    told["settings"] |= {"teacher": "teacher", "teacher_share": 0.7, "teacher_temperature": 2.0}
+    (run / "train.json").write_text(json.dumps(told))
+    scripts.ship.write_model(run, tmp_path / "model", None, None)
+    card = Classifier.from_pretrained(tmp_path / "model").card
+    assert "70% of the loss is the distance from an ensemble's answers at temperature\n2;" in card
 
 
 def test_a_section_of_the_card_is_replaced_in_its_place(scripts) -> None:

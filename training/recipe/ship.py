@@ -34,6 +34,12 @@ TRAINING = HERE.parent
 STEPS = ("model", "neighbours", "graph", "calibration", "robustness")
 COMPARED = 64
 """Images on which a graph's answers are compared with torch's in each backend."""
+DISTILLED = """\
+{teacher_share:.0%} of the loss is the distance from an ensemble's answers at temperature
+{teacher_temperature:g}; each image is answered by the members that did not learn it, on the crop
+that the student sees. The members learnt folds of the same training part, so the validation part
+was learnt by none: the epoch and the calibration rest on it."""
+ALONE = "The validation part was not learnt: the epoch and the calibration rest on it."
 SOURCES, ROBUST, LIMITS = "## Other sources", "## Robustness", "## Limits"
 
 
@@ -75,8 +81,7 @@ def write_model(run: Path, output: Path, size: str | None, records: Path | None)
         trained=trained,
         epochs=len(rows),
         options=", ".join(f"{name} {settings[name]}" for name in names if settings[name]),
-        share=settings["teacher_share"] if settings["teacher"] else 0,
-        temperature=settings["teacher_temperature"],
+        distilled=(DISTILLED if settings["teacher"] else ALONE).format(**settings),
         split_sha256=(TRAINING / "splits.sha256").read_text().strip(),
         log=max(rows, key=lambda row: row["macro_f1"]),
     )  # fmt: skip

@@ -33,7 +33,8 @@ class PredictFields(Asking):
         Name | None, Field(description="Pseudonym of the lesion, kept with the case for review.")
     ] = None
     route_key: Annotated[
-        Name | None, Field(description="Requests of one key are answered by the same model.")
+        Name | None,
+        Field(description="Its requests get one model; the subject by default."),
     ] = None
 
 

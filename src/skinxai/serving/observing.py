@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +28,11 @@ REASONS = {
 }  # fmt: skip
 """Codes of problems by which the service protects itself → what the metric calls it."""
 
+STORE = 1.0
+"""Seconds that a look at the metrics waits for the store."""
+
+logger = logging.getLogger("skinxai.serving")
+
 
 class Observing:
     """What a service tells of itself.
@@ -36,6 +44,9 @@ class Observing:
     def __init__(self, tracing: Tracing | None = None) -> None:
         self.metrics = Metrics()
         self.tracing = open_tracing() if tracing is None else tracing
+        self.waiting_cases: Callable[[], int] | None = None
+        self._asking: Future[int] | None = None
+        self._asker = ThreadPoolExecutor(1, "skinxai-cases")
         self._drift: dict[str, DriftWatch] = {}
         self._lock = threading.Lock()
 
@@ -110,6 +121,7 @@ class Observing:
         """All values, for Prometheus; those of drift are of now."""
         with self._lock:
             watches = dict(self._drift)
+        self._count_cases()
         metrics = self.metrics
         for name, watch in watches.items():
             report = watch.report()
@@ -120,6 +132,19 @@ class Observing:
             if report.estimated_accuracy is not None:
                 metrics.estimated_accuracy.labels(name).set(report.estimated_accuracy)
         return metrics.text()
+
+    def _count_cases(self) -> None:
+        """Ask the store how many cases wait; one that does not answer leaves the last number."""
+        if self.waiting_cases is None:
+            return
+        self._asking = self._asking or self._asker.submit(self.waiting_cases)
+        try:
+            self.metrics.review_open_cases.set(self._asking.result(STORE))
+        except concurrent.futures.TimeoutError:
+            return
+        except Exception:
+            logger.exception("the store does not say how many cases wait")
+        self._asking = None
 
 
 def _method(scope: Scope) -> str:

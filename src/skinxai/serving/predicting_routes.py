@@ -31,7 +31,7 @@ def predicting(service: Service) -> APIRouter:
             service.predict(
                 form.images,
                 Asked(fields.tta, fields.operating_point),
-                route_key=fields.route_key,
+                route_key=fields.route_key or fields.subject,
                 since=visit.since,
             ),
         )

@@ -93,6 +93,7 @@ class Service:
         settings = self.settings
         if settings.review is not None:
             self.store = ReviewStore.open(settings.review, settings.keep_images, settings.keep_days)
+            self.observing.waiting_cases = self.store.waiting
             self.recorder = Recorder(self.store, self.observing.metrics.store_errors.inc)
 
     def close(self) -> None:
