@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from skinxai.classifier import Classifier
 from skinxai.errors import SkinxaiError
+from skinxai.serving.answer_examples import EXPLAINED, MODELS, NEAREST, PREDICTED
 from skinxai.serving.cloud_contracts import VertexRoutes
 from skinxai.serving.cloud_routes import INVOCATIONS, PING, clouds
 from skinxai.serving.feedback_route import feedback
@@ -33,6 +34,10 @@ from skinxai.version import __version__
 if TYPE_CHECKING:
     from fastapi.telemetry import TelemetryConfig  # versions that have none ignore it
 
+EXAMPLES = (
+    ("/v1/predict", "post", PREDICTED), ("/v1/explain", "post", EXPLAINED),
+    ("/v1/nearest", "post", NEAREST), ("/v1/models", "get", MODELS),
+)  # fmt: skip
 PATIENCE = 2.0
 """Seconds that the end of the service waits for models that are still being loaded."""
 
@@ -80,6 +85,15 @@ class ServiceApp(FastAPI):
         scope["path"] = self._aliases.get(scope["path"], scope["path"])
         with self.service.observing.request(scope):
             await self._gate(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI page; its examples are whole, with what is ``null`` in them."""
+        if self.openapi_schema is None:
+            page = super().openapi()
+            for path, method, example in EXAMPLES:
+                answer = page["paths"][path][method]["responses"]["200"]
+                answer["content"]["application/json"]["example"] = example
+        return super().openapi()
 
     def load(self) -> None:
         """Load the models; the service is ready then."""
