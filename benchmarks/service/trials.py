@@ -61,11 +61,14 @@ def rate(result: dict[str, Any]) -> float:
 
 def closed(server: Server, images: list[Path], seconds: float, clients: int = CLIENTS) -> Any:
     expected = warm(server, images)
+    before = server.processor()
     result = send(server, images, seconds, clients=clients)
+    used = server.processor() - before
     bad, off = wrong(expected, result)
     times = [row[4] for row in result["rows"] if row[2] == 200]
     return {
         "images_a_second": round(rate(result), 2),
+        "processor_ms_an_image": round(1000 * used / max(1, len(times)), 1),
         "median_ms": round(1000 * quantile(times, 0.5), 1),
         "p99_ms": round(1000 * quantile(times, 0.99), 1),
         "other_answers": bad,
@@ -112,19 +115,23 @@ def overhead(folder: Path, images: list[Path], backend: str) -> Any:
         classifier = Classifier.from_pretrained(backend=backend)
         classifier.predict(bodies[:2])
         alone, asked = [], []
+        used, of_service = 0.0, server.processor()
         for body in bodies * 3:  # in turns, so that a busy moment meets both
-            start = time.perf_counter()
+            start, processor = time.perf_counter(), time.process_time()
             classifier.predict(body)
             alone.append(time.perf_counter() - start)
+            used += time.process_time() - processor
             start = time.perf_counter()
             server.predict(body)
             asked.append(time.perf_counter() - start)
+        of_service = server.processor() - of_service
         os.sched_setaffinity(0, CORES)
     more = statistics.median(a - b for a, b in zip(asked, alone, strict=True))
     return {
         "predict_ms": round(1000 * statistics.median(alone), 2),
         "request_ms": round(1000 * statistics.median(asked), 2),
         "overhead_ms": round(1000 * more, 2),
+        "processor_overhead_ms": round(1000 * (of_service - used) / len(asked), 2),
     }
 
 
