@@ -34,6 +34,7 @@ def only_own_names():
         ("docs/how-to/write-an-explainer.md", MELANOMA, 2),
         ("docs/how-to/run-without-torch.md", MELANOMA, 1),
         ("docs/how-to/similar-lesions.md", MELANOMA, 1),
+        ("docs/how-to/review-and-feed-back.md", MELANOMA, 1),
         ("docs/explanation/heatmaps.md", MELANOMA, 1),
         ("docs/explanation/which-method.md", MELANOMA, 1),
         ("docs/reference/classifier.md", MELANOMA, 1),

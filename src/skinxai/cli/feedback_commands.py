@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skinxai.cli.commands import Command
-from skinxai.cli.options import Json, Model, NotCopies, SplitsFile, words
+from skinxai.cli.options import Json, MaxPixels, Model, NotCopies, SplitsFile, words
 from skinxai.cli.saying import note, tell, with_quiet
 from skinxai.cli.table_options import TableOptions, open_data, own_split, with_table
 from skinxai.errors import OptionError
+from skinxai.images.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from skinxai.review import ReviewStore
@@ -141,6 +142,7 @@ def export(
     splits: SplitsFile = None,
     seed: Annotated[int, typer.Option(help="Seed of the split of --data, if it has none.")] = 0,
     not_copies: NotCopies = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Write labelled cases as a data set that 'skinxai train' reads, without leaks."""
     from skinxai.classifier import Classifier
@@ -155,7 +157,12 @@ def export(
         old = Splits.from_csv(splits, records) if splits else own_split(records, seed)
     with _open(review, keep_images) as store:
         found = store.export(
-            out, classifier, old=old, reviewers=reviewers, not_copies=words(not_copies) or ()
+            out,
+            classifier,
+            old=old,
+            reviewers=reviewers,
+            not_copies=words(not_copies) or (),
+            max_pixels=max_pixels,
         )
     for text in (*found.notes, *found.records.notes):
         note(text)
@@ -166,10 +173,13 @@ def export(
     tell(
         f"exported  {found.cases} cases as {count} images to {out}; {len(found.left_out)} left out"
     )
-    weights = shlex.quote(model) if model else "bundled"
+    labels = classifier.config.labels
+    more = ["--labels", ",".join(labels)]
+    if labels.malignant is not None:
+        more += ["--malignant", ",".join(code for code in labels if code in labels.malignant)]
     tell(
         f"next      skinxai train --data {folder}/records.csv --images {folder} "
-        f"--init-weights {weights} --out RUN"
+        f"{shlex.join(more)} --init-weights {shlex.quote(model or 'bundled')} --out RUN"
     )
 
 

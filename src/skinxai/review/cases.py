@@ -79,6 +79,10 @@ class Case:
             )
         object.__setattr__(self, "at", self.at.astimezone(UTC))
         object.__setattr__(self, "prediction", ReadOnly(_prediction(self.prediction)))
+        if (said := self.prediction.get("model", self.model)) != self.model:
+            raise OptionError(
+                f"model of a case must be its prediction's, {said!r}, got {self.model!r}."
+            )
 
     @classmethod
     def of(

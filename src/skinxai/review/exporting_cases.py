@@ -23,7 +23,7 @@ from skinxai.disk.regular_files import read_file
 from skinxai.disk.staging import Staged
 from skinxai.disk.writing import escape_cell
 from skinxai.errors import DatasetError, DatasetImageError, OutputError, SkinxaiError
-from skinxai.images.limits import MAX_BYTES
+from skinxai.images.limits import MAX_BYTES, MAX_PIXELS
 from skinxai.images.reading import read_image
 from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.review.agreed_cases import AgreedImage, LeftOutCase, agreed_images
@@ -63,6 +63,7 @@ def export_cases(
     old: Splits | None = None,
     reviewers: int = 1,
     not_copies: Collection[str] = (),
+    max_pixels: int = MAX_PIXELS,
 ) -> ExportedCases:
     """Write a data set of the cases that reviewers agree on; see `ReviewStore.export`."""
     target = Path(folder)
@@ -75,12 +76,12 @@ def export_cases(
             f"{list(old.train.labels)}."
         )
     images, left = agreed_images(cases, labels, reviewers)
-    seen, gone = _look_at(images, read)
+    seen, gone = _look_at(images, read, max_pixels)
     left += [LeftOutCase(case, gone[each.digest]) for each in images if each.digest in gone
              for case in each.cases]  # fmt: skip
     records = Records(tuple(_record(each) for each in images if each.digest in seen), labels)
     linked = _same_skin(records, seen)
-    known, notes = _known(classifier, old)
+    known, notes = _known(classifier, old, max_pixels)
     reasons = _reasons(records, linked, seen, known, old, not_copies)
     kept = [each for each in images if each.digest in seen and each.digest not in reasons]
     left += [LeftOutCase(case, reasons[each.digest]) for each in images if each.digest in reasons
@@ -98,7 +99,7 @@ def export_cases(
     }
     if joined := sum(item.lesion_id != lesions[item.image_id] for item in records):
         notes += (f"{joined} images show the same skin as another lesion's, and count as of it",)
-    _write(target, kept, lesions, read, old, left)
+    _write(target, kept, lesions, read, old, left, max_pixels)
     made = load_csv(target / TABLE, target, labels=labels, name="reviewed cases")
     count = sum(len(each.cases) for each in kept)
     return ExportedCases(target, made, count, tuple(left), notes)
@@ -116,7 +117,7 @@ def _without_patients(records: Records) -> Records:
 
 
 def _look_at(
-    images: Sequence[AgreedImage], read: Read
+    images: Sequence[AgreedImage], read: Read, max_pixels: int
 ) -> tuple[dict[str, tuple[Look, Fingerprint]], dict[str, str]]:
     """What each image is recognised by, and why others cannot be read."""
     gone: dict[str, str] = {}
@@ -127,7 +128,7 @@ def _look_at(
             if data is None:
                 gone[image.digest] = "its image was not kept, or has expired"
                 return None
-            pixels = read_image(data).pixels
+            pixels = read_image(data, max_pixels=max_pixels).pixels
         except SkinxaiError as error:
             gone[image.digest] = f"its image cannot be read: {error}"
             return None
@@ -150,7 +151,7 @@ def _same_skin(
 
 
 def _known(
-    classifier: Classifier, old: Splits | None
+    classifier: Classifier, old: Splits | None, max_pixels: int
 ) -> tuple[dict[str, TrainedOn], tuple[str, ...]]:
     """Images that no new one may be a copy of, by what they are, and what cannot be looked for."""
     model = classifier.model
@@ -163,7 +164,7 @@ def _known(
         found[f"an image that {model} was calibrated on"] = classifier.calibration.known
     for part in ("val", "test") if old is not None else ():
         own: list[Look] = []
-        for each in looks(getattr(old, part)):
+        for each in looks(getattr(old, part), max_pixels=max_pixels):
             if isinstance(each, SkinxaiError):
                 raise DatasetImageError(
                     f"images of the {part} part of the old data must be readable;", [each]
@@ -213,14 +214,14 @@ def _reasons(
 
 def _write(
     target: Path, kept: Sequence[AgreedImage], lesions: Mapping[str, str], read: Read,
-    old: Splits | None, left: Sequence[LeftOutCase],
+    old: Splits | None, left: Sequence[LeftOutCase], max_pixels: int,
 ) -> None:  # fmt: skip
     """Write all files, or none of them."""
     rows = []
     with Staged(target) as staged:
         for each in kept:
             name = f"{IMAGES}/{each.digest}.png"
-            staged.add(name, _png(read(each.digest) or b""))
+            staged.add(name, _png(read(each.digest) or b"", max_pixels))
             rows.append((name, each.label, lesions[each.digest], each.subject, "train"))
         number = 0
         for part in PARTS if old is not None else ():
@@ -241,10 +242,10 @@ def _write(
         staged.add(LEFT_OUT, _csv([("case", "reason"), *reasons]))
 
 
-def _png(data: bytes) -> bytes:
+def _png(data: bytes, max_pixels: int) -> bytes:
     """The pixels alone: what else a file says of its patient or camera is left behind."""
     buffer = io.BytesIO()
-    Image.fromarray(read_image(data).pixels).save(buffer, "PNG")
+    Image.fromarray(read_image(data, max_pixels=max_pixels).pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from skinxai.errors import OptionError, StoreConflictError, StoreError, UnknownCaseError
+from skinxai.images.limits import MAX_PIXELS
 from skinxai.plain_text import broken_rule
 from skinxai.review.agreement import Agreement
 from skinxai.review.cases import (
@@ -268,6 +269,7 @@ class ReviewStore:
         old: Splits | None = None,
         reviewers: int = 1,
         not_copies: Collection[str] = (),
+        max_pixels: int = MAX_PIXELS,
     ) -> ExportedCases:
         """Write the labelled cases as a data set to fine-tune a model on.
 
@@ -285,6 +287,7 @@ class ReviewStore:
                 a column ``part`` keeps their split; all new images are for training.
             reviewers: how many reviewers must have given the label, >= 1.
             not_copies: sha256 of images that look like copies but are not.
+            max_pixels: most pixels of an image that is decoded; a case with more is left out.
 
         Raises:
             DatasetError: no case can be exported, or the old data have other labels.
@@ -300,7 +303,7 @@ class ReviewStore:
         images = self._folder() if kept else None
         return export_cases(
             folder, cases, images.read if images else lambda _: None, classifier, old=old,
-            reviewers=reviewers, not_copies=not_copies,
+            reviewers=reviewers, not_copies=not_copies, max_pixels=max_pixels,
         )  # fmt: skip
 
     def expire(self, keep_days: float | None = None) -> int:
