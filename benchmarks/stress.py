@@ -8,15 +8,18 @@ Images of the validation part of HAM10000 are changed in every way of the catalo
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from skinxai import Classifier
 from skinxai.benchmarking import stress_sheet, stress_test
-from skinxai.data import Splits, load_ham10000
 
 ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT / "training"))
+
+from frozen_split import frozen_split, without_copies  # noqa: E402
+
 RESULTS, PICTURE = ROOT / "benchmarks/results", ROOT / "docs/images/stress.jpg"
-COPIES = {"ISIC_0024408", "ISIC_0027559", "ISIC_0027932"}  # show lesions of the training part
 MASKS = "HAM10000_segmentations_lesion_tschandl"
 
 
@@ -28,8 +31,7 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--backend", default="torch")
     given = parser.parse_args()
-    val = Splits.from_csv(ROOT / "training/splits.csv", load_ham10000(given.data)).val
-    val = val.subset([i.image_id for i in val if i.image_id not in COPIES], part="val")
+    val = without_copies(frozen_split(given.data).val)
     classifier = Classifier.from_pretrained(given.model, backend=given.backend)
     masks = given.data / MASKS
     found = stress_test(

@@ -149,6 +149,15 @@ def coloured(folder: Path, each: int, seed: int) -> Records:
     return listed(folder)
 
 
+def turned(records: Records) -> Records:
+    """The same pictures with every label wrong."""
+    codes = list(COLOURS)
+    items = tuple(
+        replace(item, label=codes[(codes.index(item.label) + 1) % len(codes)]) for item in records
+    )
+    return replace(records, items=items)
+
+
 def rows(predictions: list[Prediction]) -> np.ndarray:
     """Their probabilities, ``(N, K)``."""
     return np.array([list(p.probabilities.values()) for p in predictions])

@@ -10,14 +10,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from frozen_split import frozen_split, without_copies
+
 from skinxai import Classifier
-from skinxai.data import Splits, load_ham10000
+from skinxai.data import Records
 from skinxai.model_folders.files import read_model_folder
 from skinxai.model_folders.parts import GRAPH
 
-HERE = Path(__file__).parent
-COPIES = {"ISIC_0024408", "ISIC_0027559", "ISIC_0027932"}
-"""Pictures of training lesions under other lesions' ids; docs/explanation/splits.md."""
 OUTPUT = "| output |"
 ROWS = ("| calibration |", "| operating points |")
 LIMIT = "* It answers for every picture, a cat included: nothing here detects a foreign image.\n"
@@ -27,14 +26,17 @@ NEW_LIMIT = """\
 """
 
 
-def main(root: Path, folder: Path) -> None:
-    sha256 = (HERE / "splits.sha256").read_text().strip()
-    splits = Splits.from_csv(HERE / "splits.csv", load_ham10000(root), sha256=sha256)
-    kept = tuple(item for item in splits.val if item.image_id not in COPIES)
+def calibrate(val: Records, folder: Path) -> None:
+    """Calibrate the model or ensemble in a folder, and write it there again.
+
+    Args:
+        val: images that no network of the folder learnt from.
+        folder: its card has the row `OUTPUT`.
+    """
     classifier = Classifier.from_pretrained(folder, backend="torch")
     if GRAPH in read_model_folder(folder).files:
         classifier = classifier.with_graph()
-    made = classifier.calibrate(replace(splits.val, items=kept), progress=True)
+    made = classifier.calibrate(val, progress=True)
     lines = [line for line in made.card.split("\n") if not line.startswith(ROWS)]
     place = next(n for n, line in enumerate(lines) if line.startswith(OUTPUT))
     lines[place : place + 1] = [
@@ -62,4 +64,4 @@ def said(model: Classifier) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:3]))
+    calibrate(without_copies(frozen_split(Path(sys.argv[1])).val), Path(sys.argv[2]))

@@ -11,19 +11,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from frozen_split import frozen_split
 
 from skinxai import Classifier
 from skinxai.assessment.metrics import confusion_matrix, metrics_of
-from skinxai.data import Splits, load_ham10000
 from skinxai.model_folders.ensembles import write_ensemble
 
-HERE = Path(__file__).parent
 NAME = "skinxai-ham10000-ensemble"
 
 
 def main(root: Path, output: Path, *folders: Path) -> None:
-    sha256 = (HERE / "splits.sha256").read_text().strip()
-    val = Splits.from_csv(HERE / "splits.csv", load_ham10000(root), sha256=sha256).val
+    val = frozen_split(root).val
     target, paths = np.asarray(val.targets()), [item.path for item in val]
     members = []
     for folder in folders:

@@ -11,21 +11,21 @@ folder gets them in each member::
 import sys
 from pathlib import Path
 
+from frozen_split import frozen_split
+
 from skinxai.configs import EnsembleConfig
-from skinxai.data import Splits, TrainedOn, load_ham10000
+from skinxai.data import TrainedOn
 from skinxai.data.hashing import looks
 from skinxai.model_folders.ensembles import read_members, write_members
 from skinxai.model_folders.files import read_config, read_model_folder, write_model_folder
 from skinxai.model_folders.parts import CARD, CONFIG, WEIGHTS
 
-HERE = Path(__file__).parent
 ROW = "| copies of them | fingerprints in `training_fingerprints.safetensors` |"
 AFTER = "| training images |"
 
 
 def main(root: Path, *folders: Path) -> None:
-    sha256 = (HERE / "splits.sha256").read_text().strip()
-    splits = Splits.from_csv(HERE / "splits.csv", load_ham10000(root), sha256=sha256)
+    splits = frozen_split(root)
     known = TrainedOn.of_looks(looks(splits.train))
     for folder in folders:
         files = read_model_folder(folder)

@@ -6,14 +6,15 @@ The graph's answers are compared with torch's on the images in each backend.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from skinxai import Classifier
 
 
-def main(folder: Path, images: Path) -> None:
+def add_graph(folder: Path, images: Path | Sequence[Path]) -> None:
     print(Classifier.from_pretrained(folder).with_graph(images).save_pretrained(folder))
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:3]))
+    add_graph(*map(Path, sys.argv[1:3]))

@@ -10,22 +10,27 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from frozen_split import frozen_split
+
 from skinxai import Classifier, checkpoints
-from skinxai.data import Splits, load_ham10000
+from skinxai.data import Splits
 from skinxai.data.hashing import pixel_hashes
 from skinxai.explaining.by_example import first_of_each_lesion, recall
 from skinxai.model_folders.files import read_model_folder
 from skinxai.model_folders.neighbours import Neighbours
 from skinxai.model_folders.parts import NEIGHBOURS
 
-HERE = Path(__file__).parent
 ROW = "| training lesions |"
 AFTER = "| training images |"
 
 
-def main(root: Path, folder: Path) -> None:
-    sha256 = (HERE / "splits.sha256").read_text().strip()
-    splits = Splits.from_csv(HERE / "splits.csv", load_ham10000(root), sha256=sha256)
+def add_neighbours(splits: Splits, folder: Path) -> None:
+    """Write the embeddings of the training part's lesions into a model folder, and its card.
+
+    Args:
+        splits: the training part is what the model learnt; the validation part asks.
+        folder: its card has the row `AFTER`.
+    """
     classifier = Classifier.from_pretrained(folder)
     lesions = first_of_each_lesion(splits.train)
     training = classifier.embed([item.path for item in lesions], progress=True)
@@ -45,4 +50,4 @@ def main(root: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:3]))
+    add_neighbours(frozen_split(Path(sys.argv[1])), Path(sys.argv[2]))

@@ -7,17 +7,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from frozen_split import frozen_split
 from open_test import resized
 
 from skinxai.assessment.metrics import confusion_matrix, metrics_of
-from skinxai.data import Splits, load_ham10000
-
-HERE = Path(__file__).parent
 
 
 def main(root: Path, run: Path, *sizes: str) -> None:
-    sha256 = (HERE / "splits.sha256").read_text().strip()
-    val = Splits.from_csv(HERE / "splits.csv", load_ham10000(root), sha256=sha256).val
+    val = frozen_split(root).val
     for size in sizes:
         classifier = resized(run, size)
         found = classifier.predict([item.path for item in val], progress=True)

@@ -20,9 +20,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from frozen_split import frozen_split, split_sha256, without_copies
+
 from skinxai import Classifier, Evaluation, checkpoints
 from skinxai.configs import EnsembleConfig, parse_size
-from skinxai.data import Splits, load_ham10000
+from skinxai.data import Splits
 from skinxai.model_folders.ensembles import read_members
 from skinxai.model_folders.files import read_config, read_model_folder, weights_digest
 from skinxai.model_folders.parts import WEIGHTS
@@ -30,19 +32,15 @@ from skinxai.model_folders.parts import WEIGHTS
 HERE = Path(__file__).parent
 LOG = HERE / "test_openings.csv"
 TEST = "## Test\n"
-COPIES = {"ISIC_0027619", "ISIC_0027689", "ISIC_0031362"}
-"""Pictures of training lesions under other lesions' ids; docs/explanation/splits.md."""
 ALARMS = ("ISIC_0032459",)
 """Named as a copy, and none."""
 Views = dict[str, Evaluation]
 
 
 def main(root: Path, folder: Path, output: Path, size: str | None = None) -> None:
-    sha256 = (HERE / "splits.sha256").read_text().strip()
-    splits = Splits.from_csv(HERE / "splits.csv", load_ham10000(root), sha256=sha256)
+    sha256, splits = split_sha256(), frozen_split(root)
     classifier = resized(folder, size) if size else Classifier.from_pretrained(folder)
-    kept = tuple(item for item in splits.test if item.image_id not in COPIES)
-    test = replace(splits.test, items=kept)
+    test = without_copies(splits.test)
     views = {
         name: classifier.evaluate(test, tta=tta, not_copies=ALARMS, progress=True)
         for name, tta in (("one view", False), ("four flips", True))

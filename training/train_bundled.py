@@ -13,8 +13,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from frozen_split import frozen_split
+
 from skinxai import Trainer
-from skinxai.data import Splits, load_ham10000
+from skinxai.data import Splits
 from skinxai.training.callbacks import Callback
 
 HERE = Path(__file__).parent
@@ -86,8 +88,7 @@ def stage(splits: Splits, folder: Path, *, stop_after: int = 10_000, **settings:
 
 
 def main(root: Path, weights: Path, runs: Path, recipe: str = "lite1") -> None:
-    sha256 = (HERE / "splits.sha256").read_text().strip()
-    splits = Splits.from_csv(HERE / "splits.csv", load_ham10000(root), sha256=sha256)
+    splits = frozen_split(root)
     *before, last = RECIPES[recipe]
     for settings in before:
         weights = stage(splits, runs / f"{recipe}-small", init_weights=weights, **settings)

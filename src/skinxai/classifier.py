@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from skinxai.predicting.inputs import AnyInputs, Inputs
     from skinxai.reporting.case_report import CaseReport
+    from skinxai.results.observation import Monitor
 
 
 class Classifier(Model):
@@ -37,7 +38,7 @@ class Classifier(Model):
     @as_predict
     def predict(
         self, images: Any, *, tta: bool = False, operating_point: str | None = None,
-        dropout_passes: int = 0, **inputs: Any,
+        dropout_passes: int = 0, monitor: Monitor | None = None, **inputs: Any,
     ) -> Any:  # fmt: skip
         """Predict class probabilities; an ensemble returns the weighted mean of its members'.
 
@@ -50,6 +51,8 @@ class Classifier(Model):
             dropout_passes: how many times dropout thins the networks, for the ``uncertainty``
                 (Gal & Ghahramani, ICML 2016); probabilities stay as they are. ``0``: members and
                 views give the uncertainty, where there are several. By torch, whatever predicts.
+            monitor: is told of each image that is answered, such as a
+                `skinxai.monitoring.DriftMonitor`.
             **inputs: see `skinxai.predicting.inputs.InputOptions`.
 
         Returns:
@@ -66,7 +69,11 @@ class Classifier(Model):
         options, _ = InputOptions.take(inputs)
         single, many, _ = several(images, options.progress)
         model = self._in_use.at(operating_point)
-        results = list(model.predictions(many, options, tta=tta, dropout_passes=dropout_passes))
+        results = list(
+            model.predictions(
+                many, options, tta=tta, dropout_passes=dropout_passes, monitor=monitor
+            )
+        )
         return results[0] if single else results
 
     def prepare(self, images: Any, **inputs: Unpack[AnyInputs]) -> list[Prepared | ItemError]:
@@ -96,7 +103,8 @@ class Classifier(Model):
     @as_stream
     def stream(
         self, images: Any, *, explain: str | None = None, tta: bool = False,
-        operating_point: str | None = None, dropout_passes: int = 0, **inputs: Any,
+        operating_point: str | None = None, dropout_passes: int = 0,
+        monitor: Monitor | None = None, **inputs: Any,
     ) -> Iterator[Any]:  # fmt: skip
         """Predict one image after the other, lazily and in constant memory.
 
@@ -107,13 +115,18 @@ class Classifier(Model):
             tta: as in `predict` and `explain`.
             operating_point: as in `predict`.
             dropout_passes: as in `predict`; not with ``explain``.
+            monitor: as in `predict`; not with ``explain``.
             **inputs: input options; with ``explain`` also those of `explain` and of the method.
         """
         model = self._in_use.at(operating_point)
         if explain is None:
             options, _ = InputOptions.take(inputs)
             many = several(images, options.progress)[1]
-            return model.predictions(many, options, tta=tta, dropout_passes=dropout_passes)
+            return model.predictions(
+                many, options, tta=tta, dropout_passes=dropout_passes, monitor=monitor
+            )
+        if monitor is not None:
+            raise OptionError("monitor must be left out with explain; give it to predict().")
         if dropout_passes:
             raise OptionError(
                 "dropout_passes must be left out with explain; ask predict() for it, or explain "

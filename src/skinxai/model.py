@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from skinxai.predicting.inputs import Inputs
     from skinxai.predicting.torch_predictor import TorchPredictor
     from skinxai.trust.calibration import Calibration
+    from skinxai.trust.reference_sample import ReferenceSample
 
 
 class Model:
@@ -181,6 +182,11 @@ class Model:
     def calibration(self) -> Calibration | None:
         """What `calibrate` fitted: temperature and operating points; ``None`` where it did not."""
         return self._in_use.predictor.calibration
+
+    @property
+    def reference(self) -> ReferenceSample | None:
+        """What answers look like while nothing has drifted; made by `calibrate`, else ``None``."""
+        return self._in_use.reference
 
     @property
     def neighbours(self) -> Neighbours | None:

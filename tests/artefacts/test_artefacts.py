@@ -1,5 +1,8 @@
 """Each artefact is where its mask says, is the same for the same seed, and is what it is called."""
 
+import colorsys
+import itertools
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -65,7 +68,9 @@ def test_the_same_seed_and_id_draw_the_same(artefact: Artefact) -> None:
     first, again = (artefact(pixels, mask, image_id="a", seed=1) for _ in range(2))
     np.testing.assert_array_equal(first.pixels, again.pixels)
     np.testing.assert_array_equal(first.where, again.where)
-    if artefact.name in ("ink", "ruler", "hair", "gel bubbles", "dark corners"):
+    if artefact.name in (
+        "ink", "ruler", "hair", "gel bubbles", "dark corners", "uneven light", "noise"
+    ):  # fmt: skip
         for other in ({"image_id": "b", "seed": 1}, {"image_id": "a", "seed": 2}):
             assert (artefact(pixels, mask, **other).pixels != first.pixels).any()
 
@@ -125,10 +130,12 @@ def test_what_a_dermatologist_would_see() -> None:
 def test_greater_strengths_change_more() -> None:
     pixels, mask = PICTURES["large"]
     pixels = np.where(mask[..., None], PIGMENT, SKIN).astype(np.uint8)  # whose grain hides no blur
-    for name in ("ink", "hair", "dark corners", "gel bubbles", "blur", "JPEG"):
-        weak, strong = (each(pixels, mask, image_id="a").pixels for each in by_name(name))
-        one_, other = (np.abs(p.astype(int) - pixels).mean() for p in (weak, strong))
-        assert other > 1.3 * one_ > 0, name
+    names = ("ink", "hair", "dark corners", "gel bubbles", "uneven light", "noise", "blur", "JPEG")
+    for name in names:
+        made = [each(pixels, mask, image_id="a").pixels for each in by_name(name)]
+        found = [np.abs(each.astype(int) - pixels).mean() for each in made]
+        assert found[0] > 0, name
+        assert all(b > 1.3 * a for a, b in itertools.pairwise(found)), name
 
 
 def test_photographs_by_hand() -> None:
@@ -136,9 +143,37 @@ def test_photographs_by_hand() -> None:
     np.testing.assert_array_equal(one("rotation", "180°")(pixels).pixels, pixels[::-1, ::-1])
     cast = one("colour cast", "yellow")(pixels).pixels
     np.testing.assert_array_equal(cast, np.rint((pixels * (1.04, 1, 0.8)).clip(0, 255)))
+    grainy, _ = PICTURES["large"]
+    losses = [np.abs(one("WebP", strength)(grainy).pixels - grainy.astype(float)).mean()
+              for strength in ("quality 80", "quality 50")]  # fmt: skip
+    assert 1 < losses[0] < 0.95 * losses[1] < 10
     larger = one("scale", "1.25")(pixels).pixels
     middle = Image.fromarray(pixels[16:144, 11:99]).resize((110, 160), Image.Resampling.BICUBIC)
     assert np.abs(larger.astype(int) - np.asarray(middle)).mean() < 3
+
+
+def test_light_by_hand() -> None:
+    pixels, _ = PICTURES["upright"]
+    brighter = one("exposure", "brighter")(pixels).pixels
+    assert brighter[3, 5, 1] == round(255 * (int(pixels[3, 5, 1]) / 255) ** 0.7)
+    ends = np.array([[[0, 255, 0]] * 40] * 40, np.uint8)
+    for strength in ("brighter", "darker"):
+        np.testing.assert_array_equal(one("exposure", strength)(ends).pixels, ends)
+    for strength, degrees in (("to yellow", 10), ("to violet", -10)):
+        turned = one("hue", strength)(pixels).pixels
+        h, s, v = colorsys.rgb_to_hsv(*(pixels[7, 9] / 255))
+        expected = colorsys.hsv_to_rgb((h + degrees / 360) % 1, s, v)
+        np.testing.assert_allclose(turned[7, 9], 255 * np.array(expected), atol=0.51)
+    grey = np.full((91, 121, 3), 100, np.uint8)
+    np.testing.assert_array_equal(one("hue", "to violet")(grey).pixels, grey)
+    lit = one("uneven light", "strong")(grey, image_id="a").pixels[..., 0]
+    assert (lit.max(), lit.min(), lit[45, 60]) == (140, 60, 100)
+    corners = [lit[y, x] for y in (0, -1) for x in (0, -1)]
+    assert sorted(corners)[::3] == [60, 140] and lit[0, 0] + lit[-1, -1] == 200
+    noisy = one("noise", "strong")(grey, image_id="a").pixels.astype(float) - 100
+    assert abs(noisy.mean()) < 0.5 and noisy.std() == pytest.approx(18, rel=0.02)
+    assert abs(np.corrcoef(noisy[:, :-1].ravel(), noisy[:, 1:].ravel())[0, 1]) < 0.02
+    assert abs(np.corrcoef(noisy[..., 0].ravel(), noisy[..., 1].ravel())[0, 1]) < 0.03
 
 
 def test_a_lesion_without_room() -> None:

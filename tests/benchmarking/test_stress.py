@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from skinxai import Classifier, backbones, checkpoints
 from skinxai.artefacts import CATALOGUE, named
+from skinxai.artefacts.catalogue import GROUPS
 from skinxai.assessment.faithfulness import mass_inside
 from skinxai.benchmarking import stress_sheet, stress_test
 from skinxai.benchmarking.stressing import change
@@ -173,7 +174,7 @@ def test_every_model_and_order_of_records_sees_the_same(data) -> None:
         other = replace(records, items=records.items[::order])
         stress_test(classifier, other, masks, lesions=2, maps=0, **SMALL)
         seen.append(shown)
-    assert seen[0] == seen[1] and len(seen[0]) == 4 * 26
+    assert seen[0] == seen[1] and len(seen[0]) == 4 * (1 + len(CATALOGUE))
 
 
 def test_classes_take_turns(data) -> None:
@@ -287,7 +288,7 @@ def test_the_picture_has_a_row_for_each_artefact(data) -> None:
     records, masks = data
     whole = stress_sheet(violet(), records, masks)
     some = stress_sheet(violet(), records, masks, artefacts=["ink", "blur"])
-    assert whole.width == some.width and whole.height == 6 * some.height  # twelve rows, and two
+    assert whole.width == some.width and 2 * whole.height == len(GROUPS) * some.height
     assert stress_sheet(violet(), records, masks).tobytes() == whole.tobytes()
     violet_seen = np.asarray(some)[: some.height // 2, 256:500].astype(int)
     assert (violet_seen[..., 2] - violet_seen[..., 1] > 30).sum() > 200
@@ -314,6 +315,8 @@ def test_the_command(data, tmp_path: Path) -> None:
     assert {path.name for path in out.iterdir()} == {"stress.json", "stress.md", "stress.png"}
     read = StressTest.from_dict(json.loads((out / "stress.json").read_text()))
     assert read.images == 5 and read.to_markdown() == (out / "stress.md").read_text()
+    without = run("--out", str(tmp_path / "none"), "--backend", "onnx")
+    assert "needs graph.safetensors in the model folder" in str(without.exception)
     refused = run("--out", str(tmp_path / "none"), "--artefacts", "ruler")
     assert refused.exit_code != 0 and "--masks FOLDER" in refused.exception.on_command_line
     assert not (tmp_path / "none").exists()

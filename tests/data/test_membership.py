@@ -22,6 +22,7 @@ from skinxai.errors import IntegrityError, ModelNotFoundError, OptionError
 from skinxai.labels import LabelSet
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.model_folders.fingerprints import Fingerprints
+from skinxai.model_folders.trained_on import Look
 
 LABELS = LabelSet(("nv", "mel"))
 FILE = "training_pixels.safetensors"
@@ -42,6 +43,18 @@ def test_bytes_by_hand() -> None:
     assert repr(found) == "TrainedOn(2 images)"
     assert TrainedOn.from_bytes(found.to_bytes()) == found == TrainedOn.from_hashes([low, high])
     assert len(TrainedOn.from_hashes([])) == 0 and low not in TrainedOn(b"")
+
+
+def test_images_that_are_all_among_others() -> None:
+    draws = np.random.default_rng(0)
+    found = [Look.at(draws.integers(0, 256, (40, 40, 3), np.uint8)) for _ in range(4)]
+    whole, part = TrainedOn.of_looks(found), TrainedOn.of_looks(found[1:3])
+    assert part.is_within(whole) and whole.is_within(whole) and TrainedOn().is_within(part)
+    assert not whole.is_within(part)
+    assert not TrainedOn.of_looks([*found[:1], Look.at(np.zeros((40, 40, 3), np.uint8))]).is_within(
+        whole
+    )
+    assert not part.is_within(TrainedOn(whole.prefixes))  # which finds no copies
 
 
 def test_as_a_set_would_answer() -> None:

@@ -227,6 +227,25 @@ def test_behind_a_proxy_all_have_one_address_and_nobody_is_put_out(few) -> None:
     assert Connection(state, "10.0.0.1").transport.closed and not any(closed(held))
 
 
+def test_where_asked_the_longest_idle_connection_goes_for_a_new_one(few, monkeypatch) -> None:
+    monkeypatch.setattr(Patient, "makes_room", True)
+    state = ServerState()
+    held = [Connection(state, "10.0.0.1") for _ in range(6)]
+    for k, each in enumerate(held):
+        each.loop.now = each.protocol._since = float(9 - k)
+    held[5].protocol.data_received(HEADERS + b"\r\n")  # asks, and waits for its answer
+    held[4].protocol.data_received(BODY)
+    assert not Connection(state, "10.0.0.1").transport.closed
+    assert closed(held) == [False, False, False, True, False, False]
+    for each in held[:3]:
+        each.protocol.data_received(BODY)
+    held[3].protocol.connection_lost(None)
+    for _ in range(2):
+        busy = Connection(state, "10.0.0.1")
+        busy.protocol.data_received(BODY)
+    assert busy.transport.closed
+
+
 class Page:
     client, transport = ("10.0.0.1", 1), Transport("10.0.0.1")
 

@@ -36,17 +36,20 @@ from skinxai.model_folders.parts import (
     CONFIG,
     MANIFEST,
     PARTS,
+    REFERENCE,
     WEIGHTS,
     Part,
     size_limit,
 )
 from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.model_folders.uploading import upload
+from skinxai.results import Observation
 from skinxai.trust.calibration import Calibration, Fitted
 from skinxai.trust.colours import colours
 from skinxai.trust.conformal import Conformal
 from skinxai.trust.novelty_gate import NoveltyGate
 from skinxai.trust.quality import QualityLimits, measure
+from skinxai.trust.reference_sample import ReferenceSample
 from skinxai.trust.scaling import Scaling
 
 pytestmark = [
@@ -81,9 +84,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     calibration = Calibration(
         "drawn pictures", 6, 6, fitted, fitted, limits, novelty, None, TrainedOn.of_looks(looks)
     )
-    replace(loaded, neighbours=neighbours, calibration=calibration, graph=b"a graph").save(
-        str(folder)
-    )
+    seen = [
+        Observation("drawn", np.full(3, 1 / 3), own, measure(image), look, 0.4, None)
+        for own, image, look in zip(embeddings, images, looked, strict=True)
+    ]
+    parts = {"neighbours": neighbours, "calibration": calibration, "graph": b"a graph",
+             "reference": ReferenceSample.fit(seen, [0, 1, 2] * 2, names)}  # fmt: skip
+    replace(loaded, **parts).save(str(folder))
     return folder
 
 
@@ -219,8 +226,8 @@ def test_an_ensembles_own_folder_has_the_parts_that_the_table_says(
     whole: Path, tmp_path: Path, part: Part
 ) -> None:
     write_ensemble(tmp_path / "both", [whole, whole], name="both")
-    calibrated = part.name in (CALIBRATION, *BESIDE)  # nobody has calibrated the ensemble yet
-    there = part.in_ensembles and not calibrated
+    own = (CALIBRATION, *BESIDE, REFERENCE)  # nobody has calibrated the ensemble yet
+    there = part.in_ensembles and part.name not in own
     assert (tmp_path / "both" / part.name).exists() == there
     for member in (tmp_path / "both" / "members").iterdir():
         assert (member / part.name).read_bytes() == (whole / part.name).read_bytes()

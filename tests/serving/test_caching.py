@@ -22,7 +22,7 @@ from skinxai.serving.caching import (
 from skinxai.serving.redis_store import PREFIX, RedisStore
 
 ANSWER = {"label": "nv", "probability": 0.1 + 0.2, "malignant": None, "reasons": ["blurred"]}
-KEY, OTHER = answer_key(b"one", "m@1", {}), answer_key(b"two", "m@1", {})
+KEY, OTHER = answer_key("one", "m@1", {}), answer_key("two", "m@1", {})
 
 
 @pytest.fixture
@@ -127,21 +127,21 @@ def test_a_secret_makes_a_seal_that_others_cannot_forge(store) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        answer_key(b"one ", "m@1", {}),
-        answer_key(b"one", "m@2", {}),
-        answer_key(b"one", "m@1", {"tta": True}),
-        answer_key(b"one", "m@1", {"tta": False}),
+        answer_key("one ", "m@1", {}),
+        answer_key("one", "m@2", {}),
+        answer_key("one", "m@1", {"tta": True}),
+        answer_key("one", "m@1", {"tta": False}),
     ],
 )
 def test_a_key_depends_on_the_upload_the_model_and_the_options(other) -> None:
-    assert other != KEY == answer_key(b"one", "m@1", {})
+    assert other != KEY == answer_key("one", "m@1", {})
 
 
 def test_a_key_depends_on_the_version_but_not_on_the_options_order(monkeypatch) -> None:
-    key = answer_key(b"one", "m@1", {"a": 1, "b": 2})
-    assert key == answer_key(b"one", "m@1", {"b": 2, "a": 1})
+    key = answer_key("one", "m@1", {"a": 1, "b": 2})
+    assert key == answer_key("one", "m@1", {"b": 2, "a": 1})
     monkeypatch.setattr(caching, "__version__", "another")
-    assert key != answer_key(b"one", "m@1", {"a": 1, "b": 2})
+    assert key != answer_key("one", "m@1", {"a": 1, "b": 2})
 
 
 def test_memory_is_bounded_in_bytes_and_the_oldest_goes_first() -> None:
@@ -232,11 +232,11 @@ def test_redis_that_hangs_is_left_alone_and_its_late_answers_belong_to_nobody(re
     async def go():
         patient = AnswerCache(RedisStore(redis.url, seconds=60))
         for number in range(8):
-            await patient.put(answer_key(b"%d" % number, "m", {}), {"number": number})
+            await patient.put(answer_key(str(number), "m", {}), {"number": number})
         await patient.close()
         hasty = of_redis(redis, looks, seconds=0.2, pause=0)
         redis.freeze()
-        keys = [answer_key(b"%d" % number, "m", {}) for number in range(8)]
+        keys = [answer_key(str(number), "m", {}) for number in range(8)]
         first = [await hasty.get(key) for key in keys]
         redis.thaw()  # eight answers are on their way that nobody waits for
         second = []
@@ -295,7 +295,7 @@ def test_redis_that_is_full_still_answers_what_it_has(tmp_path) -> None:
     server, looks = RedisServer(tmp_path), []
     server.start("--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
     large = ANSWER | {"text": "x" * 200_000}
-    keys = [answer_key(b"%d" % number, "m", {}) for number in range(100)]
+    keys = [answer_key(str(number), "m", {}) for number in range(100)]
 
     async def go():
         cache = of_redis(server, looks, seconds=60)

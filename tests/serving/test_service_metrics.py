@@ -83,7 +83,7 @@ def test_every_metric_of_the_table_with_its_labels(metrics) -> None:
 
 def test_no_label_comes_from_a_request(metrics) -> None:
     text = metrics.text().decode()
-    assert "BREW" not in text
+    assert "BREW" not in text and "_created" not in text
     assert 'skinxai_requests_total{method="other",route="other",status="404"} 1.0' in text
 
 

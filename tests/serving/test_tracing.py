@@ -25,21 +25,19 @@ def tracing(exporter) -> OpenTelemetry:
 
 
 def two_requests_in_a_batch(tracing) -> None:
-    waited = []
+    places = []
     for headers in ({"traceparent": CALLER, "authorization": "Bearer secret"}, {}):
-        with tracing.request("/v1/predict", "POST", headers) as place:
-            waited.append(tracing.waiting(place))
-            tracing.answered(place, 200, {"skinxai.images": 1})
-    for each in waited:
-        tracing.taken(each)
-    with tracing.batch(waited, {"skinxai.images": 2}), tracing.inference({"skinxai.model": "m"}):
-        pass
+        with tracing.request("POST", headers) as span:
+            places.append(tracing.place())
+            tracing.answered(span, "/v1/predict", "POST", 200, 1)
+    tracing.batch(places, [0.25, 0.125], 0.5, "lite1")
 
 
 def test_request_queue_batch_inference(tracing, exporter) -> None:
     two_requests_in_a_batch(tracing)
-    first, second, queue, other_queue, inference, batch = exporter.get_finished_spans()
-    assert [span.name for span in (first, second, queue, other_queue, inference, batch)] == [
+    spans = exporter.get_finished_spans()
+    first, second, queue, other_queue, inference, batch = spans
+    assert [span.name for span in spans] == [
         "POST /v1/predict", "POST /v1/predict", "queue", "queue", "inference", "batch",
     ]  # fmt: skip
     assert f"{first.context.trace_id:032x}" == CALLER.split("-")[1]
@@ -50,23 +48,29 @@ def test_request_queue_batch_inference(tracing, exporter) -> None:
     assert batch.parent.span_id == queue.context.span_id
     assert [link.context.span_id for link in batch.links] == [other_queue.context.span_id]
     assert inference.parent.span_id == batch.context.span_id
+    assert [span.end_time - span.start_time for span in spans[2:]] == [
+        250_000_000, 125_000_000, 500_000_000, 500_000_000,
+    ]  # fmt: skip
+    assert queue.end_time == other_queue.end_time == batch.start_time == inference.start_time
     assert dict(first.attributes) == {
         "http.request.method": "POST", "http.route": "/v1/predict", "skinxai.images": 1,
         "http.response.status_code": 200,
     }  # fmt: skip
     assert dict(batch.attributes) == {"skinxai.images": 2}
+    assert dict(inference.attributes) == {"skinxai.model": "lite1"}
+    assert "secret" not in "".join(span.to_json() for span in spans)
 
 
 def test_errors_are_marked_without_their_words(tracing, exporter) -> None:
-    with pytest.raises(ValueError), tracing.request("/v1/predict", "POST", {}) as place:
-        tracing.answered(place, 500, {})
+    with pytest.raises(ValueError), tracing.request("POST", {}) as span:
+        tracing.answered(span, "other", "POST", 500, 0)
         raise ValueError("patient_0042.jpg")
     (span,) = exporter.get_finished_spans()
     assert not span.status.is_ok and "patient" not in span.to_json()
 
 
 def test_a_damaged_parent_begins_a_new_trace(tracing, exporter) -> None:
-    with tracing.request("/v1/predict", "POST", {"traceparent": "00-zz"}):
+    with tracing.request("POST", {"traceparent": "00-zz"}):
         pass
     assert exporter.get_finished_spans()[0].parent is None
 

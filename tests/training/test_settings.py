@@ -195,3 +195,9 @@ def test_text_that_is_no_value(name, text) -> None:
     words = f"{name.removeprefix('image_')} must look like .*got '{text}'"
     with pytest.raises(OptionError, match=words):
         TrainConfig.parse({name: text})
+
+
+@pytest.mark.parametrize("value", ["gpu", "GPU", "cuda", "cuda:0"])
+def test_who_asks_for_the_gpu_to_augment_is_told_its_name(value: str) -> None:
+    with pytest.raises(OptionError, match=rf"got '{value}'\. Did you mean 'device'\?$"):
+        TrainConfig(augment_on=value)

@@ -1,14 +1,13 @@
 """Learning from a finished model's answers."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax, softmax
-from small_runs import BASE, coloured, model_folder
+from small_runs import BASE, coloured, model_folder, turned
 
 from skinxai import Classifier, Trainer
 from skinxai.configs import PreprocessConfig
@@ -26,7 +25,6 @@ LABELS = LabelSet(("red", "green", "blue"))
 OWN = PreprocessConfig((32, 48), (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 OTHER = PreprocessConfig((64, 64), (0.5, 0.5, 0.5), (0.5, 0.5, 0.25))
 CPU = torch.device("cpu")
-TURNED = {"red": "green", "green": "blue", "blue": "red"}
 
 
 @pytest.fixture
@@ -37,12 +35,6 @@ def data(tmp_path: Path) -> tuple[Records, Records]:
 def saved(folder: Path, preprocessing: PreprocessConfig = OWN, **more: object) -> Path:
     """A model folder with drawn weights."""
     return model_folder(folder, preprocessing=preprocessing, **{"seed": 0} | more)
-
-
-def turned(records: Records) -> Records:
-    """The same pictures with every label wrong."""
-    items = tuple(replace(item, label=TURNED[item.label]) for item in records)
-    return replace(records, items=items)
 
 
 def test_the_answer_is_the_members_weighted_mean_softened(tmp_path) -> None:

@@ -222,6 +222,17 @@ def test_measuring_the_precision_changes_nothing() -> None:
         assert choose_precision(amp, device, model, images) is dtype
 
 
+@pytest.mark.parametrize(("native", "chosen"), [(True, "bfloat16"), (False, "float16")])
+def test_a_gpu_that_emulates_bfloat16_computes_in_float16(monkeypatch, native, chosen) -> None:
+    """Where bfloat16 is emulated it is slower than float32; torch says yes by default."""
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: native
+        or including_emulation,
+    )  # fmt: skip
+    found = choose_precision(True, torch.device("cuda"))
+    assert found is getattr(torch, chosen)
+
+
 @pytest.mark.parametrize("amp", ["bfloat16", True])
 def test_the_precision_is_said_and_kept(data, tmp_path, amp) -> None:
     folder = tmp_path / "run"

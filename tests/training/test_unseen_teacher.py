@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
-from small_runs import BASE, coloured, model_folder
+from small_runs import BASE, coloured, model_folder, turned
 
 from skinxai import Classifier, Trainer
 from skinxai.configs import PreprocessConfig
@@ -17,6 +17,7 @@ from skinxai.errors import LeakageError, OptionError, TrainingError
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.labels import LabelSet
 from skinxai.model_folders.ensembles import write_ensemble
+from skinxai.training import membership
 from skinxai.training.teaching import Teacher, load_teacher, only_unseen
 
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -24,7 +25,6 @@ pytestmark = pytest.mark.usefixtures("small_networks")
 LABELS = LabelSet(("red", "green", "blue"))
 OWN = PreprocessConfig((32, 48), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 CPU = torch.device("cpu")
-TURNED = {"red": "green", "green": "blue", "blue": "red"}
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_student_learns_what_the_others_say_and_not_what_they_learnt(data, tmp
     settings = BASE | {"backbone": "plain", "epochs": 12, "learning_rate": 1e-2}
     good = Trainer(**settings, output_dir=tmp_path / "good").fit(train, val)
     assert good.evaluate(val, resamples=5).accuracy.value == 1
-    wrong = replace(train, items=tuple(replace(i, label=TURNED[i.label]) for i in train))
+    wrong = turned(train)
     found = list(looks(train))
     for n, half in enumerate(halves):
         known = TrainedOn.of_looks(found[position] for position in half)
@@ -137,6 +137,21 @@ def test_a_validation_image_that_a_member_learnt_is_refused_as_before(data, tmp_
     )  # fmt: skip
     with pytest.raises(LeakageError, match="or the teacher were trained on: of 9, 1 has"):
         run.fit(*data)
+
+
+def test_members_of_the_training_part_are_not_compared_once_more(
+    data, tmp_path, monkeypatch
+) -> None:
+    """Of two members, one learnt another image as well; the training part itself comes last."""
+    other = coloured(tmp_path / "other", 1, 5)
+    more = TrainedOn.of_looks(looks(other)) | folds(data[0], 3)[1]
+    folder = ensemble(tmp_path, [folds(data[0], 3)[0], more], [0.5, 0.5])
+    compared: list[int] = []
+    monkeypatch.setattr(
+        membership, "check_unseen", lambda val, known, *rest: compared.append(len(known))
+    )
+    Trainer(**BASE | {"epochs": 1}, teacher=folder, output_dir=tmp_path / "run").fit(*data)
+    assert compared == [len(more), len(data[0])]
 
 
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])

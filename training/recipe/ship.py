@@ -1,41 +1,66 @@
 """Make the folder that ships of the student's run, on any machine; the test part is not read.
 
-    python training/recipe/ship.py HAM10000_FOLDER RUN_FOLDER OUTPUT [--size 320x432] [--from STEP]
+    python training/recipe/ship.py IMAGES RUN OUTPUT [--size 320x432] [--records RECORDS]
+        [--photographs HAM10000_FOLDER [--samples SAMPLES_600x450]] [--lesions 140]
+        [--from STEP] [--until STEP]
 
-The steps, in order: ``model`` (weights, config, card), ``neighbours``, ``graph``, ``calibration``
-(on the validation part, which neither the student nor its teachers learnt; it also draws the graph
-anew). Each is a script in ``training``; ``--from`` goes on after one that was done. A person then
-opens the test with ``training/open_test.py HAM10000_FOLDER OUTPUT OUTPUT``, once.
+IMAGES is a folder that ``load_ham10000`` reads, with at least the images of RUN, at the size that
+was learnt: ``ham10000`` in the recipe's work folder. RECORDS is what ``records.tar.gz`` unpacks to;
+the runs without a source are told from there. HAM10000_FOLDER has the same images as users send
+them, JPEG files, where IMAGES are stored otherwise: the model is calibrated and judged on these.
+
+The steps, in order: ``model`` (weights, config, card), ``neighbours``, ``graph`` (and the probe),
+``calibration`` (operating points and limits of quality and novelty, on the validation part, which
+neither the student nor its teachers learnt; it also draws the graph anew), ``robustness`` (a
+section of the card). ``--from`` goes on after one that was done. A person then opens the test with
+``training/open_test.py HAM10000_FOLDER OUTPUT OUTPUT``, once.
 """
 
 import argparse
 import csv
 import json
-import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from skinxai import Classifier, checkpoints
+from skinxai import Classifier, Evaluation, checkpoints
 from skinxai.configs import parse_size
+from skinxai.data import Records, Splits, load_ham10000
 from skinxai.model_folders.files import read_model_folder
 
 HERE = Path(__file__).parent
 TRAINING = HERE.parent
-STEPS = ("model", "neighbours", "graph", "calibration")
+STEPS = ("model", "neighbours", "graph", "calibration", "robustness")
+COMPARED = 64
+"""Images on which a graph's answers are compared with torch's in each backend."""
+DISTILLED = """\
+{teacher_share:.0%} of the loss is the distance from an ensemble's answers at temperature
+{teacher_temperature:g}; each image is answered by the members that did not learn it, on the crop
+that the student sees. The members learnt folds of the same training part, so the validation part
+was learnt by none: the epoch and the calibration rest on it."""
+ALONE = "The validation part was not learnt: the epoch and the calibration rest on it."
+SOURCES, ROBUST, LIMITS = "## Other sources", "## Robustness", "## Limits"
 
 
-def commands(root: Path, output: Path) -> dict[str, list[str]]:
-    """The scripts after the first step, with their arguments."""
-    images = next(path for path in sorted(root.glob("HAM10000_images*")) if path.is_dir())
-    return {
-        "neighbours": ["build_neighbours.py", str(root), str(output)],
-        "graph": ["build_graph.py", str(output), str(images)],
-        "calibration": ["build_calibration.py", str(root), str(output)],
-    }
+def splits_of_run(images: Path, run: Path) -> Splits:
+    """What the run learnt and was judged on, which must be of these parts of the frozen split."""
+    from material import frozen_parts, rows_of
+
+    splits = Splits.from_csv(run / "splits.csv", load_ham10000(images))
+    parts = frozen_parts(rows_of(images / "HAM10000_metadata.csv"))
+    for name in ("train", "val", "test"):
+        for item in getattr(splits, name):
+            if name == "test" or parts[item.image_id] != name:
+                raise SystemExit(
+                    f"{run} must learn the frozen training part and be judged on the validation "
+                    f"part, but {item.image_id} of the {parts[item.image_id]} part is in its "
+                    f"{name} part"
+                )
+    return splits
 
 
-def write_model(run: Path, output: Path, size: str | None) -> None:
+def write_model(run: Path, output: Path, size: str | None, records: Path | None) -> None:
     """The run's weights with the card of the model that ships."""
     loaded = checkpoints.load(read_model_folder(run))
     config = loaded.config
@@ -56,30 +81,99 @@ def write_model(run: Path, output: Path, size: str | None) -> None:
         trained=trained,
         epochs=len(rows),
         options=", ".join(f"{name} {settings[name]}" for name in names if settings[name]),
-        share=settings["teacher_share"] if settings["teacher"] else 0,
-        temperature=settings["teacher_temperature"],
+        distilled=(DISTILLED if settings["teacher"] else ALONE).format(**settings),
         split_sha256=(TRAINING / "splits.sha256").read_text().strip(),
         log=max(rows, key=lambda row: row["macro_f1"]),
     )  # fmt: skip
+    if records:
+        card = with_section(card, SOURCES, sources_text(records))
     print(replace(loaded, config=config, card=card).save(str(output)))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("root", "run", "output"):
+def sources_text(records: Path) -> str:
+    """What the student's network, trained without a source, answers to that source."""
+    rows = ["| left out | images | accuracy | balanced accuracy | malignant AUC |"]
+    rows.append("| --- " * 5 + "|")
+    for path in sorted(records.glob("runs/sources/without-*/left_out.json")):
+        found = Evaluation.from_dict(json.loads(path.read_text()))
+        name = path.parent.name.removeprefix("without-")
+        rows.append(
+            f"| {name} | {found.images} | {found.accuracy} | {found.balanced_accuracy} | "
+            f"{found.malignancy.auc if found.malignancy else '–'} |"
+        )
+    if len(rows) == 2:
+        raise SystemExit(f"{records} must hold runs/sources/without-*/left_out.json, and has none")
+    return (
+        "The same network, trained anew without one of the four acquisition sources of HAM10000 "
+        "and without a teacher, answers to that source, one view, 95 % intervals. This is an "
+        "estimate of what another clinic sees.\n\n" + "\n".join(rows)
+    )
+
+
+def with_section(card: str, title: str, text: str) -> str:
+    """The card with a section before its limits, in place of one of that title."""
+    before, _, limits = card.partition(LIMITS)
+    before, _, own = before.partition(f"{title}\n")
+    after = own[own.find("\n## ") + 1 :] if "\n## " in own else ""
+    return f"{before}{after}{title}\n\n{text.strip()}\n\n{LIMITS}{limits}"
+
+
+def add_robustness(
+    val: Records, output: Path, pair: tuple[Path, Path] | None, lesions: int
+) -> None:
+    """Write the table of `benchmarks/robustness.py` into the card."""
+    from robustness import measure
+
+    classifier = Classifier.from_pretrained(output, backend="onnx")
+    found = measure(classifier, val, pair=pair, lesions=lesions)
+    loaded = checkpoints.load(read_model_folder(output))
+    card = with_section(loaded.card, ROBUST, found.to_markdown())
+    print(found.to_markdown(), replace(loaded, card=card).save(str(output)))
+
+
+def do(step: str, given: argparse.Namespace, splits: Splits, judged: Records) -> None:
+    """One step."""
+    from build_calibration import calibrate
+    from build_graph import add_graph
+    from build_neighbours import add_neighbours
+
+    if step == "model":
+        write_model(given.run, given.output, given.size, given.records)
+    elif step == "neighbours":
+        add_neighbours(splits, given.output)
+    elif step == "graph":
+        each = max(1, len(judged) // COMPARED)
+        add_graph(given.output, [item.path for item in judged][::each])
+    elif step == "calibration":
+        calibrate(judged, given.output)
+    else:
+        pair = (given.samples, given.photographs) if given.samples else None
+        add_robustness(judged, given.output, pair, given.lesions)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name in ("images", "run", "output"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--size", help="HEIGHTxWIDTH at which it answers; else that of the run")
+    parser.add_argument("--records", type=Path, help="what records.tar.gz unpacks to")
+    parser.add_argument("--photographs", type=Path, help="calibrate and judge on these copies")
+    parser.add_argument("--samples", type=Path, help="some of --photographs at another size")
+    parser.add_argument("--lesions", type=int, default=140, help="of the table of robustness")
     parser.add_argument("--from", dest="first", choices=STEPS, default=STEPS[0])
     parser.add_argument("--until", choices=STEPS, default=STEPS[-1])
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
+    if given.samples and not given.photographs:
+        parser.error("--samples needs --photographs")
+    splits = splits_of_run(given.images, given.run)
+    judged = splits_of_run(given.photographs, given.run).val if given.photographs else splits.val
     for step in STEPS[STEPS.index(given.first) : STEPS.index(given.until) + 1]:
         print(f"== {step}", flush=True)
-        if step == "model":
-            write_model(given.run, given.output, given.size)
-        else:
-            script, *rest = commands(given.root, given.output)[step]
-            subprocess.run([sys.executable, TRAINING / script, *rest], check=True)
+        do(step, given, splits, judged)
 
 
+sys.path += [str(HERE), str(TRAINING), str(TRAINING.parent / "benchmarks")]
 if __name__ == "__main__":
     main()

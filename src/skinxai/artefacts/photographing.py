@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from skinxai.artefacts.changed import Changed, Mask, Pixels, smoothed, unit, whole
+from skinxai.artefacts.changed import Changed, Floats, Mask, Pixels, smoothed, unit, whole
 
 
 def colour_cast(
@@ -24,6 +24,70 @@ def colour_cast(
         gains: of red, green and blue.
     """
     return whole(pixels * np.array(gains, np.float32))
+
+
+def hue(
+    pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, degrees: float
+) -> Changed:
+    """Turn the hue on its circle; saturation and value stay.
+
+    Args:
+        pixels: RGB uint8 ``(H, W, 3)``.
+        mask: not used.
+        draws: not used.
+        degrees: from red towards yellow; below 0, towards violet.
+    """
+    hsv: Floats = np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2HSV))
+    hsv[..., 0] = (hsv[..., 0] + degrees) % 360
+    return whole(255 * np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)))
+
+
+def exposed(
+    pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, gamma: float
+) -> Changed:
+    """Brighten or darken by a power of each value; black and white stay.
+
+    Args:
+        pixels: RGB uint8 ``(H, W, 3)``.
+        mask: not used.
+        draws: not used.
+        gamma: exponent of value / 255; below 1, brighter.
+    """
+    return whole(255 * (pixels.astype(np.float32) / 255) ** gamma)
+
+
+def uneven_light(
+    pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, fall: float
+) -> Changed:
+    """Multiply by a plane that falls from one side of the image to the other.
+
+    Args:
+        pixels: RGB uint8 ``(H, W, 3)``.
+        mask: not used.
+        draws: generator that decides in which direction.
+        fall: from the brightest to the darkest corner, whose factors are 1 + fall / 2 and
+            1 − fall / 2; the middle keeps its light.
+    """
+    height, width = pixels.shape[:2]
+    angle = draws.uniform(0, 2 * np.pi)
+    down, right = np.sin(angle), np.cos(angle)
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    plane = (down * y + right * x) / (abs(down) + abs(right))  # −1 to 1 in two opposite corners
+    return whole(pixels * (1 - fall / 2 * plane)[..., None])
+
+
+def sensor_noise(
+    pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, sigma: float
+) -> Changed:
+    """Add normal noise to each value of each pixel by itself.
+
+    Args:
+        pixels: RGB uint8 ``(H, W, 3)``.
+        mask: not used.
+        draws: generator of the noise.
+        sigma: standard deviation in grey levels of 256.
+    """
+    return whole(pixels + sigma * draws.standard_normal(pixels.shape, np.float32))
 
 
 def blur(pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, sigma: float) -> Changed:
@@ -47,9 +111,25 @@ def jpeg(pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, quali
         draws: not used.
         quality: 1–95.
     """
+    return whole(_stored(pixels, "JPEG", quality))
+
+
+def webp(pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, quality: int) -> Changed:
+    """Store as lossy WebP and read again.
+
+    Args:
+        pixels: RGB uint8 ``(H, W, 3)``.
+        mask: not used.
+        draws: not used.
+        quality: 0–100.
+    """
+    return whole(_stored(pixels, "WEBP", quality))
+
+
+def _stored(pixels: Pixels, kind: str, quality: int) -> Pixels:
     stored = io.BytesIO()
-    Image.fromarray(pixels).save(stored, "JPEG", quality=quality)
-    return whole(np.asarray(Image.open(stored)))
+    Image.fromarray(pixels).save(stored, kind, quality=quality)
+    return np.asarray(Image.open(stored).convert("RGB"))
 
 
 def turned(

@@ -79,8 +79,8 @@ def equal_width(
         probabilities: float ``(N, K)``, rows sum to 1.
         bins: number of bins.
     """
-    confidence, hit = _top(target, probabilities)
-    return BinnedGaps(_width_bins(confidence, bins)[:, None], (confidence - hit)[:, None])
+    confidence, hit, place = calibration_bins(target, probabilities, bins)
+    return BinnedGaps(place[:, None], (confidence - hit)[:, None])
 
 
 def equal_mass(target: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = BINS) -> BinnedGaps:

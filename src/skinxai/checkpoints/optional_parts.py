@@ -14,9 +14,18 @@ from skinxai.configs import ModelConfig
 from skinxai.errors import IntegrityError
 from skinxai.model_folders.files import weights_digest
 from skinxai.model_folders.neighbours import Neighbours
-from skinxai.model_folders.parts import CALIBRATION, GRAPH, NEIGHBOURS, NOVELTY, PROBE, WEIGHTS
+from skinxai.model_folders.parts import (
+    CALIBRATION,
+    GRAPH,
+    NEIGHBOURS,
+    NOVELTY,
+    PROBE,
+    REFERENCE,
+    WEIGHTS,
+)
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.trust.calibration import KNOWN, Calibration
+from skinxai.trust.reference_sample import ReferenceSample
 
 Files = Mapping[str, bytes]
 
@@ -72,11 +81,22 @@ def _write_calibration(calibration: Calibration, files: Files) -> Files:
     return calibration.to_files(weights_digest([files[WEIGHTS]]))
 
 
+def _read_reference(files: Files, config: ModelConfig) -> ReferenceSample | None:
+    if (data := files.get(REFERENCE)) is None:
+        return None
+    return ReferenceSample.from_bytes(data, weights_digest([files[WEIGHTS]]), len(config.labels))
+
+
+def _write_reference(reference: ReferenceSample, files: Files) -> Files:
+    return {REFERENCE: reference.to_bytes(weights_digest([files[WEIGHTS]]))}
+
+
 ENTRIES: Mapping[str, Entry] = {
     "probe": _as_bytes(PROBE),
     "trained_on": Entry(TrainedOn.NAMES, _read_trained_on, lambda known, files: known.files()),
     "neighbours": Entry((NEIGHBOURS,), _read_neighbours, _write_neighbours),
     "calibration": Entry((CALIBRATION, NOVELTY, *KNOWN), _read_calibration, _write_calibration),
+    "reference": Entry((REFERENCE,), _read_reference, _write_reference),
     "graph": _as_bytes(GRAPH),
 }
 """Field of `LoadedModel` → entry."""

@@ -24,13 +24,14 @@ from skinxai.errors import IntegrityError, ModelError
 from skinxai.model_folders import ensembles
 from skinxai.model_folders.files import ModelFiles, read_config, weights_digest, write_model_folder
 from skinxai.model_folders.neighbours import Neighbours
-from skinxai.model_folders.parts import CARD, CONFIG, WEIGHTS, in_order
+from skinxai.model_folders.parts import CARD, CONFIG, REFERENCE, WEIGHTS, in_order
 from skinxai.model_folders.probe import picture
 from skinxai.model_folders.probe import to_bytes as probe_bytes
 from skinxai.model_folders.tensors import BINDING, stored_tensors, weights_metadata
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.results.probabilities import from_logits
 from skinxai.trust.calibration import Calibration, calibration_of
+from skinxai.trust.reference_sample import ReferenceSample, reference_of
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class LoadedModel:
             does not say.
         neighbours: embeddings of the training lesions, where the folder has them.
         calibration: what was fitted on images that the weights were not trained on.
+        reference: what answers for such images look like, for drift.
         graph: for backends other than torch, where the folder has one.
         probe: what it answered when it was saved, where the folder has it.
     """
@@ -57,6 +59,7 @@ class LoadedModel:
     trained_on: TrainedOn | None = None
     neighbours: Neighbours | None = None
     calibration: Calibration | None = None
+    reference: ReferenceSample | None = None
     graph: bytes | None = None
     probe: bytes | None = None
 
@@ -99,6 +102,7 @@ class LoadedEnsemble:
         card: the ensemble's model card, Markdown.
         revision: of the ensemble's folder.
         calibration: of the ensemble's mean; those of the members alone are not used.
+        reference: of the ensemble's mean, with the first member's embeddings.
     """
 
     members: tuple[LoadedModel, ...]
@@ -106,6 +110,7 @@ class LoadedEnsemble:
     card: str
     revision: str
     calibration: Calibration | None = None
+    reference: ReferenceSample | None = None
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -133,10 +138,11 @@ class LoadedEnsemble:
         return ensembles.write_members(folder, config, files, self.card, self._own_parts(files))
 
     def _own_parts(self, members: Sequence[Mapping[str, bytes]]) -> dict[str, bytes]:
-        if self.calibration is None:
-            return {}
         digest = weights_digest([files[WEIGHTS] for files in members], self.weights)
-        return self.calibration.to_files(digest)
+        own = {} if self.calibration is None else self.calibration.to_files(digest)
+        if self.reference is not None:
+            own[REFERENCE] = self.reference.to_bytes(digest)
+        return own
 
 
 def pack(
@@ -212,7 +218,8 @@ def load(files: ModelFiles) -> LoadedModel | LoadedEnsemble:
     config = read_config(files, EnsembleConfig)
     members = tuple(unpack(member) for member in ensembles.read_members(files, config))
     calibration = calibration_of(files)
-    return LoadedEnsemble(members, config, _card(files), files.revision, calibration)
+    reference = reference_of(files)
+    return LoadedEnsemble(members, config, _card(files), files.revision, calibration, reference)
 
 
 def unpack(files: ModelFiles) -> LoadedModel:

@@ -28,6 +28,7 @@ from skinxai.cli.predictions import predict
 from skinxai.cli.reports import report
 from skinxai.cli.runs import train
 from skinxai.cli.saying import Quiet, show_traceback, tell, warnings_as_notes, with_quiet
+from skinxai.cli.serve_command import serve
 from skinxai.cli.stress_command import stress
 from skinxai.errors import SkinxaiError
 from skinxai.progress import command_line
@@ -47,6 +48,7 @@ for command, line in (
     (nearest, "Print the most similar training lesions."),
     (report, "Write a page on each image, HTML or PDF."),
     (demo, "Show the demo in a browser."),
+    (serve, "Answer HTTP requests."),
     (audit, "Look for leaks, duplicates and damaged files."),
     (prepare, "Decode and verify every image once."),
     (train, "Fine-tune a network on labelled images."),

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from skinxai.cli.options import (
+    Backend,
     BatchSize,
     Data,
     MaxPixels,
@@ -29,6 +30,7 @@ def stress(
     out: Annotated[Path, typer.Option(help="Folder for stress.json, stress.md and stress.png.")],
     table: TableOptions,
     model: Model = None,
+    backend: Backend = None,
     masks: Annotated[
         Path | None,
         typer.Option(help="Folder with a mask IMAGE_segmentation.png of each image."),
@@ -58,7 +60,7 @@ def stress(
 
     check_apart("--out", out, "DATA", data)
     check_folder(out)
-    classifier = Classifier.from_pretrained(model)
+    classifier = Classifier.from_pretrained(model, backend=backend)
     records = open_data(data, table, labels=classifier.config.labels)
     if splits is not None and part is None:
         part = Part.val

@@ -7,7 +7,6 @@ import hashlib
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,12 +15,12 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from skinxai.demo.rooms import Room, TooMuch
+from skinxai.web.visitors import against, own_hosts
 
 UPLOAD = re.compile(r"/_stcore/upload_file/([^/]{1,64})/([^/]{1,64})")
 """Path of a file that is sent: its session, and the id that the page gave it."""
 OWN = ("health", "host-config", "stream")
 """What the page asks of the framework besides its files, below ``/_stcore/``."""
-HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def headers(framed: bool) -> dict[str, str]:
@@ -84,14 +83,13 @@ class Guard:
     Args:
         app: the framework's.
         answers: headers of every answer.
-        address: where the server listens. At one of this machine alone, requests must name it as
-            their host: else a page elsewhere, whose name was made to lead here, could read it.
+        address: where the server listens, see `own_hosts`.
         room: of uploads.
     """
 
     def __init__(self, app: ASGIApp, answers: dict[str, str], address: str, room: Room) -> None:
         self._app, self._headers, self._room = app, answers, room
-        self._hosts = HERE if address in HERE else frozenset[str]()
+        self._hosts = own_hosts(address)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or hand it on."""
@@ -118,11 +116,8 @@ class Guard:
     def _against(self, scope: Scope) -> PlainTextResponse | None:
         """The answer to a request that goes no further."""
         given = Headers(scope=scope)
-        host, origin = given.get("host", ""), given.get("origin")
-        if self._hosts and _hostname(host) not in self._hosts:
-            return _says(403, "This server answers only to its own addresses, such as localhost.")
-        if origin is not None and _place(origin) != host.lower():
-            return _says(403, "Pages of other sites must not call this server.")
+        if words := against(given.get("host", ""), given.get("origin"), self._hosts):
+            return _says(403, words)
         path = scope["path"]
         found = UPLOAD.fullmatch(path)
         if path.startswith("/_stcore/") and not found and path[9:] not in OWN:
@@ -170,17 +165,3 @@ class Guard:
 
 def _says(status: int, words: str) -> PlainTextResponse:
     return PlainTextResponse(words, status, {"Retry-After": "60"} if status == 429 else None)
-
-
-def _hostname(host: str) -> str | None:
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
-
-
-def _place(origin: str) -> str:
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return ""

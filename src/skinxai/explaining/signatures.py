@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from skinxai.data.records import Records
     from skinxai.predicting.inputs import AnyInputs, Inputs, InputsOrErrors, OneImage, Place
     from skinxai.results import Explanation, ItemError, Neighbour, Prediction
+    from skinxai.results.observation import Monitor
 
     Many = Iterable[Any]
     Images: TypeAlias = OneImage | Place | Many
@@ -40,31 +41,31 @@ class Predict(Protocol):
     @overload
     def __call__(  # type: ignore[overload-overlap]  # bytes and arrays are iterable too
         self, images: OneImage, *, tta: bool = ..., operating_point: str | None = ...,
-        dropout_passes: int = ...,
+        dropout_passes: int = ..., monitor: Monitor | None = ...,
         **inputs: Unpack[Inputs]
     ) -> Prediction: ...  # fmt: skip
     @overload
     def __call__(
         self, images: Place, *, tta: bool = ..., operating_point: str | None = ...,
-        dropout_passes: int = ...,
+        dropout_passes: int = ..., monitor: Monitor | None = ...,
         **inputs: Unpack[AnyInputs]
     ) -> PlacePrediction: ...  # fmt: skip
     @overload
     def __call__(
         self, images: Many, *, tta: bool = ..., operating_point: str | None = ...,
-        dropout_passes: int = ...,
+        dropout_passes: int = ..., monitor: Monitor | None = ...,
         **inputs: Unpack[Inputs]
     ) -> list[Prediction]: ...  # fmt: skip
     @overload
     def __call__(  # type: ignore[overload-overlap]  # bytes and arrays are iterable too
         self, images: OneImage, *, tta: bool = ..., operating_point: str | None = ...,
-        dropout_passes: int = ...,
+        dropout_passes: int = ..., monitor: Monitor | None = ...,
         **inputs: Unpack[InputsOrErrors]
     ) -> Prediction | ItemError: ...  # fmt: skip
     @overload
     def __call__(
         self, images: Many, *, tta: bool = ..., operating_point: str | None = ...,
-        dropout_passes: int = ...,
+        dropout_passes: int = ..., monitor: Monitor | None = ...,
         **inputs: Unpack[InputsOrErrors]
     ) -> list[Prediction | ItemError]: ...  # fmt: skip
 
@@ -75,13 +76,13 @@ class Stream(Protocol):
     @overload
     def __call__(
         self, images: Images, *, explain: None = ..., tta: bool = ...,
-        operating_point: str | None = ...,
+        operating_point: str | None = ..., monitor: Monitor | None = ...,
         **inputs: Unpack[Inputs]
     ) -> Iterator[Prediction]: ...  # fmt: skip
     @overload
     def __call__(
         self, images: Images, *, explain: None = ..., tta: bool = ...,
-        operating_point: str | None = ...,
+        operating_point: str | None = ..., monitor: Monitor | None = ...,
         **inputs: Unpack[InputsOrErrors]
     ) -> Iterator[Prediction | ItemError]: ...  # fmt: skip
     @overload

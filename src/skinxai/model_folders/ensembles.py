@@ -27,6 +27,7 @@ from skinxai.model_folders.files import (
     manifest_of,
     read_config,
     read_model_folder,
+    weights_digest,
 )
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.parts import CARD, CONFIG, MANIFEST, WEIGHTS, in_order
@@ -129,6 +130,21 @@ def open_models(
     config, card = _together(members, weights, name)
     made = _own_files(config, card)
     return ModelFiles(Path(), made, manifest_of(made)[1], tuple(members))
+
+
+def weights_of(files: ModelFiles) -> tuple[str, int, int]:
+    """What is bound to the weights of a folder: their digest, and how many classes and networks.
+
+    Args:
+        files: of a model, or of an ensemble.
+    """
+    if not files.is_ensemble:
+        config = read_config(files, ModelConfig)
+        return weights_digest([files.files[WEIGHTS]]), len(config.labels), 1
+    own = read_config(files, EnsembleConfig)
+    weights = [member.files[WEIGHTS] for member in read_members(files, own)]
+    digest = weights_digest(weights, [member.weight for member in own.members])
+    return digest, len(own.labels), len(weights)
 
 
 def _together(

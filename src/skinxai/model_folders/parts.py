@@ -19,6 +19,7 @@ NEIGHBOURS = "neighbours.safetensors"
 CALIBRATION, NOVELTY = "calibration.json", "novelty.safetensors"
 CALIBRATION_PIXELS = "calibration_pixels.safetensors"
 CALIBRATION_FINGERPRINTS = "calibration_fingerprints.safetensors"
+REFERENCE = "reference.safetensors"
 MAX_FILE_BYTES = 2 * 1024**3
 
 
@@ -81,6 +82,13 @@ PARTS = (
     Part(
         CALIBRATION_FINGERPRINTS,
         "fingerprints that also find copies of these",
+        2**28,
+        optional=True,
+        in_ensembles=True,
+    ),
+    Part(
+        REFERENCE,
+        "what answers for these look like, for drift, bound to the weights",
         2**28,
         optional=True,
         in_ensembles=True,

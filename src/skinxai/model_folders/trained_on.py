@@ -191,6 +191,14 @@ class TrainedOn:
         copies = tuple(name for name, found in zip(others, alike, strict=True) if found)
         return SeenImages(exact, copies, tuple(self._notes()))
 
+    def is_within(self, other: TrainedOn) -> bool:
+        """Whether ``other`` has all of these images and a fingerprint of each of its own.
+
+        Whatever `seen` finds among these, it then finds among the other's.
+        """
+        own, its = ({each._at(n) for n in range(len(each))} for each in (self, other))
+        return own <= its and not other.without_fingerprint
+
     def _notes(self) -> Iterator[str]:
         if missing := self.without_fingerprint:
             yield (

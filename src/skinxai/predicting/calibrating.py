@@ -26,11 +26,13 @@ from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
 from skinxai.predicting.labelled import LabelledImages
 from skinxai.predicting.predictor import Predictor, embeddings_of
+from skinxai.results.observation import Observation
 from skinxai.trust.calibration import Calibration, Fitted
 from skinxai.trust.conformal import Conformal
 from skinxai.trust.novelty_gate import NoveltyGate
 from skinxai.trust.operating_points import SCREENING, MalignancyScores, OperatingPoint
 from skinxai.trust.quality import QualityLimits
+from skinxai.trust.reference_sample import ReferenceSample
 from skinxai.trust.scaling import METHODS, Scaling, check_classes
 
 Floats = npt.NDArray[np.float64]
@@ -148,7 +150,7 @@ def calibrated(
     views = [_fitted(found[:, place], records, wanted) for place in (0, 1)]
     default = wanted.default or (SCREENING if views[0].operating_points else None)
     lesions = [item.lesion_id for item in records]
-    novelty = NoveltyGate.fit(
+    novelty, scores = NoveltyGate.fit_held_out(
         [np.stack(own) for own in zip(*(row.embeddings for row in rows), strict=True)],
         np.asarray(colours), records.targets(), lesions,
         [member.weight for member in predictor.members],
@@ -159,7 +161,15 @@ def calibrated(
         quality=QualityLimits.fit(measured, rejected=FLAGGED), novelty=novelty, default=default,
         known=TrainedOn.of_looks(labelled.looks),
     )  # fmt: skip
-    return model.with_calibration(made)
+    upright = views[0].scaling(found[:, 0])
+    seen_by_monitors = [
+        Observation(predictor.model, own, row.embeddings[0], measures, colour, float(score), None)
+        for own, row, measures, colour, score in zip(
+            upright, rows, measured, colours, scores, strict=True
+        )
+    ]
+    reference = ReferenceSample.fit(seen_by_monitors, records.targets(), lesions)
+    return model.with_calibration(made, reference)
 
 
 def _check(model: ModelInUse, records: Records) -> None:

@@ -28,8 +28,10 @@ from skinxai.predicting.inputs import InputOptions, Prepared
 from skinxai.predicting.predictor import Predictor, predictions
 from skinxai.predicting.runners import RUNNERS, check_backend, choose
 from skinxai.results import ItemError, Prediction
+from skinxai.results.observation import Monitor
 from skinxai.results.probabilities import weighted_mean
 from skinxai.trust.calibration import Calibration
+from skinxai.trust.reference_sample import ReferenceSample, reference_of
 
 if TYPE_CHECKING:
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
@@ -55,6 +57,7 @@ class ModelInUse:
         exported: there are no networks to load.
         precision: of predictions.
         compiled: whether torch compiles the networks.
+        reference: of a graph's folder.
     """
 
     def __init__(
@@ -68,10 +71,11 @@ class ModelInUse:
         exported: bool = False,
         precision: str = "float32",
         compiled: bool = False,
+        reference: ReferenceSample | None = None,
     ) -> None:
         self.config, self.card, self.device = config, card, device
         self.graph, self.exported, self.precision = graph, exported, precision
-        self._load, self._compiled = load, compiled
+        self._load, self._compiled, self._reference = load, compiled, reference
         self.operating_point: str | None = None
 
     @classmethod
@@ -180,7 +184,10 @@ class ModelInUse:
             config = read_config(files, ModelConfig)
         card = files.files.get(CARD, b"").decode(errors="replace")
         graph = GraphPredictor.of_folder(files, runner, precision)
-        return cls(config, card, partial(_read, files), device, graph, precision=precision)
+        return cls(
+            config, card, partial(_read, files), device, graph, precision=precision,
+            reference=reference_of(files),
+        )  # fmt: skip
 
     @classmethod
     def of_exported(cls, path: Path, device: str, runner: str | None) -> Self:
@@ -216,12 +223,21 @@ class ModelInUse:
             made.__dict__["torch_predictor"] = self.torch_predictor.at(operating_point)
         return made
 
-    def with_calibration(self, calibration: Calibration) -> Self:
-        """The same networks, calibrated."""
-        made = self.with_loaded(replace(self.loaded, calibration=calibration))
+    def with_calibration(self, calibration: Calibration, reference: ReferenceSample) -> Self:
+        """The same networks, calibrated, with what their answers for these images look like."""
+        made = self.with_loaded(replace(self.loaded, calibration=calibration, reference=reference))
         made.graph = self.graph and replace(self.graph, calibration=calibration)
         made.__dict__["torch_predictor"] = replace(self.torch_predictor, calibration=calibration)
         return made
+
+    @property
+    def reference(self) -> ReferenceSample | None:
+        """What answers look like while nothing has drifted, where the model's folder has it."""
+        if self.exported:
+            return None
+        if self.graph is not None and "loaded" not in self.__dict__:
+            return self._reference  # torch is not imported for it
+        return self.loaded.reference
 
     @property
     def configs(self) -> tuple[ModelConfig, ...]:
@@ -278,16 +294,17 @@ class ModelInUse:
         return self.graph or self.torch_predictor
 
     def predictions(
-        self, images: Iterable[Any], options: InputOptions, *, tta: bool, dropout_passes: int = 0
-    ) -> Iterator[Prediction | ItemError]:
+        self, images: Iterable[Any], options: InputOptions, *, tta: bool, dropout_passes: int = 0,
+        monitor: Monitor | None = None,
+    ) -> Iterator[Prediction | ItemError]:  # fmt: skip
         """Predict lazily, in order; see `Classifier.predict`."""
         if not dropout_passes:
-            return predictions(self.predictor, images, options, tta=tta)
+            return predictions(self.predictor, images, options, tta=tta, monitor=monitor)
         from skinxai.predicting.dropout import check_passes, dropout_uncertainty
 
         check_passes(dropout_passes)
         doubts = partial(dropout_uncertainty, self.torch_predictor, passes=dropout_passes)
-        return predictions(self.predictor, images, options, tta=tta, doubts=doubts)
+        return predictions(self.predictor, images, options, tta=tta, doubts=doubts, monitor=monitor)
 
 
 def _is_exported(model: str | os.PathLike[str]) -> bool:

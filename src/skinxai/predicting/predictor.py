@@ -20,6 +20,7 @@ from skinxai.labels import LabelSet
 from skinxai.memory import in_batches
 from skinxai.predicting.inputs import InputOptions, Look, Prepared, prepared_batches
 from skinxai.results import ItemError, Prediction, Uncertainty
+from skinxai.results.observation import Monitor, Observation
 from skinxai.results.probabilities import from_logits, weighted_mean
 from skinxai.trust.calibration import Calibration
 from skinxai.trust.deciding import trusted
@@ -84,12 +85,16 @@ class Answer:
         uncertainty: by how much they disagree; ``None`` of a single pass.
         novelty: score, of a calibrated model.
         tta: whether four views were averaged.
+        upright: calibrated probabilities ``(K,)`` of the view that is not flipped.
+        embedding: of that view by the first network, float32 ``(D,)``, of a calibrated model.
     """
 
     row: npt.NDArray[np.float64]
     uncertainty: Uncertainty | None = None
     novelty: float | None = None
     tta: bool = False
+    upright: npt.NDArray[np.float64] | None = None
+    embedding: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,11 +211,17 @@ class Predictor(ABC, Generic[M]):
         """
         rows = [each.rows for each in found]
         mean, tta = self.calibrated_mean(rows), self._flipped(rows)
+        upright = mean
+        if tta:
+            plain = [own for own, each in zip(rows, passes, strict=True) if not each.flip]
+            upright = self.calibrated_mean(plain)
+        embeddings = embeddings_of(passes, found)
+        first = embeddings[0] if embeddings else [None] * len(items)
         novelty: Sequence[float | None] = [None] * len(items)
         if self.calibration is not None:
             colours = [item.colours for item in items if item.colours is not None]
             scores = self.calibration.novelty.scores(
-                embeddings_of(passes, found), np.stack(colours),
+                embeddings, np.stack(colours),
                 [member.weight for member in self.members],
             )  # fmt: skip
             mean[np.isnan(scores)] = np.nan
@@ -222,8 +233,8 @@ class Predictor(ABC, Generic[M]):
             for own in np.stack(rows, axis=1)
         ]
         return [
-            Answer(row, doubt, score, tta)
-            for row, doubt, score in zip(mean, doubts, novelty, strict=True)
+            Answer(row, doubt, score, tta, *seen)
+            for row, doubt, score, *seen in zip(mean, doubts, novelty, upright, first, strict=True)
         ]
 
     def calibrated_mean(self, rows: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
@@ -291,6 +302,20 @@ class Predictor(ABC, Generic[M]):
             operating_point=self.operating_point, tta=answer.tta,
         )  # fmt: skip
 
+    def observation(self, item: Prepared, answer: Answer, made: Prediction) -> Observation:
+        """What a monitor sees of one image.
+
+        Args:
+            item: the image.
+            answer: to it.
+            made: its result.
+        """
+        upright = answer.row if answer.upright is None else answer.upright
+        return Observation(
+            self.model, upright, answer.embedding, item.measured, item.colours, answer.novelty,
+            made.decision,
+        )  # fmt: skip
+
     @property
     def measured(self) -> bool:
         """Whether quality and colours of each image have to be measured."""
@@ -311,7 +336,7 @@ Doubts = Callable[[Sequence[Prepared]], Sequence[Uncertainty | None]]
 
 def predictions(
     predictor: Predictor[Any], images: Iterable[Any], options: InputOptions, *, tta: bool = False,
-    look: Look | None = None, doubts: Doubts | None = None,
+    look: Look | None = None, doubts: Doubts | None = None, monitor: Monitor | None = None,
 ) -> Iterator[Prediction | ItemError]:  # fmt: skip
     """Predict lazily, in order; memory holds one batch.
 
@@ -322,6 +347,7 @@ def predictions(
         tta: as in `Predictor.predict`.
         look: sees each image once.
         doubts: gives the uncertainty; ``None``: the passes do, where there are several.
+        monitor: is told of each image that is answered.
     """
 
     def answered(some: Sequence[Prepared]) -> list[Answer]:
@@ -341,7 +367,10 @@ def predictions(
             found = in_batches(items, answered)
             answers = {item.index: answer for item, answer in zip(items, found, strict=True)}
         for item in batch:
-            if isinstance(item, Prepared):
-                yield predictor.prediction(item, answers[item.index], options)
-            else:
+            if not isinstance(item, Prepared):
                 yield item
+                continue
+            made = predictor.prediction(item, answers[item.index], options)
+            if monitor is not None and isinstance(made, Prediction):
+                monitor.add(predictor.observation(item, answers[item.index], made))
+            yield made

@@ -9,6 +9,7 @@ from skinxai.results.figures import CalibrationBin, Figure, Gap, RocPoint, Subgr
 from skinxai.results.hard_case import HardCase
 from skinxai.results.malignancy import Decisions, Malignancy, NetBenefit, Tally
 from skinxai.results.neighbour import Neighbour
+from skinxai.results.observation import Observation
 from skinxai.results.prediction import DISCLAIMER, ItemError, Prediction
 from skinxai.results.seen import SeenImages
 from skinxai.results.selective_answers import ScoreComparison, SelectiveAnswers
@@ -33,6 +34,7 @@ __all__ = [
     "Neighbour",
     "NetBenefit",
     "Novelty",
+    "Observation",
     "PairedFigure",
     "Prediction",
     "RocPoint",

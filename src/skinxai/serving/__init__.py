@@ -1,1 +1,1 @@
-"""The service: HTTP in front of `Classifier`."""
+"""The service: HTTP in front of `Classifier`, with `create_app` and `serve`."""

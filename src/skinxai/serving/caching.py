@@ -156,16 +156,16 @@ class AnswerCache:
         return hmac.digest(self._secret, f"{len(key)}:{key}".encode() + text, hashlib.sha256)
 
 
-def answer_key(upload: bytes, model: str, options: Mapping[str, Any]) -> str:
+def answer_key(digest: str, model: str, options: Mapping[str, Any]) -> str:
     """Name of an answer: a digest of all that it depends on, the version of skinxai included.
 
     Args:
-        upload: the encoded image, as it came.
+        digest: SHA-256 of the encoded image, as it came.
         model: ``name@revision``.
         options: plain values, what computes included.
     """
     asked = json.dumps(options, sort_keys=True, separators=(",", ":"))
-    parts = [__version__, model, asked, hashlib.sha256(upload).hexdigest()]
+    parts = [__version__, model, asked, digest]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """Of what `Metrics.text` returns."""
+_CREATED = re.compile(rb"(?m)^(# (HELP|TYPE) )?skinxai_\w+_created[ {].*\n")
+"""When each series began, which nobody asks for and which would double them."""
 
 
 class Metrics:
@@ -141,7 +144,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """All values, as Prometheus reads them."""
-        return generate_latest(self.registry)
+        return _CREATED.sub(b"", generate_latest(self.registry))
 
     def _counter(self, name: str, words: str, *labels: str) -> Counter:
         return Counter(f"skinxai_{name}", f"{words}.", labels, registry=self.registry)

@@ -8,77 +8,75 @@ the process was started with, as ``opentelemetry-instrument`` does.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 NAME = "skinxai.serving"
-Attributes = Mapping[str, str | int | float | bool]
 
 
 class Tracing(Protocol):
-    """Where spans begin. A place is what `request` gives, and says whose child a span is."""
+    """Where spans begin."""
 
-    def request(
-        self, route: str, method: str, headers: Mapping[str, str]
-    ) -> AbstractContextManager[Any]:
-        """A span of a request, whose place is entered.
+    def request(self, method: str, headers: Mapping[str, str]) -> AbstractContextManager[Any]:
+        """A span of a request, which is entered.
 
         Args:
-            route: template of the route.
             method: of HTTP.
             headers: of the request, names in lower case; only ``traceparent`` and ``tracestate``
                 are read.
         """
         ...
 
-    def answered(self, place: Any, status: int, attributes: Attributes) -> None:
-        """Note the answer in the span of a request: its status, and what else there is to say."""
+    def answered(self, span: Any, route: str, method: str, status: int, images: int) -> None:
+        """Note the answer in the span of a request.
+
+        Args:
+            span: of `request`.
+            route: template of the route.
+            method: of HTTP.
+            status: of the answer.
+            images: how many came.
+        """
         ...
 
-    def waiting(self, place: Any) -> Any:
-        """Begin the span of an image that waits for a model; end it with `taken`."""
+    def place(self) -> Any:
+        """The span of the request that is at work here, whose child a batch becomes."""
         ...
 
-    def taken(self, span: Any) -> None:
-        """End a span of `waiting`."""
-        ...
+    def batch(
+        self, places: Sequence[Any], waited: Sequence[float], seconds: float, model: str
+    ) -> None:
+        """Note images that have just gone through a model together.
 
-    def batch(self, waited: Sequence[Any], attributes: Attributes) -> AbstractContextManager[Any]:
-        """A span of images that go through a model together, given their spans of `waiting`."""
-        ...
-
-    def inference(self, attributes: Attributes) -> AbstractContextManager[Any]:
-        """A span of the model alone, within that of its batch."""
+        Args:
+            places: of each image's request.
+            waited: seconds that each image waited.
+            seconds: that the model took.
+            model: its configured name.
+        """
         ...
 
 
 class NoTracing:
     """Where the package is not installed."""
 
-    def request(
-        self, route: str, method: str, headers: Mapping[str, str]
-    ) -> AbstractContextManager[Any]:
+    def request(self, method: str, headers: Mapping[str, str]) -> AbstractContextManager[Any]:
         """Nothing."""
         return nullcontext()
 
-    def answered(self, place: Any, status: int, attributes: Attributes) -> None:
+    def answered(self, span: Any, route: str, method: str, status: int, images: int) -> None:
         """Nothing."""
 
-    def waiting(self, place: Any) -> Any:
+    def place(self) -> Any:
         """Nothing."""
         return None
 
-    def taken(self, span: Any) -> None:
+    def batch(
+        self, places: Sequence[Any], waited: Sequence[float], seconds: float, model: str
+    ) -> None:
         """Nothing."""
-
-    def batch(self, waited: Sequence[Any], attributes: Attributes) -> AbstractContextManager[Any]:
-        """Nothing."""
-        return nullcontext()
-
-    def inference(self, attributes: Attributes) -> AbstractContextManager[Any]:
-        """Nothing."""
-        return nullcontext()
 
 
 class OpenTelemetry:
@@ -97,54 +95,64 @@ class OpenTelemetry:
         self._propagator = TraceContextTextMapPropagator()
 
     @contextmanager
-    def request(self, route: str, method: str, headers: Mapping[str, str]) -> Iterator[Any]:
+    def request(self, method: str, headers: Mapping[str, str]) -> Iterator[Any]:
         """See `Tracing.request`."""
         known = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
         with self._tracer.start_as_current_span(
-            f"{method} {route}",
+            method,
             context=self._propagator.extract(known),
             kind=self._trace.SpanKind.SERVER,
-            attributes={"http.request.method": method, "http.route": route},
+            attributes={"http.request.method": method},
             record_exception=False,  # its message may quote what came
             set_status_on_exception=False,
         ) as span:
             yield span
 
-    def answered(self, place: Any, status: int, attributes: Attributes) -> None:
+    def answered(self, span: Any, route: str, method: str, status: int, images: int) -> None:
         """See `Tracing.answered`."""
-        place.set_attribute("http.response.status_code", status)
-        place.set_attributes(attributes)
+        span.update_name(f"{method} {route}")
+        span.set_attributes(
+            {
+                "http.route": route,
+                "http.response.status_code": status,
+                "skinxai.images": images,
+            }
+        )
         if status >= 500:
-            place.set_status(self._trace.StatusCode.ERROR)
+            span.set_status(self._trace.StatusCode.ERROR)
 
-    def waiting(self, place: Any) -> Any:
-        """See `Tracing.waiting`."""
-        return self._tracer.start_span("queue", context=self._trace.set_span_in_context(place))
+    def place(self) -> Any:
+        """See `Tracing.place`."""
+        return self._trace.get_current_span()
 
-    def taken(self, span: Any) -> None:
-        """See `Tracing.taken`."""
-        span.end()
-
-    @contextmanager
-    def batch(self, waited: Sequence[Any], attributes: Attributes) -> Iterator[Any]:
+    def batch(
+        self, places: Sequence[Any], waited: Sequence[float], seconds: float, model: str
+    ) -> None:
         """See `Tracing.batch`."""
-        first, *others = waited
-        with self._tracer.start_as_current_span(
+        now = time.time_ns()
+        began = now - round(seconds * 1e9)
+        within = self._trace.set_span_in_context
+        queued = [
+            self._tracer.start_span(
+                "queue", context=within(place), start_time=began - round(each * 1e9)
+            )
+            for place, each in zip(places, waited, strict=True)
+        ]
+        for span in queued:
+            span.end(began)
+        batch = self._tracer.start_span(
             "batch",
-            context=self._trace.set_span_in_context(first),
-            links=[self._trace.Link(each.get_span_context()) for each in others],
-            attributes=attributes,
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
-            yield span
-
-    def inference(self, attributes: Attributes) -> AbstractContextManager[Any]:
-        """See `Tracing.inference`."""
-        return self._tracer.start_as_current_span(
-            "inference", attributes=attributes, record_exception=False,
-            set_status_on_exception=False,
+            context=within(queued[0]),
+            links=[self._trace.Link(each.get_span_context()) for each in queued[1:]],
+            attributes={"skinxai.images": len(queued)},
+            start_time=began,
+        )
+        inference = self._tracer.start_span(
+            "inference", context=within(batch), attributes={"skinxai.model": model},
+            start_time=began,
         )  # fmt: skip
+        inference.end(now)
+        batch.end(now)
 
 
 def open_tracing(provider: Any = None) -> Tracing:

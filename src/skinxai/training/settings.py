@@ -148,9 +148,14 @@ class TrainConfig:
             value = getattr(self, name)
             if not any(value is choice or value == choice != bool(choice) for choice in allowed):
                 texts = [choice for choice in allowed if isinstance(choice, str)]
+                meant = _MEANT.get((name, str(value).partition(":")[0].lower()))
                 raise OptionError(
                     f"{name} must be one of {list(allowed)}, got {value!r}."
-                    f"{did_you_mean(value, texts, cutoff=0.5)}"
+                    + (
+                        f" Did you mean {meant!r}?"
+                        if meant
+                        else did_you_mean(value, texts, cutoff=0.5)
+                    )
                 )
         if self.teacher_answers == "unseen" and (self.mixup or self.cutmix):
             raise OptionError(
@@ -259,6 +264,8 @@ _RULES: dict[str, tuple[Any, str]] = {
     "checkpoint_minutes": (lambda value: 0 < value < math.inf, "> 0"),
     "keep_checkpoints": _at_least(1),
 }
+_MEANT = {("augment_on", name): "device" for name in ("gpu", "cuda", "mps")}
+"""Name and value → the choice that is meant, where another is spelt more alike."""
 _OPTIONAL = ("clip_norm", "patience", "init_weights", "teacher")
 _INTEGERS = frozenset(
     (

@@ -12,16 +12,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from skinxai.configs import EnsembleConfig, ModelConfig, check_keys, check_schema, strict_json
+from skinxai.configs import check_keys, check_schema, strict_json
 from skinxai.errors import IntegrityError, ModelConfigError, UnknownNameError, did_you_mean
-from skinxai.model_folders.ensembles import read_members
-from skinxai.model_folders.files import ModelFiles, read_config, weights_digest
+from skinxai.model_folders.ensembles import weights_of
+from skinxai.model_folders.files import ModelFiles
 from skinxai.model_folders.parts import (
     CALIBRATION,
     CALIBRATION_FINGERPRINTS,
     CALIBRATION_PIXELS,
     NOVELTY,
-    WEIGHTS,
 )
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.plain_text import MAX_LINE, broken_rule
@@ -257,13 +256,4 @@ def calibration_of(files: ModelFiles) -> Calibration | None:
     """
     if CALIBRATION not in files.files:
         return None
-    config: ModelConfig | EnsembleConfig
-    if files.is_ensemble:
-        config = read_config(files, EnsembleConfig)
-        weights = [member.files[WEIGHTS] for member in read_members(files, config)]
-        digest = weights_digest(weights, [member.weight for member in config.members])
-    else:
-        config = read_config(files, ModelConfig)
-        weights = [files.files[WEIGHTS]]
-        digest = weights_digest(weights)
-    return Calibration.from_files(files.files, digest, len(config.labels), len(weights))
+    return Calibration.from_files(files.files, *weights_of(files))

@@ -98,7 +98,7 @@ class Gaussians:
             raise OptionError(f"shrinkage must be from 0 to 1, got {shrinkage!r}.")
         known, place = np.unique(classes, return_inverse=True)
         means = np.stack([rows[place == k].mean(axis=0) for k in range(len(known))])
-        values, axes = _principal(rows - means[place])
+        values, axes = principal_axes(rows - means[place])
         wide, mean = rows.shape[1], values.sum() / rows.shape[1]
         if mean < SMALLEST:  # no vector differs from its class mean
             values, mean = values[:0], 1.0
@@ -165,8 +165,12 @@ def _rows(vectors: Any) -> Doubles:
     return np.asarray(rows, np.float64)
 
 
-def _principal(centred: Doubles) -> tuple[Doubles, Doubles]:
-    """Variances ``(r,)`` in falling order and their axes ``(r, D)``, by the smaller matrix."""
+def principal_axes(centred: Doubles) -> tuple[Doubles, Doubles]:
+    """Variances ``(r,)`` in falling order and their axes ``(r, D)``, by the smaller matrix.
+
+    Args:
+        centred: vectors less their mean, float64 ``(N, D)``.
+    """
     count, wide = centred.shape
     if wide <= count:
         values, axes = np.linalg.eigh(centred.T @ centred / count)

@@ -62,7 +62,18 @@ class NoveltyGate:
         cls, embeddings: Sequence[Floats], colours: Floats, labels: npt.ArrayLike,
         lesions: Sequence[str], weights: Sequence[float], rejected: float = REJECTED,
     ) -> Self:  # fmt: skip
-        """Of labelled images that the networks did not learn from.
+        """The gate of `fit_held_out`."""
+        return cls.fit_held_out(embeddings, colours, labels, lesions, weights, rejected)[0]
+
+    @classmethod
+    def fit_held_out(
+        cls, embeddings: Sequence[Floats], colours: Floats, labels: npt.ArrayLike,
+        lesions: Sequence[str], weights: Sequence[float], rejected: float = REJECTED,
+    ) -> tuple[Self, Doubles]:  # fmt: skip
+        """Of labelled images that the networks did not learn from, with their own scores.
+
+        The scores are those of `held_out_distances`: an image that a reference was fitted on has
+        a smaller one than a new image of the same kind.
 
         Fewer images than ``1 / rejected - 1`` cannot show so small a share: then the limit is the
         largest distance of one of them.
@@ -84,9 +95,10 @@ class NoveltyGate:
             )
         own = [held_out_distances(each, labels, lesions, colours) for each in embeddings]
         share = max(rejected, 1 / (len(lesions) + 1))
-        limit = limit_for(weighted_mean(weights, own), share)
+        distances = weighted_mean(weights, own)
+        limit = limit_for(distances, share)
         references = tuple(Reference.fit(each, labels, colours) for each in embeddings)
-        return cls(references, limit, float(share))
+        return cls(references, limit, float(share)), novelty(distances, limit)
 
     def scores(
         self, embeddings: Sequence[Floats], colours: Floats, weights: Sequence[float]

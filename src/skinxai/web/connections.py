@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import Counter
+from functools import lru_cache
 from typing import Any
 
 import h11
@@ -38,6 +39,8 @@ class Patient(H11Protocol):
 
     answers: tuple[tuple[bytes, bytes], ...] = ()
     """Headers of the answers that are given here, before the application is asked."""
+    makes_room = False
+    """Where one address has all connections, its longest idle one goes for its next one."""
 
     def __init__(self, config: Any, *args: Any, **more: Any) -> None:
         super().__init__(config, *args, **more)
@@ -81,11 +84,11 @@ class Patient(H11Protocol):
         held: list[Any] = [e for e in self.connections if not e.transport.is_closing()]
         if len(held) <= MOST:
             return True
-        counts = Counter(_place(each.client) for each in held)
-        most, own = max(counts, key=counts.__getitem__), _place(self.client)
+        counts = Counter(address_of(each.client) for each in held)
+        most, own = max(counts, key=counts.__getitem__), address_of(self.client)
         if counts[own] >= counts[most]:
-            return False
-        theirs = [each for each in held if _place(each.client) == most]
+            return self.makes_room and _close_idle(held, own, self)
+        theirs = [each for each in held if address_of(each.client) == most]
         min(theirs, key=lambda each: not isinstance(each, Patient)).transport.abort()
         return True
 
@@ -123,12 +126,16 @@ class Patient(H11Protocol):
             return seconds > GRACE and self._received < PACE * seconds
         return phase == "head" and seconds > HEAD
 
+    def content(self, status: int, words: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """Headers and body of an answer that is given here, besides `answers`."""
+        return [(b"content-type", b"text/plain; charset=utf-8")], words.encode()
+
     def _refusal(self, status: int, words: str) -> bytes:
         reason = {400: b"Bad Request", 408: b"Request Timeout"}.get(status, b"Service Unavailable")
-        body = words.encode()
+        headers, body = self.content(status, words)
         head = [
             b"HTTP/1.1 %d %s" % (status, reason),
-            b"content-type: text/plain; charset=utf-8",
+            *(b"%s: %s" % each for each in headers),
             b"content-length: %d" % len(body),
             b"connection: close",
             *(b"%s: %s" % each for each in self.answers),
@@ -136,7 +143,21 @@ class Patient(H11Protocol):
         return b"\r\n".join([*head, b"", body])
 
 
-def _place(client: tuple[str, int] | None) -> str:
+def _close_idle(held: list[Any], place: str, newcomer: Patient) -> bool:
+    """Close that connection of an address which has waited longest for a request, if one does."""
+    idle = [
+        each
+        for each in held
+        if isinstance(each, Patient) and each is not newcomer and address_of(each.client) == place
+        and each._phase()[0] in ("head", "idle")
+    ]  # fmt: skip
+    if idle:
+        min(idle, key=lambda each: each._since).transport.abort()
+    return bool(idle)
+
+
+@lru_cache(4 * MOST)
+def address_of(client: tuple[str, int] | None) -> str:
     """The address that a connection comes from; of IPv6 its network, for one visitor has many."""
     try:
         found = ipaddress.ip_address((client or ("", 0))[0].partition("%")[0])

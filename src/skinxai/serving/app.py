@@ -1,0 +1,139 @@
+"""`create_app`: the service as an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from skinxai.classifier import Classifier
+from skinxai.errors import SkinxaiError
+from skinxai.serving.cloud_contracts import VertexRoutes
+from skinxai.serving.cloud_routes import INVOCATIONS, PING, clouds
+from skinxai.serving.feedback_route import feedback
+from skinxai.serving.gate import Gate, visit_of
+from skinxai.serving.guards import guard
+from skinxai.serving.health import health
+from skinxai.serving.image_routes import one_image
+from skinxai.serving.open_inference_routes import open_inference
+from skinxai.serving.predicting_routes import predicting
+from skinxai.serving.problems import Problem
+from skinxai.serving.service import Service
+from skinxai.serving.service_settings import ServiceSettings
+from skinxai.version import __version__
+
+PATIENCE = 2.0
+"""Seconds that the end of the service waits for models that are still being loaded."""
+
+
+class ServiceApp(FastAPI):
+    """The routes behind a `Gate`.
+
+    Args:
+        service: what answers.
+        failed: is told where a model cannot be loaded; then the service is never ready.
+        classifiers: models that are loaded already.
+    """
+
+    def __init__(
+        self, service: Service, classifiers: Sequence[Classifier] | None = None,
+        failed: Callable[[BaseException], object] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            title="skinxai", version=__version__, docs_url=None, redoc_url=None,
+            lifespan=_lifespan, redirect_slashes=False,
+        )  # fmt: skip
+        self.service, self._classifiers, self._failed = service, classifiers, failed
+        for routes in (health, predicting, one_image, feedback, open_inference, clouds):
+            self.include_router(routes(service))
+        self.add_exception_handler(Problem, _problem)
+        self.add_exception_handler(SkinxaiError, _problem)
+        self.add_exception_handler(HTTPException, _http)
+        vertex = VertexRoutes.of(os.environ)
+        self._aliases = {vertex.health: PING, vertex.predict: INVOCATIONS}
+        self._gate = Gate(
+            super().__call__, service, guard(service.settings), service.observing.ended
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, through the gate."""
+        if scope["type"] != "http":
+            await self._gate(scope, receive, send)
+            return
+        scope["path"] = self._aliases.get(scope["path"], scope["path"])
+        with self.service.observing.request(scope):
+            await self._gate(scope, receive, send)
+
+    def load(self) -> None:
+        """Load the models; the service is ready then."""
+        service = self.service
+        service.open_store()
+        service.pool.open(
+            service.settings, service.observing, lambda: service.images > 0, self._classifiers
+        )
+        self.service.loaded = True
+
+
+def create_app(
+    settings: ServiceSettings | None = None, *, classifiers: Sequence[Classifier] | None = None,
+    failed: Callable[[BaseException], object] | None = None,
+) -> ServiceApp:  # fmt: skip
+    """Make the service, for any ASGI server; its models are loaded when the server starts it.
+
+    Args:
+        settings: of the service; the defaults otherwise.
+        classifiers: models that are loaded already, in the place of those that the settings name.
+        failed: is told where a model cannot be loaded.
+    """
+    return ServiceApp(Service(settings or ServiceSettings()), classifiers, failed)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    assert isinstance(app, ServiceApp)
+
+    def load() -> None:
+        try:
+            app.load()
+        except Exception as error:
+            if app._failed is None:
+                raise
+            app._failed(error)
+
+    loading = threading.Thread(target=load, name="skinxai-load", daemon=True)
+    loading.start()
+    try:
+        yield
+    finally:
+        app.service.draining = True
+        await asyncio.to_thread(loading.join, PATIENCE)
+        await asyncio.to_thread(app.service.close)
+        if app.service.cache is not None:
+            await app.service.cache.close()
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    visit, problem = visit_of(request.scope), Problem.of(error)
+    visit.code = problem.code
+    headers = {name.decode(): value.decode() for name, value in problem.headers()}
+    return Response(problem.body(visit.id), problem.status, headers)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    codes = {404: "not_found", 405: "method_not_allowed"}
+    words = {404: "There is nothing at this path.", 405: "This path does not take this method."}
+    code, detail = codes.get(error.status_code, "http"), words.get(error.status_code, "")
+    answer = await _problem(
+        request, Problem(error.status_code, code, detail or str(error.detail), close=True)
+    )
+    for name, value in (error.headers or {}).items():
+        answer.headers[name] = value
+    return answer

@@ -1,0 +1,77 @@
+"""What a request may ask: its fields and their rules, refused with the field's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from skinxai.serving.problems import Problem
+
+Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+
+
+class Asking(BaseModel):
+    """Fields of any request."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class PredictFields(Asking):
+    """Fields of ``/v1/predict``."""
+
+    operating_point: Annotated[
+        Name | None, Field(description="Name of the operating point that decides.")
+    ] = None
+    tta: Annotated[bool, Field(description="Average the four flips; four times the time.")] = False
+    subject: Annotated[
+        Name | None, Field(description="Pseudonym of the person, kept with the case for review.")
+    ] = None
+    lesion: Annotated[
+        Name | None, Field(description="Pseudonym of the lesion, kept with the case for review.")
+    ] = None
+    route_key: Annotated[
+        Name | None,
+        Field(description="Its requests get one model; the subject by default."),
+    ] = None
+
+
+Fields = TypeVar("Fields", bound=Asking)
+
+
+def asked(kind: type[Fields], request: Request, form: Mapping[str, str] | None = None) -> Fields:
+    """The fields of a request, from its query and its form.
+
+    Raises:
+        Problem: 422, with the fields that are wrong.
+    """
+    given: dict[str, str] = {}
+    for name, value in [*request.query_params.multi_items(), *(form or {}).items()]:
+        if name in given:
+            raise refused([{"field": name, "message": "given twice"}])
+        given[name] = value
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise problem_of(error) from None
+
+
+def problem_of(error: ValidationError) -> Problem:
+    """Of fields that pydantic refuses; what came in them is not shown."""
+    return refused(
+        [
+            {
+                "field": ".".join(str(part) for part in each["loc"])[:100] or "body",
+                "message": each["msg"][:200],
+            }
+            for each in error.errors(include_url=False, include_context=False)[:20]
+        ]
+    )
+
+
+def refused(fields: list[dict[str, str]]) -> Problem:
+    """Of fields outside their rules."""
+    first = fields[0]
+    return Problem(422, "option", f"{first['field']!r}: {first['message']}.", fields=fields)

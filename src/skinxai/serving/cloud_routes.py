@@ -1,0 +1,72 @@
+"""The routes that clouds call: SageMaker's, Vertex AI's by another path, and Azure ML's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from skinxai.results import DISCLAIMER
+from skinxai.serving.bodies import content_type, read_form
+from skinxai.serving.cloud_contracts import InstancesRequest, instances_of
+from skinxai.serving.gate import visit_of
+from skinxai.serving.json_bodies import asked_by, read_json
+from skinxai.serving.problems import Problem
+from skinxai.serving.service import Row, Service, unless_gone
+
+PING, INVOCATIONS, SCORE = "/ping", "/invocations", "/score"
+
+
+def clouds(service: Service) -> APIRouter:
+    """The routes."""
+    router = APIRouter()
+
+    @router.get(PING, summary="Whether the service answers requests now (SageMaker).")
+    async def ping() -> Response:
+        if not service.ready:
+            raise Problem(503, "loading", "The service answers no requests now.", retry=2)
+        return JSONResponse({"status": "ready", "disclaimer": DISCLAIMER})
+
+    @router.post(SCORE, summary="Predict images (Azure ML).")
+    @router.post(INVOCATIONS, summary="Predict images (SageMaker).")
+    async def invocations(request: Request) -> Response:
+        """An encoded image as it is, a form as of ``/v1/predict``, or JSON with ``instances``."""
+        service.check_open()
+        visit = visit_of(request.scope)
+        parameters: dict[str, Any] | None = None
+        if content_type(request.headers)[0] == "application/json":
+            body = await read_json(visit.arriving, request.headers, InstancesRequest)
+            images = instances_of(body, service.settings.max_images)
+            parameters = body.parameters
+        else:
+            form = await read_form(visit.arriving, request.headers, service.settings.max_images)
+            images, parameters = list(form.images), dict(form.fields)
+            if "tta" in parameters:
+                parameters["tta"] = parameters["tta"] == "true"
+        visit.images = len(images)
+        asked, route_key = asked_by(parameters)
+        served, rows = await unless_gone(
+            visit.arriving,
+            service.predict(images, asked, route_key=route_key, since=visit.since),
+        )
+        if len(rows) == 1 and rows[0].problem is not None:
+            raise rows[0].problem
+        visit.model = served.model
+        return JSONResponse(
+            {
+                "predictions": [_plain(index, row) for index, row in enumerate(rows)],
+                "deployedModelId": served.model,
+                "request_id": visit.id,
+                "disclaimer": DISCLAIMER,
+            }
+        )
+
+    return router
+
+
+def _plain(index: int, row: Row) -> dict[str, Any]:
+    if row.problem is not None:
+        return {"id": row.id, "index": index, "error": row.problem.to_dict()}
+    assert row.prediction is not None
+    return {"id": row.id, "index": index} | row.prediction

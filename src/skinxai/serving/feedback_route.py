@@ -1,0 +1,66 @@
+"""``POST /v1/feedback``: what a reviewer says of an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from skinxai.results import DISCLAIMER
+from skinxai.serving.asking import Name, problem_of
+from skinxai.serving.bodies import content_type
+from skinxai.serving.gate import visit_of
+from skinxai.serving.problems import Problem
+from skinxai.serving.service import Service
+
+MAX_BODY = 64 * 1024
+"""Bytes of a request."""
+
+
+class Feedback(BaseModel):
+    """Body of ``/v1/feedback``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: Annotated[Name, Field(description="Of the answer, as /v1/predict gave it.")]
+    label: Annotated[Name, Field(description="A label of the model, or 'unsure'.")]
+    reviewer: Annotated[Name, Field(description="Pseudonym of who says so.")]
+    comment: Annotated[str, Field(max_length=2000)] = ""
+
+
+def feedback(service: Service) -> APIRouter:
+    """The route."""
+    router = APIRouter()
+
+    @router.post("/v1/feedback", summary="Say what a reviewer thinks of an answer.")
+    async def give(request: Request) -> JSONResponse:
+        if service.store is None:
+            raise Problem(
+                501, "no_store", "The service keeps no answers; start it with --review.", close=True
+            )
+        visit = visit_of(request.scope)
+        if content_type(request.headers)[0] != "application/json":
+            raise Problem(415, "content_type", "content-type must be application/json.", close=True)
+        data = bytearray()
+        async for chunk in visit.arriving.chunks():
+            data += chunk
+            if len(data) > MAX_BODY:
+                raise Problem(
+                    413, "body_too_large", f"feedback must have at most {MAX_BODY} bytes.",
+                    close=True,
+                )  # fmt: skip
+        try:
+            said = Feedback.model_validate_json(bytes(data))
+        except ValidationError as error:
+            raise problem_of(error) from None
+        await asyncio.to_thread(
+            service.store.label, said.id, said.label, said.reviewer, said.comment
+        )
+        return JSONResponse(
+            {"id": said.id, "kept": True, "request_id": visit.id, "disclaimer": DISCLAIMER}
+        )
+
+    return router

@@ -1,0 +1,64 @@
+"""``GET /healthz``, ``/readyz`` and ``/v1/models``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from skinxai.results import DISCLAIMER
+from skinxai.serving.gate import visit_of
+from skinxai.serving.pool import Served
+from skinxai.serving.problems import Problem
+from skinxai.serving.service import Service
+from skinxai.serving.service_metrics import CONTENT_TYPE
+
+
+def health(service: Service) -> APIRouter:
+    """The routes."""
+    router = APIRouter()
+
+    @router.get("/healthz", summary="Whether the service works, or has to be started again.")
+    async def healthz() -> JSONResponse:
+        if not service.alive:
+            raise Problem(503, "worker_ended", "A model's worker is dead or hangs.")
+        return JSONResponse({"status": "alive", "disclaimer": DISCLAIMER})
+
+    @router.get("/readyz", summary="Whether the service answers requests now.")
+    async def readyz() -> JSONResponse:
+        if service.draining:
+            raise Problem(503, "shutdown", "The service is shutting down.", retry=5)
+        if not service.loaded:
+            raise Problem(503, "loading", "The service is loading its models.", retry=2)
+        if not service.alive:
+            raise Problem(503, "worker_ended", "A model's worker is dead or hangs.")
+        return JSONResponse({"status": "ready", "disclaimer": DISCLAIMER})
+
+    @router.get("/v1/models", summary="The models that answer.")
+    async def models(request: Request) -> JSONResponse:
+        found = [_described(each) for each in service.pool.served.values()]
+        name = visit_of(request.scope).id
+        return JSONResponse({"models": found, "request_id": name, "disclaimer": DISCLAIMER})
+
+    @router.get("/metrics", summary="What the service measures, for Prometheus.")
+    def metrics() -> Response:
+        return Response(service.observing.text(), media_type=CONTENT_TYPE)
+
+    return router
+
+
+def _described(served: Served) -> dict[str, Any]:
+    classifier = served.classifier
+    calibration, labels = classifier.calibration, classifier.config.labels
+    points = calibration.one_view.operating_points if calibration is not None else {}
+    return {
+        "name": served.name,
+        "model": served.model,
+        "labels": {code: labels.long_name(code) for code in labels},
+        "malignant": sorted(labels.malignant or ()),
+        "backend": classifier.backend,
+        "calibrated_on": None if calibration is None else calibration.data,
+        "operating_points": sorted(points),
+        "default_operating_point": None if calibration is None else calibration.default,
+    }

@@ -1,0 +1,175 @@
+"""``POST /v1/explain``, ``/v1/report`` and ``/v1/nearest``: one image each."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import Field
+
+from skinxai import explainers
+from skinxai.classifier import Classifier
+from skinxai.errors import did_you_mean
+from skinxai.results import DISCLAIMER, Explanation
+from skinxai.serving.asking import Asking, Name, asked, refused
+from skinxai.serving.bodies import read_form
+from skinxai.serving.gate import visit_of
+from skinxai.serving.problems import Problem
+from skinxai.serving.service import Service, named, unless_gone
+
+Fields = TypeVar("Fields", bound=Asking)
+Value = TypeVar("Value")
+PAGE_RULES = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+class ExplainFields(Asking):
+    """Fields of ``/v1/explain``."""
+
+    method: Annotated[
+        str, Field(max_length=64, description="Name of an explanation method.")
+    ] = "gradcam"  # fmt: skip
+    target: Annotated[
+        str | None, Field(max_length=64, description="Label; the most probable by default.")
+    ] = None
+    map: Annotated[bool, Field(description="Also the raw map, float32, row by row.")] = False
+    route_key: Annotated[Name | None, Field(description="As in /v1/predict.")] = None
+
+
+class ReportFields(Asking):
+    """Fields of ``/v1/report``."""
+
+    operating_point: Annotated[Name | None, Field(description="As in /v1/predict.")] = None
+    title: Annotated[Name | None, Field(description="Of the page, such as a case number.")] = None
+    route_key: Annotated[Name | None, Field(description="As in /v1/predict.")] = None
+
+
+class NearestFields(Asking):
+    """Fields of ``/v1/nearest``."""
+
+    k: Annotated[int, Field(ge=1, le=50, description="How many training lesions.")] = 5
+    route_key: Annotated[Name | None, Field(description="As in /v1/predict.")] = None
+
+
+def one_image(service: Service) -> APIRouter:
+    """The routes."""
+    router = APIRouter()
+
+    async def answered(
+        request: Request, kind: type[Fields],
+        work: Callable[[Classifier, Any, Fields], Value],
+    ) -> tuple[Value, str]:  # fmt: skip
+        visit = visit_of(request.scope)
+        form = await read_form(visit.arriving, request.headers, 1)
+        fields = asked(kind, request, form.fields)
+        visit.images = 1
+        key: str | None = getattr(fields, "route_key", None)
+        found: Value
+        found, model = await unless_gone(
+            visit.arriving,
+            service.slowly(
+                lambda classifier: work(classifier, named(form.images[0], 0), fields),
+                route_key=key,
+                since=visit.since,
+            ),
+        )
+        visit.model = model
+        return found, model
+
+    @router.post("/v1/explain", summary="Explain the score of a class of one image.")
+    async def explain(request: Request) -> Response:
+        kind = _accepted(request, ("application/json", "image/png"))
+
+        def work(classifier: Classifier, image: Any, fields: ExplainFields) -> Response:
+            _check("method", fields.method, explainers.names())
+            if fields.target is not None:
+                _check("target", fields.target, classifier.labels)
+            found: Explanation = classifier.explain(
+                image, fields.method, target=fields.target, progress=False,
+                timeout=service.settings.deadline, max_pixels=service.settings.max_pixels,
+            )  # fmt: skip
+            if kind == "image/png":
+                return Response(found.png(), media_type="image/png")
+            return JSONResponse(_explanation(found, fields.map, visit_of(request.scope).id))
+
+        return (await answered(request, ExplainFields, work))[0]
+
+    @router.post("/v1/report", summary="All that the model says of one image, on a page.")
+    async def report(request: Request) -> Response:
+        kind = _accepted(request, ("text/html", "application/pdf"))
+
+        def work(classifier: Classifier, image: Any, fields: ReportFields) -> Response:
+            found = classifier.report(
+                image, operating_point=fields.operating_point, title=fields.title or "",
+                progress=False, max_pixels=service.settings.max_pixels,
+            )  # fmt: skip
+            if kind == "application/pdf":
+                return Response(found.pdf(), media_type=kind)
+            return Response(
+                found.html(), media_type=kind, headers={"content-security-policy": PAGE_RULES}
+            )
+
+        return (await answered(request, ReportFields, work))[0]
+
+    @router.post("/v1/nearest", summary="The training lesions that are most like one image.")
+    async def nearest(request: Request) -> Response:
+        def work(classifier: Classifier, image: Any, fields: NearestFields) -> list[dict[str, Any]]:
+            found = classifier.nearest(
+                image, fields.k, progress=False, max_pixels=service.settings.max_pixels
+            )
+            return [
+                {name: value for name, value in asdict(each).items() if name != "path"}
+                for each in found
+            ]
+
+        found, model = await answered(request, NearestFields, work)
+        return JSONResponse(
+            {
+                "neighbours": found,
+                "model": model,
+                "request_id": visit_of(request.scope).id,
+                "disclaimer": DISCLAIMER,
+            }
+        )
+
+    return router
+
+
+def _check(field: str, name: str, known: Any) -> None:
+    if name not in known:
+        words = f"must be one of {sorted(known)}, got {name!r:.60}{did_you_mean(name, known)}"
+        raise refused([{"field": field, "message": words}])
+
+
+def _accepted(request: Request, kinds: tuple[str, ...]) -> str:
+    """The first kind of answer that the client takes.
+
+    Raises:
+        Problem: 406, none.
+    """
+    given = request.headers.get("accept", "*/*")[:500].lower()
+    wanted = [each.partition(";")[0].strip() for each in given.split(",")]
+    for each in wanted:
+        for kind in kinds:
+            if each in (kind, "*/*", kind.partition("/")[0] + "/*"):
+                return kind
+    raise Problem(406, "accept", f"accept must name one of {list(kinds)}.", close=True)
+
+
+def _explanation(found: Explanation, raw: bool, request_id: str) -> dict[str, Any]:
+    plain = found.to_dict() | {"request_id": request_id, "disclaimer": DISCLAIMER}
+    if found.heatmap is None:
+        return plain
+    plain["overlay_png"] = base64.b64encode(found.png()).decode()
+    if raw:
+        values = np.ascontiguousarray(found.heatmap, "<f4")
+        plain["map"] = {
+            "shape": list(values.shape),
+            "dtype": "<f4",
+            "data": base64.b64encode(values.tobytes()).decode(),
+        }
+    return plain

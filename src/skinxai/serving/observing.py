@@ -1,0 +1,151 @@
+"""`Observing`: counts, logs and traces each request, where it begins and where it ends."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from skinxai.serving.batching import Batch
+from skinxai.serving.drift_watch import DriftWatch
+from skinxai.serving.fleet import Running
+from skinxai.serving.logs import RequestLine, log_request
+from skinxai.serving.service_metrics import METHODS, Metrics
+from skinxai.serving.tracing import Tracing, open_tracing
+
+REASONS = {
+    "queue_full": "queue_full", "deadline": "deadline", "rate": "rate", "shutdown": "shutdown",
+    "loading": "shutdown", "body_too_large": "body", "too_many_images": "body", "framing": "body",
+    "api_key": "key", "key": "key", "host": "host",
+}  # fmt: skip
+"""Codes of problems by which the service protects itself → what the metric calls it."""
+
+STORE = 1.0
+"""Seconds that a look at the metrics waits for the store."""
+
+logger = logging.getLogger("skinxai.serving")
+
+
+class Observing:
+    """What a service tells of itself.
+
+    Args:
+        tracing: where spans begin.
+    """
+
+    def __init__(self, tracing: Tracing | None = None) -> None:
+        self.metrics = Metrics()
+        self.tracing = open_tracing() if tracing is None else tracing
+        self.waiting_cases: Callable[[], int] | None = None
+        self._asking: Future[int] | None = None
+        self._asker = ThreadPoolExecutor(1, "skinxai-cases")
+        self._drift: dict[str, DriftWatch] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def request(self, scope: Scope) -> Iterator[None]:
+        """The span of a request."""
+        with self.tracing.request(_method(scope), Headers(scope=scope)) as span:
+            scope["skinxai.span"] = span
+            yield
+
+    def ended(self, scope: Scope, visit: Any) -> None:
+        """Count and log a request, as its `Visit` says."""
+        seconds = time.monotonic() - visit.since
+        route = getattr(scope.get("route"), "path", None) or "other"
+        method = _method(scope)
+        self.metrics.answered(route, method, visit.status, seconds)
+        if visit.code is not None:
+            self.problem(visit.code)
+        self.tracing.answered(scope.get("skinxai.span"), route, method, visit.status, visit.images)
+        log_request(
+            RequestLine(
+                visit.id, route, method, visit.status, seconds, visit.images, visit.model,
+                visit.code,
+            )
+        )  # fmt: skip
+
+    def problem(self, code: str) -> None:
+        """Count an error, or a refusal, by its stable code."""
+        self.metrics.errors.labels(code).inc()
+        if code in REASONS:
+            self.metrics.refusals.labels(REASONS[code]).inc()
+
+    def answers(self, model: str, rows: Iterable[tuple[Mapping[str, Any] | None, Any]]) -> None:
+        """Count the images of a request.
+
+        Args:
+            model: the configured name.
+            rows: of each image its answer, or its problem.
+        """
+        found = list(rows)
+        for answer, problem in found:
+            if answer is not None:
+                self.metrics.predicted(model, answer)
+            else:
+                self.metrics.images.labels("refused").inc()
+                if len(found) > 1:  # of a single one, the whole request has it
+                    self.problem(problem.code)
+
+    def batch(self, model: str, batch: Batch) -> None:
+        """Count and trace a batch."""
+        for seconds in batch.waited:
+            self.metrics.queue_seconds.observe(seconds)
+        self.metrics.batch_images.observe(batch.images)
+        self.metrics.inference_seconds.labels(model).observe(batch.seconds)
+        self.tracing.batch(batch.places, batch.waited, batch.seconds, model)
+
+    def agreed(self, model: str, agrees: bool) -> None:
+        """Count an answer of a shadow."""
+        self.metrics.shadow.labels(model, "yes" if agrees else "no").inc()
+
+    def changed(self, new: Running, old: Running | None) -> None:
+        """Note a model that answers from now on."""
+        before = None if old is None or old.revision == new.revision else old.revision
+        self.metrics.in_use(new.name, new.revision, new.member.role, instead_of=before)
+        with self._lock:
+            drift = getattr(new.worker, "drift", None)
+            self._drift.pop(new.name, None)
+            if drift is not None:
+                self._drift[new.name] = drift
+
+    def text(self) -> bytes:
+        """All values, for Prometheus; those of drift are of now."""
+        with self._lock:
+            watches = dict(self._drift)
+        self._count_cases()
+        metrics = self.metrics
+        for name, watch in watches.items():
+            report = watch.report()
+            metrics.drift_window_images.labels(name).set(report.window_images)
+            for row in report.rows:
+                metrics.drift_statistic.labels(name, row.test).set(row.statistic)
+                metrics.drift_alarm.labels(name, row.test).set(row.alarm)
+            if report.estimated_accuracy is not None:
+                metrics.estimated_accuracy.labels(name).set(report.estimated_accuracy)
+        return metrics.text()
+
+    def _count_cases(self) -> None:
+        """Ask the store how many cases wait; one that does not answer leaves the last number."""
+        if self.waiting_cases is None:
+            return
+        self._asking = self._asking or self._asker.submit(self.waiting_cases)
+        try:
+            self.metrics.review_open_cases.set(self._asking.result(STORE))
+        except concurrent.futures.TimeoutError:
+            return
+        except Exception:
+            logger.exception("the store does not say how many cases wait")
+        self._asking = None
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in METHODS else "other"

@@ -1,0 +1,130 @@
+"""The routes of the Open Inference Protocol, under ``/v2``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from skinxai.errors import SkinxaiError
+from skinxai.results import DISCLAIMER
+from skinxai.serving.gate import visit_of
+from skinxai.serving.json_bodies import asked_by, read_json
+from skinxai.serving.open_inference import IMAGE, InferenceRequest, images_of, metadata, response
+from skinxai.serving.pool import Served
+from skinxai.serving.problems import Problem
+from skinxai.serving.service import Service, unless_gone
+from skinxai.version import __version__
+
+MODEL = "/v2/models/{name}"
+VERSION = MODEL + "/versions/{version}"
+IMAGE_TENSOR = {"name": IMAGE, "shape": [1], "datatype": "BYTES", "data": ["iVBORw0K…"]}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"type": "object", "required": ["inputs"]},
+                "example": {"inputs": [IMAGE_TENSOR]},
+            }
+        },
+    }
+}
+
+
+def open_inference(service: Service) -> APIRouter:
+    """The routes."""
+    router = APIRouter()
+
+    def found(name: str, version: str | None = None) -> Served:
+        served = service.pool.served.get(name)
+        if served is None or version not in (None, _version(served)):
+            raise Problem(404, "unknown_name", "There is no model of this name and version.")
+        return served
+
+    @router.get("/v2", summary="What this server is (Open Inference Protocol).")
+    async def server(request: Request) -> Response:
+        return JSONResponse({"name": "skinxai", "version": __version__, "extensions": []})
+
+    @router.get("/v2/health/live", summary="Whether the service works.")
+    async def live(request: Request) -> Response:
+        return JSONResponse({"live": service.alive}, 200 if service.alive else 503)
+
+    @router.get("/v2/health/ready", summary="Whether all models answer.")
+    async def ready(request: Request) -> Response:
+        is_ready = service.ready
+        return JSONResponse({"live": is_ready, "ready": is_ready}, 200 if is_ready else 503)
+
+    @router.get(VERSION + "/ready", summary="Whether a model answers.")
+    @router.get(MODEL + "/ready", summary="Whether a model answers.")
+    async def model_ready(request: Request, name: str, version: str | None = None) -> Response:
+        async def answer() -> Response:
+            served = found(name, version)
+            return JSONResponse({"name": served.name, "ready": service.ready})
+
+        return await _told(request, answer)
+
+    @router.get(VERSION, summary="What a model takes and gives.")
+    @router.get(MODEL, summary="What a model takes and gives.")
+    async def model(request: Request, name: str, version: str | None = None) -> Response:
+        async def answer() -> Response:
+            served = found(name, version)
+            classifier = served.classifier
+            return JSONResponse(
+                metadata(name, _version(served), classifier.backend, len(classifier.labels))
+            )
+
+        return await _told(request, answer)
+
+    @router.post(VERSION + "/infer", summary="Predict images in base64.", openapi_extra=BODY)
+    @router.post(MODEL + "/infer", summary="Predict images in base64.", openapi_extra=BODY)
+    async def infer(request: Request, name: str, version: str | None = None) -> Response:
+        async def answer() -> Response:
+            service.check_open()
+            found(name, version)
+            visit = visit_of(request.scope)
+            if "inference-header-content-length" in request.headers:
+                raise Problem(415, "content_type", "Tensors must be JSON, not binary.", close=True)
+            body = await read_json(visit.arriving, request.headers, InferenceRequest)
+            images = images_of(body, service.settings.max_images)
+            visit.images = len(images)
+            asked, route_key = asked_by(body.parameters)
+            served, rows = await unless_gone(
+                visit.arriving,
+                service.predict(
+                    images, asked, route_key=route_key, since=visit.since, model=name
+                ),
+            )  # fmt: skip
+            answers = [row.prediction for row in rows if row.prediction is not None]
+            for row in rows:
+                if row.problem is not None:
+                    raise row.problem
+            if version not in (None, _version(served)):
+                raise Problem(404, "unknown_name", "The model was exchanged meanwhile.")
+            visit.model = served.model
+            made = response(body, name, _version(served), answers)
+            return JSONResponse(made | {"parameters": {"disclaimer": DISCLAIMER}})
+
+        return await _told(request, answer)
+
+    return router
+
+
+def _version(served: Served) -> str:
+    return served.model.rpartition("@")[2]
+
+
+async def _told(request: Request, answer: Callable[[], Awaitable[Response]]) -> Response:
+    """An answer, or a problem that also has the protocol's own ``error``."""
+    try:
+        return await answer()
+    except (Problem, SkinxaiError) as error:
+        visit, problem = visit_of(request.scope), Problem.of(error)
+        visit.code = problem.code
+        body: dict[str, Any] = {"error": problem.detail} | problem.to_dict()
+        headers = {name.decode(): value.decode() for name, value in problem.headers()}
+        return JSONResponse(
+            body | {"request_id": visit.id, "disclaimer": DISCLAIMER}, problem.status, headers
+        )

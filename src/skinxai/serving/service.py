@@ -1,0 +1,369 @@
+"""`Service`: uploads in, answers out: decoded, batched, in time, or refused."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import os
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from skinxai.classifier import Classifier
+from skinxai.errors import ImageTooLargeError, ModelError
+from skinxai.results import ItemError, Prediction
+from skinxai.review import ReviewStore
+from skinxai.serving.batching import Asked, Job, Outcome, too_late
+from skinxai.serving.bodies import Arriving, Gone
+from skinxai.serving.caching import answer_key, open_cache
+from skinxai.serving.observing import Observing
+from skinxai.serving.pool import Pool, Served
+from skinxai.serving.problems import Problem
+from skinxai.serving.recording import Answered, Recorder
+from skinxai.serving.service_settings import MIB, ServiceSettings
+from skinxai.serving.slow_work import SlowWork
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+AT_ONCE = 5_000_000
+"""Most pixels of images that are decoded side by side; of larger ones, one at a time."""
+AT_HAND = 512 * 1024
+"""Bytes whose digest is computed without another thread."""
+BODIES = 256 * MIB
+"""Bytes of all requests that are held at a time, or of the largest one where that is more."""
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one image of a request got.
+
+    Args:
+        id: of the answer, for feedback.
+        prediction: the answer, as plain values; its source says which image it was.
+        problem: why there is none.
+    """
+
+    id: str
+    prediction: dict[str, Any] | None = None
+    problem: Problem | None = None
+
+
+class Service:
+    """All that the routes share.
+
+    Args:
+        settings: of the service.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.settings, self.pool = settings, Pool()
+        self.observing = Observing()
+        metrics = self.observing.metrics
+        metrics.queue_images.set_function(lambda: self.images)
+        metrics.ready.set_function(lambda: self.ready)
+        self.cache = open_cache(settings.cache, metrics.looked, settings.cache_secret.encode())
+        self._keeping: set[asyncio.Task[bool]] = set()
+        self.loaded = self.draining = False
+        self.images = self.held = 0
+        self.slow = SlowWork()
+        self.store: ReviewStore | None = None
+        self.recorder: Recorder | None = None
+        self._small = ThreadPoolExecutor(CORES, "skinxai-decode")
+        self._large = ThreadPoolExecutor(1, "skinxai-decode-large")
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered."""
+        return self.loaded and not self.draining and self.alive
+
+    @property
+    def alive(self) -> bool:
+        """Whether no worker is dead or hangs."""
+        hang = self.settings.hang
+        return self.pool.alive(hang) and self.slow.alive(hang)
+
+    def open_store(self) -> None:
+        """Open the database that keeps answers for review, where there is to be one."""
+        settings = self.settings
+        if settings.review is not None:
+            self.store = ReviewStore.open(settings.review, settings.keep_images, settings.keep_days)
+            self.observing.waiting_cases = self.store.waiting
+            self.recorder = Recorder(self.store, self.observing.metrics.store_errors.inc)
+
+    def close(self) -> None:
+        """Answer what was accepted, and end all threads."""
+        self.pool.close()
+        self.slow.close()
+        if self.recorder is not None:
+            self.recorder.close()
+        if self.store is not None:
+            self.store.close()
+        self._small.shutdown()
+        self._large.shutdown()
+
+    def check_open(self) -> None:
+        """Refuse where the service is not ready, or has no room for one more image.
+
+        Raises:
+            Problem: 503.
+        """
+        if self.draining:
+            raise Problem(503, "shutdown", "The service is shutting down.", retry=5, close=True)
+        if not self.loaded:
+            raise Problem(503, "loading", "The service is loading its models.", retry=2)
+        self.check_room(1)
+
+    def check_room(self, images: int) -> None:
+        """Refuse more images than may wait.
+
+        Raises:
+            Problem: 503.
+        """
+        if self.images + images > self.settings.queue:
+            raise Problem(503, "queue_full", "Too many images wait; try again.", retry=1)
+
+    def hold(self, count: int) -> None:
+        """Count bytes of bodies in memory; negative ones are no longer held.
+
+        Raises:
+            Problem: 503, too many.
+        """
+        self.held += count
+        if count > 0 and self.held > max(BODIES, self.settings.max_body):
+            raise Problem(
+                503, "queue_full", "Too many requests arrive; try again.", retry=1, close=True
+            )
+
+    @contextmanager
+    def room(self, images: int) -> Iterator[None]:
+        """Have room for images, from their decoding to their answers.
+
+        Raises:
+            Problem: 503, there is none.
+        """
+        self.check_room(images)
+        self.images += images
+        try:
+            yield
+        finally:
+            self.images -= images
+
+    async def predict(
+        self, uploads: Sequence[bytes], asked: Asked, *, route_key: str | None, since: float,
+        model: str | None = None,
+    ) -> tuple[Served, list[Row]]:  # fmt: skip
+        """Answer the images of one request, all by the same model.
+
+        Args:
+            uploads: encoded images.
+            asked: how.
+            route_key: see `Pool.lease`; without one, equal images get the same model.
+            since: of `time.monotonic`, when the request came.
+            model: configured name of the one that is to answer.
+
+        Raises:
+            Problem: the whole request is refused.
+        """
+        digests = await asyncio.gather(*(self._digest(upload) for upload in uploads))
+        with self.pool.lease(route_key or "".join(digests), model) as served:
+            check_point(served, asked.operating_point)
+            rows = await self._rows(served, uploads, digests, asked, since)
+        self.observing.answers(served.name, [(row.prediction, row.problem) for row in rows])
+        return served, rows
+
+    async def _rows(
+        self, served: Served, uploads: Sequence[bytes], digests: Sequence[str], asked: Asked,
+        since: float,
+    ) -> list[Row]:  # fmt: skip
+        """Of each image, from the cache where it is there."""
+        options = asdict(asked) | {
+            "max_pixels": self.settings.max_pixels, "backend": served.classifier.backend,
+        }  # fmt: skip
+        keys = [answer_key(digest, served.model, options) for digest in digests]
+        rows: list[Row | None] = [None] * len(uploads)
+        if self.cache is not None:
+            known = await asyncio.gather(*(self.cache.get(key) for key in keys))
+            for index, answer in enumerate(known):
+                if answer is not None:
+                    rows[index] = Row(uuid.uuid4().hex, {"source": f"image {index}"} | answer)
+        new = [index for index, row in enumerate(rows) if row is None]
+        if new:
+            deadline = since + self.settings.deadline
+            with self.room(len(new)):
+                outcomes = await self._outcomes(
+                    served, [(index, uploads[index]) for index in new], asked, deadline
+                )
+            for index, outcome in zip(new, outcomes, strict=True):
+                row = rows[index] = _row(outcome)
+                if row.prediction is not None:
+                    self._keep(keys[index], row.prediction)
+                    self.pool.show(
+                        uploads[index], row.prediction["label"], tta=asked.tta,
+                        max_pixels=self.settings.max_pixels, progress=False,
+                    )  # fmt: skip
+        return [row for row in rows if row is not None]
+
+    def _keep(self, key: str, prediction: dict[str, Any]) -> None:
+        """Put an answer into the cache, while the request goes on."""
+        if self.cache is not None:
+            answer = {name: value for name, value in prediction.items() if name != "source"}
+            task = asyncio.ensure_future(self.cache.put(key, answer))
+            self._keeping.add(task)
+            task.add_done_callback(self._keeping.discard)
+
+    async def _digest(self, upload: bytes) -> str:
+        if len(upload) < AT_HAND:
+            return hashlib.sha256(upload).hexdigest()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._small, lambda: hashlib.sha256(upload).hexdigest())
+
+    async def slowly(
+        self, work: Callable[[Classifier], Value], *, route_key: str | None, since: float
+    ) -> tuple[Value, str]:
+        """What is computed of one image beside the batches, and by which model.
+
+        Args:
+            work: computes it.
+            route_key: see `Pool.choose`.
+            since: of `time.monotonic`, when the request came.
+        """
+        served = self.pool.choose(route_key)
+        patience = self.settings.deadline
+        with self.room(1):
+            found = await self.slow.run(lambda: work(served.classifier), since + patience, patience)
+        return found, served.model
+
+    async def record(
+        self, row: Row, upload: bytes, subject: str | None, lesion: str | None
+    ) -> bool | None:
+        """Whether an answer is kept for review; ``None`` of a service that keeps none."""
+        if self.recorder is None or row.prediction is None:
+            return None
+        keeps = self.settings.keep_images is not None
+        return await self.recorder.record(
+            Answered(row.id, upload, row.prediction, subject, lesion, keeps)
+        )
+
+    async def _outcomes(
+        self, served: Served, uploads: Sequence[tuple[int, bytes]], asked: Asked, deadline: float
+    ) -> list[Outcome]:
+        prepared = await asyncio.gather(
+            *(self._prepare(served, index, upload) for index, upload in uploads)
+        )
+        loop, place = asyncio.get_running_loop(), self.observing.tracing.place()
+        jobs = [
+            Job(item, asked, deadline, loop.create_future(), place=place)
+            for item in prepared
+            if not isinstance(item, Problem | ItemError)
+        ]
+        try:
+            served.batcher.submit(jobs)
+            await self._finished(served, jobs, deadline)
+        finally:
+            served.batcher.withdraw([job for job in jobs if not job.done.done()])
+        answers = iter([job.done.result() for job in jobs])
+        return [
+            item if isinstance(item, Problem | ItemError) else next(answers) for item in prepared
+        ]
+
+    async def _finished(self, served: Served, jobs: Sequence[Job], deadline: float) -> None:
+        """Wait for images: until the deadline for their turn, then for a batch that has begun."""
+        waiting = {job.done for job in jobs}
+        for patience in (max(0.0, deadline - time.monotonic()), self.settings.deadline):
+            if not waiting:
+                return
+            _, waiting = await asyncio.wait(waiting, timeout=patience)
+            for job in served.batcher.withdraw([job for job in jobs if job.done in waiting]):
+                job.done.set_result(too_late())
+                waiting.discard(job.done)
+        for done in waiting:
+            done.set_result(
+                Problem(504, "deadline", "The model did not answer before the deadline.", retry=1)
+            )
+
+    async def _prepare(self, served: Served, index: int, upload: bytes) -> Any:
+        """One image, prepared, or why it cannot be used."""
+        loop = asyncio.get_running_loop()
+        most = self.settings.max_pixels
+        small = min(AT_ONCE, most)
+        found = await loop.run_in_executor(self._small, _prepare, served, index, upload, small)
+        if small < most and isinstance(getattr(found, "error", None), ImageTooLargeError):
+            # by its header: nothing was decoded
+            found = await loop.run_in_executor(self._large, _prepare, served, index, upload, most)
+        return found
+
+
+class _Named(io.BytesIO):
+    """An upload under the name that answers and errors call it by."""
+
+    name = ""
+
+
+def named(upload: bytes, index: int) -> io.BytesIO:
+    """An upload as an image that answers and errors call by its place, never by a file name."""
+    image = _Named(upload)
+    image.name = f"image {index}"
+    return image
+
+
+def _prepare(served: Served, index: int, upload: bytes, max_pixels: int) -> Any:
+    try:
+        (found,) = served.classifier.prepare(
+            [named(upload, index)], max_pixels=max_pixels, on_error="return", progress=False
+        )
+    except Exception as error:  # a plugin's, or a bug: of this image alone
+        return Problem.of(error)
+    return found
+
+
+def check_point(served: Served, operating_point: str | None) -> None:
+    """Refuse an operating point that the model does not have.
+
+    Raises:
+        ModelError: a model without any.
+        UnknownNameError: no such one.
+    """
+    if operating_point is None:
+        return
+    calibration = served.classifier.calibration
+    if calibration is None:
+        raise ModelError(f"an operating point needs a calibrated model, and {served.model} is not.")
+    calibration.check_point(operating_point)
+
+
+def _row(outcome: Outcome) -> Row:
+    name = uuid.uuid4().hex
+    if isinstance(outcome, Prediction):
+        return Row(name, outcome.to_dict())
+    error = outcome.error if isinstance(outcome, ItemError) else outcome
+    return Row(name, problem=Problem.of(error))
+
+
+async def unless_gone(arriving: Arriving, answer: Awaitable[Value]) -> Value:
+    """An answer, which nobody computes any more once its client has left.
+
+    Args:
+        arriving: the request's body, which has come whole.
+        answer: what is awaited.
+
+    Raises:
+        Gone: the client left.
+    """
+    task = asyncio.ensure_future(answer)
+    gone = asyncio.ensure_future(arriving.gone())
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise Gone
+    finally:
+        gone.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})

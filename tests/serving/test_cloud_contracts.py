@@ -1,0 +1,107 @@
+"""What SageMaker, Vertex AI and Azure ML call, called."""
+
+import base64
+
+import pytest
+from serving_clients import GREEN, RED, files, services
+
+from skinxai.errors import OptionError
+from skinxai.serving.cloud_contracts import VertexRoutes
+
+PNG = {"content-type": "image/png"}
+AIP = {
+    "AIP_HTTP_PORT": "8080", "AIP_HEALTH_ROUTE": "/v1/endpoints/7/health",
+    "AIP_PREDICT_ROUTE": "/v1/endpoints/7:predict",
+}  # fmt: skip
+
+
+@pytest.fixture
+def client():
+    with services() as make:
+        yield make(max_images=3)
+
+
+def b64(image: bytes) -> str:
+    return base64.b64encode(image).decode()
+
+
+def test_sagemaker(client) -> None:
+    # SageMaker calls a container by an address, not by its name.
+    assert client.get("/ping", headers={"Host": "169.254.180.2:8080"}).status_code == 200
+    found = client.post("/invocations", content=RED, headers=PNG).json()
+    assert [row["label"] for row in found["predictions"]] == ["red"]
+    client.app.service.draining = True
+    assert client.get("/ping").status_code == 503
+    assert client.post("/invocations", content=RED, headers=PNG).status_code == 503
+
+
+@pytest.mark.parametrize("path", ["/invocations", "/score"])
+def test_every_kind_of_body(client, path) -> None:
+    answers = [
+        client.post(path, content=RED, headers={"content-type": "application/octet-stream"}),
+        client.post(path, files=files(RED)),
+        client.post(path, json={"instances": [b64(RED)]}),
+        client.post(path, json={"instances": [{"b64": b64(RED)}]}),
+        client.post(path, json={"instances": [{"image": {"b64": b64(RED)}}]}),
+    ]
+    for answer in answers:
+        assert answer.json()["predictions"][0]["label"] == "red", answer.text
+        assert answer.headers["x-skinxai-model"] == answer.json()["deployedModelId"]
+    many = client.post(path, json={"instances": [b64(RED), b64(b"no image"), b64(GREEN)]}).json()
+    assert [row.get("label") for row in many["predictions"]] == ["red", None, "green"]
+    assert many["predictions"][1]["error"]["status"] in (415, 422)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"instances": []}, 422), ({"instances": "x"}, 422), ({}, 422),
+        ({"instances": [1]}, 422), ({"instances": [{"b64": 1}]}, 422),
+        ({"instances": ["%"]}, 422), ({"instances": [b64(RED)] * 4}, 422),
+        ({"instances": [b64(RED)], "parameters": {"temperature": 2}}, 422),
+        ({"instances": [b64(RED)], "more": 1}, 422), ({"instances": [b64(b"no image")]}, 415),
+    ],
+)  # fmt: skip
+def test_bodies_that_are_refused(client, body, status) -> None:
+    answer = client.post("/invocations", json=body)
+    assert answer.status_code in (status, 422), answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_vertex_ai(monkeypatch) -> None:
+    for name, value in AIP.items():
+        monkeypatch.setenv(name, value)
+    with services() as make:
+        client = make()
+        health = client.get(AIP["AIP_HEALTH_ROUTE"], headers={"Host": "10.0.0.7:8080"})
+        assert health.status_code == 200
+        found = client.post(
+            AIP["AIP_PREDICT_ROUTE"],
+            json={"instances": [{"b64": b64(GREEN)}], "parameters": {"tta": True}},
+        ).json()
+        assert [row["label"] for row in found["predictions"]] == ["green"]
+        assert found["deployedModelId"] == found["predictions"][0]["model"]
+        assert client.get("/ping").status_code == 200
+        assert client.post("/v1/predict", files=files(RED)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"AIP_HTTP_PORT": "no"}, {"AIP_HTTP_PORT": "70000"}, {"AIP_HEALTH_ROUTE": "health"},
+     {"AIP_PREDICT_ROUTE": "/a b"}],
+)  # fmt: skip
+def test_an_environment_that_is_refused(environment) -> None:
+    with pytest.raises(OptionError, match=next(iter(environment))):
+        VertexRoutes.of(environment)
+    assert VertexRoutes.of(AIP) == VertexRoutes(8080, AIP["AIP_HEALTH_ROUTE"], AIP[
+        "AIP_PREDICT_ROUTE"
+    ])  # fmt: skip
+    assert VertexRoutes.of({}) == VertexRoutes()
+
+
+def test_azure_ml(client) -> None:
+    """The routes that a deployment's ``inference_config`` names."""
+    assert client.get("/healthz").status_code == 200  # liveness_route
+    assert client.get("/readyz").status_code == 200  # readiness_route
+    answer = client.post("/score", json={"instances": [b64(RED)]})  # scoring_route
+    assert answer.json()["predictions"][0]["label"] == "red"

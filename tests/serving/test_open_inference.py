@@ -1,0 +1,116 @@
+"""The Open Inference Protocol, as its specification words it."""
+
+import base64
+import json
+
+import pytest
+from serving_clients import GREEN, RED, files, services
+
+from skinxai.version import __version__
+
+URL = "/v2/models/colours"
+
+
+@pytest.fixture(scope="module")
+def client():
+    with services() as make:
+        yield make(max_images=3, cache="off")
+
+
+def tensor(*images: bytes, **changes) -> dict:
+    data = [base64.b64encode(image).decode() for image in images]
+    found = {"name": "image", "shape": [len(data)], "datatype": "BYTES", "data": data}
+    return found | changes
+
+
+def body(*images: bytes, **more) -> dict:
+    return {"inputs": [tensor(*images)]} | more
+
+
+def test_health_and_metadata(client) -> None:
+    assert client.get("/v2/health/live").json() == {"live": True}
+    assert client.get("/v2/health/ready").json() == {"live": True, "ready": True}
+    assert client.get("/v2").json() == {
+        "name": "skinxai", "version": __version__, "extensions": [],
+    }  # fmt: skip
+    assert client.get(f"{URL}/ready").json() == {"name": "colours", "ready": True}
+    found = client.get(URL).json()
+    (version,) = found["versions"]
+    assert found["name"] == "colours" and found["platform"] == "torch cpu float32"
+    assert found["inputs"] == [{"name": "image", "datatype": "BYTES", "shape": [-1]}]
+    shapes = {each["name"]: (each["datatype"], each["shape"]) for each in found["outputs"]}
+    assert shapes["probabilities"] == ("FP64", [-1, 3]) and shapes["label"] == ("BYTES", [-1])
+    assert client.get(f"{URL}/versions/{version}").json() == found
+    assert client.get(f"{URL}/versions/{version}/ready").json()["ready"] is True
+
+
+def test_an_answer_has_the_numbers_of_v1(client) -> None:
+    plain = client.post("/v1/predict", files=files(RED, GREEN)).json()["results"]
+    answer = client.post(f"{URL}/infer", json=body(RED, GREEN, id="42"))
+    assert answer.status_code == 200
+    assert answer.headers["x-skinxai-model"] == plain[0]["model"]
+    found = answer.json()
+    assert found["id"] == "42" and found["model_name"] == "colours"
+    assert found["model_version"] == plain[0]["model"].partition("@")[2]
+    outputs = {each["name"]: each for each in found["outputs"]}
+    assert outputs["label"] == {
+        "name": "label", "shape": [2], "datatype": "BYTES", "data": ["red", "green"],
+    }  # fmt: skip
+    assert outputs["probabilities"]["shape"] == [2, 3]
+    rows = [list(row["probabilities"].values()) for row in plain]
+    assert outputs["probabilities"]["data"] == [p for row in rows for p in row]
+    for text, row in zip(outputs["answer"]["data"], plain, strict=True):
+        assert json.loads(text) == {k: v for k, v in row.items() if k not in ("id", "index")}
+
+
+@pytest.mark.parametrize("path", ["/infer", "/versions/{version}/infer"])
+def test_only_the_outputs_that_are_asked_for(client, path) -> None:
+    (version,) = client.get(URL).json()["versions"]
+    url = URL + path.format(version=version)
+    found = client.post(url, json=body(RED, outputs=[{"name": "label"}])).json()
+    assert [each["name"] for each in found["outputs"]] == ["label"] and "id" not in found
+    nested = {"inputs": [tensor(RED, shape=[1, 1], data=[[base64.b64encode(RED).decode()]])]}
+    assert client.post(url, json=nested).json()["outputs"][1]["data"] == ["red"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "words"),
+    [
+        ({}, 422, "inputs"),
+        ({"inputs": []}, 422, "the one tensor 'image'"),
+        ({"inputs": [tensor(RED), tensor(RED)]}, 422, "the one tensor"),
+        ({"inputs": [tensor(RED, name="x")]}, 422, "the one tensor"),
+        ({"inputs": [tensor(RED, datatype="FP32")]}, 422, "must be 'BYTES'"),
+        ({"inputs": [tensor(RED, shape=[2])]}, 422, "shape"),
+        ({"inputs": [tensor(RED, shape=[-1])]}, 422, "shape"),
+        ({"inputs": [tensor(RED, data="text")]}, 422, "must be a list"),
+        ({"inputs": [tensor(RED, data=[["a"], "b"], shape=[2])]}, 422, "list of texts"),
+        ({"inputs": [tensor(RED, data=[1])]}, 422, "base64"),
+        ({"inputs": [tensor(RED, data=["no base64!"])]}, 422, "base64"),
+        ({"inputs": [tensor()]}, 422, "from 1 to 3 images"),
+        (body(RED, RED, RED, RED), 422, "from 1 to 3 images"),
+        (body(RED, outputs=[{"name": "logits"}]), 422, "outputs must be among"),
+        (body(RED, parameters={"temperature": 2}), 422, "parameters must be among"),
+        (body(RED, parameters={"tta": "perhaps"}), 422, "tta"),
+        (body(RED, parameters={"operating_point": "none"}), 422, ""),
+        (body(RED, b"no image"), 415, "image 1"),
+    ],
+)
+def test_requests_that_are_refused(client, wrong, status, words) -> None:
+    answer = client.post(f"{URL}/infer", json=wrong)
+    found = answer.json()
+    assert answer.status_code == found["status"] == status, found
+    assert words in found["error"] == found["detail"] and found["code"] and found["request_id"]
+
+
+def test_paths_and_bodies_that_are_refused(client) -> None:
+    assert client.post("/v2/models/none/infer", json=body(RED)).status_code == 404
+    assert client.get("/v2/models/none/ready").json()["error"]
+    assert client.post(f"{URL}/versions/1/infer", json=body(RED)).status_code == 404
+    assert client.post(f"{URL}/infer", content=RED).status_code == 415
+    binary = {"Inference-Header-Content-Length": "10"}
+    assert client.post(f"{URL}/infer", json=body(RED), headers=binary).status_code == 415
+    for broken in ("{", "[" * 100_000, '{"inputs": NaN}', "null"):
+        headers = {"content-type": "application/json"}
+        answer = client.post(f"{URL}/infer", content=broken, headers=headers)
+        assert answer.status_code == 422, broken[:20]
