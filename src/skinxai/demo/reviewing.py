@@ -89,10 +89,10 @@ def _case(
     left, right = st.columns([7, 4], gap="large")
     with right:
         st.html(heading(f"Case {case.id}"))
+        said = st.session_state.get("review said", "")
         if own is not None:
-            st.caption(plain(f"You said {own.label}. A new label takes its place."))
-        elif said := st.session_state.get("review said"):
-            st.caption(plain(said))
+            said = f"You said {own.label}. A new label takes its place."
+        st.caption(plain(said) or "Which is it?")  # always there: else the buttons lose the focus
         _buttons(case.codes, labels, case.id, name)
     with left.container(key="stage"):
         _pictures(answers, store, found, hidden and own is None)
