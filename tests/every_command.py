@@ -40,6 +40,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "train": (f"--data data --out run {NETWORK} --augmentation heavy --workers 1",),
     "evaluate": ("data --out report --model imported",),
     "calibrate": ("data --out calibrated --model imported",),
+    "drift": ("data --out drifted --backend onnx",),
     "stress": ("data --masks masks --out stressed --model imported --artefacts ruler,blur",),
     "export": ("model.xml --model imported",),
     "verify": ("run",),

@@ -1,6 +1,6 @@
 """What is measured of the service without faults: capacity, batches, overhead, rivals, overload."""
 
-import json
+import os
 import statistics
 import time
 from collections import Counter
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from service.running import (
+    CORES,
+    SERVER,
     Sending,
     Server,
     Watching,
@@ -18,6 +20,8 @@ from service.running import (
     service,
     wait_until,
 )
+
+from skinxai import Classifier
 
 CLIENTS = 16
 SAME = 1e-5
@@ -101,12 +105,6 @@ def rivals(folder: Path, images: list[Path], seconds: float, backend: str, litse
 
 def overhead(folder: Path, images: list[Path], backend: str) -> Any:
     """A request's time over that of `predict` of the same bytes, on the same processor."""
-    import os
-
-    from service.running import CORES, SERVER
-
-    from skinxai import Classifier
-
     bodies = [path.read_bytes() for path in images]
     with service(folder, "--backend", backend, "--cache", "off", "--no-drift") as server:
         warm(server, images)
@@ -208,7 +206,3 @@ def ending(folder: Path, images: list[Path], backend: str) -> Any:
         "lost": lost,
         "other_answers": bad,
     }
-
-
-def table(found: dict[str, Any]) -> str:
-    return json.dumps(found, indent=1)

@@ -126,7 +126,7 @@ def test_cases_are_labelled_by_keyboard_alone(folder: Path, address: str) -> Non
         press(page, "n", f"Case {queue[3]}")
         page.get_by_text("No heatmap: this page has the model").wait_for()
         press(page, "b", "You said nv. A new label takes its place.")
-        tab_to(page, "Comment, before the label")
+        tab_to(page, "Comment, if any")
         page.keyboard.type("1 blue veil")
         page.keyboard.press("Tab")
         settled(page)

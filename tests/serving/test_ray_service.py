@@ -29,12 +29,13 @@ def ask(port: int, method: str, path: str, body: bytes | None = None, **headers:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_two_replicas_share_the_requests(tmp_path) -> None:
+def test_two_replicas_share_the_requests(monkeypatch) -> None:
     from ray import serve
 
     from skinxai.serving.ray_service import ray_application
 
     port = free_port()
+    monkeypatch.setattr("ray.serve._private.api.HTTP_PROXY_TIMEOUT", LIMIT)  # not 60 s
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         serve.start(http_options={"port": port, "host": "127.0.0.1"})

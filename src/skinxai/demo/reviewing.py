@@ -109,6 +109,8 @@ def _case(
 
 def _buttons(codes: tuple[str, ...], labels: LabelSet, case: str, name: str) -> None:
     comment = f"comment {case}"
+    # In front of the buttons: from here Tab leads to them, and digits count again.
+    st.text_input("Comment, if any", key=comment, max_chars=2000)
     with st.container(key="labels"):
         for number, code in enumerate(codes, 1):
             st.button(
@@ -126,7 +128,6 @@ def _buttons(codes: tuple[str, ...], labels: LabelSet, case: str, name: str) -> 
         st.button(
             "Last labelled", shortcut="B", on_click=_back, args=(given,), disabled=not given
         )  # fmt: skip
-    st.text_input("Comment, before the label", key=comment, max_chars=2000)
 
 
 def _give(case: str, label: str, name: str, comment: str) -> None:
