@@ -1,5 +1,7 @@
 """`Timeline` and ``skinxai drift``: the table, the file and the picture agree."""
 
+import contextlib
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from drawn_answers import MODEL, answers, sample
 from PIL import Image
+from places import ROOT
 from small_runs import uncalibrated
 from typer.testing import CliRunner
 
@@ -123,9 +126,9 @@ def test_a_reference_of_ones_own(folder: Path, tmp_path: Path) -> None:
     own.mkdir()
     for number in range(40):
         Image.fromarray(draws.integers(0, 255, (120, 160, 3), np.uint8)).save(own / f"{number}.png")
-    code, out, _ = run(folder, "--reference", own, "--window", 10, "--backend", "onnx", "--json")
+    code, out, _ = run(folder, "--reference", own, "--backend", "onnx", "--json")
     values = json.loads(out)
-    assert code == 1 and not values["alarms"]
+    assert code == 1 and not values["alarms"] and values["window"] == 11
     assert values["looks"][0]["reference_accuracy"] is None
 
 
@@ -153,3 +156,15 @@ def test_with_reference_keeps_labels_and_lesions_of_records(classifier, photos) 
         classifier.with_reference(records, on_error="return")
     with pytest.raises(OptionError, match="records must have the model's labels"):
         classifier.with_reference(replace(records, labels=LabelSet(("nv", "mel"))))
+
+
+def test_the_pages_monitor_says_what_the_page_shows(photos, tmp_path: Path, monkeypatch) -> None:
+    page = (ROOT / "docs/how-to/monitor.md").read_text()
+    code = page.split("```python\n")[1].split("```")[0]
+    expected = page.split("```text\n")[1].split("```")[0]
+    Image.open(photos[0]).convert("RGB").save(tmp_path / "lesion.jpg")
+    monkeypatch.chdir(tmp_path)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(code, {})
+    assert printed.getvalue() == expected

@@ -35,6 +35,7 @@ def only_own_names():
         ("docs/how-to/run-without-torch.md", MELANOMA, 1),
         ("docs/how-to/serve.md", MELANOMA, 1),
         ("docs/how-to/similar-lesions.md", MELANOMA, 1),
+        ("docs/how-to/review-and-feed-back.md", MELANOMA, 1),
         ("docs/explanation/heatmaps.md", MELANOMA, 1),
         ("docs/explanation/which-method.md", MELANOMA, 1),
         ("docs/reference/classifier.md", MELANOMA, 1),

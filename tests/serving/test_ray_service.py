@@ -14,6 +14,7 @@ from skinxai.serving.service_settings import ServiceSettings
 
 for name in ("PROXY_READY_CHECK", "PROXY_HEALTH_CHECK"):  # 5 and 10 s are short on a busy machine
     os.environ[f"RAY_SERVE_{name}_TIMEOUT_S"] = str(LIMIT)
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  (at 15 they starve on a busy machine)
 ray = pytest.importorskip("ray", reason="ray is not installed.")
 ASKED = 21  # odd: two replicas cannot have answered the same number
 

@@ -21,6 +21,7 @@ from skinxai.cli.drift_command import drift
 from skinxai.cli.environment import use_share_of_container
 from skinxai.cli.evaluations import evaluate
 from skinxai.cli.explanations import explain
+from skinxai.cli.feedback_commands import feedback
 from skinxai.cli.installation import doctor, plugins
 from skinxai.cli.lesions import nearest
 from skinxai.cli.models import export, import_network, list_models, pull, push, verify
@@ -72,6 +73,7 @@ app.command("models", cls=Command, short_help="List models that can be loaded of
     with_quiet(list_models)
 )
 app.add_typer(benchmark, name="benchmark")
+app.add_typer(feedback, name="feedback")
 
 
 def _version(shown: bool) -> None:

@@ -31,7 +31,7 @@ def drift(
     ] = None,
     window: Annotated[
         int | None,
-        typer.Option(help="Images in a window [100, or as many as there are where fewer]."),
+        typer.Option(help="Images in a window [100; fewer where images or reference are few]."),
     ] = None,
     false_alarms: Annotated[
         float,
@@ -52,6 +52,7 @@ def drift(
     from skinxai.errors import ModelError
     from skinxai.monitoring import DriftMonitor
     from skinxai.monitoring.change_points import ChangePoints
+    from skinxai.monitoring.stretches import largest_window
     from skinxai.monitoring.timeline import Timeline
     from skinxai.results import ItemError
 
@@ -80,7 +81,8 @@ def drift(
         if isinstance(found, ItemError):
             failed += 1
             tell(failed_line(found), error=True)
-    size = min(WINDOW, len(seen)) if window is None else window
+    usual = min(WINDOW, len(seen), largest_window(len(classifier.reference)))
+    size = usual if window is None else window
     monitor = DriftMonitor(classifier.reference, window=size, false_alarms=false_alarms)
     for each in seen:
         monitor.add(each)

@@ -7,7 +7,7 @@ from typing import Any
 PREDICTED: dict[str, Any] = {
     "results": [
         {
-            "id": "cc9a5eaab0fa406c98bb421339f69ed2",
+            "id": "7a9c5bb116e34b698e4a9611ab6d44cc",
             "index": 0,
             "source": "image 0",
             "label": "mel",
@@ -33,12 +33,12 @@ PREDICTED: dict[str, Any] = {
             "uncertainty": None,
             "prediction_set": ["mel", "bkl"],
             "warnings": [],
-            "model": "skinxai-ham10000-lite1@4de86102df03",
+            "model": "skinxai-ham10000-lite1@6b81ea5773ed",
             "backend": "torch cpu float32",
         }
     ],
-    "model": "skinxai-ham10000-lite1@4de86102df03",
-    "request_id": "32e80f6693f94da28ce37ce74bce4548",
+    "model": "skinxai-ham10000-lite1@6b81ea5773ed",
+    "request_id": "2447fdfe1bc04774aae1e4f16a278212",
     "disclaimer": "Research tool, not a medical device.",
 }
 NEAREST: dict[str, Any] = {
@@ -46,8 +46,8 @@ NEAREST: dict[str, Any] = {
         {"id": "5c40f25310757584", "label": "mel", "distance": 0.08374651388119214},
         {"id": "109e7b0fec26a067", "label": "bkl", "distance": 0.139622611637245},
     ],
-    "model": "skinxai-ham10000-lite1@4de86102df03",
-    "request_id": "6ad7f0c82f744364a844a9f7d751a448",
+    "model": "skinxai-ham10000-lite1@6b81ea5773ed",
+    "request_id": "371a5a342a6d4825bb8caf39adf5f65e",
     "disclaimer": "Research tool, not a medical device.",
 }
 EXPLAINED: dict[str, Any] = {
@@ -62,11 +62,11 @@ EXPLAINED: dict[str, Any] = {
     "degenerate": False,
     "warnings": [],
     "maps": {"gradcam": [450, 600]},
-    "model": "skinxai-ham10000-lite1@4de86102df03",
+    "model": "skinxai-ham10000-lite1@6b81ea5773ed",
     "backend": "torch cpu float32",
     "versions": {"skinxai": "0.1.0", "torch": "2.14.1+cu130"},
-    "seconds": 0.0018325379996895208,
-    "request_id": "1752ef51287048ff92d3081050691e44",
+    "seconds": 0.011202766000678821,
+    "request_id": "c57d0bbaeb5741fbbda39fa5fcdb340d",
     "disclaimer": "Research tool, not a medical device.",
     "overlay_png": "iVBORw0KGgoAAAANSUhEUgAA…",
 }
@@ -74,7 +74,7 @@ MODELS: dict[str, Any] = {
     "models": [
         {
             "name": "skinxai-ham10000-lite1",
-            "model": "skinxai-ham10000-lite1@4de86102df03",
+            "model": "skinxai-ham10000-lite1@6b81ea5773ed",
             "labels": {
                 "akiec": "actinic keratosis / intraepithelial carcinoma",
                 "bcc": "basal cell carcinoma",
@@ -91,6 +91,6 @@ MODELS: dict[str, Any] = {
             "default_operating_point": "screening",
         }
     ],
-    "request_id": "05d18fec37af402badb74f8c59c3feee",
+    "request_id": "65d60d59d2cd47f681c40092dae868b4",
     "disclaimer": "Research tool, not a medical device.",
 }
