@@ -6,7 +6,7 @@ Usage: python benchmarks/service_load.py [--minutes 3] [--seconds 30] [--backend
 Servers have the first processor, senders the last, so that the load takes nothing from the service.
 Every trial is bounded in time, and sends to 127.0.0.1 alone. Writes results/service_load.json and
 prints a table. LitServe needs an environment of its own, whose Python `--litserve` names. The
-trials of faults need redis-server, PostgreSQL and faketime of Debian; what is missing is left out.
+trials of faults need redis-server and PostgreSQL; what is missing is left out.
 """
 
 import argparse
@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from service import faults, trials  # noqa: E402
+from service.figures import table  # noqa: E402
 from service.pictures import write_pictures  # noqa: E402
 from service.running import CLIENT, CORES, SERVER, busy  # noqa: E402
 
@@ -62,6 +63,7 @@ def main() -> None:
             found[trial] = plan[trial]() | {"others": was}
             print(json.dumps(found[trial], indent=1), flush=True)
             RESULT.write_text(json.dumps(found, indent=1) + "\n")
+        print(table(found))
 
 
 if __name__ == "__main__":

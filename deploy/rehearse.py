@@ -22,12 +22,26 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-KEPT = ("PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE", "http_proxy", "https_proxy", "no_proxy")
+KEPT = (
+    "LD_LIBRARY_PATH",
+    "PIP_CERT",
+    "PIP_INDEX_URL",
+    "SSL_CERT_FILE",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+)
 ASK = """
 import json, os, sys, time, urllib.error, urllib.request
-url = "http://127.0.0.1:" + os.environ["SKINXAI_SERVE_PORT"] + "/v1/predict"
+place = "http://127.0.0.1:" + os.environ["SKINXAI_SERVE_PORT"]
+for _ in range(300):
+    try:
+        urllib.request.urlopen(place + "/readyz")
+        break
+    except urllib.error.HTTPError:
+        time.sleep(1)
 body = open(sys.argv[1], "rb").read()
-request = urllib.request.Request(url, body, {"Content-Type": "image/jpeg"})
+request = urllib.request.Request(place + "/v1/predict", body, {"Content-Type": "image/jpeg"})
 with urllib.request.urlopen(request, timeout=60) as answer:
     found = json.load(answer)
 print(json.dumps({"status": answer.status, "disclaimer": found["disclaimer"],
@@ -117,7 +131,8 @@ def main() -> None:
     try:
         for name in ("opt", "tmp", "bin", "context"):
             (folder / name).mkdir()
-        (folder / "bin/python").symlink_to(given.python)
+        (folder / "bin/python").write_text(f'#!/bin/sh\nexec {given.python} "$@"\n')
+        (folder / "bin/python").chmod(0o755)
         (folder / "ask.py").write_text(ASK)
         tracked = ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard", "-z"]
         names = subprocess.run(tracked, check=True, capture_output=True).stdout.decode()

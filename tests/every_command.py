@@ -40,6 +40,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "train": (f"--data data --out run {NETWORK} --augmentation heavy --workers 1",),
     "evaluate": ("data --out report --model imported",),
     "calibrate": ("data --out calibrated --model imported",),
+    "drift": ("data --out drifted --backend onnx",),
     "stress": ("data --masks masks --out stressed --model imported --artefacts ruler,blur",),
     "export": ("model.xml --model imported",),
     "verify": ("run",),
@@ -52,6 +53,14 @@ CASES: dict[str, tuple[str, ...]] = {
         "--checked 1 --steps 2 --model imported",
     ),
     "benchmark prediction": ("photos --rounds 1 --model imported",),
+    "feedback list": ("--review sqlite:///review.db",),
+    "feedback label": ("case-1 nv --reviewer ann --review sqlite:///review.db",),
+    "feedback agreement": ("--review sqlite:///review.db",),
+    "feedback export": (
+        "exported --review sqlite:///review.db --keep-images kept --model imported",
+    ),
+    "feedback expire": ("--review sqlite:///review.db --keep-images kept --keep-days 30",),
+    "feedback delete-subject": ("S-1 --review sqlite:///review.db --keep-images kept",),
 }
 """The words of each command that ends by itself and needs no network, in their order."""
 HUB: dict[str, tuple[str, ...]] = {
@@ -105,9 +114,23 @@ def prepare(folder: Path) -> None:
             mask = Image.fromarray(np.eye(96, 128, dtype=np.uint8) * 255)
             (folder / "masks").mkdir(exist_ok=True)
             mask.save(folder / f"masks/{label}{number}_segmentation.png")
+    _record(folder)
     network = timm.create_model("resnet10t", num_classes=len(LABELS)).eval()
     _teach(network, sorted(folder.glob("data/*/*.png")))
     timm.models.save_for_hf(network, folder / "timm", safe_serialization=True)
+
+
+def _record(folder: Path) -> None:
+    """A review store with one case of the labels."""
+    from review_cases import START, prediction
+
+    from skinxai.review import Case, ReviewStore
+    from skinxai.review.cases import sha256
+
+    data = (folder / "photos/1.png").read_bytes()
+    answer = prediction(mel=0.5, nv=0.25, bkl=0.25) | {"model": "imported@1"}
+    with ReviewStore.open(f"sqlite:///{folder}/review.db", folder / "kept") as store:
+        store.record(Case("case-1", START, sha256(data), "imported@1", answer, "S-1", image=data))
 
 
 def _teach(network, paths: list[Path]) -> None:

@@ -59,8 +59,9 @@ def case(
         content: what the image has, where it is not to be kept.
         **more: subject, lesion, model.
     """
-    data = image or content or name.encode()
+    data, model = image or content or name.encode(), more.pop("model", MODEL)
+    answer = prediction(decision, mel=mel, nv=1 - mel) | {"model": model}
     return Case(
-        name, START + timedelta(hours=hours), hashlib.sha256(data).hexdigest(),
-        more.pop("model", MODEL), prediction(decision, mel=mel, nv=1 - mel), image=image, **more,
+        name, START + timedelta(hours=hours), hashlib.sha256(data).hexdigest(), model, answer,
+        image=image, **more,
     )  # fmt: skip

@@ -3,10 +3,10 @@
 Usage: python by_litserve.py PORT [BACKEND]     (pip install litserve)
 """
 
+import base64
 import sys
 
 import litserve
-from starlette.requests import Request
 
 from skinxai import Classifier
 
@@ -16,8 +16,8 @@ class Lesions(litserve.LitAPI):
         backend = sys.argv[2] if len(sys.argv) > 2 else "torch"
         self.classifier = Classifier.from_pretrained(backend=backend)
 
-    async def decode_request(self, request: Request) -> bytes:
-        return await request.body()
+    def decode_request(self, request: dict[str, str]) -> bytes:
+        return base64.b64decode(request["image"])
 
     def batch(self, inputs: list[bytes]) -> list[bytes]:
         return inputs

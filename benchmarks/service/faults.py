@@ -2,9 +2,10 @@
 
 Each trial gives, for each phase, the statuses and how many answers were not those of the quiet
 service. Redis and PostgreSQL are real, the full disk is a tmpfs of 1 MiB in a mount namespace, the
-clock is libfaketime's, and the model folder is exchanged file by file while it is read.
+clock is Python's own, moved, and the model folder is exchanged file by file while it is read.
 """
 
+import os
 import shutil
 import sys
 import threading
@@ -24,7 +25,22 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 SECONDS = 5.0
 CLIENTS = 8
 MEMBERS = Path(__file__).parents[2] / "models/skinxai-ham10000-ensemble/members"
-FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
+CLOCK = """
+import datetime, os, time
+real, of_day, path = time.time, datetime.datetime, os.environ["OFFSET"]
+
+def now():
+    with open(path) as file:
+        return real() + float(file.read() or 0)
+
+class Moved(of_day):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(now(), tz)
+
+time.time, time.time_ns, datetime.datetime = now, lambda: int(now() * 1e9), Moved
+"""
+"""A `sitecustomize` whose clock is off by the seconds in a file."""
 
 
 def phase(server: Server, images: list[Path], expected: dict[int, Any]) -> dict[str, Any]:
@@ -125,22 +141,22 @@ def full_disk(folder: Path, images: list[Path], options: list[str]) -> Any:
 
 
 def clock(folder: Path, images: list[Path], options: list[str]) -> Any:
-    if FAKETIME is None:
-        return "left out: faketime is not installed"
-    now = folder / "now"
-    now.write_text("+0\n")
-    faked = {
-        "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(now), "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }  # fmt: skip
+    now = folder / "offset"
+    now.write_text("0")
+    (folder / "sitecustomize.py").write_text(CLOCK)
     kept = ["--keep-images", str(folder / "images"), "--keep-days", "30"]
     review = ["--review", f"sqlite:///{folder}/cases.db", *kept]
+    path = f"{folder}:{os.environ.get('PYTHONPATH', '')}"
     found = {}
-    with service(folder, *options, *review, **faked) as server:
+    with service(folder, *options, *review, PYTHONPATH=path, OFFSET=str(now)) as server:
         expected = warm(server, images)
-        for name, offset in (("right", "+0"), ("two days back", "-2d"), ("ten years on", "+10y")):
-            now.write_text(f"{offset}\n")
+        for name, days in (("right", 0), ("two days back", -2), ("ten years on", 3650)):
+            now.write_text(str(days * 86400))
             found[name] = phase(server, images, expected)
+        if b'"time": "2' not in server.log.read_bytes():
+            raise SystemExit("the service wrote no times")
+        years = {line[10:14] for line in server.log.read_text().splitlines() if '"time"' in line}
+        found["years in its log"] = sorted(years)
     return found
 
 

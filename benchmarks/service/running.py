@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from service.sender import wrapped
+
 HERE = Path(__file__).parent
 CORES = sorted(os.sched_getaffinity(0))
 SERVER, CLIENT = ({CORES[0]}, {CORES[-1]}) if len(CORES) > 1 else (set(CORES), set(CORES))
@@ -33,12 +35,14 @@ class Server:
 
     def __init__(self, process: subprocess.Popen, port: int, log: Path) -> None:
         self.process, self.port, self.log = process, port, log
+        self.json = False
 
     def get(self, path: str, timeout: float = 10.0) -> tuple[int, bytes]:
         return self.ask("GET", path, timeout=timeout)
 
     def predict(self, image: bytes, path: str = "/v1/predict") -> tuple[int, Any]:
-        status, body = self.ask("POST", path, image, {"Content-Type": "image/jpeg"}, 60.0)
+        kind, sent = ("application/json", wrapped(image)) if self.json else ("image/jpeg", image)
+        status, body = self.ask("POST", path, sent, {"Content-Type": kind}, 60.0)
         return status, json.loads(body)
 
     def ask(
@@ -61,6 +65,10 @@ class Server:
         """MiB that the process and its children keep in memory."""
         return sum(_resident(pid) for pid in family(self.process.pid)) / 1024
 
+    def processor(self) -> float:
+        """Seconds of a processor that the process and its children have used."""
+        return sum(_used(pid) for pid in family(self.process.pid))
+
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return self.process.wait(PATIENCE)
@@ -81,6 +89,13 @@ def _resident(pid: int) -> int:
         status = Path(f"/proc/{pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status)[1])
     return 0
+
+
+def _used(pid: int) -> float:
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def free_port() -> int:
@@ -158,11 +173,14 @@ def by_hand(folder: Path, backend: str) -> Any:
     return running(command, folder, port, "/healthz")
 
 
-def by_litserve(folder: Path, backend: str, python: str) -> Any:
+@contextmanager
+def by_litserve(folder: Path, backend: str, python: str) -> Iterator[Server]:
+    """LitServe takes images in JSON, as base64."""
     port = free_port()
-    return running(
-        [python, str(HERE / "by_litserve.py"), str(port), backend], folder, port, "/healthz"
-    )
+    command = [python, str(HERE / "by_litserve.py"), str(port), backend]
+    with running(command, folder, port, "/healthz") as server:
+        server.json = True
+        yield server
 
 
 class Sending:
@@ -190,6 +208,7 @@ class Sending:
 def send(server: Server, images: list[Path], seconds: float, **plan: Any) -> dict[str, Any]:
     """What a sender got."""
     base = {"port": server.port, "path": "/v1/predict", "images": [str(p) for p in images]}
+    base["json"] = server.json
     return Sending({**base, "seconds": seconds, **plan}).result()
 
 

@@ -15,6 +15,7 @@ probabilities, model].
 """
 
 import asyncio
+import base64
 import gc
 import json
 import random
@@ -34,6 +35,10 @@ def request(path: str, body: bytes, kind: str = "image/jpeg", length: int | None
         f"Content-Length: {size}\r\n\r\n"
     )
     return head.encode() + body
+
+
+def wrapped(image: bytes) -> bytes:
+    return json.dumps({"image": base64.b64encode(image).decode()}).encode()
 
 
 class Connection(asyncio.Protocol):
@@ -89,7 +94,10 @@ class Sender:
         self.plan = plan
         self.random = random.Random(plan.get("seed", 0))
         bodies = [Path(name).read_bytes() for name in plan["images"]]
-        self.good = [request(plan["path"], body) for body in bodies]
+        kind = "image/jpeg"
+        if plan.get("json"):
+            kind, bodies = "application/json", [wrapped(body) for body in bodies]
+        self.good = [request(plan["path"], body, kind) for body in bodies]
         # The beginning is that of a JPEG file and the end is missing: only decoding shows it.
         self.poison = [request(plan["path"], body[: len(body) // 3]) for body in bodies]
         self.oversize = request(plan["path"], b"\xff\xd8\xff" + bytes(4096), length=2**30)

@@ -1,6 +1,6 @@
 """What is measured of the service without faults: capacity, batches, overhead, rivals, overload."""
 
-import json
+import os
 import statistics
 import time
 from collections import Counter
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from service.running import (
+    CORES,
+    SERVER,
     Sending,
     Server,
     Watching,
@@ -18,6 +20,8 @@ from service.running import (
     service,
     wait_until,
 )
+
+from skinxai import Classifier
 
 CLIENTS = 16
 SAME = 1e-5
@@ -57,11 +61,14 @@ def rate(result: dict[str, Any]) -> float:
 
 def closed(server: Server, images: list[Path], seconds: float, clients: int = CLIENTS) -> Any:
     expected = warm(server, images)
+    before = server.processor()
     result = send(server, images, seconds, clients=clients)
+    used = server.processor() - before
     bad, off = wrong(expected, result)
     times = [row[4] for row in result["rows"] if row[2] == 200]
     return {
         "images_a_second": round(rate(result), 2),
+        "processor_ms_an_image": round(1000 * used / max(1, len(times)), 1),
         "median_ms": round(1000 * quantile(times, 0.5), 1),
         "p99_ms": round(1000 * quantile(times, 0.99), 1),
         "other_answers": bad,
@@ -101,12 +108,6 @@ def rivals(folder: Path, images: list[Path], seconds: float, backend: str, litse
 
 def overhead(folder: Path, images: list[Path], backend: str) -> Any:
     """A request's time over that of `predict` of the same bytes, on the same processor."""
-    import os
-
-    from service.running import CORES, SERVER
-
-    from skinxai import Classifier
-
     bodies = [path.read_bytes() for path in images]
     with service(folder, "--backend", backend, "--cache", "off", "--no-drift") as server:
         warm(server, images)
@@ -114,19 +115,23 @@ def overhead(folder: Path, images: list[Path], backend: str) -> Any:
         classifier = Classifier.from_pretrained(backend=backend)
         classifier.predict(bodies[:2])
         alone, asked = [], []
+        used, of_service = 0.0, server.processor()
         for body in bodies * 3:  # in turns, so that a busy moment meets both
-            start = time.perf_counter()
+            start, processor = time.perf_counter(), time.process_time()
             classifier.predict(body)
             alone.append(time.perf_counter() - start)
+            used += time.process_time() - processor
             start = time.perf_counter()
             server.predict(body)
             asked.append(time.perf_counter() - start)
+        of_service = server.processor() - of_service
         os.sched_setaffinity(0, CORES)
     more = statistics.median(a - b for a, b in zip(asked, alone, strict=True))
     return {
         "predict_ms": round(1000 * statistics.median(alone), 2),
         "request_ms": round(1000 * statistics.median(asked), 2),
         "overhead_ms": round(1000 * more, 2),
+        "processor_overhead_ms": round(1000 * (of_service - used) / len(asked), 2),
     }
 
 
@@ -208,7 +213,3 @@ def ending(folder: Path, images: list[Path], backend: str) -> Any:
         "lost": lost,
         "other_answers": bad,
     }
-
-
-def table(found: dict[str, Any]) -> str:
-    return json.dumps(found, indent=1)

@@ -364,6 +364,27 @@ class Classifier(Model):
         made = self._of(calibrated(self._in_use, records, options, wanted, not_copies))
         return made._with_own_card()
 
+    def with_reference(self, images: Any, **inputs: Unpack[Inputs]) -> Self:
+        """Return the same model with a reference of other images, for `skinxai.monitoring`.
+
+        `calibrate` makes a reference of its images. One's own clinic, with other cameras, differs
+        from them from the first day on: with its first some hundred images as the reference,
+        alarms tell of what changes there later.
+
+        Args:
+            images: as in `predict`, or `Records`, whose labels and lesions are used. They took no
+                part in training: the network is surer of those that did.
+            **inputs: input options; ``on_error`` must be ``"raise"``.
+
+        Raises:
+            ModelError: a model that was not calibrated.
+            OptionError: records with other labels, or no image.
+        """
+        from skinxai.predicting.referring import referenced
+
+        options, _ = InputOptions.take(inputs)
+        return self._of(referenced(self._in_use, images, options))
+
     def evaluate(
         self, records: Records, *, against: Classifier | None = None, hardest: int = 0,
         skin_tone: bool = False, resamples: int = 2000, seed: int = 0, tta: bool = False,

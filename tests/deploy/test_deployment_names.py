@@ -13,6 +13,7 @@ from places import ROOT
 
 from skinxai.cli import app
 from skinxai.serving.service_metrics import Metrics
+from skinxai.serving.service_settings import ServiceSettings
 
 DEPLOY = ROOT / "deploy"
 KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
@@ -147,7 +148,8 @@ def test_paths_and_ports_exist() -> None:
         assert pod[probe]["httpGet"]["port"] in ports
     dockerfile = (DEPLOY / "Dockerfile").read_text()
     (exposed,) = re.findall(r"^EXPOSE (\d+)$", dockerfile, re.MULTILINE)
-    assert f"SKINXAI_SERVE_PORT={exposed}" in dockerfile and ports == {"http": int(exposed)}
+    assert ServiceSettings().port == int(exposed) and ports == {"http": int(exposed)}
+    assert "SKINXAI_SERVE_PORT=" not in dockerfile  # it would hide AIP_HTTP_PORT
     (service,) = parsed(DEPLOY / "kubernetes/service.yaml")["spec"]["ports"]
     assert service["targetPort"] in ports
     policy = parsed(DEPLOY / "kubernetes/network-policy.yaml")["spec"]

@@ -178,6 +178,7 @@ def test_wrong_labels_are_refused(opened) -> None:
         ({"at": START.replace(tzinfo=None)}, "datetime with a time zone"),
         ({"image_sha256": "AB"}, "64 hexadecimal digits"),
         ({"image": b"other"}, "image must have the sha256"),
+        ({"model": "other@1"}, "model of a case must be its prediction's"),
         ({"prediction": {}}, "must be what Prediction.to_dict"),
         ({"prediction": prediction(mel=0.5, nv=0.4)}, "must be what Prediction.to_dict"),
         ({"prediction": prediction(mel=math.nan, nv=0.4)}, "must be what Prediction.to_dict"),

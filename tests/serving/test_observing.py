@@ -6,6 +6,7 @@ import sys
 import threading
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -186,3 +187,21 @@ def test_a_subject_keeps_its_model(open_service) -> None:
     for query in ("?subject=s1", "?subject=s1&route_key=k", "?route_key=k", ""):
         assert client.post(f"/v1/predict{query}", files=files(RED)).status_code == 200
     assert asked[:3] == ["s1", "k", "k"] and len(asked[3]) == 64
+
+
+def test_with_a_provider_of_the_process_there_are_the_services_own_spans_alone(
+    open_service, monkeypatch
+) -> None:
+    """FastAPI would add spans with the path and the query, and logs with what was sent."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    client = open_service(cache="off")
+    assert client.post("/v1/predict?subject=Mustermann", files=files(RED)).status_code == 200
+    assert client.get("/patients/Mustermann").status_code == 404
+    wait_for(lambda: len(exporter.get_finished_spans()) >= 5)
+    spans = exporter.get_finished_spans()
+    assert sorted(span.name for span in spans) == [
+        "GET other", "POST /v1/predict", "batch", "inference", "queue",
+    ]  # fmt: skip
+    assert "Mustermann" not in "".join(span.to_json() for span in spans)

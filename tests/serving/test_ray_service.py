@@ -14,6 +14,7 @@ from skinxai.serving.service_settings import ServiceSettings
 
 for name in ("PROXY_READY_CHECK", "PROXY_HEALTH_CHECK"):  # 5 and 10 s are short on a busy machine
     os.environ[f"RAY_SERVE_{name}_TIMEOUT_S"] = str(LIMIT)
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  (at 15 they starve on a busy machine)
 ray = pytest.importorskip("ray", reason="ray is not installed.")
 ASKED = 21  # odd: two replicas cannot have answered the same number
 
@@ -29,12 +30,13 @@ def ask(port: int, method: str, path: str, body: bytes | None = None, **headers:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_two_replicas_share_the_requests(tmp_path) -> None:
+def test_two_replicas_share_the_requests(monkeypatch) -> None:
     from ray import serve
 
     from skinxai.serving.ray_service import ray_application
 
     port = free_port()
+    monkeypatch.setattr("ray.serve._private.api.HTTP_PROXY_TIMEOUT", LIMIT)  # not 60 s
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         serve.start(http_options={"port": port, "host": "127.0.0.1"})

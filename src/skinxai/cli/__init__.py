@@ -17,9 +17,11 @@ from skinxai.cli.cards import card
 from skinxai.cli.commands import Command, Group
 from skinxai.cli.datasets import audit, prepare
 from skinxai.cli.demo_command import demo
+from skinxai.cli.drift_command import drift
 from skinxai.cli.environment import use_share_of_container
 from skinxai.cli.evaluations import evaluate
 from skinxai.cli.explanations import explain
+from skinxai.cli.feedback_commands import feedback
 from skinxai.cli.installation import doctor, plugins
 from skinxai.cli.lesions import nearest
 from skinxai.cli.models import export, import_network, list_models, pull, push, verify
@@ -54,6 +56,7 @@ for command, line in (
     (evaluate, "Evaluate a model on labelled images."),
     (calibrate, "Calibrate a model's probabilities."),
     (card, "Print a model's card."),
+    (drift, "Look whether images have changed."),
     (stress, "Measure what ink, rulers and the like change."),
     (export, "Write a model as ONNX or for OpenVINO."),
     (push, "Upload a model to the Hugging Face Hub."),
@@ -70,6 +73,7 @@ app.command("models", cls=Command, short_help="List models that can be loaded of
     with_quiet(list_models)
 )
 app.add_typer(benchmark, name="benchmark")
+app.add_typer(feedback, name="feedback")
 
 
 def _version(shown: bool) -> None:

@@ -22,11 +22,18 @@ def demo(
         typer.Option(help="Folder of the training images, to show similar lesions."),
     ] = None,
     max_pixels: MaxPixels = 25_000_000,
+    review: Annotated[
+        str | None,
+        typer.Option(help="Review store, sqlite:///FILE or postgresql://…: label its cases."),
+    ] = None,
+    review_images: Annotated[
+        Path | None, typer.Option(help="Folder that keeps the images of --review.")
+    ] = None,
 ) -> None:
     """Show the demo in a browser; nothing leaves this machine."""
     from skinxai.demo import serve
 
     serve(
         model, port=port, address=address, browser=browser, training_images=training_images,
-        max_pixels=max_pixels,
+        max_pixels=max_pixels, review=review, review_images=review_images,
     )  # fmt: skip

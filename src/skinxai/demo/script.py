@@ -1,5 +1,6 @@
 """The script that streamlit runs for each visitor."""
 
+import os
 from base64 import b64encode
 from pathlib import Path
 
@@ -24,6 +25,12 @@ pages = [
     st.Page(batch, title="Batch", url_path="batch"),
     st.Page(model, title="Model", url_path="model"),
 ]
+written = "and are neither written to its disk nor logged."
+if os.environ.get("SKINXAI_DEMO_REVIEW"):
+    from skinxai.demo.reviewing import review
+
+    pages.append(st.Page(review, title="Review", url_path="review"))
+    written += " Labels that you give on the page Review are kept in its database, with your name."
 page = st.navigation(pages, position="hidden")
 with st.container(horizontal=True, gap="small", key="pages"):
     for each in pages:
@@ -31,6 +38,5 @@ with st.container(horizontal=True, gap="small", key="pages"):
 st.html(HEAD)
 page.run()
 st.html(
-    "<p class='privacy'>Images are kept in this server's memory alone, and are neither written to "
-    "its disk nor logged.</p>"
+    f"<p class='privacy'>Images that you send are kept in this server's memory alone, {written}</p>"
 )

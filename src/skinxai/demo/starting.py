@@ -52,6 +52,8 @@ def serve(
     framed: bool = False,
     training_images: str | os.PathLike[str] | None = None,
     max_pixels: int | None = None,
+    review: str | None = None,
+    review_images: str | os.PathLike[str] | None = None,
 ) -> None:
     """Serve the demo until it is interrupted; the model is loaded before the first visitor comes.
 
@@ -68,11 +70,15 @@ def serve(
             the most similar training lesions are shown from it.
         max_pixels: most pixels of a visitor's image, >= 1; ``None``: 25 million, or what the
             environment variable ``SKINXAI_DEMO_MAX_PIXELS`` says.
+        review: URL of a `skinxai.review.ReviewStore`: a page shows its queue, and everybody who can
+            open the demo can see its cases and label them. ``None``: no such page.
+        review_images: folder that keeps the store's images.
 
     Raises:
         OptionError: streamlit is not installed, nothing can listen at the address and port, there
             is no such folder, or ``max_pixels`` is outside its rule.
         ModelError: no such model, or a damaged one.
+        StoreError: the review store cannot be opened.
     """
     try:
         import streamlit as st
@@ -94,6 +100,12 @@ def serve(
         os.environ[answering.MODEL] = model
     if training_images is not None:
         os.environ[similar.FOLDER] = similar.checked(training_images)
+    if review is not None:
+        from skinxai.demo import reviewing
+
+        os.environ[reviewing.URL] = review
+        os.environ[reviewing.IMAGES] = os.fspath(review_images or "")
+        reviewing.opened()
     answers = answering.shared()
     _check_free(address, port)
     answers.warm()

@@ -2,7 +2,8 @@
 
 from skinxai.monitoring.drift_report import DriftReport, DriftRow
 from skinxai.monitoring.monitor import DriftMonitor
+from skinxai.monitoring.timeline import Timeline
 from skinxai.results.observation import Observation
 from skinxai.trust.reference_sample import ReferenceSample
 
-__all__ = ["DriftMonitor", "DriftReport", "DriftRow", "Observation", "ReferenceSample"]
+__all__ = ["DriftMonitor", "DriftReport", "DriftRow", "Observation", "ReferenceSample", "Timeline"]

@@ -76,10 +76,10 @@ class DriftReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; an infinite limit is ``None``."""
-        values = asdict(self)
-        for row in values["rows"]:
+        rows = [asdict(row) for row in self.rows]
+        for row in rows:
             row["limit"] = row["limit"] if row["limit"] < float("inf") else None
-        return values | {"alarms": list(self.alarms)}
+        return asdict(self) | {"rows": rows, "alarms": list(self.alarms)}
 
     def to_text(self) -> str:
         """A table for a terminal."""

@@ -58,18 +58,27 @@ class Plan:
         Raises:
             OptionError: another window.
         """
-        possible = [w for w in range(SMALLEST_WINDOW, self.images)
-                    if Plan(w, self.images).stretch <= self.images // 2]  # fmt: skip
-        if not possible:
+        largest = largest_window(self.images)
+        if not largest:
             raise OptionError(
                 f"drift needs a reference of at least 28 images, got {self.images}; calibrate the "
                 f"model on more images, or make a reference of your own with with_reference()."
             )
-        if type(self.window) is not int or self.window not in possible:
+        if type(self.window) is not int or not SMALLEST_WINDOW <= self.window <= largest:
             raise OptionError(
-                f"window must be an integer from {possible[0]} to {possible[-1]} for a reference "
+                f"window must be an integer from {SMALLEST_WINDOW} to {largest} for a reference "
                 f"of {self.images} images, got {self.window!r}."
             )
+
+
+def largest_window(images: int) -> int:
+    """Of a reference, half of which is left beside a stretch; 0 where it is too small for any.
+
+    Args:
+        images: in the reference.
+    """
+    windows = range(SMALLEST_WINDOW, images)
+    return max((w for w in windows if Plan(w, images).stretch <= images // 2), default=0)
 
 
 class Stretches:

@@ -230,6 +230,14 @@ class ModelInUse:
         made.__dict__["torch_predictor"] = replace(self.torch_predictor, calibration=calibration)
         return made
 
+    def with_reference(self, reference: ReferenceSample) -> Self:
+        """The same networks, with another reference; torch's are not loaded for it."""
+        made = copy.copy(self)
+        made._reference, made._load = reference, partial(_with_reference, self._load, reference)
+        if "loaded" in self.__dict__:
+            made.__dict__["loaded"] = replace(self.loaded, reference=reference)
+        return made
+
     @property
     def reference(self) -> ReferenceSample | None:
         """What answers look like while nothing has drifted, where the model's folder has it."""
@@ -314,6 +322,12 @@ def _is_exported(model: str | os.PathLike[str]) -> bool:
 
 def _given(loaded: LoadedModel | LoadedEnsemble) -> LoadedModel | LoadedEnsemble:
     return loaded
+
+
+def _with_reference(
+    load: Callable[[], LoadedModel | LoadedEnsemble], reference: ReferenceSample
+) -> LoadedModel | LoadedEnsemble:
+    return replace(load(), reference=reference)
 
 
 def _read(files: ModelFiles) -> LoadedModel | LoadedEnsemble:

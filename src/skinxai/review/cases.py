@@ -9,12 +9,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from skinxai.configs import canonical_json
 from skinxai.errors import OptionError
 from skinxai.plain_text import MAX_CODE, MAX_NAME, broken_rule
 from skinxai.readonly import ReadOnly
+from skinxai.results import Prediction
 from skinxai.trust.uncertainty import entropy
 
 UNSURE = "unsure"
@@ -78,6 +79,36 @@ class Case:
             )
         object.__setattr__(self, "at", self.at.astimezone(UTC))
         object.__setattr__(self, "prediction", ReadOnly(_prediction(self.prediction)))
+        if (said := self.prediction.get("model", self.model)) != self.model:
+            raise OptionError(
+                f"model of a case must be its prediction's, {said!r}, got {self.model!r}."
+            )
+
+    @classmethod
+    def of(
+        cls,
+        prediction: Prediction,
+        image: bytes,
+        *,
+        id: str,
+        at: datetime | None = None,
+        subject: str | None = None,
+        lesion: str | None = None,
+    ) -> Self:
+        """The case of a prediction that was just made.
+
+        Args:
+            prediction: of the image.
+            image: the bytes of its file.
+            id: as in the class.
+            at: when it was answered; ``None``: now.
+            subject: as in the class.
+            lesion: as in the class.
+        """
+        return cls(
+            id, at or datetime.now(UTC), sha256(image), prediction.model, prediction.to_dict(),
+            subject, lesion, image,
+        )  # fmt: skip
 
     @property
     def decision(self) -> str | None:

@@ -23,10 +23,9 @@ TABLES = ("review_cases", "review_labels", "review_images")
 
 def time_reached(session: Session, clock: StoreClock) -> datetime:
     """The time for retention, which no process of this store has seen run back."""
-    known = [session.scalar(select(func.max(ImageRow.since)))]
-    row = session.get(StateRow, LATEST)
-    known.append(None if row is None else datetime.fromisoformat(row.value))
-    return clock.now(max((each for each in known if each is not None), default=None))
+    latest = datetime.fromisoformat(session.get_one(StateRow, LATEST).value)
+    recorded = session.scalar(select(func.max(ImageRow.since)))
+    return clock.now(latest if recorded is None else max(latest, recorded))
 
 
 def delete_expired(
@@ -45,11 +44,7 @@ def delete_expired(
     """
     with database.writing() as session:
         now = time_reached(session, clock)
-        row = session.get(StateRow, LATEST)
-        if row is None:
-            session.add(StateRow(name=LATEST, value=now.isoformat()))
-        else:
-            row.value = now.isoformat()
+        session.get_one(StateRow, LATEST).value = now.isoformat()
         used = select(CaseRow.kept_image).where(CaseRow.kept_image == ImageRow.sha256).exists()
         over: list[ColumnElement[bool]] = [and_(ImageRow.since <= now - UNUSED, ~used)]
         if keep is not None:

@@ -57,11 +57,15 @@ class Database:
         self._reader = self._engine
         if self.kind == POSTGRESQL:  # SQLite's readers see one state anyway
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
-        with self.faults():
-            if self.kind == SQLITE:
-                self._write_ahead()
-            with self._writer.begin() as connection:
-                migrate(connection, self.shown)
+        try:
+            with self.faults():
+                if self.kind == SQLITE:
+                    self._write_ahead()
+                with self._writer.begin() as connection:
+                    migrate(connection, self.shown)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close all connections."""
@@ -153,7 +157,7 @@ def _url(text: str) -> URL:
     try:
         url = make_url(text)
         kind = url.get_backend_name()
-    except (ArgumentError, NoSuchModuleError):
+    except (ArgumentError, NoSuchModuleError, ValueError):
         kind = ""
     if kind not in (SQLITE, POSTGRESQL) or url.drivername not in (kind, "postgresql+psycopg"):
         raise OptionError(f"the URL of a review store must be {URLS}, got {_scheme(text)}.")

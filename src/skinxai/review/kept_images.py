@@ -31,13 +31,14 @@ class ImageFolder:
         try:
             if not is_folder(folder):
                 folder.mkdir(mode=0o700, parents=True)
+            if not is_file(folder / MARK):
+                others = [p for p in folder.iterdir() if not p.name.startswith(".")]
+                # Looked for again: another process of this store may be making the folder.
+                if not others and not is_file(folder / MARK):
+                    write_atomic(folder / MARK, f"{store}\n".encode())
+            found = "no store, but other files"
             if is_file(folder / MARK):
                 found = read_file(folder / MARK, 1000).decode(errors="replace").strip()
-            elif any(folder.iterdir()):
-                found = "no store, but other files"
-            else:
-                write_atomic(folder / MARK, f"{store}\n".encode())
-                found = store
         except OSError as error:
             raise StoreError(
                 f"images of a review store must be a folder that can be written, got "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, DateTime, Double, ForeignKey, Index, String, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -49,7 +49,7 @@ class CaseRow(Base):
     model: Mapped[str] = mapped_column(Name)
     label: Mapped[str] = mapped_column(Name)
     decision: Mapped[str | None] = mapped_column(String(16))
-    uncertainty: Mapped[float]
+    uncertainty: Mapped[float] = mapped_column(Double)
     prediction: Mapped[dict[str, Any]] = mapped_column(JSON)
     subject: Mapped[str | None] = mapped_column(Name, index=True)
     lesion: Mapped[str | None] = mapped_column(Name)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from skinxai.errors import OptionError, StoreConflictError, StoreError, UnknownCaseError
+from skinxai.images.limits import MAX_PIXELS
 from skinxai.plain_text import broken_rule
 from skinxai.review.agreement import Agreement
 from skinxai.review.cases import (
@@ -33,8 +33,13 @@ from skinxai.review.kept_images import ImageFolder
 from skinxai.review.retention import Clock, StoreClock, utc_now
 from skinxai.review.schema import CaseRow, ImageRow, LabelRow, StateRow
 
+if TYPE_CHECKING:
+    from skinxai.classifier import Classifier
+    from skinxai.data import Splits
+    from skinxai.review.exporting_cases import ExportedCases
+
 DEFAULT_URL = "sqlite:///skinxai-review.db"
-NUMBER = "images"
+NUMBER = "number"
 """Name of the row with the store's own number, which its folder of images has too."""
 EVERY = 3600.0
 """Seconds between two times that a store which is in use looks for expired images."""
@@ -55,9 +60,10 @@ class ReviewStore:
     ) -> None:  # fmt: skip
         self._database, self._keep, self._clock, self._ticks = database, keep, clock, ticks
         self._time = StoreClock(clock, ticks)
-        self._images = None if images is None else ImageFolder(images, self._own_number())
         with database.reading() as session:
             time_reached(session, self._time)
+            number = session.get_one(StateRow, NUMBER).value
+        self._images = None if images is None else ImageFolder(images, number)
         self._looked = ticks() - EVERY
 
     @classmethod
@@ -88,15 +94,17 @@ class ReviewStore:
             StoreVersionError: a newer version's database.
             StoreError: a database or a folder that cannot be used.
         """
-        if keep_days is not None and not 0 < keep_days < 36_525:
-            raise OptionError(f"keep_days must be > 0 and at most a century, got {keep_days!r}.")
+        keep = None if keep_days is None else _days(keep_days)
         if keep_days is not None and images is None:
             raise OptionError("keep_days needs a folder of images, but images is None.")
-        keep = None if keep_days is None else timedelta(days=keep_days)
-        store = cls(
-            Database(url, patience), None if images is None else Path(images), keep, clock, ticks
-        )
-        store._look_for_expired()
+        database = Database(url, patience)
+        try:
+            folder = None if images is None else Path(images)
+            store = cls(database, folder, keep, clock, ticks)
+            store._look_for_expired()
+        except BaseException:
+            database.close()
+            raise
         return store
 
     def close(self) -> None:
@@ -253,17 +261,68 @@ class ReviewStore:
         found = self.case(case_id)
         return self._folder().read(found.case.image_sha256) if found.image_kept else None
 
-    def expire(self) -> int:
+    def export(
+        self,
+        folder: str | os.PathLike[str],
+        classifier: Classifier,
+        *,
+        old: Splits | None = None,
+        reviewers: int = 1,
+        not_copies: Collection[str] = (),
+        max_pixels: int = MAX_PIXELS,
+    ) -> ExportedCases:
+        """Write the labelled cases as a data set to fine-tune a model on.
+
+        An image is exported with the class that all its reviewers agree on, once, as PNG without
+        any other data. Left out, and listed in ``left_out.csv``, are disputed and unsure cases,
+        those whose image is gone, and those that would leak: an image that is a copy of one that
+        the model was trained or calibrated on, and, with old data, a copy, a lesion or a subject of
+        their validation and test parts; and whatever shares its lesion, its subject or its skin
+        with such an image. Lesions that show the same skin get one id.
+
+        Args:
+            folder: a new or empty folder. ``load_csv(folder / "records.csv", folder)`` reads it.
+            classifier: the model that will be fine-tuned.
+            old: the data that the model learnt from, in parts. They are copied into the folder, and
+                a column ``part`` keeps their split; all new images are for training.
+            reviewers: how many reviewers must have given the label, >= 1.
+            not_copies: sha256 of images that look like copies but are not.
+            max_pixels: most pixels of an image that is decoded; a case with more is left out.
+
+        Raises:
+            DatasetError: no case can be exported, or the old data have other labels.
+            OutputError: a folder that has files, or that cannot be written.
+            StoreError: the store fails.
+        """
+        from skinxai.review.exporting_cases import export_cases
+
+        if type(reviewers) is not int or reviewers < 1:
+            raise OptionError(f"reviewers must be an integer >= 1, got {reviewers!r}.")
+        cases = self.cases()
+        kept = any(each.image_kept for each in cases)
+        images = self._folder() if kept else None
+        return export_cases(
+            folder, cases, images.read if images else lambda _: None, classifier, old=old,
+            reviewers=reviewers, not_copies=not_copies, max_pixels=max_pixels,
+        )  # fmt: skip
+
+    def expire(self, keep_days: float | None = None) -> int:
         """Delete the images whose time has passed; cases and labels stay.
+
+        Args:
+            keep_days: days that an image is kept, > 0; ``None``: those that the store was opened
+                with.
 
         Returns:
             Number of images.
 
         Raises:
+            OptionError: ``keep_days`` outside its rule.
             StoreError: a store that was opened without its folder of images, or that fails.
         """
+        keep = self._keep if keep_days is None else _days(keep_days)
         self._looked = self._ticks()
-        return delete_expired(self._database, self._folder(), self._keep, self._time)
+        return delete_expired(self._database, self._folder(), keep, self._time)
 
     def delete_subject(self, subject: str) -> Deletion:
         """Delete a subject's cases, labels and images for good.
@@ -293,23 +352,9 @@ class ReviewStore:
             raise StoreError(
                 "the review store keeps images, but was opened without their folder",
                 python="give it as images= of ReviewStore.open()",
-                command="give it as --images",
+                command="give it as --keep-images",
             )
         return self._images
-
-    def _own_number(self) -> str:
-        """Of this store, by which its folder of images is known."""
-        while True:
-            try:
-                with self._database.writing() as session:
-                    row = session.get(StateRow, NUMBER)
-                    if row is None:
-                        row = StateRow(name=NUMBER, value=str(uuid.uuid4()))
-                        session.add(row)
-                        session.flush()
-                    return row.value
-            except IntegrityError:  # another process was faster
-                continue
 
     def _keep_image(self, case: Case) -> str | None:
         """The name of the image's row, once its file is written; the row comes first."""
@@ -343,6 +388,12 @@ class ReviewStore:
             raise StoreConflictError(
                 f"id of a case must be unique, but another case has the id {case.id!r} already."
             )
+
+
+def _days(count: float) -> timedelta:
+    if not 0 < count < 36_525:
+        raise OptionError(f"keep_days must be > 0 and less than a century, got {count!r}.")
+    return timedelta(days=count)
 
 
 def _unknown(case_id: str) -> UnknownCaseError:

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
@@ -15,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from skinxai.classifier import Classifier
 from skinxai.errors import SkinxaiError
+from skinxai.serving.answer_examples import EXPLAINED, MODELS, NEAREST, PREDICTED
 from skinxai.serving.cloud_contracts import VertexRoutes
 from skinxai.serving.cloud_routes import INVOCATIONS, PING, clouds
 from skinxai.serving.feedback_route import feedback
@@ -29,8 +31,21 @@ from skinxai.serving.service import Service
 from skinxai.serving.service_settings import ServiceSettings
 from skinxai.version import __version__
 
+if TYPE_CHECKING:
+    from fastapi.telemetry import TelemetryConfig  # versions that have none ignore it
+
+EXAMPLES = (
+    ("/v1/predict", "post", PREDICTED), ("/v1/explain", "post", EXPLAINED),
+    ("/v1/nearest", "post", NEAREST), ("/v1/models", "get", MODELS),
+)  # fmt: skip
 PATIENCE = 2.0
 """Seconds that the end of the service waits for models that are still being loaded."""
+
+SILENT: TelemetryConfig = {
+    "tracing": False, "metrics": False, "logs": False, "operation_spans": False,
+    "auto_configure": False,
+}  # fmt: skip
+"""FastAPI's own telemetry, whose spans and logs have paths, queries and what was sent, is off."""
 
 
 class ServiceApp(FastAPI):
@@ -48,7 +63,7 @@ class ServiceApp(FastAPI):
     ) -> None:  # fmt: skip
         super().__init__(
             title="skinxai", version=__version__, docs_url=None, redoc_url=None,
-            lifespan=_lifespan, redirect_slashes=False,
+            lifespan=_lifespan, redirect_slashes=False, telemetry=SILENT,
         )  # fmt: skip
         self.service, self._classifiers, self._failed = service, classifiers, failed
         for routes in (health, predicting, one_image, feedback, open_inference, clouds):
@@ -70,6 +85,15 @@ class ServiceApp(FastAPI):
         scope["path"] = self._aliases.get(scope["path"], scope["path"])
         with self.service.observing.request(scope):
             await self._gate(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI page; its examples are whole, with what is ``null`` in them."""
+        if self.openapi_schema is None:
+            page = super().openapi()
+            for path, method, example in EXAMPLES:
+                answer = page["paths"][path][method]["responses"]["200"]
+                answer["content"]["application/json"]["example"] = example
+        return super().openapi()
 
     def load(self) -> None:
         """Load the models; the service is ready then."""

@@ -10,8 +10,10 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from skinxai.results import DISCLAIMER
+from skinxai.serving.answer_examples import PREDICTED
 from skinxai.serving.asking import Name, problem_of
 from skinxai.serving.bodies import content_type
+from skinxai.serving.describing import problems, with_json
 from skinxai.serving.gate import visit_of
 from skinxai.serving.problems import Problem
 from skinxai.serving.service import Service
@@ -35,7 +37,13 @@ def feedback(service: Service) -> APIRouter:
     """The route."""
     router = APIRouter()
 
-    @router.post("/v1/feedback", summary="Say what a reviewer thinks of an answer.")
+    @router.post(
+        "/v1/feedback", summary="Say what a reviewer thinks of an answer.",
+        openapi_extra=with_json(
+            Feedback, {"id": PREDICTED["results"][0]["id"], "label": "mel", "reviewer": "r-17"}
+        ),
+        responses=problems(413, 415, 422, 501, 507),
+    )  # fmt: skip
     async def give(request: Request) -> JSONResponse:
         if service.store is None:
             raise Problem(

@@ -8,6 +8,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from skinxai.results import DISCLAIMER
+from skinxai.serving.answer_examples import MODELS
+from skinxai.serving.describing import answered, problems
 from skinxai.serving.gate import visit_of
 from skinxai.serving.pool import Served
 from skinxai.serving.problems import Problem
@@ -19,13 +21,18 @@ def health(service: Service) -> APIRouter:
     """The routes."""
     router = APIRouter()
 
-    @router.get("/healthz", summary="Whether the service works, or has to be started again.")
+    @router.get(
+        "/healthz", summary="Whether the service works, or has to be started again.",
+        responses=problems(),
+    )  # fmt: skip
     async def healthz() -> JSONResponse:
         if not service.alive:
             raise Problem(503, "worker_ended", "A model's worker is dead or hangs.")
         return JSONResponse({"status": "alive", "disclaimer": DISCLAIMER})
 
-    @router.get("/readyz", summary="Whether the service answers requests now.")
+    @router.get(
+        "/readyz", summary="Whether the service answers requests now.", responses=problems()
+    )
     async def readyz() -> JSONResponse:
         if service.draining:
             raise Problem(503, "shutdown", "The service is shutting down.", retry=5)
@@ -35,7 +42,9 @@ def health(service: Service) -> APIRouter:
             raise Problem(503, "worker_ended", "A model's worker is dead or hangs.")
         return JSONResponse({"status": "ready", "disclaimer": DISCLAIMER})
 
-    @router.get("/v1/models", summary="The models that answer.")
+    @router.get(
+        "/v1/models", summary="The models that answer.", responses=answered(MODELS) | problems()
+    )
     async def models(request: Request) -> JSONResponse:
         found = [_described(each) for each in service.pool.served.values()]
         name = visit_of(request.scope).id

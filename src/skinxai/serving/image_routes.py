@@ -14,16 +14,22 @@ from pydantic import Field
 
 from skinxai import explainers
 from skinxai.classifier import Classifier
-from skinxai.errors import did_you_mean
+from skinxai.errors import ExplainError, did_you_mean
+from skinxai.reporting import CaseReport
 from skinxai.results import DISCLAIMER, Explanation
+from skinxai.serving.answer_examples import EXPLAINED, NEAREST
 from skinxai.serving.asking import Asking, Name, asked, refused
 from skinxai.serving.bodies import read_form
+from skinxai.serving.describing import answered, problems, with_images
 from skinxai.serving.gate import visit_of
 from skinxai.serving.problems import Problem
 from skinxai.serving.service import Service, named, unless_gone
+from skinxai.serving.slow_work import PATIENCE
 
 Fields = TypeVar("Fields", bound=Asking)
 Value = TypeVar("Value")
+QUICK = ("gradcam", "layercam", "saliency")
+"""Methods of a report: they need one pass each."""
 PAGE_RULES = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
@@ -59,7 +65,7 @@ def one_image(service: Service) -> APIRouter:
     """The routes."""
     router = APIRouter()
 
-    async def answered(
+    async def outcome(
         request: Request, kind: type[Fields],
         work: Callable[[Classifier, Any, Fields], Value],
     ) -> tuple[Value, str]:  # fmt: skip
@@ -80,7 +86,11 @@ def one_image(service: Service) -> APIRouter:
         visit.model = model
         return found, model
 
-    @router.post("/v1/explain", summary="Explain the score of a class of one image.")
+    @router.post(
+        "/v1/explain", summary="Explain the score of a class of one image.",
+        openapi_extra=with_images(ExplainFields),
+        responses=answered(EXPLAINED) | problems(406, 413, 415, 422, 504),
+    )  # fmt: skip
     async def explain(request: Request) -> Response:
         kind = _accepted(request, ("application/json", "image/png"))
 
@@ -90,32 +100,48 @@ def one_image(service: Service) -> APIRouter:
                 _check("target", fields.target, classifier.labels)
             found: Explanation = classifier.explain(
                 image, fields.method, target=fields.target, progress=False,
-                timeout=service.settings.deadline, max_pixels=service.settings.max_pixels,
+                timeout=PATIENCE, max_pixels=service.settings.max_pixels,
             )  # fmt: skip
             if kind == "image/png":
                 return Response(found.png(), media_type="image/png")
             return JSONResponse(_explanation(found, fields.map, visit_of(request.scope).id))
 
-        return (await answered(request, ExplainFields, work))[0]
+        return (await outcome(request, ExplainFields, work))[0]
 
-    @router.post("/v1/report", summary="All that the model says of one image, on a page.")
+    @router.post(
+        "/v1/report", summary="All that the model says of one image, on a page.",
+        openapi_extra=with_images(ReportFields),
+        responses=answered("<!doctype html>…", "text/html") | problems(406, 413, 415, 422, 504),
+    )  # fmt: skip
     async def report(request: Request) -> Response:
         kind = _accepted(request, ("text/html", "application/pdf"))
 
         def work(classifier: Classifier, image: Any, fields: ReportFields) -> Response:
-            found = classifier.report(
-                image, operating_point=fields.operating_point, title=fields.title or "",
-                progress=False, max_pixels=service.settings.max_pixels,
-            )  # fmt: skip
+            def asked_by(methods: tuple[str, ...] | None) -> CaseReport:
+                return classifier.report(
+                    image, methods=methods, operating_point=fields.operating_point,
+                    title=fields.title or "", progress=False, timeout=PATIENCE,
+                    max_pixels=service.settings.max_pixels,
+                )  # fmt: skip
+
+            try:
+                found = asked_by(QUICK)
+            except ExplainError:  # the network does not fit one of them
+                image.seek(0)
+                found = asked_by(None)
             if kind == "application/pdf":
                 return Response(found.pdf(), media_type=kind)
             return Response(
                 found.html(), media_type=kind, headers={"content-security-policy": PAGE_RULES}
             )
 
-        return (await answered(request, ReportFields, work))[0]
+        return (await outcome(request, ReportFields, work))[0]
 
-    @router.post("/v1/nearest", summary="The training lesions that are most like one image.")
+    @router.post(
+        "/v1/nearest", summary="The training lesions that are most like one image.",
+        openapi_extra=with_images(NearestFields),
+        responses=answered(NEAREST) | problems(413, 415, 422, 504),
+    )  # fmt: skip
     async def nearest(request: Request) -> Response:
         def work(classifier: Classifier, image: Any, fields: NearestFields) -> list[dict[str, Any]]:
             found = classifier.nearest(
@@ -126,7 +152,7 @@ def one_image(service: Service) -> APIRouter:
                 for each in found
             ]
 
-        found, model = await answered(request, NearestFields, work)
+        found, model = await outcome(request, NearestFields, work)
         return JSONResponse(
             {
                 "neighbours": found,

@@ -9,9 +9,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from skinxai.results import DISCLAIMER
+from skinxai.serving.answer_examples import PREDICTED
 from skinxai.serving.asking import PredictFields, asked
 from skinxai.serving.batching import Asked
 from skinxai.serving.bodies import read_form
+from skinxai.serving.describing import answered, problems, with_images
 from skinxai.serving.gate import visit_of
 from skinxai.serving.service import Row, Service, unless_gone
 
@@ -20,7 +22,11 @@ def predicting(service: Service) -> APIRouter:
     """The route."""
     router = APIRouter()
 
-    @router.post("/v1/predict", summary="Predict class probabilities of one or many images.")
+    @router.post(
+        "/v1/predict", summary="Predict class probabilities of one or many images.",
+        openapi_extra=with_images(PredictFields, many=True),
+        responses=answered(PREDICTED) | problems(413, 415, 422, 504),
+    )  # fmt: skip
     async def predict(request: Request) -> JSONResponse:
         visit = visit_of(request.scope)
         form = await read_form(visit.arriving, request.headers, service.settings.max_images)

@@ -11,6 +11,9 @@ from typing import TypeVar
 from skinxai.serving.batching import too_late
 from skinxai.serving.problems import Problem
 
+PATIENCE = 60.0
+"""Seconds that an explanation or a report may take once it has begun."""
+
 Value = TypeVar("Value")
 
 
@@ -21,13 +24,12 @@ class SlowWork:
         self._pool = ThreadPoolExecutor(1, "skinxai-slow")
         self._busy_since: float | None = None
 
-    async def run(self, work: Callable[[], Value], deadline: float, patience: float) -> Value:
+    async def run(self, work: Callable[[], Value], deadline: float) -> Value:
         """What ``work`` returns.
 
         Args:
             work: done in the thread.
             deadline: of `time.monotonic`, after which it is not begun.
-            patience: seconds after it that an answer is waited for.
 
         Raises:
             Problem: 504.
@@ -44,7 +46,7 @@ class SlowWork:
 
         asked = asyncio.get_running_loop().run_in_executor(self._pool, begun)
         try:
-            return await asyncio.wait_for(asked, deadline + patience - time.monotonic())
+            return await asyncio.wait_for(asked, deadline + PATIENCE - time.monotonic())
         except TimeoutError:
             raise Problem(
                 504, "deadline", "The model did not answer before the deadline.", retry=1

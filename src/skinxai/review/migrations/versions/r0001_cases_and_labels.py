@@ -19,7 +19,7 @@ def upgrade() -> None:
         sa.Column("model", NAME, nullable=False),
         sa.Column("label", NAME, nullable=False),
         sa.Column("decision", sa.String(16)),
-        sa.Column("uncertainty", sa.Float, nullable=False),
+        sa.Column("uncertainty", sa.Double, nullable=False),
         sa.Column("prediction", sa.JSON, nullable=False),
         sa.Column("subject", NAME),
         sa.Column("lesion", NAME),

@@ -1,5 +1,7 @@
 """Images that are kept for a time."""
 
+import uuid
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -17,10 +19,18 @@ def upgrade() -> None:
         sa.Column("since", MOMENT, nullable=False),
     )
     op.create_index("ix_review_images_since", "review_images", ["since"])
-    op.create_table(
+    state = op.create_table(
         "review_state",
         sa.Column("name", NAME, primary_key=True),
         sa.Column("value", sa.Text, nullable=False),
+    )
+    # Here, so that no two processes that open the store make them at once.
+    op.bulk_insert(
+        state,
+        [
+            {"name": "number", "value": str(uuid.uuid4())},
+            {"name": "latest", "value": "1970-01-01T00:00:00+00:00"},
+        ],
     )
     # Alembic's add_column would add the reference afterwards, which SQLite cannot.
     op.execute(

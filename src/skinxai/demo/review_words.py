@@ -1,0 +1,83 @@
+"""What the page of reviewers shows of cases, as HTML: no streamlit."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+
+from skinxai.labels import LabelSet
+from skinxai.readonly import ReadOnly
+from skinxai.results import Novelty, Prediction
+from skinxai.review import Agreement, Case, ReviewedCase
+
+
+def prediction_of(case: Case, labels: LabelSet) -> Prediction:
+    """The prediction that a case keeps; its prediction set is the one that was given then.
+
+    Args:
+        case: a case.
+        labels: of its model.
+    """
+    kept = case.prediction
+    doubtful = kept.get("novelty")
+    known = kept.get("prediction_set")
+    return Prediction(
+        label=kept["label"],
+        probability=kept["probability"],
+        probabilities=ReadOnly(kept["probabilities"]),
+        malignant_probability=kept.get("malignant_probability"),
+        source=f"case {case.id}",
+        model=case.model,
+        backend=str(kept.get("backend")),
+        labels=labels,
+        calibrated_on=kept.get("calibrated_on") if known is not None else None,
+        operating_point=kept.get("operating_point"),
+        decision=kept["decision"],
+        reasons=tuple(kept.get("reasons", ())),
+        novelty=None if doubtful is None else Novelty(doubtful["score"], doubtful["refused"]),
+        sets=None if known is None else lambda _: tuple(known),
+    )
+
+
+def queue_table(rows: Sequence[ReviewedCase]) -> str:
+    """The first cases that wait."""
+    if not rows:
+        return "<p class='under'>No case waits.</p>"
+    cells = "".join(
+        f"<tr><td>{html.escape(each.case.id)}</td><td>{html.escape(str(each.case.decision))}</td>"
+        f"<td>{each.case.uncertainty:.3f}</td>"
+        f"<td>{html.escape(each.case.prediction['label'])}</td><td>{len(each.current)}</td></tr>"
+        for each in rows
+    )
+    return (
+        "<table class='review' aria-label='Cases that wait, the most uncertain first'><thead><tr>"
+        "<th>case</th><th>decision</th><th>entropy, nats</th><th>model says</th>"
+        f"<th>reviewers</th></tr></thead><tbody>{cells}</tbody></table>"
+    )
+
+
+def agreement_table(found: Agreement) -> str:
+    """How far reviewers agree with each other and with the model."""
+    rows = [(f"{each.first} and {each.second}", each) for each in found.pairs]
+    shown = [(who, each.agreed, each.cases, each.kappa) for who, each in rows]
+    shown += [
+        (f"{each.reviewer} and {each.model}", each.agreed, each.cases, each.kappa)
+        for each in found.models
+    ]
+    said = (
+        f"<p class='under'>{found.labelled} cases labelled, {found.disputed} disputed. These are "
+        f"the cases that the model was least sure of: agreement on them says nothing about all "
+        f"others.</p>"
+    )
+    if not shown:
+        return said
+    cells = "".join(
+        f"<tr><td>{html.escape(who)}</td><td>{agreed} of {cases}</td>"
+        f"<td>{'–' if math.isnan(kappa) else f'{kappa:.2f}'}</td></tr>"
+        for who, agreed, cases, kappa in shown
+    )
+    return (
+        f"{said}<table class='review' aria-label='Agreement'><thead><tr><th></th><th>agree</th>"
+        f"<th>Cohen's kappa</th></tr></thead><tbody>{cells}</tbody></table>"
+    )

@@ -1,0 +1,170 @@
+"""`Timeline` and ``skinxai drift``: the table, the file and the picture agree."""
+
+import contextlib
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_answers import MODEL, answers, sample
+from PIL import Image
+from places import ROOT
+from small_runs import uncalibrated
+from typer.testing import CliRunner
+
+from skinxai.cli import app
+from skinxai.data import Record, Records
+from skinxai.errors import ModelError, OptionError, SkinxaiWarning
+from skinxai.images.reading import read_image
+from skinxai.labels import LabelSet
+from skinxai.monitoring import DriftMonitor, Timeline
+from skinxai.monitoring.change_points import Change
+from skinxai.monitoring.drift_picture import ALARM, LEFT, LINE, ROW, TOP, WIDTH, drawn
+from skinxai.monitoring.measured_series import TESTS
+from skinxai.results.drawing import is_own_picture
+from skinxai.trust.colours import colours
+
+WINDOW = 20
+
+
+@pytest.fixture(scope="module")
+def timeline() -> Timeline:
+    """Forty images alike, then forty that are sharper."""
+    monitor, draws = DriftMonitor(sample(200), window=WINDOW, false_alarms=0.01), np.random
+    rng = draws.default_rng(4)
+    for each in answers(40, rng) + answers(40, rng, sharpness=3):
+        monitor.add(each)
+    change = Change("sharpness", 60, 41, 0.0, 3.0)
+    return Timeline(MODEL, monitor.report(), monitor.history, (change,))
+
+
+def test_alarms_are_those_of_the_looks(timeline: Timeline) -> None:
+    assert len(timeline.looks) == 13
+    places = timeline.alarms["sharpness"]
+    assert 40 < places[0] < 60 and places[-1] == 80
+    assert places == tuple(each.images for each in timeline.looks if "sharpness" in each.alarms)
+    text = timeline.to_text().splitlines()
+    assert text[0] == f"{MODEL}: the last 20 images up to number 80 of 80"
+    assert f"alarm of sharpness after image {places[0]}, in {len(places)} of 13 looks" in text
+    assert text[-1] == "sharpness changed near image 41, noticed at 60: 0, then 3"
+    calm = replace(timeline, looks=timeline.looks[:3], changes=())
+    assert calm.to_text().splitlines()[-1] == "no alarm in 3 looks"
+
+
+def test_the_file_has_every_number(timeline: Timeline, tmp_path: Path) -> None:
+    timeline.save(tmp_path / "drift")
+    values = json.loads((tmp_path / "drift/drift.json").read_text())
+    assert values == json.loads(json.dumps(timeline.to_dict()))
+    assert len(values["looks"]) == 13
+    for look, found in zip(timeline.looks, values["looks"], strict=True):
+        assert found["rows"][3]["statistic"] == look.rows[3].statistic
+        assert found["estimated_accuracy"] == look.estimated_accuracy
+    assert values["alarms"] == {test: list(p) for test, p in timeline.alarms.items()}
+    assert values["changes"][0]["since"] == 41 and values["model"] == MODEL
+    data = (tmp_path / "drift/drift.png").read_bytes()
+    assert is_own_picture(data[:512])
+    with Image.open(tmp_path / "drift/drift.png") as picture:
+        assert picture.tobytes() == drawn(timeline).tobytes()
+
+
+def test_the_picture_has_an_orange_cell_for_each_alarm(timeline: Timeline) -> None:
+    picture, count = drawn(timeline), len(timeline.looks)
+    for row, test in enumerate(TESTS):
+        for place, look in enumerate(timeline.looks):
+            x = LEFT + WIDTH * place // count + 5
+            colour = picture.getpixel((x, TOP + ROW * row + 5))
+            assert (colour == ALARM) == (test in look.alarms), (test, place)
+
+
+def test_the_line_is_at_the_estimated_accuracy(timeline: Timeline) -> None:
+    low, high = (replace(timeline.looks[0], estimated_accuracy=value) for value in (0.0, 1.0))
+    one, two = (np.array(drawn(replace(timeline, looks=(each,)))) for each in (low, high))
+    rows = [np.flatnonzero((each == LINE).all(axis=2).any(axis=1)).mean() for each in (one, two)]
+    assert rows[0] - rows[1] == pytest.approx(110, abs=1)
+
+
+def test_a_picture_without_looks() -> None:
+    monitor = DriftMonitor(sample(200), window=WINDOW, false_alarms=0.2)
+    drawn(Timeline("", monitor.report(), ()))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty sharp pictures, and a damaged file between them."""
+    place, draws = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for number in range(20):
+        Image.fromarray(draws.integers(0, 255, (120, 160, 3), np.uint8)).save(
+            place / f"{number:02d}.png"
+        )
+    (place / "05b.png").write_bytes(b"no image")
+    return place
+
+
+def run(*words: object) -> tuple[int, str, str]:
+    made = CliRunner().invoke(app, ["drift", *map(str, words)])
+    return made.exit_code, made.stdout, made.stderr
+
+
+def test_noise_is_no_dermoscopy(folder: Path, tmp_path: Path) -> None:
+    code, out, err = run(folder, "--out", tmp_path / "out", "--backend", "onnx", "--changes")
+    assert code == 1 and "05b.png  failed" in err and "the picture is" in err, (out, err)
+    assert "the last 20 images up to number 20 of 20" in out
+    assert "alarm of embedding after image 20, in 1 of 1 looks" in out
+    values = json.loads((tmp_path / "out/drift.json").read_text())
+    assert (values["images"], values["window"], values["changes"]) == (20, 20, [])
+    code, out, _ = run(folder, "--json", "--window", 8, "--false-alarms", 0.2, "--backend", "onnx")
+    values = json.loads(out)
+    assert code == 1 and (values["window"], values["false_alarms"]) == (8, 0.2)
+    assert len(values["looks"]) == 7
+
+
+def test_a_reference_of_ones_own(folder: Path, tmp_path: Path) -> None:
+    """Pictures of the same kind: noise that differs from the first noise by chance alone."""
+    draws, own = np.random.default_rng(9), tmp_path / "own"
+    own.mkdir()
+    for number in range(40):
+        Image.fromarray(draws.integers(0, 255, (120, 160, 3), np.uint8)).save(own / f"{number}.png")
+    code, out, _ = run(folder, "--reference", own, "--backend", "onnx", "--json")
+    values = json.loads(out)
+    assert code == 1 and not values["alarms"] and values["window"] == 11
+    assert values["looks"][0]["reference_accuracy"] is None
+
+
+def test_wrong_use_says_what_to_do(folder: Path, tmp_path: Path, classifier) -> None:
+    made = CliRunner().invoke(app, ["drift", str(folder), "--window", "900", "--backend", "onnx"])
+    assert isinstance(made.exception, OptionError) and "window must be" in str(made.exception)
+    with pytest.warns(SkinxaiWarning, match="no calibration"):
+        classifier.export(tmp_path / "plain.onnx")
+    made = CliRunner().invoke(app, ["drift", str(folder), "--model", str(tmp_path / "plain.onnx")])
+    assert isinstance(made.exception, ModelError)
+    assert "drift needs a reference" in str(made.exception)
+
+
+def test_with_reference_keeps_labels_and_lesions_of_records(classifier, photos) -> None:
+    items = [Record(path.stem, path, "nv", f"lesion {k // 2}") for k, path in enumerate(photos)]
+    records = Records(tuple(items), classifier.config.labels, "photos")
+    made = classifier.with_reference(records).reference
+    assert made.labels.tolist() == [classifier.labels.index("nv")] * 12
+    assert np.bincount(made.lesions).tolist() == [2] * 6
+    lightness = sorted(colours(read_image(path).pixels)[0] for path in photos)
+    assert sorted(made.colours[:, 0]) == pytest.approx(lightness)
+    with pytest.raises(ModelError, match="a reference needs a calibrated model"):
+        uncalibrated(classifier).with_reference(records)
+    with pytest.raises(OptionError, match="on_error must be 'raise' in with_reference"):
+        classifier.with_reference(records, on_error="return")
+    with pytest.raises(OptionError, match="records must have the model's labels"):
+        classifier.with_reference(replace(records, labels=LabelSet(("nv", "mel"))))
+
+
+def test_the_pages_monitor_says_what_the_page_shows(photos, tmp_path: Path, monkeypatch) -> None:
+    page = (ROOT / "docs/how-to/monitor.md").read_text()
+    code = page.split("```python\n")[1].split("```")[0]
+    expected = page.split("```text\n")[1].split("```")[0]
+    Image.open(photos[0]).convert("RGB").save(tmp_path / "lesion.jpg")
+    monkeypatch.chdir(tmp_path)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(code, {})
+    assert printed.getvalue() == expected
