@@ -1,7 +1,10 @@
 """The recipe for one GPU: its folds, its plan, its list of runs and what follows from them."""
 
+import io
 import json
+import shutil
 import sys
+import tarfile
 import textwrap
 import time
 from collections.abc import Iterator
@@ -10,15 +13,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from places import ROOT
+from safetensors.torch import save_file
 
 from skinxai.data import Record, Records
 from skinxai.labels import LabelSet
 
-NAMES = ("material", "planning", "jobs", "settings", "outcomes", "calling", "collecting", "table")
+NAMES = ("material", "planning", "jobs", "settings", "outcomes", "calling", "collecting", "table",
+         "luggage")  # fmt: skip
 RATES = {"lite0": 6000.0, "lite1": 2000.0, "lite2": 1500.0}
-IMAGES = {"choices": 6800, "members": 5600, "student": 7000, "sources": 6000}
+IMAGES = {"choices": 13600, "members": 11200, "student": 14000, "sources": 12000}
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +63,23 @@ def test_copies_under_other_lesion_ids_share_a_fold(recipe, tmp_path) -> None:
     assert content["copies"] == [f"ISIC_{n:04d}b" for n in range(8)]
 
 
+def test_a_webp_copy_that_passes_for_another_image_links_both(recipe, tmp_path) -> None:
+    """The JPEG files of the images n and n + 8 differ; the WebP copy of n is the image n + 8."""
+    alone = records(tmp_path / "images")
+    paths = [item.path for item in alone]
+    for n in range(8):
+        (tmp_path / f"{alone[n].image_id}.webp").write_bytes(paths[n + 8].read_bytes())
+    for n in range(8, 20):
+        (tmp_path / f"{alone[n].image_id}.webp").write_bytes(paths[n].read_bytes())
+    both = recipe.material.with_webp(alone, tmp_path)
+    recipe.material.fold_all(both, dict.fromkeys((i.image_id for i in alone), "train"), tmp_path)
+    content = json.loads((tmp_path / "folds.json").read_text())
+    assert set(content["fold"]) == ids(alone)  # a copy is where its image is
+    for n in range(8):
+        fold = content["fold"]
+        assert fold[alone[n].image_id] == fold[alone[n + 8].image_id]
+
+
 @pytest.fixture
 def material(recipe, tmp_path) -> SimpleNamespace:
     """Ten lesions of two images each; images 0 and 7 are linked, and so are 7 and 9."""
@@ -65,7 +88,7 @@ def material(recipe, tmp_path) -> SimpleNamespace:
         for n in range(10) for side in "lr"
     )  # fmt: skip
     made = recipe.material.Material.__new__(recipe.material.Material)
-    made.records = Records(items, LabelSet(("x", "y")))
+    made.records = recipe.material.with_webp(Records(items, LabelSet(("x", "y"))), tmp_path)
     made.fold = {item.image_id: int(item.image_id[0]) % 5 for item in items}
     made.part = {i.image_id: "val" if int(i.image_id[0]) >= 7 else "train" for i in items}
     made.copies, made.linked = {"8l"}, [["0l", "7r"], ["7l", "9l"]]
@@ -75,6 +98,105 @@ def material(recipe, tmp_path) -> SimpleNamespace:
 
 def ids(part: Records) -> set[str]:
     return {item.image_id for item in part}
+
+
+def test_both_copies_are_learnt_and_jpeg_files_are_judged(material) -> None:
+    for learns in ("fold 2", "train fold 2", "train", "without here"):
+        each = material.splits(learns)
+        names = [item.image_id for item in each.train]
+        plain = [name for name in names if not name.endswith("-webp")]
+        assert plain and sorted(names) == sorted([*plain, *(f"{n}-webp" for n in plain)])
+        assert ids(each.val) <= set(material.ids)
+        webp = material.webp(each.val)
+        assert [item.image_id for item in webp] == [f"{i.image_id}-webp" for i in each.val]
+        assert [item.path.suffix for item in webp] == [".webp"] * len(each.val)
+        assert webp.targets() == each.val.targets()
+
+
+TABLE = "lesion_id,image_id,dx\n"
+
+
+@pytest.fixture
+def data(recipe, tmp_path, monkeypatch) -> Path:
+    """Eleven lesions of each of two classes; the last of each is of the test part."""
+    (folder := tmp_path / "data").mkdir()
+    draws, rows, parts = np.random.default_rng(0), [], {}
+    with (
+        tarfile.open(folder / "part1.tar", "w") as webp,
+        tarfile.open(folder / "part3.tar", "w") as jpeg,
+    ):
+        for n in range(22):
+            name = f"ISIC_{24306 + n:07d}"
+            parts[name] = "test" if n >= 20 else "val" if n >= 16 else "train"
+            rows.append(f"HAM_{n:07d},{name},{'nv' if n % 2 else 'mel'}")
+            small = Image.fromarray(draws.integers(0, 256, (6, 8, 3), np.uint8))
+            for tar, suffix, side in ((webp, "webp", 112), (jpeg, "jpg", 80)):
+                buffer = io.BytesIO()
+                small.resize((side, side * 3 // 4), Image.Resampling.BICUBIC).save(
+                    buffer, {"jpg": "jpeg"}.get(suffix, suffix)
+                )
+                member = tarfile.TarInfo(f"images/{name}.{suffix}")
+                member.size = buffer.tell()
+                buffer.seek(0)
+                tar.addfile(member, buffer)
+    (folder / "HAM10000_metadata.csv").write_text(TABLE + "\n".join(rows) + "\n")
+    sources = "".join(f"{name},here\n" for name in parts)
+    (folder / "HAM10000_source.csv").write_text("image_id,source\n" + sources)
+    monkeypatch.setattr(recipe.material, "frozen_parts", lambda table: parts)
+    return folder
+
+
+def test_both_files_of_an_image_are_unpacked_and_none_of_the_test_part(
+    recipe, data, tmp_path
+) -> None:
+    unpacked = recipe.material.unpack(data, tmp_path / "work", tiny=False)
+    plain = [f"ISIC_{24306 + n:07d}" for n in range(20)]
+    assert ids(unpacked) == {*plain, *(f"{name}-webp" for name in plain)}
+    for item in unpacked:
+        webp = item.image_id.endswith("-webp")
+        assert item.path.suffix == (".webp" if webp else ".jpg")
+        assert unpacked.pixels.read(item.image_id).shape == ((84, 112, 3) if webp else (60, 80, 3))
+    made = recipe.material.Material(tmp_path / "work")
+    assert len(made.splits("train").train) == 32 and len(made.splits("train").val) == 4
+    again = recipe.material.unpack(data, tmp_path / "work", tiny=False)
+    assert ids(again) == ids(unpacked)
+    shutil.copy(tmp_path / "work/folds.json", data)
+    recipe.material.unpack(data, tmp_path / "other", tiny=False)
+    content = json.loads((data / "folds.json").read_text())
+    del content["kinds"]  # as of one kind of files
+    (data / "folds.json").write_text(json.dumps(content))
+    with pytest.raises(SystemExit, match="of these images; delete it"):
+        recipe.material.unpack(data, tmp_path / "third", tiny=False)
+
+
+def test_an_image_of_which_one_file_is_missing_is_named(recipe, data, tmp_path) -> None:
+    (data / "part3.tar").unlink()
+    with pytest.raises(SystemExit, match=r"hold a \.jpg file of each image, but 20 have none, "
+                       r"ISIC_0024306 first"):  # fmt: skip
+        recipe.material.unpack(data, tmp_path / "work", tiny=False)
+
+
+def test_the_luggage_holds_both_files_and_no_image_of_the_test_part(
+    recipe, data, tmp_path, monkeypatch
+) -> None:
+    (weights := tmp_path / "weights").mkdir()
+    for network in recipe.settings.NETWORKS.values():
+        tensors = {"classifier.weight": torch.ones(3, 2), "classifier.bias": torch.ones(3)}
+        save_file(tensors, weights / f"{network}.safetensors")
+    given = [str(data), str(weights), str(tmp_path), str(tmp_path / "out"), "--megabytes", "0.01"]
+    monkeypatch.setattr(recipe.luggage, "frozen_parts", recipe.material.frozen_parts)
+    monkeypatch.setattr(sys, "argv", ["luggage.py", *given])
+    recipe.luggage.main()
+    pieces = sorted((tmp_path / "out").glob("luggage.tgz.*"))
+    assert len(pieces) > 1 and all(path.stat().st_size <= 10_000 for path in pieces)
+    whole = io.BytesIO(b"".join(path.read_bytes() for path in pieces))
+    with tarfile.open(fileobj=whole) as tar:
+        tar.extractall(tmp_path / "in", filter="data")
+    unpacked = recipe.material.unpack(tmp_path / "in/data", tmp_path / "work", tiny=False)
+    assert len(unpacked) == 40
+    for part in ("part1.tar", "part3.tar"):
+        with tarfile.open(tmp_path / "in/data" / part) as tar:
+            assert len(tar.getnames()) == 20
 
 
 def test_the_folds_cover_train_and_validation_part_and_share_no_lesion(material) -> None:
@@ -93,25 +215,27 @@ def test_members_and_student_never_learn_the_validation_part(material) -> None:
         assert not held & (ids(each.train) | ids(each.val))
     student = material.splits("train")
     assert not held & ids(student.train)
+    assert not {f"{name}-webp" for name in held} & ids(student.train)
     assert ids(student.val) == held - {"8l"}  # shows a lesion of the training part
 
 
-def test_without_a_source_nothing_that_touches_it_is_learnt(material) -> None:
+def test_without_a_source_nothing_that_touches_it_is_learnt(recipe, material) -> None:
     """One image is from here; its lesion, and through two links two more, stay apart."""
     apart = {f"{n}{side}" for n in (0, 7, 9) for side in "lr"}
     assert material.touched("here") == apart
     each = material.splits("without here")
-    assert ids(each.train) | ids(each.val) == set(material.ids) - apart
+    learnt = {recipe.material.image_of(name) for name in ids(each.train)}
+    assert learnt | ids(each.val) == set(material.ids) - apart
     assert {material.fold[name] for name in ids(each.val)} == {0}
 
 
 def test_the_minutes_are_spent_as_worked_out_by_hand(recipe) -> None:
     plan = recipe.planning.plan_of(20, IMAGES, RATES, 2.0)
     members = 0.35 * 1200 - 10 * 2.0
-    assert plan.epochs["members"] == int(members / (5 * 5600 * 1.15 * (1 / 2000 + 1 / 1500)))
+    assert plan.epochs["members"] == int(members / (5 * 11200 * 1.15 * (1 / 2000 + 1 / 1500)))
     student = 0.35 * 1200 - 2.0
-    assert plan.epochs["student"] == int(student / (7000 * 1.15 * 1.7 / 2000))
-    assert plan.epochs["sources"] == int((120 - 8) / (4 * 6000 * 1.15 / 2000))
+    assert plan.epochs["student"] == int(student / (14000 * 1.15 * 1.7 / 2000))
+    assert plan.epochs["sources"] == int((120 - 8) / (4 * 12000 * 1.15 / 2000))
     names = list(recipe.settings.LADDER)
     assert list(plan.choices) == names[: len(plan.choices)]
     machine = recipe.jobs.Machine("cuda", "device", 0, "weights", False)
@@ -265,10 +389,11 @@ def test_the_table_says_what_is_done_begun_and_to_do(recipe, tmp_path) -> None:
             "epoch,accuracy,balanced_accuracy,macro_f1\n1,0.5,0.4,0.3\n2,0.6,0.5,0.2\n"
         )
     one = {"accuracy": 0.9, "balanced_accuracy": 0.8, "macro_f1": 0.7, "melanoma_recall": 0.6}
-    (tmp_path / "runs/members/a/done.json").write_text(json.dumps({"one": one, "seconds": 12.0}))
+    done = {"one": one, "webp": one | {"balanced_accuracy": 0.5}, "seconds": 12.0}
+    (tmp_path / "runs/members/a/done.json").write_text(json.dumps(done))
     lines = recipe.table.markdown(recipe.table.rows(tmp_path, listed)).splitlines()[2:]
     assert lines == [
-        "| members/a | done | 64x80 | 2/3 | 0.900 | 0.800 | 0.700 | 0.600 | 12 | 9 |",
-        "| members/b | begun | 64x80 | 2/3 | 0.5 | 0.4 | 0.3 |  |  | 9 |",
-        "| members/c | to do | 64x80 | 0/3 |  |  |  |  |  | 9 |",
+        "| members/a | done | 64x80 | 2/3 | 0.900 | 0.800 | 0.700 | 0.600 | 0.500 | 12 | 9 |",
+        "| members/b | begun | 64x80 | 2/3 | 0.5 | 0.4 | 0.3 |  |  |  | 9 |",
+        "| members/c | to do | 64x80 | 0/3 |  |  |  |  |  |  | 9 |",
     ]

@@ -91,8 +91,7 @@ def shipped(scripts, place, tmp_path_factory) -> Path:
         for path in sorted((place.images / "HAM10000_images").iterdir())[:6]:
             Image.open(path).resize((112, 80), Image.Resampling.NEAREST).save(samples / path.name)
         own = map(str, (place.images, place.run, output))
-        others = ("--photographs", str(place.images), "--samples", str(samples))
-        scripts.ship.main([*own, "--size", "40x56", *others])
+        scripts.ship.main([*own, "--size", "40x56", "--samples", str(samples)])
     return output
 
 
@@ -158,6 +157,22 @@ def test_a_run_that_was_judged_on_other_images_is_refused(
     monkeypatch.setitem(place.parts, name, other)
     with pytest.raises(SystemExit, match=f"{name} of the {other} part is in its val part"):
         scripts.ship.splits_of_run(place.images, place.run)
+
+
+def test_an_image_that_was_learnt_as_two_files_is_there_once(
+    scripts, place, frozen, tmp_path
+) -> None:
+    lines = (place.run / "splits.csv").read_text().splitlines()
+    copies = [line.replace(",", "-webp,") for line in lines if line.endswith(",train")]
+    assert len(copies) == len(COLOURS) * TRAINED
+    (tmp_path / "splits.csv").write_text("\n".join([*lines, *copies]) + "\n")
+    found = scripts.ship.splits_of_run(place.images, tmp_path)
+    for name in ("train", "val"):
+        own = [item.image_id for item in getattr(found, name)]
+        assert own == sorted(each for each, part in place.parts.items() if part == name)
+    (tmp_path / "splits.csv").write_text("\n".join([*lines, copies[0].replace("train", "val")]))
+    with pytest.raises(SystemExit, match="of the train part is in its val part"):
+        scripts.ship.splits_of_run(place.images, tmp_path)
 
 
 def test_the_runs_without_a_source_are_told(scripts, place, tmp_path) -> None:

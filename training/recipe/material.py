@@ -1,14 +1,17 @@
 """The data of all runs: images unpacked and prepared, folds, and the parts that runs learn from.
 
-The frozen test part is never unpacked. Everything lies in the work folder: ``ham10000`` (images and
-their table), ``prepared`` (decoded pixels) and ``folds.json``.
+Each image is there twice, as JPEG and as WebP file. Both are records of one lesion and are learnt;
+images are judged as JPEG files, which is what users send. The frozen test part is never unpacked.
+Everything lies in the work folder: ``ham10000`` (JPEG files and their table), ``webp``,
+``prepared`` (decoded pixels of both) and ``folds.json``.
 """
 
 import csv
 import json
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from skinxai.data import Records, Splits, folds, load_ham10000, load_prepared, prepare
@@ -19,9 +22,22 @@ from skinxai.model_folders.trained_on import Look, TrainedOn
 
 TRAINING = Path(__file__).parent.parent
 TABLE, SOURCES = "HAM10000_metadata.csv", "HAM10000_source.csv"
+KINDS = ("jpg", "webp")
+WEBP = "-webp"
+"""What the id of an image's WebP copy has behind that of the JPEG copy."""
 FOLDS = 5
 TINY = 4  # lesions of each class and part
 ROUNDS = 12
+
+
+def webp_of(image_id: str) -> str:
+    """Id of the WebP copy."""
+    return image_id + WEBP
+
+
+def image_of(image_id: str) -> str:
+    """Id of the image, of the id of either copy."""
+    return image_id.removesuffix(WEBP)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -58,10 +74,14 @@ def unpack(data: Path, work: Path, *, tiny: bool) -> Records:
     """Unpack, prepare and fold the images; what is there already is checked and kept.
 
     Args:
-        data: folder with ``part*.tar``, the tables ``HAM10000_metadata.csv`` and
-            ``HAM10000_source.csv`` and, if they were chosen elsewhere, ``folds.json``.
+        data: folder with ``part*.tar``, which hold a JPEG and a WebP file of each image, the tables
+            ``HAM10000_metadata.csv`` and ``HAM10000_source.csv`` and, if they were chosen
+            elsewhere, ``folds.json``.
         work: the work folder.
         tiny: take a few lesions of each class only.
+
+    Returns:
+        Two records of each image.
     """
     table = rows_of(data / TABLE)
     parts = frozen_parts(table)
@@ -69,26 +89,21 @@ def unpack(data: Path, work: Path, *, tiny: bool) -> Records:
     ids = few(learnt, parts, TINY) if tiny else {row["image_id"] for row in learnt}
     if (work / "folds.json").exists():  # of a call before
         records = load_prepared(work / "prepared", verify=False)
-        if {item.image_id for item in records} != ids:
+        if {item.image_id for item in records} != ids | set(map(webp_of, ids)):
             raise SystemExit(f"{work} holds other images; give another work folder")
         return records
     root = work / "ham10000"
-    folder = root / "HAM10000_images_448x336"
-    folder.mkdir(parents=True, exist_ok=True)
-    there = {path.stem for path in folder.glob("*.webp")}
-    if not ids <= there:
-        for path in sorted(data.glob("part*.tar")):
-            take(path, ids - there, folder)
-    if missing := sorted(ids - {path.stem for path in folder.glob("*.webp")}):
-        raise SystemExit(f"{len(missing)} images are in no part*.tar of {data}: {missing[0]} first")
+    folders = {".jpg": root / "HAM10000_images", ".webp": work / "webp"}
+    take(sorted(data.glob("part*.tar")), ids, folders)
     own = [row for row in table if row["image_id"] in ids]
     lines = [",".join(row[name] for name in table[0]) for row in own]
     write_atomic(root / TABLE, ("\n".join([",".join(table[0]), *lines]) + "\n").encode())
     write_atomic(work / SOURCES, (data / SOURCES).read_bytes())
-    records = prepare(load_ham10000(root), work / "prepared")
+    records = prepare(with_webp(load_ham10000(root), folders[".webp"]), work / "prepared")
     if (data / "folds.json").exists() and not tiny:  # of another machine, to save its minutes
         given = json.loads((data / "folds.json").read_text())
-        if set(given["fold"]) != ids or any(parts[n] != part for n, part in given["part"].items()):
+        wrong = [name for name, part in given["part"].items() if parts[name] != part]
+        if wrong or set(given["fold"]) != ids or given.get("kinds") != list(KINDS):
             raise SystemExit(f"{data / 'folds.json'} must be of these images; delete it")
         write_atomic(work / "folds.json", (data / "folds.json").read_bytes())
     else:
@@ -96,24 +111,47 @@ def unpack(data: Path, work: Path, *, tiny: bool) -> Records:
     return records
 
 
-def take(path: Path, ids: set[str], folder: Path) -> None:
-    """Write the images with these ids out of a tar file."""
-    with tarfile.open(path) as tar:
-        for member in tar:
-            name = Path(member.name)
-            if member.isfile() and name.stem in ids and name.suffix == ".webp":
-                content = tar.extractfile(member)
-                assert content is not None
-                write_atomic(folder / name.name, content.read())
+def take(tars: Sequence[Path], ids: set[str], folders: Mapping[str, Path]) -> None:
+    """Write the images with these ids out of tar files, into a folder for each suffix."""
+    missing = {}
+    for suffix, folder in folders.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        missing[suffix] = ids - {path.stem for path in folder.glob(f"*{suffix}")}
+    for path in tars if any(missing.values()) else ():
+        with tarfile.open(path) as tar:
+            for member in tar:
+                name = Path(member.name)
+                if member.isfile() and name.stem in missing.get(name.suffix, ()):
+                    content = tar.extractfile(member)
+                    assert content is not None
+                    write_atomic(folders[name.suffix] / name.name, content.read())
+                    missing[name.suffix].discard(name.stem)
+    for suffix, left in missing.items():
+        if left:
+            raise SystemExit(
+                f"part*.tar must hold a {suffix} file of each image, but {len(left)} have none, "
+                f"{min(left)} first"
+            )
+
+
+def with_webp(records: Records, folder: Path) -> Records:
+    """The records and, behind them, those of the same images' WebP copies."""
+    copies = [
+        replace(item, image_id=webp_of(item.image_id), path=folder / f"{item.image_id}.webp")
+        for item in records
+    ]
+    return replace(records, items=(*records, *copies))
 
 
 def fold_all(records: Records, parts: Mapping[str, str], work: Path) -> None:
     """Choose the folds over train and validation part, and write them down.
 
     Pairs of `near_duplicates.csv` stay together, and so do images of different lesions that look
-    like copies by their fingerprints, which ``Trainer`` refuses in two parts.
+    like copies by their fingerprints, which ``Trainer`` refuses in two parts. The WebP copy of an
+    image is in the fold of the image.
     """
-    own = {item.image_id for item in records}
+    images = records.subset([n for n in ids_of(records) if n == image_of(n)])
+    own = set(ids_of(images))
     pairs = [(row["image_id"], row["other_image_id"])
              for row in rows_of(TRAINING / "near_duplicates.csv")]  # fmt: skip
     linked = [pair for pair in pairs if own.issuperset(pair)]
@@ -122,7 +160,7 @@ def fold_all(records: Records, parts: Mapping[str, str], work: Path) -> None:
     if wrong:
         raise SystemExit(f"{len(wrong)} images cannot be read, {wrong[0]} first")
     for _ in range(ROUNDS):
-        made = folds(records, FOLDS, linked=linked)
+        made = folds(images, FOLDS, linked=linked)
         more = [pair for each in made for pair in alike(found, each)]
         if not more:
             break
@@ -130,25 +168,30 @@ def fold_all(records: Records, parts: Mapping[str, str], work: Path) -> None:
     else:
         raise SystemExit(f"copies are left between folds after {ROUNDS} rounds: {more[:3]}")
     ids = {part: [n for n in own if parts[n] == part] for part in PARTS}
-    frozen = Splits.of(records, ids)
+    frozen = Splits.of(images, ids)
     copies = {pair[0] for pair in alike(found, frozen)}
     content = {
+        "kinds": KINDS,
         "fold": {item.image_id: k for k, each in enumerate(made) for item in each.val},
         "part": {name: parts[name] for name in sorted(own)},
         "copies": sorted(copies),
         "linked": sorted(linked),
     }
     write_atomic(work / "folds.json", (json.dumps(content, indent=1) + "\n").encode())
-    print(f"{FOLDS} folds of {len(records)} images; {len(linked)} linked pairs; "
+    print(f"{FOLDS} folds of {len(images)} images; {len(linked)} linked pairs; "
           f"{len(copies)} validation images show lesions of the training part")  # fmt: skip
 
 
+def ids_of(records: Records) -> list[str]:
+    return [item.image_id for item in records]
+
+
 def alike(found: Mapping[str, Look], splits: Splits) -> list[tuple[str, str]]:
-    """Pairs of a validation and a training image that pass for copies of each other."""
-    train = [item.image_id for item in splits.train]
+    """Pairs of a validation image and a training image, either copy of which passes for its."""
+    train = [name for own in ids_of(splits.train) for name in (own, webp_of(own)) if name in found]
     known = TrainedOn.of_looks(found[name] for name in train)
-    seen = known.seen({item.image_id: found[item.image_id] for item in splits.val})
-    return [(name, _one_like(found, name, train)) for name in (*seen.exact, *seen.copies)]
+    seen = known.seen({name: found[name] for name in ids_of(splits.val)})
+    return [(name, image_of(_one_like(found, name, train))) for name in (*seen.exact, *seen.copies)]
 
 
 def _one_like(found: Mapping[str, Look], name: str, among: Sequence[str]) -> str:
@@ -175,10 +218,11 @@ class Material:
 
     @property
     def ids(self) -> list[str]:
-        return [item.image_id for item in self.records]
+        """Ids of the images; each also has a WebP copy."""
+        return [name for name in ids_of(self.records) if name == image_of(name)]
 
     def splits(self, learns: str) -> Splits:
-        """What a run learns from and chooses its epoch on.
+        """What a run learns from, both copies, and chooses its epoch on, JPEG files.
 
         Args:
             learns: ``"fold K"`` (all but fold K of train and validation part together, judged on
@@ -200,7 +244,11 @@ class Material:
                 ids = [name for name in ids if name not in apart]
             train = [name for name in ids if self.fold[name] != held]
             val = [name for name in ids if self.fold[name] == held]
-        return Splits.of(self.records, {"train": train, "val": val})
+        return Splits.of(self.records, {"train": [*train, *map(webp_of, train)], "val": val})
+
+    def webp(self, images: Records) -> Records:
+        """The WebP copies of images, in the same order."""
+        return self.records.subset([webp_of(name) for name in ids_of(images)])
 
     def touched(self, source: str) -> set[str]:
         """Ids of the images of a source, and of all that share a lesion or a link with one."""
@@ -223,6 +271,3 @@ class Material:
 
     def sources(self) -> list[str]:
         return sorted({self.source[name] for name in self.ids})
-
-    def subset(self, ids: Iterable[str]) -> Records:
-        return self.records.subset(list(ids))

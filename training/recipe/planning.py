@@ -11,9 +11,9 @@ from settings import BASE, LADDER, MEMBERS, SIZE, STUDENT
 SHARES: Mapping[str, float] = {"choices": 0.2, "members": 0.35, "student": 0.35, "sources": 0.1}
 """Shares of the minutes."""
 LIMITS: Mapping[str, tuple[int, int]] = {
-    "choices": (6, 10), "members": (8, 40), "student": (12, 300), "sources": (6, 20),
+    "choices": (3, 5), "members": (4, 20), "student": (6, 150), "sources": (3, 10),
 }  # fmt: skip
-"""Fewest and most epochs of a run of each phase."""
+"""Fewest and most epochs of a run of each phase; in each an image comes as both of its copies."""
 VALIDATED = 1.15
 """Validation costs about this much of the training images' time on top: forward passes alone."""
 TAUGHT = 1.7
@@ -26,7 +26,7 @@ class Plan:
 
     Args:
         minutes: minutes of training in all calls together.
-        images: images that a run of each phase learns from in an epoch.
+        images: copies of images that a run of each phase learns from in an epoch.
         rates: network → images a second of all processes together, at `SIZE`.
         start: seconds from the start of a run to its first step, and from its last to its end.
         epochs: epochs of each run of a phase.

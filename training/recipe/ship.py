@@ -1,13 +1,12 @@
 """Make the folder that ships of the student's run, on any machine; the test part is not read.
 
     python training/recipe/ship.py IMAGES RUN OUTPUT [--size 320x432] [--records RECORDS]
-        [--photographs HAM10000_FOLDER [--samples SAMPLES_600x450]] [--lesions 140]
-        [--from STEP] [--until STEP]
+        [--samples SAMPLES_600x450] [--lesions 140] [--from STEP] [--until STEP]
 
-IMAGES is a folder that ``load_ham10000`` reads, with at least the images of RUN, at the size that
-was learnt: ``ham10000`` in the recipe's work folder. RECORDS is what ``records.tar.gz`` unpacks to;
-the runs without a source are told from there. HAM10000_FOLDER has the same images as users send
-them, JPEG files, where IMAGES are stored otherwise: the model is calibrated and judged on these.
+IMAGES is a folder that ``load_ham10000`` reads, with at least the images of RUN as JPEG files, as
+published or ``ham10000`` in the recipe's work folder: the model is calibrated and judged on these,
+and the WebP copies that RUN also learnt are not needed. RECORDS is what ``records.tar.gz`` unpacks
+to; the runs without a source are told from there.
 
 The steps, in order: ``model`` (weights, config, card), ``neighbours``, ``graph`` (and the probe),
 ``calibration`` (operating points and limits of quality and novelty, on the validation part, which
@@ -44,20 +43,23 @@ SOURCES, ROBUST, LIMITS = "## Other sources", "## Robustness", "## Limits"
 
 
 def splits_of_run(images: Path, run: Path) -> Splits:
-    """What the run learnt and was judged on, which must be of these parts of the frozen split."""
-    from material import frozen_parts, rows_of
+    """What the run learnt and was judged on, which must be of these parts of the frozen split.
 
-    splits = Splits.from_csv(run / "splits.csv", load_ham10000(images))
+    An image is there once, however many of its copies the run learnt.
+    """
+    from material import frozen_parts, image_of, rows_of
+
     parts = frozen_parts(rows_of(images / "HAM10000_metadata.csv"))
-    for name in ("train", "val", "test"):
-        for item in getattr(splits, name):
-            if name == "test" or parts[item.image_id] != name:
-                raise SystemExit(
-                    f"{run} must learn the frozen training part and be judged on the validation "
-                    f"part, but {item.image_id} of the {parts[item.image_id]} part is in its "
-                    f"{name} part"
-                )
-    return splits
+    ids: dict[str, set[str]] = {"train": set(), "val": set()}
+    for row in rows_of(run / "splits.csv"):
+        own, name = image_of(row["image_id"]), row["part"]
+        if name == "test" or parts.get(own) != name:
+            raise SystemExit(
+                f"{run} must learn the frozen training part and be judged on the validation part, "
+                f"but {own} of the {parts.get(own)} part is in its {name} part"
+            )
+        ids[name].add(own)
+    return Splits.of(load_ham10000(images), ids)
 
 
 def write_model(run: Path, output: Path, size: str | None, records: Path | None) -> None:
@@ -131,7 +133,7 @@ def add_robustness(
     print(found.to_markdown(), replace(loaded, card=card).save(str(output)))
 
 
-def do(step: str, given: argparse.Namespace, splits: Splits, judged: Records) -> None:
+def do(step: str, given: argparse.Namespace, splits: Splits) -> None:
     """One step."""
     from build_calibration import calibrate
     from build_graph import add_graph
@@ -142,13 +144,13 @@ def do(step: str, given: argparse.Namespace, splits: Splits, judged: Records) ->
     elif step == "neighbours":
         add_neighbours(splits, given.output)
     elif step == "graph":
-        each = max(1, len(judged) // COMPARED)
-        add_graph(given.output, [item.path for item in judged][::each])
+        each = max(1, len(splits.val) // COMPARED)
+        add_graph(given.output, [item.path for item in splits.val][::each])
     elif step == "calibration":
-        calibrate(judged, given.output)
+        calibrate(splits.val, given.output)
     else:
-        pair = (given.samples, given.photographs) if given.samples else None
-        add_robustness(judged, given.output, pair, given.lesions)
+        pair = (given.samples, given.images) if given.samples else None
+        add_robustness(splits.val, given.output, pair, given.lesions)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -159,19 +161,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(name, type=Path)
     parser.add_argument("--size", help="HEIGHTxWIDTH at which it answers; else that of the run")
     parser.add_argument("--records", type=Path, help="what records.tar.gz unpacks to")
-    parser.add_argument("--photographs", type=Path, help="calibrate and judge on these copies")
-    parser.add_argument("--samples", type=Path, help="some of --photographs at another size")
+    parser.add_argument("--samples", type=Path, help="some of IMAGES at another size")
     parser.add_argument("--lesions", type=int, default=140, help="of the table of robustness")
     parser.add_argument("--from", dest="first", choices=STEPS, default=STEPS[0])
     parser.add_argument("--until", choices=STEPS, default=STEPS[-1])
     given = parser.parse_args(argv)
-    if given.samples and not given.photographs:
-        parser.error("--samples needs --photographs")
     splits = splits_of_run(given.images, given.run)
-    judged = splits_of_run(given.photographs, given.run).val if given.photographs else splits.val
     for step in STEPS[STEPS.index(given.first) : STEPS.index(given.until) + 1]:
         print(f"== {step}", flush=True)
-        do(step, given, splits, judged)
+        do(step, given, splits)
 
 
 sys.path += [str(HERE), str(TRAINING), str(TRAINING.parent / "benchmarks")]

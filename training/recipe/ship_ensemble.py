@@ -1,11 +1,11 @@
 """Put the members that ship into one calibrated ensemble of at most 40 MB.
 
-    python training/recipe/ship_ensemble.py PHOTOGRAPHS STUDENT_RUN MEMBERS ENSEMBLE.json OUTPUT
+    python training/recipe/ship_ensemble.py IMAGES STUDENT_RUN MEMBERS ENSEMBLE.json OUTPUT
 
 MEMBERS holds the members' folders, ``lite1-0``, ``lite2-0`` and so on; ENSEMBLE.json is that of the
 recipe, whose weights were fitted on out-of-fold answers. As many members as fit are taken, fold
 after fold. The ensemble is calibrated on the validation part of STUDENT_RUN, which no member
-learnt. PHOTOGRAPHS as for ``ship.py``, or its IMAGES. A person then opens the test with
+learnt. IMAGES as for ``ship.py``. A person then opens the test with
 ``training/open_test.py HAM10000_FOLDER OUTPUT OUTPUT``, once.
 """
 
@@ -77,10 +77,10 @@ def write(folders: Sequence[Path], content: Mapping[str, Any], output: Path) -> 
     write_ensemble(output, folders, weights=weights, name=NAME, card=card)
 
 
-def main(photographs: Path, run: Path, members: Path, ensemble: Path, output: Path) -> None:
+def main(images: Path, run: Path, members: Path, ensemble: Path, output: Path) -> None:
     from build_calibration import calibrate
 
-    splits, content = ship.splits_of_run(photographs, run), json.loads(ensemble.read_text())
+    splits, content = ship.splits_of_run(images, run), json.loads(ensemble.read_text())
     folders = in_turn(members)
     for count in range(len(folders), 1, -1):
         with tempfile.TemporaryDirectory() as place:

@@ -9,11 +9,14 @@ from typing import Any
 from jobs import Job
 
 COLUMNS = ("run", "state", "input", "epochs", "accuracy", "balanced accuracy", "macro-F1",
-           "melanoma recall", "seconds", "expected")  # fmt: skip
+           "melanoma recall", "balanced accuracy, WebP", "seconds", "expected")  # fmt: skip
 
 
 def rows(work: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
-    """One row for each job; figures are of one view of the images that the run was judged on."""
+    """One row for each job; figures are of one view of the images that the run was judged on.
+
+    They are JPEG files; one column is of the same images as WebP files.
+    """
     path = work / "failed.json"
     failed = json.loads(path.read_text()) if path.exists() else {}
     return [_row(work / "runs" / job.name, job, failed.get(job.name)) for job in jobs]
@@ -39,7 +42,8 @@ def _row(folder: Path, job: Job, failure: str | None) -> dict[str, Any]:
         one = done["one"]
         row |= {"state": "done", "seconds": done["seconds"], "accuracy": one["accuracy"],
                 "balanced accuracy": one["balanced_accuracy"], "macro-F1": one["macro_f1"],
-                "melanoma recall": one["melanoma_recall"]}  # fmt: skip
+                "melanoma recall": one["melanoma_recall"],
+                "balanced accuracy, WebP": done["webp"]["balanced_accuracy"]}  # fmt: skip
     return row
 
 

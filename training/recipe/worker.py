@@ -38,13 +38,13 @@ def train(job: Job, material: Material) -> dict[str, Any]:
         else:
             trainer = Trainer(**job.settings, output_dir=folder)
         classifier = trainer.fit(splits)
-        found = answers(classifier, splits.val, folder / "answers.npz")
+        found = answers(classifier, material, splits.val, folder / "answers.npz")
         if job.phase == "sources":
             source = job.learns.rpartition(" ")[2]
             left_out = material.of_source(source)
             evaluation = classifier.evaluate(left_out, progress=False)
             (folder / "left_out.json").write_text(json.dumps(evaluation.to_dict()) + "\n")
-            found |= answers(classifier, left_out, folder / "left_out.npz")
+            found |= answers(classifier, material, left_out, folder / "left_out.npz")
             found["seen"] = len(evaluation.seen.exact) + len(evaluation.seen.copies)
     finally:
         if folder.exists():
@@ -57,14 +57,18 @@ def train(job: Job, material: Material) -> dict[str, Any]:
     return done
 
 
-def answers(classifier: Classifier, records: Records, path: Path) -> dict[str, Any]:
-    """Write probabilities of one view and of four flips, and return their figures."""
+def answers(
+    classifier: Classifier, material: Material, records: Records, path: Path
+) -> dict[str, Any]:
+    """Write probabilities and return their figures: one view, four flips, WebP copies."""
     kept = {"ids": np.asarray([item.image_id for item in records]),
             "target": np.asarray(records.targets())}  # fmt: skip
     found: dict[str, Any] = {}
-    assert records.pixels is not None
-    for name, flips in (("one", False), ("flips", True)):
-        pixels = (records.pixels.read(item.image_id) for item in records)
+    views = {"one": (records, False), "flips": (records, True),
+             "webp": (material.webp(records), False)}  # fmt: skip
+    for name, (asked, flips) in views.items():
+        assert asked.pixels is not None
+        pixels = (asked.pixels.read(item.image_id) for item in asked)
         predicted = classifier.predict(pixels, tta=flips, batch_size=128, progress=False)
         rows = [[p.probabilities[code] for code in records.labels] for p in predicted]
         kept[name] = np.asarray(rows, np.float32)
