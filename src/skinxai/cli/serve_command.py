@@ -57,7 +57,7 @@ def serve(
         int, _option("queue", "Most images that wait or are computed; more get 503.")
     ] = 64,
     deadline: Annotated[
-        float, _option("deadline", "Seconds within which an image must be begun, or gets 504.")
+        float, _option("deadline", "Seconds to answer within; what comes too late gets 504.")
     ] = 10.0,
     max_body_mb: Annotated[int, _option("max-body-mb", "MiB of a request; more gets 413.")] = 32,
     max_images: Annotated[int, _option("max-images", "Most images of a request.")] = 32,

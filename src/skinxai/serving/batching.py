@@ -20,6 +20,8 @@ from skinxai.serving.problems import Problem
 logger = logging.getLogger("skinxai.serving")
 
 Outcome = Prediction | ItemError | Exception
+KEPT = 0.7
+"""Share of what was known of an image's seconds that stays with each batch."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Job:
     Args:
         item: the image, prepared.
         asked: how.
-        deadline: of `time.monotonic`, after which it is not begun.
+        deadline: of `time.monotonic`, by which it should be answered.
         done: gets the outcome, in its own event loop.
         since: when it came.
         place: of its request, for a trace.
@@ -58,6 +60,18 @@ class Job:
     done: asyncio.Future[Outcome]
     since: float = field(default_factory=time.monotonic)
     place: object = None
+
+    def is_late(self, now: float, pace: float) -> bool:
+        """Whether it cannot be answered any more before its deadline.
+
+        Where one image alone takes most of the time that was given, that cannot be kept: it is
+        begun as long as half of the time is left.
+
+        Args:
+            now: of `time.monotonic`.
+            pace: seconds that an image takes.
+        """
+        return self.deadline - now < min(pace, (self.deadline - self.since) / 2)
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,8 @@ class Batcher:
         self._changed = threading.Condition()
         self._ends = False
         self._busy_since: float | None = None
+        self.pace = 0.0
+        """Seconds that an image took lately; 0 before the first one."""
         self._thread = threading.Thread(target=self._run, name="skinxai-model", daemon=True)
         self._thread.start()
 
@@ -141,6 +157,11 @@ class Batcher:
             self._changed.notify()
         self._thread.join(patience)
 
+    def took(self, images: int, seconds: float) -> None:
+        """Learn from a batch how long an image takes."""
+        new = seconds / images
+        self.pace = KEPT * self.pace + (1 - KEPT) * new if self.pace else new
+
     def _run(self) -> None:
         try:
             while batch := self._take():
@@ -170,30 +191,36 @@ class Batcher:
         return 0.0 if full else self._jobs[0].since + self._max_wait - time.monotonic()
 
     def _next(self) -> list[Job]:
-        """The oldest images that are asked in one way."""
+        """The oldest images that are asked in one way, as many as end before the first is late."""
         taken: list[Job] = []
         rest: deque[Job] = deque()
+        most = self._max_batch
+        if self._jobs and self.pace > 0:
+            left = self._jobs[0].deadline - time.monotonic()
+            most = max(1, min(most, int(left / self.pace)))
         for job in self._jobs:
-            fits = len(taken) < self._max_batch and (not taken or job.asked == taken[0].asked)
+            fits = len(taken) < most and (not taken or job.asked == taken[0].asked)
             (taken if fits else rest).append(job)
         self._jobs = rest
         return taken
 
     def _answer(self, batch: list[Job]) -> None:
         began = time.monotonic()
-        late = [job for job in batch if job.deadline < began]
+        late = [job for job in batch if job.is_late(began, self.pace)]
         _deliver_in_loops([(job, too_late()) for job in late])
-        jobs = self._taken = [job for job in batch if job.deadline >= began]
+        jobs = self._taken = [job for job in batch if job not in late]
         if not jobs:
             return
         self._busy_since = began
         found = self._outcomes([job.item for job in jobs], jobs[0].asked)
         self._busy_since = None
+        seconds = time.monotonic() - began
+        self.took(len(jobs), seconds)
         self._taken = []
         _deliver_in_loops(list(zip(jobs, found, strict=True)))
         waited = tuple(began - job.since for job in jobs)
         places = tuple(job.place for job in jobs)
-        self._tell(Batch(len(jobs), waited, time.monotonic() - began, places))
+        self._tell(Batch(len(jobs), waited, seconds, places))
 
     def _outcomes(self, items: Sequence[object], asked: Asked) -> list[Outcome]:
         """Of each image; where the whole batch fails, of its halves."""
@@ -212,8 +239,9 @@ class Batcher:
 def too_late() -> Problem:
     """Of an image whose deadline passed while it waited."""
     return Problem(
-        504, "deadline", "The deadline passed while the image waited; it was not computed.", retry=1
-    )
+        504, "deadline", "The image waited too long to be answered before the deadline; it was not "
+        "computed.", retry=1,
+    )  # fmt: skip
 
 
 def ended() -> Problem:

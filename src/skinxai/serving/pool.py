@@ -152,6 +152,11 @@ class Pool:
         """The models that answer, by name."""
         return {} if self._fleet is None else {each.name: each.worker for each in self._fleet.live}
 
+    @property
+    def pace(self) -> float:
+        """Seconds that an image of the slowest model took lately."""
+        return max((each.batcher.pace for each in self.served.values()), default=0.0)
+
     @contextmanager
     def lease(self, route_key: str, name: str | None = None) -> Iterator[Served]:
         """The model that answers a request, for all of its images; see `Fleet.lease`."""

@@ -127,12 +127,14 @@ class Service:
         self.check_room(1)
 
     def check_room(self, images: int) -> None:
-        """Refuse more images than may wait.
+        """Refuse more images than may wait, or than can be answered before their deadline.
 
         Raises:
             Problem: 503.
         """
-        if self.images + images > self.settings.queue:
+        many = self.images + images
+        slow = self.images > 0 and many * self.pool.pace > self.settings.deadline
+        if slow or many > self.settings.queue:
             raise Problem(503, "queue_full", "Too many images wait; try again.", retry=1)
 
     def hold(self, count: int) -> None:

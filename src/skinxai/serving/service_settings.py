@@ -30,7 +30,8 @@ class ServiceSettings:
         max_batch: most images of one forward pass.
         max_wait: milliseconds that a batch waits for more images, although the model rests.
         queue: most images that wait or are computed; more are refused.
-        deadline: seconds within which an image must be begun.
+        deadline: seconds within which a request should be answered; an image that cannot be any
+            more is not begun.
         max_body_mb: MiB of a request.
         max_images: of a request.
         max_pixels: of an image.
