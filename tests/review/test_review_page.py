@@ -142,7 +142,7 @@ def test_cases_are_labelled_by_keyboard_alone(folder: Path, address: str) -> Non
         press(page, "0", f"Kept: case {queue[3]} is unsure, says Ada 6.")
         assert store.waiting(reviewer="Ada 6", opinions=2) == 1
         assert page.get_by_text(re.compile("Traceback|Error")).count() == 0
-        page.get_by_text("Hide the model's answer until I have labelled").click()
+        page.get_by_text("Hide the answer until I label").click()
         page.get_by_text("is hidden until you have labelled").wait_for()
         settled(page)
         assert page.locator("table.findings").count() == 0

@@ -40,7 +40,7 @@ def review() -> None:
     answers, store = shared(), opened()
     how, who, keys = st.columns([3, 3, 4], vertical_alignment="bottom")
     hidden = how.toggle(
-        "Hide the model's answer until I have labelled", key="hidden", persist_state=KEPT,
+        "Hide the answer until I label", key="hidden", persist_state=KEPT,
         help="What one sees first sways one's own judgement.",
     )  # fmt: skip
     # Behind the switch: keys count again as soon as Tab has left the field.
