@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from skinxai.classifier import Classifier
-from skinxai.errors import ImageTooLargeError, ModelError, StoreError
+from skinxai.errors import ImageTooLargeError, ModelError
 from skinxai.results import ItemError, Prediction
 from skinxai.review import ReviewStore
 from skinxai.serving.batching import Asked, Job, Outcome, too_late
@@ -95,13 +95,6 @@ class Service:
             self.store = ReviewStore.open(settings.review, settings.keep_images, settings.keep_days)
             self.observing.waiting_cases = self.store.waiting
             self.recorder = Recorder(self.store, self.observing.metrics.store_errors.inc)
-            self.observing.metrics.review_open_cases.set_function(self._open_cases)
-
-    def _open_cases(self) -> float:
-        try:
-            return float("nan") if self.store is None else float(self.store.waiting())
-        except StoreError:
-            return float("nan")
 
     def close(self) -> None:
         """Answer what was accepted, and end all threads."""
