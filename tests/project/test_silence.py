@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ import pytest
 from demo_server import address_of
 from every_command import CASES, ENDED, HUB, SERVERS
 from hub_server import TOKEN, Hub
+from waiting import wait_for
 
-from skinxai import telemetry
+from skinxai import samples, telemetry
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
@@ -155,6 +157,32 @@ def test_a_demo_that_is_looked_at_reaches_no_other_machine(watched: Watched) -> 
         process.terminate()
         process.communicate()
     assert watched.notes == [] and watched.files() == []
+
+
+@watching
+def test_a_service_that_is_asked_reaches_no_other_machine(watched: Watched) -> None:
+    words = ["serve", "--port", "0", "--review", "sqlite:///cases.db"]
+    with watched.start("-c", "from skinxai.cli import main; main()", *words) as process:
+        try:
+            lines = (re.search(r"http://[\d.]+:\d+", line) for line in process.stdout)
+            place = next(found[0] for found in lines if found)
+            wait_for(lambda: _status(f"{place}/readyz") == 200)
+            body, kind = samples.paths()[0].read_bytes(), {"Content-Type": "image/jpeg"}
+            asked = urllib.request.Request(f"{place}/v1/predict", body, kind)
+            with urllib.request.urlopen(asked) as answer:
+                assert json.load(answer)["results"][0]["label"] == "mel"
+        finally:
+            process.terminate()
+            process.communicate()
+    assert watched.notes == [] and watched.files() == []
+
+
+def _status(address: str) -> int:
+    try:
+        with urllib.request.urlopen(address) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 @watching

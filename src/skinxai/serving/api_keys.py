@@ -10,6 +10,7 @@ from pathlib import Path
 
 from starlette.datastructures import Headers
 
+from skinxai.disk.regular_files import MAX_TEXT_BYTES, read_file
 from skinxai.errors import OptionError
 from skinxai.serving.problems import Problem
 
@@ -34,10 +35,11 @@ def read_hashes(path: Path) -> tuple[str, ...]:
         OptionError: a file that cannot be read, a line that is no hash, or no line.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = read_file(path, MAX_TEXT_BYTES).decode().splitlines()
     except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise OptionError(
-            f"api_keys must be a readable text file, but {str(path)!r} is not: {error}."
+            f"api_keys must be a readable text file, but {str(path)!r} is not: {reason}."
         ) from error
     found = [line.partition("#")[0].strip() for line in lines]
     for number, each in enumerate(found, 1):
