@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from skinxai.cli import app
 from skinxai.data import Record, Records
-from skinxai.errors import ModelError, OptionError, SkinxaiWarning
+from skinxai.errors import ModelError, NoInputsError, OptionError, SkinxaiWarning
 from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
 from skinxai.monitoring import DriftMonitor, Timeline
@@ -135,6 +135,9 @@ def test_a_reference_of_ones_own(folder: Path, tmp_path: Path) -> None:
 def test_wrong_use_says_what_to_do(folder: Path, tmp_path: Path, classifier) -> None:
     made = CliRunner().invoke(app, ["drift", str(folder), "--window", "900", "--backend", "onnx"])
     assert isinstance(made.exception, OptionError) and "window must be" in str(made.exception)
+    made = CliRunner().invoke(app, ["drift", str(folder / "00.png"), "--backend", "onnx"])
+    assert isinstance(made.exception, NoInputsError)
+    assert str(made.exception) == "drift needs at least 8 images that can be read, got 1."
     with pytest.warns(SkinxaiWarning, match="no calibration"):
         classifier.export(tmp_path / "plain.onnx")
     made = CliRunner().invoke(app, ["drift", str(folder), "--model", str(tmp_path / "plain.onnx")])

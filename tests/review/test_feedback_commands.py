@@ -69,3 +69,11 @@ def test_expire_and_delete(review, tmp_path: Path) -> None:
 def test_export_says_what_is_left_out(review, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="--splits needs --data"):
         ask("export", str(tmp_path / "out"), *review, "--splits", "s.csv")
+
+
+@pytest.mark.parametrize("words", ["list", "agreement", "label a mel --reviewer ann"])
+def test_a_store_that_is_not_there_is_not_taken_for_an_empty_one(tmp_path: Path, words) -> None:
+    with pytest.raises(StoreError, match="there is no review store at") as error:
+        ask(*words.split(), "--review", f"sqlite:///{tmp_path}/reveiw.db")
+    assert "'skinxai serve --review' makes one" in error.value.on_command_line
+    assert list(tmp_path.iterdir()) == []

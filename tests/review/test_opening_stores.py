@@ -192,3 +192,10 @@ def test_without_a_folder_no_image_is_kept(opened) -> None:
     store.record(case("c", image=b"pixels"))
     assert not store.case("c").image_kept and store.image("c") is None
     assert store.case("c").case == case("c", content=b"pixels")
+
+
+def test_a_store_is_made_only_where_it_may_be(url: str, opened) -> None:
+    with pytest.raises(StoreError, match="there is no review store at"):
+        opened(create=False)
+    assert opened().queue() == ()
+    assert opened(create=False).queue() == ()

@@ -186,6 +186,9 @@ def damaged_forms(service, patch) -> None:
     assert form_of(b"X-Y: " + b"z" * 10**5 + b"\r\n" + part).code == "multipart"
     assert form_of(b"Content-Disposition: form-data\r\n\r\nx").code == "multipart"
     assert form_of(text % (b"tta", b"true"), text % (b"tta", b"true"), part).code == "option"
+    misnamed = form_of(part.replace(b'"images"', b'"image"; filename="a.png"'))
+    assert misnamed.code == "multipart" and misnamed.json["errors"][0]["field"] == "image"
+    assert "parts named 'images', got one named 'image'." in misnamed.json["detail"]
     assert form_of(b"Content-Encoding: gzip\r\n" + part).code == "content_encoding"
     assert form_of(b"no head").status == 422
     for boundary in ("", ";", "x" * 71, "\x7f", '"'):
@@ -322,6 +325,8 @@ def fields_outside_their_rules(service, patch) -> None:
         found = service.ask("POST", f"/v1/{path}", body, kind)
         assert (found.status, found.code) == (422, "option"), (path, name, value)
         assert found.json["errors"][0]["field"] == name
+        if value == "gradcan":
+            assert found.json["detail"].endswith("got 'gradcan'. Did you mean 'gradcam'?")
     assert service.predict(image, query="?tta=1&tta=0").json["errors"][0]["field"] == "tta"
     assert service.predict(image, query="?x=1").json["errors"][0]["field"] == "x"
     found = service.predict(image, operating_point="nowhere")

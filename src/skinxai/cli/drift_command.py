@@ -49,10 +49,10 @@ def drift(
     """Compare images, in the order of their names, with those that the model knows."""
     from skinxai.classifier import Classifier
     from skinxai.disk.writing import check_folder
-    from skinxai.errors import ModelError
+    from skinxai.errors import ModelError, NoInputsError
     from skinxai.monitoring import DriftMonitor
     from skinxai.monitoring.change_points import ChangePoints
-    from skinxai.monitoring.stretches import largest_window
+    from skinxai.monitoring.stretches import SMALLEST_WINDOW, largest_window
     from skinxai.monitoring.timeline import Timeline
     from skinxai.results import ItemError
 
@@ -81,6 +81,10 @@ def drift(
         if isinstance(found, ItemError):
             failed += 1
             tell(failed_line(found), error=True)
+    if len(seen) < SMALLEST_WINDOW:
+        raise NoInputsError(
+            f"drift needs at least {SMALLEST_WINDOW} images that can be read, got {len(seen)}."
+        )
     usual = min(WINDOW, len(seen), largest_window(len(classifier.reference)))
     size = usual if window is None else window
     monitor = DriftMonitor(classifier.reference, window=size, false_alarms=false_alarms)

@@ -47,7 +47,7 @@ def _group() -> None:
 def _open(url: str, images: Path | None = None) -> ReviewStore:
     from skinxai.review import ReviewStore
 
-    return ReviewStore.open(url, images)
+    return ReviewStore.open(url, images, create=False)
 
 
 @feedback.command("list", cls=Command)

@@ -32,7 +32,7 @@ SOON = 0.7
 @cache
 def opened() -> ReviewStore:
     """The process's own store; opened when first asked."""
-    return ReviewStore.open(os.environ[URL], os.environ.get(IMAGES) or None)
+    return ReviewStore.open(os.environ[URL], os.environ.get(IMAGES) or None, create=False)
 
 
 def review() -> None:

@@ -21,10 +21,10 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.orm import Session
 
-from skinxai.disk.regular_files import check_file
+from skinxai.disk.regular_files import check_file, is_file
 from skinxai.errors import OptionError, StoreError, StoreFullError, StoreUnavailableError
 from skinxai.plain_text import one_line
-from skinxai.review.migrating import migrate
+from skinxai.review.migrating import migrate, no_store
 
 WRITES = "skinxai_writes"
 """Execution option of a connection whose transactions write."""
@@ -39,17 +39,20 @@ class Database:
     Args:
         url: ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
         patience: seconds to wait for a connection, or for another's lock.
+        create: make a store where there is none.
 
     Raises:
         OptionError: another URL, or a missing package.
         StoreError: a database that cannot be opened.
     """
 
-    def __init__(self, url: str, patience: float = 10.0) -> None:
+    def __init__(self, url: str, patience: float = 10.0, *, create: bool = True) -> None:
         given = _url(url)
         self.shown = repr(given.render_as_string(hide_password=True))
         self.kind = given.get_backend_name()
         if self.kind == SQLITE:
+            if not create and not is_file(str(given.database)):
+                raise no_store(self.shown)
             self._engine = _sqlite(given, self.shown, patience)
         else:
             self._engine = _postgresql(given, patience)
@@ -62,7 +65,7 @@ class Database:
                 if self.kind == SQLITE:
                     self._write_ahead()
                 with self._writer.begin() as connection:
-                    migrate(connection, self.shown)
+                    migrate(connection, self.shown, create=create)
         except BaseException:
             self.close()
             raise

@@ -73,11 +73,12 @@ class ReviewStore:
         images: str | os.PathLike[str] | None = None,
         keep_days: float | None = None,
         *,
+        create: bool = True,
         clock: Clock = utc_now,
         ticks: Callable[[], float] = time.monotonic,
         patience: float = 10.0,
     ) -> Self:
-        """Open a store; it is made where there is none, and an older one is brought up to date.
+        """Open a store, or make one; an older one is brought up to date.
 
         Args:
             url: ``sqlite:///FILE`` (four slashes before an absolute path), or
@@ -85,6 +86,7 @@ class ReviewStore:
             images: folder for images; ``None``: none is kept.
             keep_days: days, > 0, after which an image is deleted; ``None``: never. Images that
                 have expired are deleted at opening and, while cases are recorded, once an hour.
+            create: make a store where there is none; ``False``: refuse a wrong URL.
             clock: tells the time.
             ticks: seconds that only increase, by which time goes on after the clock went back.
             patience: seconds to wait for a connection, or for another program's lock.
@@ -97,7 +99,7 @@ class ReviewStore:
         keep = None if keep_days is None else _days(keep_days)
         if keep_days is not None and images is None:
             raise OptionError("keep_days needs a folder of images, but images is None.")
-        database = Database(url, patience)
+        database = Database(url, patience, create=create)
         try:
             folder = None if images is None else Path(images)
             store = cls(database, folder, keep, clock, ticks)

@@ -74,4 +74,6 @@ def problem_of(error: ValidationError) -> Problem:
 def refused(fields: list[dict[str, str]]) -> Problem:
     """Of fields outside their rules."""
     first = fields[0]
-    return Problem(422, "option", f"{first['field']!r}: {first['message']}.", fields=fields)
+    detail = f"{first['field']!r}: {first['message']}"
+    stop = "" if detail.endswith((".", "?")) else "."
+    return Problem(422, "option", detail + stop, fields=fields)

@@ -216,6 +216,12 @@ class _Parts:
         self._part = options.get(b"name", b"").decode("utf-8", "replace")
         if kind != b"form-data" or not self._part:
             raise Problem(422, "multipart", "each part must have a name.", close=True)
+        if self._part != IMAGES and b"filename" in options:
+            raise Problem(
+                422, "multipart", f"files must be parts named {IMAGES!r}, got one named "
+                f"{self._part!r:.60}.", close=True,
+                fields=[{"field": self._part[:100], "message": "not a part for files"}],
+            )  # fmt: skip
         if self._part == IMAGES and len(self.images) >= self._max_images:
             raise Problem(
                 413, "too_many_images", f"a request must have at most {self._max_images} images; "

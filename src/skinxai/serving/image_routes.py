@@ -167,7 +167,7 @@ def one_image(service: Service) -> APIRouter:
 
 def _check(field: str, name: str, known: Any) -> None:
     if name not in known:
-        words = f"must be one of {sorted(known)}, got {name!r:.60}{did_you_mean(name, known)}"
+        words = f"must be one of {sorted(known)}, got {name!r:.60}.{did_you_mean(name, known)}"
         raise refused([{"field": field, "message": words}])
 
 
