@@ -102,7 +102,7 @@ def test_the_next_process_knows_the_time_that_the_last_one_reached(
 def test_what_an_interrupted_recording_left_goes_after_an_hour(
     store, clock: Clock, tmp_path: Path, monkeypatch
 ) -> None:
-    from skinxai.review import store as module
+    from skinxai.review import recorded_cases as module
 
     monkeypatch.setattr(module, "_row_of", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):

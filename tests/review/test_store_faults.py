@@ -56,7 +56,7 @@ def test_a_full_database_keeps_nothing_in_part(tmp_path: Path) -> None:
 
 
 def _record_on(store: ReviewStore, connection, one) -> None:
-    from skinxai.review.store import _row_of
+    from skinxai.review.recorded_cases import _row_of
 
     with store._database.faults():
         from sqlalchemy.orm import Session
@@ -186,7 +186,7 @@ def test_a_postgresql_that_is_not_there(postgres) -> None:
 
 
 def test_errors_quote_nothing_that_was_to_be_written(opened, url: str, monkeypatch) -> None:
-    from skinxai.review import store as module
+    from skinxai.review import queued_cases as module
 
     store = opened()
     monkeypatch.setattr(module, "QUEUED", (object(),))  # the driver refuses it

@@ -12,7 +12,7 @@ from skinxai.review.cases import Deletion
 from skinxai.review.engines import SQLITE, Database
 from skinxai.review.kept_images import ImageFolder
 from skinxai.review.retention import StoreClock
-from skinxai.review.schema import CaseRow, ImageRow, LabelRow, StateRow
+from skinxai.review.schema import AT_ONCE, CaseRow, ImageRow, LabelRow, StateRow
 
 LATEST = "latest"
 """Name of the row with the latest time that retention has reached."""
@@ -75,15 +75,16 @@ def delete_subject(database: Database, folder: ImageFolder | None, subject: str)
         subject: whose.
     """
     with database.writing() as session:
-        own = select(CaseRow.id).where(CaseRow.subject == subject)
-        images = set(
-            session.scalars(
-                select(CaseRow.kept_image)
-                .where(CaseRow.subject == subject, CaseRow.kept_image.is_not(None))
-            )
-        )  # fmt: skip
-        labels = session.execute(delete(LabelRow).where(LabelRow.case_id.in_(own)))
-        cases = session.execute(delete(CaseRow).where(CaseRow.subject == subject))
+        # Locked: a label that is being given was given before, or finds no case.
+        own = select(CaseRow.id, CaseRow.kept_image).where(CaseRow.subject == subject)
+        found = session.execute(own.with_for_update()).all()
+        ids, images = [row.id for row in found], {row.kept_image for row in found}
+        labels = 0
+        for start in range(0, len(ids), AT_ONCE):
+            some = ids[start : start + AT_ONCE]
+            given = session.execute(delete(LabelRow).where(LabelRow.case_id.in_(some)))
+            labels += given.rowcount  # type: ignore[attr-defined]
+            session.execute(delete(CaseRow).where(CaseRow.id.in_(some)))
         files = 0
         for digest in sorted(filter(None, images)):
             image = session.get(ImageRow, digest, with_for_update=True)
@@ -94,8 +95,7 @@ def delete_subject(database: Database, folder: ImageFolder | None, subject: str)
             session.flush()
             if folder is not None:
                 files += folder.delete(digest)
-        found = Deletion(cases.rowcount, labels.rowcount, files, True)  # type: ignore[attr-defined]
-    return found if _overwritten(database) else Deletion(found.cases, found.labels, files, False)
+    return Deletion(len(ids), labels, files, _overwritten(database))
 
 
 def _overwritten(database: Database) -> bool:
