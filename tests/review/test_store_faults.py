@@ -22,12 +22,14 @@ WRITER = str(TESTS / "review_writer.py")
 
 def test_a_locked_database_is_a_sentence_and_later_answers(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    with ReviewStore.open(f"sqlite:///{path}", patience=0.05) as store:
+    images = tmp_path / "images"
+    with ReviewStore.open(f"sqlite:///{path}", images, patience=0.05) as store:
         store.record(case("before"))
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailableError, match="another program keeps it locked; try"):
-            store.record(case("c"))
+            store.record(case("c", image=b"1"))
+        assert [p for p in images.rglob("*") if len(p.name) == 64] == []  # its row comes first
         with pytest.raises(StoreUnavailableError):
             store.label("before", "mel", "ann")
         assert [each.case.id for each in store.queue()] == ["before"]  # readers go on

@@ -18,6 +18,7 @@ from waiting import wait_for
 
 from skinxai.errors import StoreUnavailableError, UnknownCaseError
 from skinxai.review import ReviewStore
+from skinxai.review.migrating import LOCK
 
 SAY = (
     "INSERT INTO review_labels (case_id, reviewer, label, comment, at) "
@@ -55,8 +56,10 @@ def after(connection: psycopg.Connection, url: str, call: Callable[[], object]) 
     thread.start()
     with psycopg.connect(url, autocommit=True) as watcher:
         wait_for(lambda: found or watcher.execute(waits).fetchone() != (0,))
+    waited = not found
     connection.commit()
     thread.join()
+    assert waited, "it did not wait"
     return found
 
 
@@ -134,6 +137,12 @@ def test_a_database_that_stays_locked_is_a_sentence(opened, url: str) -> None:
     ):
         store.label("c", "mel", "ann")
     assert store.label("c", "mel", "ann").label == "mel"
+
+
+def test_who_opens_a_store_waits_for_who_makes_it(opened, url: str) -> None:
+    with other(url, f"SELECT pg_advisory_xact_lock({LOCK})") as writer:
+        (found,) = after(writer, url, lambda: opened(patience=600))
+    assert found.queue() == ()
 
 
 def test_one_reading_sees_one_state(opened, url: str) -> None:

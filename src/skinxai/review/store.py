@@ -15,7 +15,7 @@ from skinxai.errors import OptionError, StoreError
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.review.agreement import Agreement
 from skinxai.review.cases import Case, Deletion, GivenLabel, ReviewedCase, check_name
-from skinxai.review.deleting import delete_expired, delete_subject, time_reached
+from skinxai.review.deleting import delete_expired, delete_subject
 from skinxai.review.engines import Database
 from skinxai.review.kept_images import ImageFolder
 from skinxai.review.queued_cases import every_case, queued, reviewed
@@ -49,7 +49,6 @@ class ReviewStore:
         self._database, self._keep, self._clock, self._ticks = database, keep, clock, ticks
         self._time = StoreClock(clock, ticks)
         with database.reading() as session:
-            time_reached(session, self._time)
             number = session.get_one(StateRow, NUMBER).value
         self._images = None if images is None else ImageFolder(images, number)
         self._looked = ticks() - EVERY
