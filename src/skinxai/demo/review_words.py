@@ -68,8 +68,8 @@ def agreement_table(found: Agreement) -> str:
     ]
     said = (
         f"<p class='under'>{counted(found.labelled, 'case')} labelled, {found.disputed} disputed. "
-        "These are the cases that the model was least sure of: agreement on them says nothing about "
-        "all others.</p>"
+        "These are the cases that the model was least sure of: agreement on them says nothing "
+        "about all others.</p>"
     )
     if not shown:
         return said
