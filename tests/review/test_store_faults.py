@@ -5,9 +5,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psycopg
 import pytest
 from places import TESTS
 from postgres_server import MISSING, programs, running
@@ -195,3 +199,45 @@ def test_errors_quote_nothing_that_was_to_be_written(opened, url: str, monkeypat
     with pytest.raises(StoreError) as caught:
         store.queue(reviewer="Mrs Miller")
     assert "Miller" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_full_disk_under_postgresql(postgres) -> None:
+    """A database that lies on a file system of 24 MiB, of which an empty one needs a third."""
+    place = Path(tempfile.mkdtemp(prefix="skinxai-small-"))
+    with mounted(place, postgres.folder):
+        url = postgres.new_database()
+        name = url.rpartition("/")[2]
+        with psycopg.connect(postgres.url("postgres"), autocommit=True) as server:
+            server.execute(f"CREATE TABLESPACE small LOCATION '{place}'")
+            server.execute(f"ALTER DATABASE {name} SET TABLESPACE small")
+            with ReviewStore.open(url) as store:
+                store.record(case("before"))
+                filler = place / "filler"
+                with filler.open("wb", buffering=0) as file, suppress(OSError):
+                    while True:
+                        file.write(bytes(4096))
+                kept = []
+                with pytest.raises(StoreFullError, match="is full: nothing was kept; make room"):
+                    for number in range(100_000):
+                        store.record(case(f"{number}", subject=f"{number}" * 10))
+                        kept.append(f"{number}")
+                assert {each.case.id for each in store.cases()} == {"before", *kept}
+                filler.unlink()
+                assert store.record(case("after")) and store.label("before", "mel", "ann")
+            server.execute(f"DROP DATABASE {name}")
+            server.execute("DROP TABLESPACE small")
+
+
+@contextmanager
+def mounted(place: Path, other: Path) -> Iterator[None]:
+    """A small file system of the owner of another folder, where this user may mount one."""
+    own = f"size=24m,mode=0700,uid={other.stat().st_uid},gid={other.stat().st_gid}"
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", own, "tmpfs", place])
+    if done.returncode:
+        place.rmdir()
+        pytest.skip("NO MOUNT: no disk is filled under PostgreSQL; run the tests as root")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+        place.rmdir()
