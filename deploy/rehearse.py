@@ -3,7 +3,9 @@
 Usage: python deploy/rehearse.py [--variant cuda] [--until build] [--python PATH]
 
 PATH is a Python 3.11.3 or later that every user can read: before that, redis needs another package,
-which the image has no use for. Linux only. The steps run as a user without privileges (as root: as the Dockerfile's own), in an
+which the image has no use for.
+
+Linux only. The steps run as a user without privileges (as root: as the Dockerfile's own), in an
 empty /opt and /tmp of a mount namespace of their own, with the files that the build may see and
 nothing of this environment but where packages come from. Then /opt is made read-only, the service
 is started, asked by the Dockerfile's health check until it is well, given a sample image, and

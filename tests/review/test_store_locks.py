@@ -41,8 +41,17 @@ def other(url: str, *statements: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def after(connection: psycopg.Connection, url: str, call: Callable[[], object]) -> list[object]:
-    """What a call gives, or raises, that began and waited before the other program committed."""
+def after(
+    connection: psycopg.Connection, url: str, call: Callable[[], object], *statements: str
+) -> list[object]:
+    """What a call gives, or raises, that began and waited before the other program committed.
+
+    Args:
+        connection: of the other program.
+        url: of the database.
+        call: of the store.
+        statements: that the other program still runs before.
+    """
     found: list[object] = []
 
     def calls() -> None:
@@ -57,6 +66,8 @@ def after(connection: psycopg.Connection, url: str, call: Callable[[], object]) 
     with psycopg.connect(url, autocommit=True) as watcher:
         wait_for(lambda: found or watcher.execute(waits).fetchone() != (0,))
     waited = not found
+    for each in statements:
+        connection.execute(each)
     connection.commit()
     thread.join()
     assert waited, "it did not wait"
@@ -86,6 +97,17 @@ def test_a_label_that_comes_after_its_subject_was_deleted_is_refused(opened, url
     with other(url, "DELETE FROM review_cases") as writer:
         (found,) = after(writer, url, lambda: store.label("c", "mel", "ann"))
     assert isinstance(found, UnknownCaseError)
+
+
+def test_an_image_that_expires_while_its_subject_is_deleted(opened, url, tmp_path: Path) -> None:
+    store: ReviewStore = opened(patience=600, images=tmp_path / "images")
+    store.record(case("a", image=b"1", subject="A"))
+    with other(url, "SELECT 1 FROM review_images FOR UPDATE") as writer:
+        (found,) = after(
+            writer, url, lambda: store.delete_subject("A"),
+            "UPDATE review_cases SET kept_image = NULL", "DELETE FROM review_images",
+        )  # fmt: skip
+    assert (found.cases, found.images) == (1, 0)
 
 
 def test_an_image_that_another_subject_gets_meanwhile_stays(opened, url, tmp_path: Path) -> None:

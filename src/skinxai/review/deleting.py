@@ -53,10 +53,10 @@ def delete_expired(
     count = 0
     for digest in digests:  # each for itself: an interruption leaves the rest for the next time
         with database.writing() as session:
-            image = session.get(ImageRow, digest, with_for_update=True)
-            if image is None or not session.scalar(
-                select(ImageRow.sha256).where(ImageRow.sha256 == digest, or_(*over))
-            ):
+            session.get(ImageRow, digest, with_for_update=True)  # waits for who is recording it
+            again = select(ImageRow).where(ImageRow.sha256 == digest, or_(*over))
+            image = session.scalar(again)
+            if image is None:
                 continue  # another process deleted it, or it was recorded again
             named = update(CaseRow).where(CaseRow.kept_image == digest).values(kept_image=None)
             session.execute(named)
@@ -75,7 +75,11 @@ def delete_subject(database: Database, folder: ImageFolder | None, subject: str)
         subject: whose.
     """
     with database.writing() as session:
-        # Locked: a label that is being given was given before, or finds no case.
+        # Locked, images first as `delete_expired` does, so that neither waits for the other for
+        # ever: a label that is being given was given before, or finds no case.
+        named = select(CaseRow.kept_image).where(CaseRow.subject == subject)
+        theirs = select(ImageRow.sha256).where(ImageRow.sha256.in_(named)).order_by(ImageRow.sha256)
+        session.execute(theirs.with_for_update()).all()
         own = select(CaseRow.id, CaseRow.kept_image).where(CaseRow.subject == subject)
         found = session.execute(own.with_for_update()).all()
         ids, images = [row.id for row in found], {row.kept_image for row in found}
@@ -87,9 +91,9 @@ def delete_subject(database: Database, folder: ImageFolder | None, subject: str)
             session.execute(delete(CaseRow).where(CaseRow.id.in_(some)))
         files = 0
         for digest in sorted(filter(None, images)):
-            image = session.get(ImageRow, digest, with_for_update=True)
+            image = session.get_one(ImageRow, digest, with_for_update=True)
             other = select(CaseRow.id).where(CaseRow.kept_image == digest).limit(1)
-            if image is None or session.scalar(other) is not None:
+            if session.scalar(other) is not None:
                 continue  # the same image belongs to another subject too
             session.delete(image)
             session.flush()
