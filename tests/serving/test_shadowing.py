@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from PIL import Image
-from waiting import wait_for
+from waiting import LIMIT, wait_for
 
 from skinxai.serving import shadowing
 from skinxai.serving.shadowing import Shadow
@@ -101,7 +101,7 @@ def test_it_waits_while_a_live_image_waits(told) -> None:
     shadow = Shadow(colour_classifier(), told.append, busy)
     shadow.see(RED, "red")
     for _ in range(5):
-        asks.acquire()
+        assert asks.acquire(timeout=LIMIT)
     assert told == []
     lively.clear()
     wait_for(lambda: told)
