@@ -191,6 +191,33 @@ def test_a_postgresql_that_is_not_there(postgres) -> None:
     assert "top-secret" not in str(caught.value) and "***" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, StoreUnavailableError, "keeps it locked"),
+        (sqlite3.SQLITE_CANTOPEN_FULLPATH, StoreUnavailableError, "does not answer: said"),
+        (sqlite3.SQLITE_CORRUPT_INDEX, StoreError, "or is damaged: said"),
+        (sqlite3.SQLITE_IOERR_READ, StoreError, "failed: said"),
+        ("53100", StoreFullError, "is full: nothing was kept"),
+        ("53300", StoreUnavailableError, "does not answer"),  # too many connections
+        ("55P03", StoreUnavailableError, "keeps it locked"),
+        ("57014", StoreUnavailableError, "keeps it locked"),  # the statement's time is over
+        ("57P01", StoreUnavailableError, "does not answer"),  # the server is being stopped
+        ("08006", StoreUnavailableError, "does not answer"),  # the connection was lost
+        ("42P01", StoreError, "failed"),
+    ],
+)
+def test_what_a_databases_error_means(tmp_path: Path, code, kind, words: str) -> None:
+    if isinstance(code, int):
+        error: Exception = sqlite3.OperationalError("said")
+        error.sqlite_errorcode = code
+    else:
+        error = psycopg.errors.lookup(code)("said")
+    with ReviewStore.open(f"sqlite:///{tmp_path}/a.db") as store:
+        found = store._database._typed(error)
+    assert type(found) is kind and words in str(found)
+
+
 def test_errors_quote_nothing_that_was_to_be_written(opened, url: str, monkeypatch) -> None:
     from skinxai.review import queued_cases as module
 
