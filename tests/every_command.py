@@ -38,6 +38,10 @@ CASES: dict[str, tuple[str, ...]] = {
     "audit": ("data --out audit --init-weights bundled",),
     "prepare": ("data prepared",),
     "train": (f"--data data --out run {NETWORK} --augmentation heavy --workers 1",),
+    "tune": (
+        f"--data data --out search {NETWORK} --trials 1 --search learning_rate=1e-4..1e-3 "
+        "--workers 0",
+    ),
     "evaluate": ("data --out report --model imported",),
     "calibrate": ("data --out calibrated --model imported",),
     "drift": ("data --out drifted --backend onnx",),

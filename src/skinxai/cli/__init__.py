@@ -31,6 +31,7 @@ from skinxai.cli.runs import train
 from skinxai.cli.saying import Quiet, show_traceback, tell, warnings_as_notes, with_quiet
 from skinxai.cli.serve_command import serve
 from skinxai.cli.stress_command import stress
+from skinxai.cli.tune_command import tune
 from skinxai.errors import SkinxaiError
 from skinxai.progress import command_line
 from skinxai.progress import quiet as quietly
@@ -53,6 +54,7 @@ for command, line in (
     (audit, "Look for leaks, duplicates and damaged files."),
     (prepare, "Decode and verify every image once."),
     (train, "Fine-tune a network on labelled images."),
+    (tune, "Search settings with the best validation."),
     (evaluate, "Evaluate a model on labelled images."),
     (calibrate, "Calibrate a model's probabilities."),
     (card, "Print a model's card."),
