@@ -1,4 +1,4 @@
-"""Answers to a table of images by Spark: python spark_predictions.py TABLE.csv OUT_FOLDER [CORES]"""
+"""Answers to a table of images by Spark: python spark_predictions.py TABLE.csv OUT [CORES]"""
 
 import sys
 
@@ -9,16 +9,14 @@ SCHEMA = "image string, label string, probability double, decision string, error
 
 def answers(tables):
     """Each Python worker of Spark loads one model, and answers its share of the rows."""
-    from skinxai import Classifier, ItemError
+    from skinxai import Classifier
 
     classifier = Classifier.from_pretrained()
     for table in tables:
         found = classifier.predict(list(table["image"]), on_error="return")
-        failed = [isinstance(each, ItemError) for each in found]
-        table["label"] = [None if bad else f.label for f, bad in zip(found, failed)]
-        table["probability"] = [None if bad else f.probability for f, bad in zip(found, failed)]
-        table["decision"] = [None if bad else f.decision for f, bad in zip(found, failed)]
-        table["error"] = [str(f.error) if bad else None for f, bad in zip(found, failed)]
+        rows = [each.to_dict() for each in found]  # an image that failed has only its error
+        for name in ("label", "probability", "decision", "error"):
+            table[name] = [row.get(name) for row in rows]
         yield table[["image", "label", "probability", "decision", "error"]]
 
 
