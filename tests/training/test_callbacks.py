@@ -1,6 +1,5 @@
 """Callbacks: what they are told and when, and what happens when they fail."""
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,8 @@ import pytest
 from small_runs import BASE
 
 from skinxai import Classifier, Trainer
-from skinxai.errors import OptionError, TrainingError
-from skinxai.training.callbacks import Callback, TensorBoard
+from skinxai.errors import TrainingError
+from skinxai.training.callbacks import Callback
 from skinxai.training.checkpointing import CheckpointFolder
 
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -84,46 +83,3 @@ def test_one_that_raises_stops_the_run_after_a_checkpoint(
     assert sum(line[0] == "step" for line in again.lines) == left  # nothing is done twice
     weights = "model.safetensors"
     assert (folder / weights).read_bytes() == (diary[0] / weights).read_bytes()
-
-
-@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is not None, reason="it is there")
-def test_tensorboard_says_what_it_needs() -> None:
-    with pytest.raises(OptionError, match="needs the package tensorboard; run pip install"):
-        TensorBoard()
-
-
-def test_tensorboard_writes_its_files(data, tmp_path) -> None:
-    pytest.importorskip("tensorboard")
-    folder = tmp_path / "run"
-    Trainer(**SETTINGS, output_dir=folder, callbacks=[TensorBoard(every=1)]).fit(*data)
-    assert list((folder / "tensorboard").glob("events.*"))
-
-
-def test_tensorboard_is_given_the_figures(tmp_path) -> None:
-    """With a writer that notes: the package itself need not be there."""
-    noted: list[tuple[Any, ...]] = []
-
-    class Writer:
-        def __init__(self, folder: str) -> None:
-            noted.append(("folder", folder))
-
-        def add_scalar(self, *values: Any) -> None:
-            noted.append(values)
-
-        def flush(self) -> None: ...
-
-        def close(self) -> None:
-            noted.append(("closed",))
-
-    board = TensorBoard.__new__(TensorBoard)
-    board._make, board._every, board._writer = Writer, 2, None  # type: ignore[assignment]
-    board.on_step(1, 0.5, 0.1)  # before the start: nothing
-    board.on_start(tmp_path, {})
-    for step in (1, 2, 3):
-        board.on_step(step, step / 10, 0.1)
-    board.on_epoch({"epoch": 1.0, "macro_f1": 0.25})
-    board.on_end(None)  # type: ignore[arg-type]
-    assert noted == [
-        ("folder", str(tmp_path / "tensorboard")), ("loss", 0.2, 2), ("learning_rate", 0.1, 2),
-        ("epoch/epoch", 1.0, 1), ("epoch/macro_f1", 0.25, 1), ("closed",),
-    ]  # fmt: skip

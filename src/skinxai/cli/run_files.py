@@ -19,7 +19,7 @@ from skinxai.training.settings import TrainConfig
 
 COMMAND = "command"
 _TEXTS = ("data", "out", "splits", "images", "delimiter", *ROLES)
-_LISTS = ("labels", "malignant")
+_LISTS = ("labels", "malignant", "track")
 _TABLES = ("column", "label")
 _SETTINGS = TrainConfig.names()
 
@@ -142,7 +142,7 @@ def settings_of(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _known(path: Path, name: str) -> str:
-    known = [*_TEXTS, *_LISTS, *_TABLES, "folds", "tensorboard", *_SETTINGS]
+    known = [*_TEXTS, *_LISTS, *_TABLES, "folds", *_SETTINGS]
     plain = name.replace("-", "_")
     if plain in known:
         return plain
@@ -159,7 +159,7 @@ def _checked(path: Path, name: str, value: Any) -> Any:
     elif plain in _LISTS:
         value = value.split(",") if isinstance(value, str) else value
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-            rule = "a list of labels"
+            rule = "a list of names" if plain == "track" else "a list of labels"
         else:
             value = [each.strip() for each in value if each.strip()]
     elif plain in _TABLES and not (
@@ -168,8 +168,6 @@ def _checked(path: Path, name: str, value: Any) -> Any:
         rule = "names with their values"
     elif plain == "folds" and type(value) is not int:
         rule = "a whole number"
-    elif plain == "tensorboard" and not isinstance(value, bool):
-        rule = "true or false"
     elif plain == "augmentation" and not isinstance(value, str):
         raise OptionError(
             f"augmentation in {str(path)!r} is a pipeline of Python, which no file can hold; "

@@ -76,16 +76,16 @@ def train(
                                  "fold answers to all images, and an ensemble."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")
-    ] = False,
+    track: Annotated[
+        list[str] | None, typer.Option(help="Also log to tensorboard, mlflow or wandb.")
+    ] = None,
     **settings: str | None,
 ) -> None:  # fmt: skip
     """Fine-tune a network on labelled images; the test part is split off and not looked at."""
     from skinxai.data import Splits
     from skinxai.disk.writing import check_folder
     from skinxai.experiments.cross_validating import cross_validate, number_of_folds
-    from skinxai.training.callbacks import TensorBoard
+    from skinxai.experiments.trackers import trackers_named
     from skinxai.training.initial_weights import fetch_initial_weights
     from skinxai.training.trainer import Trainer
 
@@ -112,8 +112,7 @@ def train(
     own = TrainConfig.parse({n: text for n, text in settings.items() if text is not None})
     chosen = settings_of(file) | own
     callbacks: list[Callback] = [NoteImages(asked)]
-    if tensorboard or file.get("tensorboard"):
-        callbacks.append(TensorBoard())
+    callbacks += trackers_named(track or file.get("track", ()))
     if folds is not None or begun_folds is not None:
         check_folder(out)
         if not resume:
