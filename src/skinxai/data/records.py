@@ -198,9 +198,6 @@ class Records(Sequence[Record]):
         """
         import pandas as pd
 
-    from skinxai.data.shards import PreparedPixels
-    from skinxai.data.tar_shards import ResizedImages
-
         own = ("image_id", "label", "lesion_id", "patient_id", "path")
         names = dict.fromkeys(name for item in self for name in item.attributes)
         columns = {name: f"attribute_{name}" if name in own else name for name in names}

@@ -21,7 +21,8 @@ MAX_TAR_BYTES = 2**40
 BLOCK = 512
 _KINDS = {
     tarfile.SYMTYPE: "a link", tarfile.LNKTYPE: "a link", tarfile.CHRTYPE: "a device",
-    tarfile.BLKTYPE: "a device", tarfile.FIFOTYPE: "a pipe", tarfile.GNUTYPE_SPARSE: "a sparse file",
+    tarfile.BLKTYPE: "a device", tarfile.FIFOTYPE: "a pipe",
+    tarfile.GNUTYPE_SPARSE: "a sparse file",
 }  # fmt: skip
 
 
@@ -119,7 +120,7 @@ def _places(file: BufferedReader, size: int) -> dict[str, tuple[int, int]]:
         tar = tarfile.TarFile(fileobj=file)
         end = 0
         for member in tar:
-            tar.members = []  # or it keeps all headers
+            tar.members = []  # type: ignore[attr-defined]  # or it keeps all headers
             end = member.offset_data + -(-member.size // BLOCK) * BLOCK
             if member.isdir():
                 end = member.offset_data

@@ -69,10 +69,11 @@ def read_image(
     """Read one image: EXIF orientation applied, alpha on white, 16 bits scaled.
 
     Args:
-        image: a path, also of a file in a plain tar (``x.tar/1.jpg``), bytes, a binary file object, a
-            PIL image, a NumPy array or a torch tensor (uint8 0–255 or floating 0–1; ``(H, W)``, ``(H, W, 3)`` RGB, ``(H, W, 4)`` RGBA), or
-            what this function returned. A PIL image that `PIL.Image.open` gave and that is not
-            loaded yet is read from its file, as its path would be.
+        image: a path, also of a file in a plain tar (``x.tar/1.jpg``), bytes, a binary file
+            object, a PIL image, a NumPy array or a torch tensor (uint8 0–255 or floating 0–1;
+            ``(H, W)``, ``(H, W, 3)`` RGB, ``(H, W, 4)`` RGBA), or what this function returned. A
+            PIL image that `PIL.Image.open` gave and that is not loaded yet is read from its file,
+            as its path would be.
         layout: ``"CHW"`` for arrays with channels first.
         value_range: ``(low, high)``: what stands for black and white in arrays of other types or
             ranges, and in images of 32 bits a pixel.
