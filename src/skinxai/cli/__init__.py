@@ -14,6 +14,7 @@ import typer
 from skinxai.cli.benchmarks import benchmark
 from skinxai.cli.calibration_command import calibrate
 from skinxai.cli.cards import card
+from skinxai.cli.collect_command import collect
 from skinxai.cli.commands import Command, Group
 from skinxai.cli.datasets import audit, prepare
 from skinxai.cli.demo_command import demo
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 for command, line in (
     (predict, "Print each image's class probabilities."),
+    (collect, "Merge the answers to a manifest."),
     (explain, "Write a heatmap of each image."),
     (nearest, "Print the most similar training lesions."),
     (report, "Write a page on each image, HTML or PDF."),
