@@ -203,9 +203,8 @@ def _checked(shards: Sequence[Shard], index: Index | None) -> list[Sample]:
             name = quoted(sample.record.image_id)
             problems.append(DatasetSchemaError(f"image {name} is twice in the shards: {both}."))
     if problems:
-        raise type(problems[0])(  # type: ignore[call-arg]
-            "every sample must be there once, with an image and a label;", tuple(problems)
-        )
+        kind = type(problems[0]) if isinstance(problems[0], DatasetError) else DatasetError
+        raise kind("every sample must be there once, with an image and a label;", tuple(problems))
     for shard in shards if index is not None else ():
         if len(shard.samples) != index.shards[shard.path.name].samples:  # type: ignore[union-attr]
             raise IntegrityError(f"shard {shard.path.name!r} must hold the samples of {INDEX}.")

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import random
 import shutil
-import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
 from skinxai.configs import PreprocessConfig, canonical_json
 from skinxai.data.claims import alone, ordered, taken
@@ -26,7 +20,7 @@ from skinxai.data.records import Record, Records
 from skinxai.data.tar_index import Listed, is_indexed, read_index, write_index
 from skinxai.data.tar_samples import read_shard
 from skinxai.data.tar_shards import ResizedImages, load_shards
-from skinxai.disk.staging import sync_folder
+from skinxai.data.tar_writer import TarWriter, png
 from skinxai.disk.tar_members import read_stored
 from skinxai.disk.writing import made_folder, make_folder, write_atomic
 from skinxai.errors import DatasetError, DatasetImageError, OptionError, OutputError, SkinxaiError
@@ -171,7 +165,7 @@ def _write(part: Path, job: _Job) -> None:
         return _made(order[place], job)
 
     problems: list[SkinxaiError] = []
-    open_shard: _Shard | None = None
+    open_shard: TarWriter | None = None
     rest = range(done, len(order))
     stream = ordered(make, rest, workers=os.cpu_count() or 1)
     try:
@@ -183,8 +177,8 @@ def _write(part: Path, job: _Job) -> None:
             if problems:
                 continue
             if open_shard is None:
-                open_shard = _Shard(part, f"{job.stem}-{len(shards):06d}.tar")
-            open_shard.add(f"{place:09d}", made)
+                open_shard = TarWriter(part, f"{job.stem}-{len(shards):06d}.tar")
+            open_shard.add(f"{place:09d}", {made.suffix: made.data, "json": made.text})
             if open_shard.size >= job.shard_bytes or place == len(order) - 1:
                 shards[open_shard.name] = open_shard.finish()
                 open_shard = None
@@ -219,7 +213,7 @@ def _made(position: int, job: _Job) -> _Made:
     suffix = _SUFFIXES.get(read.format or "", "")
     if job.config is not None or not suffix:
         pixels = read.pixels if job.config is None else resize(read.pixels, job.config)
-        suffix, data = "png", _png(pixels)
+        suffix, data = "png", png(pixels)
     values = {
         "attributes": dict(item.attributes),
         "file_sha256": sha256,
@@ -232,55 +226,6 @@ def _made(position: int, job: _Job) -> _Made:
     }
     text = json.dumps(values, ensure_ascii=False, sort_keys=True, default=repr)
     return _Made(position, suffix, data, text.encode("utf-8", "backslashreplace"))
-
-
-def _png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(out, "PNG", compress_level=1)
-    return out.getvalue()
-
-
-class _Shard:
-    """One tar while it is written; it gets its name when it is whole and on the disk."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.name, self.size, self._samples = name, 0, 0
-        self._path = folder / name
-        self._part = folder / f".{name}.part"
-        self._hash = hashlib.sha256()
-        self._file = self._part.open("wb")
-        self._tar = tarfile.TarFile(fileobj=self, mode="w", format=tarfile.USTAR_FORMAT)  # type: ignore[arg-type]
-
-    def write(self, data: bytes) -> int:
-        """Write and hash what the tar is made of."""
-        self._hash.update(data)
-        self.size += len(data)
-        return self._file.write(data)
-
-    def tell(self) -> int:
-        """Bytes that were written."""
-        return self.size
-
-    def add(self, key: str, made: _Made) -> None:
-        for suffix, data in ((made.suffix, made.data), ("json", made.text)):
-            member = tarfile.TarInfo(f"{key}.{suffix}")
-            member.size = len(data)
-            self._tar.addfile(member, io.BytesIO(data))
-        self._tar.members = []  # type: ignore[attr-defined]  # or it keeps all headers
-        self._samples += 1
-
-    def finish(self) -> Listed:
-        self._tar.close()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._part.rename(self._path)
-        sync_folder(self._path.parent)
-        return Listed(self.size, self._samples, self._hash.hexdigest())
-
-    def discard(self) -> None:
-        self._file.close()
-        self._part.unlink(missing_ok=True)
 
 
 def _finished(part: Path, job: _Job, order: list[int], plan: str) -> dict[str, Listed]:
