@@ -21,6 +21,7 @@ from skinxai.data.tar_index import Listed, is_indexed, read_index, write_index
 from skinxai.data.tar_samples import read_shard
 from skinxai.data.tar_shards import ResizedImages, load_shards
 from skinxai.data.tar_writer import TarWriter, png
+from skinxai.disk.regular_files import MAX_TEXT_BYTES, is_file, read_file
 from skinxai.disk.tar_members import read_stored
 from skinxai.disk.writing import made_folder, make_folder, write_atomic
 from skinxai.errors import DatasetError, DatasetImageError, OptionError, OutputError, SkinxaiError
@@ -231,7 +232,7 @@ def _made(position: int, job: _Job) -> _Made:
 def _finished(part: Path, job: _Job, order: list[int], plan: str) -> dict[str, Listed]:
     """The shards that an earlier process finished; everything else it left is removed."""
     found: dict[str, Listed] = {}
-    same = part.is_dir() and (part / PLAN).is_file() and (part / PLAN).read_text() == plan
+    same = is_file(part / PLAN) and read_file(part / PLAN, MAX_TEXT_BYTES) == plan.encode()
     for number in range(len(order) if same else 0):
         path = part / f"{job.stem}-{number:06d}.tar"
         done = sum(each.samples for each in found.values())
