@@ -26,7 +26,6 @@ from skinxai.data import (
     load_prepared,
     pixel_hash,
     prepare,
-    preparing,
     shards,
 )
 from skinxai.data.detecting import open_records
