@@ -104,7 +104,7 @@ def judge(
     right = answers.rows.argmax(axis=1) == np.asarray(target)
     return replace(
         found,
-        not_known=tuple(_not_known(records)),
+        not_known=tuple(not_known(records)),
         calibrated_on=answers.predictions[0].calibrated_on,
         calibration_seen=answers.calibrated,
         decisions=_decisions(model, records, answers, how),
@@ -184,7 +184,8 @@ def _leaked(model: ModelInUse, records: Records, seen: SeenImages) -> bool:
     return records.leaked or bool(seen) or said
 
 
-def _not_known(records: Records) -> Iterator[str]:
+def not_known(records: Records) -> Iterator[str]:
+    """What a verdict on records cannot know, because they do not say it."""
     if all(item.lesion_id == item.image_id for item in records):
         yield "no lesion is named, so that other images of a training lesion are not recognised"
     if not any(item.patient_id for item in records):
