@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -18,17 +19,18 @@ from skinxai.disk.writing import check_folder, write_atomic
 from skinxai.errors import OptionError
 from skinxai.model_folders.trained_on import SILENT, TrainedOn
 from skinxai.predicting.inputs import InputOptions, Inputs
+from skinxai.predicting.judging import judge_rows
 from skinxai.predicting.predictor import FLIPS
 from skinxai.probing.fitted_model import RESULT, Fitted, check_answers, fitted_classifier
 from skinxai.probing.frozen_features import Features, check_memory, compute_features
 from skinxai.probing.frozen_network import FrozenNetwork, freeze
-from skinxai.probing.judging_rows import judge_rows
 from skinxai.probing.logistic import fit_head
 from skinxai.probing.probed import Probed
 from skinxai.probing.selecting import answers_for, best, out_of_fold
 from skinxai.probing.voting import vote
 from skinxai.progress import say
 from skinxai.reporting import write_evaluation
+from skinxai.results import Evaluation
 from skinxai.training.data_checks import check_alone, check_parts
 from skinxai.training.membership import known_images
 
@@ -188,9 +190,14 @@ def _probed(
     computed = learnt.computed + (0 if judged is None else judged.computed)
     names = (classifier.model, f"{k} nearest neighbours on {network.config.backbone}")
     linear, neighbours = (
-        judge_rows(
-            records, rows, name, seen, fitted.note, leaked=bool(network.start.leaked),
-            resamples=resamples, seed=seed,
+        _noted(
+            judge_rows(
+                records, rows, records.labels, model=name, seen=seen,
+                leaked=network.start.leaked or records.leaked or bool(seen),
+                attributes=[item.attributes for item in records], scores={}, resamples=resamples,
+                seed=seed,
+            ),
+            fitted.note,
         )
         for rows, name in zip(fitted.rows, names, strict=True)
     )  # fmt: skip
@@ -201,6 +208,10 @@ def _probed(
         converged=fitted.head.converged, computed=computed,
         cached=len(train) + (0 if val is None else len(val)) - computed,
     )  # fmt: skip
+
+
+def _noted(evaluation: Evaluation, note: str) -> Evaluation:
+    return replace(evaluation, notes=(*evaluation.notes, note))
 
 
 def _check_options(class_weights: str | None, folds: int | None, options: InputOptions) -> None:

@@ -128,7 +128,7 @@ def check_images(
 
 def check_unseen(
     val: Mapping[str, Look], trained_on: TrainedOn, source: str, remedy: str,
-    not_copies: Collection[str],
+    not_copies: Collection[str], part: str = "val",
 ) -> None:  # fmt: skip
     """Refuse validation images that something was trained on, or copies of such images.
 
@@ -138,6 +138,7 @@ def check_unseen(
         source: what was trained on them, for the message.
         remedy: remedy for the message.
         not_copies: ids of images that look like copies but are not.
+        part: name of the argument that holds the images, for the message.
 
     Raises:
         LeakageError: if there are such images.
@@ -145,7 +146,7 @@ def check_unseen(
     seen = trained_on.seen(val, not_copies=not_copies)
     if not seen:
         return
-    message = f"val must hold no image of {source}: of {len(val)}, {seen.describe()}; {remedy}"
+    message = f"{part} must hold no image of {source}: of {len(val)}, {seen.describe()}; {remedy}"
     if seen.exact:
         raise LeakageError(f"{message}.")
     ids = [*not_copies, *seen.copies]

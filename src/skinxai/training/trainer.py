@@ -18,7 +18,6 @@ from skinxai.disk.regular_files import MAX_TEXT_BYTES, read_file
 from skinxai.errors import (
     NonFiniteLossError,
     OptionError,
-    ResumeMismatchError,
     TrainingError,
 )
 from skinxai.reporting import write_evaluation
@@ -32,7 +31,7 @@ from skinxai.training.process import Interruption, check_main_guard, kept_memory
 from skinxai.training.randomness import kept_random_states
 from skinxai.training.run import Run, workers_of
 from skinxai.training.run_folder import RunFolder
-from skinxai.training.settings import CHANGEABLE, TrainConfig
+from skinxai.training.settings import TrainConfig, changed_settings
 
 PAGE = "evaluation.html"
 
@@ -91,25 +90,11 @@ class Trainer:
         folder = RunFolder(Path(run_folder))
         known = folder.read_settings()["settings"]
         values = known | changes
-        before, after = ({n: v for n, v in TrainConfig.of(some).to_dict().items()}
-                         for some in (known, values))  # fmt: skip
-        differ = sorted(name for name in after if after[name] != before[name])
-        if fixed := [name for name in differ if name not in CHANGEABLE]:
-            raise ResumeMismatchError(
-                f"a resumed run may change {sorted(CHANGEABLE)}, got {fixed[0]!r}: "
-                f"{before[fixed[0]]!r} became {after[fixed[0]]!r}; start a new run."
-            )
-        if isinstance(own := values["augmentation"], dict):
-            raise ResumeMismatchError(
-                f"augmentation must be given again, because the run began with "
-                f"{own.get('own')!r} of your own",
-                python="pass it to Trainer.resume(…, augmentation=…)",
-                command="go on in Python with Trainer.resume(…, augmentation=…)",
-            )
+        differ = changed_settings(known, values)
         trainer = cls(**values, output_dir=run_folder, callbacks=callbacks)
         trainer._resumed = True
         if differ:
-            folder.note(f"resumed with {json.dumps({name: after[name] for name in differ})}")
+            folder.note(f"resumed with {json.dumps(differ)}")
         return trainer
 
     def fit(self, train: Records | Splits, val: Records | None = None) -> Classifier:
