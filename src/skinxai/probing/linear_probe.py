@@ -193,7 +193,7 @@ def _probed(
         _noted(
             judge_rows(
                 records, rows, records.labels, model=name, seen=seen,
-                leaked=network.start.leaked or records.leaked or bool(seen),
+                leaked=bool(network.start.leaked or records.leaked or seen),
                 attributes=[item.attributes for item in records], scores={}, resamples=resamples,
                 seed=seed,
             ),
