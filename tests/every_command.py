@@ -38,6 +38,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "audit": ("data --out audit --init-weights bundled",),
     "prepare": ("data prepared",),
     "train": (f"--data data --out run {NETWORK} --augmentation heavy --workers 1",),
+    "probe": ("data --out probed --init-weights bundled --image-size 64x64",),
     "evaluate": ("data --out report --model imported",),
     "calibrate": ("data --out calibrated --model imported",),
     "drift": ("data --out drifted --backend onnx",),

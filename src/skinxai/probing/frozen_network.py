@@ -135,7 +135,8 @@ def freeze(
         UnknownNameError: no such backbone.
     """
     usual = TrainConfig()
-    chosen, size = backbone or usual.backbone, image_size or usual.image_size
+    chosen = usual.backbone if backbone is None else backbone
+    size = usual.image_size if image_size is None else image_size
     check_names(
         TrainConfig(
             backbone=chosen, init_weights=init_weights, image_size=as_size(size), device=device
@@ -143,7 +144,8 @@ def freeze(
     )
     own = _config_of(init_weights)
     if own is not None:
-        chosen, size = backbone or own.backbone, image_size or own.preprocessing.image_size
+        chosen = own.backbone if backbone is None else backbone
+        size = own.preprocessing.image_size if image_size is None else image_size
     fetch_initial_weights(chosen, init_weights)
     with kept_random_states():
         seed_all(seed)

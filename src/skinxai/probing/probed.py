@@ -76,7 +76,7 @@ class Probed:
 
     def to_markdown(self) -> str:
         """Both methods side by side, macro-F1 first, every class, each with its interval."""
-        heads = f"| figure | {LINEAR}, C = {self.strength:g} | {self.k} {NEIGHBOURS} |"
+        heads = f"| figure | {LINEAR}, C = {self.strength:g} | {NEIGHBOURS}, k = {self.k} |"
         lines = [heads, "| --- | --- | --- |"]
         lines += [f"| {markdown(name)} | {one} | {other} |" for name, one, other in self._figures()]
         return "\n".join(lines) + "\n"
@@ -92,6 +92,6 @@ class Probed:
 
     def __repr__(self) -> str:
         return (
-            f"Probed(linear macro-F1={self.linear.macro_f1}, {self.k} neighbours "
+            f"Probed(linear macro-F1={self.linear.macro_f1}, k={self.k} neighbours "
             f"macro-F1={self.neighbours.macro_f1}; {self.note})"
         )
