@@ -20,6 +20,7 @@ from skinxai.errors import (
     OptionError,
     TrainingError,
 )
+from skinxai.interruption import Interruption
 from skinxai.reporting import write_evaluation
 from skinxai.training.beginning import new_run, resumed_run
 from skinxai.training.callbacks import Callback
@@ -27,7 +28,7 @@ from skinxai.training.checking import check_names
 from skinxai.training.data_checks import check_parts
 from skinxai.training.loop import Loop
 from skinxai.training.precision import fastest_kernels
-from skinxai.training.process import Interruption, check_main_guard, kept_memory, typed_errors
+from skinxai.training.process import check_main_guard, kept_memory, typed_errors
 from skinxai.training.randomness import kept_random_states
 from skinxai.training.run import Run, workers_of
 from skinxai.training.run_folder import RunFolder
