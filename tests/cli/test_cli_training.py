@@ -346,3 +346,18 @@ def test_folds_leave_the_test_part_of_a_split_alone(table: Path, tmp_path: Path)
     assert "test images are not looked at" in done.stderr
     answered = {line.split(",")[0] for line in (out / "out_of_fold.csv").read_text().split()[1:]}
     assert answered == {name for name, part in parts.items() if part != "test"}
+
+
+def test_a_search_prints_a_command_that_trains(table: Path, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    out = tmp_path / "search"
+    words = ("tune", *images(table), "--out", out, "--trials", "2", *SETTINGS, "--search",
+             "learning_rate=1e-3..1e-2", "--search", "sampler=none,balanced")  # fmt: skip
+    done = run(*words)
+    assert done.exit_code == 0, done.exception
+    assert "so it is optimistic" in done.stdout
+    command = done.stdout.splitlines()[-1].removeprefix("next        skinxai ").split()
+    assert "--splits" in command and "--learning-rate" in command
+    trained = run(*command)
+    assert trained.exit_code == 0, trained.exception
+    assert (out / "best/splits.csv").read_bytes() == (out / "splits.csv").read_bytes()

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from skinxai.data import Records, Splits
 
 
-def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command one option for each field of `TrainConfig`, under the same name."""
     more = []
     for field in fields(TrainConfig):
@@ -50,7 +50,7 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @with_table
-@_with_settings
+@with_settings
 def train(
     table: TableOptions,
     data: Annotated[
@@ -120,10 +120,10 @@ def train(
         check_folder(out)
         if not resume:
             TrainConfig.of(chosen)  # a wrong setting costs no reading
-        records = _open(asked)
+        records = opened(asked)
         own_seed = chosen.get("seed", 0)
         images = folded(records, splits, own_seed)
-        with _told_how_to_go_on(out):
+        with told_how_to_go_on(out):
             validated = cross_validate(
                 images, folds, output_dir=out, resume=resume, callbacks=callbacks, **chosen
             )
@@ -134,7 +134,7 @@ def train(
     else:
         trainer = Trainer(output_dir=out, callbacks=callbacks, **chosen)
         check_folder(out)
-    records = _open(asked)
+    records = opened(asked)
     if not resume:  # a download comes after what costs less
         fetch_initial_weights(trainer.config.backbone, trainer.config.init_weights)
     seed = trainer.config.seed
@@ -143,25 +143,25 @@ def train(
         note(text)
     for line in _parts(parts):
         say(line, error=True)
-    with _told_how_to_go_on(out):
+    with told_how_to_go_on(out):
         classifier = trainer.fit(parts)
     again = [str(asked.data), *asked.table.arguments()]
     _report(classifier, out, again, judge=len(parts.test) > 0)
 
 
 @contextmanager
-def _told_how_to_go_on(out: Path) -> Iterator[None]:
+def told_how_to_go_on(out: Path, how: str = "repeat the command with --resume") -> Iterator[None]:
     """Context in which Ctrl-C ends the command, and a second one says how to go on."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
         if not interrupt.args:  # a second one: training has not said how to go on
-            tell(f"stopped at once; repeat the command with --resume to continue from the last "
+            tell(f"stopped at once; {how} to continue from the last "
                  f"checkpoint in {out}, if there is one", error=True)  # fmt: skip
         raise typer.Exit(130) from None
 
 
-def _open(asked: Images) -> Records:
+def opened(asked: Images) -> Records:
     """The labelled images, with a note where no label is malignant."""
     records = open_data(asked.data, asked.table, labels=asked.labels, malignant=asked.malignant)
     if records.labels.malignant is None:

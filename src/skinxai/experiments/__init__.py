@@ -1,11 +1,12 @@
-"""Several runs: cross-validation, search for settings, and trackers that keep their figures."""
+"""Several runs: cross-validation and search for settings."""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skinxai.experiments.cross_validating import CrossValidation, cross_validate
+    from skinxai.experiments.tuning import Search, tune
 
-__all__ = ["CrossValidation", "cross_validate"]
+__all__ = ["CrossValidation", "Search", "cross_validate", "tune"]
 
 
 def __getattr__(name: str) -> Any:
@@ -13,4 +14,8 @@ def __getattr__(name: str) -> Any:
         from skinxai.experiments import cross_validating
 
         return getattr(cross_validating, name)
+    if name in ("Search", "tune"):
+        from skinxai.experiments import tuning
+
+        return getattr(tuning, name)
     raise AttributeError(f"module 'skinxai.experiments' has no attribute {name!r}")
