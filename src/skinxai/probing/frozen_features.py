@@ -166,7 +166,7 @@ class _Seen:
 
 
 def source_images(records: Records, preprocessing: PreprocessConfig) -> Iterable[Any]:
-    """The files, or the pixels of a prepared folder or of resized shards where they give the same bits."""
+    """The files, or prepared pixels or resized shards where they give the same bits."""
     if (prepared := _prepared(records, preprocessing)) is not None:
         return (prepared.read(item.image_id) for item in records)
     return [item.path for item in records]
