@@ -7,15 +7,19 @@ import os
 import shutil
 import tarfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from test_preparing import content, left, pictures, records
 
 from skinxai import read_image
 from skinxai.data import Records, load_shards, tar_writer, write_shards
+from skinxai.disk import tar_members
 from skinxai.errors import (
     DatasetError,
     DatasetImageError,
@@ -39,6 +43,12 @@ def out(records: Records, tmp_path: Path) -> Path:
 
 def tars(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.tar"))
+
+
+def handles() -> int:
+    """Files that this process has open; on systems that do not say, 0."""
+    own = Path("/proc/self/fd")
+    return len(list(own.iterdir())) if own.is_dir() else 0
 
 
 def refused(folder: Path, kind: type[Exception], *words: str) -> str:
@@ -118,6 +128,36 @@ def test_a_shard_that_changes_after_it_was_opened(out) -> None:
     path.write_bytes(bytes(512) + data)
     with pytest.raises(InputError, match="has changed since it was opened"):
         read_image(found[0].path)
+
+
+def test_a_shard_that_is_replaced_by_another_one(out) -> None:
+    """The one that was opened is read, or an error is raised: never what lies there now."""
+    found = load_shards(out, progress=False)
+    expected = read_image(found[0].path).pixels.tolist()
+    tar = found[0].path.parent
+    other = next(path for path in tars(out) if path != tar)
+    shutil.copy(other, out / "copy")
+    (out / "copy").replace(tar)
+    assert read_image(found[0].path).pixels.tolist() == expected
+    tar_members._opened.cache_clear()
+    with pytest.raises(InputError, match="has changed since it was opened"):
+        read_image(found[0].path)
+    refused(out, IntegrityError, tar.name)
+
+
+@pytest.mark.parametrize("pread", [True, False])
+def test_threads_read_from_more_tars_than_stay_open(records, tmp_path, monkeypatch, pread) -> None:
+    monkeypatch.setattr(tar_members, "_PREAD", pread)
+    monkeypatch.setattr(tar_members, "_opened", lru_cache(2)(tar_members._Handle))
+    made = write_shards(records, tmp_path / "out", shard_bytes=1, progress=False)
+    assert len(tars(tmp_path / "out")) == len(records)
+    before = handles()
+    expected = [item.path.read_bytes() for item in records]
+    order = [n for k in range(1, 8) for n in np.random.default_rng(k).permutation(10).tolist()]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: tar_members.read_stored(made[n].path, 2**20), order))
+    assert found == [expected[n] for n in order]
+    assert handles() <= before + 2  # nothing else is left open
 
 
 PICTURE = io.BytesIO()

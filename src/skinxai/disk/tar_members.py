@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from io import BufferedReader
 from typing import NamedTuple
 
@@ -19,6 +20,9 @@ from skinxai.plain_text import printable
 SUFFIX = ".tar"
 MAX_TAR_BYTES = 2**40
 BLOCK = 512
+MAX_OPEN = 32
+"""Tars that a process keeps open, those that were read last."""
+_PREAD = hasattr(os, "pread")  # Windows has none, and deletes no open file
 _KINDS = {
     tarfile.SYMTYPE: "a link", tarfile.LNKTYPE: "a link", tarfile.CHRTYPE: "a device",
     tarfile.BLKTYPE: "a device", tarfile.FIFOTYPE: "a pipe",
@@ -50,6 +54,7 @@ def members(tar: str | os.PathLike[str]) -> Mapping[str, tuple[int, int]]:
     with open_file(tar, MAX_TAR_BYTES) as file:
         status = os.fstat(file.fileno())
         found = _places(file, status.st_size)
+    _opened.cache_clear()  # the tar may be another file than the one that was opened
     _KNOWN[os.fspath(tar)] = _Tar((status.st_size, status.st_mtime_ns), found)
     return found
 
@@ -69,13 +74,11 @@ def read_stored(path: str | bytes | os.PathLike[str], most: int) -> bytes:
     if inside is None:
         return read_file(path, most)
     tar, name = inside
-    with open_file(tar, MAX_TAR_BYTES) as file:
-        status = os.fstat(file.fileno())
-        offset, size = _place(tar, name, (status.st_size, status.st_mtime_ns))
-        if size > most:
-            raise OSError(errno.EFBIG, f"it has {size} bytes and may have at most {most}")
-        file.seek(offset)
-        data = file.read(size)
+    handle = _opened(tar) if _PREAD else _Handle(tar)
+    offset, size = _place(tar, name, handle.stamp())
+    if size > most:
+        raise OSError(errno.EFBIG, f"it has {size} bytes and may have at most {most}")
+    data = handle.read(offset, size)
     if len(data) < size:
         raise OSError(errno.EIO, f"{os.path.basename(tar)!r} is torn")  # noqa: PTH119
     return data
@@ -86,8 +89,37 @@ def stored_size(path: str | bytes | os.PathLike[str]) -> int:
     inside = _inside(path)
     if inside is None:
         return check_file(path)
-    status = os.stat(inside[0])  # noqa: PTH116
-    return _place(*inside, (status.st_size, status.st_mtime_ns))[1]
+    handle = _opened(inside[0]) if _PREAD else _Handle(inside[0])
+    return _place(*inside, handle.stamp())[1]
+
+
+class _Handle:
+    """An open tar. It is closed when the last thread that reads from it lets it go."""
+
+    number = -1
+
+    def __init__(self, tar: str) -> None:
+        with open_file(tar, MAX_TAR_BYTES) as file:
+            self.number = os.dup(file.fileno())
+
+    def stamp(self) -> tuple[int, int]:
+        """Size and time of the last change, now."""
+        status = os.fstat(self.number)
+        return status.st_size, status.st_mtime_ns
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes from a place on; other threads and forked processes may read at the same time."""
+        if _PREAD:
+            return os.pread(self.number, size, offset)
+        os.lseek(self.number, offset, os.SEEK_SET)  # nobody else has this handle
+        return os.read(self.number, size)
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        if self.number >= 0:
+            close(self.number)
+
+
+_opened = lru_cache(MAX_OPEN)(_Handle)
 
 
 def _inside(path: str | bytes | os.PathLike[str]) -> tuple[str, str] | None:
@@ -96,7 +128,8 @@ def _inside(path: str | bytes | os.PathLike[str]) -> tuple[str, str] | None:
     if isinstance(text, bytes) or (end := text.rfind(SUFFIX + os.sep)) < 0:
         return None
     tar = text[: end + len(SUFFIX)]
-    return (tar, text[len(tar) + 1 :].replace(os.sep, "/")) if os.path.isfile(tar) else None  # noqa: PTH113
+    known = tar in _KNOWN or os.path.isfile(tar)  # noqa: PTH113
+    return (tar, text[len(tar) + 1 :].replace(os.sep, "/")) if known else None
 
 
 def _place(tar: str, name: str, stamp: tuple[int, int]) -> tuple[int, int]:
