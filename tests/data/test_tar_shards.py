@@ -202,21 +202,32 @@ write_shards(found, sys.argv[2], shard_bytes=100_000, progress=False)
 """
 
 
-def test_a_killed_writer_goes_on_behind_its_finished_shards(pictures, tmp_path) -> None:
+def write(pictures: Path, out: Path, adds: int) -> int:
+    """Write shards in a process that is killed at the sample after so many; its exit code."""
     paths = [str(TESTS), str(TESTS / "data"), *sys.path]
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(pictures), str(out), str(adds)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+    ).returncode
 
-    def write(out: str, adds: int) -> int:
-        return subprocess.run(
-            [sys.executable, "-c", PROGRAM, str(pictures), out, str(adds)],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
-        ).returncode
 
+def test_finished_shards_of_files_that_have_changed_are_written_again(pictures, tmp_path) -> None:
     out, whole = tmp_path / "out", tmp_path / "whole"
-    assert write(str(out), 7) == -signal.SIGKILL
+    assert write(pictures, out, 7) == -signal.SIGKILL
+    assert list((tmp_path / ".out.shards.part").glob("*.tar"))
+    for number, path in enumerate(sorted(pictures.rglob("*.*"))):
+        Image.new("RGB", (50, 40), (20 * number, 90, 90)).save(path)
+    assert write(pictures, out, 10) == write(pictures, whole, 10) == 0
+    assert content(out) == content(whole)
+
+
+def test_a_killed_writer_goes_on_behind_its_finished_shards(pictures, tmp_path) -> None:
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    assert write(pictures, out, 7) == -signal.SIGKILL
     assert not out.exists()
     finished = {p: p.stat().st_ino for p in (tmp_path / ".out.shards.part").glob("*.tar")}
     assert finished
-    assert write(str(out), 7) == 0  # only seven samples are added: the others are there
-    assert write(str(whole), 10) == 0
+    assert write(pictures, out, 7) == 0  # only seven samples are added: the others are there
+    assert write(pictures, whole, 10) == 0
     assert content(out) == content(whole)
     assert {p.stat().st_ino for p in out.glob("*.tar")} >= set(finished.values())
