@@ -25,7 +25,7 @@ from skinxai.labels import LabelSet
 
 RESULT = Path(__file__).parent / "results" / "big_tables.json"
 ROWS = (10_000, 50_000, 100_000, 400_000)
-IMAGES = (400, 800, 1_600)
+IMAGES = (1_000, 2_000, 4_000)
 CODES = ("nv", "mel", "bcc", "bkl")
 
 
