@@ -29,9 +29,11 @@ from skinxai.predicting.devices import device_named
 from skinxai.training.augmentation import Augmentation
 from skinxai.training.device_augmentation import DeviceAugmentation
 from skinxai.training.initial_weights import InitialWeights, load_initial_weights
+from skinxai.training.joining import device_of
 from skinxai.training.loaders import TrainingImages
 from skinxai.training.optimising import frozen_norms, parameter_groups
 from skinxai.training.randomness import seed_all
+from skinxai.training.ranks import Ranks
 from skinxai.training.run import Run
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig
@@ -60,6 +62,7 @@ class Materials:
         optimizer: optimiser of the network.
         images: images of the training part, augmented.
         checks: images of the validation part.
+        ranks: the processes that train together.
     """
 
     config: TrainConfig
@@ -74,11 +77,12 @@ class Materials:
     optimizer: torch.optim.Optimizer
     images: TrainingImages | StoredImages
     checks: TrainingImages | StoredImages
+    ranks: Ranks
 
     @classmethod
     def of(
         cls, config: TrainConfig, splits: Splits, *, stored: dict[str, Stored] | None,
-        known: Mapping[str, Any] | None = None,
+        known: Mapping[str, Any] | None = None, ranks: Ranks | None = None,
     ) -> Self:  # fmt: skip
         """Build them from the settings and the seed.
 
@@ -87,12 +91,13 @@ class Materials:
             splits: data of the run.
             stored: headers of the network's tensors in the newest checkpoint.
             known: ``train.json`` of a run that is resumed.
+            ranks: the processes that train together; ``None`` for this one alone.
 
         Raises:
             ResumeMismatchError: other starting weights or another teacher than the run began with.
         """
-        train, val = splits.train, splits.val
-        device = device_named(config.device)
+        train, val, ranks = splits.train, splits.val, ranks or Ranks()
+        device = device_named(device_of(config.device, ranks))
         seed_all(config.seed)
         network = _build(config, len(train.labels), stored)
         start = load_initial_weights(network, config.backbone, config.init_weights, train.labels)
@@ -117,7 +122,7 @@ class Materials:
         return cls(
             config, splits, device, start, teacher, preprocessing, loss, network, average,
             torch.optim.AdamW(groups, lr=config.learning_rate, fused=device.type == "cuda"),
-            *_images(config, train, val, preprocessing, device),
+            *_images(config, train, val, preprocessing, device), ranks=ranks,
         )  # fmt: skip
 
     @property
@@ -145,15 +150,15 @@ class Materials:
         )  # fmt: skip
         step = TrainingStep(
             state, self.loss, config, precision, self.device, frozen_norms(self.network),
-            folder.note, self.teacher,
+            folder.note, self.teacher, self.ranks,
         )  # fmt: skip
         made = _model_config(
             config, folder.path, train, self.preprocessing, self.origins, split_hash
         )
-        seed_all(config.seed)
+        seed_all(self.ranks.seed(config.seed))
         return Run(
             config, folder, train, self.splits.val, self.images, self.checks, state, step, made,
-            trained_on, self.device,
+            trained_on, self.device, self.ranks,
         )  # fmt: skip
 
 

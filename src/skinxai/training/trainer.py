@@ -26,10 +26,13 @@ from skinxai.training.beginning import new_run, resumed_run
 from skinxai.training.callbacks import Callback
 from skinxai.training.checking import check_names
 from skinxai.training.data_checks import check_parts
+from skinxai.training.joining import joined
+from skinxai.training.launch import Launch
 from skinxai.training.loop import Loop
 from skinxai.training.precision import fastest_kernels
 from skinxai.training.process import Interruption, check_main_guard, kept_memory, typed_errors
 from skinxai.training.randomness import kept_random_states
+from skinxai.training.ranks import Ranks
 from skinxai.training.run import Run, workers_of
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import CHANGEABLE, TrainConfig
@@ -91,14 +94,7 @@ class Trainer:
         folder = RunFolder(Path(run_folder))
         known = folder.read_settings()["settings"]
         values = known | changes
-        before, after = ({n: v for n, v in TrainConfig.of(some).to_dict().items()}
-                         for some in (known, values))  # fmt: skip
-        differ = sorted(name for name in after if after[name] != before[name])
-        if fixed := [name for name in differ if name not in CHANGEABLE]:
-            raise ResumeMismatchError(
-                f"a resumed run may change {sorted(CHANGEABLE)}, got {fixed[0]!r}: "
-                f"{before[fixed[0]]!r} became {after[fixed[0]]!r}; start a new run."
-            )
+        differ = _check_changes(folder, TrainConfig.of(values))
         if isinstance(own := values["augmentation"], dict):
             raise ResumeMismatchError(
                 f"augmentation must be given again, because the run began with "
@@ -108,8 +104,8 @@ class Trainer:
             )
         trainer = cls(**values, output_dir=run_folder, callbacks=callbacks)
         trainer._resumed = True
-        if differ:
-            folder.note(f"resumed with {json.dumps({name: after[name] for name in differ})}")
+        if differ and Launch.now().rank == 0:
+            folder.note(f"resumed with {json.dumps(differ)}")
         return trainer
 
     def fit(self, train: Records | Splits, val: Records | None = None) -> Classifier:
@@ -135,24 +131,32 @@ class Trainer:
         check_main_guard(workers_of(self.config))
         splits = _splits(train, val)
         check_parts(splits.train, splits.val)
-        if not self._resumed and self.folder.begun:
-            path = str(self.folder.path)
-            raise TrainingError(
-                f"output_dir must be a new folder, but {path!r} holds a run",
-                python=f"go on with Trainer.resume({path!r})",
-                command="go on with it with --resume, or give another --out",
-            )
+        with joined(self.config.device) as ranks:
+            return self._fit(splits, ranks)
+
+    def _fit(self, splits: Splits, ranks: Ranks) -> Classifier:
+        path, config = self.folder.path, self.config
+        if ranks.from_first(lambda: not self._resumed and self.folder.begun):
+            if not Launch.now().restarts:
+                raise TrainingError(
+                    f"output_dir must be a new folder, but {str(path)!r} holds a run",
+                    python=f"go on with Trainer.resume({str(path)!r})",
+                    command="go on with it with --resume, or give another --out",
+                )
+            _check_changes(self.folder, config)  # the launcher started the same program again
+            self._resumed = True
         threads = torch.get_num_threads()
+        folder = RunFolder(path, config.keep_checkpoints, writes=ranks.first)
         with (
-            self.folder.lock(), kept_memory(), kept_random_states(), fastest_kernels(),
-            exact_float32(), Interruption() as interruption, typed_errors(),
+            folder.lock(), kept_memory(), kept_random_states(), fastest_kernels(),
+            exact_float32(), Interruption(launched=not ranks.alone) as interruption, typed_errors(),
         ):  # fmt: skip
             try:
                 begin = resumed_run if self._resumed else new_run
-                run = begin(self.config, self.folder, splits)
+                run = begin(config, folder, splits, ranks)
                 torch.set_num_threads(run.state.progress.threads)
                 loop = Loop(run, self._callbacks, interruption)
-                loop.tell("on_start", self.folder.path, self.config.to_dict())
+                loop.tell("on_start", path, config.to_dict())
                 loop()
             finally:
                 torch.set_num_threads(threads)
@@ -164,9 +168,9 @@ class Trainer:
         path, progress = self.folder.path, run.state.progress
         if not progress.best[1]:
             raise NonFiniteLossError("macro-F1 was NaN in every epoch; there is no model to keep.")
-        run.write_model()  # its card counts all epochs
+        run.ranks.from_first(run.write_model)  # its card counts all epochs
         classifier = Classifier.from_pretrained(path, device=str(run.device))
-        if not _is_judged(path, classifier.model, len(progress.log)):
+        if run.ranks.first and not _is_judged(path, classifier.model, len(progress.log)):
             skipped = set(progress.skipped)
             read = [item.image_id for item in run.val if item.image_id not in skipped]
             judged = run.val.subset(read, part=run.val.part)
@@ -179,6 +183,18 @@ class Trainer:
             (path / PAGE).unlink(missing_ok=True)  # of an epoch before
             write_evaluation(evaluation, path, log=progress.log)
         return classifier
+
+
+def _check_changes(folder: RunFolder, config: TrainConfig) -> dict[str, Any]:
+    """The settings that differ from those of the run; only some may."""
+    before, after = TrainConfig.of(folder.read_settings()["settings"]).to_dict(), config.to_dict()
+    differ = sorted(name for name in after if after[name] != before[name])
+    if fixed := [name for name in differ if name not in CHANGEABLE]:
+        raise ResumeMismatchError(
+            f"a resumed run may change {sorted(CHANGEABLE)}, got {fixed[0]!r}: "
+            f"{before[fixed[0]]!r} became {after[fixed[0]]!r}; start a new run."
+        )
+    return {name: after[name] for name in differ}
 
 
 def _splits(train: Records | Splits, val: Records | None) -> Splits:
