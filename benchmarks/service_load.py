@@ -1,7 +1,7 @@
 """The service under load and faults, on this machine alone.
 
 Usage: python benchmarks/service_load.py [--minutes 3] [--seconds 30] [--backend torch]
-    [--only overload] [--litserve PYTHON]
+    [--only overload,faults.exchanged_model] [--litserve PYTHON]
 
 Servers have the first processor, senders the last, so that the load takes nothing from the service.
 Every trial is bounded in time, and sends to 127.0.0.1 alone. Writes results/service_load.json and
@@ -15,6 +15,7 @@ import os
 import platform
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -48,7 +49,11 @@ def main() -> None:
             "ending": lambda: trials.ending(folder, images, given.backend),
             "faults": lambda: faults.all_of_them(folder, images, given.backend),
         }
-        wanted = given.only.split(",") if given.only else list(plan)
+        plan |= {
+            f"faults.{each}": partial(faults.all_of_them, folder, images, given.backend, each)
+            for each in faults.NAMES
+        }
+        wanted = given.only.split(",") if given.only else [name for name in plan if "." not in name]
         found = json.loads(RESULT.read_text()) if given.only and RESULT.exists() else {}
         found["machine"] = {
             "processor": platform.processor() or platform.machine(),
@@ -60,8 +65,10 @@ def main() -> None:
         for trial in wanted:
             was = busy()
             print(f"{trial}: others use {was['before']:.0%} of the machine", flush=True)
-            found[trial] = plan[trial]() | {"others": was}
-            print(json.dumps(found[trial], indent=1), flush=True)
+            whole, _, part = trial.partition(".")
+            before = found.get(whole, {}) if part else {"others": was}
+            found[whole] = before | plan[trial]()
+            print(json.dumps(found[whole], indent=1), flush=True)
             RESULT.write_text(json.dumps(found, indent=1) + "\n")
         print(table(found))
 

@@ -1,6 +1,9 @@
 """Run the steps of the Dockerfile without Docker, up to an image that a started service answers.
 
-Usage: python deploy/rehearse.py [--variant cuda] [--until build] [--python PATH of a Python 3.11]
+Usage: python deploy/rehearse.py [--variant cuda] [--until build] [--python PATH]
+
+PATH is a Python 3.11.3 or later that every user can read: before that, redis needs another package,
+which the image has no use for.
 
 Linux only. The steps run as a user without privileges (as root: as the Dockerfile's own), in an
 empty /opt and /tmp of a mount namespace of their own, with the files that the build may see and
@@ -124,6 +127,10 @@ def main() -> None:
     parser.add_argument("--python", default=shutil.which("python3.11"))
     parser.add_argument("--until", default="service", choices=["build", "service"])
     given = parser.parse_args()
+    version = "import sys; print(sys.version_info[:2] == (3, 11) and sys.version_info[2] >= 3)"
+    asked = [given.python or "python3.11", "-c", version]
+    if subprocess.run(asked, check=True, capture_output=True, text=True).stdout != "True\n":
+        raise SystemExit(f"--python must be a Python 3.11.3 or later, got {given.python!r}.")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

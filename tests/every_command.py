@@ -23,7 +23,9 @@ CASES: dict[str, tuple[str, ...]] = {
         "photos --out results --explain gradcam",
         "photos --backend onnx",
         "photos --backend openvino",
+        "--manifest manifest.csv --out parts --chunk 1 --shard 0/1",
     ),
+    "collect": ("parts --out answers.csv",),
     "explain": (
         "photos/0.png --compare gradcam,integrated_gradients,lime --budget 6 --out why "
         "--model imported",
@@ -38,6 +40,11 @@ CASES: dict[str, tuple[str, ...]] = {
     "audit": ("data --out audit --init-weights bundled",),
     "prepare": ("data prepared",),
     "train": (f"--data data --out run {NETWORK} --augmentation heavy --workers 1",),
+    "tune": (
+        f"--data data --out search {NETWORK} --trials 1 --search learning_rate=1e-4..1e-3 "
+        "--workers 0",
+    ),
+    "probe": ("data --out probed --init-weights bundled --image-size 64x64",),
     "evaluate": ("data --out report --model imported",),
     "calibrate": ("data --out calibrated --model imported",),
     "drift": ("data --out drifted --backend onnx",),
@@ -108,6 +115,7 @@ def prepare(folder: Path) -> None:
     draws = np.random.default_rng(0)
     for number in range(2):
         _picture(draws, folder / f"photos/{number}.png")
+    (folder / "manifest.csv").write_text("image\nphotos/0.png\nphotos/1.png\n")
     for label in LABELS:
         for number in range(4):
             _picture(draws, folder / f"data/{label}/{label}{number}.png")

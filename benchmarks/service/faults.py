@@ -22,6 +22,8 @@ from skinxai.errors import SkinxaiError
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
+NAMES = ("redis", "postgresql", "full_disk", "clock", "exchanged_model")
+"""The trials, each a function of this module."""
 SECONDS = 5.0
 CLIENTS = 8
 MEMBERS = Path(__file__).parents[2] / "models/skinxai-ham10000-ensemble/members"
@@ -49,8 +51,8 @@ def phase(server: Server, images: list[Path], expected: dict[int, Any]) -> dict[
     return {"statuses": statuses(result)["good"], "other_answers": bad}
 
 
-def all_of_them(folder: Path, images: list[Path], backend: str) -> dict[str, Any]:
-    trials = (redis, postgresql, full_disk, clock, exchanged_model)
+def all_of_them(folder: Path, images: list[Path], backend: str, only: str = "") -> dict[str, Any]:
+    trials = [globals()[name] for name in NAMES if only in ("", name)]
     found: dict[str, Any] = {}
     for trial in trials:
         inside = folder / trial.__name__

@@ -18,6 +18,7 @@ the rule, the value and the remedy::
     │   ├── NoInputsError             a folder or pattern without any image
     │   └── UrlBlockedError           a URL, or a kind of URL, that is not allowed
     ├── OutputError               a result that cannot be written where it was asked for
+    │   └── PartsError                parts of answers that are missing, damaged or of another run
     ├── OptionError               an argument outside its rule
     ├── UnknownNameError          a name that no registry, label set or model has
     ├── DatasetError              records, labels or splits that cannot be used
@@ -229,6 +230,12 @@ class OutputError(SkinxaiError):
     """A result that cannot be written where it was asked for."""
 
     code = "output"
+
+
+class PartsError(OutputError):
+    """Parts of answers that are missing, damaged, there twice, or of another run."""
+
+    code = "parts"
 
 
 class OptionError(SkinxaiError, ValueError):

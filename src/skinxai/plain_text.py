@@ -52,6 +52,11 @@ def quoted(text: str, longest: int | None = None) -> str:
     return f"'{printable(text, longest)}'"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number and its noun, such as ``1 case`` and ``2 cases``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def one_line(text: str, longest: int = MAX_LINE) -> str:
     """Text for a message: its lines joined by blanks, `printable`, of bounded length."""
     return printable(re.sub(r"\s*[\r\n]+\s*", " ", text.strip("\r\n")), longest)

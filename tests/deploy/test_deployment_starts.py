@@ -1,21 +1,14 @@
 """The service with the settings of compose.yaml, beside a real Redis, PostgreSQL and Prometheus."""
 
 import hashlib
-import http.client
-import json
-import os
 import re
-import subprocess
-import sys
 import urllib.parse
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import postgres_server
 import pytest
 import yaml
+from deployed_service import DEPLOY, KEY, asked, of_prometheus, started, watching
 from places import ROOT
 from prometheus_server import PROMETHEUS
 from redis_server import REDIS, RedisServer, free_port
@@ -23,8 +16,6 @@ from waiting import wait_for
 
 from skinxai import samples
 
-DEPLOY = ROOT / "deploy"
-KEY = "skinxai_of-prometheus-and-the-test-alone-0123456789"
 MISSING = REDIS is None or PROMETHEUS is None or postgres_server.programs() is None
 pytestmark = pytest.mark.skipif(MISSING, reason="Redis, PostgreSQL or Prometheus is missing.")
 
@@ -48,72 +39,6 @@ def settings(folder: Path, port: int, redis: str, database: str) -> dict[str, st
     }
     assert set(own) - {"SKINXAI_SERVE_PORT"} <= set(found)
     return found | own
-
-
-@contextmanager
-def started(environment: dict[str, str], folder: Path, port: int) -> Iterator[subprocess.Popen]:
-    command = [sys.executable, "-c", "from skinxai.cli import main; main()", "serve"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env=os.environ | environment, stdout=log, stderr=log, cwd=folder
-        )
-    try:
-        wait_for(lambda: process.poll() is not None or asked(port, "/readyz")[0] == 200)
-        assert process.poll() is None, (folder / "log").read_text()
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def asked(port: int, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
-    try:
-        connection.request("POST" if body else "GET", path, body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    except OSError:
-        return 0, b""
-    finally:
-        connection.close()
-
-
-@contextmanager
-def watching(port: int, folder: Path) -> Iterator[str]:
-    """Prometheus with the configuration of deploy/, its target and key changed."""
-    own = free_port()
-    (folder / "metrics_key").write_text(KEY)
-    text = (DEPLOY / "prometheus/prometheus.yml").read_text()
-    for old, new in (
-        ("skinxai:8000", f"127.0.0.1:{port}"),
-        ("localhost:9090", f"127.0.0.1:{own}"),
-        ("/run/secrets/metrics_key", str(folder / "metrics_key")),
-        ("[alerts.yml]", f"[{DEPLOY / 'prometheus/alerts.yml'}]"),
-        ("alertmanager:9093", "127.0.0.1:9"),
-        ("interval: 15s", "interval: 1s"),
-    ):
-        assert old in text
-        text = text.replace(old, new)
-    (folder / "prometheus.yml").write_text(text)
-    assert PROMETHEUS is not None
-    command = [
-        PROMETHEUS, f"--config.file={folder / 'prometheus.yml'}", "--log.level=error",
-        f"--storage.tsdb.path={folder / 'tsdb'}", f"--web.listen-address=127.0.0.1:{own}",
-    ]  # fmt: skip
-    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)
-    try:
-        yield f"http://127.0.0.1:{own}/api/v1/"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def of_prometheus(url: str) -> dict:
-    try:
-        with urllib.request.urlopen(url) as answer:
-            return json.load(answer)["data"]
-    except OSError:
-        return {}
 
 
 def test_it_starts_answers_records_and_is_watched(tmp_path: Path) -> None:

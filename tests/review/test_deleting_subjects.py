@@ -7,6 +7,7 @@ import pytest
 from review_cases import case
 
 from skinxai.errors import OptionError, UnknownCaseError
+from skinxai.review import deleting
 
 
 def anywhere(folder: Path, needle: bytes) -> list[str]:
@@ -30,7 +31,10 @@ def fill(store) -> None:
             store.label(f"{subject}:{number}", "nv", who, f"seen by me: {subject}")
 
 
-def test_nothing_of_a_subject_is_left(opened, url: str, tmp_path: Path, request) -> None:
+def test_nothing_of_a_subject_is_left(
+    opened, url: str, tmp_path: Path, request, monkeypatch
+) -> None:
+    monkeypatch.setattr(deleting, "AT_ONCE", 7)
     images = tmp_path / "images"
     store = opened(images=images)
     fill(store)

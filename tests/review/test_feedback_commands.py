@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from skinxai.cli import app
 from skinxai.errors import OptionError, StoreError, UnknownCaseError
-from skinxai.review import ReviewStore
+from skinxai.review import Deletion, ReviewStore
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_list_label_and_agreement(review) -> None:
     assert [row["case"] for row in found["cases"]] == ["b"] and found["waiting"] == 1
     assert found["cases"][0]["model"] == MODEL
     _, text = ask("agreement", *review)
-    assert "1 cases labelled, 1 disputed" in text and "0 of 1 agree, Cohen's kappa 0.000" in text
+    assert "1 case labelled, 1 disputed" in text and "0 of 1 agree, Cohen's kappa 0.000" in text
     assert "kappa undefined" in text
     assert json.loads(ask("agreement", "--json", *review)[1])["pairs"][0]["cases"] == 1
     with pytest.raises(UnknownCaseError):
@@ -61,9 +61,18 @@ def test_expire_and_delete(review, tmp_path: Path) -> None:
         ask("delete-subject", "S", *review)
     assert "give it as --keep-images" in caught.value.on_command_line
     assert ask("delete-subject", "S", *review, *images) == (
-        0, "deleted  1 cases, 0 labels, 1 images\n"
+        0, "deleted  1 case, 0 labels, 1 image\n"
     )  # fmt: skip
     assert ask("delete-subject", "S", *review, *images)[0] == 1
+
+
+def test_bytes_that_may_still_be_in_the_file_are_no_success(review, monkeypatch) -> None:
+    monkeypatch.setattr(
+        ReviewStore, "delete_subject", lambda *_: Deletion(1, 2, 0, overwritten=False)
+    )
+    code, text = ask("delete-subject", "S", *review)
+    assert code == 1 and text.startswith("deleted  1 case, 2 labels, 0 images\n")
+    assert "bytes may still be in its file; repeat the command" in text
 
 
 def test_export_says_what_is_left_out(review, tmp_path: Path) -> None:

@@ -9,15 +9,23 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from review_cases import START
+from review_cases import START, case
 from small_runs import BASE, LABELS, model_folder
 
 from skinxai import Classifier, Trainer
 from skinxai.data import Record, Records, Splits, audit, given_split, load_csv
-from skinxai.errors import DatasetError, OptionError, OutputError
+from skinxai.errors import (
+    DatasetError,
+    DatasetImageError,
+    OptionError,
+    OutputError,
+    StoreError,
+)  # fmt: skip
 from skinxai.images.reading import read_image
+from skinxai.labels import LabelSet
 from skinxai.model_folders.trained_on import Look, TrainedOn
-from skinxai.review import UNSURE, Case, ReviewStore
+from skinxai.review import UNSURE, Case, GivenLabel, ReviewedCase, ReviewStore
+from skinxai.review.agreed_cases import agreed_images
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 
@@ -100,6 +108,7 @@ def test_agreed_labels_become_records(store, model, tmp_path: Path) -> None:
     by_label = {item.label: item for item in records}
     assert set(by_label) == {"red", "green", "blue"} and len(records) == 3
     assert (by_label["red"].lesion_id, by_label["red"].patient_id) == ("L", "S")
+    assert by_label["blue"].lesion_id.startswith("image-") and found.notes == ()  # one patient's
     assert by_label["blue"].patient_id == "S" and by_label["green"].lesion_id == "M"
     own = by_label["red"].path
     np.testing.assert_array_equal(read_image(own).pixels, read_image(jpeg).pixels)
@@ -110,12 +119,15 @@ def test_agreed_labels_become_records(store, model, tmp_path: Path) -> None:
 
 def test_nothing_leaks(store, model, old: Splits, tmp_path: Path) -> None:
     """Copies of old images, and whatever is grouped with them, are left out."""
-    pixels = {item.image_id: read_image(item.path).pixels for item in (*old.train, *old.val)}
+    pixels = {
+        item.image_id: read_image(item.path).pixels for item in (*old.train, *old.val, *old.test)
+    }
     recorded(store, model, "trained on", encoded(pixels["old0"][:, ::-1]), "red")
     recorded(store, model, "same patient", encoded(skin(20)), "red", subject="mine")
     recorded(
         store, model, "val copy", encoded(pixels["old7"], "JPEG", quality=70), "red", subject="mine"
     )
+    recorded(store, model, "test copy", encoded(pixels["old12"][::-1]), "green")
     recorded(store, model, "test lesion", encoded(skin(21)), "red", lesion="L13")
     recorded(store, model, "val patient", encoded(skin(22)), "red", subject="P8")
     recorded(store, model, "train lesion", encoded(skin(23)), "green", lesion="L2", subject="P2")
@@ -128,6 +140,7 @@ def test_nothing_leaks(store, model, old: Splits, tmp_path: Path) -> None:
     val = "a copy of an image of the val part of the old data"
     assert reasons(found) == {
         "trained on": copied, "val copy": val,
+        "test copy": "a copy of an image of the test part of the old data",
         "same patient": f"of the lesion or subject of another image: {val}",
         "test lesion": "its lesion 'L13' is in the test part of the old data",
         "val patient": "its subject 'P8' is in the val part of the old data",
@@ -194,6 +207,77 @@ def test_what_is_refused(store, model, old: Splits, tmp_path: Path) -> None:
     wrong = replace(old.train, items=(), labels=type(LABELS)(("a", "b")))
     with pytest.raises(DatasetError, match="the old data must have the labels of the model"):
         store.export(tmp_path / "out", model, old=replace(old, train=wrong))
+
+
+def test_an_image_that_cannot_be_read_is_left_out(store, model, tmp_path: Path) -> None:
+    recorded(store, model, "good", encoded(skin(60)), "red")
+    (made,) = model.predict([encoded(skin(61))])
+    store.record(Case.of(made, b"no image", id="=1+1", at=START))
+    store.label("=1+1", "red", "ann")
+    recorded(store, model, "large", encoded(np.zeros((200, 200, 3), np.uint8)), "red")
+    found = store.export(tmp_path / "out", model, max_pixels=160 * 120)
+    assert set(reasons(found)) == {"=1+1", "large"}
+    assert reasons(found)["=1+1"].startswith("its image cannot be read: ")
+    assert "max_pixels" in reasons(found)["large"]
+    lines = (tmp_path / "out" / "left_out.csv").read_text().splitlines()
+    assert lines[1].startswith("'=1+1,")  # a spreadsheet computes nothing
+
+
+def test_old_data_that_cannot_be_read(store, model, old: Splits, tmp_path: Path) -> None:
+    recorded(store, model, "new", encoded(skin(62)), "red")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    for part, path in (("val", "broken.png"), ("test", "broken.png"), ("train", "gone.png")):
+        records = getattr(old, part)
+        first = replace(records.items[0], path=tmp_path / path)
+        other = replace(old, **{part: replace(records, items=(first, *records.items[1:]))})
+        with pytest.raises(DatasetImageError, match=path):
+            store.export(tmp_path / "out", model, old=other)
+        assert not (tmp_path / "out").exists()
+
+
+def test_old_data_without_patients_share_none(store, model, old: Splits, tmp_path: Path) -> None:
+    recorded(store, model, "new", encoded(skin(63)), "red")
+    nobodys = tuple(replace(item, patient_id=None) for item in old.val)
+    found = store.export(
+        tmp_path / "out", model, old=replace(old, val=replace(old.val, items=nobodys))
+    )
+    assert found.cases == 1 and not found.left_out
+
+
+def test_a_store_without_its_folder_exports_nothing(store, opened, model, tmp_path: Path) -> None:
+    recorded(store, model, "new", encoded(skin(64)), "red")
+    with pytest.raises(StoreError, match="opened without their folder"):
+        opened().export(tmp_path / "out", model)
+
+
+def test_which_images_reviewers_agree_on() -> None:
+    def given(name: str, label: str, image: str, *, kept: bool = True, **ids) -> ReviewedCase:
+        one = case(name, content=image.encode(), **ids)
+        return ReviewedCase(one, (GivenLabel(name, "ann", label, "", START),), kept)
+
+    images, left = agreed_images(
+        [
+            given("of another model", "mel", "1"),
+            given("subject 1", "nv", "2", subject="A"), given("subject 2", "nv", "2", subject="B"),
+            given("lesion 1", "nv", "3", lesion="A"), given("lesion 2", "nv", "3", lesion="B"),
+            given("not kept", "nv", "4", kept=False),
+            given("kept once", "nv", "5", kept=False), given("kept twice", "nv", "5"),
+            given("no id", "nv", "6", subject="unknown", lesion="n/a"),
+            given("an id", "nv", "6", subject="A", lesion="L"),
+        ],
+        LabelSet(("nv", "bkl")), 1,
+    )  # fmt: skip
+    assert {each.case_id: each.reason for each in left} == {
+        "of another model": "the model has no label 'mel'",
+        "subject 1": "one image of two subjects: A, B",
+        "subject 2": "one image of two subjects: A, B",
+        "lesion 1": "one image of two lesions: A, B",
+        "lesion 2": "one image of two lesions: A, B",
+        "not kept": "its image was not kept, or has expired",
+    }
+    assert {each.cases: (each.subject, each.lesion) for each in images} == {
+        ("kept once", "kept twice"): ("", ""), ("an id", "no id"): ("A", "L")
+    }  # fmt: skip
 
 
 def test_the_round_trip(store, model, old: Splits, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from review_cases import START, case
 from sqlalchemy import create_engine, text
 
 from skinxai.errors import OptionError, StoreError, StoreUnavailableError, StoreVersionError
-from skinxai.review import ReviewStore, migrations, schema
+from skinxai.review import ReviewStore, migrating, migrations, schema
 from skinxai.review.migrating import VERSION_TABLE
 
 WRITER = str(TESTS / "review_writer.py")
@@ -143,7 +144,9 @@ def test_only_its_owner_reads_a_new_store(tmp_path: Path) -> None:
             store.record(case("c", image=b"pixels"))
             modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.glob("a.db*")}
         assert set(modes) == {"a.db", "a.db-wal", "a.db-shm"} and set(modes.values()) == {0o600}
-        assert stat.S_IMODE(images.stat().st_mode) == 0o700
+        folders = [images, *(path for path in images.iterdir() if path.is_dir())]
+        assert len(folders) == 2
+        assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}
     finally:
         os.umask(old)
 
@@ -172,6 +175,18 @@ def test_a_folder_of_images_belongs_to_one_store(opened, url: str, tmp_path: Pat
     with pytest.raises(StoreError, match="no store, but other files"):
         opened(images=other)
     assert [path.name for path in other.iterdir()] == ["beach.jpg"]
+    for name in ("beach.jpg", "beach.jpg/images"):
+        with pytest.raises(StoreError, match="must be a folder that can be written"):
+            opened(images=other / name)
+
+
+def test_the_package_may_lie_in_a_folder_with_a_percent_sign(
+    opened, monkeypatch, tmp_path: Path
+) -> None:
+    place = tmp_path / "50% %(here)s"
+    shutil.copytree(Path(migrations.__file__).parent, place / "migrations")
+    monkeypatch.setattr(migrating, "__file__", str(place / "migrating.py"))
+    assert opened().record(case("c"))
 
 
 def test_a_store_that_keeps_images_needs_their_folder(opened, tmp_path: Path) -> None:

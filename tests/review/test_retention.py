@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 from review_cases import Clock, case
+from waiting import Meeting, WatchedLock
 
 from skinxai.errors import StoreError
+from skinxai.review.retention import StoreClock
 
 
 @pytest.fixture
@@ -102,7 +104,7 @@ def test_the_next_process_knows_the_time_that_the_last_one_reached(
 def test_what_an_interrupted_recording_left_goes_after_an_hour(
     store, clock: Clock, tmp_path: Path, monkeypatch
 ) -> None:
-    from skinxai.review import store as module
+    from skinxai.review import recorded_cases as module
 
     monkeypatch.setattr(module, "_row_of", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -112,6 +114,78 @@ def test_what_an_interrupted_recording_left_goes_after_an_hour(
     assert store.expire() == 0
     clock.passes(0.6 / 24)
     assert store.expire() == 1 and files(tmp_path) == []
+
+
+def test_the_last_moment_counts(store, clock: Clock) -> None:
+    store.record(case("c", image=b"1"))
+    clock.passes(30)
+    assert store.expire() == 1
+
+
+def test_between_two_looks_an_hour_passes(store, clock: Clock, tmp_path: Path) -> None:
+    store.record(case("one", image=b"1"))
+    clock.passes(30 - 0.5 / 24)
+    store.record(case("two", image=b"2"))  # looks
+    clock.passes(0.75 / 24)
+    store.record(case("three", image=b"3"))
+    assert files(tmp_path) == [b"1", b"2", b"3"]
+    clock.passes(0.5 / 24)
+    store.record(case("four", image=b"4"))
+    assert files(tmp_path) == [b"2", b"3", b"4"]
+
+
+def test_the_time_that_was_reached_is_kept_without_a_newer_image(
+    store, opened, clock: Clock, tmp_path: Path
+) -> None:
+    store.record(case("c", image=b"1"))
+    clock.passes(29)
+    assert store.expire() == 0
+    store.close()
+    clock.is_set(-400)
+    clock.seconds = 5.0
+    other = opened(images=tmp_path / "images", keep_days=30, clock=clock, ticks=clock.ticks)
+    clock.passes(1.1)
+    assert other.expire() == 1
+
+
+def test_a_process_whose_clock_is_behind_makes_no_image_older(
+    store, opened, clock: Clock, tmp_path: Path
+) -> None:
+    behind = Clock()
+    other = opened(images=tmp_path / "images", clock=behind, ticks=behind.ticks)
+    clock.is_set(400)
+    store.record(case("a", image=b"1"))
+    other.record(case("b", image=b"1"))
+    assert store.expire() == 0 and files(tmp_path) == [b"1"]
+
+
+def test_threads_tell_the_time_one_at_a_time(clock: Clock) -> None:
+    told = StoreClock(clock, clock.ticks)
+    told._lock = lock = WatchedLock(told._lock)
+    meeting = Meeting(lock)
+    told._ticks = lambda: meeting.attend() or 0.0
+    assert meeting.of(told.now) == 1
+
+
+def test_a_file_that_is_gone_already_and_one_that_cannot_be_deleted(
+    store, clock: Clock, tmp_path: Path
+) -> None:
+    store.record(case("gone", image=b"1"))
+    store.record(case("kept", image=b"2"))
+    paths = {p.read_bytes(): p for p in (tmp_path / "images").rglob("*") if len(p.name) == 64}
+    paths[b"1"].unlink()
+    paths[b"2"].unlink()
+    paths[b"2"].mkdir()
+    with pytest.raises(StoreError, match=r"image .* cannot be read"):
+        store.image("kept")
+    clock.passes(31)
+    for _ in range(2):  # it is tried again: its row goes after its file
+        with pytest.raises(StoreError, match=r"image .* cannot be deleted"):
+            store.expire()
+    paths[b"2"].rmdir()
+    paths[b"2"].write_bytes(b"2")
+    assert store.expire() == 1
+    assert store.image("gone") is store.image("kept") is None
 
 
 def test_a_damaged_image_is_not_given_out(store, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 from review_cases import case
 from sklearn.metrics import cohen_kappa_score
 
-from skinxai.review import UNSURE
-from skinxai.review.agreement import cohen_kappa
+from skinxai.review import UNSURE, ReviewedCase
+from skinxai.review.agreement import Agreement, cohen_kappa
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -31,6 +31,11 @@ def test_kappa_by_hand() -> None:
     assert cohen_kappa(rows) == pytest.approx((0.7 - 0.5) / 0.5)
     assert cohen_kappa([("y", "n"), ("n", "y")]) == -1
     assert math.isnan(cohen_kappa([])) and math.isnan(cohen_kappa([("y", "y")] * 3))
+
+
+def test_a_case_without_labels_counts_nowhere() -> None:
+    found = Agreement.of([ReviewedCase(case("c"))])
+    assert (found.labelled, found.disputed, found.pairs, found.models) == (0, 0, (), ())
 
 
 def test_three_reviewers_and_two_models(opened) -> None:

@@ -10,7 +10,7 @@ from review_cases import MODEL, START, case, prediction
 
 from skinxai.errors import OptionError, StoreConflictError, UnknownCaseError
 from skinxai.results import Prediction
-from skinxai.review import UNSURE, Case
+from skinxai.review import UNSURE, Case, queued_cases
 
 
 def ids(found) -> list[str]:
@@ -72,6 +72,8 @@ def test_recording_twice_changes_nothing_and_another_case_is_refused(opened) -> 
     with pytest.raises(StoreConflictError):
         store.record(case("c-1", mel=0.75, subject="S-2"))
     with pytest.raises(StoreConflictError):
+        store.record(case("c-1", mel=0.75, lesion="L-2"))
+    with pytest.raises(StoreConflictError):
         store.record(case("c-1", mel=0.75, content=b"other pixels"))
     found = store.case("c-1")
     assert found.case.at == START and found.case.prediction["probabilities"]["mel"] == 0.75
@@ -90,8 +92,30 @@ def test_the_queue_begins_with_the_most_uncertain(opened) -> None:
     assert ids(store.queue()) == order and store.waiting() == 7
     assert ids(store.queue(3)) == order[:3]
     assert store.queue(1)[0].case.uncertainty == pytest.approx(math.log(2))
-    with pytest.raises(OptionError, match="limit must be an integer >= 1, got 0"):
-        store.queue(0)
+    for limit in (0, True, 1.0):
+        with pytest.raises(OptionError, match=f"limit must be an integer >= 1, got {limit}"):
+            store.queue(limit)
+    for opinions in (0, True, 1.0):
+        with pytest.raises(OptionError, match=f"opinions must be an integer >= 1, got {opinions}"):
+            store.waiting(opinions=opinions)
+    with pytest.raises(OptionError, match="reviewer must not be empty"):
+        store.queue(reviewer=" ")
+
+
+def test_all_cases_come_in_their_order_with_their_own_labels(opened, monkeypatch) -> None:
+    monkeypatch.setattr(queued_cases, "AT_ONCE", 2)
+    store = opened()
+    for name, hours in (("late", 2), ("b", 1), ("a", 1), ("early", 0), ("none", 3)):
+        store.record(case(name, hours=hours))
+    for name in ("late", "a", "b", "early"):
+        store.label(name, "mel", f"first of {name}")
+        store.label(name, "nv", f"second of {name}")
+    order = ["early", "a", "b", "late", "none"]
+    assert ids(store.cases()) == order and ids(store.cases(labelled=True)) == order[:4]
+    for each in store.cases(labelled=True):
+        said = [(given.reviewer, given.label) for given in each.labels]
+        name = each.case.id
+        assert said == [(f"first of {name}", "mel"), (f"second of {name}", "nv")]
 
 
 def test_what_waits_for_whom(opened) -> None:
@@ -102,6 +126,7 @@ def test_what_waits_for_whom(opened) -> None:
     assert ids(store.queue()) == ["b"]
     assert ids(store.queue(opinions=2)) == ["a", "b"]
     assert ids(store.queue(opinions=2, reviewer="ann")) == ["b"]
+    assert ids(store.queue(opinions=2, reviewer=" ann ")) == ["b"]
     assert ids(store.queue(opinions=2, reviewer="bob")) == ["a", "b"]
     store.label("a", "nv", "ann")  # another mind, the same person
     assert store.waiting(opinions=2, reviewer="bob") == 2
@@ -159,6 +184,11 @@ def test_wrong_labels_are_refused(opened) -> None:
         store.case("d")
     with pytest.raises(OptionError, match=r"one of \['mel', 'nv', 'unsure'\], got 'bcc'"):
         store.label("c", "bcc", "ann")
+    for name in ("", "a\nb", 3):
+        with pytest.raises(OptionError, match="case_id must"):
+            store.label(name, "mel", "ann")
+        with pytest.raises(OptionError, match="case_id must"):
+            store.case(name)
     for reviewer in ("", "  ", 201 * "x", "a\nb", "a\0b", None):
         with pytest.raises(OptionError, match="reviewer must"):
             store.label("c", "mel", reviewer)
@@ -182,6 +212,7 @@ def test_wrong_labels_are_refused(opened) -> None:
         ({"prediction": {}}, "must be what Prediction.to_dict"),
         ({"prediction": prediction(mel=0.5, nv=0.4)}, "must be what Prediction.to_dict"),
         ({"prediction": prediction(mel=math.nan, nv=0.4)}, "must be what Prediction.to_dict"),
+        ({"prediction": prediction(**{"m\nl": 1.0})}, "must be what Prediction.to_dict"),
         ({"prediction": prediction(mel=1.5, nv=-0.5)}, "must be what Prediction.to_dict"),
         ({"prediction": prediction("perhaps", mel=0.5, nv=0.5)}, "must be what Prediction.to_dict"),
         ({"prediction": prediction(mel=1.0) | {"label": "nv"}}, "must be what Prediction.to_dict"),
@@ -191,6 +222,13 @@ def test_wrong_labels_are_refused(opened) -> None:
 def test_a_case_outside_its_rules(change, words: str) -> None:
     with pytest.raises(OptionError, match=words):
         replace(case("c"), **change)
+
+
+def test_a_case_is_in_utc_and_cannot_be_changed() -> None:
+    one = replace(case("c"), at=START.astimezone(timezone(timedelta(hours=5))))
+    assert one.at == START and one.at.tzinfo is UTC
+    with pytest.raises(TypeError):
+        one.prediction["label"] = "nv"
 
 
 def test_threads_that_label_at_once_lose_nothing(opened) -> None:

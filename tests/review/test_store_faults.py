@@ -5,9 +5,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psycopg
 import pytest
 from places import TESTS
 from postgres_server import MISSING, programs, running
@@ -22,12 +26,14 @@ WRITER = str(TESTS / "review_writer.py")
 
 def test_a_locked_database_is_a_sentence_and_later_answers(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    with ReviewStore.open(f"sqlite:///{path}", patience=0.05) as store:
+    images = tmp_path / "images"
+    with ReviewStore.open(f"sqlite:///{path}", images, patience=0.05) as store:
         store.record(case("before"))
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailableError, match="another program keeps it locked; try"):
-            store.record(case("c"))
+            store.record(case("c", image=b"1"))
+        assert [p for p in images.rglob("*") if len(p.name) == 64] == []  # its row comes first
         with pytest.raises(StoreUnavailableError):
             store.label("before", "mel", "ann")
         assert [each.case.id for each in store.queue()] == ["before"]  # readers go on
@@ -56,7 +62,7 @@ def test_a_full_database_keeps_nothing_in_part(tmp_path: Path) -> None:
 
 
 def _record_on(store: ReviewStore, connection, one) -> None:
-    from skinxai.review.store import _row_of
+    from skinxai.review.recorded_cases import _row_of
 
     with store._database.faults():
         from sqlalchemy.orm import Session
@@ -185,11 +191,80 @@ def test_a_postgresql_that_is_not_there(postgres) -> None:
     assert "top-secret" not in str(caught.value) and "***" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, StoreUnavailableError, "keeps it locked"),
+        (sqlite3.SQLITE_CANTOPEN_FULLPATH, StoreUnavailableError, "does not answer: said"),
+        (sqlite3.SQLITE_CORRUPT_INDEX, StoreError, "or is damaged: said"),
+        (sqlite3.SQLITE_IOERR_READ, StoreError, "failed: said"),
+        ("53100", StoreFullError, "is full: nothing was kept"),
+        ("53300", StoreUnavailableError, "does not answer"),  # too many connections
+        ("55P03", StoreUnavailableError, "keeps it locked"),
+        ("57014", StoreUnavailableError, "keeps it locked"),  # the statement's time is over
+        ("57P01", StoreUnavailableError, "does not answer"),  # the server is being stopped
+        ("08006", StoreUnavailableError, "does not answer"),  # the connection was lost
+        ("42P01", StoreError, "failed"),
+    ],
+)
+def test_what_a_databases_error_means(tmp_path: Path, code, kind, words: str) -> None:
+    if isinstance(code, int):
+        error: Exception = sqlite3.OperationalError("said")
+        error.sqlite_errorcode = code
+    else:
+        error = psycopg.errors.lookup(code)("said")
+    with ReviewStore.open(f"sqlite:///{tmp_path}/a.db") as store:
+        found = store._database._typed(error)
+    assert type(found) is kind and words in str(found)
+
+
 def test_errors_quote_nothing_that_was_to_be_written(opened, url: str, monkeypatch) -> None:
-    from skinxai.review import store as module
+    from skinxai.review import queued_cases as module
 
     store = opened()
     monkeypatch.setattr(module, "QUEUED", (object(),))  # the driver refuses it
     with pytest.raises(StoreError) as caught:
         store.queue(reviewer="Mrs Miller")
     assert "Miller" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_full_disk_under_postgresql(postgres) -> None:
+    """A database that lies on a file system of 24 MiB, of which an empty one needs a third."""
+    place = Path(tempfile.mkdtemp(prefix="skinxai-small-"))
+    with mounted(place, postgres.folder):
+        url = postgres.new_database()
+        name = url.rpartition("/")[2]
+        with psycopg.connect(postgres.url("postgres"), autocommit=True) as server:
+            server.execute(f"CREATE TABLESPACE small LOCATION '{place}'")
+            server.execute(f"ALTER DATABASE {name} SET TABLESPACE small")
+            with ReviewStore.open(url) as store:
+                store.record(case("before"))
+                filler = place / "filler"
+                with filler.open("wb", buffering=0) as file, suppress(OSError):
+                    while True:
+                        file.write(bytes(4096))
+                kept = []
+                with pytest.raises(StoreFullError, match="is full: nothing was kept; make room"):
+                    for number in range(100_000):
+                        store.record(case(f"{number}", subject=f"{number}" * 10))
+                        kept.append(f"{number}")
+                assert {each.case.id for each in store.cases()} == {"before", *kept}
+                filler.unlink()
+                assert store.record(case("after")) and store.label("before", "mel", "ann")
+            server.execute(f"DROP DATABASE {name}")
+            server.execute("DROP TABLESPACE small")
+
+
+@contextmanager
+def mounted(place: Path, other: Path) -> Iterator[None]:
+    """A small file system of the owner of another folder, where this user may mount one."""
+    own = f"size=24m,mode=0700,uid={other.stat().st_uid},gid={other.stat().st_gid}"
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", own, "tmpfs", place])
+    if done.returncode:
+        place.rmdir()
+        pytest.skip("NO MOUNT: no disk is filled under PostgreSQL; run the tests as root")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+        place.rmdir()

@@ -336,3 +336,29 @@ def test_redis_forgets_by_itself(redis) -> None:
     asked(of_redis(redis, []), put())
     with redis.client() as client:
         assert 0 < client.ttl(PREFIX + KEY) <= 24 * 3600
+
+
+def test_redis_that_answers_byte_by_byte_is_not_waited_for() -> None:
+    """Each command of a connection has a limit of its own; the request has one for all."""
+
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await reader.read(1):
+                writer.write(b"+")
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    async def go() -> None:
+        server = await asyncio.start_server(trickle, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        store = RedisStore(f"redis://127.0.0.1:{port}/0", seconds=0.2)
+        store._redis.connection_pool.connection_kwargs["socket_timeout"] = None
+        with pytest.raises(StoreUnavailableError):
+            await asyncio.wait_for(store.read(KEY), 60)
+        await store.close()
+        server.close()
+
+    asyncio.run(go())

@@ -17,6 +17,7 @@ skinxai_decisions_total{model,decision} skinxai_cache_requests_total{result}
 skinxai_errors_total{code} skinxai_refusals_total{reason} skinxai_drift_statistic{model,test}
 skinxai_drift_alarm{model,test} skinxai_drift_window_images{model}
 skinxai_estimated_accuracy{model} skinxai_shadow_total{model,agrees}
+skinxai_shadow_left_out_total{model}
 skinxai_model_info{model,revision,role} skinxai_ready skinxai_store_errors_total
 skinxai_review_open_cases
 """
@@ -42,6 +43,7 @@ def metrics() -> Metrics:
     made.batch_images.observe(16)
     made.inference_seconds.labels("lite1").observe(0.04)
     made.shadow.labels("lite1", "yes").inc()
+    made.shadow_left_out.labels("lite1").inc(2)
     for gauge in (made.drift_statistic, made.drift_alarm):
         gauge.labels("lite1", "mmd").set(1)
     made.drift_window_images.labels("lite1").set(500)
@@ -124,4 +126,5 @@ def test_a_real_prometheus_reads_every_value(target, tmp_path) -> None:
         assert value("skinxai_batch_images_sum") == {(): 16}
         assert value("skinxai_drift_alarm") == {("lite1", "mmd"): 1}
         assert value("skinxai_shadow_total") == {("yes", "lite1"): 1}
+        assert value("skinxai_shadow_left_out_total") == {("lite1",): 2}
         assert value("skinxai_review_open_cases") == {(): 7}

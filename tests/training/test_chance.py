@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from skinxai.training.augmentation import Augmentation
-from skinxai.training.chance import BLUR, COMPRESSION, FEWER_PIXELS, Draws, draw, philox, uniform
+from skinxai.training.chance import (
+    BLUR,
+    COMPRESSION,
+    FEWER_PIXELS,
+    NOISE,
+    Draws,
+    draw,
+    philox,
+    uniform,
+)
 from skinxai.training.recipes import HUE, JITTER, RECIPES, Damage
 
 SOURCE, SIZE, MANY = (84, 112), (72, 96), np.arange(20_000)
@@ -75,8 +84,8 @@ def test_colours_have_the_ranges_of_the_recipe(recipe) -> None:
 
 def test_damage_has_the_shares_and_ranges_of_the_recipe(heavy) -> None:
     damage = Damage()
-    for kind in (BLUR, COMPRESSION, FEWER_PIXELS):
-        assert (heavy.damage == kind).mean() == pytest.approx(damage.probability / 3, abs=0.01)
+    for kind in (BLUR, COMPRESSION, FEWER_PIXELS, NOISE):
+        assert (heavy.damage == kind).mean() == pytest.approx(damage.probability / 4, abs=0.01)
     np.testing.assert_allclose(heavy.kernel.sum(axis=1), 1, rtol=1e-6)
     three = heavy.kernel[:, 0] == 0
     assert three.mean() == pytest.approx(1 / 3, abs=0.02)  # of 3, 4 and 5, where 4 becomes 5
@@ -86,6 +95,9 @@ def test_damage_has_the_shares_and_ranges_of_the_recipe(heavy) -> None:
     assert set(heavy.quality.tolist()) == set(range(50, 91))
     assert heavy.scale.min() == pytest.approx(0.5, abs=1e-3)
     assert heavy.scale.max() == pytest.approx(0.9, abs=1e-3)
+    assert heavy.noise[:, 0].min() == pytest.approx(1, abs=0.01)
+    assert heavy.noise[:, 0].max() == pytest.approx(10, abs=0.01)
+    assert heavy.noise[:, 1].tolist() == list(MANY)
     assert heavy.neutral.mean() == pytest.approx(0.3, abs=0.01)
     for name in ("light", "standard"):
         none = draw(RECIPES[name], MANY, SOURCE, SIZE)

@@ -6,15 +6,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kurtosis
 from torch import Tensor
 from torchvision.transforms.v2 import functional as reference
 
 from skinxai.errors import OptionError
 from skinxai.training import chance, colouring, damaging, device_augmentation
-from skinxai.training.augmentation import neutral_gains, shades_of_gray
+from skinxai.training.augmentation import Augmentation, neutral_gains, shades_of_gray
 from skinxai.training.compressing import compression
 from skinxai.training.device_augmentation import DeviceAugmentation, warped
-from skinxai.training.recipes import RECIPES
+from skinxai.training.recipes import RECIPES, Damage, Recipe
 
 
 def noise(count: int = 1, height: int = 60, width: int = 80, seed: int = 0) -> Tensor:
@@ -169,6 +170,39 @@ def test_fewer_pixels_are_those_of_opencv(scale) -> None:
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=nearest)
     wanted = cv2.resize(small, (83, 61), interpolation=nearest)
     np.testing.assert_array_equal(found[0].permute(1, 2, 0), wanted)
+
+
+def test_noise_is_gaussian_and_of_its_own_seed() -> None:
+    images = torch.full((3, 3, 200, 300), 128.0)
+    for image, (deviation, seed) in zip(images, [(2.0, 7), (8.0, 7), (2.0, 8)], strict=True):
+        damaging.add_noise(image, deviation, seed)
+    changes = images - 128
+    for change, deviation in zip(changes, (2.0, 8.0, 2.0), strict=True):
+        assert change.mean().abs() < 4 * deviation / 180_000**0.5
+        assert change.std() == pytest.approx(deviation, rel=4 / (2 * 180_000) ** 0.5)
+        assert abs(kurtosis(change.flatten())) < 4 * (24 / 180_000) ** 0.5  # 0 of a Gaussian
+        between = np.corrcoef(change.flatten(1))[np.triu_indices(3, 1)]
+        assert np.abs(between).max() < 4 / 60_000**0.5
+    assert torch.allclose(changes[1], 4 * changes[0], atol=1e-4)
+    assert abs(np.corrcoef(changes[0].flatten(), changes[2].flatten())[0, 1]) < 0.01
+    white = torch.full((3, 20, 20), 255.0)
+    damaging.add_noise(white, 10.0, 1)
+    assert white.max() == 255 and white.min() > 200
+
+
+def test_both_ways_add_noise_to_as_many_images_and_as_much(monkeypatch) -> None:
+    """Of a grey image, only noise makes pixels that differ."""
+    monkeypatch.setitem(RECIPES, "heavy", Recipe(0.0, 1.0, damage=Damage(1.0, boxes=0.0)))
+    pixels, count = np.full((40, 56, 3), 128, np.uint8), 600
+    device, cpu = DeviceAugmentation((40, 56), "heavy"), Augmentation((40, 56), "heavy")
+    draws = device.draw(list(range(count)), (40, 56))
+    images = device(torch.from_numpy(pixels).expand(count, -1, -1, -1), draws)
+    for found in (images.std(dim=(1, 2, 3)).numpy(),
+                  np.array([cpu(pixels, seed).std() for seed in range(count)])):  # fmt: skip
+        noisy = found[found > 0.5]
+        assert len(noisy) == pytest.approx(count / 4, abs=4 * (count * 3 / 16) ** 0.5)
+        assert 0.6 < noisy.min() < 2 and 9 < noisy.max() < 10.6
+        assert noisy.mean() == pytest.approx(5.5, abs=4 * 2.6 / (count / 4) ** 0.5)
 
 
 def test_boxes_by_hand() -> None:

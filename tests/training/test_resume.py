@@ -29,9 +29,9 @@ from skinxai.data import Records
 from skinxai.errors import (
     TrainingError,
 )
+from skinxai.interruption import Interruption
 from skinxai.training.callbacks import Callback
 from skinxai.training.checkpointing import CheckpointFolder
-from skinxai.training.process import Interruption
 from skinxai.training.randomness import RandomStates
 
 pytestmark = pytest.mark.usefixtures("small_networks")

@@ -16,7 +16,9 @@ from pathlib import Path
 
 from skinxai.data import Records, Splits, folds, load_ham10000, load_prepared, prepare
 from skinxai.data.hashing import looks
+from skinxai.data.linking import alike_pairs
 from skinxai.data.splits import PARTS
+from skinxai.data.stratifying import group
 from skinxai.disk.writing import write_atomic
 from skinxai.model_folders.trained_on import Look, TrainedOn
 
@@ -27,7 +29,6 @@ WEBP = "-webp"
 """What the id of an image's WebP copy has behind that of the JPEG copy."""
 FOLDS = 5
 TINY = 4  # lesions of each class and part
-ROUNDS = 12
 
 
 def webp_of(image_id: str) -> str:
@@ -159,17 +160,12 @@ def fold_all(records: Records, parts: Mapping[str, str], work: Path) -> None:
     wrong = [name for name, look in found.items() if not isinstance(look, Look)]
     if wrong:
         raise SystemExit(f"{len(wrong)} images cannot be read, {wrong[0]} first")
-    for _ in range(ROUNDS):
-        made = folds(images, FOLDS, linked=linked)
-        more = [pair for each in made for pair in alike(found, each)]
-        if not more:
-            break
-        linked += more
-    else:
-        raise SystemExit(f"copies are left between folds after {ROUNDS} rounds: {more[:3]}")
+    pairs = [(image_of(a), image_of(b)) for a, b in alike_pairs(group(records, linked), found)]
+    linked += pairs
+    made = folds(images, FOLDS, linked=linked)
     ids = {part: [n for n in own if parts[n] == part] for part in PARTS}
     frozen = Splits.of(images, ids)
-    copies = {pair[0] for pair in alike(found, frozen)}
+    copies = shown_before(found, frozen)
     content = {
         "kinds": KINDS,
         "fold": {item.image_id: k for k, each in enumerate(made) for item in each.val},
@@ -186,21 +182,12 @@ def ids_of(records: Records) -> list[str]:
     return [item.image_id for item in records]
 
 
-def alike(found: Mapping[str, Look], splits: Splits) -> list[tuple[str, str]]:
-    """Pairs of a validation image and a training image, either copy of which passes for its."""
+def shown_before(found: Mapping[str, Look], splits: Splits) -> set[str]:
+    """Ids of validation images that pass for a training image, of either of its two files."""
     train = [name for own in ids_of(splits.train) for name in (own, webp_of(own)) if name in found]
     known = TrainedOn.of_looks(found[name] for name in train)
     seen = known.seen({name: found[name] for name in ids_of(splits.val)})
-    return [(name, image_of(_one_like(found, name, train))) for name in (*seen.exact, *seen.copies)]
-
-
-def _one_like(found: Mapping[str, Look], name: str, among: Sequence[str]) -> str:
-    """One of the images that this one passes for a copy of, by halving."""
-    while len(among) > 1:
-        half = among[: len(among) // 2]
-        inside = TrainedOn.of_looks(found[other] for other in half).seen({name: found[name]})
-        among = half if inside else among[len(half) :]
-    return among[0]
+    return {*seen.exact, *seen.copies}
 
 
 class Material:

@@ -14,6 +14,7 @@ import typer
 from skinxai.cli.benchmarks import benchmark
 from skinxai.cli.calibration_command import calibrate
 from skinxai.cli.cards import card
+from skinxai.cli.collect_command import collect
 from skinxai.cli.commands import Command, Group
 from skinxai.cli.datasets import audit, prepare
 from skinxai.cli.demo_command import demo
@@ -26,11 +27,13 @@ from skinxai.cli.installation import doctor, plugins
 from skinxai.cli.lesions import nearest
 from skinxai.cli.models import export, import_network, list_models, pull, push, verify
 from skinxai.cli.predictions import predict
+from skinxai.cli.probe_command import probe
 from skinxai.cli.reports import report
 from skinxai.cli.runs import train
 from skinxai.cli.saying import Quiet, show_traceback, tell, warnings_as_notes, with_quiet
 from skinxai.cli.serve_command import serve
 from skinxai.cli.stress_command import stress
+from skinxai.cli.tune_command import tune
 from skinxai.errors import SkinxaiError
 from skinxai.progress import command_line
 from skinxai.progress import quiet as quietly
@@ -45,6 +48,7 @@ app = typer.Typer(
 )
 for command, line in (
     (predict, "Print each image's class probabilities."),
+    (collect, "Merge the answers to a manifest."),
     (explain, "Write a heatmap of each image."),
     (nearest, "Print the most similar training lesions."),
     (report, "Write a page on each image, HTML or PDF."),
@@ -53,6 +57,8 @@ for command, line in (
     (audit, "Look for leaks, duplicates and damaged files."),
     (prepare, "Decode and verify every image once."),
     (train, "Fine-tune a network on labelled images."),
+    (tune, "Search settings with the best validation."),
+    (probe, "Fit a linear head on frozen features."),
     (evaluate, "Evaluate a model on labelled images."),
     (calibrate, "Calibrate a model's probabilities."),
     (card, "Print a model's card."),

@@ -16,6 +16,7 @@ from skinxai.cli.saying import note, tell, with_quiet
 from skinxai.cli.table_options import TableOptions, open_data, own_split, with_table
 from skinxai.errors import OptionError
 from skinxai.images.limits import MAX_PIXELS
+from skinxai.plain_text import counted
 
 if TYPE_CHECKING:
     from skinxai.review import ReviewStore
@@ -114,7 +115,10 @@ def agreement(review: Url, as_json: Json = False) -> None:
     if as_json:
         tell(json.dumps(to_plain(found)))
         return
-    tell(f"{found.labelled} cases labelled, {found.disputed} disputed; {found.unsure} unsure")
+    tell(
+        f"{counted(found.labelled, 'case')} labelled, {found.disputed} disputed; "
+        f"{found.unsure} unsure"
+    )
     for pair in found.pairs:
         _tell_row(f"{pair.first} and {pair.second}", pair.agreed, pair.cases, pair.kappa)
     for each in found.models:
@@ -171,7 +175,8 @@ def export(
     folder = shlex.quote(str(out))
     count = sum(item.path.parent.name == "images" for item in found.records)
     tell(
-        f"exported  {found.cases} cases as {count} images to {out}; {len(found.left_out)} left out"
+        f"exported  {counted(found.cases, 'case')} as {counted(count, 'image')} to {out}; "
+        f"{len(found.left_out)} left out"
     )
     labels = classifier.config.labels
     more = ["--labels", ",".join(labels)]
@@ -193,7 +198,10 @@ def delete_subject(
     """Delete a subject's predictions, labels and images; exit 1 if there was nothing."""
     with _open(review, keep_images) as store:
         found = store.delete_subject(subject)
-    tell(f"deleted  {found.cases} cases, {found.labels} labels, {found.images} images")
+    tell(
+        f"deleted  {counted(found.cases, 'case')}, {counted(found.labels, 'label')}, "
+        f"{counted(found.images, 'image')}"
+    )
     if not found.overwritten:
         tell(
             "the database is in use: the rows are gone, but their bytes may still be in its file; "
@@ -214,4 +222,4 @@ def expire(
 ) -> None:
     """Delete images that were kept for longer; cases and labels stay."""
     with _open(review, keep_images) as store:
-        tell(f"deleted  {store.expire(keep_days)} images")
+        tell(f"deleted  {counted(store.expire(keep_days), 'image')}")

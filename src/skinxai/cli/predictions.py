@@ -9,19 +9,31 @@ from typing import Annotated, Any
 import typer
 
 from skinxai.cli.image_arguments import bar, failed_line, failure, listed, named, notes_of, opened
-from skinxai.cli.options import Backend, BatchSize, Format, Images, MaxPixels, Model, Tta, Uniform
+from skinxai.cli.manifest_options import NO_MANIFEST, ManifestOptions, with_manifest
+from skinxai.cli.options import (
+    IMAGES,
+    Backend,
+    BatchSize,
+    Format,
+    MaxPixels,
+    Model,
+    Tta,
+    Uniform,
+)
 from skinxai.cli.saying import note
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.plain_text import printable
 
 
+@with_manifest
 def predict(
-    images: Images,
+    images: Annotated[list[str] | None, typer.Argument(help=IMAGES)] = None,
     explain: Annotated[
         str | None, typer.Option(help="Also explain, with a method such as gradcam.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for results.csv, results.json and overlays.")
+        Path | None,
+        typer.Option(help="Folder for results.csv, results.json and overlays, or for parts."),
     ] = None,
     model: Model = None,
     backend: Backend = None,
@@ -39,12 +51,27 @@ def predict(
     batch_size: BatchSize = 32,
     max_pixels: MaxPixels = MAX_PIXELS,
     uniform: Uniform = False,
+    table: ManifestOptions = NO_MANIFEST,
 ) -> None:
-    """Print each image's class probabilities; with --explain, write overlays to --out."""
+    """Print each image's class probabilities; with --explain, write overlays to --out.
+
+    With --manifest, answer the images of a table, and write a part of answers for each chunk.
+    """
     from skinxai.classifier import Classifier
     from skinxai.results import ItemError
-    from skinxai.results.folder import ResultFolder, table
+    from skinxai.results.folder import ResultFolder
+    from skinxai.results.folder import table as csv_table
 
+    images = images or []
+    others = {
+        "--explain": explain is not None, "--uniform": uniform, "--json": as_json,
+        "--format": format is not Format.table, "--dropout-passes": bool(dropout_passes),
+    }  # fmt: skip
+    table.check(images, out, others)
+    if table.manifest is not None and out is not None:
+        given = {"tta": tta, "operating_point": operating_point, "batch_size": batch_size,
+                 "max_pixels": max_pixels}  # fmt: skip
+        raise typer.Exit(1 if table.run(model, backend, out, given).failed else 0)
     if explain is not None and out is None:
         raise typer.BadParameter("--explain needs --out FOLDER for the overlays.")
     if uniform and explain is None:
@@ -82,7 +109,7 @@ def predict(
             folder.write()  # also after an interruption: what is done is kept
     if format is not Format.table:
         rest = [left.to_dict() for left in left_out]
-        typer.echo(table(rows) if format is Format.csv else json.dumps(rows + rest, indent=2))
+        typer.echo(csv_table(rows) if format is Format.csv else json.dumps(rows + rest, indent=2))
     if folder is not None:
         note(f"{len(sources) - failed} of {len(sources)} images, results in {out}")
     raise typer.Exit(1 if failed else 0)

@@ -142,7 +142,7 @@ def settings_of(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _known(path: Path, name: str) -> str:
-    known = [*_TEXTS, *_LISTS, *_TABLES, "tensorboard", *_SETTINGS]
+    known = [*_TEXTS, *_LISTS, *_TABLES, "folds", "tensorboard", *_SETTINGS]
     plain = name.replace("-", "_")
     if plain in known:
         return plain
@@ -166,6 +166,8 @@ def _checked(path: Path, name: str, value: Any) -> Any:
         isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
     ):
         rule = "names with their values"
+    elif plain == "folds" and type(value) is not int:
+        rule = "a whole number"
     elif plain == "tensorboard" and not isinstance(value, bool):
         rule = "true or false"
     elif plain == "augmentation" and not isinstance(value, str):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skinxai.cli.evaluations import in_words
+from skinxai.cli.fold_runs import folded, report
 from skinxai.cli.options import words
-from skinxai.cli.run_files import NoteImages, images_of, path_of, read_run_file, settings_of
+from skinxai.cli.run_files import Images, NoteImages, images_of, path_of, read_run_file, settings_of
 from skinxai.cli.saying import note, tell, with_parameters
 from skinxai.cli.table_options import (
     Labels,
@@ -31,10 +33,10 @@ from skinxai.training.settings import TrainConfig
 
 if TYPE_CHECKING:
     from skinxai.classifier import Classifier
-    from skinxai.data import Splits
+    from skinxai.data import Records, Splits
 
 
-def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command one option for each field of `TrainConfig`, under the same name."""
     more = []
     for field in fields(TrainConfig):
@@ -48,7 +50,7 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @with_table
-@_with_settings
+@with_settings
 def train(
     table: TableOptions,
     data: Annotated[
@@ -69,6 +71,10 @@ def train(
         typer.Option(help="JSON or TOML file with these options; those given here take precedence. "
                      "A run's own train.json repeats the run, on the same split."),
     ] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Cross-validate: a model for each of so many folds, out-of-"
+                                 "fold answers to all images, and an ensemble."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")
@@ -78,6 +84,7 @@ def train(
     """Fine-tune a network on labelled images; the test part is split off and not looked at."""
     from skinxai.data import Splits
     from skinxai.disk.writing import check_folder
+    from skinxai.experiments.cross_validating import cross_validate, number_of_folds
     from skinxai.training.callbacks import TensorBoard
     from skinxai.training.initial_weights import fetch_initial_weights
     from skinxai.training.trainer import Trainer
@@ -86,8 +93,16 @@ def train(
     out = out or path_of(file, "out")
     if out is None:
         raise OptionError("--out must be given: the folder that the run is written to.")
-    if resume and (out / "train.json").exists():  # where the images are, unless given anew
-        begun = read_run_file(out / "train.json")
+    folds = file.get("folds") if folds is None else folds
+    begun_folds = number_of_folds(out) if resume and not (out / "train.json").exists() else None
+    if resume and folds is not None and begun_folds is None:
+        raise OptionError(
+            f"--folds goes with --resume where {str(out)!r} holds a cross-validation, but it holds "
+            f"none; leave one of them out."
+        )
+    noted = out / "train.json" if begun_folds is None else out / "fold-1" / "train.json"
+    if resume and noted.exists():  # where the images are, unless given anew
+        begun = read_run_file(noted, split=begun_folds is None)
         file = {n: v for n, v in begun.items() if n not in TrainConfig.names()} | file
     asked = images_of(file, data, table, words(labels), words(malignant))
     if out.resolve() == asked.data.resolve():
@@ -99,32 +114,58 @@ def train(
     callbacks: list[Callback] = [NoteImages(asked)]
     if tensorboard or file.get("tensorboard"):
         callbacks.append(TensorBoard())
+    if folds is not None or begun_folds is not None:
+        check_folder(out)
+        if not resume:
+            TrainConfig.of(chosen)  # a wrong setting costs no reading
+        records = opened(asked)
+        own_seed = chosen.get("seed", 0)
+        images = folded(records, splits, own_seed)
+        with told_how_to_go_on(out):
+            validated = cross_validate(
+                images, folds, output_dir=out, resume=resume, callbacks=callbacks, **chosen
+            )
+        report(validated)
+        return
     if resume:  # settings first: a wrong one costs no reading
         trainer = Trainer.resume(out, callbacks=callbacks, **chosen)
     else:
         trainer = Trainer(output_dir=out, callbacks=callbacks, **chosen)
         check_folder(out)
-    records = open_data(asked.data, asked.table, labels=asked.labels, malignant=asked.malignant)
+    records = opened(asked)
     if not resume:  # a download comes after what costs less
         fetch_initial_weights(trainer.config.backbone, trainer.config.init_weights)
-    if records.labels.malignant is None:
-        note("no label is declared malignant, so the model gives no malignant probability; "
-             "declare them with --malignant")  # fmt: skip
     seed = trainer.config.seed
     parts = Splits.from_csv(splits, records) if splits else own_split(records, seed)
     for text in parts.notes:
         note(text)
     for line in _parts(parts):
         say(line, error=True)
-    try:
+    with told_how_to_go_on(out):
         classifier = trainer.fit(parts)
-    except KeyboardInterrupt as interrupt:
-        if not interrupt.args:  # a second one: training has not said how to go on
-            tell(f"stopped at once; repeat the command with --resume to continue from the last "
-                 f"checkpoint in {out}, if there is one", error=True)  # fmt: skip
-        raise typer.Exit(130) from None
     again = [str(asked.data), *asked.table.arguments()]
     _report(classifier, out, again, judge=len(parts.test) > 0)
+
+
+@contextmanager
+def told_how_to_go_on(out: Path, how: str = "repeat the command with --resume") -> Iterator[None]:
+    """Context in which Ctrl-C ends the command, and a second one says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if not interrupt.args:  # a second one: training has not said how to go on
+            tell(f"stopped at once; {how} to continue from the last "
+                 f"checkpoint in {out}, if there is one", error=True)  # fmt: skip
+        raise typer.Exit(130) from None
+
+
+def opened(asked: Images) -> Records:
+    """The labelled images, with a note where no label is malignant."""
+    records = open_data(asked.data, asked.table, labels=asked.labels, malignant=asked.malignant)
+    if records.labels.malignant is None:
+        note("no label is declared malignant, so the model gives no malignant probability; "
+             "declare them with --malignant")  # fmt: skip
+    return records
 
 
 def _parts(parts: Splits) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def given_split(records: Records, seed: int = 0, *, allow_leakage: bool = False)
     if not has_parts(records):
         raise _no_parts(records, ", and some must be of 'train'")
     if not ids["val"]:
-        ids["train"], ids["val"] = _in_two(records.subset(ids["train"]), seed)
+        ids["train"], ids["val"] = in_two(records.subset(ids["train"]), seed)
     return _split_of(records, ids, allow_leakage=allow_leakage)
 
 
@@ -129,9 +129,20 @@ def _part(item: Record) -> str:
     return PART_NAMES.get(_written(item).lower(), "")
 
 
-def _in_two(train: Records, seed: int) -> tuple[list[str], list[str]]:
-    """Ids of the images that stay in the training part, and of the new validation part."""
-    groups = group(train)
+def in_two(
+    train: Records, seed: int, linked: Iterable[tuple[str, str]] = ()
+) -> tuple[list[str], list[str]]:
+    """Ids of the images that stay in the training part, and of the new validation part.
+
+    Args:
+        train: images without a validation part.
+        seed: seed of the random choice.
+        linked: as in `skinxai.data.split`.
+
+    Raises:
+        DatasetError: if there are too few lesions for both.
+    """
+    groups = group(train, linked)
     if len(groups) < 2:
         raise DatasetError(
             f"{train.name} must have a val part, or two lesions in its train part, to choose on."

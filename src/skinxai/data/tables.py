@@ -46,6 +46,7 @@ class Table:
         delimiter: character between cells.
         loose: columns whose text may hold a comma and a blank without being quoted, as in
             ``Melanoma, NOS``: if a row has too many cells, those are joined again.
+        most: bytes that the file may have.
 
     Raises:
         DatasetSchemaError: if there is no such file, it has another encoding or delimiter, or its
@@ -53,18 +54,20 @@ class Table:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], delimiter: str = ",", loose: Container[str] = ()
-    ) -> None:
+        self, path: str | os.PathLike[str], delimiter: str = ",", loose: Container[str] = (),
+        *, most: int = MAX_TABLE_BYTES,
+    ) -> None:  # fmt: skip
         if len(delimiter) != 1 or delimiter in '"\r\n\0':
             raise DatasetSchemaError(
                 f"delimiter must be one character, such as ',' or ';', got {delimiter!r:.40}."
             )
         self.path = Path(path)
         self.joined = 0
+        self._most = most
         self._loose = loose
         self.delimiter = delimiter
         try:
-            with open_file(self.path, MAX_TABLE_BYTES) as file:
+            with open_file(self.path, self._most) as file:
                 start = file.read(1024)
         except OSError as error:
             raise DatasetSchemaError(
@@ -151,7 +154,7 @@ class Table:
     @contextmanager
     def _open(self) -> Iterator[io.TextIOWrapper]:
         with (
-            open_file(self.path, MAX_TABLE_BYTES) as file,
+            open_file(self.path, self._most) as file,
             io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as lines,
         ):
             yield lines

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from skinxai.labels import LabelSet
+from skinxai.plain_text import counted
 from skinxai.readonly import ReadOnly
 from skinxai.results import Novelty, Prediction
 from skinxai.review import Agreement, Case, ReviewedCase
@@ -66,9 +67,9 @@ def agreement_table(found: Agreement) -> str:
         for each in found.models
     ]
     said = (
-        f"<p class='under'>{found.labelled} cases labelled, {found.disputed} disputed. These are "
-        f"the cases that the model was least sure of: agreement on them says nothing about all "
-        f"others.</p>"
+        f"<p class='under'>{counted(found.labelled, 'case')} labelled, {found.disputed} disputed. "
+        "These are the cases that the model was least sure of: agreement on them says nothing "
+        "about all others.</p>"
     )
     if not shown:
         return said

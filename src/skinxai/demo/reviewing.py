@@ -178,7 +178,8 @@ def _pictures(answers: Answers, store: ReviewStore, found: ReviewedCase, hidden:
         original, over = st.columns(2)
         with original:
             st.image(picture(pixels), "Image", width="stretch", alt="The image")
-        place, line = over.empty(), Line()
+            line = Line()  # beside the map's scale, where it takes no room of its own
+        place = over.empty()
         if answers.classifier.model != found.case.model:
             words = (
                 f"No heatmap: this page has the model {answers.classifier.model}, and the case was "

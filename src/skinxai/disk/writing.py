@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from skinxai.disk.staging import UMASK, finish_above, sync_folder
 from skinxai.errors import OutputError
+
+if sys.platform != "win32":
+    import fcntl
+
+_TEMPORARY = re.compile(r"\.[a-z0-9_]{8}\.part")
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
@@ -20,15 +29,26 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
         OutputError: the path is a folder, cannot be written, or the disk is full.
     """
+    with atomic_file(path) as out:
+        out.write(data)
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Context with a file to write, which takes the place of ``path`` where no error ends it.
+
+    Raises:
+        OutputError: the path is a folder, cannot be written, or the disk is full.
+    """
     target = Path(path)
-    temporary = None
+    temporary, lock = None, -1
     try:
         if target.is_dir():
             raise IsADirectoryError(21, "it is a folder")
         finish_above(target.parent)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
+        handle, temporary, lock = _temporary_in(target.parent)
         with os.fdopen(handle, "wb") as out:
-            out.write(data)
+            yield out
             out.flush()
             os.fsync(out.fileno())
         Path(temporary).chmod(0o666 & ~UMASK)
@@ -37,11 +57,64 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
         sync_folder(target.parent)
     except OSError as error:
         raise OutputError(
-            f"output {str(target)!r} must be a file that can be written: {error.strerror}."
+            f"output {str(target)!r} must be a file that can be written: {error.strerror or error}."
         ) from error
     finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
+        if lock >= 0:
+            os.close(lock)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed left of files of `atomic_file`.
+
+    Files that another process is writing stay: it holds their locks.
+
+    Raises:
+        OutputError: the folder cannot be read.
+    """
+    try:
+        for path in folder.glob(".*.part"):
+            if not _TEMPORARY.fullmatch(path.name):
+                continue
+            with suppress(OSError):  # gone meanwhile, or somebody else's
+                handle = os.open(path, os.O_RDWR | _NO_LINK)
+                try:
+                    if _lock(handle, wait=False):
+                        path.unlink()
+                finally:
+                    os.close(handle)
+    except OSError as error:
+        raise OutputError(
+            f"folder {str(folder)!r} must be a folder that can be read: {error.strerror}."
+        ) from error
+
+
+def _temporary_in(folder: Path) -> tuple[int, str, int]:
+    """A new file that `remove_leftovers` of no other process takes for a leftover.
+
+    Returns:
+        Its handle, its path, and a second handle that holds its lock, or -1.
+    """
+    while True:
+        handle, path = tempfile.mkstemp(dir=folder, prefix=".", suffix=".part")
+        if not _lock(handle, wait=True):
+            return handle, path, -1
+        if os.fstat(handle).st_nlink:  # else it was removed before it was locked
+            return handle, path, os.dup(handle)
+        os.close(handle)
+
+
+def _lock(handle: int, *, wait: bool) -> bool:
+    """Whether an open file could be locked; never on Windows, where leftovers stay."""
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:  # held, or a file system without locks
+        return False
+    return True
 
 
 def append_line(path: str | os.PathLike[str], line: str) -> None:

@@ -70,8 +70,23 @@ def may_read_ahead(images: Iterable[Any]) -> bool:
     return isinstance(inner, list | tuple | type(iter([])) | type(iter(())) | ImageFiles)
 
 
+class NamedBytes(bytes):
+    """An encoded image under the name that results have, such as its address."""
+
+    name = ""
+
+    @classmethod
+    def of(cls, data: bytes, name: str) -> NamedBytes:
+        """The bytes under a name."""
+        made = cls(data)
+        made.name = name
+        return made
+
+
 def describe(image: Any) -> str:
     """Printable name of an image: an escaped path, or its kind and size."""
+    if isinstance(image, NamedBytes):
+        return printable(image.name, 200)
     if isinstance(image, str | os.PathLike):
         text = os.fspath(image)
         text = text if isinstance(text, str) else os.fsdecode(text)

@@ -20,6 +20,7 @@ from skinxai.assessment.subgroups import ITA
 from skinxai.data.given import names_parts
 from skinxai.data.records import Records
 from skinxai.errors import SkinxaiWarning
+from skinxai.labels import LabelSet
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions
 from skinxai.predicting.labelled import LabelledImages
@@ -79,7 +80,7 @@ def judge(
         LabelledImages(against, records, options, "evaluate()", how.not_copies)
     labels = model.config.labels if model.config.labels.malignant else records.labels
     angles: dict[int, float] = {}
-    answers = _answers(model, records, options, how, angles if how.skin_tone else None)
+    answers = answers_of(model, records, options, how, angles if how.skin_tone else None)
     target, lesions = records.targets(), [item.lesion_id for item in records]
     attributes: list[Mapping[str, str]] = [item.attributes for item in records]
     if how.skin_tone:
@@ -87,32 +88,24 @@ def judge(
             {**row, ITA: "" if math.isnan(angles[k]) else f"{angles[k]:.2f}"}
             for k, row in enumerate(attributes)
         ]
-    found = evaluate_probabilities(
-        target, answers.rows, lesions, labels, model=model.predictor.model,
-        data=records.described, attributes=attributes,
-        leaked=_leaked(model, records, answers.seen), seen=answers.seen,
-        resamples=how.resamples, seed=how.seed,
+    found = judge_rows(
+        records, answers.rows, labels, model=model.predictor.model,
+        leaked=_leaked(model, records, answers.seen), seen=answers.seen, attributes=attributes,
+        scores=dict(_scores(answers.predictions)), resamples=how.resamples, seed=how.seed,
     )  # fmt: skip
     compared: Comparison | None = None
     if against is not None:
-        other = _answers(against, records, options, how)
+        other = answers_of(against, records, options, how)
         compared = compare_probabilities(
             target, answers.rows, other.rows, lesions, labels,
             name=against.predictor.model, leaked=_leaked(against, records, other.seen),
             seen=other.seen, resamples=how.resamples, seed=how.seed,
         )  # fmt: skip
-    right = answers.rows.argmax(axis=1) == np.asarray(target)
     return replace(
         found,
-        not_known=tuple(_not_known(records)),
         calibrated_on=answers.predictions[0].calibrated_on,
         calibration_seen=answers.calibrated,
         decisions=_decisions(model, records, answers, how),
-        selective=selective_answers(
-            answers.rows.max(axis=1), right, lesions,
-            dict(_scores(answers.predictions)) if len(set(lesions)) > 1 else {},
-            resamples=how.resamples, seed=how.seed,
-        ),
         comparison=compared,
         hardest=hardest(
             [item.image_id for item in records], target, answers.rows, labels, how.hardest
@@ -121,19 +114,74 @@ def judge(
     )  # fmt: skip
 
 
+def judge_rows(
+    records: Records, rows: npt.NDArray[np.float64], labels: LabelSet, *, model: str, leaked: bool,
+    seen: SeenImages, attributes: Sequence[Mapping[str, str]],
+    scores: Mapping[str, Sequence[float]], resamples: int, seed: int,
+) -> Evaluation:  # fmt: skip
+    """Judge the answers to labelled images, whoever gave them.
+
+    Args:
+        records: the images.
+        rows: float64 ``(N, K)``, probabilities in the order of the labels.
+        labels: with the malignant ones declared, if there are any.
+        model: name of what answered.
+        leaked: whether the images were learnt.
+        seen: which of them.
+        attributes: of each image, for subgroups.
+        scores: further scores of how sure each answer is, higher is surer.
+        resamples: of the lesions.
+        seed: of the resampling.
+    """
+    target, lesions = records.targets(), [item.lesion_id for item in records]
+    found = evaluate_probabilities(
+        target, rows, lesions, labels, model=model, data=records.described, attributes=attributes,
+        leaked=leaked, seen=seen, resamples=resamples, seed=seed,
+    )  # fmt: skip
+    right = rows.argmax(axis=1) == np.asarray(target)
+    return replace(
+        found,
+        not_known=tuple(_not_known(records)),
+        selective=selective_answers(
+            rows.max(axis=1), right, lesions, scores if len(set(lesions)) > 1 else {},
+            resamples=resamples, seed=seed,
+        ),
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
-class _Answers:
+class Answers:
+    """What a model answered to labelled images.
+
+    Args:
+        predictions: in the order of the records.
+        rows: float64 ``(N, K)``, their probabilities.
+        seen: the images that the model was trained on.
+        calibrated: the images that it was calibrated on.
+    """
+
     predictions: Sequence[Prediction]
     rows: npt.NDArray[np.float64]
     seen: SeenImages
     calibrated: SeenImages
 
 
-def _answers(
+def answers_of(
     model: ModelInUse, records: Records, options: InputOptions, how: Judged,
     angles: dict[int, float] | None = None,
-) -> _Answers:  # fmt: skip
-    """One pass over the images; at the first operating point of a model that has some."""
+) -> Answers:  # fmt: skip
+    """Answer labelled images once, at the first operating point of a model that has some.
+
+    Args:
+        model: that predicts.
+        records: with the model's labels.
+        options: of reading and batching.
+        how: as in `judge`.
+        angles: filled with each image's typology angle, where skin tone is wanted.
+
+    Raises:
+        OptionError, InputError: as in `judge`.
+    """
     labelled = LabelledImages(model, records, options, "evaluate()", how.not_copies)
     looks: list[Callable[[int, Pixels], None]] = [labelled.look] if labelled.look else []
     if angles is not None:
@@ -153,7 +201,7 @@ def _answers(
     ]
     codes = model.config.labels.codes
     rows = np.asarray([[each.probabilities[code] for code in codes] for each in found])
-    return _Answers(found, rows, labelled.seen(), labelled.calibrated())
+    return Answers(found, rows, labelled.seen(), labelled.calibrated())
 
 
 def _points(model: ModelInUse, how: Judged) -> Mapping[str, OperatingPoint]:
@@ -162,7 +210,7 @@ def _points(model: ModelInUse, how: Judged) -> Mapping[str, OperatingPoint]:
 
 
 def _decisions(
-    model: ModelInUse, records: Records, answers: _Answers, how: Judged
+    model: ModelInUse, records: Records, answers: Answers, how: Judged
 ) -> dict[str, Decisions]:
     points, calibration = _points(model, how), model.predictor.calibration
     if calibration is None or not points:

@@ -16,6 +16,7 @@ from skinxai.reporting import blocks, charts, evaluation_charts, training_log
 from skinxai.reporting import evaluation_cards as cards
 from skinxai.reporting import trust_cards as trust
 from skinxai.reporting.blocks import card, tile, tiles
+from skinxai.reporting.fold_cards import by_fold
 from skinxai.reporting.page import page
 from skinxai.results import Evaluation
 
@@ -103,6 +104,7 @@ def _page(
         f"lesions</p><p class='tool'>A research tool, not a medical device.</p></header>"
         + _verdict(evaluation)
         + _headline(evaluation)
+        + by_fold(evaluation)
         + trust.decided(evaluation)
         + trust.compared(evaluation)
         + cards.classes(evaluation)

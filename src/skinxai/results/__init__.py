@@ -2,6 +2,7 @@
 
 from skinxai.results.audit_report import AuditedPair, AuditReport, Finding
 from skinxai.results.comparison import Comparison, McNemar, PairedFigure
+from skinxai.results.cross_validation import FoldResult, OutOfFold
 from skinxai.results.doubts import Novelty, Uncertainty
 from skinxai.results.evaluation import Evaluation
 from skinxai.results.explanation import Explanation, compare
@@ -26,6 +27,7 @@ __all__ = [
     "Explanation",
     "Figure",
     "Finding",
+    "FoldResult",
     "Gap",
     "HardCase",
     "ItemError",
@@ -35,6 +37,7 @@ __all__ = [
     "NetBenefit",
     "Novelty",
     "Observation",
+    "OutOfFold",
     "PairedFigure",
     "Prediction",
     "RocPoint",

@@ -9,6 +9,7 @@ from typing import Any, Self
 from skinxai.errors import OptionError
 from skinxai.labels import LabelSet
 from skinxai.results.comparison import Comparison
+from skinxai.results.cross_validation import OutOfFold
 from skinxai.results.evaluation_json import READERS
 from skinxai.results.evaluation_tables import tables
 from skinxai.results.figures import CalibrationBin, Figure, Gap, RocPoint, Subgroup
@@ -65,6 +66,8 @@ class Evaluation:
             groups of at least 20 images, without images whose value is not known.
         gaps: how far apart these groups are.
         comparison: with another model, where one was given.
+        out_of_fold: of a cross-validation, whose images were answered by several models; ``None``
+            of one model.
         hardest: of each class the images with the largest loss, where they were asked for.
         notes: what a reader must know, such as groups that are too small for figures.
     """
@@ -100,6 +103,7 @@ class Evaluation:
     subgroups: tuple[Subgroup, ...] = ()
     gaps: tuple[Gap, ...] = ()
     comparison: Comparison | None = None
+    out_of_fold: OutOfFold | None = None
     hardest: tuple[HardCase, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -121,6 +125,8 @@ class Evaluation:
                 f"calibration errors, Brier score and decisions are better here than on "
                 f"others.{rest}"
             )
+        if self.out_of_fold is not None:
+            rest = f" {self.out_of_fold.describe()}{rest}"
         if self.leaked:
             return f"{self.leak} The figures are worth nothing.{rest}"
         return (
@@ -144,6 +150,7 @@ class Evaluation:
         given = values
         if isinstance(values, dict):
             given = {name: value for name, value in values.items() if name != "verdict"}
+            given = {"out_of_fold": None} | given  # earlier evaluations are of one model
         found: Self = from_plain(cls, READERS)(given, "evaluation")
         if "verdict" not in values or values["verdict"] != found.verdict:
             raise OptionError(

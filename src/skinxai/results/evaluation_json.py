@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from skinxai.results.comparison import Comparison, McNemar, PairedFigure
+from skinxai.results.cross_validation import FoldResult, OutOfFold
 from skinxai.results.figures import CalibrationBin, Figure, Gap, RocPoint, Subgroup
 from skinxai.results.hard_case import HardCase
 from skinxai.results.json_values import (
@@ -51,6 +52,9 @@ _COMPARISON = from_plain(
         "SeenImages": _SEEN,
     },
 )  # fmt: skip
+_OUT_OF_FOLD = from_plain(
+    OutOfFold, {"tuple[FoldResult, ...]": many(from_plain(FoldResult, _WORDS))}
+)
 READERS: Mapping[str, Reader] = _FIGURES | {
     "SeenImages": _SEEN,
     "LabelSet": label_set,
@@ -64,6 +68,7 @@ READERS: Mapping[str, Reader] = _FIGURES | {
     "tuple[Subgroup, ...]": many(from_plain(Subgroup, _FIGURES)),
     "tuple[Gap, ...]": many(from_plain(Gap, _FIGURES)),
     "Comparison | None": or_none(_COMPARISON),
+    "OutOfFold | None": or_none(_OUT_OF_FOLD),
     "tuple[HardCase, ...]": many(from_plain(HardCase, _WORDS)),
 }
 """What reads a field of `Evaluation`, by its annotation."""

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from skinxai.plain_text import markdown
+from skinxai.results.cross_validation import SPREAD
 from skinxai.results.figures import Figure
 
 if TYPE_CHECKING:
+    from skinxai.results.cross_validation import OutOfFold
     from skinxai.results.evaluation import Evaluation
 
 
@@ -44,6 +46,8 @@ def _tables(found: Evaluation) -> Iterator[str]:
     )  # fmt: skip
     if found.comparison is not None:
         yield _compared(found)
+    if found.out_of_fold is not None:
+        yield _by_fold(found.out_of_fold)
     yield _table(
         ("subgroup", "images", "classes", "accuracy", "balanced accuracy", "macro-F1"),
         (
@@ -82,6 +86,18 @@ def _overall(found: Evaluation) -> Iterator[tuple[str, Figure]]:
         yield "AURC of the top probability", found.selective.aurc
         for coverage, figure in found.selective.accuracy_at.items():
             yield f"accuracy at {float(coverage):.0%} coverage", figure
+
+
+def _by_fold(found: OutOfFold) -> str:
+    rows: list[tuple[object, ...]] = [
+        (each.fold, each.images, each.lesions, each.epoch,
+         *(f"{getattr(each, name):.3f}" for name in SPREAD))
+        for each in found.folds
+    ]  # fmt: skip
+    spread = ("{:.3f} ± {:.3f}".format(*found.spread(name)) for name in SPREAD)
+    rows.append(("mean ± standard deviation", "", "", "", *spread))
+    heads = ("fold", "images", "lesions", "epoch", *(name.replace("_", " ") for name in SPREAD))
+    return _table(heads, rows)
 
 
 def _compared(found: Evaluation) -> str:

@@ -129,26 +129,27 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
 
     Each class's probability, and each number of novelty and uncertainty, has a column of its own.
     """
-    flat = [_flat(row) for row in rows]
-    columns = list(dict.fromkeys(name for row in flat for name in row))
+    cells = [flat(row) for row in rows]
+    columns = list(dict.fromkeys(name for row in cells for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
     writer.writeheader()
-    writer.writerows(flat)
+    writer.writerows(cells)
     return text.getvalue()
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(row: dict[str, Any]) -> dict[str, Any]:
+    """The cells of one result's row of CSV."""
+    cells: dict[str, Any] = {}
     for name, value in row.items():
         if name == "probabilities":
-            flat |= {f"p_{code}": number for code, number in value.items()}
+            cells |= {f"p_{code}": number for code, number in value.items()}
         elif name in ("novelty", "uncertainty") and value:
-            flat |= {f"{name}_{key}": number for key, number in value.items()}
+            cells |= {f"{name}_{key}": number for key, number in value.items()}
         elif isinstance(value, dict):
-            flat[name] = "; ".join(f"{key} {number:.4g}" for key, number in value.items())
+            cells[name] = "; ".join(f"{key} {number:.4g}" for key, number in value.items())
         elif isinstance(value, list):
-            flat[name] = escape_cell("; ".join(value))
+            cells[name] = escape_cell("; ".join(value))
         else:
-            flat[name] = escape_cell(value) if isinstance(value, str) else value
-    return flat
+            cells[name] = escape_cell(value) if isinstance(value, str) else value
+    return cells

@@ -12,7 +12,7 @@ from skinxai.review.cases import Deletion
 from skinxai.review.engines import SQLITE, Database
 from skinxai.review.kept_images import ImageFolder
 from skinxai.review.retention import StoreClock
-from skinxai.review.schema import CaseRow, ImageRow, LabelRow, StateRow
+from skinxai.review.schema import AT_ONCE, CaseRow, ImageRow, LabelRow, StateRow
 
 LATEST = "latest"
 """Name of the row with the latest time that retention has reached."""
@@ -53,10 +53,10 @@ def delete_expired(
     count = 0
     for digest in digests:  # each for itself: an interruption leaves the rest for the next time
         with database.writing() as session:
-            image = session.get(ImageRow, digest, with_for_update=True)
-            if image is None or not session.scalar(
-                select(ImageRow.sha256).where(ImageRow.sha256 == digest, or_(*over))
-            ):
+            session.get(ImageRow, digest, with_for_update=True)  # waits for who is recording it
+            again = select(ImageRow).where(ImageRow.sha256 == digest, or_(*over))
+            image = session.scalar(again)
+            if image is None:
                 continue  # another process deleted it, or it was recorded again
             named = update(CaseRow).where(CaseRow.kept_image == digest).values(kept_image=None)
             session.execute(named)
@@ -75,27 +75,31 @@ def delete_subject(database: Database, folder: ImageFolder | None, subject: str)
         subject: whose.
     """
     with database.writing() as session:
-        own = select(CaseRow.id).where(CaseRow.subject == subject)
-        images = set(
-            session.scalars(
-                select(CaseRow.kept_image)
-                .where(CaseRow.subject == subject, CaseRow.kept_image.is_not(None))
-            )
-        )  # fmt: skip
-        labels = session.execute(delete(LabelRow).where(LabelRow.case_id.in_(own)))
-        cases = session.execute(delete(CaseRow).where(CaseRow.subject == subject))
+        # Locked, images first as `delete_expired` does, so that neither waits for the other for
+        # ever: a label that is being given was given before, or finds no case.
+        named = select(CaseRow.kept_image).where(CaseRow.subject == subject)
+        theirs = select(ImageRow.sha256).where(ImageRow.sha256.in_(named)).order_by(ImageRow.sha256)
+        session.execute(theirs.with_for_update()).all()
+        own = select(CaseRow.id, CaseRow.kept_image).where(CaseRow.subject == subject)
+        found = session.execute(own.with_for_update()).all()
+        ids, images = [row.id for row in found], {row.kept_image for row in found}
+        labels = 0
+        for start in range(0, len(ids), AT_ONCE):
+            some = ids[start : start + AT_ONCE]
+            given = session.execute(delete(LabelRow).where(LabelRow.case_id.in_(some)))
+            labels += given.rowcount  # type: ignore[attr-defined]
+            session.execute(delete(CaseRow).where(CaseRow.id.in_(some)))
         files = 0
         for digest in sorted(filter(None, images)):
-            image = session.get(ImageRow, digest, with_for_update=True)
+            image = session.get_one(ImageRow, digest, with_for_update=True)
             other = select(CaseRow.id).where(CaseRow.kept_image == digest).limit(1)
-            if image is None or session.scalar(other) is not None:
+            if session.scalar(other) is not None:
                 continue  # the same image belongs to another subject too
             session.delete(image)
             session.flush()
             if folder is not None:
                 files += folder.delete(digest)
-        found = Deletion(cases.rowcount, labels.rowcount, files, True)  # type: ignore[attr-defined]
-    return found if _overwritten(database) else Deletion(found.cases, found.labels, files, False)
+    return Deletion(len(ids), labels, files, _overwritten(database))
 
 
 def _overwritten(database: Database) -> bool:

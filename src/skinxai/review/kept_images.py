@@ -33,8 +33,7 @@ class ImageFolder:
                 folder.mkdir(mode=0o700, parents=True)
             if not is_file(folder / MARK):
                 others = [p for p in folder.iterdir() if not p.name.startswith(".")]
-                # Looked for again: another process of this store may be making the folder.
-                if not others and not is_file(folder / MARK):
+                if not others:
                     write_atomic(folder / MARK, f"{store}\n".encode())
             found = "no store, but other files"
             if is_file(folder / MARK):

@@ -40,7 +40,7 @@ class StoreClock:
         """
         with self._lock:
             ticks = self._ticks()
-            counted = self._latest + timedelta(seconds=max(0.0, ticks - self._at))
+            counted = self._latest + timedelta(seconds=ticks - self._at)
             known = counted if latest is None else max(counted, latest)
             self._latest, self._at = max(self._clock().astimezone(UTC), known), ticks
             return self._latest

@@ -29,6 +29,8 @@ class Utc(TypeDecorator[datetime]):
         return moment.astimezone(UTC)
 
 
+AT_ONCE = 500
+"""Cases that one statement names; databases limit how many it may."""
 Name = String().with_variant(String(collation="C"), "postgresql")
 """Text that both databases order by its characters' numbers."""
 

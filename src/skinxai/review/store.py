@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import Select, func, select
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
-from skinxai.errors import OptionError, StoreConflictError, StoreError, UnknownCaseError
+from skinxai.errors import OptionError, StoreError
 from skinxai.images.limits import MAX_PIXELS
-from skinxai.plain_text import broken_rule
 from skinxai.review.agreement import Agreement
-from skinxai.review.cases import (
-    MAX_COMMENT,
-    QUEUED,
-    Case,
-    Deletion,
-    GivenLabel,
-    ReviewedCase,
-    check_label,
-    check_name,
-)  # fmt: skip
-from skinxai.review.deleting import delete_expired, delete_subject, time_reached
+from skinxai.review.cases import Case, Deletion, GivenLabel, ReviewedCase, check_name
+from skinxai.review.deleting import delete_expired, delete_subject
 from skinxai.review.engines import Database
 from skinxai.review.kept_images import ImageFolder
+from skinxai.review.queued_cases import every_case, queued, reviewed
+from skinxai.review.recorded_cases import give_label, record, unknown
 from skinxai.review.retention import Clock, StoreClock, utc_now
-from skinxai.review.schema import CaseRow, ImageRow, LabelRow, StateRow
+from skinxai.review.schema import CaseRow, StateRow
 
 if TYPE_CHECKING:
     from skinxai.classifier import Classifier
@@ -43,8 +33,6 @@ NUMBER = "number"
 """Name of the row with the store's own number, which its folder of images has too."""
 EVERY = 3600.0
 """Seconds between two times that a store which is in use looks for expired images."""
-AT_ONCE = 500
-"""Cases whose labels are asked for together."""
 
 
 class ReviewStore:
@@ -61,7 +49,6 @@ class ReviewStore:
         self._database, self._keep, self._clock, self._ticks = database, keep, clock, ticks
         self._time = StoreClock(clock, ticks)
         with database.reading() as session:
-            time_reached(session, self._time)
             number = session.get_one(StateRow, NUMBER).value
         self._images = None if images is None else ImageFolder(images, number)
         self._looked = ticks() - EVERY
@@ -136,20 +123,7 @@ class ReviewStore:
             StoreError: it cannot be kept for another reason, such as a full disk.
         """
         self._look_for_expired()
-        for _ in range(5):  # an image may be deleted between its file and its case
-            with self._database.reading() as session:
-                known = session.get(CaseRow, case.id)
-                if known is not None:
-                    self._check_same(case, known)
-                    return False
-            kept = self._keep_image(case)
-            try:
-                with self._database.writing() as session:
-                    session.add(_row_of(case, kept))
-            except IntegrityError:
-                continue
-            return True
-        raise StoreError(f"case {case.id!r} could not be kept: others change the same rows.")
+        return record(self._database, self._images, self._time, case)
 
     def label(self, case_id: str, label: str, reviewer: str, comment: str = "") -> GivenLabel:
         """Keep what a reviewer says of a case.
@@ -168,37 +142,7 @@ class ReviewStore:
             OptionError: another label, or text outside its rule.
             StoreError: it cannot be kept.
         """
-        check_name("case_id", case_id)
-        check_name("reviewer", reviewer)
-        if not isinstance(comment, str):
-            raise OptionError(f"comment must be text, got {type(comment).__name__}.")
-        said = (label, " ".join(comment.split()))
-        if broken := broken_rule("comment", said[1], MAX_COMMENT):
-            raise OptionError(broken)
-        reviewer = reviewer.strip()
-        try:
-            with self._database.writing() as session:
-                found = session.get(CaseRow, case_id, with_for_update=True)
-                if found is None:
-                    raise _unknown(case_id)
-                check_label(_case_of(found), label)
-                last = session.scalars(
-                    select(LabelRow)
-                    .where(LabelRow.case_id == case_id, LabelRow.reviewer == reviewer)
-                    .order_by(LabelRow.number.desc())
-                    .limit(1)
-                ).first()
-                if last is not None and (last.label, last.comment) == said:
-                    return _label_of(last)
-                row = LabelRow(
-                    case_id=case_id, reviewer=reviewer, label=label, comment=said[1],
-                    at=self._clock(),
-                )  # fmt: skip
-                session.add(row)
-                session.flush()
-                return _label_of(row)
-        except IntegrityError as error:  # its case was deleted meanwhile
-            raise _unknown(case_id) from error
+        return give_label(self._database, self._clock, case_id, label, reviewer, comment)
 
     def case(self, case_id: str) -> ReviewedCase:
         """A case with all its labels.
@@ -210,7 +154,7 @@ class ReviewStore:
         check_name("case_id", case_id)
         found = self._asked(select(CaseRow).where(CaseRow.id == case_id))
         if not found:
-            raise _unknown(case_id)
+            raise unknown(case_id)
         return found[0]
 
     def cases(self, *, labelled: bool = False) -> tuple[ReviewedCase, ...]:
@@ -219,8 +163,7 @@ class ReviewStore:
         Args:
             labelled: only those that a reviewer has looked at.
         """
-        asked = select(CaseRow).order_by(CaseRow.at, CaseRow.id)
-        return self._asked(asked.where(_labels_of(CaseRow.id).exists()) if labelled else asked)
+        return self._asked(every_case(labelled))
 
     def queue(
         self, limit: int = 50, *, reviewer: str | None = None, opinions: int = 1
@@ -239,15 +182,13 @@ class ReviewStore:
         """
         if type(limit) is not int or limit < 1:
             raise OptionError(f"limit must be an integer >= 1, got {limit!r}.")
-        asked = select(CaseRow).where(*_waiting(reviewer, opinions))
-        order = (CaseRow.uncertainty.desc(), CaseRow.at, CaseRow.id)
-        return self._asked(asked.order_by(*order).limit(limit))
+        return self._asked(queued(reviewer, opinions).limit(limit))
 
     def waiting(self, *, reviewer: str | None = None, opinions: int = 1) -> int:
         """How many cases `queue` has in all."""
-        asked = select(func.count()).select_from(CaseRow).where(*_waiting(reviewer, opinions))
+        asked = queued(reviewer, opinions).order_by(None).subquery()
         with self._database.reading() as session:
-            return int(session.scalar(asked) or 0)
+            return int(session.scalar(select(func.count()).select_from(asked)) or 0)
 
     def agreement(self) -> Agreement:
         """How far reviewers agree with each other, and with the model."""
@@ -358,90 +299,12 @@ class ReviewStore:
             )
         return self._images
 
-    def _keep_image(self, case: Case) -> str | None:
-        """The name of the image's row, once its file is written; the row comes first."""
-        if case.image is None or self._images is None:
-            return None
-        with self._database.writing() as session:
-            now = self._time.now()
-            row = session.get(ImageRow, case.image_sha256, with_for_update=True)
-            if row is None:
-                session.add(ImageRow(sha256=case.image_sha256, since=now))
-            else:
-                row.since = max(row.since, now)
-        self._images.write(case.image_sha256, case.image)
-        return case.image_sha256
-
-    def _asked(self, statement: Select[Any]) -> tuple[ReviewedCase, ...]:
+    def _asked(self, statement: Select[CaseRow]) -> tuple[ReviewedCase, ...]:
         with self._database.reading() as session:
-            rows = session.scalars(statement).all()
-            labels = _labels(session, [row.id for row in rows])
-            return tuple(
-                ReviewedCase(_case_of(row), labels.get(row.id, ()), row.kept_image is not None)
-                for row in rows
-            )
-
-    def _check_same(self, case: Case, known: CaseRow) -> None:
-        one, other = (
-            (each.image_sha256, each.model, dict(each.prediction), each.subject, each.lesion)
-            for each in (case, known)
-        )
-        if one != other:
-            raise StoreConflictError(
-                f"id of a case must be unique, but another case has the id {case.id!r} already."
-            )
+            return reviewed(session, statement)
 
 
 def _days(count: float) -> timedelta:
     if not 0 < count < 36_525:
         raise OptionError(f"keep_days must be > 0 and less than a century, got {count!r}.")
     return timedelta(days=count)
-
-
-def _unknown(case_id: str) -> UnknownCaseError:
-    return UnknownCaseError(f"no case has the id {case_id!r:.220} in this review store.")
-
-
-def _row_of(case: Case, kept: str | None) -> CaseRow:
-    return CaseRow(
-        id=case.id, at=case.at, image_sha256=case.image_sha256, model=case.model,
-        label=case.prediction["label"], decision=case.decision, uncertainty=case.uncertainty,
-        prediction=dict(case.prediction), subject=case.subject, lesion=case.lesion,
-        kept_image=kept,
-    )  # fmt: skip
-
-
-def _case_of(row: CaseRow) -> Case:
-    return Case(
-        row.id, row.at, row.image_sha256, row.model, row.prediction, row.subject, row.lesion
-    )
-
-
-def _label_of(row: LabelRow) -> GivenLabel:
-    return GivenLabel(row.case_id, row.reviewer, row.label, row.comment, row.at)
-
-
-def _labels_of(case_id: object) -> Select[Any]:
-    return select(LabelRow).where(LabelRow.case_id == case_id)
-
-
-def _labels(session: Session, ids: Sequence[str]) -> dict[str, tuple[GivenLabel, ...]]:
-    found: dict[str, tuple[GivenLabel, ...]] = {}
-    for start in range(0, len(ids), AT_ONCE):
-        asked = select(LabelRow).where(LabelRow.case_id.in_(ids[start : start + AT_ONCE]))
-        for row in session.scalars(asked.order_by(LabelRow.number)):
-            found[row.case_id] = (*found.get(row.case_id, ()), _label_of(row))
-    return found
-
-
-def _waiting(reviewer: str | None, opinions: int) -> tuple[Any, ...]:
-    """The conditions of the queue."""
-    if type(opinions) is not int or opinions < 1:
-        raise OptionError(f"opinions must be an integer >= 1, got {opinions!r}.")
-    own = LabelRow.case_id == CaseRow.id
-    given = select(func.count(LabelRow.reviewer.distinct())).where(own).scalar_subquery()
-    found: tuple[Any, ...] = (CaseRow.decision.in_(QUEUED), given < opinions)
-    if reviewer is not None:
-        check_name("reviewer", reviewer)
-        found += (~select(LabelRow).where(own, LabelRow.reviewer == reviewer.strip()).exists(),)
-    return found

@@ -133,14 +133,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
     loading = threading.Thread(target=load, name="skinxai-load", daemon=True)
     loading.start()
-    try:
-        yield
-    finally:
-        app.service.draining = True
-        await asyncio.to_thread(loading.join, PATIENCE)
-        await asyncio.to_thread(app.service.close)
-        if app.service.cache is not None:
-            await app.service.cache.close()
+    yield  # where the server is told to end at once, this is cancelled, and nothing is awaited
+    app.service.draining = True
+    await asyncio.to_thread(loading.join, PATIENCE)
+    await asyncio.to_thread(app.service.close)
+    if app.service.cache is not None:
+        await app.service.cache.close()
 
 
 async def _problem(request: Request, error: Exception) -> Response:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import queue
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -18,6 +18,10 @@ from skinxai.plain_text import one_line
 
 WAITING = 10_000
 """Lines that wait for who reads them; more are dropped, and counted."""
+SOON = 0.02
+"""Seconds within which a line is written, so that lines that come together are written at once."""
+AT_ONCE = 100
+"""Most lines that are written at once."""
 PATIENCE = 2.0
 """Seconds that the end of the service waits for lines to be read."""
 NAMES = ("skinxai.serving", "uvicorn", "uvicorn.error")
@@ -70,7 +74,7 @@ class JsonLine(logging.Formatter):
         line: dict[str, Any] = {"time": at, "level": record.levelname.lower()}
         request = getattr(record, "request", None)
         if isinstance(request, RequestLine):
-            line |= asdict(request) | {"seconds": round(request.seconds, 6)}
+            line |= vars(request) | {"seconds": round(request.seconds, 6)}
         else:
             line["message"] = one_line(record.getMessage())
         if record.exc_info and record.exc_info[1] is not None:
@@ -82,43 +86,53 @@ class JsonLine(logging.Formatter):
 
 
 class _Behind(logging.Handler):
-    """Writes in a thread of its own: a log that nobody reads never stops a request."""
+    """Writes in a thread of its own: a log that nobody reads never stops a request.
+
+    The thread is woken by the first line and writes whatever came within `SOON` at once, because
+    each time that it is woken it takes the processor from the requests.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream, self.dropped = stream, 0
-        self._lines: queue.Queue[str | None] = queue.Queue(WAITING)
+        self._lines: deque[str] = deque()
+        self._came, self._ends = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._write, name="skinxai-logs", daemon=True)
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand a line over, or drop it."""
-        try:
-            self._lines.put_nowait(self.format(record))
-        except queue.Full:
+        if len(self._lines) >= WAITING:
             self.dropped += 1
+            return
+        self._lines.append(self.format(record))
+        if not self._came.is_set():
+            self._came.set()
 
     def finish(self) -> None:
         """Write what waits, as far as somebody reads it."""
-        try:
-            self._lines.put(None, timeout=PATIENCE)
-        except queue.Full:
-            return
+        self._ends.set()
+        self._came.set()
         self._thread.join(PATIENCE)
 
     def _write(self) -> None:
-        while (line := self._lines.get()) is not None:
-            if self.dropped:
-                lost, self.dropped = self.dropped, 0
-                self._put(json.dumps({"level": "warning", "message": f"{lost} lines dropped"}))
-            self._put(line)
+        while not (self._ends.is_set() and not self._lines):
+            self._came.wait()
+            self._ends.wait(SOON)
+            self._came.clear()  # before the lines are taken: one that comes later sets it again
+            while self._lines:
+                if self.dropped:
+                    lost, self.dropped = self.dropped, 0
+                    note = {"level": "warning", "message": f"{lost} lines dropped"}
+                    self._put([json.dumps(note)])
+                self._put([self._lines.popleft() for _ in range(min(len(self._lines), AT_ONCE))])
 
-    def _put(self, line: str) -> None:
+    def _put(self, lines: list[str]) -> None:
         try:
-            self._stream.write(line + "\n")
+            self._stream.write("".join(f"{line}\n" for line in lines))
             self._stream.flush()
         except (OSError, ValueError):  # nobody reads any more
-            self.dropped += 1
+            self.dropped += len(lines)
 
 
 @contextmanager

@@ -107,6 +107,25 @@ class Observing:
         """Count an answer of a shadow."""
         self.metrics.shadow.labels(model, "yes" if agrees else "no").inc()
 
+    def left_out(self, model: str) -> None:
+        """Count an image that a shadow did not see, or could not answer."""
+        self.metrics.shadow_left_out.labels(model).inc()
+
+    def unheard(self, request_id: str, status: int, code: str, *, alone: bool) -> None:
+        """Count an answer that the server gave by itself, such as to a request that came slowly.
+
+        Args:
+            request_id: of the answer.
+            status: of HTTP.
+            code: of the problem.
+            alone: whether the application never heard of the request; else it counts and logs it
+                too, as one whose client left.
+        """
+        self.problem(code)
+        if alone:
+            self.metrics.requests.labels("other", "other", str(status)).inc()
+            log_request(RequestLine(request_id, "other", "other", status, 0.0, code=code))
+
     def changed(self, new: Running, old: Running | None) -> None:
         """Note a model that answers from now on."""
         before = None if old is None or old.revision == new.revision else old.revision

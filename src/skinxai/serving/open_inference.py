@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, StringConstraints
 
 from skinxai.errors import InputError, OptionError
+from skinxai.plain_text import one_line
 
 IMAGE = "image"
 OUTPUTS = {"probabilities": "FP64", "label": "BYTES", "decision": "BYTES", "answer": "BYTES"}
@@ -77,9 +78,13 @@ def images_of(request: InferenceRequest, most: int) -> list[bytes]:
         raise OptionError(f"shape of {IMAGE!r} must be [{count}], as its data.")
     for wanted in request.outputs or ():
         if wanted.name not in OUTPUTS:
-            raise OptionError(f"outputs must be among {sorted(OUTPUTS)}.")
-    if set(request.parameters) - PARAMETERS:
-        raise OptionError(f"parameters must be among {sorted(PARAMETERS)}.")
+            raise OptionError(
+                f"outputs must be among {sorted(OUTPUTS)}, got {one_line(wanted.name)!r:.60}."
+            )
+    for name in sorted(set(request.parameters) - PARAMETERS):
+        raise OptionError(
+            f"parameters must be among {sorted(PARAMETERS)}, got {one_line(name)!r:.60}."
+        )
     return [decoded(each) for each in data]
 
 

@@ -128,7 +128,10 @@ class Pool:
 
         def begin(name: str, member: Member, classifier: Classifier) -> Worker:
             if member.shadow:
-                return Shadow(classifier, partial(observing.agreed, name), busy)
+                return Shadow(
+                    classifier, partial(observing.agreed, name), busy,
+                    partial(observing.left_out, name),
+                )  # fmt: skip
             return Served.of(classifier, settings, observing.batch, name)
 
         given = {each.model: each for each in classifiers or ()}

@@ -58,8 +58,7 @@ class Answered:
         return Case(
             self.id, datetime.now(UTC), hashlib.sha256(self.upload).hexdigest(),
             self.prediction["model"],
-            {name: value for name, value in self.prediction.items() if name != "source"},
-            self.subject, self.lesion, self.upload if self.images else None,
+            self.prediction, self.subject, self.lesion, self.upload if self.images else None,
         )  # fmt: skip
 
 
@@ -81,9 +80,6 @@ class Recorder:
 
     async def record(self, answered: Answered) -> bool:
         """Whether an answer is kept, as far as that is known in time."""
-        if time.monotonic() < self._resumes:
-            self._failed()
-            return False
         kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         try:
             self._waiting.put_nowait((answered, kept))

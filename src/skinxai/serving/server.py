@@ -39,6 +39,10 @@ class ServicePatient(Patient):
     def content(self, status: int, words: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
         """A problem."""
         problem, name = Problem(status, CODES[status], words), uuid.uuid4().hex
+        alone = self.cycle is None or self.cycle.response_complete
+        app = self.config.app
+        assert isinstance(app, ServiceApp)
+        app.service.observing.unheard(name, status, problem.code, alone=alone)
         found = [
             *problem.headers(),
             (b"x-request-id", name.encode()),
@@ -107,6 +111,9 @@ def serve(settings: ServiceSettings | None = None) -> None:
     sys.stdout.flush()
     with json_logs(), _reloading(app):
         server.run([listener])
+    if server.force_exit:  # work that was begun does not keep the process
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
     if failures:
         raise failures[0]
 

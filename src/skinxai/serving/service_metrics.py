@@ -75,6 +75,9 @@ class Metrics:
             "shadow", "Answers of a shadow, by whether it agrees with the live one", "model",
             "agrees",
         )  # fmt: skip
+        self.shadow_left_out = self._counter(
+            "shadow_left_out", "Images that a shadow did not see or could not answer", "model"
+        )
         self.model_info = self._gauge(
             "model_info", "Models in use", "model", "revision", "role"
         )  # fmt: skip

@@ -32,16 +32,15 @@ class Shadow:
         classifier: the shadow.
         tell: is told of each image whether the shadow's most probable class is the live one's. An
             image that the shadow cannot answer is none of both, and is not told.
+        leave: is told of each image that did not fit in, or that the shadow could not answer.
         busy: whether a live image waits; the shadow waits then.
     """
 
     def __init__(
         self, classifier: Classifier, tell: Callable[[bool], object],
-        busy: Callable[[], bool] = bool,
+        busy: Callable[[], bool] = bool, leave: Callable[[], object] = bool,
     ) -> None:  # fmt: skip
-        self.classifier, self._tell, self._busy = classifier, tell, busy
-        self.left_out = 0
-        """Images that did not fit in, or that the shadow could not answer."""
+        self.classifier, self._tell, self._busy, self._leave = classifier, tell, busy, leave
         self._waiting: deque[_Seen] = deque()
         self._bytes = 0
         self._changed = threading.Condition()
@@ -60,7 +59,7 @@ class Shadow:
         with self._changed:
             full = len(self._waiting) >= IMAGES or self._bytes + len(upload) > BYTES
             if full or self._ends:
-                self.left_out += 1
+                self._leave()
                 return False
             self._waiting.append(_Seen(upload, live, options))
             self._bytes += len(upload)
@@ -82,7 +81,7 @@ class Shadow:
             try:
                 found = self.classifier.predict([seen.upload], **seen.options)[0]
             except Exception:  # of a shadow nothing may come through
-                self.left_out += 1
+                self._leave()
             else:
                 self._tell(found.label == seen.label)
 

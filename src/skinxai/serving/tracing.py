@@ -90,13 +90,17 @@ class OpenTelemetry:
         from opentelemetry import trace
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        self._trace = trace
+        self._trace, self._given = trace, provider is not None
         self._tracer = trace.get_tracer(NAME, tracer_provider=provider)
         self._propagator = TraceContextTextMapPropagator()
 
     @contextmanager
     def request(self, method: str, headers: Mapping[str, str]) -> Iterator[Any]:
         """See `Tracing.request`."""
+        provider = None if self._given else self._trace.get_tracer_provider()
+        if isinstance(provider, self._trace.ProxyTracerProvider):  # nobody exports spans
+            yield self._trace.INVALID_SPAN
+            return
         known = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
         with self._tracer.start_as_current_span(
             method,

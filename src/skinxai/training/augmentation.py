@@ -29,8 +29,8 @@ class Augmentation:
         image_size: ``(height, width)`` of the result.
         recipe: ``"light"`` (right angles, flips, crops from 70 % of the area, faint colour),
             ``"standard"`` (any angle, crops from 45 %, colour jitter), ``"heavy"`` (also shear,
-            blur, compression and boxes left out), or a function of RGB uint8 ``(H, W, 3)`` that
-            returns such an image of any size, or an ``albumentations.Compose``. A function may
+            blur, compression, noise and boxes left out), or a function of RGB uint8 ``(H, W, 3)``
+            that returns such an image of any size, or an ``albumentations.Compose``. A function may
             draw from the global generators of NumPy, Python and torch: they are seeded for it.
         hair: share of the images on which hairs are drawn, before the recipe.
         colour_constancy: share of the images whose lighting is made neutral, before the recipe.
@@ -140,6 +140,7 @@ def _damage(damage: Damage) -> list[Any]:
                 albumentations.GaussianBlur(blur_limit=damage.kernel, sigma_limit=damage.sigma),
                 albumentations.ImageCompression(quality_range=damage.quality),
                 albumentations.Downscale(scale_range=damage.scale),
+                albumentations.GaussNoise(std_range=tuple(each / 255 for each in damage.noise)),
             ],
             p=damage.probability,
         ),

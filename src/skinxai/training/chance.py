@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 BRIGHTNESS, CONTRAST, SATURATION, SHIFT = range(4)
 """The changes of colour, as `Draws.order` has them."""
-BLUR, COMPRESSION, FEWER_PIXELS = range(3)
+BLUR, COMPRESSION, FEWER_PIXELS, NOISE = range(4)
 """The kinds of damage, as `Draws.damage` has them; −1 is none."""
 TRIES = 10
 """Crops that are drawn before the largest one in the middle is taken."""
@@ -86,6 +86,7 @@ class Draws:
         boxes: ``(N, 2, 4)``: first row, row behind the last, first column, column behind the
             last of each box that is left out; all 0: none.
         neutral: whether the lighting is made neutral, ``(N,)``.
+        noise: standard deviation of the noise, of 255, and the seed of its generator, ``(N, 2)``.
     """
 
     matrix: npt.NDArray[np.float32]
@@ -98,6 +99,7 @@ class Draws:
     scale: Floats
     boxes: Integers
     neutral: npt.NDArray[np.bool_]
+    noise: Floats
 
     def __len__(self) -> int:
         return len(self.finer)
@@ -151,7 +153,7 @@ def draw(
     factors.append(between(-strength * HUE, strength * HUE))
     order = np.argsort([next(columns) for _ in range(4)], axis=0, kind="stable")
     damage = recipe.damage or Damage(probability=0.0, boxes=0.0)
-    kind = np.where(happens(damage.probability), whole(0, 2), -1)
+    kind = np.where(happens(damage.probability), whole(0, 3), -1)
     kernel = _kernels(between(*damage.sigma), whole(*damage.kernel))
     quality, scale = whole(*damage.quality), between(*damage.scale)
     number = np.where(happens(damage.boxes), whole(*damage.count), 0)
@@ -159,12 +161,13 @@ def draw(
     for place in range(damage.count[1]):
         box = _box(size, [between(*damage.side) for _ in "hw"], [next(columns) for _ in "hw"])
         boxes.append(np.where(number[:, None] > place, box, 0))
+    noise = np.stack([between(*damage.noise), np.asarray(seeds, np.float64)], axis=1)
     return Draws(
         _normalised(to_source, *source)[:, :2].astype(np.float32),
         np.maximum(1, np.ceil(across / ALIASING - 1e-9)).astype(np.int64),
         np.stack(factors, axis=1).astype(np.float32),
         np.where(jittered[:, None], order.T, -1), kind, kernel.astype(np.float32), quality, scale,
-        np.stack(boxes, axis=1), neutral,
+        np.stack(boxes, axis=1), neutral, noise,
     )  # fmt: skip
 
 

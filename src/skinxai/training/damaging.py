@@ -1,6 +1,7 @@
-"""Damage to many images at once: blur, fewer pixels, boxes left out.
+"""Damage to many images at once: blur, fewer pixels, noise, boxes left out.
 
-All take and return RGB ``(N, 3, h, w)``, float32, 0–255; each image has parameters of its own.
+All but `add_noise` take and return RGB ``(N, 3, h, w)``, float32, 0–255; each image has parameters
+of its own.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from skinxai.training.colouring import WHITE
 
 
 def blur(images: Tensor, kernels: Tensor) -> Tensor:
@@ -32,6 +35,19 @@ def fewer_pixels(images: Tensor, scales: Tensor) -> Tensor:
         shape = (-1, 1, length, 1) if axis == 2 else (-1, 1, 1, length)
         images = images.gather(axis, rows.view(shape).expand_as(images))
     return images
+
+
+def add_noise(image: Tensor, deviation: float, seed: float) -> None:
+    """Add Gaussian noise to one image in place; the device's generator of the seed draws it.
+
+    Args:
+        image: ``(3, h, w)``, float32, 0–255.
+        deviation: standard deviation of the noise, of 255.
+        seed: whole number from 0.
+    """
+    generator = torch.Generator(image.device).manual_seed(int(seed))
+    drawn = torch.randn(image.shape, generator=generator, device=image.device)
+    image.add_(drawn, alpha=float(deviation)).clamp_(0, WHITE)
 
 
 def without_boxes(images: Tensor, boxes: Tensor) -> Tensor:

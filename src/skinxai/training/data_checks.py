@@ -25,11 +25,7 @@ def check_parts(train: Records, val: Records) -> None:
         TrainingError: if a class or a part has no images, or the labels differ.
     """
     for name, records in (("train", train), ("val", val)):
-        if records.part == "test":
-            raise LeakageError(
-                f"{name} must not be the test part: what is learnt or chosen on it says nothing "
-                f"about other images."
-            )
+        _refuse_test(name, records)
     if not len(train) or not len(val):
         raise TrainingError(f"train and val must hold images, got {len(train)} and {len(val)}.")
     if train.labels != val.labels:
@@ -47,8 +43,34 @@ def check_parts(train: Records, val: Records) -> None:
                 python="split with skinxai.data.split()",
                 command="leave --splits out, so that the images are split anew",
             )
+    check_classes(train)
+
+
+def check_alone(train: Records) -> None:
+    """Refuse images that are unfit to learn from, where there is no validation part.
+
+    Raises:
+        LeakageError: if they are a test part.
+        TrainingError: if there are none, or none of a class.
+    """
+    _refuse_test("train", train)
+    if not len(train):
+        raise TrainingError("train must hold images, got none.")
+    check_classes(train)
+
+
+def check_classes(train: Records) -> None:
+    """Refuse a training part without images of a class; raises `TrainingError`."""
     if absent := [c for c, n in zip(train.labels, train.class_counts(), strict=True) if not n]:
         raise TrainingError(f"train must hold images of every class, but it has none of {absent}.")
+
+
+def _refuse_test(name: str, records: Records) -> None:
+    if records.part == "test":
+        raise LeakageError(
+            f"{name} must not be the test part: what is learnt or chosen on it says nothing "
+            f"about other images."
+        )
 
 
 def fingerprint(train: Records, val: Records) -> dict[str, str]:
@@ -112,7 +134,7 @@ def check_images(
 
 def check_unseen(
     val: Mapping[str, Look], trained_on: TrainedOn, source: str, remedy: str,
-    not_copies: Collection[str],
+    not_copies: Collection[str], part: str = "val",
 ) -> None:  # fmt: skip
     """Refuse validation images that something was trained on, or copies of such images.
 
@@ -122,6 +144,7 @@ def check_unseen(
         source: what was trained on them, for the message.
         remedy: remedy for the message.
         not_copies: ids of images that look like copies but are not.
+        part: name of the argument that holds the images, for the message.
 
     Raises:
         LeakageError: if there are such images.
@@ -129,7 +152,7 @@ def check_unseen(
     seen = trained_on.seen(val, not_copies=not_copies)
     if not seen:
         return
-    message = f"val must hold no image of {source}: of {len(val)}, {seen.describe()}; {remedy}"
+    message = f"{part} must hold no image of {source}: of {len(val)}, {seen.describe()}; {remedy}"
     if seen.exact:
         raise LeakageError(f"{message}.")
     ids = [*not_copies, *seen.copies]

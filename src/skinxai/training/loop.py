@@ -12,13 +12,13 @@ from typing import Any
 
 from skinxai.disk.writing import write_atomic
 from skinxai.errors import DatasetImageError, NonFiniteLossError, TrainingError
+from skinxai.interruption import Interruption
 from skinxai.plain_text import quoted
 from skinxai.progress import bar, say
 from skinxai.training.callbacks import Callback
 from skinxai.training.data_checks import most_skipped
 from skinxai.training.loaders import Batch, Failure
 from skinxai.training.optimising import learning_rate
-from skinxai.training.process import Interruption
 from skinxai.training.run import Run
 from skinxai.training.shares import Share
 from skinxai.training.validation import validate

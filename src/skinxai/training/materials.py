@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from skinxai import backbones, losses
 from skinxai.backbones.network import SkinClassifier
-from skinxai.configs import ModelConfig, PreprocessConfig
+from skinxai.configs import PreprocessConfig
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
 from skinxai.errors import (
@@ -24,10 +23,10 @@ from skinxai.errors import (
 )
 from skinxai.model_folders.tensors import Stored
 from skinxai.model_folders.trained_on import TrainedOn
-from skinxai.plain_text import MAX_NAME, printable
 from skinxai.predicting.devices import device_named
 from skinxai.training.augmentation import Augmentation
 from skinxai.training.device_augmentation import DeviceAugmentation
+from skinxai.training.inheriting import Origin, inherited_config
 from skinxai.training.initial_weights import InitialWeights, load_initial_weights
 from skinxai.training.joining import device_of
 from skinxai.training.loaders import TrainingImages
@@ -41,8 +40,6 @@ from skinxai.training.state import Progress, RunState
 from skinxai.training.step import TrainingStep
 from skinxai.training.stored_images import StoredImages
 from skinxai.training.teaching import Teacher, load_teacher, only_unseen
-
-Origin = InitialWeights | Teacher
 
 
 @dataclass(frozen=True)
@@ -152,9 +149,10 @@ class Materials:
             state, self.loss, config, precision, self.device, frozen_norms(self.network),
             folder.note, self.teacher, self.ranks,
         )  # fmt: skip
-        made = _model_config(
-            config, folder.path, train, self.preprocessing, self.origins, split_hash
-        )
+        made = inherited_config(
+            folder.path.name, config.backbone, train, self.preprocessing, self.origins,
+            drop_rate=config.drop_rate, splits_sha256=split_hash,
+        )  # fmt: skip
         seed_all(self.ranks.seed(config.seed))
         return Run(
             config, folder, train, self.splits.val, self.images, self.checks, state, step, made,
@@ -215,30 +213,3 @@ def _check_prepared(train: Records, image_size: tuple[int, int]) -> None:
             f"image_size must be at most what the images were prepared at, {size}, got "
             f"{image_size}; prepare them larger, or without a size."
         )
-
-
-def _model_config(
-    config: TrainConfig, folder: Path, train: Records, preprocessing: PreprocessConfig,
-    origins: Sequence[Origin], split_hash: str,
-) -> ModelConfig:  # fmt: skip
-    named = dict.fromkeys(filter(None, (part.attribution for part in (train, *origins))))
-    data = {
-        "name": train.name,
-        "licence": train.licence,
-        "attribution": "; ".join(named),
-        "splits_sha256": split_hash,
-    } | dict(zip(("init_weights", "teacher"), (origin.source for origin in origins), strict=False))
-    if train.leaked:
-        data["leaked"] = "images of one lesion or patient are in several parts"
-    elif leaks := [origin.leaked for origin in origins if origin.leaked]:
-        data["leaked"] = f"of what it learnt from: {'; '.join(leaks)}"
-    licences = dict.fromkeys(filter(None, (part.licence for part in (train, *origins))))
-    return ModelConfig(
-        name=printable(folder.name, MAX_NAME),
-        backbone=config.backbone,
-        labels=train.labels,
-        preprocessing=preprocessing,
-        drop_rate=config.drop_rate,
-        training_data=data,
-        licence=" AND ".join(licences),
-    )

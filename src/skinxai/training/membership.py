@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from operator import or_
 
 from skinxai.configs import PreprocessConfig
 from skinxai.data.hashing import check_ids
 from skinxai.data.records import Records
-from skinxai.model_folders.trained_on import TrainedOn
+from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.training.data_checks import check_images, check_unseen, most_skipped
 from skinxai.training.initial_weights import InitialWeights
 from skinxai.training.ranks import Ranks
@@ -48,24 +48,48 @@ def learnt_images(
     learnt = check_images(
         train, "training", spare=_spare(config, train), max_pixels=most, ranks=ranks
     )
+    return known_images(
+        learnt, checked, origins, leaked=train.leaked and val.leaked, not_copies=config.not_copies
+    )
+
+
+def known_images(
+    learnt: Mapping[str, Look], checked: Mapping[str, Look],
+    origins: Sequence[InitialWeights | Teacher], *, leaked: bool, not_copies: Collection[str],
+) -> TrainedOn | None:  # fmt: skip
+    """The images that a model learns from, none of which may be validation images.
+
+    Args:
+        learnt: what each training image is recognised by.
+        checked: what each validation image is recognised by.
+        origins: starting weights and teacher.
+        leaked: whether the parts are leaked by their user's will; then nothing is refused.
+        not_copies: ids of validation images that look like copies but are not.
+
+    Returns:
+        The images; ``None`` if an origin does not say which images it was trained on.
+
+    Raises:
+        LeakageError: if validation images are among them, or look like copies of them.
+    """
     own = TrainedOn.of_looks(learnt.values())
     found = [own]
     for origin in origins:
         found += [origin.trained_on] if origin.trained_on is not None else []
-    if not (train.leaked and val.leaked):
+    if not leaked:
         others = [known for origin in origins for known in origin.known]
         # each: a silent member hides none of the others'; what is learnt anyway is checked below
         for known in [known for known in others if not known.is_within(own)]:
             check_unseen(
                 checked, known, "what the starting weights or the teacher were trained on",
                 "take other images, or start from 'imagenet' without a teacher",
-                config.not_copies,
+                not_copies,
             )  # fmt: skip
         check_unseen(
             checked, own, "the training part",
             "find them with skinxai.data.audit() and put both copies into one part (linked= of "
             "split())",
-            config.not_copies,
+            not_copies,
         )  # fmt: skip
     return reduce(or_, found) if len(found) == 1 + len(origins) else None
 

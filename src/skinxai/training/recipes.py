@@ -17,24 +17,26 @@ HUE = 1 / 8
 
 @dataclass(frozen=True)
 class Damage:
-    """What a camera and a file can do to an image, one of three, and boxes that are left out.
+    """What a camera and a file can do to an image, one of four, and boxes that are left out.
 
     Args:
-        probability: of one of blur, compression and fewer pixels, each equally often.
+        probability: of one of blur, compression, fewer pixels and noise, each equally often.
         kernel: sides of the Gaussian kernel in pixels; an even one counts as the next odd one.
         sigma: standard deviation of the Gaussian in pixels.
         quality: quality of the JPEG compression.
         scale: share of the rows and columns that is left.
+        noise: standard deviation of the Gaussian noise of a sensor, of 255.
         boxes: probability of boxes that are left out.
         count: number of boxes.
         side: height and width of a box as shares of the image's.
     """
 
-    probability: float = 0.25
+    probability: float = 1 / 3
     kernel: tuple[int, int] = (3, 5)
     sigma: Range = (0.5, 3.0)
     quality: tuple[int, int] = (50, 90)
     scale: Range = (0.5, 0.9)
+    noise: Range = (1.0, 10.0)
     boxes: float = 0.25
     count: tuple[int, int] = (1, 2)
     side: Range = (0.1, 0.3)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from skinxai.configs import as_size, parse_size
-from skinxai.errors import OptionError, did_you_mean
+from skinxai.errors import OptionError, ResumeMismatchError, did_you_mean
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.readonly import ReadOnly
 
@@ -214,6 +214,34 @@ class TrainConfig:
             values["augmentation"] = {"own": name}
         more = {"loss_options": dict(self.loss_options), "not_copies": list(self.not_copies)}
         return values | more
+
+
+def changed_settings(known: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with which a run is resumed that differ from those it began with.
+
+    Args:
+        known: settings that it began with.
+        values: all settings that it goes on with.
+
+    Raises:
+        ResumeMismatchError: if a change would make it another run, or an augmentation of your own
+            is missing.
+    """
+    before, after = (TrainConfig.of(some).to_dict() for some in (known, values))
+    differ = {name: after[name] for name in sorted(after) if after[name] != before[name]}
+    if fixed := [name for name in differ if name not in CHANGEABLE]:
+        raise ResumeMismatchError(
+            f"a resumed run may change {sorted(CHANGEABLE)}, got {fixed[0]!r}: "
+            f"{before[fixed[0]]!r} became {after[fixed[0]]!r}; start a new run."
+        )
+    if isinstance(own := values["augmentation"], dict):
+        raise ResumeMismatchError(
+            f"augmentation must be given again, because the run began with "
+            f"{own.get('own')!r} of your own",
+            python="pass it to Trainer.resume(…, augmentation=…)",
+            command="go on in Python with Trainer.resume(…, augmentation=…)",
+        )
+    return differ
 
 
 def _value(text: str) -> Any:

@@ -18,9 +18,9 @@ from skinxai.disk.regular_files import MAX_TEXT_BYTES, read_file
 from skinxai.errors import (
     NonFiniteLossError,
     OptionError,
-    ResumeMismatchError,
     TrainingError,
 )
+from skinxai.interruption import Interruption
 from skinxai.reporting import write_evaluation
 from skinxai.training.beginning import new_run, resumed_run
 from skinxai.training.callbacks import Callback
@@ -30,12 +30,12 @@ from skinxai.training.joining import joined
 from skinxai.training.launch import Launch
 from skinxai.training.loop import Loop
 from skinxai.training.precision import fastest_kernels
-from skinxai.training.process import Interruption, check_main_guard, kept_memory, typed_errors
+from skinxai.training.process import check_main_guard, kept_memory, typed_errors
 from skinxai.training.randomness import kept_random_states
 from skinxai.training.ranks import Ranks
 from skinxai.training.run import Run, workers_of
 from skinxai.training.run_folder import RunFolder
-from skinxai.training.settings import CHANGEABLE, TrainConfig
+from skinxai.training.settings import TrainConfig, changed_settings
 
 PAGE = "evaluation.html"
 
@@ -94,14 +94,7 @@ class Trainer:
         folder = RunFolder(Path(run_folder))
         known = folder.read_settings()["settings"]
         values = known | changes
-        differ = _check_changes(folder, TrainConfig.of(values))
-        if isinstance(own := values["augmentation"], dict):
-            raise ResumeMismatchError(
-                f"augmentation must be given again, because the run began with "
-                f"{own.get('own')!r} of your own",
-                python="pass it to Trainer.resume(…, augmentation=…)",
-                command="go on in Python with Trainer.resume(…, augmentation=…)",
-            )
+        differ = changed_settings(known, values)
         trainer = cls(**values, output_dir=run_folder, callbacks=callbacks)
         trainer._resumed = True
         if differ and Launch.now().rank == 0:
@@ -143,7 +136,8 @@ class Trainer:
                     python=f"go on with Trainer.resume({str(path)!r})",
                     command="go on with it with --resume, or give another --out",
                 )
-            _check_changes(self.folder, config)  # the launcher started the same program again
+            known = self.folder.read_settings()["settings"]  # the launcher started it again
+            changed_settings(known, config.to_dict() | {"augmentation": config.augmentation})
             self._resumed = True
         threads = torch.get_num_threads()
         folder = RunFolder(path, config.keep_checkpoints, writes=ranks.first)
@@ -183,18 +177,6 @@ class Trainer:
             (path / PAGE).unlink(missing_ok=True)  # of an epoch before
             write_evaluation(evaluation, path, log=progress.log)
         return classifier
-
-
-def _check_changes(folder: RunFolder, config: TrainConfig) -> dict[str, Any]:
-    """The settings that differ from those of the run; only some may."""
-    before, after = TrainConfig.of(folder.read_settings()["settings"]).to_dict(), config.to_dict()
-    differ = sorted(name for name in after if after[name] != before[name])
-    if fixed := [name for name in differ if name not in CHANGEABLE]:
-        raise ResumeMismatchError(
-            f"a resumed run may change {sorted(CHANGEABLE)}, got {fixed[0]!r}: "
-            f"{before[fixed[0]]!r} became {after[fixed[0]]!r}; start a new run."
-        )
-    return {name: after[name] for name in differ}
 
 
 def _splits(train: Records | Splits, val: Records | None) -> Splits:

@@ -1,0 +1,21 @@
+"""``skinxai collect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skinxai.cli.saying import tell
+
+
+def collect(
+    parts: Annotated[Path, typer.Argument(help="Folder that predict --manifest wrote.")],
+    out: Annotated[Path, typer.Option(help="The answers, .parquet or .csv.")],
+) -> None:
+    """Check the parts of all shards, and merge them in the manifest's order."""
+    from skinxai.manifests.collecting import collect as merge
+
+    for line in merge(parts, out).to_text().splitlines():
+        tell(line)

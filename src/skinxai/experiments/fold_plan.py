@@ -1,0 +1,128 @@
+"""Folds: for each, what is learnt, what the epoch is chosen on, and what is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from skinxai.data.given import in_two, names_parts
+from skinxai.data.linking import alike_pairs
+from skinxai.data.records import Records
+from skinxai.data.splits import Splits, folds
+from skinxai.data.stratifying import group
+from skinxai.errors import DatasetError, LeakageError
+from skinxai.model_folders.ensembles import training_pixels
+from skinxai.model_folders.opening import open_model
+from skinxai.model_folders.trained_on import Look
+from skinxai.training.data_checks import check_images, check_parts, check_unseen
+from skinxai.training.settings import TrainConfig
+
+Pairs = Iterable[tuple[str, str]]
+
+
+def pooled(records: Records | Splits) -> Records:
+    """The images that are folded; of `Splits` those of the train and validation part.
+
+    Args:
+        records: all labelled images, or a split whose test part is to stay unseen.
+
+    Raises:
+        LeakageError: if records are a test part, or hold one beside other parts.
+    """
+    if isinstance(records, Splits):
+        both = (*records.train, *records.val)
+        items = tuple(sorted(both, key=lambda item: item.image_id))
+        return replace(records.train, items=items, part="")
+    if records.part == "test":
+        raise LeakageError(
+            "records must not be the test part: folds of it are learnt, and then it says nothing "
+            "about other images."
+        )
+    if names_parts(records):
+        raise LeakageError(
+            "records hold several parts of the split that their data came with, and the test part "
+            "must not be learnt; pass skinxai.data.given_split(records), whose train and "
+            "validation parts are folded."
+        )
+    return records
+
+
+def copies_among(records: Records, config: TrainConfig) -> tuple[tuple[str, str], ...]:
+    """Read every image; pairs of images of different lesions and patients that look like copies.
+
+    Args:
+        records: the images that are folded.
+        config: settings of the runs.
+
+    Raises:
+        DatasetImageError: if images cannot be read; all are named.
+        LeakageError: if the starting weights or the teacher were trained on images.
+    """
+    looks = check_images(records, "all", max_pixels=config.max_pixels)
+    if not records.leaked:
+        _check_origins(looks, config)
+    return alike_pairs(group(records), looks, not_copies=config.not_copies)
+
+
+def _check_origins(looks: dict[str, Look], config: TrainConfig) -> None:
+    names = [config.teacher]
+    if config.init_weights != "imagenet" and not str(config.init_weights).endswith(".safetensors"):
+        names.append(config.init_weights)
+    for name in filter(None, names):
+        check_unseen(
+            looks, training_pixels(open_model(name)).known,
+            "what the starting weights or the teacher were trained on",
+            "take other images, or start from 'imagenet' without a teacher", config.not_copies,
+            part="records",
+        )  # fmt: skip
+
+
+def fold_splits(records: Records, k: int, seed: int, linked: Pairs = ()) -> tuple[Splits, ...]:
+    """A split for each fold, whose test part is the fold.
+
+    The folds come from `skinxai.data.folds`. Of the images outside a fold, 15 % are its validation
+    part, on which the epoch is chosen; the network learns the rest. So neither the weights nor the
+    epoch of a fold's model depend on the fold.
+
+    Args:
+        records: the images.
+        k: number of folds, >= 2.
+        seed: seed of the random order.
+        linked: pairs of image ids that belong together whatever their lesions.
+
+    Raises:
+        DatasetError: if a class is in fewer lesions, with their patients and copies, than there
+            are folds, or some training part would lack a class.
+    """
+    if type(k) is not int or k < 2:
+        raise DatasetError(f"folds must be an integer >= 2, got {k!r}.")
+    pairs = tuple(linked)
+    return tuple(
+        _splits(records, each, seed, pairs) for each in folds(records, k, seed, linked=pairs)
+    )
+
+
+def _splits(
+    records: Records, fold: Splits, seed: int, linked: tuple[tuple[str, str], ...]
+) -> Splits:
+    outside = {item.image_id for item in fold.train}
+    own = [pair for pair in linked if outside.issuperset(pair)]
+    train, val = in_two(fold.train, seed, own)
+    made = Splits.of(
+        records, {"train": train, "val": val, "test": [item.image_id for item in fold.val]}
+    )
+    counts = zip(records.labels, made.train.class_counts(), records.class_counts(), strict=True)
+    if absent := [code for code, learnt, all_of in counts if all_of and not learnt]:
+        raise DatasetError(
+            f"each fold's training part must hold images of every class, but one would have none "
+            f"of {absent}; use fewer folds or merge classes."
+        )
+    check_parts(made.train, made.val)
+    return made
+
+
+def notes_on(splits: Iterable[Splits]) -> Iterator[str]:
+    """Remarks on the folds for the reader of their figures."""
+    for number, each in enumerate(splits, start=1):
+        for text in each.notes:
+            yield f"fold {number}: {text.replace('the test part', 'the fold')}"

@@ -1,0 +1,204 @@
+"""`tune`: a search for settings; each trial is a run of `Trainer`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skinxai.data.splits import Splits
+from skinxai.disk.writing import write_atomic
+from skinxai.errors import NonFiniteLossError, OptionError, OutOfMemoryError, TrainingError
+from skinxai.experiments.search_space import Choice, space_of
+from skinxai.experiments.study import RUNS, Study, Trial, Turn
+from skinxai.experiments.trial_picture import drawn
+from skinxai.progress import say
+from skinxai.reporting import read_log
+from skinxai.training.callbacks import Callback
+from skinxai.training.checking import check_names
+from skinxai.training.data_checks import check_parts, fingerprint
+from skinxai.training.run_folder import RunFolder
+from skinxai.training.settings import TrainConfig
+from skinxai.training.trainer import Trainer
+
+MACHINE = ("device", "workers", "keep_checkpoints", "checkpoint_minutes", "max_pixels")
+"""Settings in which processes of one search may differ."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What `tune` found.
+
+    Args:
+        folder: folder of the search.
+        trials: all trials so far, in order.
+        best: the complete trial with the highest validation macro-F1.
+        settings: all settings of the best trial that are not the defaults.
+        run_folder: run folder of the best trial.
+    """
+
+    folder: Path
+    trials: tuple[Trial, ...]
+    best: Trial
+    settings: Mapping[str, Any]
+    run_folder: Path
+
+    @property
+    def caution(self) -> str:
+        """What the best figure is worth, in a sentence."""
+        complete = sum(each.state == "complete" for each in self.trials)
+        return (
+            f"macro-F1 {self.best.macro_f1:.3f} is the best of {complete} complete trials on the "
+            f"same validation images, so it is optimistic; only images that no trial was chosen "
+            f"on, such as the test part, can judge the best model"
+        )
+
+
+class _Stopped(Exception):
+    """A trial is given up."""
+
+
+class _Reports(Callback):
+    """Reports each epoch's best macro-F1 so far, and ends a trial that is hopeless."""
+
+    def __init__(self, turn: Turn, epochs: int, best: float) -> None:
+        self._turn, self._epochs, self._best = turn, epochs, best
+
+    def on_epoch(self, row: Mapping[str, float]) -> None:
+        """Report it."""
+        if row["macro_f1"] > self._best:
+            self._best = row["macro_f1"]
+        if self._turn.is_hopeless(max(self._best, 0.0), row["epoch"] / self._epochs):
+            raise _Stopped
+
+
+def tune(
+    splits: Splits, trials: int = 20, *, search: Mapping[str, Any] | None = None,
+    output_dir: str | os.PathLike[str] = "runs/search", prune: bool = True,
+    callbacks: Iterable[Callback] = (), **settings: Any,
+) -> Search:  # fmt: skip
+    """Search settings with the highest macro-F1 on the validation part, by Optuna's TPE sampler.
+
+    The test part is never looked at. The same call goes on with what ``output_dir`` holds: ended
+    trials stay, and a trial whose process died goes on after its last checkpoint. Several
+    processes may call it at the same time with the same folder.
+
+    Args:
+        splits: what is learnt and what is chosen on.
+        trials: number of trials of the whole search, by all processes; failed ones count.
+        search: setting → ``(low, high)`` or a list of values; by default the usual settings,
+            `skinxai.experiments.search_space.USUAL`, except those that are given.
+        output_dir: folder of the search.
+        prune: give up trials that are below the median of earlier ones at the same tenth of their
+            epochs.
+        callbacks: as in `Trainer`; each trial's run calls them.
+        **settings: as in `Trainer`, the same for all trials; ``seed`` is also that of the draws.
+
+    Raises:
+        OptionError: if Optuna is not installed, or the space or a setting is wrong.
+        ResumeMismatchError: if the folder holds another search.
+        TrainingError: if no trial is complete, or the study is damaged or locked.
+    """
+    if type(trials) is not int or trials < 1:
+        raise OptionError(f"trials must be an integer >= 1, got {trials!r}.")
+    fixed = {n: os.fspath(v) if isinstance(v, os.PathLike) else v for n, v in settings.items()}
+    config = TrainConfig.of(fixed)
+    check_names(config)
+    space = space_of(search, fixed)
+    for name in space.get("loss", Choice(())).values if "loss" in space else ():
+        check_names(TrainConfig.of({**fixed, "loss": name}))
+    check_parts(splits.train, splits.val)
+    folder = Path(output_dir)
+    plain = {n: v for n, v in config.to_dict().items() if n not in MACHINE and n not in space}
+    identity = {
+        "space": {name: vars(values) for name, values in space.items()},
+        "settings": plain, "images": fingerprint(splits.train, splits.val),
+    }  # fmt: skip
+    study = Study(folder, space, config.seed, identity, prune)
+    splits.to_csv(folder / "splits.csv")
+    while (turn := study.turn(trials)) is not None:
+        say(f"trial {turn.number + 1} of {trials}: {_words(turn.settings)}")
+        _run(study, turn, splits, fixed, folder, tuple(callbacks))
+        _write(study, folder)
+    return _found(study, folder, fixed)
+
+
+def _run(
+    study: Study, turn: Turn, splits: Splits, fixed: Mapping[str, Any], folder: Path,
+    callbacks: tuple[Callback, ...],
+) -> None:  # fmt: skip
+    """Train a trial, or go on with it, and record how it ended."""
+    run = RunFolder(folder / RUNS / f"{turn.number:04d}")
+    values = {**fixed, **turn.settings}
+    best = max(_figures(run.path), default=-1.0)
+    reports = _Reports(turn, TrainConfig.of(values).epochs, best)
+    each = (*callbacks, reports)
+    try:
+        if run.begun:
+            trainer = Trainer.resume(run.path, callbacks=each)
+        else:
+            trainer = Trainer(**values, output_dir=run.path, callbacks=each)
+        trainer.fit(splits)
+    except (NonFiniteLossError, OutOfMemoryError) as error:
+        say(f"trial {turn.number + 1} failed: {error}")
+        study.end(turn, None, reason=f"{type(error).__name__}: {error}")
+    except TrainingError as error:
+        if not isinstance(error.__cause__, _Stopped):
+            raise
+        say(f"trial {turn.number + 1} was given up: below the median of earlier trials")
+        study.end(turn, None)
+    else:
+        study.end(turn, max(_figures(run.path)))
+    finally:
+        turn.release()
+    shutil.rmtree(run.path / "checkpoints", ignore_errors=True)  # an ended trial never goes on
+
+
+def _figures(run_folder: Path) -> list[float]:
+    rows = read_log(run_folder)
+    return [row["macro_f1"] for row in rows if isinstance(row["macro_f1"], float)]
+
+
+def _words(settings: Mapping[str, Any]) -> str:
+    texts = {n: "x".join(map(str, v)) if isinstance(v, tuple) else v for n, v in settings.items()}
+    shown = {n: f"{v:.3g}" if isinstance(v, float) else v for n, v in texts.items()}
+    return ", ".join(f"{name} {value}" for name, value in shown.items())
+
+
+def _write(study: Study, folder: Path) -> None:
+    """Write ``trials.csv`` and ``trials.png`` of all trials so far."""
+    with study.locked():
+        trials = study.trials()
+        names = list(dict.fromkeys(name for each in trials for name in each.drawn))
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["trial", "state", "macro_f1", "reached", *names, "reason"])
+        for each in trials:
+            own = [each.drawn.get(name, "") for name in names]
+            writer.writerow(
+                [each.number + 1, each.state, each.macro_f1, each.reached, *own, each.reason]
+            )
+        write_atomic(folder / "trials.csv", text.getvalue().encode())
+        picture = io.BytesIO()
+        drawn(trials).save(picture, "PNG")
+        write_atomic(folder / "trials.png", picture.getvalue())
+
+
+def _found(study: Study, folder: Path, fixed: Mapping[str, Any]) -> Search:
+    trials = study.trials()
+    complete = [each for each in trials if each.macro_f1 is not None]
+    if not complete:
+        raise TrainingError(
+            f"no trial of {len(trials)} is complete yet; see {str(folder / 'trials.csv')!r}, and "
+            f"give more trials or other ranges."
+        )
+    best = max(complete, key=lambda each: (each.macro_f1 or 0.0, -each.number))
+    own = TrainConfig.of({**fixed, **best.settings}).to_dict()
+    usual = TrainConfig().to_dict()
+    settings = {name: value for name, value in own.items() if value != usual[name]}
+    return Search(folder, trials, best, settings, folder / RUNS / f"{best.number:04d}")

@@ -1,0 +1,73 @@
+"""Signals that ask long work to end: noted, so that it ends between two steps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+class Interruption:
+    """Context that notes SIGINT, SIGTERM and SIGHUP in ``received`` instead of ending the process.
+
+    A second signal has its usual effect at once. If the context ends without an error and without
+    `stop`, a noted signal has its effect then. Signals that the program was started to ignore
+    (``nohup``, background jobs of a shell) stay ignored. Outside the main thread Python delivers
+    no signals, and nothing is changed.
+
+    Args:
+        launched: whether a launcher started this process as one of several ranks. It passes each
+            signal on, so that Ctrl-C arrives twice, and ends ranks that do not end within its own
+            time; further signals are ignored then, also after `stop`.
+    """
+
+    def __init__(self, *, launched: bool = False) -> None:
+        self.received: int | None = None
+        self._launched = launched
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            ignored = (signal.SIG_IGN, None)  # None: installed by other code than Python's
+            wanted = [number for number in _SIGNALS if signal.getsignal(number) not in ignored]
+            self._before = {number: signal.signal(number, self._note) for number in wanted}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self._restore()
+        if kind is None and self.received:
+            self.stop()
+
+    def stop(self, number: int | None = None) -> None:
+        """End the program as a signal would have: `KeyboardInterrupt`, or 128 + its number.
+
+        Args:
+            number: the signal; ``None``: the noted one.
+        """
+        number = number or self.received or 0
+        if self._launched:
+            for each in self._before:
+                signal.signal(each, signal.SIG_IGN)
+            self._before = {}
+        self._restore()
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt(signal.SIGINT.name)
+        raise SystemExit(128 + number)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = self.received or number
+        if not self._launched:
+            self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}

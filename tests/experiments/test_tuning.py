@@ -1,0 +1,258 @@
+"""A search: what it draws, what it keeps, how it goes on, and what is refused."""
+
+import csv
+import multiprocessing
+import os
+import signal
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_runs import BASE, coloured
+
+from skinxai.data import Splits, split
+from skinxai.errors import OptionError, ResumeMismatchError, SkinxaiError, TrainingError
+from skinxai.experiments import study as studies
+from skinxai.experiments import tune
+from skinxai.experiments.search_space import USUAL, Choice, Range, parse_search, space_of
+from skinxai.experiments.study import Study
+from skinxai.experiments.trial_picture import COLOURS, drawn
+from skinxai.experiments.tuning import Search
+from skinxai.training.callbacks import Callback
+
+pytest.importorskip("optuna")
+pytestmark = pytest.mark.usefixtures("small_networks")
+
+SETTINGS: dict[str, Any] = {n: v for n, v in BASE.items() if n != "learning_rate"} | {"epochs": 2}
+SPACE = {"learning_rate": (1e-4, 1e-1), "loss": ["cross_entropy", "focal"]}
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Splits:
+    return split(coloured(tmp_path_factory.mktemp("colours") / "all", 10, 0))
+
+
+def searched(parts: Splits, folder: Path, trials: int, **options: Any) -> Search:
+    more = SETTINGS | {"search": SPACE} | options
+    return tune(parts, trials, output_dir=folder, **more)
+
+
+@pytest.fixture(scope="module")
+def done(parts, tmp_path_factory) -> Search:
+    return searched(parts, tmp_path_factory.mktemp("search") / "x", 7)
+
+
+def drawn_values(found: Search) -> list[dict[str, Any]]:
+    return [dict(each.drawn) for each in found.trials]
+
+
+def test_trials_are_drawn_judged_and_written(done) -> None:
+    with (done.folder / "trials.csv").open(newline="") as text:
+        lines = list(csv.DictReader(text))
+    assert [int(line["trial"]) for line in lines] == list(range(1, 8))
+    for line, trial in zip(lines, done.trials, strict=True):
+        assert line["state"] == trial.state and trial.state in ("complete", "pruned")
+        assert 1e-4 <= float(line["learning_rate"]) <= 1e-1
+        log = (done.folder / f"trials/{trial.number:04d}/log.csv").read_text().splitlines()[1:]
+        reached = max(float(row.split(",")[4]) for row in log)
+        assert trial.reached == pytest.approx(reached, abs=1e-5)
+        if trial.state == "complete":
+            assert trial.macro_f1 == pytest.approx(reached, abs=1e-5) and len(log) == 2
+    best = max(each.macro_f1 for each in done.trials if each.macro_f1 is not None)
+    assert done.best.macro_f1 == best
+    assert done.settings["learning_rate"] == done.best.drawn["learning_rate"]
+    assert "optimistic" in done.caution and "the test part" in done.caution
+    assert not list(done.folder.glob("trials/*/checkpoints"))
+
+
+def test_the_test_part_is_never_read(parts, tmp_path) -> None:
+    for item in parts.test:
+        item.path.rename(item.path.with_suffix(".away"))
+    try:
+        searched(parts, tmp_path / "x", 1)
+    finally:
+        for item in parts.test:
+            item.path.with_suffix(".away").rename(item.path)
+
+
+def test_the_seed_draws_the_same_and_going_on_draws_no_trial_twice(done, parts, tmp_path) -> None:
+    first = searched(parts, tmp_path / "x", 3)
+    again = searched(parts, tmp_path / "x", 7)
+    assert drawn_values(first) == drawn_values(done)[:3]
+    assert drawn_values(again) == drawn_values(done)
+    assert [each.macro_f1 for each in again.trials] == [each.macro_f1 for each in done.trials]
+    rates = [each["learning_rate"] for each in drawn_values(again)]
+    assert len(set(rates)) == 7
+    other = searched(parts, tmp_path / "y", 2, seed=1)
+    assert drawn_values(other) != drawn_values(done)[:2]
+
+
+class Dies(Callback):
+    """Kills its process at the step, without a word."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+
+    def on_step(self, step: int, loss: float, learning_rate: float) -> None:
+        self._left -= 1
+        if not self._left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def child(parts: Splits, folder: Path, trials: int, at: int | None) -> multiprocessing.Process:
+    def work() -> None:
+        callbacks = [] if at is None else [Dies(at)]
+        searched(parts, folder, trials, callbacks=callbacks, checkpoint_minutes=1e-9)
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    return process
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_killed_trial_goes_on_after_its_checkpoint_and_counts_once(done, parts, tmp_path) -> None:
+    steps = 2 * -(-len(parts.train) // 8)
+    process = child(parts, tmp_path / "x", 4, steps + steps // 2 + 1)  # within the second trial
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    counts = [0]
+
+    class Counts(Callback):
+        def on_step(self, step: int, loss: float, learning_rate: float) -> None:
+            counts[0] += 1
+
+    found = searched(parts, tmp_path / "x", 2, callbacks=[Counts()])
+    assert drawn_values(found) == drawn_values(done)[:2] and len(found.trials) == 2
+    assert [each.macro_f1 for each in found.trials] == [e.macro_f1 for e in done.trials[:2]]
+    assert 0 < counts[0] < steps  # what was done before the kill is not done again
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_two_processes_share_a_study(parts, tmp_path) -> None:
+    processes = [child(parts, tmp_path / "x", 6, None) for _ in range(2)]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    found = searched(parts, tmp_path / "x", 6)
+    assert [each.number for each in found.trials] == list(range(6))
+    assert all(each.state in ("complete", "pruned") for each in found.trials)
+    assert len({str(each) for each in drawn_values(found)}) == 6
+
+
+def test_a_running_trial_is_not_taken_from_its_process(parts, tmp_path) -> None:
+    space = space_of(SPACE, SETTINGS)
+    first, second = (Study(tmp_path, space, 0, {"x": {}}, True) for _ in range(2))
+    one = first.turn(2)
+    two = second.turn(2)
+    assert (one.number, two.number) == (0, 1) and first.turn(2) is None
+    one.release()  # as the end of a process does
+    assert second.turn(2).number == 0
+
+
+def test_a_trial_that_diverges_is_kept_as_failed(parts, tmp_path) -> None:
+    with pytest.raises(TrainingError, match="no trial of 1 is complete yet"):
+        searched(parts, tmp_path / "x", 1, search={"learning_rate": (1e29, 1e30)})
+    line = (tmp_path / "x/trials.csv").read_text().splitlines()[1]
+    assert line.startswith("1,failed,,") and "NonFiniteLossError" in line
+
+
+def test_a_hopeless_trial_is_given_up(tmp_path) -> None:
+    study = Study(tmp_path, space_of(SPACE, SETTINGS), 0, {"x": {}}, True)
+    for _ in range(5):
+        turn = study.turn(6)
+        assert not turn.is_hopeless(0.5, 0.4)
+        study.end(turn, 0.6)
+        turn.release()
+    turn = study.turn(6)
+    assert turn.is_hopeless(0.4, 0.4) and not turn.is_hopeless(0.4, 0.4)  # reported once
+    study.end(turn, None)
+    assert study.trials()[5].state == "pruned" and study.trials()[5].macro_f1 is None
+
+
+def test_another_search_in_the_folder_is_refused(done, parts) -> None:
+    def refused(**options: Any) -> str:
+        with pytest.raises(ResumeMismatchError) as caught:
+            searched(parts, done.folder, 8, **options)
+        return str(caught.value)
+
+    assert "goes on with the settings it began with, but ['epochs'] differ" in refused(epochs=3)
+    assert "the space it began with, but ['loss'] differ" in refused(
+        search={"learning_rate": (1e-4, 1e-1)}
+    )
+    other = Splits(parts.train, parts.val.subset([i.image_id for i in parts.val][1:]), parts.test)
+    with pytest.raises(ResumeMismatchError, match=r"the images it began with, but \['val'\]"):
+        searched(other, done.folder, 8)
+
+
+def test_a_torn_study_and_a_lost_one_are_named(parts, tmp_path) -> None:
+    searched(parts, tmp_path / "x", 1)
+    file = tmp_path / "x/study.db"
+    whole = file.read_bytes()
+    for torn in (b"no database at all" * 99, whole[:-4096], whole[:5000]):
+        file.write_bytes(torn)
+        with pytest.raises(TrainingError, match="must be the study of a search, but SQLite says"):
+            searched(parts, tmp_path / "x", 1)
+    file.unlink()
+    with pytest.raises(TrainingError, match=r"holds 1 trials, but its study\.db is gone"):
+        searched(parts, tmp_path / "x", 1)
+
+
+def test_a_locked_study_is_named(done, parts, monkeypatch) -> None:
+    monkeypatch.setattr(studies, "PATIENCE", 0.2)
+    file = sqlite3.connect(done.folder / "study.db")
+    file.execute("BEGIN EXCLUSIVE")
+    try:
+        with pytest.raises(TrainingError, match="is locked by another process for 0"):
+            searched(parts, done.folder, 7)
+    finally:
+        file.close()
+
+
+@pytest.mark.parametrize(
+    ("search", "fixed", "said"),
+    [
+        ({"learning_rte": (0, 1)}, {}, "unknown setting 'learning_rte'. Did you mean 'learning_r"),
+        ({"loss": []}, {}, "must give 'loss' a value, got none"),
+        ({}, {}, "must name at least one setting"),
+        ({"learning_rate": (0, 1)}, {}, "must give 'learning_rate' numbers with 0 < low < high"),
+        ({"mixup": (0.4, 0.1)}, {}, "must give 'mixup' numbers with low < high"),
+        ({"mixup": "much"}, {}, "a pair (low, high) or a list of values, got 'much'"),
+        ({"sampler": ["often"]}, {}, "sampler must be one of"),
+        ({"hair": (0.0, 1.5)}, {}, "hair must be in [0, 1], got 1.5"),
+        ({"seed": [1, 2]}, {}, "must not name 'seed'"),
+        ({"loss": ["focal"]}, {"loss": "focal"}, "because its value is given too"),
+        ({"loss": ["focl"]}, {}, "focal"),
+    ],
+)
+def test_spaces_that_cannot_be_searched(parts, tmp_path, search, fixed, said) -> None:
+    with pytest.raises(SkinxaiError) as caught:
+        searched(parts, tmp_path / "x", 1, search=search, **fixed)
+    assert said in str(caught.value)
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_space_as_text() -> None:
+    assert parse_search(["learning-rate=1e-4..1e-2", "image_size=96x128,192x256"]) == {
+        "learning_rate": Range(1e-4, 1e-2, log=True), "image_size": Choice(("96x128", "192x256")),
+    }  # fmt: skip
+    for text in ("loss", "loss=", "=1..2"):
+        with pytest.raises(OptionError):
+            space_of(parse_search([text]), {})
+    assert set(space_of(None, {"loss": "focal"})) == set(USUAL) - {"loss"}
+    assert space_of({"epochs": (2, 5)}, {})["epochs"] == Range(2, 5, whole=True)
+    with pytest.raises(OptionError, match="numbers with low < high"):
+        parse_search(["mixup=a..b"])
+
+
+def test_the_picture_has_a_dot_at_each_height(done) -> None:
+    page = drawn(done.trials)
+    colours = {page.getpixel((x, y)) for x in range(60, 760) for y in range(60, 340)}
+    assert COLOURS["complete"] in colours
+    assert drawn([]).size == page.size
+
+
+def test_without_optuna_one_sentence(parts, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    with pytest.raises(OptionError, match=r"needs Optuna; run pip install 'skinxai\[tune\]'"):
+        searched(parts, tmp_path / "x", 1)

@@ -1,0 +1,43 @@
+"""The commands of "Cross-validate and tune", run as they stand on the page."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from places import ROOT
+from waiting import LIMIT
+
+from skinxai import Classifier
+
+pytest.importorskip("optuna")
+PAGE = (ROOT / "docs/how-to/search-and-cross-validate.md").read_text()
+COMMANDS = re.findall(r"^\$ (.+)$", PAGE, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which all commands of the page have run, in order."""
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "examples").symlink_to(ROOT / "examples")
+    for command in COMMANDS:
+        done = subprocess.run(
+            ["bash", "-c", f'PATH="{Path(sys.executable).parent}:$PATH" {command}'],
+            cwd=folder, capture_output=True, text=True, timeout=LIMIT,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return folder
+
+
+def test_what_the_page_says_is_there(place: Path) -> None:
+    report = json.loads((place / "runs/folds/evaluation.json").read_text())
+    assert report["images"] == 96 and len(report["out_of_fold"]["folds"]) == 3
+    with (place / "runs/folds/out_of_fold.csv").open(newline="") as text:
+        assert len({line["image_id"] for line in csv.DictReader(text)}) == 96
+    assert len(Classifier.from_pretrained(place / "runs/folds/ensemble").labels) == 4
+    assert len((place / "runs/search/trials.csv").read_text().splitlines()) == 3
+    for name in ("trials.png", "study.db", "splits.csv", "trials/0000/model.safetensors"):
+        assert (place / "runs/search" / name).stat().st_size > 0
