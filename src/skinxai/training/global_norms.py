@@ -156,10 +156,13 @@ class _Normalised(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         values, weight, bias, mean, var, count = ctx.saved_tensors
         scale = torch.ones_like(mean) if weight is None else weight.float()
-        found, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            grads[0].contiguous(memory_format=_format(values)), values, scale, mean, var,
-            None, None, False, ctx.eps, [True, True, True],
-        )  # fmt: skip
+        if values.numel():
+            found, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+                grads[0].contiguous(memory_format=_format(values)), values, scale, mean, var,
+                None, None, False, ctx.eps, [True, True, True],
+            )  # fmt: skip
+        else:  # torch divides by the number of images
+            found, of_weight, of_bias = (torch.zeros_like(t) for t in (values, scale, scale))
         sums = ctx.exchange.total(torch.cat([of_bias, of_weight]).double()).float() / count
         inverse = torch.rsqrt(var + ctx.eps)
         slope = -scale * inverse**2 * sums[len(mean) :]

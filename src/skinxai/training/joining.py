@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed.distributed_c10d import PrefixStore, TCPStore
+from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from skinxai.errors import OptionError, RankLostError, SkinxaiError, TrainingError
 from skinxai.progress import quiet

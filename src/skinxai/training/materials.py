@@ -116,10 +116,11 @@ class Materials:
         if config.layer_decay < 1 or config.frozen_groups:
             layers = backbones.layer_groups(network)
         groups = parameter_groups(network.network, layers, config)
+        images, checks = _images(config, train, val, preprocessing, device)
         return cls(
             config, splits, device, start, teacher, preprocessing, loss, network, average,
             torch.optim.AdamW(groups, lr=config.learning_rate, fused=device.type == "cuda"),
-            *_images(config, train, val, preprocessing, device), ranks=ranks,
+            images, checks, ranks,
         )  # fmt: skip
 
     @property
