@@ -56,7 +56,9 @@ def train(
     table: TableOptions,
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder of HAM10000 or of class folders, prepared folder, or CSV table."),
+        typer.Option(
+            help="Folder of HAM10000, of class folders or of shards, prepared folder, or CSV table."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder: a new one, or with --resume one to continue.")

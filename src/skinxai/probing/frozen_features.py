@@ -14,6 +14,7 @@ import numpy.typing as npt
 from skinxai.configs import PreprocessConfig
 from skinxai.data.records import Records
 from skinxai.data.shards import PreparedPixels
+from skinxai.data.tar_shards import ResizedImages
 from skinxai.errors import DatasetImageError, OutOfMemoryError
 from skinxai.model_folders.trained_on import Look
 from skinxai.plain_text import quoted
@@ -165,12 +166,14 @@ class _Seen:
 
 
 def source_images(records: Records, preprocessing: PreprocessConfig) -> Iterable[Any]:
-    """The files, or the pixels of a prepared folder where they give the same bits."""
+    """The files, or the pixels of a prepared folder or of resized shards where they give the same bits."""
     if (prepared := _prepared(records, preprocessing)) is not None:
         return (prepared.read(item.image_id) for item in records)
     return [item.path for item in records]
 
 
-def _prepared(records: Records, preprocessing: PreprocessConfig) -> PreparedPixels | None:
+def _prepared(
+    records: Records, preprocessing: PreprocessConfig
+) -> PreparedPixels | ResizedImages | None:
     pixels = records.pixels
     return pixels if pixels is not None and pixels.fits(preprocessing) else None
