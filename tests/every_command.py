@@ -44,6 +44,7 @@ CASES: dict[str, tuple[str, ...]] = {
         f"--data data --out search {NETWORK} --trials 1 --search learning_rate=1e-4..1e-3 "
         "--workers 0",
     ),
+    "probe": ("data --out probed --init-weights bundled --image-size 64x64",),
     "evaluate": ("data --out report --model imported",),
     "calibrate": ("data --out calibrated --model imported",),
     "drift": ("data --out drifted --backend onnx",),

@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet  # noqa: F401  (once, not in each child)
 import torch
 from small_runs import registered
 

@@ -29,7 +29,8 @@ from waiting import wait_for
 from skinxai import Classifier, Prediction, backbones, checkpoints, losses, plugins
 from skinxai.backbones.network import SkinClassifier
 from skinxai.configs import ModelConfig, PreprocessConfig
-from skinxai.data import Record, Records, TrainedOn
+from skinxai.data import Record, Records, TrainedOn, load_shards
+from skinxai.data.tar_shards import is_shards
 from skinxai.labels import LabelSet
 from skinxai.training.callbacks import Callback
 from skinxai.training.checkpointing import NAME, CheckpointFolder
@@ -164,7 +165,9 @@ def rows(predictions: list[Prediction]) -> np.ndarray:
 
 
 def listed(folder: Path) -> Records:
-    """The pictures of `coloured`."""
+    """The pictures of `coloured`, also where they were written to shards."""
+    if is_shards(folder):
+        return load_shards(folder, progress=False)
     paths = sorted(folder.glob("*.png"))
     items = [Record(f"{folder.name}-{p.name}", p, p.name.partition("-")[0]) for p in paths]
     return Records(tuple(items), LabelSet(tuple(COLOURS)), "colours", "CC0-1.0", "nobody")

@@ -52,7 +52,8 @@ the rule, the value and the remedy::
         ├── CheckpointWriteError      a checkpoint that cannot be written
         ├── CheckpointCorruptError    a checkpoint that is damaged or of another network
         ├── ResumeMismatchError       a run resumed with other data, labels or network
-        └── WorkerCrashError          a decoding process that died or hangs
+        ├── WorkerCrashError          a decoding process that died or hangs
+        └── RankLostError             another process of the run that has ended or does not answer
 """
 
 from __future__ import annotations
@@ -465,3 +466,9 @@ class WorkerCrashError(TrainingError):
     """A decoding process that died or hangs."""
 
     code = "worker_crash"
+
+
+class RankLostError(TrainingError):
+    """Another process of the run that has ended or does not answer."""
+
+    code = "rank_lost"

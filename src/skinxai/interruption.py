@@ -19,10 +19,16 @@ class Interruption:
     `stop`, a noted signal has its effect then. Signals that the program was started to ignore
     (``nohup``, background jobs of a shell) stay ignored. Outside the main thread Python delivers
     no signals, and nothing is changed.
+
+    Args:
+        launched: whether a launcher started this process as one of several ranks. It passes each
+            signal on, so that Ctrl-C arrives twice, and ends ranks that do not end within its own
+            time; further signals are ignored then, also after `stop`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, launched: bool = False) -> None:
         self.received: int | None = None
+        self._launched = launched
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -40,16 +46,26 @@ class Interruption:
         if kind is None and self.received:
             self.stop()
 
-    def stop(self) -> None:
-        """End the program as the noted signal would have: `KeyboardInterrupt`, or 128 + number."""
+    def stop(self, number: int | None = None) -> None:
+        """End the program as a signal would have: `KeyboardInterrupt`, or 128 + its number.
+
+        Args:
+            number: the signal; ``None``: the noted one.
+        """
+        number = number or self.received or 0
+        if self._launched:
+            for each in self._before:
+                signal.signal(each, signal.SIG_IGN)
+            self._before = {}
         self._restore()
-        if self.received == signal.SIGINT:
+        if number == signal.SIGINT:
             raise KeyboardInterrupt(signal.SIGINT.name)
-        raise SystemExit(128 + (self.received or 0))
+        raise SystemExit(128 + number)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = number
-        self._restore()
+        self.received = self.received or number
+        if not self._launched:
+            self._restore()
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

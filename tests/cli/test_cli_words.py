@@ -283,5 +283,5 @@ def test_a_mistyped_backend_is_answered_with_the_one_that_was_meant(model, pictu
 
 def test_the_list_of_commands_is_not_cut_off() -> None:
     lines = run("--help").stdout.partition("Commands:")[2].splitlines()
-    assert len([line for line in lines if line.strip()]) == 25
+    assert len([line for line in lines if line.strip()]) == 27
     assert [line for line in lines if line.endswith("...")] == []

@@ -6,12 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
+from skinxai.data import near_duplicates
 from skinxai.data.near_duplicates import (
     Fingerprint,
     _agreeing_keypoints,
+    _alike,
     _crop_similarity,
     _details,
     _resized,
+    _views,
     find_pairs,
     fingerprint,
 )
@@ -85,6 +88,63 @@ def test_an_image_has_up_to_five_partners() -> None:
     assert min(whole(*two) for two in combinations(prints, 2)) > 0.96
     found = find_pairs(prints, [print_.digest for print_ in prints])
     assert {(p.first, p.second) for p in found} == set(combinations(range(6), 2))
+
+
+def one_by_one(prints: list[Fingerprint], groups: list[str]) -> dict[tuple[int, int], float]:
+    """The five most similar partners of each image, compared one by one in float64."""
+    rows = [_details(_resized(p.thumb, 32)).astype(np.float64) for p in prints]
+    found: dict[tuple[int, int], float] = {}
+    for own, print_ in enumerate(prints):
+        scores = _views(print_.thumb).astype(np.float64) @ np.array(rows).T
+        others = [n for n in range(len(prints)) if groups[n] != groups[own]]
+        others.sort(key=lambda n: -scores[:, n].max())
+        for other in others[:5]:
+            if scores[:, other].max() >= 0.5:
+                pair = (min(own, other), max(own, other))
+                found[pair] = max(found.get(pair, -1), scores[:8, other].max())
+    return found
+
+
+@pytest.mark.parametrize("columns", [1, 7, 39, 40, 41, 10_000])
+def test_partners_are_those_of_a_comparison_one_by_one(monkeypatch, columns) -> None:
+    """Copies that differ by a grey level or two compete for the five places, and all are found."""
+    prints, groups = [], []
+    for family in range(4):
+        first = smooth(20 + family, 0.8)
+        for n in range(10):
+            values = mixed(first, 100 + 10 * family + n, 0.999 - 0.003 * n, 0.5)
+            turn = np.rot90(values, n % 4)[:, :: 1 if n % 3 else -1]
+            prints.append(printed(turn, f"{family}-{n}"))
+            groups.append(f"{family}-{n // 2}")
+    order = np.random.default_rng(3).permutation(len(prints))  # families lie in all blocks
+    prints, groups = [prints[n] for n in order], [groups[n] for n in order]
+    expected = one_by_one(prints, groups)
+    monkeypatch.setattr(near_duplicates, "COLUMNS", columns)
+    monkeypatch.setattr(near_duplicates, "ROWS", 9)
+    found = _alike(prints, groups, lambda loop, name, total: loop)
+    assert len(expected) > 60 and set(found) == set(expected)
+    assert all(found[pair] == pytest.approx(expected[pair], abs=1e-5) for pair in expected)
+
+
+class Counted(np.ndarray):
+    """An array that counts the numbers of all matrix products it takes part in."""
+
+    largest = 0
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        plain = [np.asarray(each) for each in inputs]
+        made = getattr(ufunc, method)(*plain, **options)
+        if ufunc is np.matmul:
+            Counted.largest = max(Counted.largest, made.size)
+        return made
+
+
+def test_no_product_has_a_column_for_every_image() -> None:
+    whole = np.random.default_rng(0).random((near_duplicates.COLUMNS + 5, 16), np.float32)
+    views = np.random.default_rng(1).random((3, 2, 16), np.float32)
+    found = near_duplicates._best(views.view(Counted), whole)
+    np.testing.assert_allclose(found, (views @ whole.T).max(0), rtol=1e-5)
+    assert Counted.largest == 3 * 2 * near_duplicates.COLUMNS
 
 
 def with_keypoints(agreeing: int, extent: float) -> list[Fingerprint]:

@@ -20,12 +20,12 @@ from skinxai.data import (
     Record,
     Records,
     Splits,
+    claims,
     load_csv,
     load_folder,
     load_prepared,
     pixel_hash,
     prepare,
-    preparing,
     shards,
 )
 from skinxai.data.detecting import open_records
@@ -291,7 +291,7 @@ def test_few_images_are_read_ahead() -> None:
             taken.append(number)
             yield number
 
-    stream = preparing._ordered(lambda number: number * 2, numbers(), workers=3)
+    stream = claims.ordered(lambda number: number * 2, numbers(), workers=3)
     for expected in range(0, 100, 2):
         assert next(stream) == expected
         assert len(taken) <= expected // 2 + 6

@@ -189,7 +189,7 @@ def test_without_locks_the_first_to_finish_wins(records, tmp_path: Path, monkeyp
         first.append(prepare(records, tmp_path / "out", progress=False))
 
     first: list[Records] = []
-    monkeypatch.setattr(preparing, "_alone", lambda target: nullcontext())
+    monkeypatch.setattr(preparing, "alone", lambda target: nullcontext())
     monkeypatch.setattr(preparing, "_remove_leftovers", lambda target: None)
     monkeypatch.setattr(preparing, "_write", late)
     assert prepare(records, tmp_path / "out", progress=False) == first[0]

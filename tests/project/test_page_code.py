@@ -33,6 +33,7 @@ def only_own_names():
         ("docs/labels.md", MELANOMA, 1),
         ("docs/how-to/write-an-explainer.md", MELANOMA, 2),
         ("docs/how-to/run-without-torch.md", MELANOMA, 1),
+        ("docs/how-to/prepare-data.md", MELANOMA, 1),
         ("docs/how-to/predict-a-million-images.md", MELANOMA, 1),
         ("docs/how-to/serve.md", MELANOMA, 1),
         ("docs/how-to/similar-lesions.md", MELANOMA, 1),

@@ -27,6 +27,7 @@ from skinxai.cli.installation import doctor, plugins
 from skinxai.cli.lesions import nearest
 from skinxai.cli.models import export, import_network, list_models, pull, push, verify
 from skinxai.cli.predictions import predict
+from skinxai.cli.probe_command import probe
 from skinxai.cli.reports import report
 from skinxai.cli.runs import train
 from skinxai.cli.saying import Quiet, show_traceback, tell, warnings_as_notes, with_quiet
@@ -57,6 +58,7 @@ for command, line in (
     (prepare, "Decode and verify every image once."),
     (train, "Fine-tune a network on labelled images."),
     (tune, "Search settings with the best validation."),
+    (probe, "Fit a linear head on frozen features."),
     (evaluate, "Evaluate a model on labelled images."),
     (calibrate, "Calibrate a model's probabilities."),
     (card, "Print a model's card."),

@@ -81,23 +81,30 @@ def prepare(
     size: Annotated[
         str | None, typer.Option(help="Resize to HEIGHTxWIDTH, e.g. 240x320 [no resizing].")
     ] = None,
+    shards: Annotated[
+        bool, typer.Option("--shards", help="Write WebDataset tars instead of flat pixels.")
+    ] = False,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Decode and verify every image once, and keep the pixels for training and evaluation."""
     from skinxai.data import prepare as run_prepare
+    from skinxai.data import write_shards
 
     image_size = parse_size(size) if size else None
     check_apart("OUT", out, "DATA", data)
     records = open_data(data, table, labels=words(labels), malignant=words(malignant))
-    prepared = run_prepare(records, out, image_size=image_size, max_pixels=max_pixels)
-    count = prepared.pixels.nbytes if prepared.pixels else 0
+    write = write_shards if shards else run_prepare
+    prepared = write(records, out, image_size=image_size, max_pixels=max_pixels)
     lesions = len({item.lesion_id for item in prepared})
     shown = "their own size" if image_size is None else "{}×{} pixels".format(*image_size)
     tell(f"{prepared.name}: {len(prepared)} images of {lesions} lesions at {shown}")
     names = [prepared.labels.long_name(code) for code in prepared.labels]
     for name, images in zip(names, prepared.class_counts(), strict=True):
         tell(f"  {name:<{max(map(len, names))}}  {images:>6}")
-    tell(f"{count / 1e6:.2f} MB of pixels in {out}")
+    tars = sorted(out.glob("*.tar")) if shards else []
+    count = prepared.pixels.nbytes if prepared.pixels else 0
+    megabytes = sum(path.stat().st_size for path in tars) if shards else count
+    tell(f"{megabytes / 1e6:.2f} MB {f'in {len(tars)} shards' if shards else 'of pixels'} in {out}")
     tell(f"next: skinxai train --data {shlex.quote(str(out))} --out RUN")
 
 

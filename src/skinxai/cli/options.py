@@ -43,7 +43,9 @@ JudgedPart = Annotated[
 Images = Annotated[list[str], typer.Argument(help=IMAGES)]
 Data = Annotated[
     Path,
-    typer.Argument(help="Folder of HAM10000 or of class folders, prepared folder, or CSV table."),
+    typer.Argument(
+        help="Folder of HAM10000, of class folders or of shards, prepared folder, or CSV table."
+    ),
 ]
 Backend = Annotated[
     str | None,

@@ -16,7 +16,7 @@ from skinxai.cli.evaluations import in_words
 from skinxai.cli.fold_runs import folded, report
 from skinxai.cli.options import words
 from skinxai.cli.run_files import Images, NoteImages, images_of, path_of, read_run_file, settings_of
-from skinxai.cli.saying import note, tell, with_parameters
+from skinxai.cli.saying import first_rank_alone, note, tell, with_parameters
 from skinxai.cli.table_options import (
     Labels,
     Malignant,
@@ -51,11 +51,14 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 @with_table
 @with_settings
+@first_rank_alone()
 def train(
     table: TableOptions,
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder of HAM10000 or of class folders, prepared folder, or CSV table."),
+        typer.Option(
+            help="Folder of HAM10000, of class folders or of shards, prepared folder, or CSV table."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder: a new one, or with --resume one to continue.")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
 from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
 
+from skinxai.errors import SkinxaiError
 from skinxai.plain_text import printable
 from skinxai.progress import quiet as quietly
 from skinxai.progress import say
@@ -88,6 +91,28 @@ def warnings_as_notes() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = show  # type: ignore[assignment]
         yield
+
+
+@contextmanager
+def first_rank_alone() -> Iterator[None]:
+    """Context in which one of the ranks that torchrun started speaks, and says an error once."""
+    from skinxai.training.launch import Launch
+
+    rank = Launch.now().rank
+    try:
+        with ExitStack() as stack:
+            if rank:
+                stack.enter_context(quietly())
+                stack.enter_context(
+                    redirect_stdout(stack.enter_context(Path(os.devnull).open("w")))
+                )
+            yield
+    except SkinxaiError as error:
+        from skinxai.training.joining import is_told_elsewhere
+
+        if is_told_elsewhere(error):
+            raise typer.Exit(2) from None
+        raise
 
 
 def with_parameters(

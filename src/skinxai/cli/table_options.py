@@ -143,12 +143,13 @@ def open_data(
     """
     from skinxai.data.detecting import open_records
     from skinxai.data.prepared import is_prepared
+    from skinxai.data.tar_index import is_indexed
 
     table = table or TableOptions()
     delimiter = {} if table.delimiter is None else {"delimiter": table.delimiter}
     records = open_records(
         data, images=table.images, columns=table.columns, label_map=table.label_map,
-        labels=None if is_prepared(data) else labels, **delimiter,
+        labels=None if is_prepared(data) or is_indexed(data) else labels, **delimiter,
     )  # fmt: skip
     for text in records.notes:
         note(text)
@@ -166,11 +167,13 @@ def check_apart(option: str, out: Path, source: str, data: Path) -> None:
     """
     from skinxai.data.prepared import is_prepared
     from skinxai.data.published import find_published
+    from skinxai.data.tar_shards import is_shards
     from skinxai.images.listing import is_below
 
     if (
         is_below(os.path.realpath(out), os.path.realpath(data))
-        and is_folder(data) and not is_prepared(data) and find_published(data) is None
+        and is_folder(data) and not is_prepared(data) and not is_shards(data)
+        and find_published(data) is None
     ):  # fmt: skip
         raise OptionError(
             f"{option} must lie outside {source}, because {str(out)!r} would be taken for a class "

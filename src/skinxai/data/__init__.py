@@ -14,6 +14,8 @@ from skinxai.data.preparing import prepare
 from skinxai.data.published import load_ham10000
 from skinxai.data.records import Record, Records
 from skinxai.data.splits import Splits, folds, split
+from skinxai.data.tar_preparing import write_shards
+from skinxai.data.tar_shards import load_shards
 from skinxai.images.pixels import pixel_hash
 from skinxai.model_folders.trained_on import TrainedOn
 
@@ -40,11 +42,13 @@ __all__ = [
     "load_folder",
     "load_ham10000",
     "load_prepared",
+    "load_shards",
     "names",
     "pixel_hash",
     "prepare",
     "register",
     "split",
+    "write_shards",
 ]
 
 

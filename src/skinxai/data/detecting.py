@@ -11,6 +11,7 @@ from skinxai.data.loading import load_csv
 from skinxai.data.prepared import is_prepared, load_prepared
 from skinxai.data.published import find_published, load_ham10000
 from skinxai.data.records import Records
+from skinxai.data.tar_shards import is_shards, load_shards
 from skinxai.disk.regular_files import is_file, is_folder
 from skinxai.errors import OptionError
 
@@ -24,21 +25,21 @@ def open_records(
     label_map: Mapping[str, str] | None = None,
     delimiter: str = ",",
 ) -> Records:
-    """Read labelled images with `load_csv`, `load_ham10000`, `load_folder` or `load_prepared`.
+    """Read labelled images with the loader of their form, such as `load_csv` or `load_shards`.
 
     Args:
-        data: a table (then ``images`` is its folder), a prepared folder, a folder with
-            HAM10000, or a folder with one subfolder for each class.
+        data: a table (then ``images`` is its folder), a prepared folder, a folder of shards, a
+            folder with HAM10000, or a folder with one subfolder for each class.
         images: folder of a table's images; by default the table's own.
         columns: as in `load_csv`.
-        labels: as in `load_csv` and `load_folder`.
+        labels: as in `load_csv`, `load_folder` and `load_shards`.
         label_map: as in `load_csv`.
         delimiter: as in `load_csv`.
 
     Raises:
         OptionError: if arguments that only a table takes are given without one, or labels are
-            given for a prepared folder.
-        IntegrityError: if a prepared folder is damaged.
+            given for a prepared folder or shards with an index.
+        IntegrityError: if a prepared folder or shards are damaged.
         DatasetError: if the data cannot be used.
     """
     path = Path(data)
@@ -57,6 +58,8 @@ def open_records(
             python="pass the CSV file",
             command="give the CSV file in its place, or leave --images and the like out",
         )
+    if is_shards(path):
+        return load_shards(path, labels=labels)
     if is_prepared(path):
         if labels is not None:
             raise OptionError(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from skinxai.data.records import PART, PART_NAMES, SPLIT, Record, Records
 from skinxai.data.splits import PARTS, Splits
 from skinxai.data.stratifying import group, place
-from skinxai.disk.regular_files import open_file
+from skinxai.disk.tar_members import read_stored, stored_size
 from skinxai.errors import DatasetError, LeakageError
 from skinxai.images.limits import MAX_BYTES
 from skinxai.plain_text import quoted
@@ -163,8 +164,8 @@ def _same_files(records: Records) -> tuple[str, ...]:
     """Pairs of identical files in two parts; only files of one length are read."""
     by_size: dict[int, list[Record]] = defaultdict(list)
     for item in records:
-        if item.path.is_file():
-            by_size[item.path.stat().st_size].append(item)
+        with suppress(OSError):  # reading it says what is wrong
+            by_size[stored_size(item.path)].append(item)
     found = []
     for items in by_size.values():
         if _in_several(items):
@@ -180,5 +181,4 @@ def _in_several(items: Sequence[Record]) -> bool:
 
 
 def _sha256(path: Path) -> str:
-    with open_file(path, MAX_BYTES) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(read_stored(path, MAX_BYTES)).hexdigest()

@@ -26,6 +26,8 @@ THUMB, COARSE, BLUR = 64, 32, 9
 CROP_SIDES = (0.78, 0.81, 0.837, 0.865, 0.90)  # 0.837 squared is 70 % of the area
 GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
 PARTNERS = 5
+ROWS, COLUMNS = 100, 10_000
+"""Images that are compared at once: memory grows with the number of images, not its square."""
 MIN_ALIKE = 0.5
 WHOLE_IS_SAME = 0.96
 CROP_IS_SAME = 0.80
@@ -146,19 +148,29 @@ def _alike(
     whole = np.stack([_details(_resized(p.thumb, COARSE)) for p in prints])  # (N, 1024)
     group = np.unique(np.asarray(groups), return_inverse=True)[1]
     found: dict[tuple[int, int], float] = {}
-    for start in progress(range(0, len(prints), 100), "compare", -(-len(prints) // 100)):
-        block = prints[start : start + 100]
+    for start in progress(range(0, len(prints), ROWS), "compare", -(-len(prints) // ROWS)):
+        block = prints[start : start + ROWS]
         views = np.stack([_views(p.thumb) for p in block], axis=1)  # (33, n, 1024)
-        turned = (views[:8].reshape(-1, whole.shape[1]) @ whole.T).reshape(8, len(block), -1).max(0)
-        crops = (views[8:].reshape(-1, whole.shape[1]) @ whole.T).reshape(25, len(block), -1).max(0)
-        alike = np.maximum(turned, crops)  # (n, N)
-        alike[group[start : start + 100, None] == group[None]] = -1
+        turned = _best(views[:8], whole)
+        alike = np.maximum(turned, _best(views[8:], whole))  # (n, N)
+        alike[group[start : start + ROWS, None] == group[None]] = -1
         count = min(PARTNERS, alike.shape[1])
         for row, partners in enumerate(np.argpartition(-alike, count - 1, axis=1)[:, :count]):
             for other in partners[alike[row, partners] >= MIN_ALIKE].tolist():
                 pair = (min(start + row, other), max(start + row, other))
                 found[pair] = max(found.get(pair, -1.0), float(turned[row, other]))
     return found
+
+
+def _best(views: Floats, whole: Floats) -> Floats:
+    """The best similarity ``(n, N)`` of any of the views ``(v, n, 1024)`` with each image."""
+    count, rows = views.shape[:2]
+    best = np.empty((rows, len(whole)), np.float32)
+    for start in range(0, len(whole), COLUMNS):
+        some = whole[start : start + COLUMNS]
+        found = views.reshape(-1, whole.shape[1]) @ some.T
+        found.reshape(count, rows, -1).max(0, out=best[:, start : start + COLUMNS])
+    return best
 
 
 def _voted(prints: Sequence[Fingerprint], groups: Sequence[str]) -> list[tuple[int, int]]:

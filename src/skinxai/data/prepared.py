@@ -29,12 +29,15 @@ from skinxai.data.shards import (
 from skinxai.disk.regular_files import (
     MAX_TABLE_BYTES,
     MAX_TEXT_BYTES,
+    is_file,
     is_folder,
     open_file,
     read_file,
 )
+from skinxai.disk.tar_members import read_stored
 from skinxai.disk.writing import escape_cell, unescape_cell, write_atomic
 from skinxai.errors import DatasetError, IntegrityError, SkinxaiError
+from skinxai.images.limits import MAX_BYTES
 from skinxai.labels import LabelSet
 
 MANIFEST, TABLE = "manifest.json", "records.csv"
@@ -189,10 +192,12 @@ def describe_folder(
 
 
 def file_sha256(path: Path) -> str:
-    """The sha256 of a regular file; ``None`` if it cannot be read."""
+    """The sha256 of a regular file, or of a file in a tar; empty if it cannot be read."""
     try:
-        with open_file(path, MAX_SHARD_BYTES) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        if is_file(path):
+            with open_file(path, MAX_SHARD_BYTES) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.sha256(read_stored(path, MAX_BYTES)).hexdigest()
     except OSError:
         pass
     return ""

@@ -7,22 +7,20 @@ import os
 import re
 import secrets
 import shutil
-import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from skinxai.configs import PreprocessConfig, as_size
+from skinxai.data.claims import alone, ordered, taken
 from skinxai.data.prepared import describe_folder, file_sha256, is_prepared, load_prepared
 from skinxai.data.records import Record, Records
 from skinxai.data.shards import Place, PreparedPixels, ShardWriter
+from skinxai.data.tar_shards import ResizedImages
 from skinxai.disk.writing import made_folder
 from skinxai.errors import (
     DatasetError,
@@ -31,7 +29,6 @@ from skinxai.errors import (
     OptionError,
     OutputError,
     SkinxaiError,
-    SkinxaiWarning,
 )
 from skinxai.images.limits import MAX_PIXELS, check_max_pixels
 from skinxai.images.pixels import pixel_hash
@@ -39,9 +36,6 @@ from skinxai.images.reading import read_image
 from skinxai.images.transforms import resize
 from skinxai.plain_text import quoted
 from skinxai.progress import watched
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def prepare(
@@ -79,17 +73,22 @@ def prepare(
         OutputError: if the folder holds something else, or cannot be written.
         IntegrityError: if the folder was prepared before and is damaged.
     """
-    config = _config(image_size)
+    config = config_of(image_size)
     check_max_pixels(max_pixels)
     if not len(records):
         raise DatasetError("records must hold at least one image, but they hold none.")
+    if isinstance(records.pixels, ResizedImages):
+        raise DatasetError(
+            f"records must be the original images, but these are {records.pixels.describe()}, "
+            f"resized already; prepare the originals."
+        )
     absolute = (replace(item, path=item.path.absolute()) for item in records)
     records = replace(records, items=tuple(absolute), pixels=None)
     target = Path(folder).resolve()
-    if _taken(target):
+    if taken(target):
         return _existing(target, records, config)
-    with made_folder(target.parent), _alone(target):
-        if _taken(target):
+    with made_folder(target.parent), alone(target):
+        if taken(target):
             return _existing(target, records, config)
         _remove_leftovers(target)
         part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
@@ -143,7 +142,7 @@ def _write(
     problems: list[SkinxaiError] = []
     places: dict[str, Place] = {}
     with ShardWriter(folder) as shards:
-        stream = _ordered(read, records, workers=os.cpu_count() or 1)
+        stream = ordered(read, records, workers=os.cpu_count() or 1)
         for found in watched(stream, len(records), progress, "image", "prepare"):
             if found.problem is not None:
                 problems.append(found.problem)
@@ -171,36 +170,14 @@ def _write(
         )
 
 
-def _ordered(
-    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int
-) -> Iterator[Result]:
-    """Yield results in order; at most ``2 * workers`` of them are computed ahead."""
-    waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) == 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _config(image_size: Any) -> PreprocessConfig | None:
+def config_of(image_size: Any) -> PreprocessConfig | None:
+    """Size and interpolation of the resizing, or an `OptionError`; ``None`` without one."""
     try:
         return None if image_size is None else PreprocessConfig(as_size(image_size))
     except (ModelConfigError, TypeError) as error:
         raise OptionError(
             f"image_size must be (height, width), or one number for a square, of 32 to 4096 "
             f"pixels, or left out, got {image_size!r}."
-        ) from error
-
-
-def _taken(target: Path) -> bool:
-    try:
-        return target.exists() and not (target.is_dir() and not any(target.iterdir()))
-    except OSError as error:
-        raise OutputError(
-            f"folder {str(target)!r} must be a folder that can be read: {error.strerror}."
         ) from error
 
 
@@ -214,7 +191,7 @@ def _existing(target: Path, records: Records, config: PreprocessConfig | None) -
         )
     found = load_prepared(target)
     pixels = found.pixels
-    assert pixels is not None  # load_prepared sets it
+    assert isinstance(pixels, PreparedPixels)  # load_prepared sets it
     size = None if config is None else config.image_size
     if replace(found, pixels=None) != records:
         what = "it was prepared from other records"
@@ -236,32 +213,6 @@ def _changed(records: Records, pixels: PreparedPixels) -> list[str]:
         hashes = pool.map(file_sha256, [item.path for item in records])
         pairs = zip(records, hashes, strict=True)
         return [i.image_id for i, now in pairs if now != pixels.place(i.image_id).file_sha256]
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Hold the lock beside a folder while it is prepared; other processes wait for it."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
-    try:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            message = f"another process is preparing {str(target)!r}; waiting until it is done."
-            warnings.warn(message, SkinxaiWarning, 4)
-            lock.acquire()
-    except (OSError, NotImplementedError) as error:
-        raise OutputError(
-            f"folder {str(target.parent)!r} must be one where files can be locked: {error}."
-        ) from error
-    try:
-        yield
-    except BaseException:
-        Path(lock.lock_file).unlink(missing_ok=True)  # so that a folder made for it can go
-        raise
-    finally:
-        lock.release()
 
 
 def _remove_leftovers(target: Path) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skinxai.data.shards import PreparedPixels
 from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
 from skinxai.labels import LabelSet
 from skinxai.plain_text import (
@@ -25,6 +24,9 @@ from skinxai.readonly import ReadOnly
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from skinxai.data.shards import PreparedPixels
+    from skinxai.data.tar_shards import ResizedImages
 
 PART = "part"
 """Name of the attribute that holds the part of an image, if the data came with a split."""
@@ -86,8 +88,8 @@ class Records(Sequence[Record]):
         notes: remarks on these records, e.g. values that were left out on loading.
         part: ``"train"``, ``"val"`` or ``"test"`` once they were split, otherwise empty.
         leaked: whether images of one lesion or patient are in another part as well.
-        pixels: the pixels in a prepared folder, if the images were prepared; ``path`` is then the
-            original.
+        pixels: the pixels in a prepared folder, where ``path`` is the original, or in shards of
+            resized images.
 
     Raises:
         DatasetSchemaError: if an image id occurs twice, or a name or id is not printable text on
@@ -103,7 +105,7 @@ class Records(Sequence[Record]):
     notes: tuple[str, ...] = ()
     part: str = ""
     leaked: bool = False
-    pixels: PreparedPixels | None = None
+    pixels: PreparedPixels | ResizedImages | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", tuple(self.items))

@@ -103,6 +103,9 @@ class PreparedPixels:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_maps": {}}  # a pickled map would be a copy of the file
 
+    mapped = True
+    """Whether `read` takes no memory."""
+
     @property
     def nbytes(self) -> int:
         """Bytes of all pixels."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from skinxai.disk.regular_files import open_file
+from skinxai.disk.tar_members import SUFFIX as TAR
+from skinxai.disk.tar_members import members
+from skinxai.errors import InputPathError
 from skinxai.images.limits import MAX_BYTES
+from skinxai.plain_text import quoted
 from skinxai.results.drawing import MARK_WITHIN, is_own_picture
 
 SUFFIXES = frozenset(
@@ -139,6 +143,38 @@ def image_files(folder: str, left: LeftOut, out: str | None = None) -> Iterator[
             path = os.path.join(place, name)  # noqa: PTH118
             if left.is_read(path, in_out=in_out):
                 yield path
+
+
+def shards_of(folder: str | os.PathLike[str]) -> list[str]:
+    """The tars of a folder that holds tars and neither pictures nor folders, sorted."""
+    tars = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir() or _suffix(entry.name) in SUFFIXES:
+                return []
+            if _suffix(entry.name) == TAR:
+                tars.append(entry.path)
+    return sorted(tars)
+
+
+def shard_images(tars: Iterable[str]) -> Iterator[str]:
+    """Paths of the images in some tars, in order.
+
+    Raises:
+        InputPathError: a tar that is torn, or that cannot be read for another reason.
+    """
+    for tar in tars:
+        try:
+            names = members(tar)
+        except OSError as error:
+            raise InputPathError(
+                f"shard {quoted(tar)} must be a whole tar of images: {error.strerror}."
+            ) from error
+        for name in names:
+            if _suffix(name) in SUFFIXES:
+                yield os.path.join(tar, *name.split("/"))  # noqa: PTH118
 
 
 def is_below(path: str, folder: str | None) -> bool:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from skinxai import plugins
-from skinxai.disk.regular_files import check_file, read_file
+from skinxai.disk.tar_members import read_stored, stored_size
 from skinxai.errors import (
     ImageDecodeError,
     InputDtypeError,
@@ -69,10 +69,11 @@ def read_image(
     """Read one image: EXIF orientation applied, alpha on white, 16 bits scaled.
 
     Args:
-        image: a path, bytes, a binary file object, a PIL image, a NumPy array or a torch tensor
-            (uint8 0–255 or floating 0–1; ``(H, W)``, ``(H, W, 3)`` RGB, ``(H, W, 4)`` RGBA), or
-            what this function returned. A PIL image that `PIL.Image.open` gave and that is not
-            loaded yet is read from its file, as its path would be.
+        image: a path, also of a file in a plain tar (``x.tar/1.jpg``), bytes, a binary file
+            object, a PIL image, a NumPy array or a torch tensor (uint8 0–255 or floating 0–1;
+            ``(H, W)``, ``(H, W, 3)`` RGB, ``(H, W, 4)`` RGBA), or what this function returned. A
+            PIL image that `PIL.Image.open` gave and that is not loaded yet is read from its file,
+            as its path would be.
         layout: ``"CHW"`` for arrays with channels first.
         value_range: ``(low, high)``: what stands for black and white in arrays of other types or
             ranges, and in images of 32 bits a pixel.
@@ -148,8 +149,8 @@ def _file(path: Any, source: str) -> bytes:
     if isinstance(text, str) and _URL.match(text) and not os.path.lexists(text):
         raise UrlBlockedError(f"URL {source} is not read; download the file and pass its path.")
     try:
-        check_bytes(check_file(text))
-        return read_file(text, MAX_BYTES)
+        check_bytes(stored_size(text))
+        return read_stored(text, MAX_BYTES)
     except FileNotFoundError as error:
         raise InputNotFoundError(f"image file must exist, found none at {name}.") from error
     except PermissionError as error:

@@ -16,7 +16,14 @@ from PIL import Image
 
 from skinxai.errors import NoInputsError, SkinxaiWarning
 from skinxai.images.arrays import is_tensor
-from skinxai.images.listing import SUFFIXES, LeftOut, image_files, is_below
+from skinxai.images.listing import (
+    SUFFIXES,
+    LeftOut,
+    image_files,
+    is_below,
+    shard_images,
+    shards_of,
+)
 from skinxai.plain_text import printable
 
 _SINGLE = (bytes, bytearray, memoryview, np.ndarray, Image.Image, io.IOBase)
@@ -30,7 +37,8 @@ def iter_sources(
 ) -> tuple[bool, Iterator[Any]]:
     """Whether ``images`` is a single image, and an iterator over all of them.
 
-    A folder gives the images below it, sorted, without hidden ones; a pattern with ``*``, ``?``
+    A folder gives the images below it, sorted, without hidden ones, and a folder of tars the images
+    in these; a pattern with ``*``, ``?``
     or ``[`` that is no file gives the images that it matches, sorted. Images are files with one
     of `SUFFIXES`; pictures that skinxai wrote are none. Duplicates are kept, and ``~`` is not
     expanded.
@@ -118,7 +126,11 @@ class ImageFiles(Iterator[str]):
         folder = os.path.isdir(place)  # noqa: PTH112
         self._left = LeftOut(os.path.join(describe(place), "") if folder else describe(place))  # noqa: PTH118
         self._report = report
-        found = image_files(place, self._left, out) if folder else self._matching(place, out)
+        tars = shards_of(place) if folder else []
+        if tars:
+            found = shard_images(tars)
+        else:
+            found = image_files(place, self._left, out) if folder else self._matching(place, out)
         self._found, first = found, next(found, None)
         if first is None:
             kinds = self._left.all_kinds()

@@ -12,7 +12,7 @@ import torch
 
 from skinxai.backbones.network import SkinClassifier
 from skinxai.data.splits import Splits
-from skinxai.errors import ResumeMismatchError, SkinxaiWarning
+from skinxai.errors import OptionError, ResumeMismatchError, SkinxaiWarning
 from skinxai.memory import is_out_of_memory
 from skinxai.training.augmentation import ALBUMENTATIONS
 from skinxai.training.data_checks import fingerprint
@@ -20,30 +20,40 @@ from skinxai.training.loaders import Failure, TrainingImages, network_input
 from skinxai.training.materials import Materials
 from skinxai.training.membership import learnt_images
 from skinxai.training.precision import PRECISIONS, choose_precision, precision_name
+from skinxai.training.randomness import seed_all
+from skinxai.training.ranks import Ranks
 from skinxai.training.run import Run
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig
+from skinxai.training.step import SMALLEST
 from skinxai.training.stored_images import StoredImages
 
 
-def new_run(config: TrainConfig, folder: RunFolder, splits: Splits) -> Run:
+def new_run(
+    config: TrainConfig, folder: RunFolder, splits: Splits, ranks: Ranks | None = None
+) -> Run:
     """Build a run and store what it began with.
 
     Args:
         config: settings of the run.
         folder: the run folder to create.
         splits: train and validation part; the test part is only stored.
+        ranks: the processes that train together; ``None`` for this one alone.
 
     Raises:
         TrainingError: if the starting weights do not fit.
         DatasetImageError: if images cannot be read.
         LeakageError: if the starting weights were trained on validation images.
     """
-    made = Materials.of(config, splits, stored=None)
+    ranks = ranks or Ranks()
+    _check_alike(ranks, config, splits)
+    made = Materials.of(config, splits, stored=None, ranks=ranks)
     train, val = splits.train, splits.val
-    trained_on = learnt_images(config, train, val, made.origins, made.preprocessing)
-    precision = _measured(config, made.network, made.images, made.device)
-    split_hash = splits.to_csv(folder.path / "splits.csv")
+    trained_on = learnt_images(config, train, val, made.origins, made.preprocessing, ranks)
+    precision = ranks.from_first(
+        lambda: _measured(config, made.network, made.images, made.device, ranks.count)
+    )
+    split_hash = ranks.from_first(lambda: splits.to_csv(folder.path / "splits.csv"))
     folder.write_trained_on(trained_on)
     if trained_on is not None and trained_on.without_fingerprint:
         folder.note(
@@ -69,32 +79,41 @@ def new_run(config: TrainConfig, folder: RunFolder, splits: Splits) -> Run:
             "versions": _versions(),
         }
     )  # fmt: skip
-    folder.note(f"training in {precision_name(precision)} on {made.device}")
+    shared = "" if ranks.alone else f", each step shared by {ranks.count} ranks"
+    folder.note(f"training in {precision_name(precision)} on {made.device}{shared}")
     if made.start.note:
         folder.note(made.start.note)
     return made.run(folder, trained_on, precision, split_hash)
 
 
-def resumed_run(config: TrainConfig, folder: RunFolder, splits: Splits) -> Run:
+def resumed_run(
+    config: TrainConfig, folder: RunFolder, splits: Splits, ranks: Ranks | None = None
+) -> Run:
     """Build a run again and restore its newest checkpoint.
 
     Args:
         config: settings of the run, some of them changed.
         folder: the run folder.
         splits: the split that the run began with.
+        ranks: the processes that train together; ``None`` for this one alone.
 
     Raises:
         TrainingError: if data, starting weights or teacher differ from those that the run began
             with, or a checkpoint is damaged.
     """
-    known = folder.read_settings()
+    known, ranks = folder.read_settings(), ranks or Ranks()
+    _check_alike(ranks, config, splits)
     _check_same(known, fingerprint(splits.train, splits.val))
-    made = Materials.of(config, splits, stored=folder.checkpoints.network(), known=known)
+    stored = ranks.from_first(folder.checkpoints.network)
+    made = Materials.of(config, splits, stored=stored, known=known, ranks=ranks)
     precision = PRECISIONS[known["precision"]]
     run = made.run(folder, folder.read_trained_on(), precision, known["splits_sha256"])
     state = run.state
-    if found := folder.checkpoints.newest(state.most_bytes):
-        state.restore(found[1])
+    if found := ranks.from_first(lambda: folder.checkpoints.newest(state.most_bytes)):
+        same = state.restore(found[1], ranks.rank, ranks.count)
+        if not same:  # another number of ranks: what they draw begins anew
+            seed_all(ranks.seed(config.seed, state.progress.epoch, state.progress.step))
+            folder.note(f"resumed by {ranks.count} ranks: dropout draws other numbers")
     if config.accumulate != known["settings"]["accumulate"]:
         state.progress.accumulate = config.accumulate
         run.checkpoint()  # before the settings say so: a kill in between loses nothing
@@ -103,6 +122,22 @@ def resumed_run(config: TrainConfig, folder: RunFolder, splits: Splits) -> Run:
         folder.write_log(state.progress.log)
     folder.write_settings(known | {"settings": config.to_dict()})
     return run
+
+
+def _check_alike(ranks: Ranks, config: TrainConfig, splits: Splits) -> None:
+    """Refuse a batch that ranks cannot share, and ranks that were given different things."""
+    least = config.accumulate * max(SMALLEST, ranks.count)
+    if config.batch_size < least:
+        raise OptionError(
+            f"batch_size is the batch of all ranks and must be at least {least} for {ranks.count} "
+            f"ranks and accumulate {config.accumulate}, so that each has an image of each "
+            f"micro-batch, got {config.batch_size}; raise it, or start fewer ranks."
+        )
+    settings = config.to_dict()
+    for name in ("device", "workers"):
+        del settings[name]
+    data = {f"data ({n})": h for n, h in fingerprint(splits.train, splits.val).items()}
+    ranks.check_same({**settings, **data, **_versions()})
 
 
 def _check_same(known: dict[str, Any], now: dict[str, str]) -> None:
@@ -131,11 +166,11 @@ def _versions() -> dict[str, str]:
 
 def _measured(
     config: TrainConfig, network: SkinClassifier, images: TrainingImages | StoredImages,
-    device: torch.device,
+    device: torch.device, ranks: int,
 ) -> torch.dtype | None:  # fmt: skip
     if config.amp is not True or device.type != "cpu":
         return choose_precision(config.amp, device)
-    count = min(config.batch_size // config.accumulate, len(images))
+    count = max(SMALLEST, min(config.batch_size // config.accumulate // ranks, len(images)))
     items = [images[position, 0] for position in range(count)]
     sound = [item[1] for item in items if not isinstance(item, Failure)]
     if not sound:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from skinxai.configs import canonical_json
 from skinxai.data.hashing import looks
@@ -13,6 +14,7 @@ from skinxai.images.limits import MAX_PIXELS
 from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.plain_text import quoted
 from skinxai.progress import watched
+from skinxai.training.ranks import Ranks
 
 
 def check_parts(train: Records, val: Records) -> None:
@@ -94,8 +96,11 @@ def check_images(
     spare: int = 0,
     cached: bool = True,
     max_pixels: int = MAX_PIXELS,
+    ranks: Ranks | None = None,
 ) -> dict[str, Look]:
     """Read every image once; returns what each is recognised by, by image id.
+
+    Several ranks read a part of the images each, and all get all results.
 
     Args:
         records: a part; those of a prepared folder were read when it was prepared.
@@ -103,17 +108,18 @@ def check_images(
         spare: number of unreadable images that are tolerated; they are not in the result.
         cached: check prepared pixels, if training will read these; otherwise the files.
         max_pixels: largest number of pixels of an image that is decoded.
+        ranks: the processes that read the images together; ``None`` for this one alone.
 
     Raises:
         DatasetImageError: if more images are unreadable; the message lists all of them.
     """
-    found = looks(records, cached=cached, max_pixels=max_pixels)
+    ranks = ranks or Ranks()
+    own = replace(records, items=records.items[ranks.part])
+    found = looks(own, cached=cached, max_pixels=max_pixels)
+    read = watched(found, len(own), None, "image", f"check {what} images")
     seen: dict[str, Look] = {}
     problems = []
-    for item, value in zip(
-        records, watched(found, len(records), None, "image", f"check {what} images"),
-        strict=True,
-    ):  # fmt: skip
+    for item, value in zip(records, ranks.merged(read), strict=True):
         if isinstance(value, Look):
             seen[item.image_id] = value
         else:

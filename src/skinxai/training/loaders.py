@@ -178,6 +178,7 @@ def batches(
     *,
     augment_seed: tuple[int, int] | None = None,
     first: int = 0,
+    part: slice = slice(None),
 ) -> Iterator[Batch]:
     """Yield batches in the order of ``steps``.
 
@@ -187,11 +188,12 @@ def batches(
         workers: number of decoding processes besides this one.
         augment_seed: ``(seed, epoch)``; ``None`` gives the evaluation transform's resize.
         first: number of batches that were done before; the other batches do not depend on it.
+        part: images of each batch that are wanted; they do not depend on the others.
 
     Raises:
         WorkerCrashError: if a worker died, raised, or did not answer for some minutes.
     """
-    keys = keys_of(steps, augment_seed=augment_seed, first=first)
+    keys = [step[part] for step in keys_of(steps, augment_seed=augment_seed, first=first)]
     loader: DataLoader[Item] = DataLoader(
         images,
         batch_sampler=keys,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import time
@@ -16,9 +17,10 @@ from skinxai.plain_text import quoted
 from skinxai.progress import bar, say
 from skinxai.training.callbacks import Callback
 from skinxai.training.data_checks import most_skipped
-from skinxai.training.loaders import Batch
+from skinxai.training.loaders import Batch, Failure
 from skinxai.training.optimising import learning_rate
 from skinxai.training.run import Run
+from skinxai.training.shares import Share
 from skinxai.training.validation import validate
 
 
@@ -38,7 +40,7 @@ class Loop:
 
     def __call__(self) -> None:
         """Train until the last epoch, until patience is exhausted, or until a signal."""
-        run, interruption = self.run, self.interruption
+        run = self.run
         config, progress, steps_each = run.config, run.state.progress, run.steps_each
         every = 60 * config.checkpoint_minutes
         with bar(
@@ -52,56 +54,64 @@ class Loop:
                 last = saved = time.perf_counter()
                 rate = learning_rate(config, (progress.epoch + 1) * steps_each - 1, steps_each)
                 for batch in run.training_batches():
-                    self._account_for(batch)
+                    share = run.ranks.share(len(batch.target), batch.failures)
+                    self._account_for(share.failures)
                     number = progress.epoch * steps_each + progress.step
                     rate = learning_rate(config, number, steps_each)
-                    learnt = len(batch.target) if len(batch.target) > 1 else 0  # rest: unreadable
-                    loss = self._step(batch, number, rate) if learnt else float("nan")
+                    learnt = share.count if share.count > 1 else 0  # rest: unreadable
+                    loss = self._step(batch, share, number, rate) if learnt else float("nan")
                     now = time.perf_counter()
                     progress.step += 1
                     progress.images += learnt
                     progress.total_loss += loss * learnt if learnt else 0.0
                     progress.seconds, last = progress.seconds + now - last, now
-                    shown.update(len(batch.target))
+                    shown.update(share.count)
                     shown.set_postfix(_shown(run), refresh=False)
                     self.tell("on_step", number + 1, loss, rate)
-                    stop = interruption.received  # once: a signal may come at any line
-                    if stop or now - saved > every:
+                    stop, due = run.ranks.largest(self._signal(), int(now - saved > every))
+                    if stop or due:
                         run.checkpoint()
                         saved = now
                     if stop:
-                        self._stop()
+                        self._stop(stop)
                 row = self._end_epoch(rate)
                 say(_line(row, config.epochs))
                 self.tell("on_epoch", row)
-                if interruption.received:
-                    self._stop()
+                (stop,) = run.ranks.largest(self._signal())
+                if stop:
+                    self._stop(stop)
 
-    def _stop(self) -> None:
+    def _signal(self) -> int:
+        """The signal that has come, or 0; read once, as it may come at any line."""
+        return self.interruption.received or 0
+
+    def _stop(self, number: int) -> None:
         """Say that the checkpoint is written and how to resume, then end as the signal demands."""
         folder = self.run.folder.path
-        name = signal.Signals(self.interruption.received or signal.SIGINT).name
+        name = signal.Signals(number).name
         stopped = f"{name}: training has stopped, and its checkpoint is in {folder}. Go on with"
         say(
             f"{stopped} Trainer.resume({str(folder)!r}).",
             command=f"{stopped} the same command and --resume.",
             error=True,
         )
-        self.interruption.stop()
+        self.interruption.stop(number)
 
-    def _step(self, batch: Batch, number: int, rate: float) -> float:
+    def _step(self, batch: Batch, share: Share, number: int, rate: float) -> float:
         """Do one optimiser step; a value that is not finite is an error that names the batch."""
         run = self.run
         try:
             return run.step(
                 run.input_of(batch), batch.target.to(run.device, non_blocking=True), number, rate,
-                batch.positions,
+                batch.positions, share,
             )  # fmt: skip
         except NonFiniteLossError as error:
-            ids = [run.train[position].image_id for position in batch.positions]
+            every = itertools.chain(*run.ranks.gather(batch.positions))
+            ids = [run.train[position].image_id for position in every]
             path = run.folder.path / "failed_batch.json"
             content = {"step": number + 1, "learning_rate": rate, "image_ids": ids}
-            write_atomic(path, json.dumps(content, indent=2).encode() + b"\n")
+            if run.ranks.first:
+                write_atomic(path, json.dumps(content, indent=2).encode() + b"\n")
             raise NonFiniteLossError(
                 f"{error} in epoch {run.state.progress.epoch + 1}, step "
                 f"{run.state.progress.step + 1}; the weights were not changed, and {path} names "
@@ -116,7 +126,7 @@ class Loop:
         started, progress = time.perf_counter(), run.state.progress
         metrics = validate(
             run.state.average, self._checked(), run.model_config.preprocessing,
-            len(run.train.labels), run.device, self.run.folder.note,
+            len(run.train.labels), run.device, run.folder.note, run.ranks.total,
         )  # fmt: skip
         seconds = progress.seconds + time.perf_counter() - started
         row = {
@@ -143,21 +153,21 @@ class Loop:
         return row
 
     def _checked(self) -> Iterator[Batch]:
-        run, interruption = self.run, self.interruption
+        run = self.run
         for batch in run.validation_batches():
-            if interruption.received:  # validation changes nothing: it begins again
+            share = run.ranks.share(len(batch.target), batch.failures)
+            (stop,) = run.ranks.largest(self._signal())
+            if stop:  # validation changes nothing: it begins again
                 run.checkpoint()
-                self._stop()
-            self._account_for(batch, val=True)
+                self._stop(stop)
+            self._account_for(share.failures, val=True)
             yield batch
 
-    def _account_for(self, batch: Batch, *, val: bool = False) -> None:
+    def _account_for(self, failures: Sequence[Failure], *, val: bool = False) -> None:
         """Handle images that could be read before training began but no longer."""
-        if not batch.failures:
-            return
         run, progress = self.run, self.run.state.progress
         records = run.val if val else run.train
-        for failure in batch.failures:
+        for failure in failures:
             record = records[failure.position]
             sentence = (
                 f"image {quoted(record.image_id)} ({record.path}) must stay readable while "
@@ -177,16 +187,25 @@ class Loop:
                 )
 
     def tell(self, method: str, *values: Any) -> None:
-        """Call a method of every callback; one that raises ends the run after a checkpoint."""
-        for callback in self.callbacks:
+        """Call a method of every callback; one that raises ends the run after a checkpoint.
+
+        The callbacks of the first rank are called, and no others.
+        """
+        failed: tuple[str, Exception] | None = None
+        for callback in self.callbacks if self.run.ranks.first else ():
             try:
                 getattr(callback, method)(*values)
             except Exception as error:  # a callback may raise anything
-                self.run.checkpoint()
-                raise TrainingError(
-                    f"callback {type(callback).__name__}.{method} raised {type(error).__name__}: "
-                    f"{error}; a checkpoint was written, resume the run."
-                ) from error
+                failed = f"{type(callback).__name__}.{method}", error
+                break
+        (any_failed,) = self.run.ranks.largest(int(failed is not None))
+        if any_failed:
+            self.run.checkpoint()
+            what, cause = failed or (f"{method} of rank 0", None)
+            raised = f"{type(cause).__name__}: {cause}" if cause else "an error"
+            raise TrainingError(
+                f"callback {what} raised {raised}; a checkpoint was written, resume the run."
+            ) from cause
 
 
 def _patience_is_over(run: Run) -> bool:

@@ -28,9 +28,11 @@ from skinxai.training.augmentation import Augmentation
 from skinxai.training.device_augmentation import DeviceAugmentation
 from skinxai.training.inheriting import Origin, inherited_config
 from skinxai.training.initial_weights import InitialWeights, load_initial_weights
+from skinxai.training.joining import device_of
 from skinxai.training.loaders import TrainingImages
 from skinxai.training.optimising import frozen_norms, parameter_groups
 from skinxai.training.randomness import seed_all
+from skinxai.training.ranks import Ranks
 from skinxai.training.run import Run
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig
@@ -57,6 +59,7 @@ class Materials:
         optimizer: optimiser of the network.
         images: images of the training part, augmented.
         checks: images of the validation part.
+        ranks: the processes that train together.
     """
 
     config: TrainConfig
@@ -71,11 +74,12 @@ class Materials:
     optimizer: torch.optim.Optimizer
     images: TrainingImages | StoredImages
     checks: TrainingImages | StoredImages
+    ranks: Ranks
 
     @classmethod
     def of(
         cls, config: TrainConfig, splits: Splits, *, stored: dict[str, Stored] | None,
-        known: Mapping[str, Any] | None = None,
+        known: Mapping[str, Any] | None = None, ranks: Ranks | None = None,
     ) -> Self:  # fmt: skip
         """Build them from the settings and the seed.
 
@@ -84,12 +88,13 @@ class Materials:
             splits: data of the run.
             stored: headers of the network's tensors in the newest checkpoint.
             known: ``train.json`` of a run that is resumed.
+            ranks: the processes that train together; ``None`` for this one alone.
 
         Raises:
             ResumeMismatchError: other starting weights or another teacher than the run began with.
         """
-        train, val = splits.train, splits.val
-        device = device_named(config.device)
+        train, val, ranks = splits.train, splits.val, ranks or Ranks()
+        device = device_named(device_of(config.device, ranks))
         seed_all(config.seed)
         network = _build(config, len(train.labels), stored)
         start = load_initial_weights(network, config.backbone, config.init_weights, train.labels)
@@ -111,10 +116,11 @@ class Materials:
         if config.layer_decay < 1 or config.frozen_groups:
             layers = backbones.layer_groups(network)
         groups = parameter_groups(network.network, layers, config)
+        images, checks = _images(config, train, val, preprocessing, device)
         return cls(
             config, splits, device, start, teacher, preprocessing, loss, network, average,
             torch.optim.AdamW(groups, lr=config.learning_rate, fused=device.type == "cuda"),
-            *_images(config, train, val, preprocessing, device),
+            images, checks, ranks,
         )  # fmt: skip
 
     @property
@@ -142,16 +148,16 @@ class Materials:
         )  # fmt: skip
         step = TrainingStep(
             state, self.loss, config, precision, self.device, frozen_norms(self.network),
-            folder.note, self.teacher,
+            folder.note, self.teacher, self.ranks,
         )  # fmt: skip
         made = inherited_config(
             folder.path.name, config.backbone, train, self.preprocessing, self.origins,
             drop_rate=config.drop_rate, splits_sha256=split_hash,
         )  # fmt: skip
-        seed_all(config.seed)
+        seed_all(self.ranks.seed(config.seed))
         return Run(
             config, folder, train, self.splits.val, self.images, self.checks, state, step, made,
-            trained_on, self.device,
+            trained_on, self.device, self.ranks,
         )  # fmt: skip
 
 

@@ -12,13 +12,14 @@ from skinxai.data.records import Records
 from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.training.data_checks import check_images, check_unseen, most_skipped
 from skinxai.training.initial_weights import InitialWeights
+from skinxai.training.ranks import Ranks
 from skinxai.training.settings import TrainConfig
 from skinxai.training.teaching import Teacher
 
 
 def learnt_images(
     config: TrainConfig, train: Records, val: Records, origins: Sequence[InitialWeights | Teacher],
-    preprocessing: PreprocessConfig,
+    preprocessing: PreprocessConfig, ranks: Ranks | None = None,
 ) -> TrainedOn | None:  # fmt: skip
     """Find the images of the training part and of everything else that the run learns from.
 
@@ -28,6 +29,7 @@ def learnt_images(
         val: images to choose the epoch on.
         origins: starting weights and teacher.
         preprocessing: preprocessing of the network's input.
+        ranks: the processes that read the images together; ``None`` for this one alone.
 
     Returns:
         The images; ``None`` if an origin does not say which images it was trained on.
@@ -39,11 +41,13 @@ def learnt_images(
     """
     check_ids(config.not_copies, val)
     fits = val.pixels is not None and val.pixels.fits(preprocessing)  # else validation reads files
-    most = config.max_pixels
+    most, ranks = config.max_pixels, ranks or Ranks()
     checked = check_images(
-        val, "validation", spare=_spare(config, val), cached=fits, max_pixels=most
+        val, "validation", spare=_spare(config, val), cached=fits, max_pixels=most, ranks=ranks
     )
-    learnt = check_images(train, "training", spare=_spare(config, train), max_pixels=most)
+    learnt = check_images(
+        train, "training", spare=_spare(config, train), max_pixels=most, ranks=ranks
+    )
     return known_images(
         learnt, checked, origins, leaked=train.leaked and val.leaked, not_copies=config.not_copies
     )

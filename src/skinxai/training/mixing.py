@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,9 +38,14 @@ class MixedBatch:
         )  # fmt: skip
 
 
+def _at(values: Tensor, order: Tensor) -> Tensor:
+    return values[order]
+
+
 def mix(
-    images: Tensor, target: Tensor, *, mixup: float, cutmix: float, seed: tuple[int, ...]
-) -> MixedBatch:
+    images: Tensor, target: Tensor, *, mixup: float, cutmix: float, seed: tuple[int, ...],
+    count: int | None = None, partners: Callable[[Tensor, Tensor], Tensor] = _at,
+) -> MixedBatch:  # fmt: skip
     """Blend each image with another of the batch.
 
     Mixup (Zhang et al., ICLR 2018, equation 1): ``λ x_i + (1 − λ) x_j`` with λ from
@@ -54,6 +59,9 @@ def mix(
         mixup: α of mixup, 0 for none.
         cutmix: α of CutMix, 0 for none.
         seed: seed of all random draws.
+        count: number of images in the whole batch, if other ranks have the rest of it.
+        partners: gives, of ``(N, …)`` and the order of all partners ``(count,)``, those of these
+            images.
     """
     if not mixup and not cutmix:
         return MixedBatch(images, target, target, 1.0)
@@ -61,17 +69,17 @@ def mix(
     cut = bool(cutmix) and (not mixup or draws.random() < 0.5)
     alpha = cutmix if cut else mixup
     share = float(draws.beta(alpha, alpha))
-    order = to_device(draws.permutation(len(images)), images)
-    other = images[order]
+    order = to_device(draws.permutation(len(images) if count is None else count), images)
+    other, label = partners(images, order), partners(target, order)
     if not cut:
-        return MixedBatch(torch.lerp(other, images, share), target, target[order], share)
+        return MixedBatch(torch.lerp(other, images, share), target, label, share)
     height, width = images.shape[2:]
     rows = _span(int(draws.integers(height)), height, share)
     columns = _span(int(draws.integers(width)), width, share)
     mixed = images.clone(memory_format=torch.preserve_format)
     mixed[:, :, rows, columns] = other[:, :, rows, columns]
     area = (rows.stop - rows.start) * (columns.stop - columns.start)
-    return MixedBatch(mixed, target, target[order], 1 - area / (height * width))
+    return MixedBatch(mixed, target, label, 1 - area / (height * width))
 
 
 def _span(centre: int, size: int, share: float) -> slice:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -24,6 +24,8 @@ from skinxai.training.loaders import (
     network_input,
     plan,
 )
+from skinxai.training.randomness import RandomStates
+from skinxai.training.ranks import Ranks
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig
 from skinxai.training.state import RunState
@@ -48,6 +50,7 @@ class Run:
         trained_on: hashes of the training images, and of those of the starting weights;
             ``None`` if these do not say, because a part would pass for the whole.
         device: device that it computes on.
+        ranks: the processes that train together.
     """
 
     config: TrainConfig
@@ -61,6 +64,7 @@ class Run:
     model_config: ModelConfig
     trained_on: TrainedOn | None
     device: torch.device
+    ranks: Ranks = field(default_factory=Ranks)
 
     @property
     def steps_each(self) -> int:
@@ -68,28 +72,36 @@ class Run:
         return len(plan(range(len(self.train)), self.config.batch_size))
 
     def training_batches(self) -> Iterator[Batch]:
-        """The remaining batches of the present epoch."""
+        """This rank's share of the remaining batches of the present epoch."""
         config, progress = self.config, self.state.progress
         order = epoch_order(self.train, config.sampler, config.seed, progress.epoch)
         steps, seed = plan(order, config.batch_size), (config.seed, progress.epoch)
-        images, first = self.images, progress.step
-        if isinstance(images, StoredImages):
-            return images.batches(keys_of(steps, augment_seed=seed, first=first))
-        return batches(images, steps, workers_of(config), augment_seed=seed, first=first)
+        return self._batches(self.images, steps, seed, progress.step)
 
     def validation_batches(self) -> Iterator[Batch]:
-        """The batches of all validation images."""
-        steps = plan(range(len(self.val)), self.config.batch_size)
-        if isinstance(self.checks, StoredImages):
-            return self.checks.batches(keys_of(steps))
-        return batches(self.checks, steps, workers_of(self.config))
+        """This rank's share of the batches of all validation images."""
+        return self._batches(self.checks, plan(range(len(self.val)), self.config.batch_size))
+
+    def _batches(
+        self, images: TrainingImages | StoredImages, steps: list[list[int]],
+        seed: tuple[int, int] | None = None, first: int = 0,
+    ) -> Iterator[Batch]:  # fmt: skip
+        part = self.ranks.part
+        if isinstance(images, StoredImages):
+            keys = keys_of(steps, augment_seed=seed, first=first)
+            return images.batches([step[part] for step in keys])
+        workers = workers_of(self.config, self.ranks.beside)
+        return batches(images, steps, workers, augment_seed=seed, first=first, part=part)
 
     def input_of(self, batch: Batch) -> torch.Tensor:
-        """Network input of a batch."""
+        """Network input of a batch, also of one without images."""
+        if not len(batch.target):
+            size = self.model_config.preprocessing.image_size
+            return torch.empty(0, 3, *size, device=self.device)
         return network_input(batch.pixels, self.model_config.preprocessing, self.device)
 
     def checkpoint(self) -> None:
-        """Write the state to disk.
+        """Write the state to disk, from the first rank; all ranks call it at the same step.
 
         Raises:
             NonFiniteLossError: if weights are not finite; they are not written.
@@ -109,10 +121,14 @@ class Run:
                     )
         each = self.steps_each + 1  # the end of an epoch has a number of its own
         number = progress.epoch * each + progress.step
-        self.folder.checkpoints.write(number, self.state.to_bytes())
+        random = self.ranks.gather(RandomStates.now())
+        if self.ranks.first:
+            self.folder.checkpoints.write(number, self.state.to_bytes(random))
 
     def write_model(self) -> None:
-        """Write the model folder of the best epoch so far."""
+        """Write the model folder of the best epoch so far, from the first rank."""
+        if not self.ranks.first:
+            return
         progress = self.state.progress
         best = copy.deepcopy(self.state.average)
         best.load_state_dict(self.state.best_weights)
@@ -125,14 +141,18 @@ class Run:
         )
 
 
-def workers_of(config: TrainConfig) -> int:
-    """Number of decoding processes; ``"auto"`` leaves one core to the network.
+def workers_of(config: TrainConfig, beside: int = 1) -> int:
+    """Number of decoding processes of a rank; ``"auto"`` leaves one core to its network.
 
     There are none if the device augments.
+
+    Args:
+        config: settings of the run.
+        beside: number of ranks on this machine, which share its cores.
     """
     if config.augment_on == "device":
         return 0
     if config.workers == "auto":
         usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-        return max(0, min(8, (usable or os.cpu_count() or 1) - 1))
+        return max(0, min(8, (usable or os.cpu_count() or 1) // beside - 1))
     return int(config.workers)

@@ -67,10 +67,11 @@ class RunFolder:
     Args:
         path: the folder; it is created when something is written.
         keep: number of newest checkpoints to keep.
+        writes: whether this process writes to the folder; of several ranks the first one does.
     """
 
-    def __init__(self, path: Path, keep: int = 2) -> None:
-        self.path = path
+    def __init__(self, path: Path, keep: int = 2, *, writes: bool = True) -> None:
+        self.path, self._writes = path, writes
         self.checkpoints = CheckpointFolder(path / "checkpoints", keep)
 
     @property
@@ -85,6 +86,9 @@ class RunFolder:
         Raises:
             TrainingError: if another process trains here.
         """
+        if not self._writes:
+            yield
+            return
         try:
             with made_folder(self.path), self._locked():
                 finish_writing(self.path)
@@ -150,6 +154,8 @@ class RunFolder:
 
     def write_settings(self, values: Mapping[str, Any]) -> None:
         """Write ``train.json``."""
+        if not self._writes:
+            return
         text = json.dumps({**values, "schema_version": SCHEMA_VERSION}, indent=2)
         write_atomic(self.path / SETTINGS, text.encode() + b"\n")
 
@@ -164,6 +170,8 @@ class RunFolder:
 
     def write_trained_on(self, trained_on: TrainedOn | None) -> None:
         """Store which images the run learns from; ``None`` if unknown."""
+        if not self._writes:
+            return
         for name in TrainedOn.NAMES:  # of a try before
             (self.path / name).unlink(missing_ok=True)
         for name, data in (trained_on.files() if trained_on is not None else {}).items():
@@ -171,6 +179,8 @@ class RunFolder:
 
     def write_log(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write ``log.csv``, one row for each epoch."""
+        if not self._writes:
+            return
         text = io.StringIO()
         writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
@@ -179,6 +189,8 @@ class RunFolder:
 
     def note(self, sentence: str) -> None:
         """Print a sentence above the progress bar and add it, with the time, to ``events.log``."""
+        if not self._writes:
+            return
         sentence = one_line(sentence)
         say(sentence)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
@@ -112,9 +113,13 @@ class RunState:
         weights = self.network.state_dict().values()
         return int(6 * sum(each.nbytes for each in weights) + 2**26)
 
-    def to_bytes(self) -> bytes:
-        """Safetensors with one JSON text: all that the rest of the run depends on, except data."""
-        random = RandomStates.now()
+    def to_bytes(self, each: Sequence[RandomStates] = ()) -> bytes:
+        """Safetensors with one JSON text: all that the rest of the run depends on, except data.
+
+        Args:
+            each: random states of each rank; empty for those of this process alone.
+        """
+        random, *others = each or [RandomStates.now()]
         parts: dict[str, dict[str, Tensor]] = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -123,21 +128,33 @@ class RunState:
         }
         for index, moments in self.optimizer.state_dict()["state"].items():
             parts[f"optimizer.{index}"] = moments
+        for rank, states in enumerate(others, 1):
+            parts[f"rank {rank}"] = states.tensors
         tensors = {
             f"{part}.{name}": tensor.detach().cpu().contiguous()
             for part, named in parts.items()
             for name, tensor in named.items()
         }
-        rest = {
+        rest: dict[str, Any] = {
             "progress": vars(self.progress),
             "random": random.rest,
             "scaler": self.scaler.state_dict(),
             "splits_sha256": self.splits_sha256,
         }
+        if others:  # a run of one rank has the same bytes as before there were several
+            rest["ranks"] = [states.rest for states in others]
         return save(tensors, {"state": json.dumps(rest)})
 
-    def restore(self, data: bytes) -> None:
+    def restore(self, data: bytes, rank: int = 0, count: int = 1) -> bool:
         """Restore what `to_bytes` wrote, including random states.
+
+        Args:
+            data: the checkpoint.
+            rank: number of this rank.
+            count: number of ranks.
+
+        Returns:
+            Whether as many ranks wrote it, so that this one has its own random states again.
 
         Raises:
             CheckpointCorruptError: if the bytes are of another network or another version.
@@ -158,7 +175,11 @@ class RunState:
             self._restore_optimizer(_below(tensors, "optimizer"))
             if rest["scaler"]:
                 self.scaler.load_state_dict(rest["scaler"])
-            RandomStates(_below(tensors, "random"), rest["random"]).put_back()
+            others = rest.get("ranks", [])
+            if same := len(others) + 1 == count:
+                name = f"rank {rank}" if rank else "random"
+                values = others[rank - 1] if rank else rest["random"]
+                RandomStates(_below(tensors, name), values).put_back()
         except (
             SafetensorError, ValueError, LookupError, TypeError, AttributeError, RuntimeError,
             OverflowError,
@@ -167,6 +188,7 @@ class RunState:
                 f"checkpoint must belong to this run's network and version: {error}; start the run "
                 f"again in a new folder."
             ) from error
+        return same
 
     def _restore_optimizer(self, tensors: dict[str, Tensor]) -> None:
         moments: dict[int, dict[str, Any]] = {}

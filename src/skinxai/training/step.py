@@ -5,18 +5,23 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from skinxai.errors import NonFiniteLossError, OutOfMemoryError
 from skinxai.memory import is_out_of_memory
+from skinxai.training.global_norms import Exchange, GlobalNorms
 from skinxai.training.mixing import MixedBatch, mix
 from skinxai.training.optimising import update_average
 from skinxai.training.precision import mixed_precision
 from skinxai.training.randomness import RandomStates
+from skinxai.training.ranks import Ranks
 from skinxai.training.settings import TrainConfig
+from skinxai.training.shares import Share
 from skinxai.training.state import RunState
 from skinxai.training.teaching import Teacher
 from skinxai.training.transfers import copy_all
@@ -38,6 +43,7 @@ class TrainingStep:
         frozen: modules that stay in evaluation mode.
         note: function that is called with one sentence about what happened.
         teacher: teacher; the distance from it is ``config.teacher_share`` of the loss.
+        ranks: the processes among which each batch is shared.
     """
 
     state: RunState
@@ -48,22 +54,24 @@ class TrainingStep:
     frozen: Sequence[nn.Module]
     note: Callable[[str], None]
     teacher: Teacher | None = None
+    ranks: Ranks = field(default_factory=Ranks)
 
     def __call__(
         self, images: Tensor, target: Tensor, number: int, rate: float,
-        positions: Sequence[int] = (),
+        positions: Sequence[int] = (), share: Share | None = None,
     ) -> float:  # fmt: skip
         """Learn from one batch.
 
         Args:
-            images: network input ``(N, 3, h, w)``.
+            images: network input ``(N, 3, h, w)``, of this rank.
             target: int64 ``(N,)``.
             number: number of the step, from 0.
             rate: learning rate.
             positions: position of each image in the training part, for the teacher.
+            share: what all ranks have of the batch; ``None`` if these are all images.
 
         Returns:
-            The mean loss.
+            The mean loss of the whole batch.
 
         Raises:
             NonFiniteLossError: if loss or gradients are not finite; the weights are unchanged.
@@ -76,8 +84,12 @@ class TrainingStep:
         for group in optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         seed = (self.config.seed, number, 2)
-        mixed = mix(images, target, mixup=self.config.mixup, cutmix=self.config.cutmix, seed=seed)
-        parts = self._gradients(replace(mixed, positions=positions))
+        share = share or Share((len(images),), 0, [])
+        mixed = mix(
+            images, target, mixup=self.config.mixup, cutmix=self.config.cutmix, seed=seed,
+            count=share.count, partners=partial(self.ranks.partners, share),
+        )  # fmt: skip
+        parts = self._gradients(replace(mixed, positions=positions), share)
         self.state.scaler.unscale_(optimizer)
         if self.config.clip_norm is None:
             grads = (weight.grad for weight in network.parameters())
@@ -90,25 +102,29 @@ class TrainingStep:
         update_average(self.state.average, network, number, self.config.average_decay)
         return loss
 
-    def _gradients(self, mixed: MixedBatch) -> list[tuple[Tensor, float]]:
+    def _gradients(self, mixed: MixedBatch, share: Share) -> list[tuple[Tensor, float]]:
         """Gradients of the mean loss; if memory runs out, halve the micro-batch and start again.
+
+        All ranks halve it where one of them runs out of memory.
 
         Returns:
             The loss of each micro-batch, on the device, and its weight in the mean.
         """
-        random = RandomStates.now()
+        random, exchange = RandomStates.now(), Exchange(self.ranks, self.state.network)
         buffers = list(self.state.network.buffers())
         before = [torch.empty_like(buffer) for buffer in buffers]
         copy_all(before, buffers)
         while True:
             self.state.optimizer.zero_grad(set_to_none=True)
             try:
-                return self._forward_backward(mixed)
+                parts = self._forward_backward(mixed, share, exchange)
+                return self._sums(parts, exchange)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
+                exchange.fail(error)
                 reason = str(error).partition("\n")[0]
-            self._halve(len(mixed.images), reason)
+            self._halve(share.count, reason)
             random.put_back()
             copy_all(buffers, before)
             if self.device.type == "cuda":
@@ -116,9 +132,9 @@ class TrainingStep:
 
     def _halve(self, images: int, reason: str) -> None:
         parts = 2 * self.state.progress.accumulate
-        if images // parts < SMALLEST:
+        if images // parts < (least := self._least):
             raise OutOfMemoryError(
-                f"out of memory with a micro-batch of {SMALLEST} images: {reason}; lower "
+                f"out of memory with a micro-batch of {least} images: {reason}; lower "
                 f"image_size, freeze layers or use a smaller backbone, and start again."
             )
         self.state.progress.accumulate = parts
@@ -128,19 +144,42 @@ class TrainingStep:
             f"statistics come from fewer images"
         )
 
-    def _forward_backward(self, mixed: MixedBatch) -> list[tuple[Tensor, float]]:
-        losses, count = [], len(mixed.images)
-        for where in _parts(count, self.state.progress.accumulate):
-            part = mixed.part(where)
-            with mixed_precision(self.device, self.precision):
+    @property
+    def _least(self) -> int:
+        """Images of the smallest micro-batch, of which each rank has one."""
+        return max(SMALLEST, self.ranks.count)
+
+    def _forward_backward(
+        self, mixed: MixedBatch, share: Share, exchange: Exchange
+    ) -> list[tuple[Tensor, float]]:
+        losses = []
+        norms = nullcontext() if self.ranks.alone else GlobalNorms(exchange)
+        for where in _parts(share.count, self.state.progress.accumulate, self._least):
+            part = mixed.part(share.rows(where))
+            with mixed_precision(self.device, self.precision), norms:
                 logits = self.state.network(part.images)
             loss = self._loss(part, logits.float())
-            weight = len(part.images) / count
+            weight = len(part.images) / share.count
             torch.autograd.backward(self.state.scaler.scale(loss * weight))
             losses.append((loss.detach(), weight))
         return losses
 
+    def _sums(
+        self, parts: list[tuple[Tensor, float]], exchange: Exchange
+    ) -> list[tuple[Tensor, float]]:
+        """Sum gradients and losses over all ranks."""
+        if self.ranks.alone:
+            return parts
+        weights = self.state.network.parameters()
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        exchange.end(len(gradients))
+        losses = torch.stack([loss * weight for loss, weight in parts])
+        self.ranks.sum_gradients(gradients, losses)
+        return [(loss, 1.0) for loss in losses]
+
     def _loss(self, part: MixedBatch, logits: Tensor) -> Tensor:
+        if not len(logits):  # a mean over nothing is no number
+            return logits.sum() * 0
         loss = self.loss(logits, part.target)
         if part.share < 1:
             loss = part.share * loss + (1 - part.share) * self.loss(logits, part.other)
@@ -174,8 +213,8 @@ class TrainingStep:
         return mean
 
 
-def _parts(count: int, parts: int) -> list[slice]:
-    """Divide ``count`` images into at most ``parts`` slices of similar size, none of one image."""
-    parts = max(1, min(parts, count // SMALLEST))
+def _parts(count: int, parts: int, least: int) -> list[slice]:
+    """Divide ``count`` images into at most ``parts`` slices of similar size, ``least`` or more."""
+    parts = max(1, min(parts, count // least))
     edges = [round(count * k / parts) for k in range(parts + 1)]
     return [slice(low, high) for low, high in itertools.pairwise(edges)]

@@ -157,7 +157,7 @@ class StoredImages:
         found: list[Pixels | Failure | None] = []
         for start in range(0, len(self), BLOCK):
             found += pool.map(read, range(len(self))[start : start + BLOCK])
-            if cache is None:
+            if cache is None or not cache.mapped:
                 some = [each.nbytes for each in found[start:] if isinstance(each, np.ndarray)]
                 taken = [taken[0] + len(some), taken[1] + sum(some)]
             if taken[1] > limit:

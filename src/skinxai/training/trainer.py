@@ -26,10 +26,13 @@ from skinxai.training.beginning import new_run, resumed_run
 from skinxai.training.callbacks import Callback
 from skinxai.training.checking import check_names
 from skinxai.training.data_checks import check_parts
+from skinxai.training.joining import joined
+from skinxai.training.launch import Launch
 from skinxai.training.loop import Loop
 from skinxai.training.precision import fastest_kernels
 from skinxai.training.process import check_main_guard, kept_memory, typed_errors
 from skinxai.training.randomness import kept_random_states
+from skinxai.training.ranks import Ranks
 from skinxai.training.run import Run, workers_of
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig, changed_settings
@@ -94,7 +97,7 @@ class Trainer:
         differ = changed_settings(known, values)
         trainer = cls(**values, output_dir=run_folder, callbacks=callbacks)
         trainer._resumed = True
-        if differ:
+        if differ and Launch.now().rank == 0:
             folder.note(f"resumed with {json.dumps(differ)}")
         return trainer
 
@@ -121,24 +124,33 @@ class Trainer:
         check_main_guard(workers_of(self.config))
         splits = _splits(train, val)
         check_parts(splits.train, splits.val)
-        if not self._resumed and self.folder.begun:
-            path = str(self.folder.path)
-            raise TrainingError(
-                f"output_dir must be a new folder, but {path!r} holds a run",
-                python=f"go on with Trainer.resume({path!r})",
-                command="go on with it with --resume, or give another --out",
-            )
+        with joined(self.config.device) as ranks:
+            return self._fit(splits, ranks)
+
+    def _fit(self, splits: Splits, ranks: Ranks) -> Classifier:
+        path, config = self.folder.path, self.config
+        if ranks.from_first(lambda: not self._resumed and self.folder.begun):
+            if not Launch.now().restarts:
+                raise TrainingError(
+                    f"output_dir must be a new folder, but {str(path)!r} holds a run",
+                    python=f"go on with Trainer.resume({str(path)!r})",
+                    command="go on with it with --resume, or give another --out",
+                )
+            known = self.folder.read_settings()["settings"]  # the launcher started it again
+            changed_settings(known, config.to_dict() | {"augmentation": config.augmentation})
+            self._resumed = True
         threads = torch.get_num_threads()
+        folder = RunFolder(path, config.keep_checkpoints, writes=ranks.first)
         with (
-            self.folder.lock(), kept_memory(), kept_random_states(), fastest_kernels(),
-            exact_float32(), Interruption() as interruption, typed_errors(),
+            folder.lock(), kept_memory(), kept_random_states(), fastest_kernels(),
+            exact_float32(), Interruption(launched=not ranks.alone) as interruption, typed_errors(),
         ):  # fmt: skip
             try:
                 begin = resumed_run if self._resumed else new_run
-                run = begin(self.config, self.folder, splits)
+                run = begin(config, folder, splits, ranks)
                 torch.set_num_threads(run.state.progress.threads)
                 loop = Loop(run, self._callbacks, interruption)
-                loop.tell("on_start", self.folder.path, self.config.to_dict())
+                loop.tell("on_start", path, config.to_dict())
                 loop()
             finally:
                 torch.set_num_threads(threads)
@@ -150,9 +162,9 @@ class Trainer:
         path, progress = self.folder.path, run.state.progress
         if not progress.best[1]:
             raise NonFiniteLossError("macro-F1 was NaN in every epoch; there is no model to keep.")
-        run.write_model()  # its card counts all epochs
+        run.ranks.from_first(run.write_model)  # its card counts all epochs
         classifier = Classifier.from_pretrained(path, device=str(run.device))
-        if not _is_judged(path, classifier.model, len(progress.log)):
+        if run.ranks.first and not _is_judged(path, classifier.model, len(progress.log)):
             skipped = set(progress.skipped)
             read = [item.image_id for item in run.val if item.image_id not in skipped]
             judged = run.val.subset(read, part=run.val.part)

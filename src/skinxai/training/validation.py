@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +23,7 @@ def validate(
     classes: int,
     device: torch.device,
     note: Callable[[str], None],
+    total: Callable[[Tensor], Tensor] = lambda counts: counts,
 ) -> ClassificationMetrics:
     """Compute metrics of the validation images in float32; only the model's mode changes.
 
@@ -32,6 +34,7 @@ def validate(
         classes: K.
         device: device of the model.
         note: function that is called with one sentence if memory runs out.
+        total: sum of a count ``(K, K)`` over all ranks, each of which has some of the batches.
 
     Raises:
         OutOfMemoryError: if memory is too small for a single image.
@@ -51,7 +54,8 @@ def validate(
             targets.append(batch.target)
     none = [torch.empty(0, dtype=torch.int64)]
     target, guess = (torch.cat(each or none).cpu().numpy() for each in (targets, guesses))
-    return metrics_of(confusion_matrix(target, guess, classes))
+    found = torch.from_numpy(np.asarray(confusion_matrix(target, guess, classes)))
+    return metrics_of(total(found).numpy())
 
 
 def logits_of(model: nn.Module, images: Tensor, parts: int) -> tuple[Tensor, int]:

@@ -1,0 +1,66 @@
+"""What writers of whole folders share: one process at a time, and work done ahead, in order."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from skinxai.errors import OutputError, SkinxaiWarning
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def ordered(
+    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int
+) -> Iterator[Result]:
+    """Yield results in order; at most ``2 * workers`` of them are computed ahead."""
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) == 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def taken(target: Path) -> bool:
+    """Whether a folder, or something else, is there that is not empty."""
+    try:
+        return target.exists() and not (target.is_dir() and not any(target.iterdir()))
+    except OSError as error:
+        raise OutputError(
+            f"folder {str(target)!r} must be a folder that can be read: {error.strerror}."
+        ) from error
+
+
+@contextmanager
+def alone(target: Path) -> Iterator[None]:
+    """Hold the lock beside a folder while it is prepared; other processes wait for it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            message = f"another process is preparing {str(target)!r}; waiting until it is done."
+            warnings.warn(message, SkinxaiWarning, 4)
+            lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise OutputError(
+            f"folder {str(target.parent)!r} must be one where files can be locked: {error}."
+        ) from error
+    try:
+        yield
+    except BaseException:
+        Path(lock.lock_file).unlink(missing_ok=True)  # so that a folder made for it can go
+        raise
+    finally:
+        lock.release()

@@ -1,0 +1,44 @@
+"""The commands of "Train on many GPUs", run as they stand on the page, by two ranks with gloo."""
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import ranked
+from places import ROOT
+from waiting import LIMIT
+
+PAGE = (ROOT / "docs/how-to/train-on-many-gpus.md").read_text()
+COMMANDS = [c for c in re.findall(r"^\$ (.+)$", PAGE, re.MULTILINE) if "my_training.py" not in c]
+
+
+def test_two_ranks_train_and_refuse_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    environment = ranked.one_thread()
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+
+    def run(command: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True,
+            timeout=LIMIT,
+        )  # fmt: skip
+
+    assert len(COMMANDS) == 2
+    for command in COMMANDS:
+        done = run(command)
+        assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    assert said.count("epoch 1 of 1:") == 1 and said.count("model       two@") == 1
+    with (tmp_path / "runs/two/log.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 1
+    assert (tmp_path / "runs/two/evaluation.html").exists()
+    for command, sentence in (
+        (COMMANDS[1], "holds a run; go on with it with --resume"),
+        (COMMANDS[1].replace("96x128", "9x12"), "--image-size must be"),
+    ):
+        again = run(command)
+        assert again.returncode != 0
+        assert again.stderr.count(sentence) == 1
+        assert "Traceback" not in again.stderr.partition("torch/distributed")[0]

@@ -1,0 +1,79 @@
+"""What `ranked` can do, each in all ranks at once."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import torch
+from small_runs import Small, listed
+
+from skinxai import Trainer
+from skinxai.training.callbacks import Callback
+
+
+class Ending(Callback):
+    """Ends its process after a step: ``"dies"`` at once, ``"stops"`` by a signal."""
+
+    def __init__(self, how: str, step: int) -> None:
+        self._how, self._step = how, step
+
+    def on_step(self, number: int, loss: float, rate: float) -> None:
+        if number == self._step:
+            if self._how == "dies":
+                os._exit(9)
+            signal.raise_signal(signal.SIGTERM)
+
+
+def train(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
+    """Train, or go on where the job says so.
+
+    Args:
+        folder: with the pictures.
+        rank: of this process.
+        job: ``settings``, ``out``, ``resume``; ``stops``: step after which the first rank is
+            told to end; ``others``: settings of the other ranks; ``hungry``: the rank that has no
+            memory for more than two images.
+    """
+    settings, out = dict(job.get("settings", {})), folder / job.get("out", job["name"])
+    if rank:
+        settings |= job.get("others", {})
+    callbacks = [Ending("stops", job["stops"])] if job.get("stops") else []
+    make = Trainer.resume if job.get("resume") else Trainer
+    where = {} if job.get("resume") else {"output_dir": out}
+    trainer = make(*([out] if job.get("resume") else []), **settings, **where, callbacks=callbacks)
+    features = Small.features
+
+    def hungry(self: Small, images: torch.Tensor) -> torch.Tensor:
+        if self.training and len(images) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return features(self, images)
+
+    if job.get("hungry") == rank:
+        Small.features = hungry  # type: ignore[method-assign]
+    try:
+        classifier = trainer.fit(listed(folder / "train"), listed(folder / "val"))
+    finally:
+        Small.features = features  # type: ignore[method-assign]
+    return {"model": classifier.model}
+
+
+def lose(folder: Path, rank: int, job: dict[str, Any]) -> None:
+    """Train while the last rank dies after the second step of the first attempt."""
+    first = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+
+    if first and rank == 1:
+        from skinxai.training import loop
+
+        step, count = loop.Loop._step, []
+
+        def dying(self: Any, *values: Any) -> float:
+            found = step(self, *values)
+            count.append(1)
+            if len(count) == 2:
+                os._exit(9)
+            return found
+
+        loop.Loop._step = dying  # type: ignore[method-assign]
+    trainer = Trainer(**job["settings"], output_dir=folder / job["name"])
+    trainer.fit(listed(folder / "train"), listed(folder / "val"))
