@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
-from small_runs import coloured, model_folder, rows
+from small_runs import LABELS, coloured, model_folder, rows
 
 from skinxai import Classifier
 from skinxai.data import Records
@@ -154,6 +155,33 @@ def test_folds_make_the_validation_part_independent(data, start) -> None:
     alone = probe(train, init_weights=start, folds=3, **FEW)
     assert not alone.independent and alone.strength == found.strength and alone.k == found.k
     assert len(alone.linear.confusion) == 3 and np.sum(alone.linear.confusion) == len(train)
+
+
+def test_a_head_answers_only_for_folds_that_it_has_not_learnt(data, start) -> None:
+    """Where labels are drawn, an image's own neighbour would be the only one to know them."""
+    codes, train = list(LABELS.codes), data[0]
+    items = tuple(replace(item, label=codes[n * 7 % 10 % 3]) for n, item in enumerate(train))
+    found = probe(replace(train, items=items), init_weights=start, folds=3, **FEW)
+    assert {each.value: each.macro_f1 for each in found.tried_k}[1] < 0.8
+
+
+def test_an_image_is_not_taken_for_its_mirror_image(data, start, tmp_path) -> None:
+    """`pixel_hash` is the same for both, their features are not."""
+    train, val = data
+    (tmp_path / "turned").mkdir()
+    turned = []
+    for item in train:
+        path = tmp_path / "turned" / item.path.name
+        Image.open(item.path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
+        turned.append(replace(item, path=path, image_id=f"turned-{item.image_id}"))
+    both = replace(train, items=(*train.items, *turned))
+    kept, now = (
+        probe(both, val, init_weights=start, folds=3, **more, **FEW)
+        for more in ({"cache": tmp_path / "kept"}, {})
+    )
+    again = probe(both, val, init_weights=start, folds=3, cache=tmp_path / "kept", **FEW)
+    assert kept.computed == now.computed == 75 and again.cached == 75
+    assert kept.linear.to_dict() == now.linear.to_dict() == again.linear.to_dict()
 
 
 def test_features_are_computed_once(data, start, tmp_path, watched) -> None:

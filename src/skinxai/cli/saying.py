@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 import re
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
-from pathlib import Path
 from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
@@ -103,9 +101,7 @@ def first_rank_alone() -> Iterator[None]:
         with ExitStack() as stack:
             if rank:
                 stack.enter_context(quietly())
-                stack.enter_context(
-                    redirect_stdout(stack.enter_context(Path(os.devnull).open("w")))
-                )
+                stack.enter_context(redirect_stdout(None))
             yield
     except SkinxaiError as error:
         from skinxai.training.joining import is_told_elsewhere

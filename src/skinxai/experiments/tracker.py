@@ -148,8 +148,8 @@ class Tracker(Callback, ABC):
     def _fail(self, error: Exception) -> None:
         if not self._failing:
             self._tell(
-                f"{self.name} failed with {type(error).__name__}: {str(error)[:300]}; training goes "
-                f"on, and it is tried again after each epoch"
+                f"{self.name} failed with {type(error).__name__}: {str(error)[:300]}; training "
+                f"goes on, and it is tried again after each epoch"
             )
         self._failing = True
 
