@@ -1,5 +1,6 @@
 """Several runs: cross-validation, search for settings, and trackers that keep their figures."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,17 +21,19 @@ __all__ = [
 ]
 
 
+_WHERE = {
+    "CrossValidation": "cross_validating",
+    "MLflowTracker": "mlflow_tracker",
+    "Search": "tuning",
+    "TensorBoardTracker": "tensorboard_tracker",
+    "WandbTracker": "wandb_tracker",
+    "cross_validate": "cross_validating",
+    "tune": "tuning",
+}
+
+
 def __getattr__(name: str) -> Any:
-    if name in ("CrossValidation", "cross_validate"):  # on first use: they load torch
-        from skinxai.experiments import cross_validating as module
-    elif name in ("Search", "tune"):
-        from skinxai.experiments import tuning as module
-    elif name == "MLflowTracker":
-        from skinxai.experiments import mlflow_tracker as module
-    elif name == "TensorBoardTracker":
-        from skinxai.experiments import tensorboard_tracker as module
-    elif name == "WandbTracker":
-        from skinxai.experiments import wandb_tracker as module
-    else:
+    if name not in _WHERE:
         raise AttributeError(f"module 'skinxai.experiments' has no attribute {name!r}")
+    module = importlib.import_module(f"skinxai.experiments.{_WHERE[name]}")  # it loads torch
     return getattr(module, name)
