@@ -96,6 +96,7 @@ def nothing_private(folder: Path) -> None:
                 assert word not in content, (path, word)
 
 
+@pytest.mark.filterwarnings("ignore:.*noload.* is deprecated")  # mlflow's use of SQLAlchemy
 def test_mlflow_is_read_back(data, tmp_path) -> None:
     mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
     from skinxai.experiments import MLflowTracker
