@@ -30,6 +30,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Records, Records]:
     return coloured(folder / "train", 8, 0), coloured(folder / "val", 3, 1)
 
 
+@pytest.fixture(autouse=True)
+def each_point_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that steps that a resumed run does again have been logged before."""
+    monkeypatch.setattr("skinxai.experiments.tracker.AT_ONCE", 1)
+
+
 class Fails(Callback):
     """Ends a run at a step."""
 
@@ -96,6 +102,7 @@ def nothing_private(folder: Path) -> None:
                 assert word not in content, (path, word)
 
 
+@pytest.mark.filterwarnings("ignore:.*noload.* is deprecated")  # mlflow's use of SQLAlchemy
 def test_mlflow_is_read_back(data, tmp_path) -> None:
     mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
     from skinxai.experiments import MLflowTracker
@@ -123,7 +130,8 @@ from pathlib import Path
 import pytest
 from small_runs import registered, listed
 from test_trackers import stopped_and_resumed
-from skinxai.experiments import WandbTracker
+from skinxai.experiments import WandbTracker, tracker
+tracker.AT_ONCE = 1
 data, out = Path(sys.argv[2]), Path(sys.argv[3])
 with registered():
     losses = stopped_and_resumed((listed(data / "train"), listed(data / "val")), out,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -49,7 +50,7 @@ class WandbTracker(Tracker):
             disable_job_creation=True, silent=True, init_timeout=30, x_disable_meta=True,
             x_disable_machine_info=True, x_disable_stats=True, x_save_requirements=False,
         )  # fmt: skip
-        name = run or self._wandb.util.generate_id()
+        name = run or secrets.token_hex(4)
         self._run = self._wandb.init(
             project=self._project, name=run_folder.name, id=name, resume="allow",
             mode=self._mode, dir=str(run_folder), config=dict(settings), settings=private,
