@@ -58,7 +58,7 @@ def test_some_failed_is_one_and_the_rest_is_written(photos, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["predict"], "Missing argument"),
+        (["predict"], "Give IMAGES, or a table of them with --manifest"),
         (["predict", "nowhere/*.jpg"], "found none"),
         (["predict", "PHOTO", "--explain", "gradcam"], "needs --out"),
         (["predict", "PHOTO", "--explain", "gradcan", "--out", "o"], "Did you mean 'gradcam'"),

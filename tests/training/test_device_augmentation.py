@@ -174,9 +174,8 @@ def test_fewer_pixels_are_those_of_opencv(scale) -> None:
 
 def test_noise_is_gaussian_and_of_its_own_seed() -> None:
     images = torch.full((3, 3, 200, 300), 128.0)
-    for image, (deviation, seed) in zip(images, [(2.0, 7), (8.0, 7), (2.0, 8)], strict=True):
-        damaging.add_noise(image, deviation, seed)
-    changes = images - 128
+    draws = torch.tensor([[2.0, 7], [8.0, 7], [2.0, 8]], dtype=torch.float64)
+    changes = damaging.noise(images, draws) - 128
     for change, deviation in zip(changes, (2.0, 8.0, 2.0), strict=True):
         assert change.mean().abs() < 4 * deviation / 180_000**0.5
         assert change.std() == pytest.approx(deviation, rel=4 / (2 * 180_000) ** 0.5)
@@ -185,8 +184,7 @@ def test_noise_is_gaussian_and_of_its_own_seed() -> None:
         assert np.abs(between).max() < 4 / 60_000**0.5
     assert torch.allclose(changes[1], 4 * changes[0], atol=1e-4)
     assert abs(np.corrcoef(changes[0].flatten(), changes[2].flatten())[0, 1]) < 0.01
-    white = torch.full((3, 20, 20), 255.0)
-    damaging.add_noise(white, 10.0, 1)
+    white = damaging.noise(torch.full((1, 3, 20, 21), 255.0), draws[1:2])
     assert white.max() == 255 and white.min() > 200
 
 

@@ -153,7 +153,7 @@ def _check_same(known: dict[str, Any], now: dict[str, str]) -> None:
             f"the run began with {known['versions']} and goes on with other versions of "
             f"{changed}: its bits may differ from an uninterrupted run's.",
             SkinxaiWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

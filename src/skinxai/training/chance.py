@@ -86,7 +86,7 @@ class Draws:
         boxes: ``(N, 2, 4)``: first row, row behind the last, first column, column behind the
             last of each box that is left out; all 0: none.
         neutral: whether the lighting is made neutral, ``(N,)``.
-        noise: standard deviation of the noise, of 255, and the seed of its generator, ``(N, 2)``.
+        noise: standard deviation of the noise, of 255, and its seed, ``(N, 2)``.
     """
 
     matrix: npt.NDArray[np.float32]

@@ -1,16 +1,19 @@
 """Damage to many images at once: blur, fewer pixels, noise, boxes left out.
 
-All but `add_noise` take and return RGB ``(N, 3, h, w)``, float32, 0–255; each image has parameters
-of its own.
+All take and return RGB ``(N, 3, h, w)``, float32, 0–255; each image has parameters of its own.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from skinxai.training.colouring import WHITE
+
+_WORD = 0xFFFFFFFF
 
 
 def blur(images: Tensor, kernels: Tensor) -> Tensor:
@@ -37,17 +40,34 @@ def fewer_pixels(images: Tensor, scales: Tensor) -> Tensor:
     return images
 
 
-def add_noise(image: Tensor, deviation: float, seed: float) -> None:
-    """Add Gaussian noise to one image in place; the device's generator of the seed draws it.
+def noise(images: Tensor, draws: Tensor) -> Tensor:
+    """Add Gaussian noise, which depends on the image's seed alone, on every device.
+
+    Each pair of values comes from two words of 32 bits, by the method of Box and Muller (Ann. Math.
+    Stat. 29, 1958). The words are hashes of their places and of the seed, by the finaliser of
+    MurmurHash3.
 
     Args:
-        image: ``(3, h, w)``, float32, 0–255.
-        deviation: standard deviation of the noise, of 255.
-        seed: whole number from 0.
+        images: changed in place.
+        draws: standard deviation, of 255, and seed, float64 ``(N, 2)``.
     """
-    generator = torch.Generator(image.device).manual_seed(int(seed))
-    drawn = torch.randn(image.shape, generator=generator, device=image.device)
-    image.add_(drawn, alpha=float(deviation)).clamp_(0, WHITE)
+    count = images[0].numel()
+    half = (count + 1) // 2
+    places = torch.arange(2 * half, device=images.device)
+    key = _hashed(draws[:, 1].long())[:, None]
+    words = _hashed(_hashed((_hashed(places) + key) & _WORD) ^ _hashed((key + 1) & _WORD))
+    first, second = ((words.float() + 0.5) / 2**32).view(len(images), 2, half).unbind(1)
+    radius, angle = (-2 * first.log()).sqrt(), 2 * math.pi * second
+    drawn = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :count]
+    deviations = draws[:, 0].float().view(-1, 1, 1, 1)
+    return images.add_(drawn.view(images.shape) * deviations).clamp_(0, WHITE)
+
+
+def _hashed(words: Tensor) -> Tensor:
+    """The finaliser of MurmurHash3 of words below 2³², int64."""
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        words = ((words ^ (words >> shift)) * factor) & _WORD
+    return words ^ (words >> 16)
 
 
 def without_boxes(images: Tensor, boxes: Tensor) -> Tensor:

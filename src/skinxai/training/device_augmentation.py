@@ -103,10 +103,9 @@ class DeviceAugmentation:
             (chance.BLUR, damaging.blur, draws.kernel),
             (chance.COMPRESSION, compression, draws.quality),
             (chance.FEWER_PIXELS, damaging.fewer_pixels, draws.scale),
+            (chance.NOISE, damaging.noise, draws.noise),
         ):
             images = _on_some(images, draws.damage == kind, damage, values)
-        for noisy in np.flatnonzero(draws.damage == chance.NOISE).tolist():
-            damaging.add_noise(images[noisy], *draws.noise[noisy])
         left_out = draws.boxes.any(axis=(1, 2))
         images = _on_some(images, left_out, damaging.without_boxes, draws.boxes)
         return images.permute(0, 2, 3, 1).contiguous()

@@ -28,7 +28,7 @@ _joinings = itertools.count()
 
 
 @contextmanager
-def joined(device: str, *, sharded: bool = False) -> Iterator[Ranks]:
+def joined(device: str) -> Iterator[Ranks]:
     """Context in which this process and the others of its launch are ranks.
 
     All but the first are silent in it. Where an error ends it, ``error.told_elsewhere`` says
@@ -36,21 +36,12 @@ def joined(device: str, *, sharded: bool = False) -> Iterator[Ranks]:
 
     Args:
         device: the setting; ``"auto"`` and ``"cuda"`` are each rank's own GPU.
-        sharded: whether weights are divided among the ranks.
 
     Raises:
-        OptionError: if the environment contradicts itself, a rank has no GPU of its own, or
-            weights cannot be divided because there is one rank.
+        OptionError: if the environment contradicts itself, or a rank has no GPU of its own.
         TrainingError: if the ranks do not find each other.
     """
     launch = Launch.now()
-    if sharded and launch.count == 1:
-        raise OptionError(
-            "strategy 'fsdp' divides the weights among several ranks, but there is one",
-            python="start the script with torchrun --nproc-per-node 2, or pass strategy='ddp'",
-            command="start it with torchrun --nproc-per-node 2 -m skinxai train, or give "
-            "--strategy ddp",
-        )
     if launch.count == 1:
         yield Ranks()
         return
@@ -67,7 +58,7 @@ def joined(device: str, *, sharded: bool = False) -> Iterator[Ranks]:
                 backend, store=PrefixStore("group", store), rank=launch.rank,
                 world_size=launch.count, timeout=PATIENCE,
             )  # fmt: skip
-        ranks = Ranks(launch.rank, launch.count, launch.local, launch.beside, sharded)
+        ranks = Ranks(launch.rank, launch.count, launch.local, launch.beside)
         with nullcontext() if ranks.first else _silent():
             yield ranks
     except SkinxaiError as error:

@@ -34,14 +34,12 @@ class Ranks:
         count: number of processes.
         local: number of this process among those of its machine, from 0.
         beside: number of processes on its machine.
-        sharded: whether each rank holds a part of the weights only.
     """
 
     rank: int = 0
     count: int = 1
     local: int = 0
     beside: int = 1
-    sharded: bool = False
 
     @property
     def first(self) -> bool:
