@@ -112,7 +112,7 @@ def test_cases_are_labelled_by_keyboard_alone(folder: Path, address: str) -> Non
         page.keyboard.press("Enter")
         page.get_by_role("heading", name=f"Case {queue[0]}").wait_for()
         page.get_by_alt_text("Heatmap over the image, Grad-CAM").wait_for()
-        assert page.locator(".decision").get_by_text("Refer").count() == 1
+        page.locator(".decision").get_by_text("Refer").wait_for()
         assert "76.8 %" in page.locator("table.findings").inner_text()
         settled(page)
         assert store.cases(labelled=True) == ()
