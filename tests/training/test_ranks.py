@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from small_runs import BASE, coloured, differences, listed, newest
 from waiting import LIMIT
 
 from skinxai import Trainer
-from skinxai.errors import OptionError
+from skinxai.errors import OptionError, TrainingError
+from skinxai.training.joining import device_of, joined
 from skinxai.training.launch import Launch
 from skinxai.training.shares import Share, homes, places_of
 
@@ -218,6 +220,8 @@ def test_what_a_launcher_says() -> None:
         ({"RANK": None}, "RANK must be set"),
         ({"WORLD_SIZE": None}, "WORLD_SIZE must be set"),
         ({"LOCAL_RANK": "2"}, "LOCAL_RANK must be below LOCAL_WORLD_SIZE 2, got 2"),
+        ({"LOCAL_RANK": None}, "LOCAL_RANK must be set where 4 ranks are started"),
+        ({"LOCAL_WORLD_SIZE": None}, "LOCAL_WORLD_SIZE must be set where 4 ranks"),
         ({"MASTER_ADDR": None}, "MASTER_ADDR must say where 4 ranks find each other"),
         ({"MASTER_PORT": "0"}, "MASTER_PORT must say where"),
         ({"MASTER_PORT": "70000"}, "MASTER_PORT must say where"),
@@ -227,3 +231,32 @@ def test_a_launcher_that_contradicts_itself_is_refused(change, words) -> None:
     given = {name: value for name, value in (WHOLE | change).items() if value is not None}
     with pytest.raises(OptionError, match=words):
         Launch.now(given)
+
+
+def test_a_port_that_another_program_has_is_refused(monkeypatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        here = {
+            "RANK": "0",
+            "LOCAL_RANK": "0",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+        }
+        for name, value in (WHOLE | here).items():
+            monkeypatch.setenv(name, value)
+        with (
+            pytest.raises(TrainingError, match=f"the port of .*{port} must be free"),
+            joined("cpu"),
+        ):
+            pass
+
+
+def test_ranks_without_a_gpu_each_are_refused(monkeypatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(OptionError, match="this machine has 1 for 2 ranks"):
+        device_of("cuda", Launch.now(WHOLE))
+    with pytest.raises(OptionError, match="must be 'auto', 'cuda' or 'cpu' for 4 ranks"):
+        device_of("cuda:0", Launch.now(WHOLE))
+    assert device_of("cpu", Launch.now(WHOLE)) == "cpu"
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert device_of("cuda", Launch.now(WHOLE)) == "cuda:1"

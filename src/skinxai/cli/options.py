@@ -36,6 +36,10 @@ SplitsFile = Annotated[
     Path | None,
     typer.Option(help="splits.csv [the data's own split, or else all images]."),
 ]
+NewSplits = Annotated[
+    Path | None,
+    typer.Option(help="splits.csv [the data's own split, or else 70/15/15 by --seed]."),
+]
 JudgedPart = Annotated[
     Part | None,
     typer.Option(help="Part of --splits, or of the data's own split, to evaluate [test]."),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from skinxai.cli.options import BatchSize, Data, MaxPixels, NotCopies, words
+from skinxai.cli.options import BatchSize, Data, MaxPixels, NewSplits, NotCopies, words
 from skinxai.cli.saying import note, tell
 from skinxai.cli.table_options import (
     Labels,
@@ -51,10 +51,7 @@ def probe(
     ] = None,
     labels: Labels = None,
     malignant: Malignant = None,
-    splits: Annotated[
-        Path | None,
-        typer.Option(help="splits.csv [the data's own split, or else 70/15/15 by --seed]."),
-    ] = None,
+    splits: NewSplits = None,
     seed: Annotated[int, typer.Option(help="Of the split, the folds and the intervals.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     not_copies: NotCopies = None,

@@ -14,7 +14,7 @@ import typer
 
 from skinxai.cli.evaluations import in_words
 from skinxai.cli.fold_runs import folded, report
-from skinxai.cli.options import words
+from skinxai.cli.options import NewSplits, words
 from skinxai.cli.run_files import Images, NoteImages, images_of, path_of, read_run_file, settings_of
 from skinxai.cli.saying import first_rank_alone, note, tell, with_parameters
 from skinxai.cli.table_options import (
@@ -65,10 +65,7 @@ def train(
     ] = None,
     labels: Labels = None,
     malignant: Malignant = None,
-    splits: Annotated[
-        Path | None,
-        typer.Option(help="splits.csv [the data's own split, or else 70/15/15 by --seed]."),
-    ] = None,
+    splits: NewSplits = None,
     config: Annotated[
         Path | None,
         typer.Option(help="JSON or TOML file with these options; those given here take precedence. "

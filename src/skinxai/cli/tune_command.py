@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skinxai.cli.options import words
+from skinxai.cli.options import NewSplits, words
 from skinxai.cli.run_files import Images, NoteImages, images_of
 from skinxai.cli.runs import opened, told_how_to_go_on, with_settings
 from skinxai.cli.saying import note, tell
@@ -44,10 +44,7 @@ def tune(
     ] = False,
     labels: Labels = None,
     malignant: Malignant = None,
-    splits: Annotated[
-        Path | None,
-        typer.Option(help="splits.csv [the data's own split, or else 70/15/15 by --seed]."),
-    ] = None,
+    splits: NewSplits = None,
     **settings: str | None,
 ) -> None:  # fmt: skip
     """Search settings with the best validation macro-F1; the test part is not looked at."""
