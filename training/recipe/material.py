@@ -161,7 +161,7 @@ def fold_all(records: Records, parts: Mapping[str, str], work: Path) -> None:
     if wrong:
         raise SystemExit(f"{len(wrong)} images cannot be read, {wrong[0]} first")
     pairs = [(image_of(a), image_of(b)) for a, b in alike_pairs(group(records, linked), found)]
-    linked += pairs
+    linked = sorted({(min(pair), max(pair)) for pair in [*linked, *pairs]})
     made = folds(images, FOLDS, linked=linked)
     ids = {part: [n for n in own if parts[n] == part] for part in PARTS}
     frozen = Splits.of(images, ids)
@@ -171,7 +171,7 @@ def fold_all(records: Records, parts: Mapping[str, str], work: Path) -> None:
         "fold": {item.image_id: k for k, each in enumerate(made) for item in each.val},
         "part": {name: parts[name] for name in sorted(own)},
         "copies": sorted(copies),
-        "linked": sorted(linked),
+        "linked": linked,
     }
     write_atomic(work / "folds.json", (json.dumps(content, indent=1) + "\n").encode())
     print(f"{FOLDS} folds of {len(images)} images; {len(linked)} linked pairs; "
