@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from small_runs import Small, listed
+from small_runs import Block, Small, listed
 
 from skinxai import Trainer
 from skinxai.training.callbacks import Callback
@@ -33,7 +33,7 @@ def train(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
         rank: of this process.
         job: ``settings``, ``out``, ``resume``; ``stops``: step after which the first rank is
             told to end; ``others``: settings of the other ranks; ``hungry``: the rank that has no
-            memory for more than two images.
+            memory for more than two images, ``backward``: in the middle of the backward pass.
     """
     settings, out = dict(job.get("settings", {})), folder / job.get("out", job["name"])
     if rank:
@@ -44,9 +44,16 @@ def train(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
     trainer = make(*([out] if job.get("resume") else []), **settings, **where, callbacks=callbacks)
     features = Small.features
 
+    def fail(_: Any = None) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
     def hungry(self: Small, images: torch.Tensor) -> torch.Tensor:
         if self.training and len(images) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            if not job.get("backward"):
+                fail()
+            maps: torch.Tensor = features(self, images)
+            maps.register_hook(fail)  # where a stack has blocks, their backward pass is over
+            return maps
         return features(self, images)
 
     if job.get("hungry") == rank:
@@ -56,6 +63,45 @@ def train(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
     finally:
         Small.features = features  # type: ignore[method-assign]
     return {"model": classifier.model}
+
+
+def measure(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
+    """Train, and count the bytes that this rank holds after each step, and at most in a pass.
+
+    Returns:
+        ``weights``, ``average``, ``gradients``, ``exp_avg``, ``exp_avg_sq``, ``best``: bytes after
+        the last step; ``whole``: for each block, the names of the weights that are whole while it
+        computes.
+    """
+    from skinxai.training import loop
+
+    found: dict[str, Any] = {"whole": []}
+    step, forward = loop.Loop._step, Block.forward
+
+    def size(tensors: Any) -> int:
+        return sum(t.to_local().untyped_storage().nbytes() for t in tensors if t is not None)
+
+    def counted(self: Any, *values: Any) -> float:
+        state = self.run.state
+        Block.forward = lambda block, maps: shown(state.network, block, maps)  # type: ignore[method-assign]
+        loss = step(self, *values)
+        weights = list(state.network.parameters())
+        found.update(weights=size(weights), average=size(state.average.parameters()))
+        found["gradients"] = size(weight.grad for weight in weights)
+        for name in ("exp_avg", "exp_avg_sq"):
+            found[name] = size(moments[name] for moments in state.optimizer.state.values())
+        return loss
+
+    def shown(network: Any, block: Block, maps: torch.Tensor) -> torch.Tensor:
+        named = network.network.named_parameters()
+        found["whole"].append([name for name, w in named if not hasattr(w, "device_mesh")])
+        return forward(block, maps)
+
+    loop.Loop._step = counted  # type: ignore[method-assign]
+    try:
+        return found | train(folder, rank, job)
+    finally:
+        loop.Loop._step, Block.forward = step, forward  # type: ignore[method-assign]
 
 
 def lose(folder: Path, rank: int, job: dict[str, Any]) -> None:

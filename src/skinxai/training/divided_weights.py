@@ -6,7 +6,7 @@ Its imports stand in functions: they take a second, which other runs need not wa
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -87,6 +87,15 @@ def whole(tensor: Tensor) -> Tensor:
     with answering():
         found: Tensor = tensor.full_tensor()  # type: ignore[attr-defined]
     return found
+
+
+def each_whole(named: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Name and all rows of each tensor, one after another; all ranks call it.
+
+    The names are sorted: a mapping read from a file has another order on each rank.
+    """
+    for name in sorted(named):
+        yield name, whole(named[name])
 
 
 def piece(tensor: Tensor) -> Tensor:
@@ -190,13 +199,17 @@ def _agreed(exchange: Exchange) -> tuple[Any, Any]:
     )
 
     class Gather(DefaultAllGather):
-        def __call__(self, output_tensor: Tensor, input_tensor: Tensor, *more: Any, **names: Any) -> Any:
+        def __call__(
+            self, output_tensor: Tensor, input_tensor: Tensor, *more: Any, **names: Any
+        ) -> Any:
             exchange.end(input_tensor.numel())
             with answering():
                 return super().__call__(output_tensor, input_tensor, *more, **names)
 
     class Reduce(DefaultReduceScatter):
-        def __call__(self, output_tensor: Tensor, input_tensor: Tensor, *more: Any, **names: Any) -> Any:
+        def __call__(
+            self, output_tensor: Tensor, input_tensor: Tensor, *more: Any, **names: Any
+        ) -> Any:
             exchange.end(input_tensor.numel())
             with answering():
                 return super().__call__(output_tensor, input_tensor, *more, **names)

@@ -14,7 +14,7 @@ from skinxai.data.records import Records
 from skinxai.errors import NonFiniteLossError
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.training.card import write_card
-from skinxai.training.divided_weights import copy_with, piece, whole
+from skinxai.training.divided_weights import copy_with, each_whole, piece
 from skinxai.training.loaders import (
     Batch,
     TrainingImages,
@@ -109,7 +109,9 @@ class Run:
         """
         progress = self.state.progress
         for network in (self.state.network, self.state.average):
-            weights = {n: piece(t) for n, t in network.state_dict().items() if t.is_floating_point()}
+            weights = {
+                n: piece(t) for n, t in network.state_dict().items() if t.is_floating_point()
+            }
             wrong = torch.stack([~torch.isfinite(each).all() for each in weights.values()])
             every = self.ranks.largest(*wrong.int().tolist())  # one wait for all
             for name, unsound in zip(weights, every, strict=True):
@@ -130,7 +132,7 @@ class Run:
 
     def write_model(self) -> None:
         """Write the model folder of the best epoch so far, from the first rank; all call it."""
-        weights = {name: whole(each) for name, each in self.state.best_weights.items()}
+        weights = dict(each_whole(self.state.best_weights))
         if not self.ranks.first:
             return
         progress = self.state.progress

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import CheckpointCorruptError
-from skinxai.training.divided_weights import copy_with, divided_as, is_divided, whole
+from skinxai.training.divided_weights import copy_with, divided_as, each_whole, is_divided
 from skinxai.training.randomness import RandomStates
 
 MAX_THREADS = 4096
@@ -113,8 +113,7 @@ class RunState:
         """The average with all of its weights, which all ranks put together where it is divided."""
         if not self.divided:
             return self.average
-        named = {name: whole(tensor) for name, tensor in self.average.state_dict().items()}
-        return copy_with(self.average, named)
+        return copy_with(self.average, dict(each_whole(self.average.state_dict())))
 
     def keep_best(self) -> None:
         """Copy the average's weights."""
@@ -146,12 +145,13 @@ class RunState:
             parts[f"optimizer.{index}"] = moments
         for rank, states in enumerate(others, 1):
             parts[f"rank {rank}"] = states.tensors
+        every = {
+            f"{part}.{n}": tensor for part, named in parts.items() for n, tensor in named.items()
+        }
         tensors = {}
-        for part, named in parts.items():
-            for name, tensor in named.items():
-                found = whole(tensor)  # one at a time
-                if keep:
-                    tensors[f"{part}.{name}"] = found.detach().cpu().contiguous()
+        for name, tensor in each_whole(every):
+            if keep:
+                tensors[name] = tensor.detach().cpu().contiguous()
         if not keep:
             return b""
         rest: dict[str, Any] = {
