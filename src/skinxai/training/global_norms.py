@@ -171,13 +171,11 @@ class _Normalised(torch.autograd.Function):
         slope = -scale * inverse**2 * sums[len(mean) :]
         offset = -scale * inverse * sums[: len(mean)] - slope * mean
         shape = (1, -1, *[1] * (values.ndim - 2))
-        scale, slope, offset = (
-            each.view(shape).to(values.dtype) for each in (scale * inverse, slope, offset)
-        )
-        found = torch.addcmul(offset, values, slope).addcmul_(grad, scale)
+        scale, slope, offset = (e.view(shape) for e in (scale * inverse, slope, offset))
+        found = torch.addcmul(offset, values, slope).addcmul_(grad, scale)  # float32 or more
         return (
-            found, of_weight if weight is not None else None, of_bias if bias is not None else None,
-            None, None,
+            found.to(values.dtype), of_weight if weight is not None else None,
+            of_bias if bias is not None else None, None, None,
         )  # fmt: skip
 
 
