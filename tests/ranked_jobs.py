@@ -25,20 +25,36 @@ class Ending(Callback):
             signal.raise_signal(signal.SIGTERM)
 
 
+class Spoiling(Callback):
+    """Overwrites an image after a step, as a failing disk would."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self._path, self._step = path, step
+
+    def on_step(self, number: int, loss: float, rate: float) -> None:
+        if number == self._step:
+            self._path.write_bytes(b"no image")
+
+
 def train(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
     """Train, or go on where the job says so.
 
     Args:
-        folder: with the pictures.
+        folder: with the pictures, unless ``data`` names another one in it.
         rank: of this process.
         job: ``settings``, ``out``, ``resume``; ``stops``: step after which the first rank is
             told to end; ``others``: settings of the other ranks; ``hungry``: the rank that has no
-            memory for more than two images, ``backward``: in the middle of the backward pass.
+            memory for more than two images, ``backward``: in the middle of the backward pass;
+            ``spoils``: an image, and the step after which it cannot be read.
     """
+    data = folder / job.get("data", ".")
     settings, out = dict(job.get("settings", {})), folder / job.get("out", job["name"])
     if rank:
         settings |= job.get("others", {})
-    callbacks = [Ending("stops", job["stops"])] if job.get("stops") else []
+    callbacks: list[Callback] = [Ending("stops", job["stops"])] if job.get("stops") else []
+    if job.get("spoils"):
+        name, step = job["spoils"]
+        callbacks.append(Spoiling(data / name, step))
     make = Trainer.resume if job.get("resume") else Trainer
     where = {} if job.get("resume") else {"output_dir": out}
     trainer = make(*([out] if job.get("resume") else []), **settings, **where, callbacks=callbacks)
@@ -59,7 +75,7 @@ def train(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
     if job.get("hungry") == rank:
         Small.features = hungry  # type: ignore[method-assign]
     try:
-        classifier = trainer.fit(listed(folder / "train"), listed(folder / "val"))
+        classifier = trainer.fit(listed(data / "train"), listed(data / "val"))
     finally:
         Small.features = features  # type: ignore[method-assign]
     return {"model": classifier.model}
@@ -69,8 +85,8 @@ def measure(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
     """Train, and count the bytes that this rank holds after each step, and at most in a pass.
 
     Returns:
-        ``weights``, ``average``, ``gradients``, ``exp_avg``, ``exp_avg_sq``, ``best``: bytes after
-        the last step; ``whole``: for each block, the names of the weights that are whole while it
+        ``weights``, ``average``, ``gradients``, ``exp_avg``, ``exp_avg_sq``: bytes after the last
+        step; ``whole``: for each block, the names of the weights that are whole while it
         computes.
     """
     from skinxai.training import loop
@@ -79,7 +95,8 @@ def measure(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
     step, forward = loop.Loop._step, Block.forward
 
     def size(tensors: Any) -> int:
-        return sum(t.to_local().untyped_storage().nbytes() for t in tensors if t is not None)
+        own = [t.to_local().untyped_storage() for t in tensors if t is not None]
+        return sum({each.data_ptr(): each.nbytes() for each in own}.values())
 
     def counted(self: Any, *values: Any) -> float:
         state = self.run.state

@@ -60,9 +60,9 @@ def divide(
     for weight in network.parameters():  # rows are divided as they lie in memory
         weight.data = weight.data.contiguous()
     mesh = init_device_mesh(device.type, (ranks.count,))
-    gather, reduce = _agreed(Exchange(ranks, network))
-    for module in [*blocks, network]:
-        part = fully_shard(module, mesh=mesh)
+    parts = [fully_shard(module, mesh=mesh) for module in [*blocks, network]]
+    gather, reduce = _agreed(Exchange(ranks, network))  # its buffers are on the device by now
+    for part in parts:
         part.set_gradient_divide_factor(1.0)  # losses are weighted by the share of the batch
         part.set_force_sum_reduction_for_comms(True)  # gloo has no multiplying sum
         part.set_custom_all_gather(gather)
