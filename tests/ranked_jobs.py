@@ -10,6 +10,7 @@ from small_runs import Block, Small, listed
 
 from skinxai import Trainer
 from skinxai.training.callbacks import Callback
+from skinxai.training.joining import joined
 
 
 class Ending(Callback):
@@ -45,6 +46,7 @@ def train(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
         job: ``settings``, ``out``, ``resume``; ``stops``: step after which the first rank is
             told to end; ``others``: settings of the other ranks; ``hungry``: the rank that has no
             memory for more than two images, ``backward``: in the middle of the backward pass;
+            ``idle``: the rank whose convolutions do not learn;
             ``spoils``: an image, and the step after which it cannot be read.
     """
     data = folder / job.get("data", ".")
@@ -72,8 +74,13 @@ def train(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
             return maps
         return features(self, images)
 
+    def idle(self: Small, images: torch.Tensor) -> torch.Tensor:
+        return features(self, images).detach()
+
     if job.get("hungry") == rank:
         Small.features = hungry  # type: ignore[method-assign]
+    if job.get("idle") == rank:
+        Small.features = idle  # type: ignore[method-assign]
     try:
         classifier = trainer.fit(listed(data / "train"), listed(data / "val"))
     finally:
@@ -119,6 +126,25 @@ def measure(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
         return found | train(folder, rank, job)
     finally:
         loop.Loop._step, Block.forward = step, forward  # type: ignore[method-assign]
+
+
+def tell(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
+    """What each of three ranks gets from the others."""
+    with joined("cpu") as ranks:
+        table = torch.arange(6.0).view(6, 1) + 100
+        share = ranks.share(rank, [f"lost by {rank}"] * (rank == 1))  # 0, 1 and 2 images
+        partners = ranks.partners(share, table[[[], [0], [1, 2]][rank]], torch.tensor([1, 2, 0]))
+        own = [torch.full((2, 2), 1.0 + rank), torch.full((3,), 10.0 * rank).double()]
+        losses = torch.tensor([float(rank), 0.5])
+        ranks.sum_gradients(own, losses)
+        return {
+            "gather": ranks.gather({"rank": rank}), "first": ranks.from_first(lambda: rank + 7),
+            "merged": list(ranks.merged(range(7)[ranks.part])), "counts": share.counts,
+            "largest": ranks.largest(rank, 5 - rank, 15), "failures": share.failures,
+            "total": ranks.total(torch.tensor([rank, 1.0])).tolist(), "losses": losses.tolist(),
+            "gradients": [each.tolist() for each in own], "partners": partners.flatten().tolist(),
+            "seed": ranks.seed(5, 1), "other seed": ranks.seed(5, 2),
+        }  # fmt: skip
 
 
 def lose(folder: Path, rank: int, job: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -27,6 +28,7 @@ from skinxai.predicting.devices import device_named
 from skinxai.training.augmentation import Augmentation
 from skinxai.training.device_augmentation import DeviceAugmentation
 from skinxai.training.divided_weights import blocks_of, copy_with, divide
+from skinxai.training.free_memory import free_memory
 from skinxai.training.inheriting import Origin, inherited_config
 from skinxai.training.initial_weights import InitialWeights, load_initial_weights
 from skinxai.training.joining import device_of
@@ -118,7 +120,7 @@ class Materials:
         if config.layer_decay < 1 or config.frozen_groups:
             layers = backbones.layer_groups(network)
         groups = parameter_groups(network.network, layers, config)
-        images, checks = _images(config, train, val, preprocessing, device)
+        images, checks = _images(config, train, val, preprocessing, device, ranks.beside)
         return cls(
             config, splits, device, start, teacher, preprocessing, loss, network, average, groups,
             images, checks, ranks,
@@ -209,7 +211,7 @@ def _build(config: TrainConfig, classes: int, stored: dict[str, Stored] | None) 
 
 def _images(
     config: TrainConfig, train: Records, val: Records, preprocessing: PreprocessConfig,
-    device: torch.device,
+    device: torch.device, beside: int,
 ) -> tuple[TrainingImages, TrainingImages] | tuple[StoredImages, StoredImages]:  # fmt: skip
     """The images of the training part, augmented, and of the validation part."""
     size, recipe, most = config.image_size, config.augmentation, config.max_pixels
@@ -221,12 +223,14 @@ def _images(
             TrainingImages(val, preprocessing, max_pixels=most),
         )
     on_device = DeviceAugmentation(size, recipe, hair=hair, colour_constancy=constancy)
+    free = partial(free_memory, among=beside)
     return (
         StoredImages(
-            train, preprocessing, device, on_device, neutral=constancy > 0, max_pixels=most
+            train, preprocessing, device, on_device, neutral=constancy > 0, max_pixels=most,
+            free=free,
         ),
-        StoredImages(val, preprocessing, device, max_pixels=most),
-    )
+        StoredImages(val, preprocessing, device, max_pixels=most, free=free),
+    )  # fmt: skip
 
 
 def _check_origin(known: Mapping[str, Any] | None, name: str, found: Origin) -> None:
