@@ -138,6 +138,11 @@ def test_every_error_has_a_code_of_its_own_and_is_in_the_tree() -> None:
         if isinstance(value, type) and issubclass(value, errors.SkinxaiError)
     ]
     assert len({cls.code for cls in classes}) == len(classes)
+    rooms = (ROOT / "src/skinxai/errors").glob("*_errors.py")
+    written = re.findall(
+        r"^class (\w+)", "\n".join(room.read_text() for room in rooms), re.MULTILINE
+    )
+    assert {cls.__name__ for cls in classes} == {"SkinxaiError", *written}
     for cls in classes:
         assert re.search(rf"\b{cls.__name__}\b", errors.__doc__)
         assert cls.__doc__
