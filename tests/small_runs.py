@@ -36,7 +36,7 @@ from skinxai.training.callbacks import Callback
 from skinxai.training.checkpointing import NAME, CheckpointFolder
 from skinxai.training.trainer import Trainer
 
-BACKBONES = ("small", "plain", "hungry")
+BACKBONES = ("small", "plain", "hungry", "stacked")
 COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "blue": (60, 60, 200)}
 LABELS, INPUT, NOTHING = LabelSet(tuple(COLOURS)), PreprocessConfig((32, 48)), TrainedOn()
 BASE: dict[str, Any] = dict(
@@ -80,9 +80,33 @@ class Hungry(Small):
         return super().features(images)
 
 
+class Block(nn.Module):
+    """A residual block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(8, 8, 3, 1, 1, bias=False), nn.BatchNorm2d(8)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps + self.norm(self.conv(maps)).relu()
+
+
+class Stacked(Small):
+    """Two residual blocks more."""
+
+    def __init__(self, classes: int, drop_rate: float, plain: bool = False) -> None:
+        super().__init__(classes, drop_rate, plain)
+        self.blocks = nn.Sequential(Block(), Block())
+
+    def features(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.blocks(super().features(images))
+        return maps
+
+
 def build_small(name: str, num_classes: int, drop_rate: float = 0.0) -> SkinClassifier:
     """A builder for the registry."""
-    network = (Hungry if name == "hungry" else Small)(num_classes, drop_rate, name == "plain")
+    kind = {"hungry": Hungry, "stacked": Stacked}.get(name, Small)
+    network = kind(num_classes, drop_rate, name == "plain")
     return SkinClassifier(network, lambda n, x: n.features(x), lambda n, f: n.head(f))
 
 

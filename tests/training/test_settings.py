@@ -41,6 +41,7 @@ CHOICES: dict[str, tuple[list[Any], list[Any]]] = {
     "teacher_answers": (["all", "unseen"], ["seen", None, False]),
     "amp": ([True, False, "bfloat16", "float16"], [None, 1, 0, "bf16", "true"]),
     "sampler": ([None, "square_root", "balanced"], ["fair", "none", False, 0]),
+    "strategy": (["ddp", "fsdp"], ["zero", "FSDP", None, True]),
     "unreadable": (["raise", "skip"], ["ignore", None, True]),
     "image_size": ([(32, 48), [4096, 32]], [(31, 48), (32, 4097), (32,), 31, 4097, 224.0, True, -1,
                                             None, "32x48", "224", (32.0, 48), (True, 48),
@@ -96,6 +97,7 @@ def test_choices(name) -> None:
     ("name", "value", "near"),
     [("sampler", "balance", "balanced"), ("sampler", "squareroot", "square_root"),
      ("amp", "bf16", "bfloat16"), ("amp", "fp16", "float16"), ("unreadable", "skipp", "skip"),
+     ("strategy", "fsdp2", "fsdp"),
      ("sampler", "uniform", None)],
 )  # fmt: skip
 def test_what_may_have_been_meant(name, value, near) -> None:

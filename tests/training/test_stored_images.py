@@ -18,6 +18,8 @@ from skinxai.training import free_memory, stored_images
 from skinxai.training.device_augmentation import DeviceAugmentation
 from skinxai.training.free_memory import Free
 from skinxai.training.loaders import TrainingImages, batches, keys_of
+from skinxai.training.materials import _images
+from skinxai.training.settings import TrainConfig
 from skinxai.training.stored_images import StoredImages
 
 CPU, PREPROCESSING = torch.device("cpu"), PreprocessConfig((32, 48))
@@ -184,6 +186,19 @@ def test_what_is_said_where_no_memory_is_enough(tmp_path) -> None:
     assert info.value.on_command_line == (
         f"{start}skinxai prepare --size, or give --augment-on cpu."
     )
+
+
+def test_ranks_of_one_machine_share_its_memory(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(free_memory, "_of_system", lambda: 10 * GIB)
+    monkeypatch.setattr(free_memory, "_of_container", lambda: [])
+    assert free_memory.free_memory(CPU, 4) == Free(None, 2.5 * GIB, 4)
+    records = written(tmp_path / "data", [(40, 56)])
+    config = TrainConfig.of({"augment_on": "device", "hair": 0.0})
+    for images in _images(config, records, records, PREPROCESSING, CPU, 4):
+        assert isinstance(images, StoredImages)
+        words = r"take 1\.5 GiB, and only 1\.2 GiB, half of what is free for each of 4 ranks"
+        with pytest.raises(OutOfMemoryError, match=words):
+            images._room(2000, (450, 600))
 
 
 def test_reading_stops_as_soon_as_memory_is_not_enough(tmp_path, monkeypatch) -> None:

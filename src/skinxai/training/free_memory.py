@@ -19,23 +19,29 @@ class Free(NamedTuple):
     Args:
         device: of the device; ``None`` if it has none of its own.
         host: of the host, within the limit of this process's container.
+        among: number of ranks on the host, each of which may take its part of that.
     """
 
     device: int | None
     host: int
+    among: int = 1
 
 
-def free_memory(device: torch.device) -> Free:
+def free_memory(device: torch.device, among: int = 1) -> Free:
     """The free memory of a device and of its host.
 
     Memory that torch keeps for reuse counts as free.
+
+    Args:
+        device: the device.
+        among: number of ranks on the host.
     """
     own = None
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         own = free + kept
-    return Free(own, min([_of_system(), *_of_container()]))
+    return Free(own, min([_of_system(), *_of_container()]) // among, among)
 
 
 def is_pinned_for(device: torch.device) -> bool:

@@ -26,8 +26,8 @@ class OtherRankOutOfMemoryError(MemoryError):
 class Exchange:
     """Sums over all ranks in the middle of a pass, which end the pass if one rank has failed.
 
-    A rank that runs out of memory cannot know which sum the others wait for. So all sums of a
-    pass on the CPU have one length, with a place for the number of ranks that failed. On CUDA,
+    A rank that runs out of memory cannot know which sum the others wait for. So all messages of
+    a pass on the CPU have one length, with a place for the number of ranks that failed. On CUDA,
     where reading such a place would wait for the device, it is summed on the CPU beforehand.
 
     Args:
@@ -37,7 +37,7 @@ class Exchange:
 
     def __init__(self, ranks: Ranks, network: nn.Module) -> None:
         self.ranks = ranks
-        sizes = [each.numel() for each in network.buffers()] + [1]
+        sizes = [each.numel() for each in network.buffers() if each.device.type == "cpu"] + [1]
         self._length = 2 * max(sizes) + 1
 
     def total(self, values: Tensor) -> Tensor:
@@ -76,10 +76,13 @@ class Exchange:
             )
 
     def _message(self, values: Tensor, *, failed: float) -> Tensor:
-        message = torch.zeros(self._length + 1, dtype=torch.float64)
-        message[: len(values)], message[-1] = values, failed
+        """The sum over all ranks; gathering takes gloo half as many turns as reducing."""
+        own = torch.zeros(self._length + 1, dtype=torch.float64)
+        own[: len(values)], own[-1] = values, failed
+        every = own.new_empty(self.ranks.count, len(own))
         with answering():
-            dist.all_reduce(message)
+            dist.all_gather(list(every), own)
+        message = every.sum(0)
         if message[-1] and not failed:
             raise OtherRankOutOfMemoryError("out of memory on another rank")
         return message
@@ -156,23 +159,23 @@ class _Normalised(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         values, weight, bias, mean, var, count = ctx.saved_tensors
         scale = torch.ones_like(mean) if weight is None else weight.float()
+        grad = grads[0].contiguous(memory_format=_format(values))
         if values.numel():
-            found, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-                grads[0].contiguous(memory_format=_format(values)), values, scale, mean, var,
-                None, None, False, ctx.eps, [True, True, True],
-            )  # fmt: skip
+            _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+                grad, values, scale, mean, var, None, None, False, ctx.eps, [False, True, True]
+            )
         else:  # torch divides by the number of images
-            found, of_weight, of_bias = (torch.zeros_like(t) for t in (values, scale, scale))
+            of_weight, of_bias = torch.zeros_like(scale), torch.zeros_like(scale)
         sums = ctx.exchange.total(torch.cat([of_bias, of_weight]).double()).float() / count
         inverse = torch.rsqrt(var + ctx.eps)
         slope = -scale * inverse**2 * sums[len(mean) :]
         offset = -scale * inverse * sums[: len(mean)] - slope * mean
         shape = (1, -1, *[1] * (values.ndim - 2))
-        found = found.addcmul_(values, slope.view(shape).to(values.dtype))
-        found = found.add_(offset.view(shape).to(found.dtype))
+        scale, slope, offset = (e.view(shape) for e in (scale * inverse, slope, offset))
+        found = torch.addcmul(offset, values, slope).addcmul_(grad, scale)  # float32 or more
         return (
-            found, of_weight if weight is not None else None, of_bias if bias is not None else None,
-            None, None,
+            found.to(values.dtype), of_weight if weight is not None else None,
+            of_bias if bias is not None else None, None, None,
         )  # fmt: skip
 
 

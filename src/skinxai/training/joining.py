@@ -166,8 +166,9 @@ def _backend(device: str) -> str:
     return "cpu:gloo" if device == "cpu" else "cpu:gloo,cuda:nccl"
 
 
-def _store(launch: Launch, name: str, patience: datetime.timedelta = JOINING) -> Any:
+def _store(launch: Launch, name: str, patience: datetime.timedelta | None = None) -> Any:
     """The store in which the ranks of this attempt leave notes of this name for each other."""
+    patience = patience or JOINING
     where = f"MASTER_ADDR {launch.address!r}, MASTER_PORT {launch.port}"
     host = launch.rank == 0 and not launch.hosted
     try:
@@ -202,7 +203,13 @@ def _check_world(store: Any, launch: Launch) -> None:
                     f"command."
                 )
     except RuntimeError as error:
-        missing = [str(rank) for rank, name in enumerate(names) if not store.check([name])]
+        try:
+            missing = [str(rank) for rank, name in enumerate(names) if not store.check([name])]
+        except RuntimeError:  # the store is gone, and with it the one who kept it
+            raise TrainingError(
+                f"{'torchrun' if launch.hosted else 'rank 0'} ended before all {launch.count} "
+                f"ranks had met; look at its output and start all again."
+            ) from error
         raise TrainingError(
             f"all {launch.count} ranks must start within {JOINING.seconds // 60} minutes, but "
             f"these did not: {', '.join(missing)}; look at their output and start all again."

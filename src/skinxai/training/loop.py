@@ -125,7 +125,7 @@ class Loop:
         run = self.run
         started, progress = time.perf_counter(), run.state.progress
         metrics = validate(
-            run.state.average, self._checked(), run.model_config.preprocessing,
+            run.state.whole_average(), self._checked(), run.model_config.preprocessing,
             len(run.train.labels), run.device, run.folder.note, run.ranks.total,
         )  # fmt: skip
         seconds = progress.seconds + time.perf_counter() - started

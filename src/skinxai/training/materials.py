@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -26,6 +27,8 @@ from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.predicting.devices import device_named
 from skinxai.training.augmentation import Augmentation
 from skinxai.training.device_augmentation import DeviceAugmentation
+from skinxai.training.divided_weights import blocks_of, copy_with, divide
+from skinxai.training.free_memory import free_memory
 from skinxai.training.inheriting import Origin, inherited_config
 from skinxai.training.initial_weights import InitialWeights, load_initial_weights
 from skinxai.training.joining import device_of
@@ -54,9 +57,9 @@ class Materials:
         teacher: teacher that the run learns from besides the labels; ``None`` without one.
         preprocessing: preprocessing of the network's input.
         loss: loss, bound to the class counts of the training part.
-        network: network, on the device.
+        network: network, on the device; if it will be divided among ranks, on the CPU.
         average: moving average of its weights, which starts as a copy.
-        optimizer: optimiser of the network.
+        groups: the network's parameters, as the optimiser takes them.
         images: images of the training part, augmented.
         checks: images of the validation part.
         ranks: the processes that train together.
@@ -71,7 +74,7 @@ class Materials:
     loss: Callable[[Tensor, Tensor], Tensor]
     network: SkinClassifier
     average: SkinClassifier
-    optimizer: torch.optim.Optimizer
+    groups: list[dict[str, Any]]
     images: TrainingImages | StoredImages
     checks: TrainingImages | StoredImages
     ranks: Ranks
@@ -110,16 +113,16 @@ class Materials:
                 teacher = only_unseen(teacher, train, config.max_pixels)
         _check_prepared(train, config.image_size)
         loss = losses.bind(config.loss, config.loss_options, train.class_counts())
-        network.to(device).to(memory_format=torch.channels_last)
+        if not _is_divided(config, ranks):  # else it goes there block by block
+            network.to(device).to(memory_format=torch.channels_last)
         average = copy.deepcopy(network)
         layers = [[name for name, _ in network.network.named_parameters()]]
         if config.layer_decay < 1 or config.frozen_groups:
             layers = backbones.layer_groups(network)
         groups = parameter_groups(network.network, layers, config)
-        images, checks = _images(config, train, val, preprocessing, device)
+        images, checks = _images(config, train, val, preprocessing, device, ranks.beside)
         return cls(
-            config, splits, device, start, teacher, preprocessing, loss, network, average,
-            torch.optim.AdamW(groups, lr=config.learning_rate, fused=device.type == "cuda"),
+            config, splits, device, start, teacher, preprocessing, loss, network, average, groups,
             images, checks, ranks,
         )  # fmt: skip
 
@@ -141,9 +144,15 @@ class Materials:
             split_hash: sha256 of its ``splits.csv``.
         """
         config, train = self.config, self.splits.train
+        average, groups = self.average, self.groups
+        if _is_divided(config, self.ranks):
+            average, groups = self._divided()
+        optimizer = torch.optim.AdamW(
+            groups, lr=config.learning_rate, fused=self.device.type == "cuda"
+        )
         scaler = torch.amp.GradScaler(self.device.type, enabled=precision is torch.float16)
         state = RunState(
-            self.network, self.average, self.optimizer, scaler,
+            self.network, average, optimizer, scaler,
             Progress(accumulate=config.accumulate), splits_sha256=split_hash,
         )  # fmt: skip
         step = TrainingStep(
@@ -159,6 +168,29 @@ class Materials:
             config, folder, train, self.splits.val, self.images, self.checks, state, step, made,
             trained_on, self.device, self.ranks,
         )  # fmt: skip
+
+    def _divided(self) -> tuple[SkinClassifier, list[dict[str, Any]]]:
+        """Divide the network among the ranks.
+
+        Returns:
+            The average and the optimiser's groups, divided in the same way.
+        """
+        names = {id(weight): name for name, weight in self.network.named_parameters()}
+        blocks = blocks_of(self.network, self.config.image_size)
+        divide(self.network, blocks, self.ranks, self.device)
+        weights = dict(self.network.named_parameters())
+        groups = [
+            group | {"params": [weights[names[id(each)]] for each in group["params"]]}
+            for group in self.groups
+        ]
+        average = copy_with(self.average, self.network.state_dict())
+        for buffer in average.buffers():
+            buffer.data = buffer.data.to(self.device)
+        return average, groups
+
+
+def _is_divided(config: TrainConfig, ranks: Ranks) -> bool:
+    return config.strategy == "fsdp" and not ranks.alone
 
 
 def _build(config: TrainConfig, classes: int, stored: dict[str, Stored] | None) -> SkinClassifier:
@@ -179,7 +211,7 @@ def _build(config: TrainConfig, classes: int, stored: dict[str, Stored] | None) 
 
 def _images(
     config: TrainConfig, train: Records, val: Records, preprocessing: PreprocessConfig,
-    device: torch.device,
+    device: torch.device, beside: int,
 ) -> tuple[TrainingImages, TrainingImages] | tuple[StoredImages, StoredImages]:  # fmt: skip
     """The images of the training part, augmented, and of the validation part."""
     size, recipe, most = config.image_size, config.augmentation, config.max_pixels
@@ -191,12 +223,14 @@ def _images(
             TrainingImages(val, preprocessing, max_pixels=most),
         )
     on_device = DeviceAugmentation(size, recipe, hair=hair, colour_constancy=constancy)
+    free = partial(free_memory, among=beside)
     return (
         StoredImages(
-            train, preprocessing, device, on_device, neutral=constancy > 0, max_pixels=most
+            train, preprocessing, device, on_device, neutral=constancy > 0, max_pixels=most,
+            free=free,
         ),
-        StoredImages(val, preprocessing, device, max_pixels=most),
-    )
+        StoredImages(val, preprocessing, device, max_pixels=most, free=free),
+    )  # fmt: skip
 
 
 def _check_origin(known: Mapping[str, Any] | None, name: str, found: Origin) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from skinxai.errors import OptionError
+from skinxai.training.divided_weights import piece
 from skinxai.training.settings import TrainConfig
 from skinxai.training.transfers import copy_all
 
@@ -91,12 +92,15 @@ def update_average(average: nn.Module, model: nn.Module, step: int, decay: float
 
     Args:
         average: the average; it is changed in place.
-        model: the network.
+        model: the network; divided among the ranks as the average is.
         step: number of the step, from 0; at the start d is at most ``(1 + step) / (10 + step)``.
         decay: the factor d.
     """
     decay = min(decay, (1 + step) / (10 + step))
-    own, weights = average.state_dict(), model.state_dict()
+    own, weights = (
+        {name: piece(tensor) for name, tensor in network.state_dict().items()}
+        for network in (average, model)
+    )
     floats = [name for name, tensor in own.items() if tensor.is_floating_point()]
     torch._foreach_lerp_([own[n] for n in floats], [weights[n] for n in floats], 1 - decay)
     others = sorted(set(own) - set(floats))

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from skinxai.errors import RankLostError, ResumeMismatchError
+from skinxai.memory import is_out_of_memory
 from skinxai.training.shares import Share, homes, places_of
 
 PATIENCE = datetime.timedelta(minutes=10)
@@ -204,6 +205,8 @@ def answering() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         raise RankLostError(
             f"another rank has ended or did not answer within {PATIENCE.seconds // 60} minutes: "
             f"{str(error).splitlines()[0]}",

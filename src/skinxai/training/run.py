@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from skinxai.data.records import Records
 from skinxai.errors import NonFiniteLossError
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.training.card import write_card
+from skinxai.training.divided_weights import copy_with, each_whole, piece
 from skinxai.training.loaders import (
     Batch,
     TrainingImages,
@@ -109,10 +109,13 @@ class Run:
         """
         progress = self.state.progress
         for network in (self.state.network, self.state.average):
-            weights = {n: t for n, t in network.state_dict().items() if t.is_floating_point()}
-            finite = torch.stack([torch.isfinite(each).all() for each in weights.values()])
-            for name, sound in zip(weights, finite.tolist(), strict=True):  # one wait for all
-                if not sound:
+            weights = {
+                n: piece(t) for n, t in network.state_dict().items() if t.is_floating_point()
+            }
+            wrong = torch.stack([~torch.isfinite(each).all() for each in weights.values()])
+            every = self.ranks.largest(*wrong.int().tolist())  # one wait for all
+            for name, unsound in zip(weights, every, strict=True):
+                if unsound:
                     raise NonFiniteLossError(
                         f"weights must stay finite, but {name!r} is not after epoch "
                         f"{progress.epoch}, step {progress.step}",
@@ -122,16 +125,18 @@ class Run:
         each = self.steps_each + 1  # the end of an epoch has a number of its own
         number = progress.epoch * each + progress.step
         random = self.ranks.gather(RandomStates.now())
-        if self.ranks.first:
-            self.folder.checkpoints.write(number, self.state.to_bytes(random))
+        first = self.ranks.first
+        data = self.state.to_bytes(random, keep=first) if first or self.state.divided else b""
+        if first:
+            self.folder.checkpoints.write(number, data)
 
     def write_model(self) -> None:
-        """Write the model folder of the best epoch so far, from the first rank."""
+        """Write the model folder of the best epoch so far, from the first rank; all call it."""
+        weights = dict(each_whole(self.state.best_weights))
         if not self.ranks.first:
             return
         progress = self.state.progress
-        best = copy.deepcopy(self.state.average)
-        best.load_state_dict(self.state.best_weights)
+        best = copy_with(self.state.average, weights)
         card = write_card(
             self.model_config, self.config, progress.log, progress.best[1],
             self.trained_on,

@@ -15,7 +15,8 @@ from skinxai.readonly import ReadOnly
 
 CHANGEABLE = frozenset(
     ("epochs", "learning_rate", "weight_decay", "patience", "accumulate", "device", "workers",
-     "checkpoint_minutes", "keep_checkpoints", "unreadable", "augmentation", "max_pixels")
+     "strategy", "checkpoint_minutes", "keep_checkpoints", "unreadable", "augmentation",
+     "max_pixels")
 )  # fmt: skip
 """Settings that `Trainer.resume` may change; any other change would make it another run."""
 
@@ -97,6 +98,10 @@ class TrainConfig:
     device: str = _setting("auto", "auto, cpu, cuda, …")
     workers: int | str = _setting(
         "auto", "Number of decoding processes besides the one that trains, if the CPU augments."
+    )
+    strategy: str = _setting(
+        "ddp",
+        "What a rank keeps: ddp (all weights), or fsdp (its piece of them, to save memory).",
     )
     seed: int = _setting(0, "Seed of weights, order, augmentation and dropout.")
     unreadable: str = _setting(
@@ -312,5 +317,6 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "teacher_answers": ("all", "unseen"),
     "amp": (True, False, "bfloat16", "float16"),
     "sampler": (None, "square_root", "balanced"),
+    "strategy": ("ddp", "fsdp"),
     "unreadable": ("raise", "skip"),
 }

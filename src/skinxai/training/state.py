@@ -14,6 +14,7 @@ from torch import Tensor
 
 from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import CheckpointCorruptError
+from skinxai.training.divided_weights import copy_with, divided_as, each_whole, is_divided
 from skinxai.training.randomness import RandomStates
 
 MAX_THREADS = 4096
@@ -103,6 +104,17 @@ class RunState:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     splits_sha256: str = ""
 
+    @property
+    def divided(self) -> bool:
+        """Whether this rank holds only a piece of the weights, of the average and the moments."""
+        return is_divided(self.network)
+
+    def whole_average(self) -> SkinClassifier:
+        """The average with all of its weights, which all ranks put together where it is divided."""
+        if not self.divided:
+            return self.average
+        return copy_with(self.average, dict(each_whole(self.average.state_dict())))
+
     def keep_best(self) -> None:
         """Copy the average's weights."""
         self.best_weights = {n: t.detach().clone() for n, t in self.average.state_dict().items()}
@@ -113,11 +125,14 @@ class RunState:
         weights = self.network.state_dict().values()
         return int(6 * sum(each.nbytes for each in weights) + 2**26)
 
-    def to_bytes(self, each: Sequence[RandomStates] = ()) -> bytes:
+    def to_bytes(self, each: Sequence[RandomStates] = (), *, keep: bool = True) -> bytes:
         """Safetensors with one JSON text: all that the rest of the run depends on, except data.
+
+        Where the weights are divided, all ranks call it; the bytes are those of whole weights.
 
         Args:
             each: random states of each rank; empty for those of this process alone.
+            keep: whether this rank needs the bytes; it gets none otherwise.
         """
         random, *others = each or [RandomStates.now()]
         parts: dict[str, dict[str, Tensor]] = {
@@ -130,11 +145,15 @@ class RunState:
             parts[f"optimizer.{index}"] = moments
         for rank, states in enumerate(others, 1):
             parts[f"rank {rank}"] = states.tensors
-        tensors = {
-            f"{part}.{name}": tensor.detach().cpu().contiguous()
-            for part, named in parts.items()
-            for name, tensor in named.items()
+        every = {
+            f"{part}.{n}": tensor for part, named in parts.items() for n, tensor in named.items()
         }
+        tensors = {}
+        for name, tensor in each_whole(every):
+            if keep:
+                tensors[name] = tensor.detach().cpu().contiguous()
+        if not keep:
+            return b""
         rest: dict[str, Any] = {
             "progress": vars(self.progress),
             "random": random.rest,
@@ -165,10 +184,14 @@ class RunState:
             rest = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["state"])
             if rest["splits_sha256"] != self.splits_sha256:
                 raise ValueError("it is of a run with another split")
-            self.network.load_state_dict(_below(tensors, "network"))
-            self.average.load_state_dict(_below(tensors, "average"))
-            self.best_weights = _below(tensors, "best")
-            shapes = {name: t.shape for name, t in self.network.state_dict().items()}
+            own = self.network.state_dict()
+            network, average, self.best_weights = (
+                {n: divided_as(t, own.get(n)) for n, t in _below(tensors, part).items()}
+                for part in ("network", "average", "best")
+            )
+            self.network.load_state_dict(network)
+            self.average.load_state_dict(average)
+            shapes = {name: t.shape for name, t in own.items()}
             if self.best_weights and shapes != {n: t.shape for n, t in self.best_weights.items()}:
                 raise ValueError("its best weights are of another network")
             self.progress = Progress.from_dict(rest["progress"])
@@ -201,6 +224,8 @@ class RunState:
             found = {name: tensor.shape for name, tensor in named.items()}
             if found != {"step": torch.Size(()), "exp_avg": shape, "exp_avg_sq": shape}:
                 raise ValueError(f"the optimiser's state of parameter {number} does not fit it")
+            for name in ("exp_avg", "exp_avg_sq"):
+                named[name] = divided_as(named[name], own[number])
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
 

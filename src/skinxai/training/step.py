@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from skinxai.errors import NonFiniteLossError, OutOfMemoryError
 from skinxai.memory import is_out_of_memory
+from skinxai.training.divided_weights import take_back, whole
 from skinxai.training.global_norms import Exchange, GlobalNorms
 from skinxai.training.mixing import MixedBatch, mix
 from skinxai.training.optimising import update_average
 from skinxai.training.precision import mixed_precision
 from skinxai.training.randomness import RandomStates
-from skinxai.training.ranks import Ranks
+from skinxai.training.ranks import Ranks, answering
 from skinxai.training.settings import TrainConfig
 from skinxai.training.shares import Share
 from skinxai.training.state import RunState
@@ -90,17 +91,22 @@ class TrainingStep:
             count=share.count, partners=partial(self.ranks.partners, share),
         )  # fmt: skip
         parts = self._gradients(replace(mixed, positions=positions), share)
-        self.state.scaler.unscale_(optimizer)
-        if self.config.clip_norm is None:
-            grads = (weight.grad for weight in network.parameters())
-            norm = nn.utils.get_total_norm([grad for grad in grads if grad is not None])
-        else:
-            norm = nn.utils.clip_grad_norm_(network.parameters(), self.config.clip_norm)
+        with answering() if self.state.divided else nullcontext():
+            norm = self._norm()
         loss = self._checked(parts, norm)
         self.state.scaler.step(optimizer)
         self.state.scaler.update()
         update_average(self.state.average, network, number, self.config.average_decay)
         return loss
+
+    def _norm(self) -> Tensor:
+        """The norm of all gradients, to which they are then clipped."""
+        self.state.scaler.unscale_(self.state.optimizer)
+        weights = list(self.state.network.parameters())
+        if self.config.clip_norm is not None:
+            return whole(nn.utils.clip_grad_norm_(weights, self.config.clip_norm))
+        grads = (weight.grad for weight in weights)
+        return whole(nn.utils.get_total_norm([grad for grad in grads if grad is not None]))
 
     def _gradients(self, mixed: MixedBatch, share: Share) -> list[tuple[Tensor, float]]:
         """Gradients of the mean loss; if memory runs out, halve the micro-batch and start again.
@@ -123,6 +129,8 @@ class TrainingStep:
                 if not is_out_of_memory(error):
                     raise
                 exchange.fail(error)
+                if self.state.divided:
+                    take_back(self.state.network)
                 reason = str(error).partition("\n")[0]
             self._halve(share.count, reason)
             random.put_back()
@@ -174,7 +182,10 @@ class TrainingStep:
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         exchange.end(len(gradients))
         losses = torch.stack([loss * weight for loss, weight in parts])
-        self.ranks.sum_gradients(gradients, losses)
+        if self.state.divided:  # each pass has summed its gradients
+            self.ranks.total(losses)
+        else:
+            self.ranks.sum_gradients(gradients, losses)
         return [(loss, 1.0) for loss in losses]
 
     def _loss(self, part: MixedBatch, logits: Tensor) -> Tensor:

@@ -139,7 +139,8 @@ class StoredImages:
 
     def _read_all(self, pool: ThreadPoolExecutor) -> list[Pixels | Failure | None]:
         """The images; those of a prepared folder are mapped into memory and not read yet."""
-        cache, limit = self.records.pixels, SHARE * self._free(self._device).host
+        cache, free = self.records.pixels, self._free(self._device)
+        limit = SHARE * free.host
         if self._augmentation is None and cache is not None and not cache.fits(self.preprocessing):
             cache = None
         taken = [0, 0]
@@ -161,7 +162,8 @@ class StoredImages:
                 some = [each.nbytes for each in found[start:] if isinstance(each, np.ndarray)]
                 taken = [taken[0] + len(some), taken[1] + sum(some)]
             if taken[1] > limit:
-                raise _too_large(f"the first {taken[0]} of {len(self)} images", taken[1], limit)
+                what = f"the first {taken[0]} of {len(self)} images"
+                raise _too_large(what, taken[1], limit, free.among)
         return found
 
     def _size(self, images: Sequence[Pixels | Failure | None]) -> tuple[int, int]:
@@ -187,7 +189,7 @@ class StoredImages:
         if (2 ** (needed - 1).bit_length() if pinned else needed) <= SHARE * free.host:
             return torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
         what = f"{count} images of {size[0]} × {size[1]} pixels"
-        raise _too_large(what, needed, SHARE * max(free.device or 0, free.host))
+        raise _too_large(what, needed, SHARE * max(free.device or 0, free.host), free.among)
 
     def _drawn(self, keys: Sequence[Key]) -> Draws | None:
         """What happens to the images that can be read; ``None``: nothing."""
@@ -226,12 +228,12 @@ class StoredImages:
         return images
 
 
-def _too_large(what: str, needed: float, limit: float) -> OutOfMemoryError:
-    gib = 2**30
+def _too_large(what: str, needed: float, limit: float, among: int) -> OutOfMemoryError:
+    gib, each = 2**30, f" for each of {among} ranks" if among > 1 else ""
     return OutOfMemoryError(
         f"with augment_on 'device' decoded images stay in memory, but {what} take "
-        f"{needed / gib:.1f} GiB, and only {limit / gib:.1f} GiB, half of what is free, may hold "
-        f"them",
+        f"{needed / gib:.1f} GiB, and only {limit / gib:.1f} GiB, half of what is free{each}, "
+        f"may hold them",
         python="prepare them at a smaller size with skinxai.data.prepare(…, image_size=…), or "
         "pass augment_on='cpu'",
         command="prepare them at a smaller size with skinxai prepare --size, or give "

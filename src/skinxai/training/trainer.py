@@ -162,7 +162,8 @@ class Trainer:
         path, progress = self.folder.path, run.state.progress
         if not progress.best[1]:
             raise NonFiniteLossError("macro-F1 was NaN in every epoch; there is no model to keep.")
-        run.ranks.from_first(run.write_model)  # its card counts all epochs
+        run.write_model()  # its card counts all epochs
+        run.ranks.gather(None)  # the others read what the first one has written
         classifier = Classifier.from_pretrained(path, device=str(run.device))
         if run.ranks.first and not _is_judged(path, classifier.model, len(progress.log)):
             skipped = set(progress.skipped)
