@@ -56,6 +56,7 @@ def test_srv22_a_full_queue() -> None:
     with gated(queue=3, max_images=2, max_batch=1) as (other, gate), ThreadPoolExecutor(3) as pool:
         asked = [pool.submit(other.predict, png(name)) for name in COLOURS]
         wait_for(lambda: other.app.service.images == 3)
+        assert gate.begun.acquire(timeout=600)
         refused = other.predict(png())
         assert (refused.status, refused.code) == (503, "queue_full")
         assert refused.headers["retry-after"] == "1"
