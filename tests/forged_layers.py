@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from skinxai.graphs.layers import check_layers, read_layers
+from skinxai.graphs.followed_layers import check_layers
+from skinxai.graphs.layers import read_layers
 
 IMAGE = (1, 3, 32, 48)
 PIXELS = 32 * 48

@@ -45,7 +45,7 @@ def train(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
         rank: of this process.
         job: ``settings``, ``out``, ``resume``; ``stops``: step after which the first rank is
             told to end; ``others``: settings of the other ranks; ``hungry``: the rank that has no
-            memory for more than two images, ``backward``: in the middle of the backward pass;
+            memory for more than two images, ``after``: the forward or the backward pass of a part;
             ``idle``: the rank whose convolutions do not learn;
             ``spoils``: an image, and the step after which it cannot be read.
     """
@@ -67,9 +67,11 @@ def train(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
 
     def hungry(self: Small, images: torch.Tensor) -> torch.Tensor:
         if self.training and len(images) > 2:
-            if not job.get("backward"):
+            if not job.get("after"):
                 fail()
             maps: torch.Tensor = features(self, images)
+            if job["after"] == "forward":  # the others wait for the weights of a block
+                fail()
             maps.register_hook(fail)  # where a stack has blocks, their backward pass is over
             return maps
         return features(self, images)
@@ -145,6 +147,26 @@ def tell(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
             "gradients": [each.tolist() for each in own], "partners": partners.flatten().tolist(),
             "seed": ranks.seed(5, 1), "other seed": ranks.seed(5, 2),
         }  # fmt: skip
+
+
+def spoil(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
+    """Train where one number of the last rank's piece of a gradient is none."""
+    from skinxai.training.step import TrainingStep
+
+    gradients = TrainingStep._gradients
+
+    def spoilt(self: TrainingStep, *values: Any) -> Any:
+        found = gradients(self, *values)
+        if rank:
+            grad: Any = self.state.network.network.fc.weight.grad  # type: ignore[union-attr]
+            grad.to_local()[0, 0] = float("nan")
+        return found
+
+    TrainingStep._gradients = spoilt  # type: ignore[method-assign]
+    try:
+        return train(folder, rank, job)
+    finally:
+        TrainingStep._gradients = gradients  # type: ignore[method-assign]
 
 
 def lose(folder: Path, rank: int, job: dict[str, Any]) -> None:

@@ -22,6 +22,8 @@ from skinxai.serving.service_settings import ServiceSettings
 from skinxai.testing import colour_classifier
 
 COLOURS = {"red": (230, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 230)}
+POST = "POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
+"""What a request begins with that is written by hand."""
 
 
 def png(colour: tuple[int, int, int] | str = "red", size: tuple[int, int] = (80, 48)) -> bytes:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from skinxai.backbones.network import SkinClassifier
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
-    from skinxai.exporting.onnx_graphs import Parity
+    from skinxai.exporting.parity import Parity
     from skinxai.model_folders.neighbours import Neighbours
     from skinxai.predicting.inputs import Inputs
     from skinxai.predicting.torch_predictor import TorchPredictor
@@ -231,7 +231,8 @@ class Model:
             ModelError: an ensemble: give its members graphs.
             OptionError: the packages that write a graph are not installed.
         """
-        from skinxai.exporting.onnx_graphs import PARITY, checked_graph
+        from skinxai.exporting.exported_files import checked_graph
+        from skinxai.exporting.parity import PARITY
 
         self.torch_predictor.single("with_graph()")
         options, _ = InputOptions.take(asdict(PARITY) | inputs)
@@ -268,7 +269,8 @@ class Model:
         Warns:
             SkinxaiWarning: a calibrated model, whose file is not.
         """
-        from skinxai.exporting.onnx_graphs import PARITY, export
+        from skinxai.exporting.exported_files import export
+        from skinxai.exporting.parity import PARITY
 
         self.torch_predictor.single("export()")
         options, _ = InputOptions.take(asdict(PARITY) | inputs)

@@ -21,8 +21,9 @@ from skinxai.errors import (
     OptionError,
     SkinxaiError,
 )
-from skinxai.exporting import onnx_graphs
-from skinxai.exporting.onnx_graphs import Parity, exported_path
+from skinxai.exporting import exported_files, onnx_graphs
+from skinxai.exporting.exported_files import exported_path
+from skinxai.exporting.parity import Parity
 from skinxai.graphs.onnx_checks import check_graph
 
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -243,7 +244,7 @@ def test_a_graph_that_answers_otherwise_is_not_written(
         change(made)
         return made
 
-    monkeypatch.setattr(onnx_graphs, "graph_of", wrong)
+    monkeypatch.setattr(exported_files, "graph_of", wrong)
     for ask in (lambda: own.export(tmp_path / "x.onnx"), own.with_graph):
         with pytest.raises(ExportError, match="must give torch's"):
             ask()

@@ -18,7 +18,8 @@ from skinxai.configs import ModelConfig
 from skinxai.errors import IntegrityError, ModelNotFoundError
 from skinxai.graphs.budget import MOST_KEPT, PRODUCTS, Step, check_budget
 from skinxai.graphs.exported import open_exported
-from skinxai.graphs.layers import check_layers, read_layers
+from skinxai.graphs.followed_layers import check_layers
+from skinxai.graphs.layers import read_layers
 from skinxai.graphs.onnx_checks import MAX_NODES, check_graph
 from skinxai.graphs.skeletons import MAX_BYTES, skeleton
 from skinxai.labels import LabelSet

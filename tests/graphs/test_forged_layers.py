@@ -9,7 +9,8 @@ import pytest
 from forged_layers import IMAGE, Net
 
 from skinxai.errors import IntegrityError
-from skinxai.graphs.layers import MAX_LAYERS, check_layers, metadata_of, read_layers
+from skinxai.graphs.followed_layers import check_layers
+from skinxai.graphs.layers import MAX_LAYERS, metadata_of, read_layers
 
 
 def with_constants(kind: str, told: Sequence[int], *values: Any, **data: object) -> Net:

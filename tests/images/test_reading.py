@@ -183,7 +183,7 @@ OWN = {
     ("data/masks.py", "open"): 1,  # Pillow's, of an open file
     ("artefacts/photographing.py", "open"): 1,  # Pillow's, of bytes
     ("benchmarking/plan.py", "open"): 1,  # Pillow's, of bytes
-    ("exporting/onnx_graphs.py", "read_bytes"): 3,  # what it wrote into a temporary folder
+    ("exporting/exported_files.py", "read_bytes"): 3,  # what it wrote into a temporary folder
     ("exporting/eight_bits.py", "read_bytes"): 1,
     ("explaining/isolation.py", "read_bytes"): 2,
     ("review/engines.py", "open"): 1,  # to make a database

@@ -240,7 +240,7 @@ def test_settings_outside_their_rules(name: str, value: object) -> None:
 
 
 def test_a_batch_forms_while_the_model_computes() -> None:
-    from test_bad_requests import gated
+    from gated_service import gated
 
     with gated(max_batch=4) as (found, gate):
         first = threading.Thread(target=found.predict, args=(png(),))

@@ -15,7 +15,7 @@ from torch import nn
 
 from skinxai import Trainer, backbones
 from skinxai.errors import OptionError
-from skinxai.training.divided_weights import blocks_of, divide
+from skinxai.training.divided_weights import blocks_of, copy_with, divide
 from skinxai.training.ranks import Ranks
 
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -42,7 +42,11 @@ JOBS = [
     {"name": "stopped", "do": "train", "out": "stopped/run", "settings": DRAWS, "stops": 5},
     {"name": "again", "do": "train", "out": "stopped/run", "resume": True},
     {"name": "hungry", "do": "train", "settings": DIVIDED, "hungry": 1},
-    {"name": "hungry-backward", "do": "train", "settings": DIVIDED, "hungry": 0, "backward": True},
+    {"name": "hungry-forward", "do": "train", "settings": DIVIDED, "hungry": 1, "after": "forward"},
+    {"name": "hungry-backward", "do": "train", "settings": DIVIDED, "hungry": 0,
+     "after": "backward"},
+    {"name": "spoilt", "do": "spoil", "settings": DIVIDED},
+    {"name": "spoilt-unclipped", "do": "spoil", "settings": DIVIDED | {"clip_norm": None}},
     {"name": "strategies", "do": "train", "settings": EQUAL, "others": {"strategy": "fsdp"}},
 ]  # fmt: skip
 
@@ -142,13 +146,33 @@ def test_a_stopped_run_goes_on_bit_by_bit(folder, done) -> None:
     assert differences(folder / "stopped/run", folder / "whole/run") == []
 
 
-@pytest.mark.parametrize("name", ["hungry", "hungry-backward"])
+@pytest.mark.parametrize("name", ["hungry", "hungry-forward", "hungry-backward"])
 def test_out_of_memory_on_one_rank_is_agreed_by_all(name, folder, done, alone) -> None:
     """Of 8 images 4 are a rank's; one of them takes two at most."""
     assert "model" in ranked.outcome(folder, name), ranked.outcome(folder, name)
     assert log(folder / name)[-1]["micro_batch"] == 4
     assert (folder / name / "events.log").read_text().count("the micro-batch is halved") == 1
     check_equal(folder / name, folder / "split-alone")
+
+
+@pytest.mark.parametrize("name", ["spoilt", "spoilt-unclipped"])
+def test_a_gradient_that_is_no_number_on_one_rank_is_refused_by_all(name, folder, done) -> None:
+    for rank in (0, 1):
+        found = ranked.outcome(folder, name, rank)
+        assert found["error"] == "NonFiniteLossError", found
+        assert "gradients must stay finite, their norm is nan" in found["message"]
+
+
+def test_a_copy_with_other_weights_has_all_of_them() -> None:
+    network, other = build_small("stacked", 3), build_small("stacked", 3)
+    for tensor in other.state_dict().values():
+        tensor.add_(1)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    found = copy_with(network, other.state_dict())
+    for name, tensor in found.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name])
+        assert torch.equal(network.state_dict()[name], before[name])
+        assert tensor.data_ptr() != other.state_dict()[name].data_ptr()
 
 
 def test_ranks_of_two_strategies_are_refused(folder, done) -> None:

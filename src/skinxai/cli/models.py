@@ -138,7 +138,7 @@ def export(
             revision = classifier.with_graph().save_pretrained(out)
         tell(revision)
         return
-    from skinxai.exporting.onnx_graphs import exported_path
+    from skinxai.exporting.exported_files import exported_path
 
     with made_folder(out.parent), busy("writing the graph and comparing it with torch"):
         found = classifier.export(out, format=format)

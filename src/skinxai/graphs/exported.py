@@ -142,7 +142,8 @@ def open_exported(path: Path, fits: Callable[[ModelConfig, int], None] | None = 
     """
     if path.suffix.lower() == ".onnx":
         return _open_onnx(path, fits)
-    from skinxai.graphs.layers import check_layers, metadata_of, read_layers
+    from skinxai.graphs.followed_layers import check_layers
+    from skinxai.graphs.layers import metadata_of, read_layers
 
     graph = _read(path, MAX_TEXT_BYTES)
     layers = read_layers(graph, str(path))

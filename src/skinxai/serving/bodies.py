@@ -1,17 +1,17 @@
-"""What a request brings: images and fields, read in memory and counted as they arrive."""
+"""What a request brings: images and fields, read in memory."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.datastructures import Headers
-from starlette.types import Message, Receive
 
+from skinxai.serving.arriving import Arriving
 from skinxai.serving.problems import Problem
 
 MAX_FIELD = 4 * 1024
@@ -35,64 +35,6 @@ class Form:
 
     images: tuple[bytes, ...] = ()
     fields: Mapping[str, str] = field(default_factory=dict)
-
-
-class Arriving:
-    """The body of one request, counted.
-
-    Args:
-        receive: of the server.
-        most: bytes that it may have.
-        hold: is told of the bytes that are held for it, and raises where there is no room.
-    """
-
-    def __init__(self, receive: Receive, most: int, hold: Callable[[int], object]) -> None:
-        self._receive, self._most, self._hold = receive, most, hold
-        self.bytes = 0
-        self.whole = False
-
-    async def __call__(self) -> Message:
-        """The next message of the server."""
-        message = await self._receive()
-        if message["type"] == "http.request":
-            count = len(message.get("body", b""))
-            self.bytes += count
-            self._hold(count)
-            self.whole = not message.get("more_body", False)
-            if self.bytes > self._most:
-                raise too_large(self._most)
-        return message
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body.
-
-        Raises:
-            Problem: it is too large.
-            Gone: the client left before its end.
-        """
-        while not self.whole:
-            message = await self()
-            if message["type"] == "http.disconnect":
-                raise Gone
-            if body := message.get("body"):
-                yield body
-
-    async def gone(self) -> None:
-        """Return when the client has left; only after the whole body."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
-
-class Gone(Exception):
-    """The client left."""
-
-
-def too_large(most: int) -> Problem:
-    """Of a body above the limit, whose rest is not read."""
-    return Problem(
-        413, "body_too_large", f"a request must have at most {most} bytes; send fewer images.",
-        close=True,
-    )  # fmt: skip
 
 
 async def read_form(arriving: Arriving, headers: Headers, max_images: int) -> Form:

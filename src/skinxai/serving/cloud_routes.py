@@ -8,12 +8,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from skinxai.results import DISCLAIMER
+from skinxai.serving.answer_rows import Row
+from skinxai.serving.arriving import unless_gone
 from skinxai.serving.bodies import content_type, read_form
 from skinxai.serving.cloud_contracts import InstancesRequest, instances_of
 from skinxai.serving.gate import visit_of
 from skinxai.serving.json_bodies import asked_by, read_json
 from skinxai.serving.problems import Problem
-from skinxai.serving.service import Row, Service, unless_gone
+from skinxai.serving.service import Service
 
 PING, INVOCATIONS, SCORE = "/ping", "/invocations", "/score"
 

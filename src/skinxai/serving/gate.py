@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from skinxai.results import DISCLAIMER
-from skinxai.serving.bodies import Arriving, Gone, too_large
+from skinxai.serving.arriving import Arriving, Gone, too_large
 from skinxai.serving.problems import Problem
 from skinxai.serving.service import Service
 

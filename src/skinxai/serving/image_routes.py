@@ -18,12 +18,14 @@ from skinxai.errors import ExplainError, did_you_mean
 from skinxai.reporting import CaseReport
 from skinxai.results import DISCLAIMER, Explanation
 from skinxai.serving.answer_examples import EXPLAINED, NEAREST
+from skinxai.serving.arriving import unless_gone
 from skinxai.serving.asking import Asking, Name, asked, refused
 from skinxai.serving.bodies import read_form
 from skinxai.serving.describing import answered, problems, with_images
 from skinxai.serving.gate import visit_of
+from skinxai.serving.preparing_uploads import named
 from skinxai.serving.problems import Problem
-from skinxai.serving.service import Service, named, unless_gone
+from skinxai.serving.service import Service
 from skinxai.serving.slow_work import PATIENCE
 
 Fields = TypeVar("Fields", bound=Asking)

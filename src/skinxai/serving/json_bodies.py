@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import Headers
 
+from skinxai.serving.arriving import Arriving
 from skinxai.serving.asking import refused
 from skinxai.serving.batching import Asked
-from skinxai.serving.bodies import Arriving, content_type
+from skinxai.serving.bodies import content_type
 from skinxai.serving.problems import Problem
 
 Body = TypeVar("Body", bound=BaseModel)

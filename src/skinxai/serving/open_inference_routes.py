@@ -10,12 +10,13 @@ from fastapi.responses import JSONResponse, Response
 
 from skinxai.errors import SkinxaiError
 from skinxai.results import DISCLAIMER
+from skinxai.serving.arriving import unless_gone
 from skinxai.serving.gate import visit_of
 from skinxai.serving.json_bodies import asked_by, read_json
 from skinxai.serving.open_inference import IMAGE, InferenceRequest, images_of, metadata, response
 from skinxai.serving.pool import Served
 from skinxai.serving.problems import Problem
-from skinxai.serving.service import Service, unless_gone
+from skinxai.serving.service import Service
 from skinxai.version import __version__
 
 MODEL = "/v2/models/{name}"

@@ -10,12 +10,14 @@ from fastapi.responses import JSONResponse
 
 from skinxai.results import DISCLAIMER
 from skinxai.serving.answer_examples import PREDICTED
+from skinxai.serving.answer_rows import Row
+from skinxai.serving.arriving import unless_gone
 from skinxai.serving.asking import PredictFields, asked
 from skinxai.serving.batching import Asked
 from skinxai.serving.bodies import read_form
 from skinxai.serving.describing import answered, problems, with_images
 from skinxai.serving.gate import visit_of
-from skinxai.serving.service import Row, Service, unless_gone
+from skinxai.serving.service import Service
 
 
 def predicting(service: Service) -> APIRouter:

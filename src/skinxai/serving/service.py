@@ -1,57 +1,33 @@
-"""`Service`: uploads in, answers out: decoded, batched, in time, or refused."""
+"""`Service`: uploads in, answers out: batched, in time, or refused."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import io
-import os
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from skinxai.classifier import Classifier
-from skinxai.errors import ImageTooLargeError, ModelError
-from skinxai.results import ItemError, Prediction
+from skinxai.errors import ModelError
+from skinxai.results import ItemError
 from skinxai.review import ReviewStore
+from skinxai.serving.answer_rows import Row, row_of
 from skinxai.serving.batching import Asked, Job, Outcome, too_late
-from skinxai.serving.bodies import Arriving, Gone
 from skinxai.serving.caching import answer_key, open_cache
 from skinxai.serving.observing import Observing
 from skinxai.serving.pool import Pool, Served
+from skinxai.serving.preparing_uploads import Preparing
 from skinxai.serving.problems import Problem
 from skinxai.serving.recording import Answered, Recorder
 from skinxai.serving.service_settings import MIB, ServiceSettings
 from skinxai.serving.slow_work import SlowWork
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-AT_ONCE = 5_000_000
-"""Most pixels of images that are decoded side by side; of larger ones, one at a time."""
-AT_HAND = 512 * 1024
-"""Bytes whose digest is computed without another thread."""
 BODIES = 256 * MIB
 """Bytes of all requests that are held at a time, or of the largest one where that is more."""
-
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class Row:
-    """What one image of a request got.
-
-    Args:
-        id: of the answer, for feedback.
-        prediction: the answer, as plain values; its source says which image it was.
-        problem: why there is none.
-    """
-
-    id: str
-    prediction: dict[str, Any] | None = None
-    problem: Problem | None = None
 
 
 class Service:
@@ -74,8 +50,7 @@ class Service:
         self.slow = SlowWork()
         self.store: ReviewStore | None = None
         self.recorder: Recorder | None = None
-        self._small = ThreadPoolExecutor(CORES, "skinxai-decode")
-        self._large = ThreadPoolExecutor(1, "skinxai-decode-large")
+        self._preparing = Preparing(settings.max_pixels)
 
     @property
     def ready(self) -> bool:
@@ -104,8 +79,7 @@ class Service:
             self.recorder.close()
         if self.store is not None:
             self.store.close()
-        self._small.shutdown()
-        self._large.shutdown()
+        self._preparing.close()
 
     def check_open(self) -> None:
         """Refuse where the service is not ready, or has no room for one more image.
@@ -172,7 +146,7 @@ class Service:
         Raises:
             Problem: the whole request is refused.
         """
-        digests = await asyncio.gather(*(self._digest(upload) for upload in uploads))
+        digests = await asyncio.gather(*(self._preparing.digest(upload) for upload in uploads))
         with self.pool.lease(route_key or "".join(digests), model) as served:
             check_point(served, asked.operating_point)
             rows = await self._rows(served, uploads, digests, asked, since)
@@ -202,7 +176,7 @@ class Service:
                     served, [(index, uploads[index]) for index in new], asked, deadline
                 )
             for index, outcome in zip(new, outcomes, strict=True):
-                row = rows[index] = _row(outcome)
+                row = rows[index] = row_of(outcome)
                 if row.prediction is not None:
                     self._keep(keys[index], row.prediction)
                     self.pool.show(
@@ -218,12 +192,6 @@ class Service:
             task = asyncio.ensure_future(self.cache.put(key, answer))
             self._keeping.add(task)
             task.add_done_callback(self._keeping.discard)
-
-    async def _digest(self, upload: bytes) -> str:
-        if len(upload) < AT_HAND:
-            return hashlib.sha256(upload).hexdigest()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._small, lambda: hashlib.sha256(upload).hexdigest())
 
     async def slowly(
         self, work: Callable[[Classifier], Value], *, route_key: str | None, since: float
@@ -257,7 +225,7 @@ class Service:
         self, served: Served, uploads: Sequence[tuple[int, bytes]], asked: Asked, deadline: float
     ) -> list[Outcome]:
         prepared = await asyncio.gather(
-            *(self._prepare(served, index, upload) for index, upload in uploads)
+            *(self._preparing.prepare(served, index, upload) for index, upload in uploads)
         )
         loop, place = asyncio.get_running_loop(), self.observing.tracing.place()
         jobs = [
@@ -290,40 +258,6 @@ class Service:
                 Problem(504, "deadline", "The model did not answer before the deadline.", retry=1)
             )
 
-    async def _prepare(self, served: Served, index: int, upload: bytes) -> Any:
-        """One image, prepared, or why it cannot be used."""
-        loop = asyncio.get_running_loop()
-        most = self.settings.max_pixels
-        small = min(AT_ONCE, most)
-        found = await loop.run_in_executor(self._small, _prepare, served, index, upload, small)
-        if small < most and isinstance(getattr(found, "error", None), ImageTooLargeError):
-            # by its header: nothing was decoded
-            found = await loop.run_in_executor(self._large, _prepare, served, index, upload, most)
-        return found
-
-
-class _Named(io.BytesIO):
-    """An upload under the name that answers and errors call it by."""
-
-    name = ""
-
-
-def named(upload: bytes, index: int) -> io.BytesIO:
-    """An upload as an image that answers and errors call by its place, never by a file name."""
-    image = _Named(upload)
-    image.name = f"image {index}"
-    return image
-
-
-def _prepare(served: Served, index: int, upload: bytes, max_pixels: int) -> Any:
-    try:
-        (found,) = served.classifier.prepare(
-            [named(upload, index)], max_pixels=max_pixels, on_error="return", progress=False
-        )
-    except Exception as error:  # a plugin's, or a bug: of this image alone
-        return Problem.of(error)
-    return found
-
 
 def check_point(served: Served, operating_point: str | None) -> None:
     """Refuse an operating point that the model does not have.
@@ -338,35 +272,3 @@ def check_point(served: Served, operating_point: str | None) -> None:
     if calibration is None:
         raise ModelError(f"an operating point needs a calibrated model, and {served.model} is not.")
     calibration.check_point(operating_point)
-
-
-def _row(outcome: Outcome) -> Row:
-    name = uuid.uuid4().hex
-    if isinstance(outcome, Prediction):
-        return Row(name, outcome.to_dict())
-    error = outcome.error if isinstance(outcome, ItemError) else outcome
-    return Row(name, problem=Problem.of(error))
-
-
-async def unless_gone(arriving: Arriving, answer: Awaitable[Value]) -> Value:
-    """An answer, which nobody computes any more once its client has left.
-
-    Args:
-        arriving: the request's body, which has come whole.
-        answer: what is awaited.
-
-    Raises:
-        Gone: the client left.
-    """
-    task = asyncio.ensure_future(answer)
-    gone = asyncio.ensure_future(arriving.gone())
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise Gone
-    finally:
-        gone.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})

@@ -1,0 +1,156 @@
+"""Models as files for other runtimes, and as folders with a graph, each compared with torch."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skinxai.backbones.evaluation_mode import plain_float32
+from skinxai.checkpoints import LoadedModel, pack
+from skinxai.configs import canonical_json
+from skinxai.disk.staging import write_together
+from skinxai.errors import OptionError, did_you_mean
+from skinxai.exporting.onnx_graphs import describe, graph_of
+from skinxai.exporting.parity import PARITY, Parity, check_parity
+from skinxai.graphs.exported import (
+    ARRAY,
+    CONFIG,
+    LAYER,
+    MODEL,
+    SEAL,
+    UNSEALED,
+    WEIGHTS_DIGEST,
+    open_exported,
+    openvino_core,
+    seal,
+)
+from skinxai.model_folders.files import EXPORTED, ModelFiles
+from skinxai.model_folders.parts import PROBE, WEIGHTS
+from skinxai.model_folders.tensors import BINDING, pack_bytes
+from skinxai.predicting.graph_predictor import GraphPredictor
+from skinxai.predicting.inputs import InputOptions
+from skinxai.predicting.runners import RUNNERS, installed
+
+if TYPE_CHECKING:
+    from skinxai.predicting.torch_predictor import TorchPredictor
+
+
+def export(
+    predictor: TorchPredictor, loaded: LoadedModel, path: Path, images: Iterable[Any] | None,
+    format: str | None = None, options: InputOptions = PARITY,
+) -> Parity:  # fmt: skip
+    """Write ``*.onnx``, or ``*.xml`` and ``*.bin``, after a check against torch.
+
+    Args:
+        predictor: of the model.
+        loaded: the same.
+        path: whose suffix is the format.
+        images: real ones, for the check; ``None``: the sample images.
+        format: for a path without a suffix, to which it is added.
+        options: of reading and batching.
+
+    Raises:
+        ExportError: the graph's answers differ; nothing is written.
+        OptionError: no format, an unknown one, or another than the suffix's.
+    """
+    path, runner = exported_path(path, format)
+    with plain_float32(predictor.device), predictor.evaluating():
+        graph = graph_of(loaded.network, loaded.config.preprocessing.image_size, own_weights=True)
+    metadata = {
+        BINDING: loaded.config.binding(), CONFIG: canonical_json(loaded.config.to_dict()).decode(),
+        LAYER: loaded.network.layer, MODEL: predictor.model, SEAL: UNSEALED.decode(),
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, path.name)
+        if runner == "onnx":
+            made.write_bytes(seal(describe(graph, metadata)))
+        else:
+            _write_openvino(describe(graph, {}), metadata, made)  # which would copy them
+        found = GraphPredictor.of_exported(open_exported(made), runner)
+        parity = check_parity(predictor, found, images, options)
+        made_files = {each.name: each.read_bytes() for each in sorted(Path(folder).iterdir())}
+    write_together(path.parent, made_files)
+    return parity
+
+
+def exported_path(path: Path, format: str | None) -> tuple[Path, str]:
+    """Where a model is exported to, and the runtime of its format.
+
+    Args:
+        path: with the suffix of a format; or without one, which is then added.
+        format: ``"onnx"`` or ``"openvino"``; ``None``: the suffix names it.
+
+    Raises:
+        OptionError: no format, an unknown one, or another than the suffix's.
+    """
+    suffixes = {runner: suffix for suffix, runner in EXPORTED.items()}
+    if format is not None and format not in suffixes:
+        raise OptionError(
+            f"format must be one of {list(suffixes)}, got {format!r}."
+            f"{did_you_mean(str(format).lower(), suffixes)}"
+        )
+    named = EXPORTED.get(path.suffix.lower())
+    foreign = re.fullmatch(r"\.[A-Za-z]\w*", path.suffix) or not path.name
+    if named is None and (format is None or foreign):
+        raise OptionError(
+            f"path must end in {' or '.join(EXPORTED)}, got {path.name!r}",
+            python="name the format where it has no suffix, format='onnx'",
+            command="give OUT one of these, or no suffix for a folder",
+        )
+    if named is not None and format not in (None, named):
+        raise OptionError(
+            f"format must be what the suffix of the path names, {named!r} for {path.name!r}, got "
+            f"{format!r}; leave it out, or let the path end in {suffixes[format]}."
+        )
+    if named is None and format is not None:
+        return path.with_name(path.name + suffixes[format]), format
+    return path, str(named)
+
+
+def _write_openvino(data: bytes, metadata: dict[str, str], path: Path) -> None:
+    model = openvino_core().read_model(data)
+    for key, value in metadata.items():
+        model.set_rt_info(value, key.split("."))
+    import openvino
+
+    openvino.save_model(model, str(path), compress_to_fp16=False)
+    path.write_bytes(seal(path.read_bytes(), path.with_suffix(".bin").read_bytes()))
+
+
+def checked_graph(
+    predictor: TorchPredictor, loaded: LoadedModel, images: list[Any] | None,
+    options: InputOptions = PARITY,
+) -> LoadedModel:  # fmt: skip
+    """The model with its ``graph.safetensors`` (see `exported`), compared with torch.
+
+    Args:
+        predictor: of the model.
+        loaded: the same.
+        images: real ones, for the check in each backend that is installed; ``None``: the samples.
+        options: of reading and batching.
+
+    Raises:
+        ExportError: the graph's answers differ.
+    """
+    with plain_float32(predictor.device), predictor.evaluating():
+        graph = graph_of(loaded.network, loaded.config.preprocessing.image_size, own_weights=False)
+    weights = replace(loaded, graph=None).files()[WEIGHTS]
+    data = describe(graph, {
+        BINDING: loaded.config.binding(), LAYER: loaded.network.layer,
+        WEIGHTS_DIGEST: hashlib.sha256(weights).hexdigest(),
+    })  # fmt: skip
+    made = replace(loaded, graph=pack_bytes(ARRAY, np.frombuffer(data, np.uint8)))
+    if made.probe is None:
+        made = replace(made, probe=pack(made.network, made.config, "")[PROBE])
+    files = ModelFiles(Path(), made.files(), "0" * 64)
+    for name in RUNNERS:
+        if installed(name):
+            check_parity(predictor, GraphPredictor.of_folder(files, name), images, options)
+    return made

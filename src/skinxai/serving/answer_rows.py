@@ -1,0 +1,35 @@
+"""What one image of a request got: an answer, or why there is none."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from skinxai.results import ItemError, Prediction
+from skinxai.serving.batching import Outcome
+from skinxai.serving.problems import Problem
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one image of a request got.
+
+    Args:
+        id: of the answer, for feedback.
+        prediction: the answer, as plain values; its source says which image it was.
+        problem: why there is none.
+    """
+
+    id: str
+    prediction: dict[str, Any] | None = None
+    problem: Problem | None = None
+
+
+def row_of(outcome: Outcome) -> Row:
+    """A row with an id of its own, from what a batch or a decoder gave."""
+    name = uuid.uuid4().hex
+    if isinstance(outcome, Prediction):
+        return Row(name, outcome.to_dict())
+    error = outcome.error if isinstance(outcome, ItemError) else outcome
+    return Row(name, problem=Problem.of(error))
