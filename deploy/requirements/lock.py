@@ -16,7 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-COMMON = ("serve", "postgresql", "monitor", "tracing", "pdf")
+COMMON = ("serve", "postgresql", "monitor", "tracing", "pdf", "parquet")
 EXTRAS = {"cuda": COMMON, "processor": (*COMMON, "openvino")}
 OF_CUDA = re.compile(r"torch|torchvision|triton|cuda-.*|nvidia-.*")
 """Comes with PyTorch's wheels on PyPI, and is left out for the processor."""

@@ -2,6 +2,7 @@
 
 Every image is compared with every other by its texture at 32×32, in eight orientations and in a
 grid of crops, and by its strongest keypoints, which also find other photographs of the same place.
+From `MANY` images on, trees find the images that are worth a comparison (`alike_index`).
 The most similar pairs are then confirmed at 64×64, or by keypoints that agree on one similarity
 transform.
 """
@@ -13,19 +14,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from skinxai.data.alike_index import STRONGEST, partners, voted
 from skinxai.images.pixels import orientations, pixel_hash
 
 THUMB, COARSE, BLUR = 64, 32, 9
 CROP_SIDES = (0.78, 0.81, 0.837, 0.865, 0.90)  # 0.837 squared is 70 % of the area
 GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
-PARTNERS = 5
+PARTNERS, ALL_PAIRS = 5, 20
+MANY = 20_000
 ROWS, COLUMNS = 100, 10_000
 """Images that are compared at once: memory grows with the number of images, not its square."""
 MIN_ALIKE = 0.5
@@ -112,8 +115,8 @@ def find_pairs(
         pair: Pair(*pair, "identical", 1.0, 0)
         for pair in _identical([p.digest for p in prints], groups)
     }
-    alike = _alike(prints, groups, progress)
-    candidates = sorted((dict.fromkeys(_voted(prints, groups), -1.0) | alike).items())
+    search = _from_trees if len(prints) >= MANY else _from_all
+    candidates = sorted(search(prints, groups, progress).items())
 
     def confirm(candidate: tuple[tuple[int, int], float]) -> Pair | None:
         (a, b), whole = candidate
@@ -131,12 +134,50 @@ def find_pairs(
 
 
 def _identical(digests: Sequence[str], groups: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Pairs of equal digests; of more than `ALL_PAIRS` images, each with one of another group.
+
+    A thousand black pictures would be half a million pairs. Each is then paired with the first one,
+    and those of the first one's group with the first of another group, so that any difference of
+    parts or labels within the set shows in one of the pairs.
+    """
     places: dict[str, list[int]] = {}
     for place, digest in enumerate(digests):
-        for earlier in places.setdefault(digest, []):
-            if groups[earlier] != groups[place]:
-                yield earlier, place
-        places[digest].append(place)
+        places.setdefault(digest, []).append(place)
+    for same in places.values():
+        first = same[0]
+        other = next((place for place in same if groups[place] != groups[first]), None)
+        if other is None:
+            continue
+        if len(same) <= ALL_PAIRS:
+            yield from ((a, b) for a, b in combinations(same, 2) if groups[a] != groups[b])
+        else:
+            pairs = ((first if groups[p] != groups[first] else other, p) for p in same)
+            yield from {(min(pair), max(pair)) for pair in pairs}
+
+
+def _from_all(
+    prints: Sequence[Fingerprint], groups: Sequence[str], progress: Progress
+) -> dict[tuple[int, int], float]:
+    """Candidates from comparisons of all images, with the similarity of the best orientation."""
+    alike = _alike(prints, groups, progress)
+    return dict.fromkeys(_voted(prints, groups), -1.0) | alike
+
+
+def _from_trees(
+    prints: Sequence[Fingerprint], groups: Sequence[str], progress: Progress
+) -> dict[tuple[int, int], float]:
+    """The same from trees, whose time grows like n log n; docs/explanation/splits.md: the loss."""
+    group = np.unique(np.asarray(groups), return_inverse=True)[1]
+    rows = np.empty((len(prints), COARSE * COARSE), np.float16)
+    for place, print_ in enumerate(prints):
+        rows[place] = _details(_resized(print_.thumb, COARSE))
+    alike = partners(
+        rows, lambda place: _views(prints[place].thumb), group,
+        count=PARTNERS, least=MIN_ALIKE, progress=progress,
+    )  # fmt: skip
+    descriptors = [each.descriptors[:STRONGEST] for each in prints]
+    found = voted(descriptors, group, distance=MAX_DISTANCE, progress=progress)
+    return dict.fromkeys(found, -1.0) | alike
 
 
 def _alike(
@@ -155,8 +196,8 @@ def _alike(
         alike = np.maximum(turned, _best(views[8:], whole))  # (n, N)
         alike[group[start : start + ROWS, None] == group[None]] = -1
         count = min(PARTNERS, alike.shape[1])
-        for row, partners in enumerate(np.argpartition(-alike, count - 1, axis=1)[:, :count]):
-            for other in partners[alike[row, partners] >= MIN_ALIKE].tolist():
+        for row, nearest in enumerate(np.argpartition(-alike, count - 1, axis=1)[:, :count]):
+            for other in nearest[alike[row, nearest] >= MIN_ALIKE].tolist():
                 pair = (min(start + row, other), max(start + row, other))
                 found[pair] = max(found.get(pair, -1.0), float(turned[row, other]))
     return found
