@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -73,6 +74,35 @@ def counter(total: int, progress: Progress, unit: str) -> Iterator[Callable[[int
         return
     with bar(progress, total=total, unit=unit, leave=False) as shown:
         yield shown.update
+
+
+class Rounds:
+    """Rounds of long work that each show a bar of their own: which one it is, and the time left.
+
+    Args:
+        total: how many rounds.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._first: tuple[int, float] | None = None
+
+    def begin(self, number: int) -> str:
+        """Words for a round that begins, such as ``3 of 5, about 12:30 left in all``.
+
+        Args:
+            number: of the round, from 1. Rounds in between that other processes have done, or that
+                were done before, need no call.
+        """
+        from tqdm import tqdm
+
+        now, words = time.monotonic(), f"{number} of {self.total}"
+        self._first = self._first or (number, now)
+        first, began = self._first
+        if number <= first:
+            return words
+        left = (now - began) / (number - first) * (self.total - number + 1)
+        return f"{words}, about {tqdm.format_interval(left)} left in all"
 
 
 @contextmanager

@@ -322,7 +322,7 @@ def test_folds_are_trained_resumed_and_named_at_the_end(table: Path, tmp_path: P
     assert run("predict", picture, "--model", out / "ensemble").exit_code == 0
     resumed = run("train", "--resume", "--out", out)  # knows its images and its folds
     assert resumed.exit_code == 0, resumed.exception
-    assert "fold 2 is finished" in resumed.stdout
+    assert "fold 2 of 2 is finished" in resumed.stdout
     assert refusal("train", "--resume", "--folds", "3", "--out", out).startswith(
         "--folds must be the 2 that the cross-validation began with, got 3;"
     )

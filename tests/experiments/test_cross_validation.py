@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.metrics import f1_score, recall_score
 from sklearn.model_selection import StratifiedGroupKFold
 from small_runs import BASE, coloured, differences, model_folder, rows
 
-from skinxai import Classifier
+from skinxai import Classifier, Trainer
 from skinxai.data import Records, Splits, TrainedOn, folds, split
 from skinxai.data.hashing import looks
 from skinxai.data.linking import alike_pairs
@@ -27,6 +28,7 @@ from skinxai.errors import (
 )
 from skinxai.experiments import CrossValidation, cross_validate
 from skinxai.experiments.out_of_fold import FoldAnswers, answer, joined
+from skinxai.progress import Rounds
 from skinxai.reporting import read_evaluation
 from skinxai.results import Evaluation
 from skinxai.training.callbacks import Callback
@@ -172,7 +174,7 @@ def test_a_resumed_one_is_the_same_to_the_bit_and_does_nothing_twice(
                    **SETTINGS)  # fmt: skip
     each = whole.steps["fold-2"]
     assert counts.steps == {"fold-2": each - 4, "fold-3": whole.steps["fold-3"]}
-    assert "fold 1 is finished" in capsys.readouterr().out
+    assert "fold 1 of 3 is finished" in capsys.readouterr().out
     assert table(found) == table(done) and found.evaluation == done.evaluation
     for own, other in zip(found.members, done.members, strict=True):
         assert differences(own, other) == []
@@ -213,6 +215,22 @@ def test_more_folds_than_lesions_of_a_class_are_refused(records, tmp_path) -> No
     assert found.evaluation.images == 32  # two lesions of red: each fold has one
 
 
+def test_without_the_starting_weights_nothing_is_written(records, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    network = {"backbone": "timm/resnet10t", "init_weights": "imagenet"}
+    error = refusal(records, 2, output_dir=tmp_path / "x", **network)
+    assert "ImageNet weights of 'timm/resnet10t' must come from" in str(error)
+    assert not (tmp_path / "x").exists()
+
+
+def test_fewer_epochs_than_were_trained_are_refused(done, records) -> None:
+    before = (done.folder / "cross_validation.json").read_bytes()
+    with pytest.raises(ResumeMismatchError, match=r"epochs must be at least 2 .*fold-1.*, got 1"):
+        cross_validate(records, output_dir=done.folder, resume=True, epochs=1)
+    assert (done.folder / "cross_validation.json").read_bytes() == before
+
+
 def test_what_is_no_material_for_folds_is_refused(records, tmp_path) -> None:
     parts = split(records)
     error = refusal(parts.test, 2, output_dir=tmp_path / "x")
@@ -247,6 +265,12 @@ def test_a_folder_that_is_taken_and_one_that_holds_nothing(done, records, tmp_pa
     assert error.on_command_line.endswith("go on with it with --resume, or give another --out.")
     with pytest.raises(TrainingError, match="holds a run; pass another output_dir"):
         cross_validate(records, 3, output_dir=done.members[0], **SETTINGS)
+    with pytest.raises(TrainingError, match="holds a cross-validation; pass another output_dir"):
+        Trainer(**SETTINGS, output_dir=done.folder).fit(split(records))
+    (tmp_path / "study.db").touch()
+    with pytest.raises(TrainingError, match="holds a search; pass another output_dir") as caught:
+        cross_validate(records, 3, output_dir=tmp_path, **SETTINGS)
+    assert caught.value.on_command_line.endswith("holds a search; give another --out.")
     with pytest.raises(TrainingError, match=r"has no cross_validation\.json; leave resume out"):
         cross_validate(records, output_dir=tmp_path / "none", resume=True)
 
@@ -377,3 +401,14 @@ def test_settings_are_kept(done) -> None:
     seeds = [json.loads((each / "train.json").read_text())["settings"]["seed"]
              for each in done.members]  # fmt: skip
     assert seeds == [0, 1, 2]
+
+
+def test_rounds_say_how_long_is_left(monkeypatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("skinxai.progress.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    rounds = Rounds(8)
+    assert rounds.begin(3) == "3 of 8"  # two were done before
+    clock[0] += 60
+    assert rounds.begin(4) == "4 of 8, about 05:00 left in all"  # five, a minute each
+    clock[0] += 60  # another process has done one of two
+    assert rounds.begin(6) == "6 of 8, about 02:00 left in all"  # 120 s / 3, three times

@@ -50,6 +50,9 @@ def drawn_values(found: Search) -> list[dict[str, Any]]:
 def test_trials_are_drawn_judged_and_written(done) -> None:
     with (done.folder / "trials.csv").open(newline="") as text:
         lines = list(csv.DictReader(text))
+    assert done.run_folder == done.folder / f"trials/{done.best.number:04d}"
+    for line in lines:  # one figure, once
+        assert line["macro_f1"] in ("", line["reached"])
     assert [int(line["trial"]) for line in lines] == list(range(1, 8))
     for line, trial in zip(lines, done.trials, strict=True):
         assert line["state"] == trial.state and trial.state in ("complete", "pruned")
@@ -135,7 +138,7 @@ def test_two_processes_share_a_study(parts, tmp_path) -> None:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0]
     found = searched(parts, tmp_path / "x", 6)
-    assert [each.number for each in found.trials] == list(range(6))
+    assert [each.number for each in found.trials] == list(range(1, 7))
     assert all(each.state in ("complete", "pruned") for each in found.trials)
     assert len({str(each) for each in drawn_values(found)}) == 6
 
@@ -145,9 +148,9 @@ def test_a_running_trial_is_not_taken_from_its_process(parts, tmp_path) -> None:
     first, second = (Study(tmp_path, space, 0, {"x": {}}, True) for _ in range(2))
     one = first.turn(2)
     two = second.turn(2)
-    assert (one.number, two.number) == (0, 1) and first.turn(2) is None
+    assert (one.number, two.number) == (1, 2) and first.turn(2) is None
     one.release()  # as the end of a process does
-    assert second.turn(2).number == 0
+    assert second.turn(2).number == 1
 
 
 def test_a_trial_that_diverges_is_kept_as_failed(parts, tmp_path) -> None:
@@ -183,6 +186,28 @@ def test_another_search_in_the_folder_is_refused(done, parts) -> None:
     other = Splits(parts.train, parts.val.subset([i.image_id for i in parts.val][1:]), parts.test)
     with pytest.raises(ResumeMismatchError, match=r"the images it began with, but \['val'\]"):
         searched(other, done.folder, 8)
+
+
+@pytest.mark.parametrize("held", ["cross_validation.json", "train.json"])
+def test_a_folder_with_other_work_is_refused(parts, tmp_path, held) -> None:
+    (tmp_path / held).touch()
+    with pytest.raises(TrainingError, match=r"must be a new folder, but .* holds a ") as caught:
+        searched(parts, tmp_path, 1)
+    assert str(caught.value).endswith("; pass another output_dir.")
+    assert [each.name for each in tmp_path.iterdir()] == [held]
+
+
+def test_without_the_starting_weights_nothing_is_written(parts, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    network = {"backbone": "timm/resnet10t", "init_weights": "imagenet"}
+    with pytest.raises(TrainingError, match="ImageNet weights of 'timm/resnet10t' must come from"):
+        searched(parts, tmp_path / "x", 1, **network)
+    assert not (tmp_path / "x").exists()
+    settings = {name: value for name, value in SETTINGS.items() if name != "init_weights"}
+    searched_weights = {"init_weights": ["none"], "learning_rate": (1e-4, 1e-2)}
+    found = tune(parts, 1, search=searched_weights, output_dir=tmp_path / "y", **settings)
+    assert len(found.trials) == 1  # the default, ImageNet weights, is not fetched
 
 
 def test_a_torn_study_and_a_lost_one_are_named(parts, tmp_path) -> None:

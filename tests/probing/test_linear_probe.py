@@ -1,6 +1,8 @@
 """A linear probe and a vote of neighbours, against scikit-learn and by hand; and their model."""
 
+import hashlib
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -19,14 +21,19 @@ from skinxai.errors import (
     DatasetImageError,
     LeakageError,
     ModelError,
+    NonFiniteOutputError,
     OptionError,
     OutOfMemoryError,
     TrainingError,
     UnknownNameError,
 )
-from skinxai.probing import feature_cache, frozen_features, probe
+from skinxai.model_folders.tensors import load_arrays, save_arrays
+from skinxai.probing import Candidate, feature_cache, fitted_model, frozen_features, probe
+from skinxai.probing.fitted_model import Fitted
 from skinxai.probing.frozen_network import FrozenNetwork
-from skinxai.probing.logistic import fit_head
+from skinxai.probing.head_layer import set_head
+from skinxai.probing.logistic import LinearHead, fit_head
+from skinxai.probing.selecting import Choice
 from skinxai.probing.voting import TEMPERATURE, vote
 
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -225,6 +232,75 @@ def test_a_damaged_cache_is_not_read(damage, data, start, tmp_path, capsys) -> N
     two = probe(train, val, init_weights=start, cache=tmp_path, **FEW)
     assert two.computed == 30 and "are not used" in capsys.readouterr().err
     assert two.linear == one.linear
+
+
+def test_features_that_are_no_numbers_are_refused_and_not_taken_from_the_cache(
+    data, start, tmp_path, monkeypatch, capsys
+) -> None:
+    train, val = data
+    one = probe(train, val, init_weights=start, cache=tmp_path, **FEW)
+    path = max(tmp_path.glob("*.safetensors"), key=lambda each: each.stat().st_size)
+    arrays = load_arrays(path.read_bytes(), path.name)
+    arrays["features"] = arrays["features"].copy()
+    arrays["features"][3, 0, 1] = np.nan
+    forged = save_arrays(arrays)
+    path.unlink()
+    name = f"{path.name[:17]}{hashlib.sha256(forged).hexdigest()[:32]}.safetensors"
+    (tmp_path / name).write_bytes(forged)
+    two = probe(train, val, init_weights=start, cache=tmp_path, **FEW)
+    assert two.computed == 30 and two.linear == one.linear
+    assert "it holds other arrays than features" in capsys.readouterr().err
+    own = FrozenNetwork._features
+
+    def overflows(self, items, views):
+        rows = own(self, items, views)
+        rows[np.arange(len(rows)) == 4] = np.inf
+        return rows
+
+    monkeypatch.setattr(FrozenNetwork, "_features", overflows)
+    with pytest.raises(NonFiniteOutputError, match=r"but those of .*blue-04\.png are not"):
+        probe(train, val, init_weights=start, **FEW)
+
+
+def test_a_model_with_other_answers_than_the_head_leaves_no_figures(
+    data, start, tmp_path, monkeypatch
+) -> None:
+    """The old figures are gone too: beside the new weights they would be of another model."""
+    out = tmp_path / "out"
+    probe(*data, init_weights=start, output_dir=out, **FEW)
+    pages = [out / "evaluation.html", out / "evaluation.json"]
+    assert all(page.exists() for page in pages)
+
+    def shifted(network, weight, bias):
+        set_head(network, weight, bias + np.array([0.01, 0, 0]))
+
+    monkeypatch.setattr(fitted_model, "set_head", shifted)
+    with pytest.raises(ModelError, match=r"of the fitted head within 0\.0001, but they differ by"):
+        probe(*data, init_weights=start, output_dir=out, **FEW)
+    assert not any(page.exists() for page in pages)
+
+
+@pytest.mark.parametrize(
+    ("scores", "end", "words"),
+    [
+        ({0.1: 0.5, 1.0: 0.6, 10.0: 0.7}, -1, "C = 10 is the weakest .* and a weaker one may"),
+        (
+            {0.1: 0.7, 1.0: 0.6, 10.0: 0.5},
+            0,
+            r"C = 0\.1 is the strongest .* and a stronger one may",
+        ),
+        ({0.1: 0.5, 1.0: 0.7, 10.0: 0.6}, None, ""),
+        ({0.1: 0.7, 1.0: 0.7, 10.0: 0.7}, None, ""),  # all alike: nothing points outwards
+        ({0.1: 0.7}, None, ""),
+    ],
+)
+def test_a_strength_at_the_end_of_the_range_is_said(scores, end, words) -> None:
+    tried = tuple(Candidate(value, score) for value, score in scores.items())
+    found = Choice(max(scores, key=scores.__getitem__), np.empty((0, 3)), tried)
+    none = (np.empty((0, 3)), np.empty((0, 3)))
+    note = Fitted(LinearHead(none[0], np.empty(3)), found, found, none, "val", "val", True).note
+    assert found.at_end == end
+    assert re.search(words, note) if words else "regularisation" not in note
 
 
 def test_a_kill_leaves_what_was_computed(data, start, tmp_path, monkeypatch) -> None:

@@ -39,5 +39,5 @@ def test_what_the_page_says_is_there(place: Path) -> None:
         assert len({line["image_id"] for line in csv.DictReader(text)}) == 96
     assert len(Classifier.from_pretrained(place / "runs/folds/ensemble").labels) == 4
     assert len((place / "runs/search/trials.csv").read_text().splitlines()) == 3
-    for name in ("trials.png", "study.db", "splits.csv", "trials/0000/model.safetensors"):
+    for name in ("trials.png", "study.db", "splits.csv", "trials/0001/model.safetensors"):
         assert (place / "runs/search" / name).stat().st_size > 0

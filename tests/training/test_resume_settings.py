@@ -55,6 +55,19 @@ def test_what_may_not_change(parts, tmp_path) -> None:
         Trainer.resume(folder).fit(*parts)
 
 
+def test_fewer_epochs_than_were_trained_are_refused(parts, tmp_path) -> None:
+    """Else ``train.json`` would say that the model is of a shorter run."""
+    folder = tmp_path / "run"
+    Trainer(**ALL_ON | {"epochs": 2}, output_dir=folder).fit(*parts)
+    before = {name: (folder / name).read_bytes() for name in ("train.json", "events.log")}
+    with pytest.raises(
+        ResumeMismatchError, match=r"epochs must be at least 2 .*, got 1; for fewer"
+    ):
+        Trainer.resume(folder, epochs=1)
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    assert Trainer.resume(folder, epochs=2).fit(*parts).labels == ("red", "green", "blue")
+
+
 def test_what_may_change_is_noted_and_kept(parts, tmp_path) -> None:
     folder = stopped(parts, tmp_path / "run")
     again = Trainer.resume(folder, learning_rate=1e-5, accumulate=4, callbacks=[Stop(step=5)])

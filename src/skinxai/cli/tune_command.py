@@ -69,7 +69,7 @@ def tune(
             parts, trials, search=space, output_dir=out, prune=not no_prune,
             callbacks=[NoteImages(asked)], **chosen,
         )  # fmt: skip
-    tell(f"best        trial {found.best.number + 1}, validation macro-F1 "
+    tell(f"best        trial {found.best.number}, validation macro-F1 "
          f"{found.best.macro_f1:.3f}; its model is in {found.run_folder}")  # fmt: skip
     tell(f"note        {found.caution}")
     tell(f"table       {out / 'trials.csv'}")

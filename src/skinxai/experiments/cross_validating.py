@@ -28,17 +28,24 @@ from skinxai.experiments.out_of_fold import (
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.plain_text import MAX_NAME, markdown, printable
 from skinxai.predicting.judging import judge_rows
-from skinxai.progress import say
+from skinxai.progress import Rounds, say
 from skinxai.reporting import card_of, read_log, write_evaluation
 from skinxai.results import Evaluation, OutOfFold
 from skinxai.training.callbacks import Callback
 from skinxai.training.checking import check_names
 from skinxai.training.data_checks import fingerprint
-from skinxai.training.run_folder import RunFolder, check_keys
+from skinxai.training.initial_weights import fetch_initial_weights
+from skinxai.training.run_folder import (
+    CROSS_VALIDATION,
+    RunFolder,
+    check_keys,
+    held_in,
+    taken,
+)
 from skinxai.training.settings import TrainConfig, changed_settings
 from skinxai.training.trainer import Trainer
 
-STATE, TABLE, ENSEMBLE = "cross_validation.json", "out_of_fold.csv", "ensemble"
+STATE, TABLE, ENSEMBLE = CROSS_VALIDATION, "out_of_fold.csv", "ensemble"
 _KEYS = ("schema_version", "folds", "settings", "data", "splits_sha256")
 
 
@@ -104,6 +111,7 @@ def cross_validate(
         check_names(config)
         changes: dict[str, Any] = {}
         _check_new(folder.path)
+        fetch_initial_weights(config.backbone, config.init_weights)  # else nothing is written
         splits = None
     else:
         if folds is not None and folds != state["folds"]:
@@ -116,13 +124,16 @@ def cross_validate(
         if not isinstance(values["augmentation"], str):
             changes["augmentation"] = values["augmentation"]
         config = TrainConfig.of(values)
+        for number in range(1, state["folds"] + 1):  # before any of them goes on
+            RunFolder(folder.path / f"fold-{number}").check_epochs(config.epochs)
         splits = _read_splits(folder.path, images, state)
     with folder.lock():
         if splits is None:
             splits = _begin(folder.path, images, 5 if folds is None else folds, linked, config)
         elif changes:
             _write_state(folder.path, state | {"settings": config.to_dict()})  # type: ignore[operator]
-        runs = [_fold(folder.path, k, each, config, changes, tuple(callbacks))
+        rounds = Rounds(len(splits))
+        runs = [_fold(folder.path, k, each, config, changes, tuple(callbacks), rounds)
                 for k, each in enumerate(splits, start=1)]  # fmt: skip
         return _finish(folder.path, images, splits, runs, resamples)
 
@@ -137,17 +148,9 @@ def _plain(value: Any) -> Any:
 
 
 def _check_new(path: Path) -> None:
-    held = next((name for name in (STATE, "train.json") if (path / name).exists()), None)
-    if held is None:
-        return
-    what = "a cross-validation" if held == STATE else "a run"
-    raise TrainingError(
-        f"output_dir must be a new folder, but {str(path)!r} holds {what}",
-        python="go on with resume=True, or pass another output_dir" if held == STATE
-        else "pass another output_dir",
-        command="go on with it with --resume, or give another --out" if held == STATE
-        else "give another --out",
-    )  # fmt: skip
+    if (held := held_in(path)) is not None:
+        again = "go on with resume=True, or pass another output_dir"
+        raise taken(path, held, STATE, python=again)
 
 
 def _begin(
@@ -219,7 +222,7 @@ def _read_splits(path: Path, images: Records, state: dict[str, Any]) -> tuple[Sp
 
 def _fold(
     path: Path, number: int, splits: Splits, config: TrainConfig, changes: dict[str, Any],
-    callbacks: tuple[Callback, ...],
+    callbacks: tuple[Callback, ...], rounds: Rounds,
 ) -> FoldAnswers:  # fmt: skip
     """Train, or go on with, the model of a fold and let it answer; a finished one stays."""
     run = RunFolder(path / f"fold-{number}")
@@ -230,14 +233,14 @@ def _fold(
     )  # fmt: skip
     if run.begun:
         if _is_finished(run, own) and (found := FoldAnswers.read(run.path)) is not None:
-            say(f"fold {number} is finished")
+            say(f"fold {number} of {rounds.total} is finished")
             return found
         trainer = Trainer.resume(run.path, callbacks=callbacks, **changes)
     else:
         values = {name: getattr(own, name) for name in TrainConfig.names()}
         trainer = Trainer(**values, output_dir=run.path, callbacks=callbacks)
-    say(f"fold {number}: {len(splits.train)} images to learn, {len(splits.val)} to choose the "
-        f"epoch on, {len(splits.test)} to answer")  # fmt: skip
+    say(f"fold {rounds.begin(number)}: {len(splits.train)} images to learn, {len(splits.val)} to "
+        f"choose the epoch on, {len(splits.test)} to answer")  # fmt: skip
     classifier = trainer.fit(splits)
     rows = [row for row in read_log(run.path) if isinstance(row["macro_f1"], float)]
     best = max(rows, key=lambda row: float(row["macro_f1"] or 0))

@@ -16,8 +16,9 @@ from filelock import FileLock, Timeout
 from skinxai.disk.writing import make_folder
 from skinxai.errors import OptionError, ResumeMismatchError, TrainingError
 from skinxai.experiments.search_space import Choice, Space, setting
+from skinxai.training.run_folder import STUDY
 
-FILE, NAME, RUNS = "study.db", "skinxai", "trials"
+FILE, NAME, RUNS = STUDY, "skinxai", "trials"
 TENTHS, START, FREE = 10, 5, 3
 PATIENCE = 60.0  # seconds for another process to end its writing
 
@@ -27,7 +28,7 @@ class Trial:
     """One trial of a search.
 
     Args:
-        number: from 0.
+        number: from 1; Optuna counts from 0.
         state: ``complete``, ``pruned``, ``failed`` or ``running``.
         macro_f1: best validation macro-F1 of a complete trial; ``None`` of another.
         reached: best validation macro-F1 that it reported; ``None`` if it reported none.
@@ -53,8 +54,8 @@ class Turn:
 
     def __init__(self, trial: Any, lock: FileLock, prune: bool) -> None:
         self._trial, self._lock, self._prune = trial, lock, prune
-        self.number: int = trial.number
-        self.settings = Trial(trial.number, "running", None, None, trial.params).settings
+        self.number: int = trial.number + 1
+        self.settings = Trial(self.number, "running", None, None, trial.params).settings
 
     def release(self) -> None:
         """Let other processes take the trial, if it has not ended."""
@@ -67,7 +68,7 @@ class Turn:
         tenth of their epochs, after five trials and three tenths.
         """
         tenth = int(TENTHS * share + 1e-9)
-        known = self._trial.study.trials[self.number].intermediate_values
+        known = self._trial.study.trials[self.number - 1].intermediate_values
         if tenth in known:  # of a run that was stopped, and is trained on
             return False
         self._trial.report(macro_f1, tenth)
@@ -136,13 +137,13 @@ class Study:
         with self.locked(), self._typed():
             trials = self._study.get_trials(deepcopy=False)
             for each in trials:
-                if each.state.name == "RUNNING" and (lock := self._take(each.number)):
+                if each.state.name == "RUNNING" and (lock := self._take(each.number + 1)):
                     return Turn(self._optuna.trial.Trial(self._study, each._trial_id), lock,
                                 self._prune)  # fmt: skip
             if len(trials) >= most:
                 return None
             number = len(trials)
-            lock = self._take(number)
+            lock = self._take(number + 1)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", self._optuna.exceptions.ExperimentalWarning)
                 self._study.sampler = self._optuna.samplers.TPESampler(
@@ -171,7 +172,7 @@ class Study:
             found = self._study.get_trials(deepcopy=False)
         return tuple(
             Trial(
-                each.number, words.get(each.state.name, "running"),
+                each.number + 1, words.get(each.state.name, "running"),
                 each.value if each.state.name == "COMPLETE" else None,
                 max(each.intermediate_values.values(), default=None), dict(each.params),
                 str(each.user_attrs.get("reason", "")),

@@ -43,7 +43,7 @@ def drawn(trials: Sequence[Trial]) -> Image.Image:
     for place, each in enumerate(trials):
         across = LEFT + WIDTH * (place + 0.5) / count
         if place % step == 0:
-            draw.text((across, TOP + HEIGHT + 8), str(each.number + 1), SOFT, font, anchor="ma")
+            draw.text((across, TOP + HEIGHT + 8), str(each.number), SOFT, font, anchor="ma")
         if each.macro_f1 is not None:
             level = min(_height(each.macro_f1), best[-1][1] if best else TOP + HEIGHT)
             best += [(across, best[-1][1]), (across, level)] if best else [(across, level)]

@@ -14,15 +14,16 @@ from typing import Any
 from skinxai.data.splits import Splits
 from skinxai.disk.writing import write_atomic
 from skinxai.errors import NonFiniteLossError, OptionError, OutOfMemoryError, TrainingError
-from skinxai.experiments.search_space import Choice, space_of
+from skinxai.experiments.search_space import Choice, setting, space_of
 from skinxai.experiments.study import RUNS, Study, Trial, Turn
 from skinxai.experiments.trial_picture import drawn
-from skinxai.progress import say
+from skinxai.progress import Rounds, say
 from skinxai.reporting import read_log
 from skinxai.training.callbacks import Callback
 from skinxai.training.checking import check_names
 from skinxai.training.data_checks import check_parts, fingerprint
-from skinxai.training.run_folder import RunFolder
+from skinxai.training.initial_weights import fetch_initial_weights
+from skinxai.training.run_folder import STUDY, RunFolder, held_in, taken
 from skinxai.training.settings import TrainConfig
 from skinxai.training.trainer import Trainer
 
@@ -114,6 +115,10 @@ def tune(
         check_names(TrainConfig.of({**fixed, "loss": name}))
     check_parts(splits.train, splits.val)
     folder = Path(output_dir)
+    if (held := held_in(folder)) not in (None, STUDY):
+        raise taken(folder, held, STUDY)
+    if held is None:
+        _fetch(space, config)
     plain = {n: v for n, v in config.to_dict().items() if n not in MACHINE and n not in space}
     identity = {
         "space": {name: vars(values) for name, values in space.items()},
@@ -121,8 +126,9 @@ def tune(
     }  # fmt: skip
     study = Study(folder, space, config.seed, identity, prune)
     splits.to_csv(folder / "splits.csv")
+    rounds = Rounds(trials)
     while (turn := study.turn(trials)) is not None:
-        say(f"trial {turn.number + 1} of {trials}: {_words(turn.settings)}")
+        say(f"trial {rounds.begin(turn.number)}: {_words(turn.settings)}")
         _run(study, turn, splits, fixed, folder, tuple(callbacks))
         _write(study, folder)
     return _found(study, folder, fixed)
@@ -145,18 +151,29 @@ def _run(
             trainer = Trainer(**values, output_dir=run.path, callbacks=each)
         trainer.fit(splits)
     except (NonFiniteLossError, OutOfMemoryError) as error:
-        say(f"trial {turn.number + 1} failed: {error}")
+        say(f"trial {turn.number} failed: {error}")
         study.end(turn, None, reason=f"{type(error).__name__}: {error}")
     except TrainingError as error:
         if not isinstance(error.__cause__, _Stopped):
             raise
-        say(f"trial {turn.number + 1} was given up: below the median of earlier trials")
+        say(f"trial {turn.number} was given up: below the median of earlier trials")
         study.end(turn, None)
     else:
         study.end(turn, max(_figures(run.path)))
     finally:
         turn.release()
     shutil.rmtree(run.path / "checkpoints", ignore_errors=True)  # an ended trial never goes on
+
+
+def _fetch(space: Mapping[str, Any], config: TrainConfig) -> None:
+    """Fetch the starting weights of a new search, so that one without them writes nothing."""
+    each = {"backbone": (config.backbone,), "init_weights": (config.init_weights,)}
+    for name in each:
+        if isinstance(values := space.get(name), Choice):
+            each[name] = tuple(setting(name, text)[name] for text in values.values)
+    for backbone in each["backbone"]:
+        for weights in each["init_weights"]:
+            fetch_initial_weights(str(backbone), weights)
 
 
 def _figures(run_folder: Path) -> list[float]:
@@ -181,12 +198,17 @@ def _write(study: Study, folder: Path) -> None:
         for each in trials:
             own = [each.drawn.get(name, "") for name in names]
             writer.writerow(
-                [each.number + 1, each.state, each.macro_f1, each.reached, *own, each.reason]
+                [each.number, each.state, *_rounded(each.macro_f1, each.reached), *own, each.reason]
             )
         write_atomic(folder / "trials.csv", text.getvalue().encode())
         picture = io.BytesIO()
         drawn(trials).save(picture, "PNG")
         write_atomic(folder / "trials.png", picture.getvalue())
+
+
+def _rounded(*values: float | None) -> list[float | None]:
+    """Figures as ``log.csv`` has them."""
+    return [None if value is None else round(value, 5) for value in values]
 
 
 def _found(study: Study, folder: Path, fixed: Mapping[str, Any]) -> Search:

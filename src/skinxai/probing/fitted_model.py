@@ -58,7 +58,15 @@ class Fitted:
     def note(self) -> str:
         """What the figures are of, in one sentence without a full stop."""
         found = f"figures of {self.judged_on}; C and k were chosen on {self.chosen_on}"
-        return found if self.independent else f"{found}, so that they are a little too good"
+        if not self.independent:
+            found += ", so that they are a little too good"
+        if (end := self.linear.at_end) is not None:
+            how = "weak" if end else "strong"
+            found += (
+                f"; C = {self.linear.value:g} is the {how}est regularisation that was tried, and a "
+                f"{how}er one may be better"
+            )
+        return found
 
 
 def fitted_classifier(

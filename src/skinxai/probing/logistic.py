@@ -11,7 +11,7 @@ import numpy.typing as npt
 from skinxai.results.probabilities import from_logits
 
 Floats = npt.NDArray[np.float64]
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 """Candidates of scikit-learn's C, the inverse of the regularisation's strength, weakest last."""
 TOLERANCE, ITERATIONS = 1e-6, 3000
 

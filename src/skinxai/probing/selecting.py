@@ -36,6 +36,19 @@ class Choice:
     rows: Floats
     tried: tuple[Candidate, ...]
 
+    @property
+    def at_end(self) -> int | None:
+        """0 or -1 where the best candidate is the first or last and better than the one beside it.
+
+        Then a candidate beyond those that were tried may be better still. ``None`` elsewhere.
+        """
+        scores = [each.macro_f1 for each in self.tried]
+        for end, beside in ((0, 1), (-1, -2)):
+            best_here = self.tried[end].value == self.value
+            if best_here and len(scores) > 1 and scores[end] > scores[beside]:
+                return end
+        return None
+
 
 def best(answers: Answers, target: Targets, classes: int) -> Choice:
     """The candidate with the highest macro-F1; of several, the first.

@@ -18,16 +18,19 @@ from skinxai.configs import MAX_JSON_BYTES, SCHEMA_VERSION, check_schema, strict
 from skinxai.disk.regular_files import check_file, read_file
 from skinxai.disk.staging import finish_writing
 from skinxai.disk.writing import append_line, made_folder, write_atomic
-from skinxai.errors import ModelConfigError, TrainingError
+from skinxai.errors import ModelConfigError, ResumeMismatchError, TrainingError
 from skinxai.model_folders.files import read_part
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.plain_text import one_line
 from skinxai.progress import say
+from skinxai.reporting import read_log
 from skinxai.training.checkpointing import CheckpointFolder
 from skinxai.training.precision import PRECISIONS
 from skinxai.training.settings import TrainConfig
 
 SETTINGS, LOG, EVENTS = "train.json", "log.csv", "events.log"
+CROSS_VALIDATION, STUDY = "cross_validation.json", "study.db"
+_HELD = {SETTINGS: "a run", CROSS_VALIDATION: "a cross-validation", STUDY: "a search"}
 _KEYS = (
     "settings", "precision", "init_weights", "teacher", "data", "splits_sha256", "versions",
 )  # fmt: skip
@@ -59,6 +62,28 @@ def check_keys(
         raise ValueError(f"{name} lacks {missing}")
     if unknown := sorted(set(values) - {*keys, *optional}):
         raise ValueError(f"{name} has the unknown keys {unknown}; update skinxai")
+
+
+def held_in(path: Path) -> str | None:
+    """The file that marks work which a folder holds already; ``None`` if it holds none."""
+    return next((name for name in _HELD if (path / name).exists()), None)
+
+
+def taken(path: Path, held: str, own: str, *, python: str = "") -> TrainingError:
+    """The refusal of a folder for new work that holds other work.
+
+    Args:
+        path: the folder.
+        held: what `held_in` has found there.
+        own: the file that marks the new work.
+        python: how Python goes on with work of the same kind; needed where there is a way.
+    """
+    same = held == own
+    return TrainingError(
+        f"output_dir must be a new folder, but {str(path)!r} holds {_HELD[held]}",
+        python=python if same else "pass another output_dir",
+        command=f"{'go on with it with --resume, or ' if same else ''}give another --out",
+    )
 
 
 class RunFolder:
@@ -151,6 +176,18 @@ class RunFolder:
                 f"folder."
             ) from error
         return values
+
+    def check_epochs(self, epochs: int) -> None:
+        """Refuse to go on with fewer epochs than have been trained.
+
+        Raises:
+            ResumeMismatchError: if ``log.csv`` has more epochs.
+        """
+        if (trained := len(read_log(self.path))) > epochs:
+            raise ResumeMismatchError(
+                f"epochs must be at least {trained} to go on with {str(self.path)!r}, which has "
+                f"trained that many, got {epochs}; for fewer, start a new run in another folder."
+            )
 
     def write_settings(self, values: Mapping[str, Any]) -> None:
         """Write ``train.json``."""

@@ -15,11 +15,7 @@ from skinxai.classifier import Classifier
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
 from skinxai.disk.regular_files import MAX_TEXT_BYTES, read_file
-from skinxai.errors import (
-    NonFiniteLossError,
-    OptionError,
-    TrainingError,
-)
+from skinxai.errors import NonFiniteLossError, OptionError
 from skinxai.interruption import Interruption
 from skinxai.reporting import write_evaluation
 from skinxai.training.beginning import new_run, resumed_run
@@ -34,7 +30,7 @@ from skinxai.training.process import check_main_guard, kept_memory, typed_errors
 from skinxai.training.randomness import kept_random_states
 from skinxai.training.ranks import Ranks
 from skinxai.training.run import Run, workers_of
-from skinxai.training.run_folder import RunFolder
+from skinxai.training.run_folder import SETTINGS, RunFolder, held_in, taken
 from skinxai.training.settings import TrainConfig, changed_settings
 
 PAGE = "evaluation.html"
@@ -95,6 +91,8 @@ class Trainer:
         known = folder.read_settings()["settings"]
         values = known | changes
         differ = changed_settings(known, values)
+        if "epochs" in differ:
+            folder.check_epochs(differ["epochs"])
         trainer = cls(**values, output_dir=run_folder, callbacks=callbacks)
         trainer._resumed = True
         if differ and Launch.now().rank == 0:
@@ -129,13 +127,11 @@ class Trainer:
 
     def _fit(self, splits: Splits, ranks: Ranks) -> Classifier:
         path, config = self.folder.path, self.config
-        if ranks.from_first(lambda: not self._resumed and self.folder.begun):
-            if not Launch.now().restarts:
-                raise TrainingError(
-                    f"output_dir must be a new folder, but {str(path)!r} holds a run",
-                    python=f"go on with Trainer.resume({str(path)!r})",
-                    command="go on with it with --resume, or give another --out",
-                )
+        held = ranks.from_first(lambda: None if self._resumed else held_in(path))
+        if held is not None:
+            if held != SETTINGS or not Launch.now().restarts:
+                again = f"go on with Trainer.resume({str(path)!r})"
+                raise taken(path, held, SETTINGS, python=again)
             known = self.folder.read_settings()["settings"]  # the launcher started it again
             changed_settings(known, config.to_dict() | {"augmentation": config.augmentation})
             self._resumed = True
