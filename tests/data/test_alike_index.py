@@ -68,9 +68,10 @@ def test_the_number_of_comparisons_grows_like_the_number_of_images(monkeypatch) 
     compared = []
     nearest = alike_index._nearest
 
-    def counted(trees, asked):
-        found = nearest(trees, asked)
-        compared.append(len(np.unique(found)))
+    def counted(trees, asked, known):
+        found = nearest(trees, asked, known)
+        if asked.shape[1] == alike_index.AXES:  # of textures, not of keypoints
+            compared.append(len(np.unique(found[0])))
         return found
 
     monkeypatch.setattr(alike_index, "_nearest", counted)
@@ -98,3 +99,43 @@ def test_many_equal_pictures_are_as_many_pairs_and_not_their_square() -> None:
     assert {pair.first for pair in found} == {0, 1}
     assert {place for pair in found for place in (pair.first, pair.second)} == set(range(1000))
     assert all(groups[pair.first] != groups[pair.second] for pair in found)
+
+
+def test_fewer_rows_than_neighbours_asked_for_are_all_found() -> None:
+    prints = [fingerprint(each) for each in (skin(1), copies(skin(1))[2])]
+    assert [(pair.first, pair.second) for pair in find_pairs(prints, ["a", "b"])] == [(0, 1)]
+    rows = [prints[0].descriptors[:2], prints[0].descriptors[:2], prints[0].descriptors[:0]]
+    loop = {"distance": 250.0, "progress": lambda loop, name, total: loop}
+    assert alike_index.voted(rows, np.arange(3), **loop) == [(0, 1)]
+
+
+def test_turned_copies_have_the_similarity_of_an_orientation_and_crops_not() -> None:
+    pixels = skin(3)
+    prints = [fingerprint(each) for each in (pixels, copies(pixels)[1], copies(pixels)[4])]
+    found = near_duplicates._from_trees(prints, ["a", "b", "c"], lambda loop, name, total: loop)
+    every = near_duplicates._from_all(prints, ["a", "b", "c"], lambda loop, name, total: loop)
+    assert found[0, 1] == pytest.approx(every[0, 1], abs=1e-3)
+    assert found[0, 1] > 0.96 > found[0, 2]
+    assert found[0, 2] == pytest.approx(every[0, 2], abs=1e-3)
+
+
+@pytest.mark.parametrize(("shared", "moved", "is_found"), [
+    (1, 60.0, False), (2, 60.0, True), (2, 240.0, True), (2, 400.0, False), (3, 60.0, True),
+])  # fmt: skip
+def test_two_keypoints_within_the_distance_make_a_pair(shared, moved, is_found) -> None:
+    draws = np.random.default_rng(0)
+    axes = np.linalg.qr(draws.normal(size=(128, 20)))[0].T  # far apart along few directions
+    rows = [
+        np.clip(128 + 200 * draws.normal(size=(12, 20)) @ axes, 0, 240).astype(np.uint8)
+        for _ in range(30)
+    ]
+    there = rows[4][:shared].astype(np.float64)
+    step = np.zeros_like(there)
+    step += moved * axes[0]  # a distance of ``moved``
+    rows[20][:shared] = np.clip(np.round(there + step), 0, 255)
+    found = alike_index.voted(
+        rows, np.arange(30), distance=250.0, progress=lambda loop, name, total: loop
+    )
+    far = np.linalg.norm(rows[4][:, None].astype(float) - rows[20].astype(float), axis=2)
+    assert ((far < 250).sum(axis=0) > 0).sum() == (shared if moved < 250 else 0)
+    assert ((4, 20) in found) == is_found

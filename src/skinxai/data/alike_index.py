@@ -50,7 +50,7 @@ def partners(
     for start in progress(starts, "compare", len(starts)):
         for own in range(start, min(start + ROWS, len(rows))):
             seen = views(own)
-            others = np.unique(_nearest(trees, axes.of(seen)))
+            others = np.unique(_nearest(trees, axes.of(seen), len(rows))[0])
             others = others[(others >= 0) & (group[others] != group[own])]
             alike = seen @ rows[others].astype(np.float32).T  # (v, others)
             best, turned = alike.max(axis=0), alike[:8].max(axis=0)
@@ -89,7 +89,7 @@ def voted(
         asked = slice(ends[start], ends[min(start + ROWS, len(own))])
         if asked.start == asked.stop:
             continue
-        places, squares = trees.knnSearch(low[asked], NEAREST, params={"checks": CHECKS})
+        places, squares = _nearest(trees, low[asked], len(low))
         other = owner[np.maximum(places, 0)]
         mine = np.broadcast_to(owner[asked][:, None], other.shape)
         point = np.broadcast_to(np.arange(len(places))[:, None], other.shape)
@@ -125,6 +125,7 @@ def _trees(rows: Floats, count: int) -> Any:
     return cv2.flann.Index(rows, {"algorithm": 1, "trees": count})
 
 
-def _nearest(trees: Any, asked: Floats) -> Places:
-    places, _ = trees.knnSearch(asked, NEAREST, params={"checks": CHECKS})
-    return np.asarray(places, np.intp)
+def _nearest(trees: Any, asked: Floats, known: int) -> tuple[Places, Floats]:
+    """Places of the nearest of the ``known`` rows and squares of their distances, ``(M, k)``."""
+    places, squares = trees.knnSearch(asked, min(NEAREST, known), params={"checks": CHECKS})
+    return np.asarray(places, np.intp), np.asarray(squares, np.float32)
