@@ -139,3 +139,14 @@ def test_two_keypoints_within_the_distance_make_a_pair(shared, moved, is_found) 
     far = np.linalg.norm(rows[4][:, None].astype(float) - rows[20].astype(float), axis=2)
     assert ((far < 250).sum(axis=0) > 0).sum() == (shared if moved < 250 else 0)
     assert ((4, 20) in found) == is_found
+
+
+def test_a_pair_that_keypoints_alone_show_is_a_candidate() -> None:
+    """Other photographs of one place are unlike as a whole."""
+    points = fingerprint(skin(1))
+    prints = [
+        Fingerprint(str(seed), fingerprint(skin(seed)).thumb, points.points, points.descriptors)
+        for seed in (5, 6)
+    ]
+    found = near_duplicates._from_trees(prints, ["a", "b"], lambda loop, name, total: loop)
+    assert found == {(0, 1): -1.0}
