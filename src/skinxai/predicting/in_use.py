@@ -125,8 +125,8 @@ class ModelInUse:
             files = open_models(model, fits=check_header, **hub)
         else:
             files = open_model(model, revision=revision, fits=check_header, **hub)
-        plain = device in ("auto", "cpu") and precision != "float16" and not compiled
-        runner = choose(backend, has_graph=GRAPH in files.files and plain)
+        plain = precision != "float16" and not compiled
+        runner = choose(backend, has_graph=GRAPH in files.files and plain, device=device)
         parts = cls.of_files(files, device, runner, precision, compiled=compiled)
         if check:
             parts.check(files)
