@@ -19,8 +19,9 @@ from skinxai.disk.regular_files import is_folder
 from skinxai.errors import ModelError, OptionError
 from skinxai.graphs.exported import open_exported
 from skinxai.model_folders.ensembles import open_models, read_members
-from skinxai.model_folders.files import EXPORTED, HUGE, ModelFiles, read_config
+from skinxai.model_folders.files import EXPORTED, ModelFiles, read_config
 from skinxai.model_folders.opening import open_model
+from skinxai.model_folders.part_bytes import HUGE
 from skinxai.model_folders.parts import CARD, GRAPH
 from skinxai.model_folders.probe import TOLERANCE, picture, read_probes
 from skinxai.predicting.graph_predictor import GraphPredictor
