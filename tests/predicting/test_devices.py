@@ -123,8 +123,9 @@ def test_auto_takes_torch_on_a_gpu_and_the_graph_on_the_processor(
     [(True, "auto", "torch cpu"), (True, "cpu", "openvino"), (False, "auto", "openvino")],
 )
 def test_a_model_is_opened_with_what_is_chosen(
-    without_gpu, monkeypatch, gpu: bool, device: str, backend: str
+    monkeypatch, gpu: bool, device: str, backend: str
 ) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # whatever this machine has
     monkeypatch.setattr("skinxai.predicting.runners.has_gpu", lambda: gpu)
     model = Classifier.from_pretrained(backend="auto", device=device)
     assert model.backend.startswith(backend)

@@ -133,11 +133,11 @@ def test_batches_are_pinned_for_the_device_that_computes(
             asked.append(pin_memory)
             super().__init__(*given, **options)
 
-    run = new_run(config, RunFolder(tmp_path / "run"), Splits(*data, Records((), data[0].labels)))
+    run = new_run(config, RunFolder(tmp_path), Splits(*data, Records((), data[0].labels)))
     run = replace(run, device=torch.device(device))
     monkeypatch.setattr(loaders, "DataLoader", Watched)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: not pinned)
-    assert len(list(run.training_batches())) == 3 and len(list(run.validation_batches())) == 2
+    assert len(list(run.training_batches())) == 3 and len(list(run.validation_batches())) == 1
     assert asked == [pinned, pinned]
 
 

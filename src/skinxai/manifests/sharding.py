@@ -105,7 +105,7 @@ def _joined(found: dict[str, Shard]) -> dict[str, Shard]:
     (ranks, _), (array, _), (task, _) = _torchrun.names, _array.names, _srun.names
     own = found.get(task, _WHOLE)
     rest = {name: shard for name, shard in found.items() if name != task}
-    if own.of == 1 or rest.get(ranks, _WHOLE).of >= own.of:
+    if rest.get(ranks, _WHOLE).of >= own.of:
         return rest
     if array not in rest:
         return rest | {task: own}
