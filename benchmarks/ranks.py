@@ -46,7 +46,8 @@ def trainer(root: Path, out: Path, sync: bool) -> None:
 
     Trainer(
         BACKBONE, init_weights=None, image_size=SIZE, batch_size=BATCH, epochs=1, workers=0,
-        device="cpu", amp=False, sync_batch_norm=sync, output_dir=out.with_suffix(".run"), callbacks=[Clock()],
+        device="cpu", amp=False, sync_batch_norm=sync,
+        output_dir=out.with_suffix(".run"), callbacks=[Clock()],
     ).fit(*records(root))  # fmt: skip
 
 
