@@ -6,9 +6,10 @@ Draws images of 130×130 pixels, about the size of the crops of ISIC 2024, no tw
 same skin: each has the colours, the coarse shape (below three waves a side) and the spectrum of a
 patch of a photograph of HAM10000, but phases of its own above. 50 of the first 10,000 images are
 planted again for each kind of copy. `skinxai.data.audit` then runs on the first NUMBER of them and
-the copies, in a process of its own for each NUMBER. Writes results/duplicates.json, where figures
-of other numbers stay. IMAGES_FOLDER keeps the images for the next time, 4 kB each; files of the
-search lie in TMPDIR.
+the copies, in a process of its own for each NUMBER. Processor seconds are summed over all
+threads; they hold on a busy machine too, where seconds do not. Writes results/duplicates.json, in
+which figures of other numbers stay. IMAGES_FOLDER keeps the images for the next time, 4 kB each;
+files of the search lie in TMPDIR.
 """
 
 import argparse
@@ -84,18 +85,20 @@ def plant(folder: Path) -> dict[str, tuple[Path, int, str]]:
 
 
 class Parts:
-    """Wraps the bars of the audit, and notes seconds and the memory in use of each part."""
+    """Wraps the bars of the audit; notes seconds, those of processors, and memory of each part."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.processor: dict[str, float] = {}
         self.megabytes: dict[str, int] = {}
 
     def watched(self, loop: Iterable[Any], name: str, *_: object) -> Iterator[Any]:
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         yield from loop
+        self.processor[name] = round(time.process_time() - used, 1)
         self.seconds[name] = round(time.perf_counter() - start, 1)
         self.megabytes[name] = resident("VmRSS")
-        sys.stderr.write(f"{name}: {self.seconds[name]} s, {self.megabytes[name]} MB\n")
+        sys.stderr.write(f"{name}: {self.processor[name]} s, {self.megabytes[name]} MB\n")
 
 
 def resident(line: str) -> int:
@@ -128,9 +131,9 @@ def measure(folder: Path, count: int) -> dict[str, Any]:
     parts, most, before = Parts(), [0], resident("VmHWM")
     auditing._bar = parts.watched
     threading.Thread(target=room_taken, args=(most,), daemon=True).start()
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     report = audit(splits, progress=False)
-    seconds = time.perf_counter() - start
+    seconds, processor = time.perf_counter() - start, time.process_time() - used
     pairs = {frozenset((pair.image_id, pair.other_id)) for pair in report.pairs}
     own = {kind: 0 for kind in CHANGES}
     for name, (_, original, kind) in planted.items():
@@ -140,7 +143,9 @@ def measure(folder: Path, count: int) -> dict[str, Any]:
         "images": len(items),
         "seconds": round(seconds, 1),
         "seconds of each part": parts.seconds,
-        "milliseconds an image": round(1000 * seconds / len(items), 2),
+        "processor seconds": round(processor, 1),
+        "processor seconds of each part": parts.processor,
+        "processor milliseconds an image": round(1000 * processor / len(items), 2),
         "peak MB": resident("VmHWM"),
         "peak MB before the audit": before,
         "MB in use at the end of each part": parts.megabytes,

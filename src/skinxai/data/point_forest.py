@@ -70,7 +70,7 @@ def _leaves(points: Points, draws: np.random.Generator) -> Owners:
     order[: len(points)] = np.arange(len(points))
     along = np.full(len(points) + 1, np.inf, np.float32)  # the last is that of -1
     for level in range(depth):
-        direction = draws.normal(size=points.shape[1]).astype(np.float32)
+        direction = np.asarray(draws.normal(size=points.shape[1]), np.float32)
         for start in range(0, len(points), ROWS):
             rows = points[start : start + ROWS]
             along[start : start + len(rows)] = rows.astype(np.float32) @ direction
@@ -103,9 +103,9 @@ def _within(
 def _best(places: Owners, squares: Floats, count: int) -> tuple[Owners, Floats]:
     """The ``count`` nearest of each row, each place once."""
     order = np.lexsort((places, squares), axis=1)
-    places, squares = (np.take_along_axis(each, order, axis=1) for each in (places, squares))
-    again = places[:, 1:] == places[:, :-1]
-    squares[:, 1:][again] = np.inf
-    order = np.argsort(squares, axis=1, kind="stable")[:, :count]
-    places, squares = (np.take_along_axis(each, order, axis=1) for each in (places, squares))
-    return np.where(np.isinf(squares), -1, places).astype(np.int32), squares
+    near = np.take_along_axis(places, order, axis=1)
+    far = np.take_along_axis(squares, order, axis=1)
+    far[:, 1:][near[:, 1:] == near[:, :-1]] = np.inf  # again, at the same distance
+    order = np.argsort(far, axis=1, kind="stable")[:, :count]
+    near, far = np.take_along_axis(near, order, axis=1), np.take_along_axis(far, order, axis=1)
+    return np.where(np.isinf(far), np.int32(-1), near), far

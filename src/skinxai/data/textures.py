@@ -40,7 +40,8 @@ def details(thumb: Pixels) -> Floats:
     Args:
         thumb: grey uint8 of any size.
     """
-    return _unit(_texture(resized(thumb, COARSE)).reshape(1, -1))[0]
+    rows = _unit(_texture(resized(thumb, COARSE)).reshape(1, -1))
+    return np.asarray(rows[0], np.float32)
 
 
 def resized(grey: npt.NDArray[Any], side: int) -> Pixels:
