@@ -45,7 +45,7 @@ class Model:
 
     def _with_own_card(self) -> Self:
         """The same, whose card says how it was calibrated, where it is a generated one."""
-        from skinxai.reporting.model_cards import with_calibration
+        from skinxai.reporting.card_changes import with_calibration
 
         if self.calibration is None:
             return self
@@ -310,7 +310,8 @@ class Model:
             repo_id: ``"org/name"``; made where it does not exist.
             private: of a new repository.
             revision: branch; made where it does not exist.
-            evaluation: on images that took no part in training, for the card.
+            evaluation: on images that took no part in training, whose figures the card gets: those
+                for the Hub's pages, and the tables of `skinxai.reporting.card_of`.
             message: of the commit.
             token: that may write; ``HF_TOKEN`` or the one of ``hf auth login`` by default.
 
@@ -324,9 +325,11 @@ class Model:
             LeakageError: an evaluation on images that were in training.
         """
         from skinxai.model_folders.uploading import upload_saved, with_metadata
+        from skinxai.reporting.card_changes import with_evaluation
 
         members = [member.config for member in self._loaded.members]
-        card = with_metadata(self.card, self.model, members, repo_id, evaluation)
+        text = self.card if evaluation is None else with_evaluation(self.card, evaluation)
+        card = with_metadata(text, self.model, members, repo_id, evaluation)
         save = replace(self._loaded, card=card).save
         return upload_saved(
             save, repo_id, private=private, revision=revision, message=message, token=token

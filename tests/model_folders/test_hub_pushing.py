@@ -27,6 +27,7 @@ from skinxai.model_folders.files import contents
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.uploading import upload, with_metadata
 from skinxai.reporting import read_evaluation, write_evaluation
+from skinxai.reporting.card_changes import with_evaluation
 from skinxai.results import Evaluation
 
 __all__ = ["published"]  # a fixture
@@ -102,6 +103,10 @@ def test_the_figures_of_an_evaluation_go_into_the_card(hub, classifier, tmp_path
     metrics = index["results"][0]["metrics"]
     assert {m["name"]: m["value"] for m in metrics}["accuracy"] == 1.0
     assert index["results"][0]["dataset"]["name"] == "ten drawn images"
+    tables = with_evaluation("", evaluation).strip()
+    assert tables.count("| accuracy | 1.000 (1.000–1.000) |") == 1 and tables in card
+    without = classifier.push_to_hub(NAME, token=TOKEN)
+    assert "ten drawn images" not in hub.repos[NAME].commits[without[-40:]]["README.md"].decode()
     with pytest.raises(OptionError, match="evaluation must be of skinxai-ham10000-lite1@"):
         classifier.push_to_hub(NAME, evaluation=judged(classifier, model="other@1"), token=TOKEN)
     with pytest.raises(LeakageError, match="must not be published"):

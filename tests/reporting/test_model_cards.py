@@ -17,8 +17,9 @@ from skinxai.errors import LeakageError, OptionError
 from skinxai.labels import LabelSet
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.reporting import card_of, write_evaluation
-from skinxai.reporting.model_cards import with_calibration
+from skinxai.reporting.card_changes import with_calibration, with_evaluation
 from skinxai.results import Evaluation
+from skinxai.results.figures import Figure, Subgroup
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 MALIGNANT = LabelSet(LABELS.codes, {"red": "rubor"}, frozenset({"red"}))
@@ -115,6 +116,53 @@ def test_the_figures_are_those_of_the_evaluation(place, evaluation) -> None:
     _, counts, _ = around_confusion(card, evaluation.labels)
     assert counts == [list(row) for row in evaluation.confusion]
     assert rows(card)["version"].replace("\\", "") == evaluation.model
+
+
+def test_a_card_gets_the_figures_of_a_test_in_the_place_of_earlier_ones(place, evaluation) -> None:
+    """As if it had been written with them; what a run has said of itself stays."""
+    plain, written = (card_of(place / "calibrated", each) for each in (None, evaluation))
+    earlier = replace(evaluation, confusion=tuple(row[::-1] for row in evaluation.confusion))
+    assert with_evaluation(plain, evaluation) == written != plain
+    assert with_evaluation(card_of(place / "calibrated", earlier), evaluation) == written
+    own = Classifier.from_pretrained(place / "calibrated").card
+    found = with_evaluation(own, evaluation)
+    assert "Validation (epoch" in found and "took no part in training: Not measured" not in found
+    assert rows(found)["subgroups and fairness"] == rows(written)["subgroups and fairness"]
+    other = with_evaluation("# A card of one's own\n", evaluation)
+    assert other.startswith("# A card of one's own\n\n## Evaluation\n\nTest of run@")
+    _, counts, _ = around_confusion(other, evaluation.labels)
+    assert counts == [list(row) for row in evaluation.confusion] and wrong_markdown(other) == []
+    assert evaluation.hardest[0].image_id not in other + found  # an id is private
+
+
+def test_a_card_has_the_figures_of_each_subgroup(place, evaluation) -> None:
+    """Those of this test and not of an earlier one, also on a card of one's own."""
+
+    def group(attribute: str, value: str, images: int, accuracy: float) -> Subgroup:
+        figures = (Figure(accuracy - k / 8, accuracy - 0.3, accuracy + 0.02) for k in range(3))
+        return Subgroup(attribute, value, images, images - 1, 3, *figures)
+
+    ours = replace(evaluation, subgroups=(
+        group("sex", "female", 40, 0.875), group("sex", "male", 30, 0.75),
+        group("age", "50–69", 25, 0.9),
+    ))  # fmt: skip
+    earlier = replace(evaluation, subgroups=(group("site", "back", 20, 0.5),))
+    own = Classifier.from_pretrained(place / "calibrated").card
+    for card in (own, with_evaluation(own, earlier), with_evaluation("# One's own\n", earlier)):
+        found = with_evaluation(card, ours)
+        assert found.count("| subgroup | images | classes |") == 1
+        for row in (
+            "sex female | 40 | 3 | 0.875 (0.575–0.895) | 0.750 (0.575–0.895) | 0.625 (0.575–0.895)",
+            "sex male | 30 | 3 | 0.750 (0.450–0.770) | 0.625 (0.450–0.770) | 0.500 (0.450–0.770)",
+            "age 50–69 | 25 | 3 | 0.900 (0.600–0.920) | 0.775 (0.600–0.920) | 0.650 (0.600–0.920)",
+        ):
+            assert found.count(f"\n| {row} |\n") == 1
+        assert "site back" not in found
+        assert rows(found).get("subgroups and fairness", "above: age, sex") == "above: age, sex"
+        without = with_evaluation(found, evaluation)
+        assert "sex female" not in without
+        assert rows(without).get("subgroups and fairness", "Not measured.") == "Not measured."
+    assert "subgroups and fairness" in rows(own)
 
 
 def test_a_folder_that_says_little(tmp_path) -> None:

@@ -8,7 +8,6 @@ al., Nature Medicine, 2025).
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -78,19 +77,6 @@ def card_of(model: str | os.PathLike[str] | None, evaluation: Evaluation | None 
     if evaluation is not None and evaluation.model != facts.model:
         raise OptionError(f"evaluation must be of {facts.model}, but it is of {evaluation.model}.")
     return card(facts)
-
-
-def with_calibration(text: str, calibration: Calibration) -> str:
-    """A card of `card` with what it says of a calibration; other cards stay as they are.
-
-    Args:
-        text: Markdown.
-        calibration: that the model has now.
-    """
-    for name, value in _calibration_rows(calibration):
-        row = _grid((), [(name, value)]).replace("\\", r"\\")
-        text = re.sub(rf"^\| {name} \|.*\n", row, text, flags=re.MULTILINE)
-    return _POINTS.sub(lambda _: _operating_points(calibration), text, count=1)
 
 
 def _facts(files: ModelFiles, evaluation: Evaluation | None) -> CardFacts:
@@ -176,14 +162,15 @@ def _technique(facts: CardFacts) -> list[tuple[str, str]]:
         ("malignant classes", malignant),
         ("starting weights", ", ".join(map(markdown, _each(facts, "init_weights"))) or NOT_STATED),
         *((markdown(name), markdown(value)) for name, value in facts.run.items()),
-        *_calibration_rows(calibration),
+        *calibration_rows(calibration),
         ("training lesions to compare with", "yes" if facts.has_neighbours else "none"),
         ("licence of the weights", markdown(", ".join(licences))),
     ]
     return rows
 
 
-def _calibration_rows(calibration: Calibration | None) -> list[tuple[str, str]]:
+def calibration_rows(calibration: Calibration | None) -> list[tuple[str, str]]:
+    """Names and values of the rows that a calibration changes."""
     return [
         ("calibration of probabilities", _calibrated(calibration)),
         ("when it abstains", _gates(calibration)),
@@ -213,24 +200,10 @@ def _gates(calibration: Calibration | None) -> str:
 def _assessment(facts: CardFacts) -> list[str]:
     found = facts.evaluation
     parts = [f"{facts.validation}\n"] if facts.validation else []
-    parts.append(_operating_points(facts.calibration))
-    if found is None:
-        parts.append(f"Test on images that took no part in training: {NOT_MEASURED}\n")
-    else:
-        parts += [
-            f"Test of {markdown(found.model)} on {markdown(found.data)}: {found.images} images of "
-            f"{found.lesions} lesions. Intervals are 95 %, from a bootstrap over lesions.\n",
-            f"{replace(found, hardest=()).to_markdown().strip()}\n",  # their ids are private
-            "Confusion matrix, rows true, columns predicted:\n",
-            _grid(
-                ("", *map(markdown, found.labels)),
-                [(markdown(code), *map(str, row))
-                 for code, row in zip(found.labels, found.confusion, strict=True)],
-            ),
-        ]  # fmt: skip
-    groups = sorted({each.attribute for each in found.subgroups}) if found else []
+    parts.append(operating_points(facts.calibration))
+    parts.append(figures_of_test(found))
     parts.append(_table([
-        ("subgroups and fairness", f"above: {', '.join(groups)}" if groups else NOT_MEASURED),
+        subgroups_row(found),
         ("other clinics, cameras and populations", NOT_MEASURED),
         ("robustness against artefacts", NOT_MEASURED),
         ("comparison with clinicians", NOT_MEASURED),
@@ -238,12 +211,31 @@ def _assessment(facts: CardFacts) -> list[str]:
     return parts
 
 
-_POINTS = re.compile(
-    r"^Operating points(: Not measured\.\n|, with their rates.*\n\n(\|.*\n)+)", re.MULTILINE
-)
+def figures_of_test(found: Evaluation | None) -> str:
+    """What a card says of a test; without one that nothing was measured."""
+    if found is None:
+        return f"Test on images that took no part in training: {NOT_MEASURED}\n"
+    confusion = grid(
+        ("", *map(markdown, found.labels)),
+        [(markdown(code), *map(str, row))
+         for code, row in zip(found.labels, found.confusion, strict=True)],
+    )  # fmt: skip
+    return (
+        f"Test of {markdown(found.model)} on {markdown(found.data)}: {found.images} images of "
+        f"{found.lesions} lesions. Intervals are 95 %, from a bootstrap over lesions.\n\n"
+        f"{replace(found, hardest=()).to_markdown().strip()}\n\n"  # their ids are private
+        f"Confusion matrix, rows true, columns predicted:\n\n{confusion}"
+    )
 
 
-def _operating_points(calibration: Calibration | None) -> str:
+def subgroups_row(found: Evaluation | None) -> tuple[str, str]:
+    """Name and value of the row that says which groups a test tells apart."""
+    groups = sorted({each.attribute for each in found.subgroups}) if found else []
+    return "subgroups and fairness", f"above: {', '.join(groups)}" if groups else NOT_MEASURED
+
+
+def operating_points(calibration: Calibration | None) -> str:
+    """What a card says of operating points."""
     points = () if calibration is None else calibration.one_view.operating_points.values()
     if not points:
         return f"Operating points: {NOT_MEASURED}\n"
@@ -254,7 +246,7 @@ def _operating_points(calibration: Calibration | None) -> str:
     return (
         "Operating points, with their rates and 95 % intervals on the calibration lesions, on "
         "which their thresholds were chosen:\n\n"
-        + _grid(("operating point", "refers from", "sensitivity", "specificity"), rows)
+        + grid(("operating point", "refers from", "sensitivity", "specificity"), rows)
     )
 
 
@@ -281,9 +273,10 @@ def _named(labels: LabelSet, code: str) -> str:
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> str:
-    return _grid(("", ""), rows)
+    return grid(("", ""), rows)
 
 
-def _grid(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def grid(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table in Markdown; without heads its rows alone."""
     lines = [heads, ["---"] * len(heads), *rows] if heads else rows
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
