@@ -138,7 +138,7 @@ def tell(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
         partners = ranks.partners(share, table[[[], [0], [1, 2]][rank]], torch.tensor([1, 2, 0]))
         own = [torch.full((2, 2), 1.0 + rank), torch.full((3,), 10.0 * rank).double()]
         losses = torch.tensor([float(rank), 0.5])
-        ranks.sum_gradients(own, losses)
+        ranks.sum_all([losses, *own])
         return {
             "gather": ranks.gather({"rank": rank}), "first": ranks.from_first(lambda: rank + 7),
             "merged": list(ranks.merged(range(7)[ranks.part])), "counts": share.counts,

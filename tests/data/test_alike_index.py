@@ -27,6 +27,10 @@ def skin(seed: int) -> np.ndarray:
     return np.stack([grey, grey, grey], axis=2)
 
 
+def thumb(seed: int) -> np.ndarray:
+    return cv2.resize(skin(seed)[..., 0], (64, 64), interpolation=cv2.INTER_AREA)
+
+
 def copies(pixels: np.ndarray) -> list[np.ndarray]:
     """Turned, flipped, smaller, re-encoded, and cropped to 77 % of the area."""
     height, width = pixels.shape[:2]
@@ -37,6 +41,23 @@ def copies(pixels: np.ndarray) -> list[np.ndarray]:
         cv2.resize(pixels, (width * 2 // 3, height * 2 // 3), interpolation=cv2.INTER_AREA),
         cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.ascontiguousarray(crop),
     ]  # fmt: skip
+
+
+def candidates(search, prints: list[Fingerprint]) -> dict[tuple[int, int], float]:
+    """Pairs of images of different groups, with their similarity, that a search names."""
+    found = search(prints, list(map(str, range(len(prints)))), lambda loop, name, total: loop)
+    pairs = [(first, second) for first, second in found.pairs.tolist()]
+    assert len(set(pairs)) == len(pairs)
+    return dict(zip(pairs, found.whole.tolist(), strict=True))
+
+
+def voted(rows: list[np.ndarray]) -> set[tuple[int, int]]:
+    """Pairs of images, of which only the descriptors of keypoints are known."""
+    found = alike_index.voted(
+        lambda place: rows[place], np.arange(len(rows), dtype=np.int32), distance=250.0,
+        progress=lambda loop, name, total: loop,
+    )  # fmt: skip
+    return {(first, second) for first, second in found.pairs.tolist()}
 
 
 def test_each_copy_is_found_among_strangers_and_no_stranger_is_paired() -> None:
@@ -70,16 +91,18 @@ def test_the_number_of_comparisons_grows_like_the_number_of_images(monkeypatch) 
 
     def counted(trees, asked, known):
         found = nearest(trees, asked, known)
-        if asked.shape[1] == alike_index.AXES:  # of textures, not of keypoints
-            compared.append(len(np.unique(found[0])))
+        compared.append(len(np.unique(found)))
         return found
 
     monkeypatch.setattr(alike_index, "_nearest", counted)
     totals = []
     for count in (50, 100, 200, 400):
         compared.clear()
-        prints = [fingerprint(skin(seed)) for seed in range(count)]
-        find_pairs(prints, list(map(str, range(count))))
+        thumbs = [thumb(seed) for seed in range(count)]
+        alike_index.partners(
+            thumbs.__getitem__, np.arange(count, dtype=np.int32), count=5, least=0.5,
+            progress=lambda loop, name, total: loop,
+        )  # fmt: skip
         assert len(compared) == count
         totals.append(sum(compared) / count)
     most = 33 * alike_index.NEAREST  # views of an image, each with its nearest
@@ -105,15 +128,14 @@ def test_fewer_rows_than_neighbours_asked_for_are_all_found() -> None:
     prints = [fingerprint(each) for each in (skin(1), copies(skin(1))[2])]
     assert [(pair.first, pair.second) for pair in find_pairs(prints, ["a", "b"])] == [(0, 1)]
     rows = [prints[0].descriptors[:2], prints[0].descriptors[:2], prints[0].descriptors[:0]]
-    loop = {"distance": 250.0, "progress": lambda loop, name, total: loop}
-    assert alike_index.voted(rows, np.arange(3), **loop) == [(0, 1)]
+    assert voted(rows) == {(0, 1)}
 
 
 def test_turned_copies_have_the_similarity_of_an_orientation_and_crops_not() -> None:
     pixels = skin(3)
     prints = [fingerprint(each) for each in (pixels, copies(pixels)[1], copies(pixels)[4])]
-    found = near_duplicates._from_trees(prints, ["a", "b", "c"], lambda loop, name, total: loop)
-    every = near_duplicates._from_all(prints, ["a", "b", "c"], lambda loop, name, total: loop)
+    found = candidates(near_duplicates._from_trees, prints)
+    every = candidates(near_duplicates._from_all, prints)
     assert found[0, 1] == pytest.approx(every[0, 1], abs=1e-3)
     assert found[0, 1] > 0.96 > found[0, 2]
     assert found[0, 2] == pytest.approx(every[0, 2], abs=1e-3)
@@ -133,9 +155,7 @@ def test_two_keypoints_within_the_distance_make_a_pair(shared, moved, is_found) 
     step = np.zeros_like(there)
     step += moved * axes[0]  # a distance of ``moved``
     rows[20][:shared] = np.clip(np.round(there + step), 0, 255)
-    found = alike_index.voted(
-        rows, np.arange(30), distance=250.0, progress=lambda loop, name, total: loop
-    )
+    found = voted(rows)
     far = np.linalg.norm(rows[4][:, None].astype(float) - rows[20].astype(float), axis=2)
     assert ((far < 250).sum(axis=0) > 0).sum() == (shared if moved < 250 else 0)
     assert ((4, 20) in found) == is_found
@@ -148,5 +168,5 @@ def test_a_pair_that_keypoints_alone_show_is_a_candidate() -> None:
         Fingerprint(str(seed), fingerprint(skin(seed)).thumb, points.points, points.descriptors)
         for seed in (5, 6)
     ]
-    found = near_duplicates._from_trees(prints, ["a", "b"], lambda loop, name, total: loop)
+    found = candidates(near_duplicates._from_trees, prints)
     assert found == {(0, 1): -1.0}

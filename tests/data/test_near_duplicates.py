@@ -11,13 +11,10 @@ from skinxai.data.near_duplicates import (
     Fingerprint,
     _agreeing_keypoints,
     _alike,
-    _crop_similarity,
-    _details,
-    _resized,
-    _views,
     find_pairs,
     fingerprint,
 )
+from skinxai.data.textures import crop_similarity, details, views
 
 SIDE = 64
 
@@ -41,7 +38,7 @@ def mixed(values: np.ndarray, seed: int, share: float, width: float) -> np.ndarr
 
 
 def whole(first: Fingerprint, second: Fingerprint) -> float:
-    return float(_details(_resized(first.thumb, 32)) @ _details(_resized(second.thumb, 32)))
+    return float(details(first.thumb) @ details(second.thumb))
 
 
 @pytest.mark.parametrize("size", [(960, 720), (320, 240), (160, 120)])
@@ -65,7 +62,8 @@ def test_whole_images_are_near_from_096_on(share: float, near: bool) -> None:
     prints = [printed(first, "a"), printed(mixed(first, 2, share, 0), "b")]
     alike = whole(*prints)
     assert (0.96 <= alike < 0.99) if near else (0.80 < alike < 0.96)
-    assert max(_crop_similarity(*prints), _crop_similarity(*prints[::-1])) < 0.7
+    thumbs = [print_.thumb for print_ in prints]
+    assert max(crop_similarity(*thumbs), crop_similarity(*thumbs[::-1])) < 0.7
     found = find_pairs(prints, ["a", "b"])
     assert [(pair.first, pair.second, pair.kind) for pair in found] == [(0, 1, "near")] * near
     assert all(pair.similarity == pytest.approx(alike, abs=1e-5) for pair in found)
@@ -76,7 +74,7 @@ def test_crops_are_near_from_080_on(share: float, near: bool) -> None:
     image = smooth(3, 1.5)
     window = cv2.resize(image[5:59, 5:59], (SIDE, SIDE))
     prints = [printed(image, "a"), printed(mixed(window, 4, share, 1.8), "b")]
-    alike = _crop_similarity(*prints)
+    alike = crop_similarity(*(print_.thumb for print_ in prints))
     assert (0.80 <= alike < 0.95) if near else (0.65 < alike < 0.80)
     assert whole(*prints) < 0.8
     assert len(find_pairs(prints, ["a", "b"])) == near
@@ -92,10 +90,10 @@ def test_an_image_has_up_to_five_partners() -> None:
 
 def one_by_one(prints: list[Fingerprint], groups: list[str]) -> dict[tuple[int, int], float]:
     """The five most similar partners of each image, compared one by one in float64."""
-    rows = [_details(_resized(p.thumb, 32)).astype(np.float64) for p in prints]
+    rows = [details(p.thumb).astype(np.float64) for p in prints]
     found: dict[tuple[int, int], float] = {}
     for own, print_ in enumerate(prints):
-        scores = _views(print_.thumb).astype(np.float64) @ np.array(rows).T
+        scores = views(print_.thumb).astype(np.float64) @ np.array(rows).T
         others = [n for n in range(len(prints)) if groups[n] != groups[own]]
         others.sort(key=lambda n: -scores[:, n].max())
         for other in others[:5]:

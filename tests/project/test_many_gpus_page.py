@@ -25,8 +25,8 @@ def test_two_ranks_train_and_refuse_in_one_sentence(tmp_path: Path) -> None:
             timeout=LIMIT,
         )  # fmt: skip
 
-    assert len(COMMANDS) == 3
-    for command, name in zip(COMMANDS, (None, "two", "divided"), strict=True):
+    assert len(COMMANDS) == 4
+    for command, name in zip(COMMANDS, (None, "two", "apart", "divided"), strict=True):
         done = run(command)
         assert done.returncode == 0, done.stdout + done.stderr
         if name is None:  # it makes the images

@@ -42,6 +42,7 @@ CHOICES: dict[str, tuple[list[Any], list[Any]]] = {
     "amp": ([True, False, "bfloat16", "float16"], [None, 1, 0, "bf16", "true"]),
     "sampler": ([None, "square_root", "balanced"], ["fair", "none", False, 0]),
     "strategy": (["ddp", "fsdp"], ["zero", "FSDP", None, True]),
+    "sync_batch_norm": ([True, False], [None, 1, "true"]),
     "unreadable": (["raise", "skip"], ["ignore", None, True]),
     "image_size": ([(32, 48), [4096, 32]], [(31, 48), (32, 4097), (32,), 31, 4097, 224.0, True, -1,
                                             None, "32x48", "224", (32.0, 48), (True, 48),

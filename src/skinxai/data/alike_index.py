@@ -1,103 +1,150 @@
 """Candidates for near duplicates among many images, from trees in place of all comparisons.
 
 A comparison of every image with every other one grows with the square of their number. Here each
-image asks randomised k-d trees (Muja and Lowe, "Scalable nearest neighbor algorithms for high
-dimensional data", IEEE TPAMI 2014; OpenCV's FLANN) for its nearest neighbours instead, so that time
-grows like n log n and memory like n. The trees are approximate: docs/explanation/splits.md says
-which share of planted copies they lose.
+image asks trees for the textures and keypoints nearest to its own, so that time grows like n log n
+and memory like n. Textures, whose views ask for whole images, are in randomised k-d trees (Muja and
+Lowe, "Scalable nearest neighbor algorithms for high dimensional data", IEEE TPAMI 2014; OpenCV's
+FLANN). Keypoints, which ask for each other, are in a `skinxai.data.point_forest`: each search of
+FLANN clears a list of all its points. Both are approximate: docs/explanation/splits.md says which
+share of planted copies they lose.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Self
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from skinxai.data import point_forest
+from skinxai.data.claims import ordered
+from skinxai.data.textures import COARSE, details, views
+
 Floats = npt.NDArray[np.float32]
-Places = npt.NDArray[np.intp]
+Ints = npt.NDArray[np.int32]
+Pixels = npt.NDArray[np.uint8]
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 AXES, STRONGEST, KEYPOINT_AXES = 64, 40, 24
 """Principal axes of textures, keypoints of each image, principal axes of their descriptors."""
-NEAREST, CHECKS = 6, 32
-TREES, KEYPOINT_TREES = 4, 2
+NEAREST, CHECKS, TREES = 6, 32, 4
 MIN_VOTES = 2
 """Of the keypoints of one image for another one, which makes three from both sides."""
 SAMPLE, ROWS = 5_000, 100
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """Pairs of images that are worth a closer look, each once, in ascending order.
+
+    Args:
+        pairs: places of both images, the smaller first, int32 ``(C, 2)``.
+        whole: similarity in the best orientation, float32 ``(C,)``; -1 where it is not known.
+    """
+
+    pairs: Ints
+    whole: Floats
+
+    @classmethod
+    def of(cls, pairs: npt.ArrayLike, whole: npt.ArrayLike) -> Self:
+        """Make them from pairs in any order; of those that are there again, the most alike."""
+        both = np.sort(np.asarray(pairs, np.int32).reshape(-1, 2), axis=1)
+        alike = np.asarray(whole, np.float32)
+        order = np.lexsort((-alike, both[:, 1], both[:, 0]))
+        both, alike = both[order], alike[order]
+        first = np.append(True, (both[1:] != both[:-1]).any(axis=1))[: len(both)]
+        return cls(both[first], alike[first])
+
+
 def partners(
-    rows: npt.NDArray[np.float16], views: Callable[[int], Floats], group: Places, *,
-    count: int, least: float, progress: Progress,
-) -> dict[tuple[int, int], float]:  # fmt: skip
+    thumb: Callable[[int], Pixels], group: Ints, *, count: int, least: float, progress: Progress
+) -> Candidates:
     """The most alike images of other groups, with the similarity in the best orientation.
 
     Args:
-        rows: texture of each image, unit vectors ``(N, D)``.
-        views: place of an image → its textures in eight orientations and then in crops, ``(v, D)``.
+        thumb: place of an image → grey uint8 ``(64, 64)``.
         group: number of the group of each image, ``(N,)``.
         count: most partners of an image.
         least: least similarity of partners in any view, −1 to 1.
         progress: as in `skinxai.data.near_duplicates.find_pairs`.
     """
+    rows = np.empty((len(group), COARSE * COARSE), np.float16)
+    for place in progress(range(len(rows)), "texture", len(rows)):
+        rows[place] = details(thumb(place))
     axes = _Axes(rows, AXES)
-    trees = _trees(axes.of(rows), TREES)
-    found: dict[tuple[int, int], float] = {}
-    starts = range(0, len(rows), ROWS)
-    for start in progress(starts, "compare", len(starts)):
+    low = axes.of(rows)
+    trees = _trees(low)
+
+    def ask(start: int) -> list[tuple[int, int, float]]:
+        found = []
         for own in range(start, min(start + ROWS, len(rows))):
-            seen = views(own)
-            others = np.unique(_nearest(trees, axes.of(seen), len(rows))[0])
-            others = others[(others >= 0) & (group[others] != group[own])]
+            seen = views(thumb(own))
+            others = np.unique(_nearest(trees, axes.of(seen), len(rows)))
+            others = others[group[others] != group[own]]
             alike = seen @ rows[others].astype(np.float32).T  # (v, others)
             best, turned = alike.max(axis=0), alike[:8].max(axis=0)
             for row in np.argsort(-best, kind="stable")[:count].tolist():
                 if best[row] >= least:
-                    other = int(others[row])
-                    pair = (min(own, other), max(own, other))
-                    found[pair] = max(found.get(pair, -1.0), float(turned[row]))
-    return found
+                    found.append((own, int(others[row]), float(turned[row])))
+        return found
+
+    starts = range(0, len(rows), ROWS)
+    found = ordered(ask, starts, workers=os.cpu_count() or 1)
+    blocks = [np.array(b, np.float64) for b in progress(found, "compare", len(starts)) if b]
+    each = np.concatenate([np.empty((0, 3)), *blocks])
+    return Candidates.of(each[:, :2], each[:, 2])
 
 
 def voted(
-    descriptors: Sequence[npt.NDArray[np.uint8]], group: Places, *, distance: float,
-    progress: Progress,
-) -> list[tuple[int, int]]:  # fmt: skip
+    descriptors: Callable[[int], Pixels], group: Ints, *, distance: float, progress: Progress
+) -> Candidates:
     """Pairs of images of which one has several strong keypoints near to keypoints of the other.
 
     Args:
-        descriptors: of each image's keypoints, uint8 ``(n, 128)``, strongest first.
+        descriptors: place of an image → of its keypoints, uint8 ``(n, 128)``, strongest first.
         group: number of the group of each image, ``(N,)``.
         distance: largest distance of two descriptors.
         progress: as in `skinxai.data.near_duplicates.find_pairs`.
     """
-    own = [each[:STRONGEST] for each in descriptors]
-    ends = np.cumsum([0, *map(len, own)])
-    owner = np.repeat(np.arange(len(own)), np.diff(ends))
-    if len(owner) < 2:
-        return []
-    points = np.concatenate(own)
-    axes = _Axes(points, KEYPOINT_AXES)
-    low = axes.of(points)
-    trees = _trees(low, KEYPOINT_TREES)
-    found: set[tuple[int, int]] = set()
-    starts = range(0, len(own), ROWS)
-    for start in progress(starts, "keypoints", len(starts)):
-        asked = slice(ends[start], ends[min(start + ROWS, len(own))])
-        if asked.start == asked.stop:
-            continue
-        places, squares = _nearest(trees, low[asked], len(low))
-        other = owner[np.maximum(places, 0)]
+    points, ends, step = _points(descriptors, len(group), progress)
+    owner = np.repeat(np.arange(len(group), dtype=np.int32), np.diff(ends))
+    places, squares = point_forest.nearest(points, group[owner], NEAREST, progress)
+    blocks = [np.empty((0, 2), np.int32)]
+    starts = range(0, len(group), ROWS)
+    for start in progress(starts, "votes", len(starts)):
+        asked = slice(ends[start], ends[min(start + ROWS, len(group))])
+        other = owner[np.maximum(places[asked], 0)]
         mine = np.broadcast_to(owner[asked][:, None], other.shape)
-        point = np.broadcast_to(np.arange(len(places))[:, None], other.shape)
-        near = (places >= 0) & (squares < distance**2) & (group[other] != group[mine])
+        point = np.broadcast_to(np.arange(len(other))[:, None], other.shape)
+        near = squares[asked] < (distance / step) ** 2
         once = np.unique(np.stack([point[near], mine[near], other[near]], axis=1), axis=0)
         pairs, votes = np.unique(once[:, 1:], axis=0, return_counts=True)
-        found |= {(min(a, b), max(a, b)) for a, b in pairs[votes >= MIN_VOTES].tolist()}
-    return sorted(found)
+        blocks.append(pairs[votes >= MIN_VOTES])
+    pairs = np.concatenate(blocks)
+    return Candidates.of(pairs, np.full(len(pairs), -1.0))
+
+
+def _points(
+    descriptors: Callable[[int], Pixels], count: int, progress: Progress
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.intp], float]:
+    """Coordinates of all strong keypoints, where those of each image end, and their unit."""
+    some = [descriptors(place)[:STRONGEST] for place in range(0, count, -(-count // SAMPLE) or 1)]
+    sample = np.concatenate([np.empty((0, 128), np.uint8), *some])
+    ends = np.zeros(count + 1, np.intp)
+    if not len(sample):
+        return np.empty((0, KEYPOINT_AXES), np.int8), ends, 1.0
+    axes = _Axes(sample, KEYPOINT_AXES)
+    step = float(np.abs(axes.of(sample)).max() or 1) / 127
+    blocks = []
+    for place in progress(range(count), "keypoints", count):
+        own = axes.of(descriptors(place)[:STRONGEST])
+        ends[place + 1] = ends[place] + len(own)
+        blocks.append(np.rint(own / step).clip(-127, 127).astype(np.int8))
+    return np.concatenate(blocks), ends, step
 
 
 class _Axes:
@@ -120,12 +167,14 @@ class _Axes:
         return found
 
 
-def _trees(rows: Floats, count: int) -> Any:
+def _trees(rows: Floats) -> Any:
     cv2.setRNGSeed(0)  # the trees are built at random
-    return cv2.flann.Index(rows, {"algorithm": 1, "trees": count})
+    return cv2.flann.Index(rows, {"algorithm": 1, "trees": TREES})
 
 
-def _nearest(trees: Any, asked: Floats, known: int) -> tuple[Places, Floats]:
-    """Places of the nearest of the ``known`` rows and squares of their distances, ``(M, k)``."""
-    places, squares = trees.knnSearch(asked, min(NEAREST, known), params={"checks": CHECKS})
-    return np.asarray(places, np.intp), np.asarray(squares, np.float32)
+def _nearest(trees: Any, asked: Floats, known: int) -> npt.NDArray[np.intp]:
+    """Places of the nearest of the ``known`` rows, ``(M, k)``; all of few."""
+    if known <= CHECKS:  # a search would look at all of them
+        return np.broadcast_to(np.arange(known), (len(asked), known))
+    places, _ = trees.knnSearch(asked, NEAREST, params={"checks": CHECKS})
+    return np.asarray(places, np.intp)

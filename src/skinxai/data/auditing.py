@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from typing import Any
 
 from skinxai.data.associations import telling_columns
+from skinxai.data.claims import ordered
 from skinxai.data.hashing import check_ids
 from skinxai.data.near_duplicates import Fingerprint, find_pairs, fingerprint
 from skinxai.data.records import Record, Records
 from skinxai.data.splits import PARTS, Splits
+from skinxai.data.stored_prints import StoredPrints
 from skinxai.errors import SkinxaiError
 from skinxai.images.limits import MAX_PIXELS, check_max_pixels
 from skinxai.images.reading import read_image
@@ -58,22 +59,26 @@ def audit(
         *_left_out(splits),
     ]
     check_ids(not_copies, [item for _, item in items])
-    looks, prints, unreadable = _read([item for _, item in items], progress, max_pixels)
+    with StoredPrints() as prints:
+        looks, unreadable = _read([item for _, item in items], prints, progress, max_pixels)
+        known = [place for place, look in enumerate(looks) if look is not None]
+        found = find_pairs(
+            prints,
+            [items[place][1].lesion_id for place in known],
+            progress=lambda loop, name, total: _bar(loop, name, progress, total),
+        )
     if unreadable:
         findings.append(
             Finding("unreadable", "error", f"cannot be read: {_some(unreadable)}", len(unreadable))
         )
-    known = [place for place in range(len(items)) if prints[place] is not None]
-    sound = [found for found in prints if found is not None]
-    judged = {items[p][1].image_id: looks[p] for p in known if items[p][0] != "train"}
+    judged = {
+        items[place][1].image_id: look
+        for place, look in enumerate(looks)
+        if look is not None and items[place][0] != "train"
+    }
     findings += _seen(trained_on, judged, not_copies)
     pairs = tuple(
-        _audited(items[known[pair.first]], items[known[pair.second]], pair)
-        for pair in find_pairs(
-            sound,
-            [items[place][1].lesion_id for place in known],
-            progress=lambda loop, name, total: _bar(loop, name, progress, total),
-        )
+        _audited(items[known[pair.first]], items[known[pair.second]], pair) for pair in found
     )
     findings += _pair_findings(pairs)
     order = {"error": 0, "warning": 1}
@@ -150,22 +155,27 @@ def _seen(
 
 
 def _read(
-    items: list[Record], progress: bool | None, max_pixels: int
-) -> tuple[list[Look], list[Fingerprint | None], list[str]]:
+    items: list[Record], prints: StoredPrints, progress: bool | None, max_pixels: int
+) -> tuple[list[Look | None], list[str]]:
+    """What each image is recognised by; the fingerprints of those that can be read are added."""
     unreadable: list[str] = []
 
-    def one(item: Record) -> tuple[Look, Fingerprint | None]:
+    def one(item: Record) -> tuple[Look, Fingerprint] | None:
         try:
             pixels = read_image(item.path, max_pixels=max_pixels).pixels
         except SkinxaiError as error:
             unreadable.append(f"{item.image_id} ({error.code})")
-            return Look("", b""), None
+            return None
         found = fingerprint(pixels)
         return Look.at(pixels, found.digest), found
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(_bar(pool.map(one, items), "read", progress, len(items)))
-    return [look for look, _ in found], [each for _, each in found], sorted(unreadable)
+    looks: list[Look | None] = []
+    read = ordered(one, items, workers=os.cpu_count() or 1)
+    for each in _bar(read, "read", progress, len(items)):
+        looks.append(None if each is None else each[0])
+        if each is not None:
+            prints.append(each[1])
+    return looks, sorted(unreadable)
 
 
 def _audited(first: tuple[str, Record], second: tuple[str, Record], pair: Any) -> AuditedPair:

@@ -12,30 +12,29 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import combinations
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.data.alike_index import STRONGEST, partners, voted
-from skinxai.images.pixels import orientations, pixel_hash
+from skinxai.data.alike_index import Candidates, partners, voted
+from skinxai.data.claims import ordered
+from skinxai.data.textures import MIN_ALIKE, THUMB, crop_similarity, details, resized, views
+from skinxai.images.pixels import pixel_hash
 
-THUMB, COARSE, BLUR = 64, 32, 9
-CROP_SIDES = (0.78, 0.81, 0.837, 0.865, 0.90)  # 0.837 squared is 70 % of the area
-GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
 PARTNERS, ALL_PAIRS = 5, 20
 MANY = 20_000
 ROWS, COLUMNS = 100, 10_000
 """Images that are compared at once: memory grows with the number of images, not its square."""
-MIN_ALIKE = 0.5
 WHOLE_IS_SAME = 0.96
 CROP_IS_SAME = 0.80
 MIN_VOTES, MAX_DISTANCE, VOTING = 3, 250.0, 60
 MIN_INLIERS = 8
+CONFIRMED = 64
+"""Candidates that a thread takes at once."""
 MIN_SPREAD = 0.15
 KEYPOINTS, KEYPOINT_SIDE = 300, 320
 
@@ -92,7 +91,7 @@ def fingerprint(pixels: Pixels) -> Fingerprint:
     places = np.array([keypoints[place].pt for place in order], np.float32).reshape(-1, 2)
     return Fingerprint(
         pixel_hash(pixels),
-        _resized(grey, THUMB),
+        resized(grey, THUMB),
         places / max(small.shape),
         np.empty((0, 128), np.uint8) if rows is None else rows[order].astype(np.uint8),
     )
@@ -116,19 +115,19 @@ def find_pairs(
         for pair in _identical([p.digest for p in prints], groups)
     }
     search = _from_trees if len(prints) >= MANY else _from_all
-    candidates = sorted(search(prints, groups, progress).items())
+    candidates = search(prints, groups, progress)
 
-    def confirm(candidate: tuple[tuple[int, int], float]) -> Pair | None:
-        (a, b), whole = candidate
-        crop = max(_crop_similarity(prints[a], prints[b]), _crop_similarity(prints[b], prints[a]))
-        count = _agreeing_keypoints(prints[a], prints[b])
-        sure = whole >= WHOLE_IS_SAME or crop >= CROP_IS_SAME or count >= MIN_INLIERS
-        return Pair(a, b, "near", max(whole, crop), count) if sure else None
+    def confirm(start: int) -> list[Pair]:
+        some = slice(start, start + CONFIRMED)
+        each = zip(candidates.pairs[some].tolist(), candidates.whole[some].tolist(), strict=True)
+        checked = (_confirmed(prints, a, b, whole) for (a, b), whole in each)
+        return [pair for pair in checked if pair is not None]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for pair in progress(pool.map(confirm, candidates), "confirm", len(candidates)):
-            if pair is not None:
-                found.setdefault((pair.first, pair.second), pair)
+    starts = range(0, len(candidates.pairs), CONFIRMED)
+    confirmed = ordered(confirm, starts, workers=os.cpu_count() or 1)
+    for pairs in progress(confirmed, "confirm", len(starts)):
+        for pair in pairs:
+            found.setdefault((pair.first, pair.second), pair)
     order = sorted(found.values(), key=lambda p: (p.kind, -p.keypoints, -p.similarity, p.first))
     return tuple(order)
 
@@ -155,29 +154,39 @@ def _identical(digests: Sequence[str], groups: Sequence[str]) -> Iterator[tuple[
             yield from {(min(pair), max(pair)) for pair in pairs}
 
 
+def _confirmed(prints: Sequence[Fingerprint], a: int, b: int, whole: float) -> Pair | None:
+    first, second = prints[a], prints[b]
+    crop = max(
+        crop_similarity(first.thumb, second.thumb), crop_similarity(second.thumb, first.thumb)
+    )
+    count = _agreeing_keypoints(first, second)
+    sure = whole >= WHOLE_IS_SAME or crop >= CROP_IS_SAME or count >= MIN_INLIERS
+    return Pair(a, b, "near", max(whole, crop), count) if sure else None
+
+
 def _from_all(
     prints: Sequence[Fingerprint], groups: Sequence[str], progress: Progress
-) -> dict[tuple[int, int], float]:
-    """Candidates from comparisons of all images, with the similarity of the best orientation."""
-    alike = _alike(prints, groups, progress)
-    return dict.fromkeys(_voted(prints, groups), -1.0) | alike
+) -> Candidates:
+    """Candidates from comparisons of all images."""
+    found = dict.fromkeys(_voted(prints, groups), -1.0) | _alike(prints, groups, progress)
+    return Candidates.of(list(found), list(found.values()))
 
 
 def _from_trees(
     prints: Sequence[Fingerprint], groups: Sequence[str], progress: Progress
-) -> dict[tuple[int, int], float]:
+) -> Candidates:
     """The same from trees, whose time grows like n log n; docs/explanation/splits.md: the loss."""
-    group = np.unique(np.asarray(groups), return_inverse=True)[1]
-    rows = np.empty((len(prints), COARSE * COARSE), np.float16)
-    for place, print_ in enumerate(prints):
-        rows[place] = _details(_resized(print_.thumb, COARSE))
+    group = np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int32)
     alike = partners(
-        rows, lambda place: _views(prints[place].thumb), group,
+        lambda place: prints[place].thumb, group,
         count=PARTNERS, least=MIN_ALIKE, progress=progress,
     )  # fmt: skip
-    descriptors = [each.descriptors[:STRONGEST] for each in prints]
-    found = voted(descriptors, group, distance=MAX_DISTANCE, progress=progress)
-    return dict.fromkeys(found, -1.0) | alike
+    agreed = voted(
+        lambda place: prints[place].descriptors, group, distance=MAX_DISTANCE, progress=progress
+    )
+    return Candidates.of(
+        np.concatenate([alike.pairs, agreed.pairs]), np.concatenate([alike.whole, agreed.whole])
+    )
 
 
 def _alike(
@@ -186,14 +195,14 @@ def _alike(
     """The most alike partners of each image, with the similarity of the best orientation."""
     if not prints:
         return {}
-    whole = np.stack([_details(_resized(p.thumb, COARSE)) for p in prints])  # (N, 1024)
+    whole = np.stack([details(p.thumb) for p in prints])  # (N, 1024)
     group = np.unique(np.asarray(groups), return_inverse=True)[1]
     found: dict[tuple[int, int], float] = {}
     for start in progress(range(0, len(prints), ROWS), "compare", -(-len(prints) // ROWS)):
         block = prints[start : start + ROWS]
-        views = np.stack([_views(p.thumb) for p in block], axis=1)  # (33, n, 1024)
-        turned = _best(views[:8], whole)
-        alike = np.maximum(turned, _best(views[8:], whole))  # (n, N)
+        seen = np.stack([views(p.thumb) for p in block], axis=1)  # (33, n, 1024)
+        turned = _best(seen[:8], whole)
+        alike = np.maximum(turned, _best(seen[8:], whole))  # (n, N)
         alike[group[start : start + ROWS, None] == group[None]] = -1
         count = min(PARTNERS, alike.shape[1])
         for row, nearest in enumerate(np.argpartition(-alike, count - 1, axis=1)[:, :count]):
@@ -236,53 +245,6 @@ def _voted(prints: Sequence[Fingerprint], groups: Sequence[str]) -> list[tuple[i
                 if groups[other] != groups[own]
             )
     return [pair for pair, count in votes.items() if count >= MIN_VOTES]
-
-
-def _views(thumb: Pixels) -> Floats:
-    """Details of eight orientations and of 25 crops, float32 ``(33, 1024)``."""
-    views = [_details(turned) for turned in orientations(_resized(thumb, COARSE))]
-    side = round(0.837 * THUMB)
-    for row, column in product(GRID, GRID):
-        top, left = round(row * (THUMB - side)), round(column * (THUMB - side))
-        views.append(_details(_resized(thumb[top : top + side, left : left + side], COARSE)))
-    return np.stack(views)
-
-
-def _resized(grey: npt.NDArray[Any], side: int) -> Pixels:
-    return np.asarray(cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _texture(grey: npt.NDArray[Any]) -> Floats:
-    """Remove shading and equalise contrast, because dark corners would make all images similar."""
-    values = np.asarray(grey, np.float32)
-    detail = values - cv2.blur(values, (BLUR, BLUR))
-    return np.asarray(detail / np.sqrt(cv2.blur(detail * detail, (BLUR, BLUR)) + 4), np.float32)
-
-
-def _details(grey: Pixels) -> Floats:
-    """Texture as a row of mean 0 and norm 1."""
-    detail = _texture(grey).ravel()
-    detail -= detail.mean()
-    return np.asarray(detail / (np.linalg.norm(detail) + 1e-6), np.float32)
-
-
-def _crop_similarity(image: Fingerprint, crop: Fingerprint) -> float:
-    """Best correlation of ``crop``, shrunk, with a place in ``image``, −1 to 1.
-
-    Other sizes are only tried if a crop of 70 % of the area fits to some degree.
-    """
-    place, margin, best = _texture(image.thumb), BLUR // 2, -1.0
-    sides = [round(THUMB * side) for side in CROP_SIDES]
-    middle = sides[len(sides) // 2]
-    for height, width in ((middle, middle), *product(sides, sides)):
-        small = cv2.resize(crop.thumb, (width, height), interpolation=cv2.INTER_AREA)
-        inside = _texture(small)[margin:-margin, margin:-margin]  # the blur ends there
-        if inside.std() > 0.01:  # a flat patch correlates with anything
-            found = cv2.matchTemplate(place, inside, cv2.TM_CCOEFF_NORMED)
-            best = max(best, float(found.max()))
-        if best < MIN_ALIKE:
-            break
-    return best
 
 
 def _agreeing_keypoints(first: Fingerprint, second: Fingerprint) -> int:

@@ -88,7 +88,36 @@ class Exchange:
         return message
 
 
-class GlobalNorms(TorchFunctionMode):
+class OwnNorms(TorchFunctionMode):
+    """Context in which batch statistics are those of the rank's own images.
+
+    A rank without images, or with one value of each channel, has none and takes running ones.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Replace ``batch_norm``; everything else runs as it is."""
+        if func is functional.batch_norm:
+            return self._batch_norm(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    def _batch_norm(
+        self, values: Tensor, running_mean: Tensor | None, running_var: Tensor | None,
+        weight: Tensor | None = None, bias: Tensor | None = None, training: bool = False,
+        momentum: float = 0.1, eps: float = 1e-5,
+    ) -> Tensor:  # fmt: skip
+        training = training and values.numel() > values.shape[1]
+        return functional.batch_norm(
+            values, running_mean, running_var, weight, bias, training, momentum, eps
+        )
+
+
+class GlobalNorms(OwnNorms):
     """Context in which batch statistics are those of all ranks' images.
 
     Args:
@@ -98,18 +127,6 @@ class GlobalNorms(TorchFunctionMode):
     def __init__(self, exchange: Exchange) -> None:
         super().__init__()
         self._exchange = exchange
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Replace ``batch_norm`` in training mode; everything else runs as it is."""
-        if func is functional.batch_norm:
-            return self._batch_norm(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
 
     def _batch_norm(
         self, values: Tensor, running_mean: Tensor | None, running_var: Tensor | None,
@@ -172,11 +189,21 @@ class _Normalised(torch.autograd.Function):
         offset = -scale * inverse * sums[: len(mean)] - slope * mean
         shape = (1, -1, *[1] * (values.ndim - 2))
         scale, slope, offset = (e.view(shape) for e in (scale * inverse, slope, offset))
-        found = torch.addcmul(offset, values, slope).addcmul_(grad, scale)  # float32 or more
+        found = torch.addcmul(offset, values, slope).addcmul_(grad, scale)  # cast by autograd
         return (
-            found.to(values.dtype), of_weight if weight is not None else None,
+            found, of_weight if weight is not None else None,
             of_bias if bias is not None else None, None, None,
         )  # fmt: skip
+
+
+def running_statistics(network: nn.Module) -> list[Tensor]:
+    """Running means and variances that a pass in training mode has changed."""
+    found = []
+    for module in network.modules():
+        if module.training:
+            both = (getattr(module, name, None) for name in ("running_mean", "running_var"))
+            found += [each for each in both if isinstance(each, Tensor)]
+    return found
 
 
 def _format(values: Tensor) -> torch.memory_format:

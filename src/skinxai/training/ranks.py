@@ -20,7 +20,7 @@ from skinxai.training.shares import Share, homes, places_of
 PATIENCE = datetime.timedelta(minutes=10)
 """How long a rank waits for another: longer than the loader waits for a decoding process."""
 BUCKET = 25 * 2**20
-"""Bytes of gradients that are summed at once."""
+"""Bytes that are summed at once."""
 Value = TypeVar("Value")
 
 
@@ -159,20 +159,19 @@ class Ranks:
         back[torch.tensor(arrived, dtype=torch.int64)] = torch.arange(len(sources))
         return found[back.to(found.device)]
 
-    def sum_gradients(self, gradients: Sequence[Tensor], losses: Tensor) -> None:
-        """Replace gradients and losses by their sums over all ranks.
+    def sum_all(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors, such as gradients, by their sums over all ranks.
 
         It comes after the backward pass, some megabytes at a time. Sums that overlap with the
         backward pass, as those of ``DistributedDataParallel``, could not be taken back where one
         rank runs out of memory in the middle of it.
 
         Args:
-            gradients: of the weights, the same number and shapes on all ranks.
-            losses: ``(n,)``.
+            tensors: the same number and shapes on all ranks.
         """
         if self.alone:
             return
-        for some in _buckets([losses, *gradients]):
+        for some in _buckets(tensors):
             flat = torch.cat([each.flatten() for each in some])
             self.total(flat)
             pieces = torch.split(flat, [each.numel() for each in some])

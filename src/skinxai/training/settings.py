@@ -103,6 +103,9 @@ class TrainConfig:
         "ddp",
         "What a rank keeps: ddp (all weights), or fsdp (its piece of them, to save memory).",
     )
+    sync_batch_norm: bool = _setting(
+        True, "true (batch statistics of all ranks' images), or false (of each rank's; faster)."
+    )
     seed: int = _setting(0, "Seed of weights, order, augmentation and dropout.")
     unreadable: str = _setting(
         "raise", "raise, or skip images that fail while training, one in a thousand at most."
@@ -318,5 +321,6 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "amp": (True, False, "bfloat16", "float16"),
     "sampler": (None, "square_root", "balanced"),
     "strategy": ("ddp", "fsdp"),
+    "sync_batch_norm": (True, False),
     "unreadable": ("raise", "skip"),
 }

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from skinxai.errors import NonFiniteLossError, OutOfMemoryError
 from skinxai.memory import is_out_of_memory
 from skinxai.training.divided_weights import take_back, whole
-from skinxai.training.global_norms import Exchange, GlobalNorms
+from skinxai.training.global_norms import Exchange, GlobalNorms, OwnNorms, running_statistics
 from skinxai.training.mixing import MixedBatch, mix
 from skinxai.training.optimising import update_average
 from skinxai.training.precision import mixed_precision
@@ -161,7 +162,7 @@ class TrainingStep:
         self, mixed: MixedBatch, share: Share, exchange: Exchange
     ) -> list[tuple[Tensor, float]]:
         losses = []
-        norms = nullcontext() if self.ranks.alone else GlobalNorms(exchange)
+        norms = self._norms(exchange)
         for where in _parts(share.count, self.state.progress.accumulate, self._least):
             part = mixed.part(share.rows(where))
             with mixed_precision(self.device, self.precision), norms:
@@ -172,10 +173,16 @@ class TrainingStep:
             losses.append((loss.detach(), weight))
         return losses
 
+    def _norms(self, exchange: Exchange) -> AbstractContextManager[Any]:
+        """Context that says which images batch statistics are of."""
+        if self.ranks.alone:
+            return nullcontext()
+        return GlobalNorms(exchange) if self.config.sync_batch_norm else OwnNorms()
+
     def _sums(
         self, parts: list[tuple[Tensor, float]], exchange: Exchange
     ) -> list[tuple[Tensor, float]]:
-        """Sum gradients and losses over all ranks."""
+        """Sum gradients and losses over all ranks, and average running statistics of their own."""
         if self.ranks.alone:
             return parts
         weights = self.state.network.parameters()
@@ -183,9 +190,11 @@ class TrainingStep:
         exchange.end(len(gradients))
         losses = torch.stack([loss * weight for loss, weight in parts])
         if self.state.divided:  # each pass has summed its gradients
-            self.ranks.total(losses)
-        else:
-            self.ranks.sum_gradients(gradients, losses)
+            gradients = []
+        own = [] if self.config.sync_batch_norm else running_statistics(self.state.network)
+        self.ranks.sum_all([losses, *gradients, *own])
+        for statistic in own:
+            statistic /= self.ranks.count
         return [(loss, 1.0) for loss in losses]
 
     def _loss(self, part: MixedBatch, logits: Tensor) -> Tensor:
