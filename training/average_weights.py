@@ -31,13 +31,15 @@ OUTPUT = "| output | one probability for each class, not calibrated |"
 
 
 def averaged(before: LoadedModel, run: LoadedModel, share: float) -> LoadedModel:
-    """The run's model with ``share`` of its weights and the rest of those before."""
-    network = copy.deepcopy(run.network)
-    old = before.network.state_dict()
-    network.load_state_dict({
-        name: values if name.endswith("num_batches_tracked") else old[name].lerp(values, share)
-        for name, values in run.network.state_dict().items()
-    })  # fmt: skip
+    """The run's model with ``share`` of its weights and the rest of those before.
+
+    Matrices and kernels are rounded to half precision, in which they are stored.
+    """
+    network, old = copy.deepcopy(run.network), before.network.state_dict()
+    for name, values in network.state_dict().items():  # of the same memory
+        if values.is_floating_point():
+            mean = old[name].lerp(values, share)
+            values.copy_(mean.half() if mean.ndim > 1 else mean)
     return replace(run, network=network, graph=None, probe=None)
 
 
@@ -80,7 +82,10 @@ def main(work: Path, before: Path, folder: Path, output: Path, size: str, *share
     old = checkpoints.load(read_model_folder(before))
     run = resized(folder, size)._loaded
     assert isinstance(run, LoadedModel)
-    config = replace(run.config, name=old.config.name)
+    origin = {"splits_sha256": old.config.training_data["splits_sha256"]}
+    config = replace(
+        run.config, name=old.config.name, training_data={**run.config.training_data, **origin}
+    )
     share, model, figures = best(
         replace(old, calibration=None), replace(run, config=config), list(map(float, shares)),
         (val, material.webp(val)),
