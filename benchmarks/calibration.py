@@ -2,7 +2,9 @@
 
 The validation lesions of HAM10000 are split in halves 200 times. One half calibrates as
 ``Classifier.calibrate`` does, and the other is judged: expected calibration error, Brier score, and
-the sensitivity and specificity of the operating points. The test part is not read::
+the sensitivity and specificity of the operating points. As many images have an expected calibration
+error by chance alone: that of diagnoses which are drawn from the calibrated probabilities stands
+beside it. The test part is not read::
 
     python benchmarks/calibration.py HAM10000_FOLDER --out benchmarks/results/calibration.json
 
@@ -14,25 +16,27 @@ import json
 from pathlib import Path
 
 import numpy as np
-from conformal import ROOT, predicted
+from conformal import frozen_split, predicted, without_copies
 
 from skinxai import Classifier
 from skinxai.assessment.calibration_errors import expected_calibration_error
 from skinxai.assessment.metrics import brier_score
-from skinxai.data import Splits, load_ham10000
 from skinxai.trust.operating_points import MalignancyScores
 from skinxai.trust.scaling import METHODS, Scaling
 
 
-def judged(rows, target, malignant, lesions, kinds, own, method) -> dict[str, float]:
+def judged(rows, target, malignant, lesions, kinds, own, method, draws) -> dict[str, float]:
     """Figures of the images outside ``own``, which calibrates."""
     scaling, new = Scaling.fit(rows[own], target[own], method), ~own
     made = scaling(rows)
+    ends = made[new].cumsum(axis=1)
+    drawn = (draws.random((len(ends), 1)) * ends[:, -1:] >= ends).sum(axis=1)
     scores = made[:, kinds].sum(axis=1).clip(max=1)
     points = MalignancyScores(scores[own], malignant[own], lesions[own].tolist())
     found = {
         "expected calibration error, before": expected_calibration_error(target[new], rows[new]),
         "expected calibration error": expected_calibration_error(target[new], made[new]),
+        "expected calibration error by chance": expected_calibration_error(drawn, made[new]),
         "Brier score, before": brier_score(target[new], rows[new]),
         "Brier score": brier_score(target[new], made[new]),
         "accuracy, before": float((rows[new].argmax(axis=1) == target[new]).mean()),
@@ -46,8 +50,7 @@ def judged(rows, target, malignant, lesions, kinds, own, method) -> dict[str, fl
 
 
 def main(root: Path, out: Path, count: int, keep: Path | None) -> None:
-    sha256 = (ROOT / "training/splits.sha256").read_text().strip()
-    part = Splits.from_csv(ROOT / "training/splits.csv", load_ham10000(root), sha256=sha256).val
+    part = without_copies(frozen_split(root).val)
     classifier = Classifier.from_pretrained()
     rows, target = predicted(classifier, part, keep, "val"), np.array(part.targets())
     lesions = np.array([item.lesion_id for item in part])
@@ -57,9 +60,10 @@ def main(root: Path, out: Path, count: int, keep: Path | None) -> None:
     for method in METHODS:
         splits = []
         for split in range(count):
-            half = np.random.default_rng(split).permutation(names)[: len(names) // 2]
+            draws = np.random.default_rng(split)
+            half = draws.permutation(names)[: len(names) // 2]
             own = np.isin(lesions, half)
-            splits.append(judged(rows, target, malignant, lesions, kinds, own, method))
+            splits.append(judged(rows, target, malignant, lesions, kinds, own, method, draws))
         result[method] = {
             name: {
                 "mean": round(float(np.mean([each[name] for each in splits])), 4),

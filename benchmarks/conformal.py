@@ -31,11 +31,14 @@ from skinxai import Classifier
 from skinxai.assessment.evaluating import evaluate_probabilities
 from skinxai.assessment.intervals import clustered_bootstrap
 from skinxai.assessment.selective import better_than_top_probability, risk_coverage
-from skinxai.data import Splits, load_ham10000
 from skinxai.trust.conformal import Conformal
 from skinxai.trust.uncertainty import entropy
 
 ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT / "training"))
+
+from frozen_split import frozen_split, split_sha256, without_copies  # noqa: E402
+
 FOLDER = ROOT / "src/skinxai/bundled"
 METHODS = ("lac", "aps", "raps")
 COVERAGES = (0.8, 0.9, 0.95)
@@ -218,9 +221,12 @@ def truth_of(part, codes: list) -> tuple[np.ndarray, np.ndarray]:
     return target, np.array([item.lesion_id for item in part])
 
 
-def log_opening(classifier: Classifier, split: str, rows, target, lesions) -> None:
-    """Note, before a figure is shown, that the test part's diagnoses were read."""
-    sys.path.insert(0, str(ROOT / "training"))
+def log_opening(classifier: Classifier, rows, target, lesions) -> dict[str, float]:
+    """Note, before a figure is shown, that the test part's diagnoses were read.
+
+    Returns:
+        What the probabilities are worth that are not calibrated.
+    """
     from open_test import append, digest_of
 
     evaluation = evaluate_probabilities(
@@ -231,7 +237,11 @@ def log_opening(classifier: Classifier, split: str, rows, target, lesions) -> No
         model=classifier.model,
         data="test",
     )
-    append("one view, conformal sets", digest_of(FOLDER), split, evaluation)
+    append("one view, conformal sets", digest_of(FOLDER), split_sha256(), evaluation)
+    return {
+        "expected calibration error": round(evaluation.expected_calibration_error.value, 4),
+        "Brier score": round(evaluation.brier_score.value, 4),
+    }
 
 
 def table(rows: list[dict]) -> str:
@@ -255,12 +265,12 @@ def main() -> None:
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--test", action="store_true")
     asked = parser.parse_args()
-    sha256 = (ROOT / "training/splits.sha256").read_text().strip()
-    splits = Splits.from_csv(ROOT / "training/splits.csv", load_ham10000(asked.root), sha256=sha256)
+    splits = frozen_split(asked.root)
+    val, test = without_copies(splits.val), without_copies(splits.test)
     classifier = Classifier.from_pretrained(FOLDER)
     codes = list(classifier.labels)
-    rows = predicted(classifier, splits.val, asked.keep, "val")
-    target, lesions = truth_of(splits.val, codes)
+    rows = predicted(classifier, val, asked.keep, "val")
+    target, lesions = truth_of(val, codes)
     results = json.loads(asked.out.read_text()) if asked.out.exists() else {}
     if asked.count:
         results |= {
@@ -278,9 +288,9 @@ def main() -> None:
         print(json.dumps(results["scores of the validation images"], indent=1))
         print(table(results["halves"] + results["four fifths calibrate"]))
     if asked.test:
-        new = predicted(classifier, splits.test, asked.keep, "test")
-        truth, groups = truth_of(splits.test, codes)
-        log_opening(classifier, sha256, new, truth, groups)
+        new = predicted(classifier, test, asked.keep, "test")
+        truth, groups = truth_of(test, codes)
+        results["test, not calibrated"] = log_opening(classifier, new, truth, groups)
         results["test"] = on_test(classifier, (new, truth, groups), codes)
         print(json.dumps(results["test"], indent=1))
     asked.out.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")

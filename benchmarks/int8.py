@@ -11,24 +11,25 @@ from dataclasses import asdict
 from pathlib import Path
 
 from skinxai import Classifier
-from skinxai.data import Splits, load_ham10000
 from skinxai.explaining.by_example import first_of_each_lesion
 from skinxai.exporting.eight_bits import export_int8
 
 HERE = Path(__file__).parent
-TRAINING = HERE.parent / "training"
+sys.path.append(str(HERE.parent / "training"))
+
+from frozen_split import frozen_split, without_copies  # noqa: E402
 
 
 def main(root: Path) -> None:
-    sha256 = (TRAINING / "splits.sha256").read_text().strip()
-    splits = Splits.from_csv(TRAINING / "splits.csv", load_ham10000(root), sha256=sha256)
+    splits = frozen_split(root)
+    judge = without_copies(splits.val)
     lesions = [item.path for item in first_of_each_lesion(splits.train)]
     classifier = Classifier.from_pretrained()
     report: dict[str, object] = {"model": classifier.model, "judged on": "the validation part"}
     path = HERE / "results" / "int8.onnx"
     for backend in ("onnx", "openvino"):
         found = export_int8(
-            classifier, path, calibrate=lesions[:: len(lesions) // 128][:128], judge=splits.val,
+            classifier, path, calibrate=lesions[:: len(lesions) // 128][:128], judge=judge,
             backend=backend,
         )  # fmt: skip
         report[backend] = asdict(found) | {"bytes": path.stat().st_size}

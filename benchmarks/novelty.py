@@ -27,13 +27,16 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 from skinxai import Classifier, read_image
-from skinxai.data import Splits, load_ham10000
 from skinxai.trust.colours import colours
 from skinxai.trust.gaussians import Gaussians
 from skinxai.trust.novelty import Reference, held_out_distances, limit_for, novelty, to_bytes
 from skinxai.trust.novelty_gate import REJECTED
 
 ROOT = Path(__file__).parent
+sys.path.append(str(ROOT.parent / "training"))
+
+from frozen_split import frozen_split, without_copies  # noqa: E402
+
 FOLDS, SEED = 5, 7
 Array = np.ndarray
 
@@ -211,12 +214,13 @@ def main() -> None:
         novelty_pictures.make(folder)
         rows = list(csv.DictReader(novelty_pictures.LIST.open()))
     model = Classifier.from_pretrained()
-    parts = Splits.from_csv(ROOT.parent / "training/splits.csv", load_ham10000(ham))
+    splits = frozen_split(ham)
+    known_part, asked_part = without_copies(splits.val), without_copies(splits.test)
     cache = folder / f"embeddings-{model.model.split('@')[1][:12]}"
     cache.mkdir(exist_ok=True)
-    val_paths, test_paths = ([each.path for each in part] for part in (parts.val, parts.test))
-    lesions = [each.lesion_id for each in parts.val]
-    val = described(model, val_paths, np.array(parts.val.targets()), cache / "val.npy")
+    val_paths, test_paths = ([each.path for each in part] for part in (known_part, asked_part))
+    lesions = [each.lesion_id for each in known_part]
+    val = described(model, val_paths, np.array(known_part.targets()), cache / "val.npy")
     test = described(model, test_paths, np.empty(len(test_paths)), cache / "test.npy")
     pictures = [folder / row["picture"] for row in rows]
     novel = described(model, pictures, np.empty(len(rows)), cache / "pictures.npy")
@@ -232,12 +236,17 @@ def main() -> None:
     reference = Reference.fit(val.embeddings, val.labels, val.colours)
     distances = held_out_distances(val.embeddings, val.labels, lesions, val.colours)
     limit = limit_for(distances, REJECTED)
+    refused = distances > limit
     known, far = (reference.distance(each.embeddings, each.colours) for each in (test, novel))
     result = {
         "model": model.model, "reference": "validation images", "images": len(lesions),
         "pictures": {"choose": int(choose.sum()), "judge": int((~choose).sum())},
         "rejected": REJECTED, "bytes": len(to_bytes([reference])),
         "chosen with held-out validation images": compared,
+        "held-out validation images refused": {
+            code: share(int(refused[val.labels == k].sum()), int((val.labels == k).sum()))
+            for k, code in enumerate(model.labels)
+        },
         "judged with test images": judged(known, far[~choose], limit, kinds[~choose]),
         "fewer validation images": smaller(val, lesions, test, novel.of(~choose)),
     }  # fmt: skip

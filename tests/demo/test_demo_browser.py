@@ -183,7 +183,7 @@ def looks_at(page, name: str, image: str) -> None:
     elif name == "Batch":
         expect(page.get_by_text("Drop many files here")).to_be_visible()
     else:
-        expect(page.get_by_role("cell", name="883", exact=True)).to_be_visible()
+        expect(page.get_by_role("cell", name="865", exact=True)).to_be_visible()
     expect(page.get_by_text("Choose an image")).to_have_count(0)
 
 
@@ -382,7 +382,7 @@ def test_pages_fit_their_window(server, browser, scheme: str, width: int) -> Non
         page.goto(f"{server[0]}/{name}")
         expect(page.get_by_text("neither written to its disk nor logged")).to_be_visible()
         if name == "model":
-            expect(page.get_by_role("cell", name="883", exact=True)).to_be_visible()
+            expect(page.get_by_role("cell", name="865", exact=True)).to_be_visible()
         main = page.locator("[data-testid=stMain]")
         assert main.evaluate("main => main.scrollWidth <= main.clientWidth"), name
         assert page.locator("h1").count() == 1 and "skin lesion" in page.locator("h1").inner_text()

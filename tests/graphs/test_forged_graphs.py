@@ -102,6 +102,18 @@ def test_nodes_are_counted() -> None:
 # Files that are not read as a whole
 
 
+def test_a_constant_without_elements_is_known() -> None:
+    """Quantised graphs count images by a Range up to a size that such a constant makes a scalar."""
+    shape = helper.make_node("Shape", ["images"], ["batch"], start=0, end=1)
+    scalar = helper.make_node("Reshape", ["batch", "no_axes"], ["count"])
+    places = helper.make_node("Range", ["zero", "count", "one"], ["logits"])
+    constants = {"no_axes": np.array([], np.int64), "zero": np.array(0), "one": np.array(1)}
+    check_graph(onnx_graph(shape, scalar, places, **constants), "x")
+    axes = {**constants, "no_axes": np.array([1])}  # Range takes scalars
+    with pytest.raises(IntegrityError, match="must be a sound ONNX graph"):
+        check_graph(onnx_graph(shape, scalar, places, **axes), "x")
+
+
 def test_a_skeleton_lacks_the_values_of_large_constants_alone() -> None:
     graph = onnx_graph(
         helper.make_node("Relu", ["images"], ["logits"]),

@@ -105,7 +105,8 @@ class _Sizes:
         if any(side < 0 for side in own.dims):
             raise ValueError(f"{own.name!r} has a negative size")
         self._types[own.name] = onnx.helper.make_tensor_type_proto(own.data_type, list(own.dims))
-        if math.prod(own.dims) <= SMALL and _has_values(own):
+        size = math.prod(own.dims)
+        if size == 0 or (size <= SMALL and _has_values(own)):
             self._known[own.name] = onnx.numpy_helper.to_array(own)
 
     def _node(self, node: Any) -> None:

@@ -13,5 +13,5 @@ FOLDER = Path(__file__).parent
 
 def paths() -> tuple[Path, ...]:
     """The image files: two melanomas, a basal cell carcinoma and a nevus."""
-    names = ("ISIC_0024333", "ISIC_0024313", "ISIC_0024436", "ISIC_0024319")
+    names = ("ISIC_0024333", "ISIC_0024351", "ISIC_0024436", "ISIC_0024319")
     return tuple(FOLDER / f"{name}.jpg" for name in names)

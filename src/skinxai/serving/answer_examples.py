@@ -7,47 +7,47 @@ from typing import Any
 PREDICTED: dict[str, Any] = {
     "results": [
         {
-            "id": "7a9c5bb116e34b698e4a9611ab6d44cc",
+            "id": "d074ab399b484895a34c836707677394",
             "index": 0,
             "source": "image 0",
             "label": "mel",
-            "probability": 0.7677468050750939,
+            "probability": 0.6969017144959719,
             "probabilities": {
-                "akiec": 0.0003958492104350401,
-                "bcc": 0.003837356874204032,
-                "bkl": 0.14707708714365034,
-                "df": 0.0008081617039518483,
-                "mel": 0.7677468050750939,
-                "nv": 0.07967604049631147,
-                "vasc": 0.0004586994963534286,
+                "akiec": 0.0006238497198425779,
+                "bcc": 0.020672451172322658,
+                "bkl": 0.2508331288301863,
+                "df": 0.0005312245400114332,
+                "mel": 0.6969017144959719,
+                "nv": 0.02997625109781442,
+                "vasc": 0.000461380143850732,
             },
-            "malignant_probability": 0.7719800111597329,
+            "malignant_probability": 0.7181980153881372,
             "calibrated_on": "HAM10000, val part",
             "operating_point": "screening",
             "decision": "refer",
             "reasons": [
-                "the malignant probability 0.772 is at least 0.054, the threshold of 'screening'"
+                "the malignant probability 0.718 is at least 0.087, the threshold of 'screening'"
             ],
             "quality": {},
-            "novelty": {"score": 0.3586891531804556, "refused": False},
+            "novelty": {"score": 0.36789111883341635, "refused": False},
             "uncertainty": None,
             "prediction_set": ["mel", "bkl"],
             "warnings": [],
-            "model": "skinxai-ham10000-lite1@6b81ea5773ed",
+            "model": "skinxai-ham10000-lite1@ce65a6c41d94",
             "backend": "torch cpu float32",
         }
     ],
-    "model": "skinxai-ham10000-lite1@6b81ea5773ed",
-    "request_id": "2447fdfe1bc04774aae1e4f16a278212",
+    "model": "skinxai-ham10000-lite1@ce65a6c41d94",
+    "request_id": "9256a17be4fc42acb4db835e2ce82859",
     "disclaimer": "Research tool, not a medical device.",
 }
 NEAREST: dict[str, Any] = {
     "neighbours": [
-        {"id": "5c40f25310757584", "label": "mel", "distance": 0.08374651388119214},
-        {"id": "109e7b0fec26a067", "label": "bkl", "distance": 0.139622611637245},
+        {"id": "5c40f25310757584", "label": "mel", "distance": 0.09034603991926704},
+        {"id": "09e16cfe00bbafbe", "label": "mel", "distance": 0.14036134669791567},
     ],
-    "model": "skinxai-ham10000-lite1@6b81ea5773ed",
-    "request_id": "371a5a342a6d4825bb8caf39adf5f65e",
+    "model": "skinxai-ham10000-lite1@ce65a6c41d94",
+    "request_id": "da95bb5b37114baf9ed81069cc678a01",
     "disclaimer": "Research tool, not a medical device.",
 }
 EXPLAINED: dict[str, Any] = {
@@ -62,11 +62,11 @@ EXPLAINED: dict[str, Any] = {
     "degenerate": False,
     "warnings": [],
     "maps": {"gradcam": [450, 600]},
-    "model": "skinxai-ham10000-lite1@6b81ea5773ed",
+    "model": "skinxai-ham10000-lite1@ce65a6c41d94",
     "backend": "torch cpu float32",
     "versions": {"skinxai": "0.1.0", "torch": "2.14.1+cu130"},
-    "seconds": 0.011202766000678821,
-    "request_id": "c57d0bbaeb5741fbbda39fa5fcdb340d",
+    "seconds": 0.001870574000349734,
+    "request_id": "6ba8716566044b159eff960938ee80f5",
     "disclaimer": "Research tool, not a medical device.",
     "overlay_png": "iVBORw0KGgoAAAANSUhEUgAA…",
 }
@@ -74,7 +74,7 @@ MODELS: dict[str, Any] = {
     "models": [
         {
             "name": "skinxai-ham10000-lite1",
-            "model": "skinxai-ham10000-lite1@6b81ea5773ed",
+            "model": "skinxai-ham10000-lite1@ce65a6c41d94",
             "labels": {
                 "akiec": "actinic keratosis / intraepithelial carcinoma",
                 "bcc": "basal cell carcinoma",
@@ -91,6 +91,6 @@ MODELS: dict[str, Any] = {
             "default_operating_point": "screening",
         }
     ],
-    "request_id": "65d60d59d2cd47f681c40092dae868b4",
+    "request_id": "4e94c604f7ad45a495f9a2cc4ac9acfe",
     "disclaimer": "Research tool, not a medical device.",
 }
