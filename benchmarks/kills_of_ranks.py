@@ -179,12 +179,16 @@ def complete(run: Run, ranks: int, wrong: Counter[str]) -> None:
 
 
 def close(run: Run, ranks: int, wrong: Counter[str], refuse: bool) -> None:
-    """End the ranks that torchrun left behind; a second start beside them must be refused."""
+    """End the ranks that torchrun left behind; a second start beside the first must be refused.
+
+    The first rank holds the folder. Where it is dead, the others write nothing and end themselves.
+    """
     left, audit = run.pids(), run.audit
-    if left and refuse:
+    path = audit / "pid-0"
+    first = int(path.read_text() or 0) if path.exists() else 0
+    if first in left and refuse:
         status = run.start(ranks).wait()
-        alive = [pid for pid in left if _runs(pid)]
-        if len(alive) == len(left) and not (status and USED in run.said):
+        if _runs(first) and not (status and USED in run.said):
             wrong["trained beside ranks that were left"] += 1
             print(run.said[-3000:], file=sys.stderr)
         shutil.rmtree(run.audit) if not list(run.audit.glob("steps-*")) else None

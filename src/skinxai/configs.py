@@ -216,8 +216,9 @@ class ModelConfig:
         preprocessing: the evaluation transform's settings.
         drop_rate: dropout before the classifier, 0 ≤ rate < 1; kept for Monte Carlo dropout.
         explain_layer: where explainers split the network; ``"features"`` is its last feature map.
-        calibration: ``None`` until a temperature has been fitted.
-        operating_points: ``None`` until thresholds have been fitted.
+        calibration: ``None``, also of a calibrated model: what was fitted is in the folder's
+            ``calibration.json``.
+        operating_points: ``None``, as ``calibration``.
         training_data: name, licence and attribution of the training images.
         licence: licence of the weights, as an SPDX expression where there is one.
     """

@@ -73,9 +73,10 @@ class Model:
             revision: of a repository, a commit of 40 digits, or a tag or branch, which may change
                 and warns; of a folder, what the manifest's digest must begin with.
             device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"`` …
-            backend: ``"torch"``, ``"onnx"``, ``"openvino"``, or ``"auto"`` (OpenVINO where it is
-                installed and the model has a graph, see `with_graph`). By default torch, or the
-                runtime that an exported file's suffix names.
+            backend: ``"torch"``, ``"onnx"``, ``"openvino"``, or ``"auto"`` (torch on a GPU;
+                on the processor OpenVINO where it is installed and the model has a graph, see
+                `with_graph`). By default torch, or the runtime that an exported file's suffix
+                names.
             precision: of predictions: ``"float32"``; ``"bfloat16"``, by torch or OpenVINO; or
                 ``"float16"`` on CUDA. The last two move probabilities by some hundredths.
                 Explanations are always computed in float32.

@@ -178,6 +178,21 @@ def test_splits_come_before_the_datas_own(folder: Path, tmp_path: Path) -> None:
     assert str(empty.exception) == f"the val part of {str(splits)!r} must hold images, got none."
 
 
+def test_a_command_with_a_part_of_its_own_takes_it_where_none_is_named(folder, tmp_path) -> None:
+    """As `calibrate` and `stress` do, which never take the test part unasked."""
+    records = load_folder(folder)
+    ids = [item.image_id for item in records]
+    splits = tmp_path / "splits.csv"
+    rows = [f"{name},{'val' if n < 4 else 'test'}" for n, name in enumerate(ids)]
+    splits.write_text("\n".join(["image_id,part", *rows]) + "\n")
+    found = judged(records, splits, None, default=Part.val)
+    assert [item.image_id for item in found] == ids[:4]
+    assert len(judged(records, splits, Part.test, default=Part.val)) == 14
+    own = judged(records, None, None, default=Part.val)
+    assert own.part == "val" and len(own) == 6
+    assert judged(records, None, None).part == "test"
+
+
 def test_a_copy_in_two_parts_is_refused_or_marked(folder: Path, tmp_path: Path) -> None:
     shutil.copy(next((folder / "train" / "red").iterdir()), folder / "test" / "red" / "again.png")
     assert isinstance(evaluate(tmp_path, folder).exception, LeakageError)

@@ -128,9 +128,13 @@ def test_answers_do_not_depend_on_whether_a_program_allows_tf32(classifier, phot
 def test_training_batches_are_pinned(parts) -> None:
     images = TrainingImages(parts[0], PreprocessConfig((32, 48)))
     for workers in (0, 1):
-        for batch in batches(images, plan(range(len(images)), 8), workers):
+        for batch in batches(images, plan(range(len(images)), 8), workers, pinned=True):
             assert batch.pixels.is_pinned() and batch.target.is_pinned()
             assert batch.pixels.to("cuda", non_blocking=True).sum().item() == batch.pixels.sum()
+
+
+def test_auto_answers_with_torch_on_the_gpu_and_not_with_the_graph() -> None:
+    assert Classifier.from_pretrained(backend="auto").backend == "torch cuda float32"
 
 
 def test_devices_by_name() -> None:

@@ -23,7 +23,7 @@ from skinxai.graphs.layers import read_layers
 from skinxai.graphs.onnx_checks import MAX_NODES, check_graph
 from skinxai.graphs.skeletons import MAX_BYTES, skeleton
 from skinxai.labels import LabelSet
-from skinxai.model_folders.files import HUGE
+from skinxai.model_folders.part_bytes import HUGE
 from skinxai.model_folders.parts import GRAPH
 
 PIXELS = 32 * 48
@@ -242,7 +242,7 @@ def test_an_exported_file_is_not_much_larger_than_its_network() -> None:
 
 
 def test_a_graph_without_weights_is_small(tmp_path: Path) -> None:
-    from skinxai.model_folders.files import read_part
+    from skinxai.model_folders.part_bytes import read_part
 
     with (tmp_path / GRAPH).open("wb") as file:
         file.truncate(2**27 + 1)

@@ -13,7 +13,7 @@ from skinxai.cli import app
 from skinxai.errors import SkinxaiError
 from skinxai.manifests import predict_manifest
 
-LAUNCHED = ("RANK", "WORLD_SIZE", "SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
+LAUNCHED = ("RANK", "WORLD_SIZE", "SLURM_ARRAY_TASK_ID", "SLURM_PROCID", "JOB_COMPLETION_INDEX")
 
 
 @pytest.fixture(autouse=True)

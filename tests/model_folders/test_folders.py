@@ -8,8 +8,10 @@ import pytest
 
 from skinxai.configs import canonical_json
 from skinxai.errors import IntegrityError
-from skinxai.model_folders.files import manifest_of, parse_manifest, read_model_folder, read_part
+from skinxai.model_folders.files import read_model_folder
 from skinxai.model_folders.files import write_model_folder as write
+from skinxai.model_folders.folder_manifest import manifest_of, parse_manifest
+from skinxai.model_folders.part_bytes import read_part
 from skinxai.model_folders.parts import MANIFEST
 from skinxai.model_folders.tensors import weights_metadata
 

@@ -26,14 +26,9 @@ from skinxai.errors import (
 from skinxai.graphs.exported import open_exported
 from skinxai.graphs.onnx_checks import check_graph
 from skinxai.labels import MAX_CLASSES, LabelSet
-from skinxai.model_folders.files import (
-    MAX_FILES,
-    MAX_FOLDER_BYTES,
-    ModelFiles,
-    parse_manifest,
-    read_model_folder,
-    read_part,
-)
+from skinxai.model_folders.files import ModelFiles, read_model_folder
+from skinxai.model_folders.folder_manifest import MAX_FILES, parse_manifest
+from skinxai.model_folders.part_bytes import MAX_FOLDER_BYTES, read_part
 from skinxai.model_folders.parts import CONFIG, MANIFEST, WEIGHTS
 from skinxai.model_folders.tensors import BINDING, Stored, load_arrays, stored_tensors
 from skinxai.predicting.runners import RUNNERS

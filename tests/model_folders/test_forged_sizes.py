@@ -14,7 +14,8 @@ from skinxai import Classifier, Trainer, backbones
 from skinxai.configs import ModelConfig, canonical_json
 from skinxai.data import split
 from skinxai.errors import CheckpointCorruptError, IntegrityError, ModelConfigError
-from skinxai.model_folders.files import HUGE, MAX_FOLDER_BYTES, read_model_folder, read_part
+from skinxai.model_folders.files import read_model_folder
+from skinxai.model_folders.part_bytes import HUGE, MAX_FOLDER_BYTES, read_part
 from skinxai.model_folders.parts import (
     CONFIG,
     MANIFEST,

@@ -20,16 +20,11 @@ from skinxai import checkpoints
 from skinxai.checkpoints.optional_parts import ENTRIES
 from skinxai.errors import IntegrityError, ModelConfigError, ModelNotFoundError, SkinxaiWarning
 from skinxai.model_folders.ensembles import write_ensemble
-from skinxai.model_folders.files import (
-    ModelFiles,
-    contents,
-    read_model_folder,
-    read_part,
-    write_model_folder,
-)
+from skinxai.model_folders.files import ModelFiles, contents, read_model_folder, write_model_folder
 from skinxai.model_folders.fingerprints import image_fingerprint
 from skinxai.model_folders.neighbours import Neighbours
 from skinxai.model_folders.opening import open_model
+from skinxai.model_folders.part_bytes import read_part
 from skinxai.model_folders.parts import (
     CALIBRATION,
     CARD,

@@ -8,7 +8,9 @@ import torch
 
 from skinxai import Classifier
 from skinxai.errors import OptionError
+from skinxai.predicting import gpu_drivers
 from skinxai.predicting.devices import device_named
+from skinxai.predicting.runners import choose
 from skinxai.training.trainer import Trainer
 
 RULE = "device must be 'auto' or one that this machine has, got "
@@ -83,6 +85,50 @@ def test_auto_does_not_choose_a_gpu_that_cannot_compute(without_gpu, monkeypatch
 
 def test_the_processor_and_auto(without_gpu) -> None:
     assert device_named("auto") == device_named("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("driver", [True, False], ids=["driver", "no driver"])
+@pytest.mark.parametrize("usable", [True, False], ids=["GPU", "no GPU"])
+def test_auto_takes_torch_on_a_gpu_and_the_graph_on_the_processor(
+    monkeypatch, tmp_path, driver: bool, usable: bool
+) -> None:
+    """A driver without a GPU that torch can use: torch was built without CUDA, or none is shown."""
+    files = [tmp_path / "absent", tmp_path / "driver"]
+    if driver:
+        files[1].touch()
+    asked = []
+    monkeypatch.setattr(gpu_drivers, "DRIVER_FILES", tuple(files))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: asked.append(1) or usable)
+    on_gpu = driver and usable
+
+    def chosen(backend: str, device: str, has_graph: bool = True) -> str:
+        return choose(backend, has_graph=has_graph, device=device)
+
+    for device in ("auto", "cpu", "cuda", "cuda:1", "mps"):
+        for backend in ("torch", "onnx", "openvino"):
+            assert chosen(backend, device) == backend  # what is named is taken, or refused
+        assert chosen("auto", device, has_graph=False) == "torch"
+    assert asked == []
+    assert chosen("auto", "auto") == ("torch" if on_gpu else "openvino")
+    assert len(asked) == driver  # torch is not imported to be asked
+    assert chosen("auto", "cpu") == "openvino"
+    assert [chosen("auto", device) for device in ("cuda", "cuda:1", "mps")] == ["torch"] * 3
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert chosen("auto", "auto") == chosen("auto", "cpu") == "torch"
+    assert len(asked) == driver
+
+
+@pytest.mark.parametrize(
+    ("gpu", "device", "backend"),
+    [(True, "auto", "torch cpu"), (True, "cpu", "openvino"), (False, "auto", "openvino")],
+)
+def test_a_model_is_opened_with_what_is_chosen(
+    monkeypatch, gpu: bool, device: str, backend: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # whatever this machine has
+    monkeypatch.setattr("skinxai.predicting.runners.has_gpu", lambda: gpu)
+    model = Classifier.from_pretrained(backend="auto", device=device)
+    assert model.backend.startswith(backend)
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:7", "tpu"])

@@ -114,8 +114,17 @@ def test_norms_of_half_precision_have_gradients_rounded_about_once() -> None:
 
 def test_norms_of_a_constant_channel_are_finite() -> None:
     """Its variance is a difference of two large numbers, and must not be negative."""
-    layer = nn.BatchNorm2d(2)
-    values = torch.full((3, 2, 7, 5), 3.3e6)
+    layer = nn.BatchNorm2d(64)
+    values = torch.linspace(1e6, 9e6, 64).view(1, 64, 1, 1).expand(3, 64, 7, 5)
     with GlobalNorms(Once(Ranks(), layer)):
         assert torch.isfinite(layer(values)).all()
     assert layer.running_var is not None and (layer.running_var >= 0).all()
+
+
+def test_the_only_value_of_a_channel_leaves_its_running_variance_finite() -> None:
+    """Its variance is 0; the unbiased one would be 0 / 0."""
+    layer = nn.BatchNorm1d(2)
+    with GlobalNorms(Once(Ranks(), layer)):
+        assert layer(torch.tensor([[3.0, -1.0]])).tolist() == [[0.0, 0.0]]
+    assert layer.running_var is not None
+    torch.testing.assert_close(layer.running_var, torch.full((2,), 0.9))

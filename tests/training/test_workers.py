@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,18 @@ import pytest
 import torch
 from small_runs import BASE
 from torch import Tensor
+from torch.utils.data import DataLoader
 from waiting import LIMIT, wait_for
 
 from skinxai import Trainer, losses, plugins
 from skinxai.configs import PreprocessConfig
-from skinxai.data import Record, Records
+from skinxai.data import Record, Records, Splits
 from skinxai.errors import DatasetImageError, OptionError, WorkerCrashError
 from skinxai.images.transforms import normalise
 from skinxai.labels import LabelSet
 from skinxai.training import loaders
 from skinxai.training.augmentation import Augmentation
+from skinxai.training.beginning import new_run
 from skinxai.training.callbacks import Callback
 from skinxai.training.checkpointing import CheckpointFolder
 from skinxai.training.loaders import (
@@ -33,6 +36,8 @@ from skinxai.training.loaders import (
     network_input,
     plan,
 )
+from skinxai.training.run_folder import RunFolder
+from skinxai.training.settings import TrainConfig
 
 # torch says it wherever there are fewer cores than workers
 pytestmark = [
@@ -112,6 +117,28 @@ def test_workers_change_nothing(data, sampler) -> None:
         assert one.positions == other.positions and one.failures == other.failures == []
     targets = data[0].targets()
     assert all(b.target.tolist() == [targets[i] for i in b.positions] for b in alone)
+
+
+@pytest.mark.parametrize(
+    ("device", "pinned"), [("cpu", False), ("cuda:1", True)], ids=["processor", "GPU"]
+)
+def test_batches_are_pinned_for_the_device_that_computes(
+    data, tmp_path, monkeypatch, device: str, pinned: bool
+) -> None:
+    """And not because the machine has a GPU."""
+    config, asked = TrainConfig(**BASE), []
+
+    class Watched(DataLoader):
+        def __init__(self, *given, pin_memory: bool, **options) -> None:
+            asked.append(pin_memory)
+            super().__init__(*given, **options)
+
+    run = new_run(config, RunFolder(tmp_path), Splits(*data, Records((), data[0].labels)))
+    run = replace(run, device=torch.device(device))
+    monkeypatch.setattr(loaders, "DataLoader", Watched)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: not pinned)
+    assert len(list(run.training_batches())) == 3 and len(list(run.validation_batches())) == 1
+    assert asked == [pinned, pinned]
 
 
 def test_processes_that_are_started_anew(data) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from skinxai.backbones.building import build, build_timm, get
 from skinxai.configs import ModelConfig
 from skinxai.errors import IntegrityError, SkinxaiError
-from skinxai.model_folders.files import HUGE, parse_config
+from skinxai.model_folders.files import parse_config
+from skinxai.model_folders.part_bytes import HUGE
 from skinxai.model_folders.parts import WEIGHTS
 from skinxai.model_folders.tensors import TORCH_NAMES, Stored, listed_tensors
 

@@ -14,7 +14,7 @@ from skinxai.configs import ModelConfig, PreprocessConfig, strict_json
 from skinxai.disk.regular_files import is_file
 from skinxai.errors import IntegrityError, ModelConfigError, ModelError, ModelNotFoundError
 from skinxai.labels import LabelSet
-from skinxai.model_folders.files import read_part
+from skinxai.model_folders.part_bytes import read_part
 from skinxai.model_folders.parts import CONFIG, WEIGHTS
 from skinxai.plain_text import markdown, markdown_code
 

@@ -9,6 +9,7 @@ import typer
 
 from skinxai.cli.options import (
     BatchSize,
+    CalibrationPart,
     Data,
     MaxPixels,
     Model,
@@ -29,10 +30,7 @@ def calibrate(
     table: TableOptions,
     model: Model = None,
     splits: SplitsFile = None,
-    part: Annotated[
-        Part | None,
-        typer.Option(help="Part of --splits, or of the data's own split, to calibrate on [val]."),
-    ] = None,
+    part: CalibrationPart = None,
     method: Annotated[
         str, typer.Option(help="temperature, or vector, which needs more images.")
     ] = "temperature",
@@ -57,8 +55,6 @@ def calibrate(
     check_folder(out)
     classifier = Classifier.from_pretrained(model)
     records = open_data(data, table, labels=classifier.config.labels)
-    if splits is not None and part is None:
-        part = Part.val
     records = judged(records, splits, part, default=Part.val, done="used to calibrate")
     made = classifier.calibrate(
         records, method=method, sensitivity=sensitivity, specificity=specificity,

@@ -40,10 +40,10 @@ NewSplits = Annotated[
     Path | None,
     typer.Option(help="splits.csv [the data's own split, or else 70/15/15 by --seed]."),
 ]
-JudgedPart = Annotated[
-    Part | None,
-    typer.Option(help="Part of --splits, or of the data's own split, to evaluate [test]."),
-]
+_PART = "Part of --splits, or of the data's own split, to {}."
+JudgedPart = Annotated[Part | None, typer.Option(help=_PART.format("evaluate [test]"))]
+CalibrationPart = Annotated[Part | None, typer.Option(help=_PART.format("calibrate on [val]"))]
+StressedPart = Annotated[Part | None, typer.Option(help=_PART.format("test on [val]"))]
 Images = Annotated[list[str], typer.Argument(help=IMAGES)]
 Data = Annotated[
     Path,

@@ -17,6 +17,7 @@ from skinxai.cli.options import (
     NotCopies,
     Part,
     SplitsFile,
+    StressedPart,
     words,
 )
 from skinxai.cli.saying import note
@@ -36,10 +37,7 @@ def stress(
         typer.Option(help="Folder with a mask IMAGE_segmentation.png of each image."),
     ] = None,
     splits: SplitsFile = None,
-    part: Annotated[
-        Part | None,
-        typer.Option(help="Part of --splits, or of the data's own split, to test on [val]."),
-    ] = None,
+    part: StressedPart = None,
     artefacts: Annotated[
         str | None, typer.Option(help="Artefacts, separated by commas, e.g. ink,ruler [all].")
     ] = None,
@@ -62,8 +60,6 @@ def stress(
     check_folder(out)
     classifier = Classifier.from_pretrained(model, backend=backend)
     records = open_data(data, table, labels=classifier.config.labels)
-    if splits is not None and part is None:
-        part = Part.val
     records = judged(records, splits, part, default=Part.val, done="tested")
     names = words(artefacts)
     found = stress_test(

@@ -200,16 +200,17 @@ def own_split(records: Records, seed: int, *, allow_leakage: bool = False) -> Sp
 
 def judged(
     records: Records, splits: Path | None, part: Part | None, *, allow_leakage: bool = False,
-    default: Part = Part.test, done: str = "evaluated",
+    default: Part | None = None, done: str = "evaluated",
 ) -> Records:  # fmt: skip
     """The images that a model is judged on; where these are a part, a note says which.
 
     Args:
         records: the labelled images.
         splits: a file of parts; else the data's own are taken, and all images where it has none.
-        part: of these; of the data's own it is the default where none is named.
+        part: of these.
         allow_leakage: of the split.
-        default: part where none is named.
+        default: part where none is named; ``None``: the test part of the data's own split, and
+            a file of parts needs one named.
         done: what is done with the images, for the note.
 
     Raises:
@@ -220,7 +221,7 @@ def judged(
     from skinxai.data.given import given_part, has_part_names
 
     if splits is not None:
-        if part is None:
+        if (part := part or default) is None:
             raise typer.BadParameter("--splits needs --part val or --part test.")
         parts = Splits.from_csv(splits, records, allow_leakage=allow_leakage)
         for text in parts.notes:
@@ -230,7 +231,7 @@ def judged(
             raise DatasetError(f"the {part} part of {str(splits)!r} must hold images, got none.")
         return found
     if has_part_names(records) and (part is not None or not records.part):
-        chosen = (part or default).value
+        chosen = (part or default or Part.test).value
         found = given_part(records, chosen, allow_leakage=allow_leakage)
         note(
             f"only the {chosen} part of the data's own split is {done}, {len(found)} of "

@@ -29,7 +29,7 @@ from skinxai.errors import (
     OptionError,
 )
 from skinxai.graphs.skeletons import skeleton
-from skinxai.model_folders.files import LARGE
+from skinxai.model_folders.part_bytes import LARGE
 from skinxai.model_folders.parts import GRAPH, WEIGHTS, size_limit
 from skinxai.model_folders.tensors import BINDING, load_arrays, unpack_bytes, weights_metadata
 

@@ -61,9 +61,11 @@ def shard_from_environment(
     """The shard that a launcher gave this process, and which variables say so.
 
     They are ``RANK`` and ``WORLD_SIZE`` (torchrun), ``SLURM_ARRAY_TASK_ID`` with ``…_COUNT``,
-    ``…_MIN`` and ``…_STEP`` (Slurm's job arrays), and ``JOB_COMPLETION_INDEX`` (Kubernetes' indexed
-    jobs, which do not tell how many there are). A launcher of a single process is no contradiction
-    to another one of several.
+    ``…_MIN`` and ``…_STEP`` (Slurm's job arrays), ``SLURM_PROCID`` with ``SLURM_STEP_NUM_TASKS``
+    (the tasks of Slurm's ``srun``), and ``JOB_COMPLETION_INDEX`` (Kubernetes' indexed jobs, which
+    do not tell how many there are). The share of an array's job is divided among the tasks that
+    ``srun`` starts in it. Tasks in which torchrun starts its ranks do not divide these again. A
+    launcher of a single process is no contradiction to another one of several.
 
     Args:
         environment: such as `os.environ`.
@@ -76,8 +78,13 @@ def shard_from_environment(
         OptionError: variables that are incomplete, no numbers, or contradict each other or
             ``count``.
     """
-    found = [each for each in (_torchrun, _slurm, _kubernetes) if each.names[0] in environment]
-    shards = [(each.shard(environment, count), each.names[0]) for each in found]
+    launchers = (_torchrun, _array, _srun, _kubernetes)
+    found = {
+        each.names[0]: each.shard(environment, count)
+        for each in launchers
+        if each.names[0] in environment
+    }
+    shards = [(shard, name) for name, shard in _joined(found).items()]
     several = [each for each in shards if each[0].of > 1] or shards
     for shard, name in several:
         if shard != several[0][0]:
@@ -91,6 +98,20 @@ def shard_from_environment(
                 f"shards must be as many as the {shard.of} of {name}, got {count}; leave it out."
             )
     return several[0] if several else None
+
+
+def _joined(found: dict[str, Shard]) -> dict[str, Shard]:
+    """The shards by variable, where those of ``srun`` are part of another launcher's, or whole."""
+    (ranks, _), (array, _), (task, _) = _torchrun.names, _array.names, _srun.names
+    own = found.get(task, _WHOLE)
+    rest = {name: shard for name, shard in found.items() if name != task}
+    if rest.get(ranks, _WHOLE).of >= own.of:
+        return rest
+    if array not in rest:
+        return rest | {task: own}
+    outer = rest.pop(array)
+    inner = Shard(outer.number * own.of + own.number, outer.of * own.of)
+    return rest | {f"{array} and {task}": inner}
 
 
 class _Launcher:
@@ -129,7 +150,7 @@ class _Torchrun(_Launcher):
         return _within(number, size, " and ".join(self.names))
 
 
-class _Slurm(_Launcher):
+class _Array(_Launcher):
     names = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT")
 
     def shard(self, environment: Mapping[str, str], count: int | None) -> Shard:
@@ -139,6 +160,19 @@ class _Slurm(_Launcher):
         step = max(1, self.number(environment, "SLURM_ARRAY_TASK_STEP", 1))
         number, rest = divmod(task - least, step)
         return _within(-1 if rest else number, size, "SLURM_ARRAY_TASK_ID, _MIN and _COUNT")
+
+
+class _Srun(_Launcher):
+    names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")
+
+    def shard(self, environment: Mapping[str, str], count: int | None) -> Shard:
+        if self.names[1] in environment:
+            size = self.number(environment, self.names[1])
+        elif environment.get("ENVIRONMENT") == "BATCH":
+            return _WHOLE  # the script itself is one process, for however many tasks it has asked
+        else:
+            size = self.number(environment, "SLURM_NTASKS", 1)
+        return _within(self.number(environment, self.names[0]), size, " and ".join(self.names))
 
 
 class _Kubernetes(_Launcher):
@@ -165,4 +199,5 @@ def _within(number: int, count: int, names: str) -> Shard:
     return Shard(number, count)
 
 
-_torchrun, _slurm, _kubernetes = _Torchrun(), _Slurm(), _Kubernetes()
+_torchrun, _array, _srun, _kubernetes = _Torchrun(), _Array(), _Srun(), _Kubernetes()
+_WHOLE = Shard(0, 1)

@@ -31,7 +31,9 @@ from skinxai.errors import (
     OutputError,
     SkinxaiWarning,
 )
-from skinxai.model_folders.files import parse_config, parse_manifest, read_part
+from skinxai.model_folders.files import parse_config
+from skinxai.model_folders.folder_manifest import parse_manifest
+from skinxai.model_folders.part_bytes import read_part
 from skinxai.model_folders.parts import CONFIG, MANIFEST, WEIGHTS, part_of, size_limit, warns
 from skinxai.progress import is_quiet
 

@@ -23,12 +23,11 @@ from skinxai.labels import LabelSet
 from skinxai.model_folders.files import (
     Fits,
     ModelFiles,
-    manifest_file,
-    manifest_of,
     read_config,
     read_model_folder,
     weights_digest,
 )
+from skinxai.model_folders.folder_manifest import manifest_file, manifest_of
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.parts import CARD, CONFIG, MANIFEST, WEIGHTS, in_order
 from skinxai.model_folders.trained_on import TrainedOn

@@ -1,17 +1,13 @@
 """Model folders as verified bytes.
 
-``manifest.json`` lists the sha256 of each file and carries its own digest, whose first twelve
-digits are the model's revision. It proves integrity, not origin. Which files there are is in
-`skinxai.model_folders.parts`. An ensemble's folder lists no weights:
+Which files there are is in `skinxai.model_folders.parts`. An ensemble's folder lists no weights:
 `skinxai.model_folders.ensembles` finds its members. Needs no torch.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,16 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from skinxai.configs import (
-    MAX_JSON_BYTES,
-    EnsembleConfig,
-    ModelConfig,
-    canonical_json,
-    check_schema,
-    strict_json,
-)
-from skinxai.disk.regular_files import is_file, is_folder, open_file
-from skinxai.disk.staging import at_present, present, write_together
+from skinxai.configs import EnsembleConfig, ModelConfig, strict_json
+from skinxai.disk.regular_files import is_file, is_folder
+from skinxai.disk.staging import present, write_together
 from skinxai.errors import (
     IntegrityError,
     ModelConfigError,
@@ -36,27 +25,14 @@ from skinxai.errors import (
     SkinxaiWarning,
     UnsafeFormatError,
 )
-from skinxai.model_folders.parts import (
-    ALWAYS,
-    CONFIG,
-    MANIFEST,
-    MAX_FILE_BYTES,
-    WEIGHTS,
-    in_order,
-    size_limit,
-    warns,
-)
+from skinxai.model_folders.folder_manifest import manifest_file, parse_manifest
+from skinxai.model_folders.part_bytes import MAX_FOLDER_BYTES, read_part
+from skinxai.model_folders.parts import CONFIG, MANIFEST, WEIGHTS, in_order, warns
 
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
 EXPORTED = {".onnx": "onnx", ".xml": "openvino"}
 """Suffix of an exported file → the runtime that it is for, in `RUNNERS`."""
 BUNDLED = Path(__file__).parents[1] / "bundled"
-MAX_FILES = 16
-LARGE, HUGE = 2**26, 2**28
-"""From this size of a tensors file on, its header is read first and compared with the config."""
-MAX_FOLDER_BYTES = MAX_FILE_BYTES
-_FILE = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 Fits = Callable[[bytes, Path, Mapping[str, Any]], None]
 """Takes ``config.json``, the folder and the header of weights; raises if they do not fit."""
 Config = TypeVar("Config", ModelConfig, EnsembleConfig)
@@ -232,164 +208,6 @@ def write_model_folder(folder: str | os.PathLike[str], files: Mapping[str, bytes
     manifest, digest = manifest_file(files)
     write_together(folder, in_order({**files, MANIFEST: manifest}))
     return digest
-
-
-def manifest_file(files: Mapping[str, bytes]) -> tuple[bytes, str]:
-    """The bytes of a folder's manifest, and its digest.
-
-    Args:
-        files: name → bytes.
-    """
-    content, digest = manifest_of(files)
-    return canonical_json(content | {"digest": digest}), digest
-
-
-def manifest_of(files: Mapping[str, bytes]) -> tuple[dict[str, Any], str]:
-    """The content of a folder's manifest, and its digest.
-
-    Args:
-        files: name → bytes.
-    """
-    listed = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    content: dict[str, Any] = {"files": listed, "schema_version": 1}
-    return content, hashlib.sha256(canonical_json(content)).hexdigest()
-
-
-def check_length(
-    start: bytes, size: int, name: str, longest: int = MAX_JSON_BYTES
-) -> dict[str, Any]:
-    """Read the header of safetensors and check that it accounts for every byte of the file.
-
-    Args:
-        start: first bytes of the file, including the whole header.
-        size: size of the whole file in bytes.
-        name: name of the file, for messages.
-        longest: largest size of the header in bytes.
-
-    Raises:
-        IntegrityError: if the header is damaged, too long, or of another file.
-    """
-    most = min(size - 8, longest)
-    length = int.from_bytes(start[:8], "little")
-    if not 2 <= length <= most:
-        raise IntegrityError(
-            f"{name} must be whole safetensors: its header must have at most {most} bytes, but its "
-            f"length field says {length}."
-        )
-    try:
-        header = strict_json(start[8 : 8 + length], longest)
-        entries = [entry for key, entry in header.items() if key != "__metadata__"]
-        end = max((entry["data_offsets"][1] for entry in entries), default=0)
-        if type(end) is not int:
-            raise ValueError(f"an offset must be a whole number, got {str(end)[:80]!r}")
-        whole = 8 + length + end == size
-    except (ValueError, AttributeError, LookupError, TypeError) as error:
-        raise IntegrityError(f"{name} must be whole safetensors: {error}.") from error
-    if not whole:
-        raise IntegrityError(
-            f"{name} must be whole safetensors: its header describes {8 + length + end} bytes, but "
-            f"the file has {size}."
-        )
-    return dict(header)
-
-
-def read_part(
-    path: Path, most: int = MAX_FOLDER_BYTES,
-    look: Callable[[Mapping[str, Any]], None] | None = None,
-) -> bytes:  # fmt: skip
-    """Read one file of a model folder without comparing it with the manifest.
-
-    A large file of tensors whose header does not account for all of its bytes is refused before
-    these are read.
-
-    Args:
-        path: path of the file.
-        most: largest size in bytes, in addition to the limit of its kind.
-        look: function that gets the header of more than `HUGE` bytes of tensors, and raises if it
-            is wrong.
-
-    Raises:
-        IntegrityError: if it is not a regular file, is too large, cannot be read, or is a link out
-            of the folder.
-    """
-    try:
-        return at_present(path, lambda place: _read_own(place, most, look))
-    except OSError as error:
-        raise IntegrityError(
-            f"{str(path)!r} is in the manifest and must be readable: {error.strerror}."
-        ) from error
-
-
-def _read_own(path: Path, most: int, look: Callable[[Mapping[str, Any]], None] | None) -> bytes:
-    if path.is_symlink() and not _is_own_link(path):
-        raise IntegrityError(
-            f"{str(path)!r} must be in its folder, but it is a link to {os.path.realpath(path)!r}."
-        )
-    with open_file(path, min(most, size_limit(path.name))) as file:
-        size = os.fstat(file.fileno()).st_size
-        if path.suffix == ".safetensors" and size > LARGE:
-            header = check_length(file.read(8 + MAX_JSON_BYTES), size, path.name)
-            if look is not None and size > HUGE:
-                look(header)
-            file.seek(0)
-        data = file.read(size + 1)
-    if len(data) != size:
-        raise OSError(errno.EIO, "it changed while it was read")
-    return data
-
-
-def _is_own_link(path: Path) -> bool:
-    """Whether a link stays in its folder, or is one of the Hub's cache to the same cache."""
-    # not Path.resolve(), which fails at links that lead to themselves
-    target, folder = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent))
-    if target.parent == folder:
-        return True
-    return target.parent.name == "blobs" and target.parent.parent / "snapshots" in folder.parents
-
-
-def parse_manifest(data: bytes, folder: Path) -> tuple[dict[str, str], str]:
-    """Parse a manifest; returns names with hashes, and the digest.
-
-    Raises:
-        IntegrityError: if it deviates from the schema.
-    """
-    where = f"{MANIFEST} in {str(folder)!r}"
-    damaged = IntegrityError(
-        f"{where} must be whole and match its own digest; fetch or save the model again."
-    )
-    try:
-        content = strict_json(data)
-        canonical = canonical_json(content) == data
-        digest = content.pop("digest")
-        listed: dict[str, str] = content["files"]
-        whole = hashlib.sha256(canonical_json(content)).hexdigest() == digest
-        version = content["schema_version"]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise damaged from error
-    if not canonical or not whole or not isinstance(digest, str):
-        raise damaged
-    check_schema(version, where)
-    if unknown := sorted(set(content) - {"files", "schema_version"}):
-        raise IntegrityError(
-            f"{where} must only have the keys digest, files and schema_version, got {unknown}; "
-            f"update skinxai, or save the model again."
-        )
-    if not isinstance(listed, dict) or not 1 <= len(listed) <= MAX_FILES:
-        raise IntegrityError(f"{where} must list one to {MAX_FILES} files with their sha256.")
-    for name, sha256 in listed.items():
-        if Path(name).name != name or not _FILE.fullmatch(name):
-            raise IntegrityError(
-                f"{where} must list plain names of files, but it lists {name[:80]!r}; save the "
-                f"model again."
-            )
-        if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
-            raise IntegrityError(
-                f"{where} must list a sha256 of 64 hexadecimal digits for {name!r}, got "
-                f"{sha256!r:.80}."
-            )
-    if not listed.keys() >= {*ALWAYS}:
-        raise damaged
-    return listed, digest
 
 
 def _pickles(folder: Path) -> list[str]:

@@ -23,10 +23,10 @@ from skinxai.model_folders.files import (
     PICKLES,
     Fits,
     ModelFiles,
-    parse_manifest,
     read_model_folder,
-    read_part,
 )
+from skinxai.model_folders.folder_manifest import parse_manifest
+from skinxai.model_folders.part_bytes import read_part
 from skinxai.model_folders.parts import MANIFEST, WEIGHTS
 
 _NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from skinxai.configs import MAX_JSON_BYTES
 from skinxai.errors import IntegrityError
-from skinxai.model_folders.files import check_length
+from skinxai.model_folders.part_bytes import check_length
 from skinxai.model_folders.parts import WEIGHTS
 
 KINDS = (
@@ -66,7 +66,7 @@ def stored_tensors(data: bytes, name: str) -> dict[str, Stored]:
 
 
 def listed_tensors(header: Mapping[str, Any], name: str) -> dict[str, Stored]:
-    """`stored_tensors` of a header from `skinxai.model_folders.files.check_length`."""
+    """`stored_tensors` of a header from `skinxai.model_folders.part_bytes.check_length`."""
     found = {}
     for key, entry in header.items():
         if key == "__metadata__":

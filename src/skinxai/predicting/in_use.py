@@ -19,8 +19,9 @@ from skinxai.disk.regular_files import is_folder
 from skinxai.errors import ModelError, OptionError
 from skinxai.graphs.exported import open_exported
 from skinxai.model_folders.ensembles import open_models, read_members
-from skinxai.model_folders.files import EXPORTED, HUGE, ModelFiles, read_config
+from skinxai.model_folders.files import EXPORTED, ModelFiles, read_config
 from skinxai.model_folders.opening import open_model
+from skinxai.model_folders.part_bytes import HUGE
 from skinxai.model_folders.parts import CARD, GRAPH
 from skinxai.model_folders.probe import TOLERANCE, picture, read_probes
 from skinxai.predicting.graph_predictor import GraphPredictor
@@ -125,8 +126,8 @@ class ModelInUse:
             files = open_models(model, fits=check_header, **hub)
         else:
             files = open_model(model, revision=revision, fits=check_header, **hub)
-        plain = device in ("auto", "cpu") and precision != "float16" and not compiled
-        runner = choose(backend, has_graph=GRAPH in files.files and plain)
+        plain = precision != "float16" and not compiled
+        runner = choose(backend, has_graph=GRAPH in files.files and plain, device=device)
         parts = cls.of_files(files, device, runner, precision, compiled=compiled)
         if check:
             parts.check(files)

@@ -14,6 +14,7 @@ from skinxai.graphs.budget import largest
 from skinxai.graphs.exported import openvino_core
 from skinxai.graphs.names import IMAGES
 from skinxai.memory import is_out_of_memory
+from skinxai.predicting.gpu_drivers import has_gpu
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
@@ -215,17 +216,21 @@ def check_backend(backend: str) -> None:
         _need(backend)
 
 
-def choose(backend: str, *, has_graph: bool) -> str:
+def choose(backend: str, *, has_graph: bool, device: str) -> str:
     """``"torch"``, or a name in `RUNNERS`.
 
     Args:
-        backend: one of them, or ``"auto"``: OpenVINO where it is installed and the model has a
-            graph, else torch, which is faster than ONNX Runtime here.
-        has_graph: whether the model's folder has one.
+        backend: one of them, or ``"auto"``: torch on a GPU; on the processor OpenVINO where it is
+            installed and the model has a graph, else torch, which is faster than ONNX Runtime here.
+        has_graph: whether the model's folder has one that can answer.
+        device: ``"auto"`` (the GPU where there is one), ``"cpu"``, ``"cuda"`` …
     """
     if backend != "auto":
         return backend
-    return "openvino" if has_graph and installed("openvino") else "torch"
+    if not (has_graph and installed("openvino")):
+        return "torch"
+    on_processor = not has_gpu() if device == "auto" else device == "cpu"
+    return "openvino" if on_processor else "torch"
 
 
 def installed(backend: str) -> bool:

@@ -17,7 +17,7 @@ from skinxai.errors import (
     OutputError,
     SkinxaiWarning,
 )
-from skinxai.model_folders.files import check_length
+from skinxai.model_folders.part_bytes import check_length
 from skinxai.model_folders.tensors import Stored, listed_tensors
 
 MOST_BYTES = 64 * 2**30

@@ -189,9 +189,9 @@ class _Normalised(torch.autograd.Function):
         offset = -scale * inverse * sums[: len(mean)] - slope * mean
         shape = (1, -1, *[1] * (values.ndim - 2))
         scale, slope, offset = (e.view(shape) for e in (scale * inverse, slope, offset))
-        found = torch.addcmul(offset, values, slope).addcmul_(grad, scale)  # float32 or more
+        found = torch.addcmul(offset, values, slope).addcmul_(grad, scale)  # cast by autograd
         return (
-            found.to(values.dtype), of_weight if weight is not None else None,
+            found, of_weight if weight is not None else None,
             of_bias if bias is not None else None, None, None,
         )  # fmt: skip
 

@@ -179,6 +179,7 @@ def batches(
     augment_seed: tuple[int, int] | None = None,
     first: int = 0,
     part: slice = slice(None),
+    pinned: bool = False,
 ) -> Iterator[Batch]:
     """Yield batches in the order of ``steps``.
 
@@ -189,6 +190,8 @@ def batches(
         augment_seed: ``(seed, epoch)``; ``None`` gives the evaluation transform's resize.
         first: number of batches that were done before; the other batches do not depend on it.
         part: images of each batch that are wanted; they do not depend on the others.
+        pinned: whether batches are in page-locked memory, from which a GPU copies while it
+            computes; see `skinxai.training.free_memory.is_pinned_for`.
 
     Raises:
         WorkerCrashError: if a worker died, raised, or did not answer for some minutes.
@@ -202,7 +205,7 @@ def batches(
         timeout=WORKER_SECONDS if workers else 0,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_quiet_worker,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pinned,
         generator=torch.Generator(),  # else each epoch draws from the generator of the network
     )
     others = set(multiprocessing.active_children())

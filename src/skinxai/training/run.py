@@ -15,6 +15,7 @@ from skinxai.errors import NonFiniteLossError
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.training.card import write_card
 from skinxai.training.divided_weights import copy_with, each_whole, piece
+from skinxai.training.free_memory import is_pinned_for
 from skinxai.training.loaders import (
     Batch,
     TrainingImages,
@@ -91,7 +92,10 @@ class Run:
             keys = keys_of(steps, augment_seed=seed, first=first)
             return images.batches([step[part] for step in keys])
         workers = workers_of(self.config, self.ranks.beside)
-        return batches(images, steps, workers, augment_seed=seed, first=first, part=part)
+        return batches(
+            images, steps, workers, augment_seed=seed, first=first, part=part,
+            pinned=is_pinned_for(self.device),
+        )  # fmt: skip
 
     def input_of(self, batch: Batch) -> torch.Tensor:
         """Network input of a batch, also of one without images."""

@@ -19,7 +19,7 @@ from skinxai.disk.regular_files import check_file, read_file
 from skinxai.disk.staging import finish_writing
 from skinxai.disk.writing import append_line, made_folder, write_atomic
 from skinxai.errors import ModelConfigError, ResumeMismatchError, TrainingError
-from skinxai.model_folders.files import read_part
+from skinxai.model_folders.part_bytes import read_part
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.plain_text import one_line
 from skinxai.progress import say
