@@ -116,8 +116,8 @@ def _from_trees(
     level, number = coarse(), len(asked.values)
     rows = np.empty((8, number, int(level.chosen.sum())), np.float32)
     for start in range(0, number, KNOWN):
-        for place, turned in enumerate(orientations(asked.values[start : start + KNOWN])):
-            rows[place, start : start + KNOWN] = level.asked(turned)
+        for row, turned in enumerate(orientations(asked.values[start : start + KNOWN])):
+            rows[row, start : start + KNOWN] = level.asked(turned)
     cv2.setRNGSeed(0)  # the trees are built at random
     trees = cv2.flann.Index(rows.reshape(8 * number, -1), {"algorithm": 1, "trees": TREES})
     starts = range(0, len(known.values), BLOCK)
