@@ -170,3 +170,28 @@ def test_a_pair_that_keypoints_alone_show_is_a_candidate() -> None:
     ]
     found = candidates(near_duplicates._from_trees, prints)
     assert found == {(0, 1): -1.0}
+
+
+def test_partners_do_not_depend_on_what_was_drawn_before() -> None:
+    draws = np.random.default_rng(0)
+    thumbs = [cv2.resize(draws.integers(0, 256, (20, 20), np.uint8), (64, 64)) for _ in range(300)]
+    found = []
+    for seed in (1, 2):
+        cv2.setRNGSeed(seed)
+        found.append(
+            alike_index.partners(
+                thumbs.__getitem__, np.arange(300, dtype=np.int32), count=5, least=0.1,
+                progress=lambda loop, name, total: loop,
+            )
+        )  # fmt: skip
+    assert len(found[0].pairs) > 500
+    np.testing.assert_array_equal(found[0].pairs, found[1].pairs)
+    np.testing.assert_array_equal(found[0].whole, found[1].whole)
+
+
+def test_of_a_pair_that_is_named_twice_the_higher_similarity_is_kept() -> None:
+    found = alike_index.Candidates.of([(3, 1), (0, 2), (1, 3), (0, 1)], [0.5, 0.1, 0.7, -1.0])
+    assert found.pairs.tolist() == [[0, 1], [0, 2], [1, 3]]
+    np.testing.assert_array_equal(found.whole, np.float32([-1.0, 0.1, 0.7]))
+    none = alike_index.Candidates.of([], [])
+    assert none.pairs.shape == (0, 2) and none.whole.shape == (0,)

@@ -13,9 +13,10 @@ from skinxai.data import Record, Records, TrainedOn, pixel_hash, prepare
 from skinxai.data.hashing import looks, pixel_hashes
 from skinxai.errors import ImageTooLargeError
 from skinxai.labels import LabelSet
-from skinxai.model_folders.copies import _affines, _correlation
 from skinxai.model_folders.fingerprints import BYTES as FINGERPRINT
 from skinxai.model_folders.fingerprints import _reliefs, image_fingerprint
+from skinxai.model_folders.relief_overlay import correlation
+from skinxai.model_folders.relief_views import affines
 from skinxai.model_folders.reliefs import SPECTRUM
 from skinxai.model_folders.trained_on import Look
 
@@ -101,8 +102,8 @@ def test_images_without_a_fingerprint_are_counted() -> None:
 
 
 def test_views_lie_in_the_picture_and_rotations_keep_its_middle() -> None:
-    windows = [each for each in _affines() if each[0, 1] == each[1, 0] == 0]
-    rotations = [each for each in _affines() if each[0, 1] or each[1, 0]]
+    windows = [each for each in affines() if each[0, 1] == each[1, 0] == 0]
+    rotations = [each for each in affines() if each[0, 1] or each[1, 0]]
     assert (len(windows), len(rotations)) == (41, 8)
     for each in windows:
         assert (each @ (0, 0, 1) >= 0).all() and (each @ (1, 1, 1) <= 1 + 1e-9).all()
@@ -142,7 +143,7 @@ def test_a_fingerprint_is_the_nearest_step_of_each_cosine_coefficient() -> None:
 def test_two_reliefs_of_one_place_correlate_and_a_flat_one_with_none() -> None:
     relief = np.random.default_rng(2).normal(size=(48, 48)).astype(np.float32)
     here = np.float32([[1, 0, 0], [0, 1, 0]])
-    assert _correlation(relief, relief, here) == pytest.approx(1)
-    assert _correlation(relief, -relief, here) == pytest.approx(-1)
-    assert _correlation(np.zeros_like(relief), relief, here) == -1
-    assert _correlation(relief, relief, np.float32([[1, 0, 40], [0, 1, 40]])) == -1  # too little
+    assert correlation(relief, relief, here) == pytest.approx(1)
+    assert correlation(relief, -relief, here) == pytest.approx(-1)
+    assert correlation(np.zeros_like(relief), relief, here) == -1
+    assert correlation(relief, relief, np.float32([[1, 0, 40], [0, 1, 40]])) == -1  # too little

@@ -84,3 +84,9 @@ def test_many_points_at_one_place_are_no_trouble() -> None:
     places, squares = found(points, np.arange(1000), 5)
     assert (squares[10:] == 0).all() and (places[10:] >= 0).all()
     assert all(len(set(row)) == 5 for row in places.tolist())
+
+
+def test_what_fills_a_leaf_up_is_nobodys_neighbour() -> None:
+    places, squares = found(np.zeros((65, 4)), np.arange(65), 40)  # leaves of 33 hold 66
+    assert ((places >= 0) == np.isfinite(squares)).all()
+    assert (np.isfinite(squares).sum(axis=1) >= 31).all()

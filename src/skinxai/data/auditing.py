@@ -35,9 +35,10 @@ def audit(
 ) -> AuditReport:
     """Audit a split for overlaps, duplicates, leak columns, rare classes and unreadable files.
 
-    Reads every image. Ten thousand images of 320×240 take some minutes on two cores and about
-    1 GB of memory. Below 20,000 images the time of the search for duplicates grows with the square
-    of their number; from there on like n log n, by an approximate search, which loses some pairs.
+    Reads every image. Ten thousand images of 320×240 take some minutes on two cores. Below 20,000
+    images the time of the search for duplicates grows with the square of their number; from there
+    on like n log n, by an approximate search, which loses some pairs. The fingerprints of the
+    images lie in a temporary file, up to 46 kB for each image.
 
     Args:
         splits: the split to audit; it may be one whose leakage was allowed.
@@ -48,6 +49,9 @@ def audit(
         not_copies: ids of images that look like copies of these training images but are not.
         progress: ``True`` or ``False``; ``None`` shows bars on a terminal.
         max_pixels: largest number of pixels of an image that is decoded.
+
+    Raises:
+        OutputError: if there is no room for the temporary file.
     """
     check_max_pixels(max_pixels)
     parts = {name: getattr(splits, name) for name in PARTS}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from skinxai.data.stratifying import Group
-from skinxai.model_folders.trained_on import Look, TrainedOn
+from skinxai.model_folders.fingerprints import alike_places
+from skinxai.model_folders.trained_on import Look
 from skinxai.progress import Progress, counter
 
 
@@ -30,40 +31,28 @@ def alike_pairs(
             are found nevertheless.
         progress: as in `skinxai.progress.Progress`.
     """
-    found: list[tuple[str, str]] = []
-    names = [[item.image_id for item in items] for items in groups]
-    with counter(max(0, len(groups) - 1), progress, "comparison") as count:
-        waiting = [names] if len(names) > 1 else []
-        while waiting:
-            some = waiting.pop()
-            halves = some[: len(some) // 2], some[len(some) // 2 :]
-            first, second = ([name for each in half for name in each] for half in halves)
-            for asked, known in ((first, second), (second, first)):
-                found += _alike(asked, known, looks, not_copies)
-            waiting += [half for half in halves if len(half) > 1]
-            count(1)
+    items = [(item.image_id, number) for number, own in enumerate(groups) for item in own]
+    found = set(_identical(items, looks))
+    excluded = set(not_copies)
+    free = [(name, number) for name, number in items if name not in excluded]
+    prints = [looks[name].fingerprint for name, _ in free]
+    with counter(sum(map(bool, prints)) ** 2, progress, "comparison") as count:
+        alike = alike_places(prints, [number for _, number in free], count)
+    for (name, _), place in zip(free, alike, strict=True):
+        if place is not None:
+            found.add((name, free[place][0]))
     return tuple(sorted({(min(pair), max(pair)) for pair in found}))
 
 
-def _alike(
-    asked: Sequence[str], known: Sequence[str], looks: Mapping[str, Look],
-    not_copies: Collection[str],
-) -> list[tuple[str, str]]:  # fmt: skip
-    """Each asked image that is like a known one, with one such."""
-    others = [name for name in known if name not in not_copies]
-    seen = TrainedOn.of_looks(looks[name] for name in known).seen(
-        {name: looks[name] for name in asked}, not_copies=asked
-    )
-    pairs = [(name, _one_like(name, known, looks)) for name in seen.exact]
-    free = {name: looks[name] for name in asked if name not in {*not_copies, *seen.exact}}
-    copies = TrainedOn.of_looks(looks[name] for name in others).seen(free)
-    return pairs + [(name, _one_like(name, others, looks)) for name in copies.copies]
-
-
-def _one_like(name: str, among: Sequence[str], looks: Mapping[str, Look]) -> str:
-    """One of the images that this one passes for a copy of, by halving."""
-    while len(among) > 1:
-        half = among[: len(among) // 2]
-        inside = TrainedOn.of_looks(looks[other] for other in half).seen({name: looks[name]})
-        among = half if inside else among[len(half) :]
-    return among[0]
+def _identical(
+    items: Sequence[tuple[str, int]], looks: Mapping[str, Look]
+) -> Iterator[tuple[str, str]]:
+    """Each image with the pixels of one of another group, with one such."""
+    same: dict[str, list[tuple[str, int]]] = {}
+    for name, number in items:
+        same.setdefault(looks[name].digest, []).append((name, number))
+    for own in same.values():
+        first, group = own[0]
+        other = next((name for name, number in own if number != group), None)
+        if other is not None:
+            yield from ((name, other if number == group else first) for name, number in own)

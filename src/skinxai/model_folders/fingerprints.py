@@ -9,7 +9,7 @@ training images as ``training_fingerprints.safetensors``, one uint8 array ``(n, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -143,7 +143,7 @@ class Fingerprints:
         places = [place for place, each in enumerate(asked) if each]
         if places and self.rows:
             sought = _reliefs(b"".join(asked[place] for place in places))
-            found[places] = best_similarities(_reliefs(self.rows), sought)
+            found[places] = best_similarities(_reliefs(self.rows), sought)[0]
         return found
 
     def copies(self, asked: Sequence[bytes]) -> list[bool]:
@@ -167,6 +167,32 @@ class Fingerprints:
 
     def _each(self) -> list[bytes]:
         return [self.rows[at : at + BYTES] for at in range(0, len(self.rows), BYTES)]
+
+
+def alike_places(
+    prints: Sequence[bytes], owners: Sequence[int],
+    tell: Callable[[int], object] = lambda count: None,
+) -> list[int | None]:  # fmt: skip
+    """For each image, the place of one of another owner that it looks like a copy of.
+
+    Args:
+        prints: `image_fingerprint` of each image, N.
+        owners: of each image, such as its lesion; images of one owner are not compared.
+        tell: is told how many of the N * N pairs have been dealt with, again and again; those of
+            images without a fingerprint are not among them.
+    """
+    from skinxai.model_folders.copies import best_similarities  # it loads OpenCV
+
+    found: list[int | None] = [None] * len(prints)
+    places = [place for place, each in enumerate(prints) if each]
+    if places:
+        every = _reliefs(b"".join(prints[place] for place in places))
+        own = np.array([owners[place] for place in places], np.int32)
+        alike, where = best_similarities(every, every, (own, own), tell)
+        for place, similarity, other in zip(places, alike, where, strict=True):
+            if similarity >= SAME_IMAGE:
+                found[place] = places[other]
+    return found
 
 
 def _reliefs(rows: bytes) -> Reliefs:

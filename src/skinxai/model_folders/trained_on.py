@@ -185,7 +185,8 @@ class TrainedOn:
                 pixels are the same.
         """
         exact = tuple(name for name, look in looks.items() if look.digest in self)
-        others = [name for name in looks if name not in {*exact, *not_copies}]
+        settled = {*exact, *not_copies}
+        others = [name for name in looks if name not in settled]
         prints = self.fingerprints or Fingerprints()
         alike = prints.copies([looks[name].fingerprint for name in others])
         copies = tuple(name for name, found in zip(others, alike, strict=True) if found)
