@@ -70,7 +70,7 @@ def card_of(before: LoadedModel, run: Path, share: float, figures: list[Evaluati
         figures=[(e.accuracy.value, e.balanced_accuracy.value, e.macro_f1.value) for e in figures],
     )  # fmt: skip
     limits = rest[rest.index("Limits\n") :]
-    return "\n".join(lines) + f"## Training\n{training.rstrip()}\n\n{said}\n## {limits}"
+    return "\n".join(lines) + f"## Training\n{training.rstrip()}\n\n{said}\n## Test\n\n## {limits}"
 
 
 def main(work: Path, before: Path, folder: Path, output: Path, size: str, *shares: str) -> None:
@@ -91,7 +91,9 @@ def main(work: Path, before: Path, folder: Path, output: Path, size: str, *share
         (val, material.webp(val)),
     )  # fmt: skip
     card = card_of(old, folder, share, figures)
-    print(share, replace(model, card=card).save(str(output)))
+    # their WebP copies are recognised by the fingerprints of the JPEG files
+    whole = replace(model, card=card, trained_on=old.trained_on)
+    print(share, whole.save(str(output)))
 
 
 if __name__ == "__main__":

@@ -281,8 +281,7 @@ def test_names_are_shown_as_they_are() -> None:
 def test_the_cards_confusion_matrix(classifier: Classifier) -> None:
     labels = classifier.config.labels
     before, counts, after = showing.around_confusion(classifier.card, labels)
-    assert before.endswith("predicted:\n") and "|" not in after
-    assert "## Limits" in before + after
+    assert before.endswith("predicted:\n") and after.strip().startswith("## Limits")
     assert sum(map(sum, counts)) == 1499
     assert counts[4] == [1, 3, 13, 0, 102, 43, 5]
     assert "mel called nv: 43 of 167" in showing.confusion(counts, labels)

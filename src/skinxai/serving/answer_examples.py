@@ -33,11 +33,11 @@ PREDICTED: dict[str, Any] = {
             "uncertainty": None,
             "prediction_set": ["mel", "bkl"],
             "warnings": [],
-            "model": "skinxai-ham10000-lite1@ce65a6c41d94",
+            "model": "skinxai-ham10000-lite1@6b05c57019d6",
             "backend": "torch cpu float32",
         }
     ],
-    "model": "skinxai-ham10000-lite1@ce65a6c41d94",
+    "model": "skinxai-ham10000-lite1@6b05c57019d6",
     "request_id": "9256a17be4fc42acb4db835e2ce82859",
     "disclaimer": "Research tool, not a medical device.",
 }
@@ -46,7 +46,7 @@ NEAREST: dict[str, Any] = {
         {"id": "5c40f25310757584", "label": "mel", "distance": 0.09034603991926704},
         {"id": "09e16cfe00bbafbe", "label": "mel", "distance": 0.14036134669791567},
     ],
-    "model": "skinxai-ham10000-lite1@ce65a6c41d94",
+    "model": "skinxai-ham10000-lite1@6b05c57019d6",
     "request_id": "da95bb5b37114baf9ed81069cc678a01",
     "disclaimer": "Research tool, not a medical device.",
 }
@@ -62,7 +62,7 @@ EXPLAINED: dict[str, Any] = {
     "degenerate": False,
     "warnings": [],
     "maps": {"gradcam": [450, 600]},
-    "model": "skinxai-ham10000-lite1@ce65a6c41d94",
+    "model": "skinxai-ham10000-lite1@6b05c57019d6",
     "backend": "torch cpu float32",
     "versions": {"skinxai": "0.1.0", "torch": "2.14.1+cu130"},
     "seconds": 0.001870574000349734,
@@ -74,7 +74,7 @@ MODELS: dict[str, Any] = {
     "models": [
         {
             "name": "skinxai-ham10000-lite1",
-            "model": "skinxai-ham10000-lite1@ce65a6c41d94",
+            "model": "skinxai-ham10000-lite1@6b05c57019d6",
             "labels": {
                 "akiec": "actinic keratosis / intraepithelial carcinoma",
                 "bcc": "basal cell carcinoma",
