@@ -212,6 +212,11 @@ DEATHS = {
 }
 
 
+# torch raises at any line when a worker dies; in a destructor, Python says so and goes on
+any_line = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@any_line
 @pytest.mark.parametrize("death", DEATHS)
 def test_a_worker_fails(data, monkeypatch, death) -> None:
     call, words = DEATHS[death]
@@ -225,6 +230,20 @@ def test_a_worker_fails(data, monkeypatch, death) -> None:
     assert children() == [] and len(done) <= 1
     assert f"'{data[0][8 * len(done)].image_id}'" in str(info.value)
     assert "workers=0" in str(info.value)
+
+
+def test_a_worker_whose_death_is_not_heard_of(data, monkeypatch) -> None:
+    """As when torch tells of it in a destructor: the wait for the next batch ends all the same."""
+    list(batches(images_of(data[0]), [[0, 1]], 1))  # torch listens from its first worker on
+    monkeypatch.setattr(loaders, "WORKER_SECONDS", 10)
+    monkeypatch.setattr(TrainingImages, "__getitem__", in_worker(9, DEATHS["killed"][0]))
+    listener = signal.signal(signal.SIGCHLD, lambda *_: None)
+    try:
+        with pytest.raises(WorkerCrashError, match=r"exited unexpectedly|ConnectionResetError"):
+            list(batches(images_of(data[0]), plan(range(24), 8), 2, augment_seed=(0, 0)))
+    finally:
+        signal.signal(signal.SIGCHLD, listener)
+    assert children() == []
 
 
 def test_a_worker_that_never_ends(data, monkeypatch) -> None:
@@ -271,6 +290,7 @@ def number(run: Path) -> int:
     return int(found[0].name[:9]) if found else 0
 
 
+@any_line
 def test_a_worker_dies_in_a_run(data, settings, weights, tmp_path, monkeypatch) -> None:
     folder = tmp_path / "run"
     monkeypatch.setattr(TrainingImages, "__getitem__", in_worker(9, DEATHS["killed"][0]))
@@ -281,6 +301,7 @@ def test_a_worker_dies_in_a_run(data, settings, weights, tmp_path, monkeypatch) 
     assert (folder / "model.safetensors").read_bytes() == weights
 
 
+@any_line
 def test_a_worker_dies_while_the_network_computes(data, settings, weights, tmp_path) -> None:
     """As the kernel kills it for memory: torch tells of it at any line of this process."""
     steps: list[int] = []
