@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from test_prepared_manifests import sign
 from test_preparing import content, left, pictures, records
 
 from skinxai import read_image
+from skinxai.configs import canonical_json
 from skinxai.data import Records, load_shards, tar_writer, write_shards
 from skinxai.disk import tar_members
 from skinxai.errors import (
@@ -106,7 +108,39 @@ def test_the_index_of_another_folder(records, out, tmp_path) -> None:
 )  # fmt: skip
 def test_a_changed_index(out, change) -> None:
     path = out / "index.json"
-    path.write_text(json.dumps(json.loads(path.read_bytes()) | change))
+    path.write_bytes(canonical_json(json.loads(path.read_bytes()) | change))
+    refused(out, IntegrityError, "index.json", "must be whole and match its own digest")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"schema_version": 2}, "version 1, but it is of 'webdataset shards', version 2"),
+        ({"schema_version": True}, "version 1, but it is of 'webdataset shards', version True"),
+        ({"images": 11}, "images must be the sum of the samples"),
+        ({"images": "10"}, "images must be a number, and leaked true or false"),
+        ({"leaked": 1}, "images must be a number, and leaked true or false"),
+        ({"image_size": [8, 8]}, "must both be there, or neither"),
+        ({"image_size": [0, 8], "interpolation": "bilinear"}, "image_size"),
+        ({"name": 3}, "must be text, and notes a list"),
+        ({"notes": "one"}, "must be text, and notes a list"),
+        ({"notes": [1]}, "notes must be texts"),
+        ({"labels": {"codes": "mel", "names": {}, "malignant": []}}, "must have codes, names"),
+        ({"plan": 3}, "plan must be text"),
+        ({"shards": {"../x.tar": {"bytes": 1, "samples": 10, "sha256": ""}}}, "must be a tar with"),
+        ({"shards": {"x.tar": {"bytes": 1}}}, "must be as skinxai writes it"),
+        ({"more": 1}, "its keys must be"),
+    ],
+)
+def test_values_of_a_signed_index(out, change, words) -> None:
+    sign(out, change, "index.json")
+    refused(out, IntegrityError, "index.json", words)
+
+
+def test_an_index_that_is_not_as_it_was_written(out) -> None:
+    """Its digest holds, but readers of JSON might disagree on what it says."""
+    path = out / "index.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()), indent=1))
     refused(out, IntegrityError, "index.json", "must be whole and match its own digest")
 
 

@@ -24,9 +24,9 @@ def test_what_a_manifest_says_of_its_files(own: object, records, tmp_path: Path)
         load_prepared(tmp_path / "out")
 
 
-def sign(folder: Path, changes: dict[str, object]) -> None:
-    """Change a prepared folder's manifest, and give it the digest of its new content."""
-    path = folder / "manifest.json"
+def sign(folder: Path, changes: dict[str, object], name: str = "manifest.json") -> None:
+    """Change what a folder says of itself, and give it the digest of its new content."""
+    path = folder / name
     values = json.loads(path.read_bytes()) | changes
     del values["digest"]
     values["digest"] = hashlib.sha256(canonical_json(values)).hexdigest()
@@ -45,9 +45,9 @@ def test_another_format_is_refused(records: Records, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"images": 9}, "images must be 10, and leaked true or false"),
-        ({"images": "10"}, "images must be 10, and leaked true or false"),
-        ({"leaked": 1}, "images must be 10, and leaked true or false"),
+        ({"images": 9}, "images must be 10, got 9"),
+        ({"images": "10"}, "images must be a number, and leaked true or false"),
+        ({"leaked": 1}, "images must be a number, and leaked true or false"),
         ({"image_size": [8, 8]}, "must both be there, or neither"),
         ({"image_size": [0, 8], "interpolation": "bilinear"}, "image_size"),
         ({"name": 3}, "must be text, and notes a list"),
@@ -55,6 +55,8 @@ def test_another_format_is_refused(records: Records, tmp_path: Path) -> None:
         ({"notes": [1]}, "notes must be texts"),
         ({"labels": {"codes": ["mel", "nv"]}}, "must have codes, names and malignant"),
         ({"labels": {"codes": "mel", "names": {}, "malignant": []}}, "must have codes, names"),
+        ({"image_size": 64, "interpolation": "bilinear"}, "must be as skinxai writes it"),
+        ({"more": 1}, "its keys must be"),
     ],
 )
 def test_values_of_a_signed_manifest(changes: dict, words: str, records, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What writers of whole folders share: one process at a time, and work done ahead, in order."""
+"""What writers of whole folders share: their images, one process at a time, and work in order."""
 
 from __future__ import annotations
 
@@ -10,10 +10,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from skinxai.errors import OutputError, SkinxaiWarning
+from skinxai.data.records import Records
+from skinxai.data.tar_shards import ResizedImages
+from skinxai.errors import DatasetError, OutputError, SkinxaiWarning
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def check_originals(records: Records) -> None:
+    """Refuse no images, and images that were resized already."""
+    if not len(records):
+        raise DatasetError("records must hold at least one image, but they hold none.")
+    if isinstance(records.pixels, ResizedImages):
+        raise DatasetError(
+            f"records must be the original images, but these are {records.pixels.describe()}, "
+            f"resized already; give the originals."
+        )
+
+
+def other(target: Path, how: str = "", what: str = "") -> OutputError:
+    """The error of a folder that is not what would be written: no such folder, or another one."""
+    if not how:
+        return OutputError(
+            f"folder {str(target)!r} must be new or empty, but it holds something else",
+            python="pass another one", command="give another OUT",
+        )  # fmt: skip
+    return OutputError(
+        f"folder {str(target)!r} must be new, empty or {how} from the same images, but {what}",
+        python="pass another folder, or delete this one",
+        command="give another OUT, or delete this folder",
+    )
 
 
 def ordered(

@@ -13,10 +13,12 @@ import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from skinxai.configs import PreprocessConfig, canonical_json, strict_json
+from skinxai.configs import PreprocessConfig
+from skinxai.data.descriptions import Description, Kind, read_description, write_description
 from skinxai.data.records import Record, Records
 from skinxai.data.shards import (
     MAX_SHARD_BYTES,
@@ -28,7 +30,6 @@ from skinxai.data.shards import (
 )
 from skinxai.disk.regular_files import (
     MAX_TABLE_BYTES,
-    MAX_TEXT_BYTES,
     is_file,
     is_folder,
     open_file,
@@ -36,19 +37,16 @@ from skinxai.disk.regular_files import (
 )
 from skinxai.disk.tar_members import read_stored
 from skinxai.disk.writing import escape_cell, unescape_cell, write_atomic
-from skinxai.errors import DatasetError, IntegrityError, SkinxaiError
+from skinxai.errors import IntegrityError, SkinxaiError
 from skinxai.images.limits import MAX_BYTES
-from skinxai.labels import LabelSet
 
 MANIFEST, TABLE = "manifest.json", "records.csv"
 MAX_ROWS_BYTES = 2**28
-FORMAT, FORMAT_VERSION = "prepared images", 1
 WORDS = ("image_id", "path", "label", "lesion_id", "patient_id", "attributes")
-KEYS = (
-    "attribution", "files", "format", "image_size", "images", "interpolation", "labels", "leaked",
-    "licence", "name", "notes", "part", "schema_version",
+KIND = Kind(
+    MANIFEST, "prepared images", frozenset({"files"}),
+    (f"be a prepared one with {MANIFEST}", "write it with 'skinxai prepare'"), REMEDY,
 )  # fmt: skip
-"""Keys of the manifest, besides its digest."""
 COLUMNS = (*WORDS, *Place._fields)
 
 
@@ -74,8 +72,7 @@ def load_prepared(folder: str | os.PathLike[str], *, verify: bool = True) -> Rec
         IntegrityError: if a file is missing, truncated or changed.
     """
     target = Path(folder).resolve()
-    content, digest = _read_manifest(target)
-    files: dict[str, dict[str, Any]] = content["files"]
+    found, files = _read_manifest(target)
     for name, listed in files.items():
         check_file_size(target / name, listed["bytes"])
     if files[TABLE]["bytes"] > MAX_ROWS_BYTES:
@@ -85,33 +82,15 @@ def load_prepared(folder: str | os.PathLike[str], *, verify: bool = True) -> Rec
     _check_hashes(target, {TABLE: files[TABLE]})
     try:
         items, places = _read_table(target / TABLE)
-        _check_values(content, len(items))
-        size = content["image_size"]
+        records = found.records(items)
+        resizing = found.resizing
+        size, resized = (resizing.image_size, resizing.interpolation) if resizing else (None, None)
         sizes = tuple(files[shard_name(n)]["bytes"] for n in range(len(files) - 1))
         for name, own in places.items():
             own.check(name, sizes, size)
         if sum(own.nbytes for own in places.values()) != sum(sizes):
             raise ValueError("the shards must hold the pixels of the images and nothing else")
-        pixels = PreparedPixels(
-            target,
-            digest,
-            None if size is None else (size[0], size[1]),
-            content["interpolation"],
-            places,
-            sizes,
-        )
-        labels = content["labels"]
-        records = Records(
-            items,
-            LabelSet(tuple(labels["codes"]), labels["names"], labels["malignant"]),
-            content["name"],
-            content["licence"],
-            content["attribution"],
-            tuple(content["notes"]),
-            content["part"],
-            content["leaked"],
-            pixels,
-        )
+        pixels = PreparedPixels(target, found.digest, size, resized, places, sizes)
     except (LookupError, TypeError, ValueError, csv.Error, SkinxaiError) as error:
         raise IntegrityError(
             f"{TABLE} and {MANIFEST} in {str(target)!r} must be as prepare() writes them: {error}; "
@@ -119,7 +98,7 @@ def load_prepared(folder: str | os.PathLike[str], *, verify: bool = True) -> Rec
         ) from error
     if verify:
         _check_hashes(target, {name: listed for name, listed in files.items() if name != TABLE})
-    return records
+    return replace(records, pixels=pixels)
 
 
 def _check_hashes(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
@@ -132,25 +111,6 @@ def _check_hashes(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
                 f"{name} in {str(folder)!r} must have the sha256 that its manifest lists, "
                 f"{listed['sha256'][:12]}…, but it has another; {REMEDY}."
             )
-
-
-def _check_values(content: Mapping[str, Any], images: int) -> None:
-    """Raise `ValueError` for a value of the manifest outside its rule."""
-    size, resized = content["image_size"], content["interpolation"]
-    texts = [content[name] for name in ("attribution", "licence", "name", "part")]
-    labels = content["labels"]
-    if (size is None) != (resized is None):
-        raise ValueError("image_size and interpolation must both be there, or neither")
-    if size is not None:
-        PreprocessConfig(size, interpolation=resized)
-    if content["images"] != images or type(content["leaked"]) is not bool:
-        raise ValueError(f"images must be {images}, and leaked true or false")
-    if not all(isinstance(text, str) for text in texts) or not isinstance(content["notes"], list):
-        raise ValueError("attribution, licence, name and part must be text, and notes a list")
-    if not all(isinstance(note, str) for note in content["notes"]):
-        raise ValueError("notes must be texts")
-    if set(labels) != {"codes", "names", "malignant"} or not isinstance(labels["codes"], list):
-        raise ValueError("labels must have codes, names and malignant")
 
 
 def describe_folder(
@@ -172,23 +132,7 @@ def describe_folder(
     data = _table(records, places)
     write_atomic(folder / TABLE, data)
     listed = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    content = {
-        "attribution": records.attribution,
-        "files": {**shards, TABLE: listed},
-        "format": FORMAT,
-        "image_size": None if config is None else list(config.image_size),
-        "images": len(records),
-        "interpolation": None if config is None else config.interpolation,
-        "labels": records.labels.to_dict(),
-        "leaked": records.leaked,
-        "licence": records.licence,
-        "name": records.name,
-        "notes": list(records.notes),
-        "part": records.part,
-        "schema_version": FORMAT_VERSION,
-    }
-    digest = hashlib.sha256(canonical_json(content)).hexdigest()
-    write_atomic(folder / MANIFEST, canonical_json(content | {"digest": digest}))
+    write_description(folder, KIND, records, config, files={**shards, TABLE: listed})
 
 
 def file_sha256(path: Path) -> str:
@@ -243,50 +187,20 @@ def _attributes(text: str) -> dict[str, str]:
     return found
 
 
-def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
-    """Read a manifest that is whole; returns its content and digest."""
-    path = folder / MANIFEST
-    try:
-        data = read_file(path, MAX_TEXT_BYTES)
-    except OSError as error:
-        raise DatasetError(
-            f"folder {str(folder)!r} must be a prepared one with {MANIFEST}: {error.strerror}; "
-            f"write it with 'skinxai prepare'."
-        ) from error
-    damaged = IntegrityError(
-        f"{MANIFEST} in {str(folder)!r} must be whole and match its own digest; {REMEDY}."
-    )
-    try:
-        content = strict_json(data, MAX_TEXT_BYTES)
-        canonical = canonical_json(content) == data
-        digest = content.pop("digest")
-        whole = hashlib.sha256(canonical_json(content)).hexdigest() == digest
-        plain = all(Path(name).name == name for name in content["files"])
-        kind, version = content["format"], content["schema_version"]
-        odd = sorted(set(content) ^ set(KEYS))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise damaged from error
-    if not canonical or not whole or not plain or TABLE not in content["files"]:
-        raise damaged
-    if (kind, version) != (FORMAT, FORMAT_VERSION) or type(version) is not int:
-        raise IntegrityError(
-            f"{MANIFEST} in {str(folder)!r} must be of {FORMAT!r}, version {FORMAT_VERSION}, but "
-            f"it is of {str(kind)[:80]!r}, version {str(version)[:20]}; update skinxai, or use a "
-            f"version that reads it."
-        )
-    files = content["files"]
-    sound = all(
+def _read_manifest(folder: Path) -> tuple[Description, dict[str, dict[str, Any]]]:
+    """The manifest, and the bytes and sha256 of each file that it lists."""
+    found = read_description(folder, KIND)
+    files = found.content["files"]
+    sound = isinstance(files, dict) and all(
         isinstance(each, dict)
         and set(each) == {"bytes", "sha256"}
         and type(each["bytes"]) is int
         and isinstance(each["sha256"], str)
         for each in files.values()
     )
-    shards = [shard_name(number) for number in range(len(files) - 1)]
-    if odd or not sound or set(files) != {TABLE, *shards}:
+    if not sound or set(files) != {TABLE, *map(shard_name, range(len(files) - 1))}:
         raise IntegrityError(
-            f"{MANIFEST} in {str(folder)!r} must have exactly the keys that prepare() writes, and "
-            f"the bytes and sha256 of each file, but {odd or sorted(files)[:5]} is not so; update "
-            f"skinxai, or {REMEDY}."
+            f"{MANIFEST} in {str(folder)!r} must list {TABLE} and its shards, with the bytes and "
+            f"sha256 of each file, got {str(files)[:200]}; update skinxai, or {REMEDY}."
         )
-    return content, digest
+    return found, files

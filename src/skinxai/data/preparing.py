@@ -16,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.configs import PreprocessConfig, as_size
-from skinxai.data.claims import alone, ordered, taken
+from skinxai.data.claims import alone, check_originals, ordered, other, taken
 from skinxai.data.prepared import describe_folder, file_sha256, is_prepared, load_prepared
 from skinxai.data.records import Record, Records
 from skinxai.data.shards import Place, PreparedPixels, ShardWriter
-from skinxai.data.tar_shards import ResizedImages
 from skinxai.disk.writing import made_folder
 from skinxai.errors import (
     DatasetError,
@@ -75,13 +74,7 @@ def prepare(
     """
     config = config_of(image_size)
     check_max_pixels(max_pixels)
-    if not len(records):
-        raise DatasetError("records must hold at least one image, but they hold none.")
-    if isinstance(records.pixels, ResizedImages):
-        raise DatasetError(
-            f"records must be the original images, but these are {records.pixels.describe()}, "
-            f"resized already; prepare the originals."
-        )
+    check_originals(records)
     absolute = (replace(item, path=item.path.absolute()) for item in records)
     records = replace(records, items=tuple(absolute), pixels=None)
     target = Path(folder).resolve()
@@ -184,11 +177,7 @@ def config_of(image_size: Any) -> PreprocessConfig | None:
 def _existing(target: Path, records: Records, config: PreprocessConfig | None) -> Records:
     """The existing prepared folder, if it is the one that would be written now."""
     if not is_prepared(target):
-        raise OutputError(
-            f"folder {str(target)!r} must be new or empty, but it holds something else",
-            python="pass another one",
-            command="give another OUT",
-        )
+        raise other(target)
     found = load_prepared(target)
     pixels = found.pixels
     assert isinstance(pixels, PreparedPixels)  # load_prepared sets it
@@ -201,11 +190,7 @@ def _existing(target: Path, records: Records, config: PreprocessConfig | None) -
         what = f"{len(changed)} original files have changed or are gone, {changed[0]!r} first"
     else:
         return found
-    raise OutputError(
-        f"folder {str(target)!r} must be new, empty or prepared from the same images, but {what}",
-        python="pass another folder, or delete this one",
-        command="give another OUT, or delete this folder",
-    )
+    raise other(target, "prepared", what)
 
 
 def _changed(records: Records, pixels: PreparedPixels) -> list[str]:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from skinxai.configs import PreprocessConfig, canonical_json
-from skinxai.data.claims import alone, ordered, taken
+from skinxai.data.claims import alone, check_originals, ordered, other, taken
 from skinxai.data.prepared import file_sha256
 from skinxai.data.preparing import config_of
 from skinxai.data.records import Record, Records
 from skinxai.data.tar_index import Listed, is_indexed, read_index, write_index
 from skinxai.data.tar_samples import read_shard
-from skinxai.data.tar_shards import ResizedImages, load_shards
+from skinxai.data.tar_shards import load_shards
 from skinxai.data.tar_writer import TarWriter, png
 from skinxai.disk.regular_files import MAX_TEXT_BYTES, is_file, read_file
 from skinxai.disk.tar_members import read_stored
@@ -83,13 +83,7 @@ def write_shards(
     check_max_pixels(max_pixels)
     if type(shard_bytes) is not int or shard_bytes < 1:
         raise OptionError(f"shard_bytes must be an integer >= 1, got {shard_bytes!r}.")
-    if not len(records):
-        raise DatasetError("records must hold at least one image, but they hold none.")
-    if isinstance(records.pixels, ResizedImages):
-        raise DatasetError(
-            f"records must be the original images, but these are {records.pixels.describe()}, "
-            f"resized already; write the shards from the originals."
-        )
+    check_originals(records)
     records = replace(records, pixels=None)
     job = _Job(records, config, shard_bytes, progress, max_pixels)
     target = Path(folder).resolve()
@@ -281,28 +275,21 @@ def _check_back(folder: Path, records: Records) -> None:
 def _existing(target: Path, job: _Job) -> Records:
     """The existing folder, if it is the one that would be written now."""
     if not is_indexed(target):
-        raise OutputError(
-            f"folder {str(target)!r} must be new or empty, but it holds something else",
-            python="pass another one",
-            command="give another OUT",
-        )
+        raise other(target)
     index = read_index(target)
     found = load_shards(target, progress=job.progress)
-    size = None if index.config is None else index.config.image_size
+    resizing = index.description.resizing
+    size = None if resizing is None else resizing.image_size
     own = None if job.config is None else job.config.image_size
     if size != own:
         what = f"it was written with image_size={size}, not {own}"
-    elif index.values["plan"] != job.plan:
+    elif index.plan != job.plan:
         what = "it was written from other records"
     elif changed := next(_changed(target, job.records), None):
         what = f"original files have changed or are gone, {changed!r} first"
     else:
         return found
-    raise OutputError(
-        f"folder {str(target)!r} must be new, empty or written from the same images, but {what}",
-        python="pass another folder, or delete this one",
-        command="give another OUT, or delete this folder",
-    )
+    raise other(target, "written", what)
 
 
 def _changed(folder: Path, records: Records) -> Iterator[str]:

@@ -216,18 +216,19 @@ def _of_index(folder: Path, index: Index, samples: list[Sample]) -> Records:
     if [sample.position for sample in samples] != list(range(len(samples))):
         raise DatasetSchemaError(f"positions must be 0 to {len(samples) - 1}, each once; {REMEDY}.")
     items = tuple(sample.record for sample in samples)
-    if index.config is None:
-        return index.records(items)
-    size = index.config.image_size
+    found = index.description
+    if found.resizing is None:
+        return found.records(items)
+    size = found.resizing.image_size
     pixels = ResizedImages(
-        folder, index.digest, size, index.config.interpolation,
+        folder, found.digest, size, found.resizing.interpolation,
         {each.record.image_id: (each.record.path, each.pixel_hash) for each in samples},
     )  # fmt: skip
     note = (
         f"the shards hold images resized to {size[0]}×{size[1]}, which are read in the place of "
         f"the originals"
     )
-    return replace(index.records(items, (note,)), pixels=pixels)
+    return replace(found.records(items, (note,)), pixels=pixels)
 
 
 def _foreign(
