@@ -63,7 +63,7 @@ def test_worker_processes_read_the_same_pixels(records: Records, tmp_path: Path,
 
 PROGRAM = """
 import json, os, signal, sys, traceback
-from skinxai.data import load_folder, prepare, preparing, prepared, shards
+from skinxai.data import descriptions, load_folder, prepare, preparing, prepared, shards
 shards.SHARD_BYTES = 500_000
 
 def deadly(function, left):
@@ -78,6 +78,7 @@ def work(pictures, out, where, count):
     for place, owner, name in (
         ("add", shards.ShardWriter, "add"),
         ("write", prepared, "write_atomic"),
+        ("describe", descriptions, "write_atomic"),
         ("load", preparing, "load_prepared"),
     ):
         if where == place:
@@ -117,7 +118,7 @@ def programs() -> Iterator[Programs]:
 
 @pytest.mark.parametrize(
     ("where", "count"),
-    [("add", 0), ("add", 5), ("add", 9), ("write", 0), ("write", 1), ("load", 0)],
+    [("add", 0), ("add", 5), ("add", 9), ("write", 0), ("describe", 0), ("load", 0)],
 )
 def test_killed_half_way_leaves_nothing_that_loads(
     pictures: Path, tmp_path: Path, programs: Programs, where: str, count: int
