@@ -1,5 +1,7 @@
 """How many changed copies of training images the guard finds, how often it is wrong, its cost.
 
+All copies are then asked at once by the trees that choose the pairs where there are very many.
+
 Copies are made of images of the training part, as many of each kind; nothing is read from their
 files' names or labels. ISIC_….webp in tar files are other encodings of the same photographs, at
 448 × 336 instead of 320 × 240, and one more kind of copy. The test images are asked as they are: of
@@ -23,7 +25,8 @@ import numpy as np
 
 from skinxai import Classifier, read_image
 from skinxai.data import Records, Splits, load_ham10000
-from skinxai.model_folders.fingerprints import Fingerprints, image_fingerprint
+from skinxai.model_folders import copies as copies_of
+from skinxai.model_folders.fingerprints import SAME_IMAGE, Fingerprints, image_fingerprint
 
 ROOT = Path(__file__).parent
 ALL, SEED = 2000, 7
@@ -139,30 +142,43 @@ def main(root: Path, *archives: Path) -> None:
     classifier = Classifier.from_pretrained()
     known = classifier.trained_on.fingerprints
     draws = np.random.default_rng(SEED)
-    found, each = {}, {}
+    prints: dict[str, list[bytes]] = {}
     copies = ALL // (len(KINDS) + bool(archives))
     if archives:
         files = photographs(archives)
         ids = [splits.train[int(at)].image_id for at in draws.permutation(len(splits.train))]
         ids = ids[: ALL - copies * len(KINDS)]
-        asked = [image_fingerprint(decoded(files[name])) for name in ids]
-        found["WebP, 448 x 336"] = {"copies": len(ids), "found": sum(known.copies(asked))}
+        prints["WebP, 448 x 336"] = [image_fingerprint(decoded(files[name])) for name in ids]
     for kind, change in KINDS.items():
         chosen = draws.permutation(len(splits.train))[:copies]
         images = (read_image(splits.train[int(place)].path).pixels for place in chosen)
-        asked = [image_fingerprint(np.ascontiguousarray(change(p, draws))) for p in images]
-        found[kind] = {"copies": copies, "found": sum(known.copies(asked))}
-    for part in ("val", "test"):
-        records = getattr(splits, part)
-        asked = [image_fingerprint(read_image(item.path).pixels) for item in records]
-        alike = known.similarities(asked)
-        each[part] = {
-            "images": len(records),
+        prints[kind] = [image_fingerprint(np.ascontiguousarray(change(p, draws))) for p in images]
+    others = {
+        part: [image_fingerprint(read_image(item.path).pixels) for item in getattr(splits, part)]
+        for part in ("val", "test")
+    }
+    found = {}
+    for kind, asked in prints.items():
+        found[kind] = {"copies": len(asked), "found": sum(known.copies(asked))}
+    alike = {part: known.similarities(asked) for part, asked in others.items()}
+    with patch.object(copies_of, "ALL_PAIRS", 0):
+        by_trees = iter(known.copies([each for asked in prints.values() for each in asked]))
+        for kind, asked in prints.items():
+            found[kind]["found by trees"] = sum(next(by_trees) for _ in asked)
+        alike_by_trees = {part: known.similarities(asked) for part, asked in others.items()}
+    each = {
+        part: {
+            "images": len(others[part]),
             "most similar": {
-                records[int(place)].image_id: round(float(alike[place]), 3)
-                for place in np.argsort(-alike)[:8]
+                getattr(splits, part)[int(place)].image_id: round(float(alike[part][place]), 3)
+                for place in np.argsort(-alike[part])[:8]
             },
+            "other answers by trees": int(
+                ((alike[part] >= SAME_IMAGE) != (alike_by_trees[part] >= SAME_IMAGE)).sum()
+            ),
         }
+        for part in others
+    }
     seconds = cost(classifier, splits.test)
     result = {
         "training images": len(known),
@@ -170,6 +186,7 @@ def main(root: Path, *archives: Path) -> None:
         "kinds": found,
         "copies": sum(kind["copies"] for kind in found.values()),
         "found": sum(kind["found"] for kind in found.values()),
+        "found by trees": sum(kind["found by trees"] for kind in found.values()),
         "images that are no copies": each,
         "processor seconds of the test part": seconds,
         "share of the fingerprints": seconds["fingerprints"] / seconds["evaluate"],

@@ -20,6 +20,7 @@ from skinxai.data import Record, Records, Splits, TrainedOn, audit, prepare
 from skinxai.data.hashing import looks
 from skinxai.errors import IntegrityError, LeakageError, OptionError
 from skinxai.labels import LabelSet
+from skinxai.model_folders import fingerprints
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.model_folders.fingerprints import BYTES, Fingerprints, image_fingerprint
 
@@ -142,6 +143,14 @@ def test_as_a_set_would_answer_and_as_one_by_one(known) -> None:
     alone = [float(known.similarities([each])[0]) for each in asked]
     assert np.allclose(together, alone, atol=1e-5) and together[3] == -1
     assert Fingerprints().copies(asked) == [False] * 4
+
+
+def test_many_comparisons_show_a_bar(known, monkeypatch, capsys) -> None:
+    asked = [image_fingerprint(lesion(seed)) for seed in range(60, 64)]
+    for progress, most, shown in ((True, 241, False), (True, 240, True), (False, 240, False)):
+        monkeypatch.setattr(fingerprints, "SHOWN", most)
+        known.similarities(asked, progress)
+        assert ("/240 " in capsys.readouterr().err) == shown
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 import ranked
 import torch
+from PIL import Image
 from ranked_runs import EQUAL
-from small_runs import coloured
+from small_runs import coloured, listed
 from torch import Tensor, nn
 
+from skinxai import Trainer
+from skinxai.errors import LeakageError
 from skinxai.training import ranks
 from skinxai.training.global_norms import Exchange, GlobalNorms
 from skinxai.training.ranks import Ranks
@@ -16,7 +19,20 @@ from skinxai.training.ranks import Ranks
 JOBS = [
     {"name": "told", "do": "tell"},
     {"name": "idle", "do": "train", "idle": 1, "settings": EQUAL | {"backbone": "plain"}},
+    {"name": "leak", "do": "train", "data": "leaking", "settings": EQUAL},
 ]
+
+
+def leak(folder: Path) -> None:
+    """Two validation images have the pixels of training images, two look like copies of some."""
+    coloured(folder / "train", 4, 1)
+    coloured(folder / "val", 4, 2)
+    train = sorted((folder / "train").iterdir())
+    for place, path in enumerate(sorted((folder / "val").iterdir())):
+        if place in (1, 2, 6, 8):  # of the second rank, the third, and twice of the first
+            with Image.open(train[place]) as image:
+                paler = image.point(lambda value: 0.8 * value + 40)
+                (image if place in (2, 6) else paler).save(path)
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("three")
     coloured(folder / "train", 4, 1)
     coloured(folder / "val", 2, 2)
+    leak(folder / "leaking")
     found = ranked.do(folder, JOBS, ranks=3)
     assert found.returncode == 0, found.stdout + found.stderr
     return folder
@@ -56,6 +73,18 @@ def test_ranks_that_use_different_weights_are_refused(folder) -> None:
     said = [ranked.outcome(folder, "idle", rank) for rank in range(3)]
     assert {each["error"] for each in said} == {"TrainingError"}
     assert all("must use the same weights on every rank" in each["message"] for each in said)
+
+
+def test_ranks_find_leaks_together(folder, tmp_path, small_networks) -> None:
+    said = [ranked.outcome(folder, "leak", rank) for rank in range(3)]
+    data = (listed(folder / "leaking" / part) for part in ("train", "val"))
+    with pytest.raises(LeakageError) as alone:
+        Trainer(**EQUAL, output_dir=tmp_path / "run").fit(*data)
+    assert {each["error"] for each in said} == {"LeakageError"}
+    assert {each["message"] for each in said} == {str(alone.value)}
+    names = [item.image_id for item in listed(folder / "leaking/val")]
+    same, alike = f"({names[2]}, {names[6]})", f"({names[1]}, {names[8]})"
+    assert same in str(alone.value) and alike in str(alone.value)
 
 
 def test_gradients_are_summed_some_megabytes_at_a_time(monkeypatch) -> None:

@@ -80,7 +80,7 @@ def audit(
         for place, look in enumerate(looks)
         if look is not None and items[place][0] != "train"
     }
-    findings += _seen(trained_on, judged, not_copies)
+    findings += _seen(trained_on, judged, not_copies, progress)
     pairs = tuple(
         _audited(items[known[pair.first]], items[known[pair.second]], pair) for pair in found
     )
@@ -140,11 +140,12 @@ def _left_out(splits: Splits) -> list[Finding]:
 
 
 def _seen(
-    trained_on: TrainedOn | Container[str], looks: Mapping[str, Look], not_copies: Collection[str]
-) -> Iterator[Finding]:
+    trained_on: TrainedOn | Container[str], looks: Mapping[str, Look], not_copies: Collection[str],
+    progress: bool | None,
+) -> Iterator[Finding]:  # fmt: skip
     """Images outside the training part that the starting weights were trained on."""
     if isinstance(trained_on, TrainedOn):
-        seen = trained_on.seen(looks, not_copies=not_copies)
+        seen = trained_on.seen(looks, not_copies=not_copies, progress=progress)
     else:
         exact = tuple(name for name, look in looks.items() if look.digest in trained_on)
         seen = SeenImages(exact)

@@ -40,9 +40,9 @@ These, the numbers above and those of the alignment were chosen with 3,200 copie
 images, of which one in a thousand is lost by these limits, and with the validation images, where
 they save time.
 """
-ALL_PAIRS, KNOWN = 10**8, 20_000
+ALL_PAIRS, KNOWN = 10**9, 20_000
 """Pairs up to which all are compared, and reliefs that are worked on at once."""
-TREES, NEAREST, CHECKS = 4, 8, 64
+TREES, NEAREST, CHECKS = 4, 8, 256
 BATCH = 64
 """Asked reliefs that are compared at once."""
 

@@ -22,6 +22,7 @@ from skinxai.errors import IntegrityError, OptionError
 from skinxai.model_folders.parts import TRAINING_FINGERPRINTS
 from skinxai.model_folders.reliefs import ORDERS, SPECTRUM, Reliefs, cosines
 from skinxai.model_folders.tensors import pack_bytes, unpack_bytes
+from skinxai.progress import counter
 
 BYTES = ORDERS * ORDERS // 2
 SIDE, BLUR = 48, 13
@@ -33,6 +34,8 @@ FLAT = 0.1
 """Mean square of the relief, at most 1, below which an image has too little structure."""
 SAME_IMAGE = 0.70
 """Two fingerprints of at least this similarity are of one image."""
+SHOWN = 10**7
+"""Pairs from which on a bar is shown: some seconds of a processor."""
 _NAME = "fingerprints"
 Floats = npt.NDArray[np.float32]
 
@@ -127,7 +130,7 @@ class Fingerprints:
         """Content of ``training_fingerprints.safetensors``."""
         return pack_bytes(_NAME, np.frombuffer(self.rows, np.uint8).reshape(-1, BYTES))
 
-    def similarities(self, asked: Sequence[bytes]) -> Floats:
+    def similarities(self, asked: Sequence[bytes], progress: bool | None = None) -> Floats:
         """Similarity of each asked image to the most similar of these, −1 to 1, float32 ``(N,)``.
 
         It is the correlation of the two reliefs where they show the same place, after the best
@@ -136,6 +139,8 @@ class Fingerprints:
 
         Args:
             asked: fingerprints from `image_fingerprint`.
+            progress: whether a bar is shown, from ten million pairs on; ``None`` shows it on a
+                terminal.
         """
         from skinxai.model_folders.copies import best_similarities  # it loads OpenCV
 
@@ -143,16 +148,20 @@ class Fingerprints:
         places = [place for place, each in enumerate(asked) if each]
         if places and self.rows:
             sought = _reliefs(b"".join(asked[place] for place in places))
-            found[places] = best_similarities(_reliefs(self.rows), sought)[0]
+            pairs = len(self) * len(places)
+            with counter(pairs, progress if pairs >= SHOWN else False, "comparison") as count:
+                alike = best_similarities(_reliefs(self.rows), sought, tell=count)[0]
+            found[places] = alike
         return found
 
-    def copies(self, asked: Sequence[bytes]) -> list[bool]:
+    def copies(self, asked: Sequence[bytes], progress: bool | None = None) -> list[bool]:
         """Whether each asked image looks like a copy of one of these.
 
         Args:
             asked: fingerprints from `image_fingerprint`.
+            progress: as in `similarities`.
         """
-        return [bool(alike >= SAME_IMAGE) for alike in self.similarities(asked)]
+        return [bool(alike >= SAME_IMAGE) for alike in self.similarities(asked, progress)]
 
     def __len__(self) -> int:
         return len(self.rows) // BYTES

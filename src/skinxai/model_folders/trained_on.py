@@ -175,7 +175,8 @@ class TrainedOn:
         return max(0, len(self) - len(self.fingerprints or ()))
 
     def seen(
-        self, looks: Mapping[str, Look], *, not_copies: Collection[str] = ()
+        self, looks: Mapping[str, Look], *, not_copies: Collection[str] = (),
+        progress: bool | None = None,
     ) -> SeenImages:  # fmt: skip
         """Find which images are among these, pixel for pixel or as copies.
 
@@ -183,12 +184,13 @@ class TrainedOn:
             looks: image id → what it is recognised by.
             not_copies: ids of images that look like copies but are not; they still count if their
                 pixels are the same.
+            progress: as in `Fingerprints.similarities`.
         """
         exact = tuple(name for name, look in looks.items() if look.digest in self)
         settled = {*exact, *not_copies}
         others = [name for name in looks if name not in settled]
         prints = self.fingerprints or Fingerprints()
-        alike = prints.copies([looks[name].fingerprint for name in others])
+        alike = prints.copies([looks[name].fingerprint for name in others], progress)
         copies = tuple(name for name, found in zip(others, alike, strict=True) if found)
         return SeenImages(exact, copies, tuple(self._notes()))
 

@@ -57,6 +57,8 @@ class LabelledImages:
             self._resized = cache.image_size is not None
         self.images: Iterable[Any] = several(images, options.progress)[1]
         self._records, self._not_copies = records, not_copies
+        told = options.progress  # a function is told of images, and not of comparisons
+        self._progress: bool | None = False if callable(told) else told
         calibration = model.predictor.calibration
         self._trained, self._looks = _trained(model), dict[str, Look]()
         self._calibrated = None if calibration is None else calibration.known
@@ -88,13 +90,15 @@ class LabelledImages:
         chosen = range(len(self._records)) if places is None else places
         names = [self._records[place].image_id for place in chosen]
         looks = {name: self._looks[name] for name in names}
-        return self._trained.seen(looks, not_copies=self._not_copies)
+        return self._trained.seen(looks, not_copies=self._not_copies, progress=self._progress)
 
     def calibrated(self) -> SeenImages:
         """Which of the images the model was calibrated on; none of a model that is not."""
         if self._calibrated is None:
             return SeenImages()
-        return self._calibrated.seen(self._looks, not_copies=self._not_copies)
+        return self._calibrated.seen(
+            self._looks, not_copies=self._not_copies, progress=self._progress
+        )
 
 
 def _trained(model: ModelInUse) -> TrainedOn | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from itertools import compress
 
 from skinxai.configs import canonical_json
 from skinxai.data.hashing import looks
@@ -14,6 +15,7 @@ from skinxai.images.limits import MAX_PIXELS
 from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.plain_text import quoted
 from skinxai.progress import watched
+from skinxai.results import SeenImages
 from skinxai.training.ranks import Ranks
 
 
@@ -134,7 +136,7 @@ def check_images(
 
 def check_unseen(
     val: Mapping[str, Look], trained_on: TrainedOn, source: str, remedy: str,
-    not_copies: Collection[str], part: str = "val",
+    not_copies: Collection[str], part: str = "val", ranks: Ranks | None = None,
 ) -> None:  # fmt: skip
     """Refuse validation images that something was trained on, or copies of such images.
 
@@ -145,11 +147,16 @@ def check_unseen(
         remedy: remedy for the message.
         not_copies: ids of images that look like copies but are not.
         part: name of the argument that holds the images, for the message.
+        ranks: the processes that share the images; ``None`` for this one alone.
 
     Raises:
         LeakageError: if there are such images.
     """
-    seen = trained_on.seen(val, not_copies=not_copies)
+    ranks, names = ranks or Ranks(), list(val)
+    own = names[ranks.part]
+    found = trained_on.seen({name: val[name] for name in own}, not_copies=not_copies)
+    kinds = ([name in some for name in own] for some in map(set, (found.exact, found.copies)))
+    seen = SeenImages(*(tuple(compress(names, ranks.merged(kind))) for kind in kinds))
     if not seen:
         return
     message = f"{part} must hold no image of {source}: of {len(val)}, {seen.describe()}; {remedy}"

@@ -49,13 +49,15 @@ def learnt_images(
         train, "training", spare=_spare(config, train), max_pixels=most, ranks=ranks
     )
     return known_images(
-        learnt, checked, origins, leaked=train.leaked and val.leaked, not_copies=config.not_copies
-    )
+        learnt, checked, origins, leaked=train.leaked and val.leaked,
+        not_copies=config.not_copies, ranks=ranks,
+    )  # fmt: skip
 
 
 def known_images(
     learnt: Mapping[str, Look], checked: Mapping[str, Look],
     origins: Sequence[InitialWeights | Teacher], *, leaked: bool, not_copies: Collection[str],
+    ranks: Ranks | None = None,
 ) -> TrainedOn | None:  # fmt: skip
     """The images that a model learns from, none of which may be validation images.
 
@@ -65,6 +67,7 @@ def known_images(
         origins: starting weights and teacher.
         leaked: whether the parts are leaked by their user's will; then nothing is refused.
         not_copies: ids of validation images that look like copies but are not.
+        ranks: the processes that share the validation images; ``None`` for this one alone.
 
     Returns:
         The images; ``None`` if an origin does not say which images it was trained on.
@@ -83,13 +86,13 @@ def known_images(
             check_unseen(
                 checked, known, "what the starting weights or the teacher were trained on",
                 "take other images, or start from 'imagenet' without a teacher",
-                not_copies,
+                not_copies, ranks=ranks,
             )  # fmt: skip
         check_unseen(
             checked, own, "the training part",
             "find them with skinxai.data.audit() and put both copies into one part (linked= of "
             "split())",
-            not_copies,
+            not_copies, ranks=ranks,
         )  # fmt: skip
     return reduce(or_, found) if len(found) == 1 + len(origins) else None
 
