@@ -94,6 +94,11 @@ def test_files_and_messages_are_of_the_first_rank_alone(folder, done) -> None:
     assert events.count("each step shared by 2 ranks") == 1
 
 
+def test_a_rank_leaves_no_thread_behind(folder, done) -> None:
+    """One that still runs when Python ends may abort the process, after all was well."""
+    assert [ranked.outcome(folder, "equal", rank)["left"] for rank in (0, 1)] == [[], []]
+
+
 def test_a_stopped_run_goes_on_bit_by_bit(folder, done) -> None:
     for rank in (0, 1):
         assert ranked.outcome(folder, "stopped", rank) == {"end": "SystemExit(143)"}
