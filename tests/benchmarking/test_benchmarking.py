@@ -42,6 +42,7 @@ from skinxai.errors import (
 from skinxai.explainers.baselines import baseline
 from skinxai.images.transforms import evaluation_transform
 from skinxai.labels import LabelSet
+from skinxai.model_folders.trained_on import Look
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.results.drawing import resize_map
 from skinxai.testing.networks import COLOURS, colour_classifier
@@ -281,6 +282,23 @@ def test_images_that_the_model_was_trained_on(data, tmp_path, monkeypatch) -> No
     monkeypatch.setattr(type(classifier), "trained_on", seen)
     with pytest.raises(LeakageError, match="of 9, 1 has the pixels of a training image"):
         benchmark_explainers(classifier, records, masks, tmp_path / "out", **SMALL)
+
+
+def test_images_that_look_like_those_that_the_model_was_trained_on(
+    data, tmp_path, monkeypatch
+) -> None:
+    records, masks = data
+    pixels = np.asarray(Image.open(records[0].path)) // 2
+    classifier, seen = colour_classifier(), TrainedOn.of_looks([Look.at(pixels)])
+    monkeypatch.setattr(type(classifier), "trained_on", seen)
+    arguments = (classifier, records, masks, tmp_path / "out")
+    with pytest.raises(LeakageError, match=r"of 9, 2 look like .*, or name copies that are"):
+        benchmark_explainers(*arguments, **SMALL)
+    with pytest.raises(OptionError, match="not_copies must"):
+        benchmark_explainers(*arguments, not_copies=["strange"], **SMALL)
+    ids = ["red-upper-left", "blue-upper-left"]  # in grey they are alike
+    few = SMALL | {"methods": ["saliency"]}
+    assert benchmark_explainers(*arguments, not_copies=ids, **few).exists()
 
 
 def test_the_command(tmp_path) -> None:

@@ -21,6 +21,7 @@ from skinxai.benchmarking.peak_memory import peak_memory
 from skinxai.benchmarking.plan import MASK, Plan, check_methods
 from skinxai.benchmarking.summary import ROWS, STUDY, read_rows, summarise, to_markdown
 from skinxai.classifier import Classifier
+from skinxai.data.hashing import check_ids
 from skinxai.data.records import Record, Records
 from skinxai.disk.regular_files import MAX_TABLE_BYTES, MAX_TEXT_BYTES, read_file
 from skinxai.disk.staging import write_together
@@ -40,6 +41,7 @@ def benchmark_explainers(
     out: str | os.PathLike[str],
     *,
     methods: Iterable[str] | None = None,
+    not_copies: Collection[str] = (),
     progress: bool = True,
     max_pixels: int = MAX_PIXELS,
     **settings: Any,
@@ -57,6 +59,7 @@ def benchmark_explainers(
         masks: folder of ``IMAGE_segmentation.png``, white where the lesion is.
         out: folder of the results, created where it does not exist.
         methods: names in `skinxai.explainers`; all built-in ones by default.
+        not_copies: ids of images that are wrongly taken for copies of training images.
         progress: show a bar with the time left.
         max_pixels: most pixels of an image that are decoded, >= 1.
         **settings: of `skinxai.benchmarking.plan.Plan`.
@@ -66,15 +69,18 @@ def benchmark_explainers(
 
     Raises:
         ResumeMismatchError: a folder with rows of another model, other images, masks or settings.
-        LeakageError: images that the model says it was trained on.
+        LeakageError: images that the model says it was trained on, or copies of them.
+        OptionError: an id in ``not_copies`` that is none.
         DatasetError: no image with a mask, or a mask that is none.
         OutputError: a folder that another process writes to.
         ModelError: an ensemble.
     """
     check_max_pixels(max_pixels)
+    check_ids(not_copies, records)
     plan, folder = Plan(**settings), Path(out)
     built_in = [entry.name for entry in explainers.entries() if entry.source == "skinxai"]
-    check_unseen(classifier, images := plan.images(records, Path(masks)), max_pixels)
+    images = plan.images(records, Path(masks))
+    check_unseen(classifier, images, max_pixels, not_copies)
     names = check_methods(built_in if methods is None else methods)
     options = {name: plan.options(name) for name in names}
     make_folder(folder)
@@ -138,8 +144,9 @@ def check_unseen(
         raise LeakageError(
             f"records must be images that took no part in training: of {len(images)}, "
             f"{seen.describe()}",
-            python="pass the test part",
-            command="give the test part: --splits splits.csv --part test",
+            python="pass the test part, or name copies that are none in not_copies",
+            command="give the test part, --splits splits.csv --part test, or name copies that are "
+            "none with --not-copies",
         )
 
 

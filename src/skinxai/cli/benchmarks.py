@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from skinxai.cli.commands import Command
-from skinxai.cli.options import Data, Images, JudgedPart, MaxPixels, Model, SplitsFile
+from skinxai.cli.options import (
+    Data,
+    Images,
+    JudgedPart,
+    MaxPixels,
+    Model,
+    NotCopies,
+    SplitsFile,
+    words,
+)
 from skinxai.cli.saying import with_quiet
 from skinxai.cli.table_options import judged, open_data
 from skinxai.images.limits import MAX_PIXELS
@@ -53,6 +62,7 @@ def explainers(
     checked: Annotated[int, typer.Option(help="Lesions for random weights, noise and seeds.")] = 14,
     steps: Annotated[int, typer.Option(help="Steps of the deletion and insertion curves.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed for the choice of images and the noise.")] = 0,
+    not_copies: NotCopies = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Measure faithfulness, localisation, sanity and time of explanation methods."""
@@ -66,7 +76,7 @@ def explainers(
         classifier, records, masks, out,
         methods=[name.strip() for name in methods.split(",") if name.strip()] or None,
         budget=budget, lesions=lesions, stratified=stratified, checked=checked, steps=steps,
-        seed=seed, max_pixels=max_pixels,
+        seed=seed, not_copies=words(not_copies) or (), max_pixels=max_pixels,
     )  # fmt: skip
     typer.echo(table.read_text())
 
