@@ -40,7 +40,7 @@ These, the numbers above and those of the alignment were chosen with 3,200 copie
 images, of which one in a thousand is lost by these limits, and with the validation images, where
 they save time.
 """
-ALL_PAIRS, KNOWN = 10**9, 20_000
+ALL_PAIRS, KNOWN = 4 * 10**9, 20_000
 """Pairs up to which all are compared, and reliefs that are worked on at once."""
 TREES, NEAREST, CHECKS = 4, 8, 256
 BATCH = 64
