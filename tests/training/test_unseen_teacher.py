@@ -148,7 +148,7 @@ def test_members_of_the_training_part_are_not_compared_once_more(
     folder = ensemble(tmp_path, [folds(data[0], 3)[0], more], [0.5, 0.5])
     compared: list[int] = []
     monkeypatch.setattr(
-        membership, "check_unseen", lambda val, known, *rest: compared.append(len(known))
+        membership, "check_unseen", lambda val, known, *_, **__: compared.append(len(known))
     )
     Trainer(**BASE | {"epochs": 1}, teacher=folder, output_dir=tmp_path / "run").fit(*data)
     assert compared == [len(more), len(data[0])]
