@@ -211,6 +211,22 @@ def test_images_of_other_skin_leak_nothing(learnt, tmp_path) -> None:
     assert not found.leaked and not found.seen and found.leak == ""
 
 
+def test_whoever_watches_the_images_is_not_told_of_comparisons(
+    learnt, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(fingerprints, "SHOWN", 1)
+    classifier, told = Classifier.from_pretrained(learnt[0]), set[int | None]()
+    judged = pictures(tmp_path / "new", range(50, 54))
+    classifier.evaluate(judged, resamples=5, progress=lambda done, total: told.add(total))
+    assert told == {4} and "comparison" not in capsys.readouterr().err
+    classifier.evaluate(judged, resamples=5, progress=True)
+    assert "/24 [" in capsys.readouterr().err  # six known ones with four
+    ids = [item.image_id for item in judged]
+    splits = Splits.of(judged, {"train": ids[:1], "val": ids[1:3], "test": ids[3:]})
+    audit(splits, trained_on=classifier.trained_on, progress=True)
+    assert "/18 [" in capsys.readouterr().err
+
+
 def test_a_user_can_go_on_after_looking(learnt, tmp_path) -> None:
     judged = pictures(tmp_path / "copies", range(4, 8), CHANGES["cropped"])
     classifier = Classifier.from_pretrained(learnt[0])

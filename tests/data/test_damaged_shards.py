@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_prepared_manifests import sign
+from test_prepared_manifests import WRONG, sign
 from test_preparing import content, left, pictures, records
 
 from skinxai import read_image
@@ -118,14 +118,7 @@ def test_a_changed_index(out, change) -> None:
         ({"schema_version": 2}, "version 1, but it is of 'webdataset shards', version 2"),
         ({"schema_version": True}, "version 1, but it is of 'webdataset shards', version True"),
         ({"images": 11}, "images must be the sum of the samples"),
-        ({"images": "10"}, "images must be a number, and leaked true or false"),
-        ({"leaked": 1}, "images must be a number, and leaked true or false"),
-        ({"image_size": [8, 8]}, "must both be there, or neither"),
-        ({"image_size": [0, 8], "interpolation": "bilinear"}, "image_size"),
-        ({"name": 3}, "must be text, and notes a list"),
-        ({"notes": "one"}, "must be text, and notes a list"),
-        ({"notes": [1]}, "notes must be texts"),
-        ({"labels": {"codes": "mel", "names": {}, "malignant": []}}, "must have codes, names"),
+        *WRONG,
         ({"plan": 3}, "plan must be text"),
         ({"shards": {"../x.tar": {"bytes": 1, "samples": 10, "sha256": ""}}}, "must be a tar with"),
         ({"shards": {"x.tar": {"bytes": 1}}}, "must be as skinxai writes it"),

@@ -12,6 +12,17 @@ from skinxai.data import Records, load_prepared, prepare, shards
 from skinxai.errors import IntegrityError
 
 __all__ = ["pictures", "records"]
+WRONG = [
+    ({"images": "10"}, "images must be a number, and leaked true or false"),
+    ({"leaked": 1}, "images must be a number, and leaked true or false"),
+    ({"image_size": [8, 8]}, "must both be there, or neither"),
+    ({"image_size": [0, 8], "interpolation": "bilinear"}, "image_size"),
+    ({"name": 3}, "must be text, and notes a list"),
+    ({"notes": "one"}, "must be text, and notes a list"),
+    ({"notes": [1]}, "notes must be texts"),
+    ({"labels": {"codes": "mel", "names": {}, "malignant": []}}, "must have codes, names"),
+]
+"""Values that the description of either kind of folder must not have, and what is said of them."""
 
 
 @pytest.mark.parametrize("own", [{"sha256": 1}, {"bytes": "9"}, {"mode": 1}, 3])
@@ -46,15 +57,8 @@ def test_another_format_is_refused(records: Records, tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"images": 9}, "images must be 10, got 9"),
-        ({"images": "10"}, "images must be a number, and leaked true or false"),
-        ({"leaked": 1}, "images must be a number, and leaked true or false"),
-        ({"image_size": [8, 8]}, "must both be there, or neither"),
-        ({"image_size": [0, 8], "interpolation": "bilinear"}, "image_size"),
-        ({"name": 3}, "must be text, and notes a list"),
-        ({"notes": "one"}, "must be text, and notes a list"),
-        ({"notes": [1]}, "notes must be texts"),
+        *WRONG,
         ({"labels": {"codes": ["mel", "nv"]}}, "must have codes, names and malignant"),
-        ({"labels": {"codes": "mel", "names": {}, "malignant": []}}, "must have codes, names"),
         ({"image_size": 64, "interpolation": "bilinear"}, "must be as skinxai writes it"),
         ({"more": 1}, "its keys must be"),
     ],
