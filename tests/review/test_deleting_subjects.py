@@ -46,11 +46,14 @@ def test_nothing_of_a_subject_is_left(
         tell(url, "CHECKPOINT")
     assert anywhere(place, b"SUBJECT-4711") and anywhere(images, b"SUBJECT-4711")
     before = {each.case.id: each for each in store.cases()}
+    digests = {each.case.image_sha256 for each in before.values() if "4711" in each.case.id}
+    assert len(digests) == 10
     found = store.delete_subject("SUBJECT-4711")
     assert (found.cases, found.labels, found.images) == (20, 40, 10) and found.overwritten
     if not url.startswith("sqlite"):
         tell(url, "CHECKPOINT")
     assert anywhere(place, b"SUBJECT-4711") == []  # while the store is open
+    assert [anywhere(place, digest.encode()) for digest in digests] == [[]] * 10
     assert anywhere(images, b"SUBJECT-4711") == []
     with pytest.raises(UnknownCaseError):
         store.case("SUBJECT-4711:0")

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn  # imported later, it would keep the group, whose threads abort at exit
+import torch.distributed.nn  # imported later, it would keep the group and its threads until the end
 from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from skinxai.errors import OptionError, RankLostError, SkinxaiError, TrainingError

@@ -9,7 +9,7 @@ revision = "0003"
 down_revision = "0002"
 
 COLUMNS = {
-    "review_cases": ("id", "image_sha256", "subject", "lesion", "kept_image", "prediction"),
+    "review_cases": ("id", "image_sha256", "subject", "lesion", "kept_image"),
     "review_labels": ("case_id", "comment"),
     "review_images": ("sha256",),
 }
