@@ -87,7 +87,10 @@ def test_the_line_is_at_the_estimated_accuracy(timeline: Timeline) -> None:
 
 def test_a_picture_without_looks() -> None:
     monitor = DriftMonitor(sample(200), window=WINDOW, false_alarms=0.2)
-    drawn(Timeline("", monitor.report(), ()))
+    picture = np.array(drawn(Timeline("", monitor.report(), ())), int)
+    cells = picture[TOP : TOP + ROW * len(TESTS), LEFT : LEFT + WIDTH]
+    assert (cells.max(axis=2) < 200).any()  # a sentence is in their place
+    assert not (cells == ALARM).all(axis=2).any()
 
 
 @pytest.fixture(scope="module")
