@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,8 @@ class ResizedImages:
 
     mapped = False
     """Whether `read` takes no memory: these images are decoded."""
+    fingerprints: ClassVar[Mapping[str, bytes]] = {}
+    """As of `skinxai.data.shards.PreparedPixels`; none is known."""
 
     @property
     def nbytes(self) -> int:
