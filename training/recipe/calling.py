@@ -14,7 +14,7 @@ from typing import Any
 from jobs import Job
 
 HERE = Path(__file__).parent
-SECONDS_TO_STOP = 45.0  # for the step, the checkpoint and a validation that is under way
+SECONDS_TO_STOP = 20.0  # for the step, the checkpoint and a validation that is under way
 
 
 class Processes:
@@ -74,18 +74,19 @@ class Processes:
             for stream in select.select(list(streams), [], [], left)[0]:
                 process = streams[stream]
                 name, line = self._at.pop(process), stream.readline()
-                if line:
-                    result: Mapping[str, Any] = json.loads(line)
-                    self._idle.append(process)
-                else:
-                    result = {"failed": f"its process ended with {process.wait()}"}
-                    close(process)
+                result: Mapping[str, Any] = json.loads(line) if line else {
+                    "failed": f"its process ended with {process.wait()}"
+                }  # fmt: skip
                 if "failed" in result:
                     failed.add(name)
                     note(self._work, name, result["failed"])
                     tell(f"{name} FAILED: {result['failed']}")
+                    process.kill()  # after some errors of a device it could compute nothing more
+                    process.wait()
+                    close(process)
                 else:
                     tell(f"{name}: {json.dumps(result['done'])}")
+                    self._idle.append(process)
         return True
 
     def stop(self) -> None:
