@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import shutil
+import subprocess
 import sys
 import tarfile
 import textwrap
@@ -18,6 +20,7 @@ import torch
 from PIL import Image
 from places import ROOT
 from safetensors.torch import save_file
+from waiting import wait_for
 
 from skinxai.data import Record, Records
 from skinxai.data.hashing import looks
@@ -401,6 +404,42 @@ def test_the_minutes_end_a_run_that_is_under_way(recipe, processes) -> None:
     own = list(processes._at)
     processes.stop()
     assert [process.returncode for process in own] == [-15]
+
+
+def test_the_longest_runs_begin_first(recipe, processes, monkeypatch) -> None:
+    monkeypatch.setattr(processes, "_count", 1)
+    told: list[str] = []
+    listed = [recipe.jobs.Job(f"{n}", "lite0", "train", seconds=n) for n in (2, 7, 5)]
+    assert processes.run(listed, time.monotonic() + 60, told.append)
+    assert [line[0] for line in told] == ["7", "5", "2"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux tells a process of this.")
+def test_runs_end_with_a_call_that_is_killed(recipe, tmp_path) -> None:
+    worker = """
+        import os, pathlib, signal, sys, time
+        here = pathlib.Path(__file__).parent
+        signal.signal(signal.SIGTERM, lambda *_: ((here / "told").touch(), sys.exit()))
+        (here / "begun").touch()
+        time.sleep(600)
+    """
+    call = """
+        import pathlib, sys, time
+        import calling, jobs
+        here = calling.HERE = pathlib.Path(sys.argv[1])
+        own = [jobs.Job("a", "lite0", "train")]
+        calling.Processes(here, 1, 1).run(own, time.monotonic() + 600, print)
+    """
+    (tmp_path / "worker.py").write_text(textwrap.dedent(worker))
+    path = os.pathsep.join([str(ROOT / "training/recipe"), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", textwrap.dedent(call), tmp_path]
+    parent = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path})
+    try:
+        wait_for((tmp_path / "begun").exists)
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_for((tmp_path / "told").exists)
 
 
 def finished(work: Path, *, large: str = "") -> None:
