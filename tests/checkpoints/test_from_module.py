@@ -148,8 +148,11 @@ def test_another_preprocessing_is_refused_with_the_call_that_is_meant(given, cal
     assert call in str(caught.value)
 
 
-@pytest.mark.parametrize("labels", ["ab", 2, {"benign": 0, "malignant": 1}])
+@pytest.mark.parametrize(
+    "labels", ["ab", 2, {"benign": 0, "malignant": 1}, {"benign", "malignant"}]
+)
 def test_labels_are_a_list_of_codes(labels) -> None:
+    """A set has no order: each process would name the logits in another way."""
     with pytest.raises(OptionError, match="labels must be a list of label codes"):
         wrap(labels=labels)
 

@@ -14,6 +14,7 @@ from skinxai.errors import (
     DatasetLabelError,
     DatasetPathError,
     DatasetSchemaError,
+    OptionError,
 )
 from skinxai.labels import HAM10000_LABELS, LabelSet
 
@@ -230,6 +231,23 @@ def ham10000(root: Path, columns: str = COLUMNS) -> None:
     images(root, "HAM10000_segmentations_lesion_tschandl/ISIC_1_segmentation.png")
     rows = ["HAM_2,ISIC_2,mel,histo,50.0,male,back", "HAM_1,ISIC_1,nv,follow_up,,unknown,foot"]
     (root / "HAM10000_metadata.csv").write_text("\n".join([columns, *rows]) + "\n")
+
+
+@pytest.mark.parametrize("labels", [{"nv", "mel"}, frozenset(("nv", "mel")), "nv,mel", b"nm"])
+def test_labels_without_an_order_are_refused(labels, folder: Path, tmp_path: Path) -> None:
+    """The order of a set's texts differs between processes, and with it what each logit means."""
+    images(tmp_path / "classes", "nv/1.png", "mel/2.png")
+    for read in (
+        lambda: load_csv(table(folder, *GOOD), folder, labels=labels),
+        lambda: load_folder(tmp_path / "classes", labels=labels),
+        lambda: LabelSet(labels),
+        lambda: LabelSet.of(labels),
+    ):
+        with pytest.raises(OptionError, match="a list of label codes in the order of the logits"):
+            read()
+    keys = dict.fromkeys(("nv", "mel", "bcc"))
+    given = load_csv(table(folder, *GOOD), folder, labels=keys.keys())
+    assert given.labels.codes == ("nv", "mel", "bcc") and LabelSet.of(LABELS) is LABELS
 
 
 def test_ham10000_as_it_comes(tmp_path: Path) -> None:

@@ -146,6 +146,7 @@ def _check_alike(ranks: Ranks, config: TrainConfig, images: Mapping[str, str]) -
 def _check_same(known: dict[str, Any], now: dict[str, str]) -> None:
     before = known["data"]["sha256"]
     if changed := [name for name in before if before[name] != now[name]]:
+        changed = [name for name in changed if name != "files"] or changed  # others' files differ
         raise ResumeMismatchError(
             f"a resumed run must have the images and labels it began with, but {changed} changed; "
             f"give the same ones or start a new run."
