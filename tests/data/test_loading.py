@@ -74,6 +74,27 @@ def test_other_names_delimiter_and_merged_classes(folder: Path) -> None:
     ]  # fmt: skip
 
 
+def test_labels_spelt_as_renamed_ones_are_not_classes_of_their_own(folder: Path) -> None:
+    """Else some nevi would be the class nv, and others the class nevus."""
+    path = table(folder, "a,Nevus,l1,,", "b,nevus ,l2,,", "deep/c.png,mel,l3,,")
+    with pytest.raises(DatasetLabelError, match="'nevus' differs from 'Nevus'") as caught:
+        load_csv(path, folder, label_map={"Nevus": "nv"})
+    assert "label_map={'nevus': 'nv'}" in str(caught.value)
+    unnamed = table(folder, "a,nevus,l1,,", "b,nv,l2,,", "deep/c.png,mel,l3,,")
+    with pytest.raises(DatasetLabelError, match="'nevus' differs from 'Nevus'"):
+        load_csv(unnamed, folder, label_map={"Nevus": "nv"})  # which is in no row
+    path = table(folder, "a,Nevus,l1,,", "b,nevus ,l2,,", "deep/c.png,mel,l3,,")
+    both = load_csv(path, folder, label_map={"Nevus": "nv", "nevus": "nv"})
+    assert [item.label for item in both] == ["nv", "nv", "mel"]
+    kept = load_csv(path, folder, label_map={"Nevus": "nevus"})  # the other one is the code already
+    assert [item.label for item in kept] == ["nevus", "nevus", "mel"] and len(kept.notes) == 2
+    declared = load_csv(
+        path, folder, labels=("nv", "nevus", "mel"), label_map={"Nevus": "nv", "naevus": "nv"}
+    )
+    assert [item.label for item in declared] == ["nv", "nevus", "mel"]
+    assert declared.notes[1:] == ("no row has the label 'naevus', which was to be renamed",)
+
+
 def test_one_column_a_class(folder: Path) -> None:
     path = table(folder, "a,1,0", "b,0.0,1.0", "c,1,0", header="image,MEL,NV")
     records = load_csv(
