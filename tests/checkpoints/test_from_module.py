@@ -178,6 +178,7 @@ def test_an_integer_is_a_square() -> None:
         ({"std": (0, 1, 1)}, r"std must be three numbers in \(0, 1\]"),
         ({"std": 0.5}, "std must be three numbers, one for each channel, got 0.5"),
         ({"mean": (0.5, 0.5)}, "mean must be three numbers"),
+        ({"mean": {0.485, 0.456, 0.406}}, "mean must be three numbers, one for each channel, got"),
     ],
 )
 def test_means_and_deviations_are_on_the_scale_of_0_to_1(values, words: str) -> None:
