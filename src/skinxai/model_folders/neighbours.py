@@ -94,8 +94,7 @@ class Neighbours:
             )
         if type(dimensions) is not int or dimensions < 1:
             raise OptionError(f"dimensions must be an integer >= 1, got {dimensions!r}.")
-        wide = np.uint8 if positions.max() <= np.iinfo(np.uint8).max else np.uint16
-        if positions.min() < 0 or positions.max() > np.iinfo(wide).max:
+        if positions.min() < 0 or positions.max() > np.iinfo(np.uint16).max:
             raise OptionError(
                 f"labels of neighbours must be positions from 0 to {np.iinfo(np.uint16).max}, got "
                 f"{positions.min()} to {positions.max()}."
@@ -108,11 +107,12 @@ class Neighbours:
         scale = np.abs(projected).max(axis=0) / 127
         scale[scale == 0] = 1
         order = by_hash(hashes)
+        ranked, narrow = positions[order], positions.max() <= np.iinfo(np.uint8).max
         prefixes = b"".join(bytes.fromhex(hashes[k])[:BYTES] for k in order)
         return cls(
             mean.astype(np.float32), components, scale.astype(np.float32),
             np.ascontiguousarray(np.rint(projected / scale)[order], np.int8),
-            positions.astype(wide)[order],
+            ranked.astype(np.uint8) if narrow else ranked.astype(np.uint16),
             np.frombuffer(prefixes, np.uint8).reshape(-1, BYTES).copy(),
         )  # fmt: skip
 
