@@ -5,7 +5,8 @@ too sure by a known temperature. Repeated with 400 images; the true values come 
 
     python benchmarks/evaluation_intervals.py --out benchmarks/results/evaluation_intervals.json
 
-"percentile" is the usual interval, for comparison.
+"percentile" is the usual interval, for comparison. Last comes the calibration error that a model
+which is exactly right has by chance, with few and with more images.
 """
 
 import argparse
@@ -34,6 +35,7 @@ SORTS = {
 }
 BIN = "accuracy in a bin of the reliability diagram"
 CLASSES, IMAGES, RESAMPLES = 7, 400, 200
+BY_CHANCE = (300, 1200)
 
 
 def drawn(draws: np.random.Generator, images: int, temperature: float):
@@ -99,16 +101,33 @@ def simulated(count: int) -> dict[str, float]:
     return {name: hits[name] / tried[name] for name in tried}
 
 
+def by_chance(count: int) -> dict[str, float]:
+    """Mean calibration error of a model that is exactly right, by the number of images."""
+    found = {}
+    for images in BY_CHANCE:
+        errors = []
+        for seed in range(count):
+            target, rows, _ = drawn(np.random.default_rng(seed), images, 1.0)
+            errors.append(equal_width(target, rows).error)
+        found[str(images)] = float(np.mean(errors))
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    found = simulated(asked.count)
+    found, chance = simulated(asked.count), by_chance(asked.count)
     for name, share in found.items():
         print(f"| {name} | {share:.3f} |")
+    for images, error in chance.items():
+        print(f"| calibration error by chance, {images} images | {error:.3f} |")
     if asked.out is not None:
-        values = {"repetitions": asked.count, "images": IMAGES, "covered": found}
+        values = {
+            "repetitions": asked.count, "images": IMAGES, "covered": found,
+            "calibration error by chance": chance,
+        }  # fmt: skip
         asked.out.write_text(json.dumps(values, indent=2) + "\n")
 
 

@@ -12,8 +12,9 @@ def table(found: dict[str, Any]) -> str:
         answered = sum(n for counts in kinds for status, n in counts.items() if status == "200")
         span = f"{over['minutes']:g} min at {over['sent_a_second']:g} requests a second"
         rows += [
-            (f"good answers, of a capacity of {over['capacity']:g} a second; {span}",
-             f"{over['goodput']:g} a second, {over['goodput_share']:.0%}", "≥ 90 %",
+            (f"good answers, of a capacity of {over['capacity']:g} a second before and "
+             f"{over['capacity_after']:g} after; {span}",
+             f"{over['goodput']:g} a second, {over['goodput_share']:.0%} of their mean", "≥ 90 %",
              over["goodput_share"] >= 0.9),
             ("99 % of the answers within", ms(over["accepted_p99_ms"]), "< 10 s",
              over["accepted_p99_ms"] < DEADLINE_MS),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT
 
 import skinxai
 from skinxai.data import Splits, load_csv, load_folder
@@ -37,7 +38,7 @@ def never_waits() -> Iterator[None]:
         raise AssertionError("it waits")
 
     before = signal.signal(signal.SIGALRM, waits)
-    signal.alarm(30)
+    signal.alarm(round(LIMIT))
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)

@@ -28,7 +28,7 @@ CARD = """\
 # {name}
 
 Classifies dermatoscopic images of skin lesions into seven diagnoses. **A research tool, not a
-medical device:** no diagnosis may rest on it.
+medical device:** do not use it for diagnosis.
 
 | | |
 | --- | --- |

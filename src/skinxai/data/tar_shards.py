@@ -256,7 +256,7 @@ def _foreign(
     notes = list(_notes(shards))
     if labels is None:
         notes.append("no label order was declared: labels are sorted")
-    known = labels if isinstance(labels, LabelSet) else LabelSet(tuple(labels or found))
+    known = LabelSet.of(labels or found)
     return Records(tuple(each.record for each in samples), known, folder.name, notes=tuple(notes))
 
 
