@@ -1,6 +1,6 @@
 """Pack what a machine without a network needs into pieces, for one that takes little at a time.
 
-    python training/recipe/luggage.py DATA WEIGHTS WHEELS OUTPUT --megabytes 40
+    python training/recipe/luggage.py DATA WEIGHTS WHEELS OUTPUT --megabytes 43
 
 DATA holds part*.tar with a JPEG and a WebP file of each image, the two tables and, to save minutes
 there, the folds.json of a work folder in which the same images were unpacked before. Images of the
@@ -101,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("data", "weights", "wheels", "output"):
         parser.add_argument(name, type=Path)
-    parser.add_argument("--megabytes", type=float, default=40.0, help="most of a piece")
+    parser.add_argument("--megabytes", type=float, default=43.0, help="most of a piece")
     given = parser.parse_args()
     parts = frozen_parts(rows_of(given.data / TABLE))
     test = {name for name, part in parts.items() if part == "test"}
