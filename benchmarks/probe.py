@@ -86,7 +86,7 @@ def _few(records: Records, count: int, seed: int) -> Records:
 
 
 def _some(records: Records, ids: list[str], count: int, seed: int) -> Records:
-    return records.subset(random.Random(seed).sample(ids, min(count, len(ids))), part=records.part)
+    return records.subset(random.Random(seed).sample(ids, min(count, len(ids))))
 
 
 def _figures(classifier, judged: Records) -> dict:

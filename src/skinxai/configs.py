@@ -139,7 +139,8 @@ def _labels(values: Mapping[str, Any]) -> LabelSet:
 
 
 def _as_tuple(name: str, given: Any) -> tuple[Any, ...]:
-    if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping):
+    unordered = isinstance(given, str | bytes | Mapping | set | frozenset)
+    if isinstance(given, Iterable) and not unordered:
         return tuple(given)
     wanted = "(height, width)" if name == "image_size" else "three numbers, one for each channel"
     raise ModelConfigError(f"{name} must be {wanted}, got {given!r}.")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from skinxai.errors import ModelConfigError, UnknownNameError, closest
+from skinxai.errors import ModelConfigError, OptionError, UnknownNameError, closest
 from skinxai.plain_text import MAX_CODE, MAX_NAME, broken_rule
 from skinxai.readonly import ReadOnly
 
@@ -23,6 +23,10 @@ class LabelSet(Sequence[str]):
         names: long name of each code, of at most 200 characters; a code without one is its own
             name.
         malignant: codes declared malignant, or ``None`` where nothing is declared.
+
+    Raises:
+        OptionError: text or a set in the place of the codes.
+        ModelConfigError: codes, names or malignant codes that break these rules.
     """
 
     codes: tuple[str, ...]
@@ -30,7 +34,7 @@ class LabelSet(Sequence[str]):
     malignant: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
-        codes = tuple(self.codes)
+        codes = _in_order(self.codes)
         if len(codes) > MAX_CLASSES:
             raise ModelConfigError(f"labels must be at most {MAX_CLASSES}, got {len(codes)}.")
         if (
@@ -65,6 +69,16 @@ class LabelSet(Sequence[str]):
         object.__setattr__(self, "codes", codes)
         object.__setattr__(self, "names", ReadOnly(self.names))
         object.__setattr__(self, "malignant", malignant)
+
+    @classmethod
+    def of(cls, labels: LabelSet | Iterable[str]) -> LabelSet:
+        """The label set of some codes in logit order; a label set itself as it is.
+
+        Raises:
+            OptionError: text, a number, or codes without an order, such as those of a set.
+            ModelConfigError: fewer than two codes, one twice, or one that is no code.
+        """
+        return labels if isinstance(labels, LabelSet) else cls(_in_order(labels))
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -131,6 +145,17 @@ class LabelSet(Sequence[str]):
             "names": dict(self.names),
             "malignant": None if self.malignant is None else sorted(self.malignant),
         }
+
+
+def _in_order(labels: object) -> tuple[Any, ...]:
+    """Codes as they stand; what has no order would name each class by chance."""
+    without = isinstance(labels, str | bytes | Mapping | set | frozenset)
+    if without or not isinstance(labels, Iterable):
+        raise OptionError(
+            f"labels must be a list of label codes in the order of the logits, such as "
+            f"['benign', 'malignant'], got {type(labels).__name__} {labels!r:.80}."
+        )
+    return tuple(labels)
 
 
 def _plain(text: object) -> str:

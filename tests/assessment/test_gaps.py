@@ -122,3 +122,23 @@ def test_skin_tones_are_in_order() -> None:
     rows = [{"ita": str(angle)} for angle in angles]
     found = subgroups(truth, truth, [str(n) for n in range(75)], rows, 2)
     assert [group.value for group in found] == ["dark", "tan", "very light"]
+
+
+@pytest.mark.parametrize(
+    ("row", "group"),
+    [
+        ({"age": 50, "sex": "male"}, ("50–69", "male")),
+        ({"age": 0}, ("0–29", None)),  # which is known
+        ({"age": np.float64(29.5), "sex": math.nan}, ("0–29", None)),
+        ({"age": math.nan, "age_approx": "70"}, ("70+", None)),  # the other column knows it
+        ({"age": "unknown", "age_approx": 30, "sex": None}, ("30–49", None)),
+        ({"age": "nan", "age_approx": "", "sex": " female "}, (None, "female")),
+    ],
+)
+def test_attributes_of_records_made_in_a_program(row, group) -> None:
+    """Rows of a pandas table have numbers, and NaN for what is not known."""
+    truth = np.zeros(20, np.int64)
+    found = {
+        each.attribute: each.value for each in subgroups(truth, truth, [""] * 20, [row] * 20, 2)
+    }
+    assert (found.get("age"), found.get("sex")) == group

@@ -148,8 +148,11 @@ def test_another_preprocessing_is_refused_with_the_call_that_is_meant(given, cal
     assert call in str(caught.value)
 
 
-@pytest.mark.parametrize("labels", ["ab", 2, {"benign": 0, "malignant": 1}])
+@pytest.mark.parametrize(
+    "labels", ["ab", 2, {"benign": 0, "malignant": 1}, {"benign", "malignant"}]
+)
 def test_labels_are_a_list_of_codes(labels) -> None:
+    """A set has no order: each process would name the logits in another way."""
     with pytest.raises(OptionError, match="labels must be a list of label codes"):
         wrap(labels=labels)
 
@@ -175,6 +178,7 @@ def test_an_integer_is_a_square() -> None:
         ({"std": (0, 1, 1)}, r"std must be three numbers in \(0, 1\]"),
         ({"std": 0.5}, "std must be three numbers, one for each channel, got 0.5"),
         ({"mean": (0.5, 0.5)}, "mean must be three numbers"),
+        ({"mean": {0.485, 0.456, 0.406}}, "mean must be three numbers, one for each channel, got"),
     ],
 )
 def test_means_and_deviations_are_on_the_scale_of_0_to_1(values, words: str) -> None:

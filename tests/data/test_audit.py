@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from skinxai import read_image, samples
 from skinxai.cli import app
 from skinxai.data import Record, Records, Splits, audit, pixel_hash
-from skinxai.data.auditing import _classes, _pair_findings, _some
+from skinxai.data.auditing import _classes, _lesions, _pair_findings, _some
 from skinxai.errors import OptionError
 from skinxai.labels import LabelSet
 from skinxai.results import AuditedPair
@@ -183,6 +183,34 @@ def test_few_lesions_are_fewer_than_ten() -> None:
     (found,) = _classes({"test": Records(tuple(items), LABELS)})
     assert (found.severity, found.count) == ("warning", 1)
     assert found.message == "of fewer than 10 lesions in the test part: mel (9)"
+
+
+def test_lesion_ids_that_begin_anew_for_each_patient() -> None:
+    """Of lesion 1 there are two patients, of 2 two labels, of 3 both; 4 is in two images."""
+    rows = (
+        ("1", "p", "nv"), ("1", "q", "nv"), ("2", "p", "nv"), ("2", "p", "mel"),
+        ("3", "p", "nv"), ("3", "q", "mel"), ("4", "p", "nv"), ("4", None, "nv"),
+    )  # fmt: skip
+    items = [
+        Record(str(n), Path("x"), label, lesion, patient)
+        for n, (lesion, patient, label) in enumerate(rows)
+    ]
+    patients, labels = _lesions(items)
+    assert {(each.kind, each.severity, each.count) for each in (patients, labels)} == {
+        ("lesion", "warning", 2)
+    }
+    assert patients.message.startswith("lesions whose images are of several patients: 1 (2), 3 (2)")
+    assert "name each lesion by patient and number" in patients.message
+    assert labels.message == "lesions whose images are of several labels: 2 (2), 3 (2)"
+    assert not list(_lesions([items[0], items[2], items[6], items[7]]))
+
+
+def test_an_audit_looks_for_such_ids(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "x.png")
+    items = tuple(Record(p, tmp_path / "x.png", "nv", "1", p) for p in "pq")
+    report = audit(Splits.of(Records(items, LABELS), {"train": "pq"}), progress=False)
+    assert [each.count for each in report.findings if each.kind == "lesion"] == [1]
 
 
 def test_images_in_no_part_are_found(photographs, tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 
 from skinxai.cli.table_options import own_split
-from skinxai.data import given_split, load_csv, load_folder, split
+from skinxai.data import Record, Records, given_split, load_csv, load_folder, split
 from skinxai.data.detecting import open_records
-from skinxai.data.given import has_parts
+from skinxai.data.given import has_parts, names_parts
 from skinxai.errors import DatasetError, DatasetLabelError, LeakageError, OptionError
+from skinxai.labels import LabelSet
 from skinxai.results.drawing import encode_png
 
 
@@ -93,6 +94,15 @@ def test_images_without_parts_have_no_given_split(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="and some must be of 'train', got"):
         given_split(only)
     assert len(split(only).train) == 4
+
+
+def test_numbers_of_folds_are_no_parts() -> None:
+    """Records made in a program may have them in the column split."""
+    items = [Record(str(n), Path("x"), "ab"[n % 2], attributes={"split": n}) for n in range(3)]
+    records = Records(tuple(items), LabelSet(("a", "b")))
+    assert not names_parts(records)
+    with pytest.raises(DatasetError, match=r"got \['0', '1', '2'\]"):
+        given_split(records)
 
 
 def test_parts_beside_classes_are_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Hashes and fingerprints of labelled images, from their files or from a prepared folder."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.fft import dctn
+from small_runs import LABELS, coloured, model_folder
 
+from skinxai import Classifier
 from skinxai.data import Record, Records, TrainedOn, pixel_hash, prepare
 from skinxai.data.hashing import looks, pixel_hashes
 from skinxai.errors import ImageTooLargeError
@@ -56,6 +59,21 @@ def test_what_a_prepared_folder_knows_is_taken_unless_asked(image_size, records,
     stored = [kept.pixels.read(item.image_id) for item in kept]
     resized = image_size is not None
     assert ours == [image_fingerprint(pixels, resized=resized) for pixels in stored]
+    known = replace(kept, pixels=replace(kept.pixels, fingerprints={"1": b"known"}))
+    assert [look.fingerprint for look in looks(known)] == [ours[0], b"known", ours[2]]
+    assert [look.digest for look in looks(known)] == expected
+
+
+@pytest.mark.usefixtures("small_networks")
+def test_an_evaluation_takes_the_fingerprints_that_prepared_images_know(tmp_path: Path) -> None:
+    kept = prepare(coloured(tmp_path / "images", 2, 0), tmp_path / "kept", progress=False)
+    learnt = TrainedOn.of_looks([Look("0" * 64, image_fingerprint(noise(5)))])
+    folder = model_folder(tmp_path / "model", LABELS, trained_on=learnt)
+    classifier = Classifier.from_pretrained(folder, device="cpu")
+    assert classifier.evaluate(kept).seen.copies == ()
+    known = {kept[1].image_id: image_fingerprint(noise(5))}
+    told = replace(kept, pixels=replace(kept.pixels, fingerprints=known))
+    assert classifier.evaluate(told).seen.copies == (kept[1].image_id,)
 
 
 def test_an_image_that_cannot_be_read_gives_its_error(records: Records) -> None:

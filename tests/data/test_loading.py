@@ -14,6 +14,7 @@ from skinxai.errors import (
     DatasetLabelError,
     DatasetPathError,
     DatasetSchemaError,
+    OptionError,
 )
 from skinxai.labels import HAM10000_LABELS, LabelSet
 
@@ -71,6 +72,27 @@ def test_other_names_delimiter_and_merged_classes(folder: Path) -> None:
     assert [(r.label, r.lesion_id, r.patient_id) for r in records] == [
         ("benign", "x2", "P7"), ("benign", "x1", "P7"), ("nevus", "x3", "P8"),
     ]  # fmt: skip
+
+
+def test_labels_spelt_as_renamed_ones_are_not_classes_of_their_own(folder: Path) -> None:
+    """Else some nevi would be the class nv, and others the class nevus."""
+    path = table(folder, "a,Nevus,l1,,", "b,nevus ,l2,,", "deep/c.png,mel,l3,,")
+    with pytest.raises(DatasetLabelError, match="'nevus' differs from 'Nevus'") as caught:
+        load_csv(path, folder, label_map={"Nevus": "nv"})
+    assert "label_map={'nevus': 'nv'}" in str(caught.value)
+    unnamed = table(folder, "a,nevus,l1,,", "b,nv,l2,,", "deep/c.png,mel,l3,,")
+    with pytest.raises(DatasetLabelError, match="'nevus' differs from 'Nevus'"):
+        load_csv(unnamed, folder, label_map={"Nevus": "nv"})  # which is in no row
+    path = table(folder, "a,Nevus,l1,,", "b,nevus ,l2,,", "deep/c.png,mel,l3,,")
+    both = load_csv(path, folder, label_map={"Nevus": "nv", "nevus": "nv"})
+    assert [item.label for item in both] == ["nv", "nv", "mel"]
+    kept = load_csv(path, folder, label_map={"Nevus": "nevus"})  # the other one is the code already
+    assert [item.label for item in kept] == ["nevus", "nevus", "mel"] and len(kept.notes) == 2
+    declared = load_csv(
+        path, folder, labels=("nv", "nevus", "mel"), label_map={"Nevus": "nv", "naevus": "nv"}
+    )
+    assert [item.label for item in declared] == ["nv", "nevus", "mel"]
+    assert declared.notes[1:] == ("no row has the label 'naevus', which was to be renamed",)
 
 
 def test_one_column_a_class(folder: Path) -> None:
@@ -230,6 +252,23 @@ def ham10000(root: Path, columns: str = COLUMNS) -> None:
     images(root, "HAM10000_segmentations_lesion_tschandl/ISIC_1_segmentation.png")
     rows = ["HAM_2,ISIC_2,mel,histo,50.0,male,back", "HAM_1,ISIC_1,nv,follow_up,,unknown,foot"]
     (root / "HAM10000_metadata.csv").write_text("\n".join([columns, *rows]) + "\n")
+
+
+@pytest.mark.parametrize("labels", [{"nv", "mel"}, frozenset(("nv", "mel")), "nv,mel", b"nm"])
+def test_labels_without_an_order_are_refused(labels, folder: Path, tmp_path: Path) -> None:
+    """The order of a set's texts differs between processes, and with it what each logit means."""
+    images(tmp_path / "classes", "nv/1.png", "mel/2.png")
+    for read in (
+        lambda: load_csv(table(folder, *GOOD), folder, labels=labels),
+        lambda: load_folder(tmp_path / "classes", labels=labels),
+        lambda: LabelSet(labels),
+        lambda: LabelSet.of(labels),
+    ):
+        with pytest.raises(OptionError, match="a list of label codes in the order of the logits"):
+            read()
+    keys = dict.fromkeys(("nv", "mel", "bcc"))
+    given = load_csv(table(folder, *GOOD), folder, labels=keys.keys())
+    assert given.labels.codes == ("nv", "mel", "bcc") and LabelSet.of(LABELS) is LABELS
 
 
 def test_ham10000_as_it_comes(tmp_path: Path) -> None:

@@ -47,6 +47,14 @@ def test_no_group_is_in_two_parts(seed: int) -> None:
     assert sorted(place) == sorted(item.image_id for item in records)
 
 
+def test_some_images_of_a_part_are_of_that_part_still() -> None:
+    """Else the first hundred test images could calibrate the model that they judge."""
+    test = split(table()).test
+    few = test.subset([item.image_id for item in test][:5])
+    assert (len(few), few.part, few.described) == (5, "test", "private data, test part")
+    assert test.subset([], part="").part == "" and test.subset([], part="val").part == "val"
+
+
 def test_every_class_is_split_70_15_15() -> None:
     items = tuple(replace(item, patient_id=None) for item in table(4000))  # one class a group
     records = Records(items, LABELS)

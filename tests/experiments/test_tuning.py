@@ -184,7 +184,9 @@ def test_another_search_in_the_folder_is_refused(done, parts) -> None:
         search={"learning_rate": (1e-4, 1e-1)}
     )
     other = Splits(parts.train, parts.val.subset([i.image_id for i in parts.val][1:]), parts.test)
-    with pytest.raises(ResumeMismatchError, match=r"the images it began with, but \['val'\]"):
+    with pytest.raises(
+        ResumeMismatchError, match=r"the images it began with, but \['files', 'val'\]"
+    ):
         searched(other, done.folder, 8)
 
 

@@ -71,6 +71,21 @@ def test_rows_are_in_the_order_of_hashes_not_of_names() -> None:
     assert one.labels[rows[0, 0]] == 0  # each row kept its label
 
 
+def test_labels_of_more_classes_than_a_byte_holds() -> None:
+    """Class 260 in one byte would be class 4."""
+    vectors = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    for labels, kind in (([255, 0, 4, 1], np.uint8), ([260, 0, 4, 999], np.uint16)):
+        found = Neighbours.from_bytes(Neighbours.build(vectors, labels, hashes(4)).to_bytes())
+        rows, _ = found.nearest(vectors, 1)
+        assert found.labels.dtype == kind and found.labels[rows[:, 0]].tolist() == labels
+    for labels in ([0, 1, 2, 65536], [0, 1, 2, -1]):
+        with pytest.raises(OptionError, match="must be positions from 0 to 65535"):
+            Neighbours.build(vectors, labels, hashes(4))
+    for dimensions in (0, -1, 1.0):
+        with pytest.raises(OptionError, match="dimensions must be an integer >= 1"):
+            Neighbours.build(vectors, [0, 1, 2, 3], hashes(4), dimensions=dimensions)
+
+
 def test_labels_in_another_order_are_refused(records) -> None:
     turned = replace(records, labels=LabelSet(tuple(sorted(COLOURS))))
     with pytest.raises(OptionError, match=r"\['red', 'green', 'blue'\] in the same order, got"):

@@ -1,11 +1,14 @@
 """`Classifier.prepare`: images read once, which `predict` answers as it answers the images."""
 
+import threading
+
 import numpy as np
 import pytest
 from small_runs import uncalibrated
 
-from skinxai import Classifier, ItemError
+from skinxai import Classifier, ItemError, PreprocessConfig
 from skinxai.errors import InputShapeError, OptionError, UnsupportedImageError
+from skinxai.images.transforms import evaluation_transform
 from skinxai.predicting import inputs
 from skinxai.testing import colour_classifier
 
@@ -28,6 +31,22 @@ def test_nothing_is_decoded_twice(classifier, photos, monkeypatch) -> None:
     prepared = classifier.prepare(photos[:2])
     monkeypatch.setattr(inputs, "read_image", None)
     assert len(classifier.predict(prepared)) == 2
+
+
+@pytest.mark.skipif(inputs.CORES < 2, reason="One core prepares one image after the other.")
+def test_arrays_are_prepared_by_several_threads_in_their_order() -> None:
+    config = PreprocessConfig((32, 48))
+    images = [np.full((40, 60, 3), value, np.uint8) for value in (10, 90, 170, 250)]
+    together = threading.Barrier(2)
+
+    def look(index: int, pixels: np.ndarray) -> None:
+        together.wait(60)  # until another image is looked at too
+
+    options = inputs.InputOptions(batch_size=4)
+    (batch,) = inputs.prepared_batches(images, {config}, options, look=look)
+    assert [each.index for each in batch] == [0, 1, 2, 3]
+    for each, image in zip(batch, images, strict=True):
+        np.testing.assert_array_equal(each.arrays[config], evaluation_transform(image, config))
 
 
 def test_one_image_comes_as_a_list_too(classifier, photos) -> None:

@@ -1,5 +1,6 @@
 """Predictions and records as pandas tables."""
 
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +9,8 @@ import pytest
 from skinxai import LabelSet
 from skinxai.data.records import Record, Records
 from skinxai.errors import ImageDecodeError, OptionError
-from skinxai.results import ItemError, Prediction
+from skinxai.results import ItemError, Prediction, Uncertainty
+from skinxai.results.doubts import Novelty
 from skinxai.results.frames import to_frame
 
 LABELS = LabelSet(("nv", "mel"), {"nv": "naevus", "mel": "melanoma"}, frozenset({"mel"}))
@@ -23,7 +25,9 @@ def test_a_row_for_each_image_in_order() -> None:
     found = to_frame(iter([prediction("a.jpg", [0.25, 0.75]), bad]))
     assert list(found.columns) == [
         "source", "label", "probability", "p_nv", "p_mel", "malignant_probability",
-        "calibrated_on", "operating_point", "decision", "reasons", "quality", "prediction_set",
+        "calibrated_on", "operating_point", "decision", "reasons", "quality", "novelty_score",
+        "novelty_refused", "uncertainty_total", "uncertainty_aleatoric", "uncertainty_epistemic",
+        "uncertainty_variation_ratio", "uncertainty_passes", "uncertainty_by", "prediction_set",
         "model", "backend", "warnings", "error",
     ]  # fmt: skip
     assert found.source.tolist() == ["a.jpg", "b.jpg"]
@@ -33,6 +37,20 @@ def test_a_row_for_each_image_in_order() -> None:
     assert found.label[0] == "mel" and found.warnings[0] == [] and pd.isna(found.error[0])
     assert pd.isna(found.p_mel[1]) and pd.isna(found.label[1])
     assert found.error[1] == "b.jpg must be an image."
+
+
+def test_what_speaks_against_an_answer_has_columns() -> None:
+    sure = prediction("a.jpg", [0.25, 0.75])
+    told = Uncertainty(0.6, 0.5, 0.1, 0.25, 20, "dropout")
+    doubted = replace(sure, novelty=Novelty(0.7, True), uncertainty=told)
+    found = to_frame([sure, doubted])
+    assert found.loc[1, ["novelty_score", "novelty_refused"]].tolist() == [0.7, True]
+    own = [f"uncertainty_{each.name}" for each in fields(Uncertainty)]
+    assert found.loc[1, own].tolist() == [0.6, 0.5, 0.1, 0.25, 20, "dropout"]
+    assert found.loc[0, ["novelty_score", *own]].isna().all()
+    given = doubted.to_dict()
+    scalars = {k for k, v in given.items() if k not in ("probabilities", "novelty", "uncertainty")}
+    assert scalars <= set(found.columns)  # what is in JSON is in the table
 
 
 def test_nothing_is_a_table_without_rows() -> None:

@@ -2,12 +2,15 @@
 
 import io
 import json
+import os
 import shutil
+import subprocess
 import sys
 import tarfile
 import textwrap
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,8 +20,10 @@ import torch
 from PIL import Image
 from places import ROOT
 from safetensors.torch import save_file
+from waiting import wait_for
 
 from skinxai.data import Record, Records
+from skinxai.data.hashing import looks
 from skinxai.labels import LabelSet
 
 NAMES = ("material", "planning", "jobs", "settings", "outcomes", "calling", "collecting", "table",
@@ -160,6 +165,11 @@ def test_both_files_of_an_image_are_unpacked_and_none_of_the_test_part(
     assert len(made.splits("train").train) == 32 and len(made.splits("train").val) == 4
     again = recipe.material.unpack(data, tmp_path / "work", tiny=False)
     assert ids(again) == ids(unpacked)
+    same_looks(made.records)
+    prints = tmp_path / "work/fingerprints.json"
+    prints.write_text(prints.read_text().replace(unpacked.pixels.digest, "of others"))
+    with pytest.raises(SystemExit, match=r"json must be of the prepared images"):
+        recipe.material.Material(tmp_path / "work")
     shutil.copy(tmp_path / "work/folds.json", data)
     recipe.material.unpack(data, tmp_path / "other", tiny=False)
     content = json.loads((data / "folds.json").read_text())
@@ -167,6 +177,14 @@ def test_both_files_of_an_image_are_unpacked_and_none_of_the_test_part(
     (data / "folds.json").write_text(json.dumps(content))
     with pytest.raises(SystemExit, match="of these images; delete it"):
         recipe.material.unpack(data, tmp_path / "third", tiny=False)
+
+
+def same_looks(some: Records) -> None:
+    """The records know all fingerprints, and these are those of their files."""
+    assert set(some.pixels.fingerprints) == ids(some)
+    assert list(looks(some)) == list(looks(some, cached=False))
+    other = replace(some, pixels=replace(some.pixels, fingerprints={some[3].image_id: b"known"}))
+    assert list(looks(other))[3].fingerprint == b"known"
 
 
 def test_an_image_of_which_one_file_is_missing_is_named(recipe, data, tmp_path) -> None:
@@ -186,17 +204,37 @@ def test_the_luggage_holds_both_files_and_no_image_of_the_test_part(
     given = [str(data), str(weights), str(tmp_path), str(tmp_path / "out"), "--megabytes", "0.01"]
     monkeypatch.setattr(recipe.luggage, "frozen_parts", recipe.material.frozen_parts)
     monkeypatch.setattr(sys, "argv", ["luggage.py", *given])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/luggage-99.tgz").write_bytes(b"of another size")
     recipe.luggage.main()
-    pieces = sorted((tmp_path / "out").glob("luggage.tgz.*"))
-    assert len(pieces) > 1 and all(path.stat().st_size <= 10_000 for path in pieces)
-    whole = io.BytesIO(b"".join(path.read_bytes() for path in pieces))
-    with tarfile.open(fileobj=whole) as tar:
-        tar.extractall(tmp_path / "in", filter="data")
+    pieces = sorted((tmp_path / "out").glob("luggage-*.tgz"))
+    sums = (tmp_path / "out/luggage.sha256").read_text().splitlines()
+    assert [path.name for path in pieces] == [line.split()[1] for line in sums]
+    assert len(pieces) > 2 and all(path.stat().st_size <= 10_000 for path in pieces)
+    for path in reversed(pieces):  # each stands alone
+        with tarfile.open(path) as tar:
+            tar.extractall(tmp_path / "in", filter="data")
+    with tarfile.open(pieces[0]) as tar:
+        first = set(tar.getnames())
+    networks = recipe.settings.NETWORKS.values()
+    assert first >= {f"weights/{name}.safetensors" for name in networks}
+    assert first >= {"data/HAM10000_metadata.csv", "data/HAM10000_source.csv"}
     unpacked = recipe.material.unpack(tmp_path / "in/data", tmp_path / "work", tiny=False)
     assert len(unpacked) == 40
-    for part in ("part1.tar", "part3.tar"):
-        with tarfile.open(tmp_path / "in/data" / part) as tar:
-            assert len(tar.getnames()) == 20
+    packed = []
+    for part in (tmp_path / "in/data").glob("part*.tar"):
+        with tarfile.open(part) as tar:
+            packed += tar.getnames()
+    plain = [f"ISIC_{24306 + n:07d}" for n in range(20)]
+    assert sorted(packed) == sorted(f"{name}.{kind}" for name in plain for kind in ("jpg", "webp"))
+
+
+def test_luggage_has_no_piece_larger_than_asked(recipe) -> None:
+    files = [("a", b"x" * 300), ("b", b"x" * 300), ("c", b"x" * 700)]
+    found = recipe.luggage.divided(files, 1000)
+    assert [[name for name, _ in piece] for piece in found] == [["a", "b"], ["c"]]
+    with pytest.raises(SystemExit, match=r"--megabytes must be at least 0\.0, for c"):
+        recipe.luggage.divided(files, 800)
 
 
 def test_the_folds_cover_train_and_validation_part_and_share_no_lesion(material) -> None:
@@ -340,6 +378,25 @@ def test_a_failed_run_takes_only_what_needs_it_along(recipe, processes, tmp_path
     }  # fmt: skip
 
 
+def test_a_process_in_which_a_run_has_failed_does_no_other(recipe, tmp_path, monkeypatch) -> None:
+    """After a fault of the device, all that its process computes fails."""
+    worker = """
+        import json, sys
+        faulty = False
+        for line in sys.stdin:
+            name = json.loads(line)["name"]
+            faulty = faulty or "fails" in name
+            print(json.dumps({"failed": "no"} if faulty else {"done": {}}), flush=True)
+    """
+    (tmp_path / "worker.py").write_text(textwrap.dedent(worker))
+    monkeypatch.setattr(recipe.calling, "HERE", tmp_path)
+    made, told = recipe.calling.Processes(tmp_path, 1, 1), []
+    listed = [recipe.jobs.Job(name, "lite0", "train") for name in ("a", "fails", "b", "c")]
+    assert made.run(listed, time.monotonic() + 60, told.append)
+    made.stop()
+    assert told == ["a: {}", "fails FAILED: no", "b: {}", "c: {}"]
+
+
 def test_the_minutes_end_a_run_that_is_under_way(recipe, processes) -> None:
     listed = [recipe.jobs.Job(name, "lite0", "train") for name in ("a", "hangs")]
     told: list[str] = []
@@ -347,6 +404,42 @@ def test_the_minutes_end_a_run_that_is_under_way(recipe, processes) -> None:
     own = list(processes._at)
     processes.stop()
     assert [process.returncode for process in own] == [-15]
+
+
+def test_the_longest_runs_begin_first(recipe, processes, monkeypatch) -> None:
+    monkeypatch.setattr(processes, "_count", 1)
+    told: list[str] = []
+    listed = [recipe.jobs.Job(f"{n}", "lite0", "train", seconds=n) for n in (2, 7, 5)]
+    assert processes.run(listed, time.monotonic() + 60, told.append)
+    assert [line[0] for line in told] == ["7", "5", "2"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux tells a process of this.")
+def test_runs_end_with_a_call_that_is_killed(recipe, tmp_path) -> None:
+    worker = """
+        import os, pathlib, signal, sys, time
+        here = pathlib.Path(__file__).parent
+        signal.signal(signal.SIGTERM, lambda *_: ((here / "told").touch(), sys.exit()))
+        (here / "begun").touch()
+        time.sleep(600)
+    """
+    call = """
+        import pathlib, sys, time
+        import calling, jobs
+        here = calling.HERE = pathlib.Path(sys.argv[1])
+        own = [jobs.Job("a", "lite0", "train")]
+        calling.Processes(here, 1, 1).run(own, time.monotonic() + 600, print)
+    """
+    (tmp_path / "worker.py").write_text(textwrap.dedent(worker))
+    path = os.pathsep.join([str(ROOT / "training/recipe"), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", textwrap.dedent(call), tmp_path]
+    parent = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path})
+    try:
+        wait_for((tmp_path / "begun").exists)
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_for((tmp_path / "told").exists)
 
 
 def finished(work: Path, *, large: str = "") -> None:
@@ -378,6 +471,29 @@ def test_a_file_above_16_mib_stays_behind_and_is_named(recipe, tmp_path) -> None
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert "student.tar" in names and "lite1-0.tar" not in names
     assert [line.split(":")[0] for line in told if "LEFT OUT" in line] == ["lite1-0.tar LEFT OUT"]
+
+
+def test_all_files_of_a_call_together_have_a_limit_too(recipe, tmp_path, monkeypatch) -> None:
+    finished(tmp_path / "work")
+    whole = recipe.collecting.collect(tmp_path / "work", tmp_path / "out", [])
+    assert not [line for line in whole if "LEFT OUT" in line]
+    size = sum(path.stat().st_size for path in (tmp_path / "out").iterdir())
+    monkeypatch.setattr(recipe.collecting, "MOST_IN_ALL", size - 1)
+    for path in (tmp_path / "out").iterdir():
+        path.unlink()
+    told = recipe.collecting.collect(tmp_path / "work", tmp_path / "out", [])
+    assert [line.split(":")[0] for line in told if "LEFT OUT" in line] == ["lite2-1.tar LEFT OUT"]
+
+
+def test_fingerprints_stay_out_of_the_records(recipe, tmp_path) -> None:
+    finished(tmp_path / "work")
+    for name in ("folds.json", "fingerprints.json"):
+        (tmp_path / "work" / name).write_text("{}")
+    recipe.collecting.collect(tmp_path / "work", tmp_path / "out", [])
+    with tarfile.open(tmp_path / "out/records.tar.gz") as tar:
+        names = tar.getnames()
+    assert "folds.json" in names and "fingerprints.json" not in names
+    assert "runs/members/lite1-0/log.csv" in names
 
 
 def test_the_table_says_what_is_done_begun_and_to_do(recipe, tmp_path) -> None:

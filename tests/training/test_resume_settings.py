@@ -1,15 +1,18 @@
 """What may change where a run is resumed, and what may not."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.torch import save
 from small_runs import (
     ALL_ON,
+    listed,
     newest,
 )
 from test_resume import Stop, data, one_thread, parts
@@ -22,7 +25,9 @@ from skinxai.errors import (
     SkinxaiWarning,
 )
 from skinxai.labels import LabelSet
+from skinxai.training import data_checks
 from skinxai.training.checkpointing import CheckpointFolder
+from skinxai.training.data_checks import fingerprint
 
 __all__ = ["data", "one_thread", "parts"]  # fixtures
 
@@ -53,6 +58,50 @@ def test_what_may_not_change(parts, tmp_path) -> None:
     (folder / "train.json").write_text(json.dumps(settings))
     with pytest.raises(CheckpointCorruptError, match="must belong to this run's network"):
         Trainer.resume(folder).fit(*parts)
+
+
+def test_other_pictures_under_the_same_names(data, tmp_path) -> None:
+    """Such as copies without hairs, which take the place of the originals."""
+    shutil.copytree(data, tmp_path / "data")
+    own = listed(tmp_path / "data" / "train"), listed(tmp_path / "data" / "val")
+    folder = stopped(own, tmp_path / "run")
+    shutil.copytree(tmp_path / "data", tmp_path / "moved")
+    for part, place in (("train", 32), ("val", 8)):
+        changed = own[part == "val"][place].path
+        before = changed.read_bytes()
+        Image.open(changed).transpose(Image.Transpose.ROTATE_90).save(changed)
+        with pytest.raises(ResumeMismatchError, match=r"began with, but \['files'\] changed"):
+            Trainer.resume(folder).fit(*own)
+        changed.unlink()
+        with pytest.raises(ResumeMismatchError, match=r"\['files'\] changed"):
+            Trainer.resume(folder).fit(*own)
+        changed.write_bytes(before)
+    moved = listed(tmp_path / "moved" / "train"), listed(tmp_path / "moved" / "val")
+    assert Trainer.resume(folder).fit(*moved).labels == ("red", "green", "blue")
+
+
+def test_what_tells_files_of_one_size_apart(data, tmp_path, monkeypatch) -> None:
+    """Bitmaps have one size: the content of some of them is compared."""
+    monkeypatch.setattr(data_checks, "HASHED_FILES", 4)
+    folder = shutil.copytree(data / "train", tmp_path / "train")
+    train = listed(folder)
+    for item in train:
+        item.path.write_bytes(bytes([0]) * 100)
+    before = fingerprint(train, train)["files"]
+    hashed = []
+    for item in train:
+        item.path.write_bytes(bytes([1]) * 100)
+        hashed.append(fingerprint(train, train)["files"] != before)
+        item.path.write_bytes(bytes([0]) * 100)
+    assert len(hashed) == 33 and [n for n, told in enumerate(hashed) if told] == [0, 8, 16, 24, 32]
+
+
+def test_a_run_of_an_earlier_version_knows_no_files(parts, tmp_path) -> None:
+    folder = stopped(parts, tmp_path / "run")
+    settings = json.loads((folder / "train.json").read_text())
+    del settings["data"]["sha256"]["files"]
+    (folder / "train.json").write_text(json.dumps(settings))
+    assert Trainer.resume(folder).fit(*parts).labels == ("red", "green", "blue")
 
 
 def test_fewer_epochs_than_were_trained_are_refused(parts, tmp_path) -> None:

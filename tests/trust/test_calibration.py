@@ -276,6 +276,9 @@ def test_images_that_must_not_calibrate(folder, records, tmp_path) -> None:
     plain = Classifier.from_pretrained(folder)
     with pytest.raises(LeakageError, match="must not see the test part"):
         plain.calibrate(replace(records, part="test"))
+    with pytest.raises(LeakageError, match="must not see the test part"):
+        some = [item.image_id for item in records if item.label != "blue"]
+        plain.calibrate(replace(records, part="test").subset(some))
     with pytest.raises(LeakageError, match="allow_leakage"):
         plain.calibrate(replace(records, leaked=True))
     with pytest.raises(OptionError, match="must have the model's labels"):

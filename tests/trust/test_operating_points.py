@@ -35,6 +35,28 @@ def test_points_by_hand() -> None:
     assert BY_HAND.balanced().threshold == pytest.approx(0.15)  # of three equal sums: 1 + 0.5
 
 
+def test_a_points_name_says_its_rate_and_no_rounder_one() -> None:
+    """A sensitivity of 0.999 is not one of 1.00, nor 0.975 one of 0.97."""
+    for rate, shown in (
+        (0.9, "0.90"),
+        (0.975, "0.975"),
+        (0.999, "0.999"),
+        (0.9999999, "0.9999999"),
+    ):
+        for name in ("sensitivity", "specificity"):
+            point = BY_HAND.holding(**{name: rate})
+            assert point.name == f"{name} {shown}"
+            assert point.rule == f"{name} of at least {shown} on the calibration lesions"
+
+
+def test_a_specificity_that_no_threshold_holds() -> None:
+    """Half of the benign lesions have the malignant probability 1, so that all thresholds refer."""
+    sure = scores([(1.0, 1), (0.5, 1), (1.0, 0), (0.2, 0)])
+    assert sure.holding(specificity=0.5).specificity.value == 0.5
+    with pytest.raises(CalibrationError, match=r"a specificity of 0\.6 needs a threshold below"):
+        sure.holding(specificity=0.6)
+
+
 def test_each_lesion_counts_once() -> None:
     """Nine images of one lesion are no more than the one image of another."""
     pairs = [(0.1, 1)] * 9 + [(0.8, 1), (0.2, 0)]

@@ -24,7 +24,7 @@ from material import FOLDS, Material, unpack
 from planning import Plan, plan_of
 from settings import LADDER, MEMBERS, SIZE
 
-SPARE = 25.0  # seconds for the table and the copies
+SPARE = 10.0  # seconds for the table and the copies
 
 
 def arguments() -> argparse.Namespace:
@@ -174,11 +174,11 @@ class Call:
         return best, start
 
     def _measure(self, network: str, count: int, found: dict[str, dict[str, float]]) -> None:
-        """Measure several runs at a time, of which the first also measures the bare step."""
+        """Measure several runs at a time; a single one of the student also the bare step."""
         name = f"{network}, {count} at a time"
         if name in found:
             return
-        more = {"image_size": SIZE, "epochs": 1000, "measured": 1.0 if self.given.tiny else 10.0}
+        more = {"image_size": SIZE, "epochs": 1000, "measured": 1.0 if self.given.tiny else 5.0}
         settings = self.machine.settings(network, more)
         own = [Job(f"rates/{network}-{n}-{count}", network, "train", settings)
                for n in range(count)]  # fmt: skip

@@ -1,9 +1,11 @@
 """Work through jobs in several processes until they are done or the minutes are over."""
 
 import contextlib
+import ctypes
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +16,9 @@ from typing import Any
 from jobs import Job
 
 HERE = Path(__file__).parent
-SECONDS_TO_STOP = 45.0  # for the step, the checkpoint and a validation that is under way
+PR_SET_PDEATHSIG = 1
+_C = ctypes.CDLL(None) if sys.platform == "linux" else None
+SECONDS_TO_STOP = 20.0  # for the step, the checkpoint and a validation that is under way
 
 
 class Processes:
@@ -39,6 +43,7 @@ class Processes:
             return subprocess.Popen(
                 [sys.executable, HERE / "worker.py", self._work], stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True,
+                preexec_fn=end_with_parent,
                 env=os.environ | dict.fromkeys(names, str(self._threads)),
             )  # fmt: skip
 
@@ -46,11 +51,12 @@ class Processes:
         """Do the jobs; whether all are done or have failed before ``deadline``.
 
         Args:
-            jobs: jobs in order; one whose needs failed is left out.
+            jobs: jobs, of which the longest begin first, so that none is left alone at the end; one
+                whose needs failed is left out.
             deadline: value of ``time.monotonic`` at which to stop.
             tell: function that is called with one line about each job.
         """
-        waiting, failed = list(jobs), set[str]()
+        waiting, failed = sorted(jobs, key=lambda job: -job.seconds), set[str]()
         while waiting or self._at:
             for job in [job for job in waiting if failed.intersection(job.needs)]:
                 waiting.remove(job)
@@ -74,18 +80,19 @@ class Processes:
             for stream in select.select(list(streams), [], [], left)[0]:
                 process = streams[stream]
                 name, line = self._at.pop(process), stream.readline()
-                if line:
-                    result: Mapping[str, Any] = json.loads(line)
-                    self._idle.append(process)
-                else:
-                    result = {"failed": f"its process ended with {process.wait()}"}
-                    close(process)
+                result: Mapping[str, Any] = json.loads(line) if line else {
+                    "failed": f"its process ended with {process.wait()}"
+                }  # fmt: skip
                 if "failed" in result:
                     failed.add(name)
                     note(self._work, name, result["failed"])
                     tell(f"{name} FAILED: {result['failed']}")
+                    process.kill()  # after some errors of a device it could compute nothing more
+                    process.wait()
+                    close(process)
                 else:
                     tell(f"{name}: {json.dumps(result['done'])}")
+                    self._idle.append(process)
         return True
 
     def stop(self) -> None:
@@ -102,6 +109,15 @@ class Processes:
                 process.wait()
             close(process)
         self._at, self._idle = {}, []
+
+
+def end_with_parent() -> None:
+    """Let Linux send SIGTERM to this process when the one that started it has ended.
+
+    A call that is killed would else leave runs going on, which the next call cannot go on with.
+    """
+    if _C is not None:
+        _C.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def close(process: subprocess.Popen[str]) -> None:

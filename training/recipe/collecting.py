@@ -1,9 +1,10 @@
-"""Copy what a call leaves into the output folder: at most eight files of 16 MiB."""
+"""Copy what a call leaves into the output folder: at most eight files of 16 MiB, 64 MiB in all."""
 
 import io
 import json
 import tarfile
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import table
 from outcomes import SHIPPED_FOLDS
 from settings import MEMBERS
 
-MOST_FILES, MOST_BYTES = 8, 16 * 2**20
+MOST_FILES, MOST_BYTES, MOST_IN_ALL = 8, 16 * 2**20, 64 * 2**20
 SMALL = {".json", ".csv", ".log", ".txt", ".md", ".npz"}
-MADE_AGAIN = {"evaluation.json", "splits.csv"}  # from answers and folds
+MADE_AGAIN = {"evaluation.json", "splits.csv", "fingerprints.json"}  # from answers, folds, images
 
 
 def collect(work: Path, out: Path, rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -37,8 +38,9 @@ def collect(work: Path, out: Path, rows: Sequence[dict[str, Any]]) -> list[str]:
         if not paths:
             continue
         data = _tar(paths, work, compressed=name.endswith(".gz"))
-        others = {path.name for path in out.iterdir()} - {name}
-        if len(data) > MOST_BYTES or len(others) >= MOST_FILES:
+        others = [path for path in out.iterdir() if path.name != name]
+        in_all = len(data) + sum(path.stat().st_size for path in others)
+        if len(data) > MOST_BYTES or len(others) >= MOST_FILES or in_all > MOST_IN_ALL:
             told.append(f"{name} LEFT OUT: {len(data)} bytes; it stays in {work}")
             continue
         (out / name).write_bytes(data)
@@ -47,9 +49,8 @@ def collect(work: Path, out: Path, rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _small(work: Path) -> Iterable[Path]:
-    for place in (work, work / "rates", work / "logs"):
-        yield from (path for path in sorted(place.glob("*")) if path.suffix in SMALL)
-    for path in sorted((work / "runs").rglob("*")):
+    places = [work.glob("*"), (work / "logs").glob("*"), (work / "runs").rglob("*")]
+    for path in chain.from_iterable(map(sorted, places)):
         if path.suffix in SMALL and path.name not in MADE_AGAIN and path.is_file():
             yield path
 

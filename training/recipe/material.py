@@ -3,7 +3,7 @@
 Each image is there twice, as JPEG and as WebP file. Both are records of one lesion and are learnt;
 images are judged as JPEG files, which is what users send. The frozen test part is never unpacked.
 Everything lies in the work folder: ``ham10000`` (JPEG files and their table), ``webp``,
-``prepared`` (decoded pixels of both) and ``folds.json``.
+``prepared`` (decoded pixels of both), ``fingerprints.json`` and ``folds.json``.
 """
 
 import csv
@@ -17,6 +17,7 @@ from pathlib import Path
 from skinxai.data import Records, Splits, folds, load_ham10000, load_prepared, prepare
 from skinxai.data.hashing import looks
 from skinxai.data.linking import alike_pairs
+from skinxai.data.shards import PreparedPixels
 from skinxai.data.splits import PARTS
 from skinxai.data.stratifying import group
 from skinxai.disk.writing import write_atomic
@@ -24,6 +25,7 @@ from skinxai.model_folders.trained_on import Look, TrainedOn
 
 TRAINING = Path(__file__).parent.parent
 TABLE, SOURCES = "HAM10000_metadata.csv", "HAM10000_source.csv"
+PRINTS = "fingerprints.json"
 KINDS = ("jpg", "webp")
 WEBP = "-webp"
 """What the id of an image's WebP copy has behind that of the JPEG copy."""
@@ -101,6 +103,8 @@ def unpack(data: Path, work: Path, *, tiny: bool) -> Records:
     write_atomic(root / TABLE, ("\n".join([",".join(table[0]), *lines]) + "\n").encode())
     write_atomic(work / SOURCES, (data / SOURCES).read_bytes())
     records = prepare(with_webp(load_ham10000(root), folders[".webp"]), work / "prepared")
+    write_prints(records, work)
+    records = with_prints(records, work)
     if (data / "folds.json").exists() and not tiny:  # of another machine, to save its minutes
         given = json.loads((data / "folds.json").read_text())
         wrong = [name for name, part in given["part"].items() if parts[name] != part]
@@ -110,6 +114,35 @@ def unpack(data: Path, work: Path, *, tiny: bool) -> Records:
     else:
         fold_all(records, {name: part for name, part in parts.items() if name in ids}, work)
     return records
+
+
+def write_prints(records: Records, work: Path) -> None:
+    """Compute the fingerprints of all images, which each run would compute before its first step.
+
+    Raises:
+        SystemExit: an image cannot be read.
+    """
+    assert records.pixels is not None
+    found = dict(zip(ids_of(records), looks(records), strict=True))
+    prints = {n: look.fingerprint.hex() for n, look in found.items() if isinstance(look, Look)}
+    if wrong := [name for name in found if name not in prints]:
+        raise SystemExit(f"{len(wrong)} images cannot be read, {wrong[0]} first")
+    content = {"prepared": records.pixels.digest, "prints": prints}
+    write_atomic(work / PRINTS, json.dumps(content).encode())
+
+
+def with_prints(records: Records, work: Path) -> Records:
+    """The prepared records with the fingerprints that `write_prints` wrote.
+
+    Raises:
+        SystemExit: these are of other images.
+    """
+    assert isinstance(records.pixels, PreparedPixels)
+    content = json.loads((work / PRINTS).read_text())
+    if content["prepared"] != records.pixels.digest:
+        raise SystemExit(f"{work / PRINTS} must be of the prepared images; give a new work folder")
+    prints = {name: bytes.fromhex(text) for name, text in content["prints"].items()}
+    return replace(records, pixels=replace(records.pixels, fingerprints=prints))
 
 
 def take(tars: Sequence[Path], ids: set[str], folders: Mapping[str, Path]) -> None:
@@ -125,7 +158,7 @@ def take(tars: Sequence[Path], ids: set[str], folders: Mapping[str, Path]) -> No
                 if member.isfile() and name.stem in missing.get(name.suffix, ()):
                     content = tar.extractfile(member)
                     assert content is not None
-                    write_atomic(folders[name.suffix] / name.name, content.read())
+                    write(folders[name.suffix] / name.name, content.read())
                     missing[name.suffix].discard(name.stem)
     for suffix, left in missing.items():
         if left:
@@ -133,6 +166,16 @@ def take(tars: Sequence[Path], ids: set[str], folders: Mapping[str, Path]) -> No
                 f"part*.tar must hold a {suffix} file of each image, but {len(left)} have none, "
                 f"{min(left)} first"
             )
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, as long as the machine itself goes on.
+
+    `write_atomic` would wait for the disk, which for thousands of files takes minutes.
+    """
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)
 
 
 def with_webp(records: Records, folder: Path) -> Records:
@@ -195,7 +238,7 @@ class Material:
 
     def __init__(self, work: Path) -> None:
         self.work = work
-        self.records = load_prepared(work / "prepared", verify=False)
+        self.records = with_prints(load_prepared(work / "prepared", verify=False), work)
         content = json.loads((work / "folds.json").read_text())
         self.fold: dict[str, int] = content["fold"]
         self.part: dict[str, str] = content["part"]

@@ -25,7 +25,7 @@ SHARED: Mapping[str, Any] = {
     "average_decay": 0.99,
     "drop_path_rate": 0.1,
     "amp": True,
-    "checkpoint_minutes": 3.0,
+    "checkpoint_minutes": 1.0,
     "keep_checkpoints": 1,
 }
 BASE: Mapping[str, Any] = {"image_size": (192, 256)}

@@ -4,6 +4,7 @@ It answers each with one JSON line. SIGTERM ends it; ``Trainer`` writes a checkp
 same job goes on from there at the next call.
 """
 
+import gc
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from jobs import Job
 from material import Material
+from settings import STUDENT
 
 from skinxai import Classifier, Trainer, backbones
 from skinxai.assessment.metrics import confusion_matrix, metrics_of
@@ -38,7 +40,8 @@ def train(job: Job, material: Material) -> dict[str, Any]:
         else:
             trainer = Trainer(**job.settings, output_dir=folder)
         classifier = trainer.fit(splits)
-        found = answers(classifier, material, splits.val, folder / "answers.npz")
+        flips = job.phase != "choices"  # which are compared by one view
+        found = answers(classifier, material, splits.val, folder / "answers.npz", flips=flips)
         if job.phase == "sources":
             source = job.learns.rpartition(" ")[2]
             left_out = material.of_source(source)
@@ -58,18 +61,19 @@ def train(job: Job, material: Material) -> dict[str, Any]:
 
 
 def answers(
-    classifier: Classifier, material: Material, records: Records, path: Path
+    classifier: Classifier, material: Material, records: Records, path: Path, *, flips: bool = True
 ) -> dict[str, Any]:
-    """Write probabilities and return their figures: one view, four flips, WebP copies."""
+    """Write probabilities and return their figures: one view, WebP copies and, if asked, flips."""
     kept = {"ids": np.asarray([item.image_id for item in records]),
             "target": np.asarray(records.targets())}  # fmt: skip
     found: dict[str, Any] = {}
-    views = {"one": (records, False), "flips": (records, True),
-             "webp": (material.webp(records), False)}  # fmt: skip
-    for name, (asked, flips) in views.items():
+    views = {"one": (records, False), "webp": (material.webp(records), False)}
+    if flips:
+        views["flips"] = (records, True)
+    for name, (asked, tta) in views.items():
         assert asked.pixels is not None
-        pixels = (asked.pixels.read(item.image_id) for item in asked)
-        predicted = classifier.predict(pixels, tta=flips, batch_size=128, progress=False)
+        pixels = [asked.pixels.read(item.image_id) for item in asked]  # mapped, and not yet read
+        predicted = classifier.predict(pixels, tta=tta, batch_size=128, progress=False)
         rows = [[p.probabilities[code] for code in records.labels] for p in predicted]
         kept[name] = np.asarray(rows, np.float32)
         found[name] = figures(kept["target"], kept[name])
@@ -119,7 +123,7 @@ def rate(job: Job, material: Material) -> dict[str, float]:
         "with_loading": settings["batch_size"] * (len(times) - 1) / (times[-1] - times[0]),
         "start": clock.times[0] - clock.begun,
     }
-    if job.name.endswith("-1"):
+    if job.network == STUDENT and job.name.endswith("-1"):
         found["bare"] = bare(settings, seconds)
     return {name: round(value, 2) for name, value in found.items()}
 
@@ -165,6 +169,8 @@ def main(work: Path) -> None:
         except Exception as error:
             traceback.print_exc()
             result = {"job": job.name, "failed": f"{type(error).__name__}: {error}"}
+        gc.collect()  # of the device's memory, an idle worker keeps nothing from the others
+        torch.cuda.empty_cache()
         answer.write(json.dumps(result) + "\n")
 
 

@@ -22,7 +22,7 @@ COLUMNS = {
     "Fitzpatrick type": ("fitzpatrick_skin_type", "fitzpatrick", "skin_type"),
     SKIN_TONE: (ITA,),
 }
-"""Columns of a table that may hold each attribute; the first that is not empty is used."""
+"""Columns of a table that may hold each attribute; the first whose value is known is used."""
 AGE_BANDS: Bands = {
     "0–29": (0, 30),
     "30–49": (30, 50),
@@ -120,9 +120,9 @@ def _ordered(attribute: str, values: npt.NDArray[np.str_]) -> list[str]:
 
 
 def _value(attribute: str, columns: tuple[str, ...], row: Mapping[str, str]) -> str:
-    text = next((row[name] for name in columns if row.get(name)), "").strip()
-    if text.lower() in UNKNOWN:
-        return ""
+    given = (row.get(name) for name in columns)
+    known = (str(each).strip() for each in given if each is not None)  # programs give numbers
+    text = next((each for each in known if each.lower() not in UNKNOWN), "")
     if attribute not in BANDS:
         return text
     try:

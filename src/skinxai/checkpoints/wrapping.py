@@ -12,7 +12,6 @@ from skinxai.backbones.network import OwnFunction, SkinClassifier
 from skinxai.checkpoints import LoadedModel
 from skinxai.checkpoints.wrapping_arguments import (
     checked_callables,
-    checked_labels,
     checked_preprocessing,
 )
 from skinxai.checkpoints.wrapping_grids import OwnGrid
@@ -51,7 +50,7 @@ def wrapped(
     """
     checked_callables(module, features, head, grid)
     config = ModelConfig(
-        name=name, backbone="", labels=checked_labels(labels),
+        name=name, backbone="", labels=LabelSet.of(labels),
         preprocessing=checked_preprocessing(preprocessing),
     )  # fmt: skip
     own = SkinClassifier(module, OwnFeatures(features), OwnFunction(head), grid=OwnGrid(grid))

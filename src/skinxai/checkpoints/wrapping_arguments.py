@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import nn
 
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import OptionError
-from skinxai.labels import LabelSet
 
 _EXAMPLE = (
     "PreprocessConfig((224, 224), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)), "
@@ -32,23 +31,6 @@ def checked_callables(module: Any, features: Any, head: Any, grid: Any) -> None:
             raise OptionError(
                 f"{name} must be a method, a submodule or a function, got {_kind(given)}."
             )
-
-
-def checked_labels(labels: Any) -> LabelSet:
-    """A label set of a sequence of codes.
-
-    Raises:
-        OptionError: text, a number or another kind of value.
-        ModelConfigError: fewer than two codes, or one twice.
-    """
-    if isinstance(labels, LabelSet):
-        return labels
-    if isinstance(labels, str | bytes | Mapping) or not isinstance(labels, Iterable):
-        raise OptionError(
-            f"labels must be a list of label codes in the order of the logits, such as "
-            f"['benign', 'malignant'], got {labels!r}."
-        )
-    return LabelSet(tuple(labels))
 
 
 def checked_preprocessing(given: Any) -> PreprocessConfig:

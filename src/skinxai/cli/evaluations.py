@@ -21,6 +21,7 @@ from skinxai.cli.options import (
 )
 from skinxai.cli.saying import note
 from skinxai.cli.table_options import TableOptions, check_apart, judged, open_data, with_table
+from skinxai.errors import ExplainError, ModelError
 from skinxai.images.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -90,15 +91,22 @@ def evaluate(
 def _pictures(
     classifier: Classifier, records: Records, found: Evaluation, **options: Any
 ) -> dict[str, Image]:
-    """Maps of the hardest images: why the class that was answered, and why the true one."""
+    """Maps of the hardest images: why the class that was answered, and why the true one.
+
+    None of a model that has no such maps: the evaluation is written all the same.
+    """
     paths = {item.image_id: item.path for item in records}
-    return {
-        case.image_id: classifier.compare(
-            paths[case.image_id], targets=list(dict.fromkeys([case.answered, case.label])),
-            **options,
-        )
-        for case in found.hardest
-    }  # fmt: skip
+    try:
+        return {
+            case.image_id: classifier.compare(
+                paths[case.image_id], targets=list(dict.fromkeys([case.answered, case.label])),
+                **options,
+            )
+            for case in found.hardest
+        }  # fmt: skip
+    except (ExplainError, ModelError) as error:
+        note(f"the page has no maps of the hardest images: {error}")
+        return {}
 
 
 def in_words(found: Evaluation) -> str:

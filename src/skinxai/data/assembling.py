@@ -99,6 +99,7 @@ def assemble(
         work.take(row)
     work.check(table)
     notes = [f"{count} rows {what}" for what, count in work.counted.items() if count]
+    notes += [f"no row has the label {raw!r}, which was to be renamed" for raw in work.unused]
     for kind in ("lesion_id", "patient_id"):
         for group in alike(getattr(item, kind) or "" for item in work.items):
             notes.append(f"{kind} {' and '.join(map(repr, group))} differ by blanks or case alone, "
@@ -129,11 +130,13 @@ class _Assembly:
         self._seen: dict[str | Path, Listed] = {}  # by name and by file
         self._by_stem: dict[Path, int] = {}
         self._codes: Counter[str] = Counter()
+        self._raw: set[str] = set()
         self._renames: dict[str, str] = {}
 
     def take(self, raw: Listed) -> None:
         """Check one row and make its record."""
         row = self._cleaned(raw)
+        self._raw.add(row.label)
         code = self._mapped.get(row.label, row.label)
         if self._repeats(row.image, row):
             return
@@ -160,6 +163,21 @@ class _Assembly:
             Record(printable(name), path, code, row.lesion_id, row.patient_id or None, attributes)
         )
 
+    @property
+    def unused(self) -> list[str]:
+        """Labels that were to be renamed and are in no row."""
+        return [raw for raw in self._mapped if raw not in self._raw]
+
+    def _beside_renamed(self) -> dict[str, str]:
+        """Labels that would stay, although one that is spelt alike is renamed, and that one."""
+        stay = sorted(self._raw.difference(self._mapped, self._known or ()))
+        return {
+            found: raw
+            for found in stay
+            for raw, code in self._mapped.items()
+            if fold(found) == fold(raw) and found != code
+        }
+
     def check(self, table: str) -> None:
         """Raise the error of the first problem; its message lists all of them."""
         for path in grey_strays(item.path for item in self.items):
@@ -182,6 +200,12 @@ class _Assembly:
                 f"labels of {table} must not differ by blanks or case alone:",
                 texts,
                 **_rename(renames),
+            )
+        if near := self._beside_renamed():
+            raise DatasetLabelError(
+                f"labels of {table} must not differ from renamed ones by blanks or case alone:",
+                tuple(f"{found!r} differs from {raw!r}" for found, raw in near.items()),
+                **_rename({found: self._mapped[raw] for found, raw in near.items()}),
             )
         if self._problems:
             several = len(self._problems) > 1

@@ -60,6 +60,7 @@ def audit(
         *_overlaps(parts),
         *_columns(items, splits.train.labels),
         *_classes(parts),
+        *_lesions([item for _, item in items]),
         *_left_out(splits),
     ]
     check_ids(not_copies, [item for _, item in items])
@@ -130,6 +131,26 @@ def _classes(parts: dict[str, Records]) -> list[Finding]:
             message = f"of fewer than {FEW_LESIONS} lesions in the {name} part: {_some(few)}"
             found.append(Finding("class", "warning", message, len(few)))
     return found
+
+
+def _lesions(items: Iterable[Record]) -> Iterator[Finding]:
+    """Lesion ids that stand for several lesions, such as numbers that begin anew for each patient.
+
+    Their images would be one lesion in every interval, and in what is missed by lesion.
+    """
+    patients: dict[str, set[str]] = {}
+    labels: dict[str, set[str]] = {}
+    for item in items:
+        patients.setdefault(item.lesion_id, set()).update({item.patient_id or ""} - {""})
+        labels.setdefault(item.lesion_id, set()).add(item.label)
+    for what, of, remedy in (
+        ("patients", patients, "; name each lesion by patient and number if the ids begin anew "
+                               "for each patient"),
+        ("labels", labels, ""),
+    ):  # fmt: skip
+        if names := [f"{n} ({len(own)})" for n, own in sorted(of.items()) if len(own) > 1]:
+            message = f"lesions whose images are of several {what}: {_some(names)}{remedy}"
+            yield Finding("lesion", "warning", message, len(names))
 
 
 def _left_out(splits: Splits) -> list[Finding]:

@@ -69,6 +69,7 @@ def load_folder(root: Root, *, labels: LabelSet | Sequence[str] | None = None) -
             as ``images`` and ``masks``, or ``fold1`` and ``fold2`` with the same folders in each.
     """
     root = folder_of(root)
+    labels = None if labels is None else LabelSet.of(labels)
     declared = frozenset(labels or ())
     left = LeftOut(os.path.join(str(root), ""))  # noqa: PTH118
     classes, loose = _class_folders(root, declared, left)
@@ -91,8 +92,6 @@ def load_folder(root: Root, *, labels: LabelSet | Sequence[str] | None = None) -
             )
         labels = LabelSet(tuple(sorted({each.name for each in classes})))
         notes.append("no label order was declared: labels are sorted")
-    elif not isinstance(labels, LabelSet):
-        labels = LabelSet(tuple(labels))
     if unknown := sorted({each.name for each in classes} - set(labels)):
         raise DatasetLabelError(
             f"subfolders of {str(root)!r} must be named by labels {list(labels)}, got {unknown}."

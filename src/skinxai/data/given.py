@@ -123,7 +123,7 @@ def _split_of(records: Records, ids: dict[str, list[str]], *, allow_leakage: boo
 
 
 def _written(item: Record) -> str:
-    return item.attributes.get(PART, item.attributes.get(SPLIT, "")).strip()
+    return str(item.attributes.get(PART, item.attributes.get(SPLIT, ""))).strip()
 
 
 def _part(item: Record) -> str:

@@ -54,9 +54,11 @@ def looks(
         try:
             if pixels is None:
                 return Look.at(read_image(item.path, max_pixels=max_pixels).pixels)
-            kept = pixels.read(item.image_id)
+            digest = pixels.hash_of(item.image_id)
+            if (known := pixels.fingerprints.get(item.image_id)) is not None:
+                return Look(digest, known)
             resized = pixels.image_size is not None
-            return Look.at(kept, pixels.hash_of(item.image_id), resized=resized)
+            return Look.at(pixels.read(item.image_id), digest, resized=resized)
         except SkinxaiError as error:
             return error
 

@@ -67,9 +67,7 @@ def load_csv(
         rows,
         ImageFiles([folder_of(images, "images")]),
         table=table.path.name,
-        labels=labels
-        if labels is None or isinstance(labels, LabelSet)
-        else LabelSet(tuple(labels)),
+        labels=None if labels is None else LabelSet.of(labels),
         label_map=label_map,
         dedupe=dedupe,
         name=name,

@@ -162,12 +162,15 @@ class Records(Sequence[Record]):
             f"{shown}{leaked}{prepared})"
         )
 
-    def subset(self, image_ids: Sequence[str], *, part: str = "", leaked: bool = False) -> Records:
+    def subset(
+        self, image_ids: Sequence[str], *, part: str | None = None, leaked: bool = False
+    ) -> Records:
         """The records with these ids, in this order.
 
         Args:
             image_ids: the ids; an unknown id is a `DatasetError`.
-            part: part of the result.
+            part: part of the result; ``None``: that of these records, so that some images of the
+                test part are test images still.
             leaked: mark the result as leaked; records that are leaked stay so.
         """
         by_id = {item.image_id: item for item in self.items}
@@ -176,6 +179,7 @@ class Records(Sequence[Record]):
                 f"{self.name} must hold every image asked for; {len(missing)} are missing:", missing
             )
         chosen = tuple(by_id[i] for i in image_ids)
+        part = self.part if part is None else part
         return replace(self, items=chosen, part=part, leaked=leaked or self.leaked)
 
     def targets(self) -> list[int]:

@@ -88,6 +88,8 @@ class PreparedPixels:
         interpolation: interpolation of the resizing; ``None`` without one.
         places: image id → where its pixels are.
         shard_bytes: size of each shard in bytes.
+        fingerprints: image id → `image_fingerprint`, of images of which it is known already; of the
+            others it is computed from their pixels each time.
     """
 
     folder: Path
@@ -96,6 +98,7 @@ class PreparedPixels:
     interpolation: str | None
     places: Mapping[str, Place] = field(repr=False, compare=False)
     shard_bytes: tuple[int, ...] = field(repr=False)
+    fingerprints: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
     _maps: dict[int, npt.NDArray[np.uint8]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,8 @@ class ResizedImages:
 
     mapped = False
     """Whether `read` takes no memory: these images are decoded."""
+    fingerprints: ClassVar[Mapping[str, bytes]] = {}
+    """As of `skinxai.data.shards.PreparedPixels`; none is known."""
 
     @property
     def nbytes(self) -> int:
@@ -253,7 +256,7 @@ def _foreign(
     notes = list(_notes(shards))
     if labels is None:
         notes.append("no label order was declared: labels are sorted")
-    known = labels if isinstance(labels, LabelSet) else LabelSet(tuple(labels or found))
+    known = LabelSet.of(labels or found)
     return Records(tuple(each.record for each in samples), known, folder.name, notes=tuple(notes))
 
 

@@ -33,7 +33,7 @@ class Neighbours:
         components: their first principal components, float16 ``(d, D)``.
         scale: size of one step of ``vectors``, float32 ``(d,)``.
         vectors: int8 ``(L, d)``; times ``scale`` it is the projected embedding less the mean.
-        labels: position of each lesion's label, uint8 ``(L,)``.
+        labels: position of each lesion's label, uint8 ``(L,)``; uint16 of more than 256 classes.
         pixels: first bytes of its image's pixel hash, uint8 ``(L, 8)``.
 
     Raises:
@@ -44,7 +44,7 @@ class Neighbours:
     components: npt.NDArray[np.float16]
     scale: Floats
     vectors: npt.NDArray[np.int8]
-    labels: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
     pixels: npt.NDArray[np.uint8]
 
     def __post_init__(self) -> None:
@@ -54,9 +54,10 @@ class Neighbours:
                 f"{NEIGHBOURS} must hold at most {MAX_LESIONS} lesions and a mean (D,), got "
                 f"{count} and {self.mean.shape}; fetch or save the model again."
             )
+        wide = np.uint16 if self.labels.dtype == np.uint16 else np.uint8
         expected = {"mean": (np.float32, (len(self.mean),)), "scale": (np.float32, (kept,)),
                     "components": (np.float16, (kept, len(self.mean))),
-                    "vectors": (np.int8, (count, kept)), "labels": (np.uint8, (count,)),
+                    "vectors": (np.int8, (count, kept)), "labels": (wide, (count,)),
                     "pixels": (np.uint8, (count, BYTES))}  # fmt: skip
         for name, (kind, shape) in expected.items():
             array = getattr(self, name)
@@ -77,18 +78,26 @@ class Neighbours:
 
         Args:
             embeddings: float32 ``(L, D)``, one for each lesion.
-            labels: label positions ``(L,)``, < 256.
+            labels: label positions ``(L,)``, 0 to 65535.
             hashes: hash of each lesion's image, from `skinxai.data.pixel_hash`.
             dimensions: number of dimensions to keep, at most D and L.
 
         Raises:
-            OptionError: if there is no embedding, or not one label and one hash for each.
+            OptionError: if there is no embedding, not one label and one hash for each, a label
+                outside its range, or ``dimensions`` below 1.
         """
         positions = np.asarray(labels)
         if not len(embeddings) or not len(embeddings) == len(positions) == len(hashes):
             raise OptionError(
                 f"neighbours must be at least one embedding, each with a label and a hash, got "
                 f"{len(embeddings)}, {len(positions)} and {len(hashes)}."
+            )
+        if type(dimensions) is not int or dimensions < 1:
+            raise OptionError(f"dimensions must be an integer >= 1, got {dimensions!r}.")
+        if positions.min() < 0 or positions.max() > np.iinfo(np.uint16).max:
+            raise OptionError(
+                f"labels of neighbours must be positions from 0 to {np.iinfo(np.uint16).max}, got "
+                f"{positions.min()} to {positions.max()}."
             )
         mean = embeddings.mean(axis=0, dtype=np.float64)
         centred = embeddings - mean
@@ -98,11 +107,12 @@ class Neighbours:
         scale = np.abs(projected).max(axis=0) / 127
         scale[scale == 0] = 1
         order = by_hash(hashes)
+        ranked, narrow = positions[order], positions.max() <= np.iinfo(np.uint8).max
         prefixes = b"".join(bytes.fromhex(hashes[k])[:BYTES] for k in order)
         return cls(
             mean.astype(np.float32), components, scale.astype(np.float32),
             np.ascontiguousarray(np.rint(projected / scale)[order], np.int8),
-            positions.astype(np.uint8)[order],
+            ranked.astype(np.uint8) if narrow else ranked.astype(np.uint16),
             np.frombuffer(prefixes, np.uint8).reshape(-1, BYTES).copy(),
         )  # fmt: skip
 

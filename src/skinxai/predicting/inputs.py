@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
+_READ_AT_ONCE = (str, os.PathLike, bytes, np.ndarray)
+
 Look = Callable[[int, npt.NDArray[np.uint8]], None]
 """Sees each image as it was read: its index and pixels, in any order and from several threads."""
 
@@ -193,8 +195,8 @@ def prepared_batches(
 ) -> Iterator[list[Prepared | ItemError]]:
     """Read images once and transform them in each way, one batch at a time, in order.
 
-    Of a list of files a few are read at once, by as many threads as there are cores. An error
-    comes only after everything before it has been handed on.
+    Of a list of files or arrays a few are prepared at once, by as many threads as there are cores.
+    An error comes only after everything before it has been handed on.
 
     Raises:
         SkinxaiError: of a bad image, with ``on_error="raise"``; its index is set.
@@ -218,8 +220,8 @@ def prepared_batches(
             if not few:
                 break
             place += len(few)
-            files = all(isinstance(image, str | os.PathLike | bytes) for _, image in few)
-            for item in pool.map(prepare, few) if files and len(few) > 1 else map(prepare, few):
+            shared = len(few) > 1 and all(isinstance(image, _READ_AT_ONCE) for _, image in few)
+            for item in pool.map(prepare, few) if shared else map(prepare, few):
                 if isinstance(item, ItemError) and options.on_error == "raise":
                     failure = item.error
                     break

@@ -54,6 +54,7 @@ class LabelledImages:
         if self._cache is not None and all(self._cache.fits(each) for each in preprocessings):
             cache = self._cache
             images = (cache.read(item.image_id) for item in records)  # the same bits
+            images = list(images) if cache.mapped else images  # several threads share a list
             self._resized = cache.image_size is not None
         self.images: Iterable[Any] = several(images, options.progress)[1]
         self._records, self._not_copies = records, not_copies
@@ -76,8 +77,13 @@ class LabelledImages:
 
     def _look(self, index: int, pixels: npt.NDArray[np.uint8]) -> None:
         name = self._records[index].image_id
-        digest = None if self._cache is None else self._cache.hash_of(name)
-        self._looks[name] = Look.at(pixels, digest, resized=self._resized)
+        if self._cache is None:
+            self._looks[name] = Look.at(pixels)
+        elif (known := self._cache.fingerprints.get(name)) is not None:
+            self._looks[name] = Look(self._cache.hash_of(name), known)
+        else:
+            digest = self._cache.hash_of(name)
+            self._looks[name] = Look.at(pixels, digest, resized=self._resized)
 
     def seen(self, places: Iterable[int] | None = None) -> SeenImages:
         """Which of the images that were read the model was trained on.

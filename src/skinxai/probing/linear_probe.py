@@ -241,5 +241,5 @@ def _splits(train: Records | Splits, val: Records | None) -> Splits:
         if val is not None:
             raise OptionError("val must be left out where splits are passed.")
         return train
-    none = train.subset([])
+    none = train.subset([], part="")
     return Splits(train, none if val is None else val, none)

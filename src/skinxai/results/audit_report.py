@@ -18,7 +18,8 @@ class Finding:
     Args:
         kind: ``"shared lesion"``, ``"shared patient"``, ``"identical"``, ``"near"``,
             ``"trained on"``, ``"copy"`` (of an image that the weights were trained on),
-            ``"leak column"``, ``"class"``, ``"left out"`` or ``"unreadable"``.
+            ``"leak column"``, ``"class"``, ``"lesion"`` (of several patients or labels),
+            ``"left out"`` or ``"unreadable"``.
         severity: ``"error"``: figures from this split would be wrong; ``"warning"``: look at it.
         message: one sentence.
         count: of lesions, pairs, images, columns or classes.

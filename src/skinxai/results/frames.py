@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 import pandas as pd
 
 from skinxai.errors import OptionError
+from skinxai.results.doubts import Novelty, Uncertainty
 from skinxai.results.prediction import ItemError, Prediction
+
+_DOUBTS = {"novelty": Novelty, "uncertainty": Uncertainty}
 
 
 def to_frame(results: Iterable[Prediction | ItemError]) -> pd.DataFrame:
@@ -21,8 +25,10 @@ def to_frame(results: Iterable[Prediction | ItemError]) -> pd.DataFrame:
         Columns ``source``, ``label``, ``probability``, ``p_CODE`` for each class in label order,
         ``malignant_probability``, ``model``, ``backend``, ``warnings`` (a list) and ``error``, and
         of calibrated models ``calibrated_on``, ``operating_point``, ``decision``, ``reasons`` (a
-        list), ``quality`` (a dict) and ``prediction_set`` (a list, coverage 0.9). An `ItemError`
-        has its sentence in ``error`` and no value in the columns of an answer.
+        list), ``quality`` (a dict), ``novelty_score``, ``novelty_refused`` and ``prediction_set``
+        (a list, coverage 0.9). ``uncertainty_total`` and the other fields of `Uncertainty` have a
+        column each. An `ItemError` has its sentence in ``error`` and no value in the columns of an
+        answer.
 
     Raises:
         OptionError: predictions of several label sets.
@@ -42,10 +48,13 @@ def to_frame(results: Iterable[Prediction | ItemError]) -> pd.DataFrame:
         codes = own
         row = each.to_dict()
         row |= {f"p_{code}": value for code, value in row.pop("probabilities").items()}
+        for name in _DOUBTS:
+            row |= {f"{name}_{key}": value for key, value in (row.pop(name) or {}).items()}
         rows.append(row)
+    doubts = (f"{name}_{each.name}" for name, kind in _DOUBTS.items() for each in fields(kind))
     columns = [
         "source", "label", "probability", *(f"p_{code}" for code in codes),
         "malignant_probability", "calibrated_on", "operating_point", "decision", "reasons",
-        "quality", "prediction_set", "model", "backend", "warnings", "error",
+        "quality", *doubts, "prediction_set", "model", "backend", "warnings", "error",
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -46,9 +47,10 @@ def new_run(
         LeakageError: if the starting weights were trained on validation images.
     """
     ranks = ranks or Ranks()
-    _check_alike(ranks, config, splits)
-    made = Materials.of(config, splits, stored=None, ranks=ranks)
     train, val = splits.train, splits.val
+    images = fingerprint(train, val)
+    _check_alike(ranks, config, images)
+    made = Materials.of(config, splits, stored=None, ranks=ranks)
     trained_on = learnt_images(config, train, val, made.origins, made.preprocessing, ranks)
     precision = ranks.from_first(
         lambda: _measured(config, made.network, made.images, made.device, ranks.count)
@@ -73,7 +75,7 @@ def new_run(
             "teacher": made.teacher.source if made.teacher else None,
             "data": {
                 "name": train.name, "train": train.class_counts(), "val": val.class_counts(),
-                "sha256": fingerprint(train, val),
+                "sha256": images,
             },
             "splits_sha256": split_hash,
             "versions": _versions(),
@@ -102,8 +104,9 @@ def resumed_run(
             with, or a checkpoint is damaged.
     """
     known, ranks = folder.read_settings(), ranks or Ranks()
-    _check_alike(ranks, config, splits)
-    _check_same(known, fingerprint(splits.train, splits.val))
+    images = fingerprint(splits.train, splits.val)
+    _check_alike(ranks, config, images)
+    _check_same(known, images)
     stored = ranks.from_first(folder.checkpoints.network)
     made = Materials.of(config, splits, stored=stored, known=known, ranks=ranks)
     precision = PRECISIONS[known["precision"]]
@@ -124,7 +127,7 @@ def resumed_run(
     return run
 
 
-def _check_alike(ranks: Ranks, config: TrainConfig, splits: Splits) -> None:
+def _check_alike(ranks: Ranks, config: TrainConfig, images: Mapping[str, str]) -> None:
     """Refuse a batch that ranks cannot share, and ranks that were given different things."""
     least = config.accumulate * max(SMALLEST, ranks.count)
     if config.batch_size < least:
@@ -136,13 +139,14 @@ def _check_alike(ranks: Ranks, config: TrainConfig, splits: Splits) -> None:
     settings = config.to_dict()
     for name in ("device", "workers"):
         del settings[name]
-    data = {f"data ({n})": h for n, h in fingerprint(splits.train, splits.val).items()}
+    data = {f"data ({name})": value for name, value in images.items()}
     ranks.check_same({**settings, **data, **_versions()})
 
 
 def _check_same(known: dict[str, Any], now: dict[str, str]) -> None:
     before = known["data"]["sha256"]
-    if changed := [name for name in now if before.get(name) != now[name]]:
+    if changed := [name for name in before if before[name] != now[name]]:
+        changed = [name for name in changed if name != "files"] or changed  # others' files differ
         raise ResumeMismatchError(
             f"a resumed run must have the images and labels it began with, but {changed} changed; "
             f"give the same ones or start a new run."

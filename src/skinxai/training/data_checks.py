@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from itertools import compress
 
 from skinxai.configs import canonical_json
 from skinxai.data.hashing import looks
 from skinxai.data.records import Records
+from skinxai.disk.tar_members import read_stored, stored_size
 from skinxai.errors import DatasetImageError, LeakageError, TrainingError
-from skinxai.images.limits import MAX_PIXELS
+from skinxai.images.limits import MAX_BYTES, MAX_PIXELS
 from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.plain_text import quoted
 from skinxai.progress import watched
 from skinxai.results import SeenImages
 from skinxai.training.ranks import Ranks
+
+HASHED_FILES = 64
+"""Image files of a part whose content `fingerprint` reads, about."""
 
 
 def check_parts(train: Records, val: Records) -> None:
@@ -76,14 +81,36 @@ def _refuse_test(name: str, records: Records) -> None:
 
 
 def fingerprint(train: Records, val: Records) -> dict[str, str]:
-    """Hashes of what must not change before a run is resumed: labels and both parts."""
+    """Hashes of what must not change before a run is resumed: labels, both parts, their images.
+
+    Of image files, these are all sizes, and the content of some: reading all would take as long as
+    an epoch. Other copies of the same files have the same hashes, wherever they lie.
+    """
     rows: dict[str, object] = {
         "labels": train.labels.to_dict(),
         "train": [(item.image_id, item.label) for item in train],
         "val": [(item.image_id, item.label) for item in val],
         "prepared pixels": [part.pixels.digest if part.pixels else None for part in (train, val)],
+        "files": [None if part.pixels else _files(part) for part in (train, val)],
     }
     return {name: hashlib.sha256(canonical_json(row)).hexdigest() for name, row in rows.items()}
+
+
+def _files(part: Records) -> list[list[object]]:
+    """The size of each image file, and the hash of some: files without compression have one size.
+
+    A file that cannot be read has neither.
+    """
+    every = max(1, len(part) // HASHED_FILES)
+    found: list[list[object]] = []
+    for place, item in enumerate(part):
+        row: list[object] = []
+        with suppress(OSError):
+            row.append(stored_size(item.path))
+            if place % every == 0:
+                row.append(hashlib.sha256(read_stored(item.path, MAX_BYTES)).hexdigest())
+        found.append(row)
+    return found
 
 
 def most_skipped(records: Records) -> int:

@@ -38,6 +38,7 @@ _OPTIONAL = ("schema_version", "command")  # earlier runs have no version
 LATER = {"augment_on": "cpu", "teacher_answers": "all"}
 """Settings that earlier runs do not name, as they had them."""
 _HASHES = ("labels", "train", "val", "prepared pixels")
+_LATER_HASHES = ("files",)  # earlier runs have none
 
 
 def check_keys(
@@ -163,7 +164,7 @@ class RunFolder:
                 values["settings"] = LATER | values["settings"]
             check_keys(values["settings"], TrainConfig.names(), "settings")
             check_keys(values["data"], ("name", "train", "val", "sha256"), "data")
-            check_keys(values["data"]["sha256"], _HASHES, "data.sha256")
+            check_keys(values["data"]["sha256"], _HASHES, "data.sha256", optional=_LATER_HASHES)
             check_keys(values["versions"], None, "versions")
             if values["precision"] not in tuple(PRECISIONS):
                 raise ValueError(

@@ -168,11 +168,13 @@ def only_unseen(teacher: Teacher, train: Records, max_pixels: int) -> Teacher:
              for item, look in zip(train, looks(train, max_pixels=max_pixels), strict=True)
              if isinstance(look, Look)}  # fmt: skip
     unseen = np.zeros((len(teacher.members), len(train)), np.bool_)
+    different = list(dict.fromkeys(teacher.known))  # networks of one fold learnt the same images
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # each takes seconds for thousands of images
-        each = pool.map(lambda known: known.seen(found), teacher.known)
-        for row, seen in zip(unseen, each, strict=True):
-            learnt = {*seen.exact, *seen.copies}
-            row[:] = [item.image_id not in learnt for item in train]
+        every = pool.map(lambda known: known.seen(found), different)
+        seen = dict(zip(different, every, strict=True))
+    for row, known in zip(unseen, teacher.known, strict=True):
+        learnt = {*seen[known].exact, *seen[known].copies}
+        row[:] = [item.image_id not in learnt for item in train]
     if left := int((~unseen.any(axis=0)).sum()):
         raise TrainingError(
             f"with teacher_answers 'unseen' each training image must be new to a member of the "

@@ -164,7 +164,7 @@ class Trainer:
         if run.ranks.first and not _is_judged(path, classifier.model, len(progress.log)):
             skipped = set(progress.skipped)
             read = [item.image_id for item in run.val if item.image_id not in skipped]
-            judged = run.val.subset(read, part=run.val.part)
+            judged = run.val.subset(read)
             size = max(1, min(32, self.config.batch_size // progress.accumulate))
             others = [each for each in self.config.not_copies if each not in skipped]
             evaluation = classifier.evaluate(
@@ -183,7 +183,7 @@ def _splits(train: Records | Splits, val: Records | None) -> Splits:
         return train
     if val is None:
         raise OptionError("val must be passed: the epoch is chosen on it.")
-    return Splits(train, val, train.subset([]))
+    return Splits(train, val, train.subset([], part=""))
 
 
 def _is_judged(path: Path, model: str, epochs: int) -> bool:

@@ -154,6 +154,7 @@ class MalignancyScores:
 
         Raises:
             OptionError: not exactly one rate, or none in (0, 1).
+            CalibrationError: a specificity that no threshold holds.
         """
         given = {"sensitivity": sensitivity, "specificity": specificity}
         asked = [(name, rate) for name, rate in given.items() if rate is not None]
@@ -162,14 +163,23 @@ class MalignancyScores:
                 f"an operating point needs a sensitivity or a specificity in (0, 1), got {given}."
             )
         ((name, rate),) = asked
-        rule = f"{name} of at least {rate:g} on the calibration lesions"
-        return self._at(f"{name} {rate:.2f}", rule, self._holding(**{name: rate}))
+        short = f"{rate:.2f}"
+        shown = short if float(short) == rate else str(rate)  # 0.999 is not 1.00
+        rule = f"{name} of at least {shown} on the calibration lesions"
+        return self._at(f"{name} {shown}", rule, self._holding(**{name: rate}))
 
     def _holding(self, *, sensitivity: float = 0.0, specificity: float = 0.0) -> float:
         thresholds, sensitive, specific = self._curve()
         if sensitivity:  # the highest threshold that holds it
             return float(thresholds[sensitive >= sensitivity - 1e-12].max())
-        return float(thresholds[specific >= specificity - 1e-12].min())
+        holding = thresholds[specific >= specificity - 1e-12]
+        if not len(holding):
+            raise CalibrationError(
+                f"a specificity of {specificity:g} needs a threshold below which so many benign "
+                f"lesions lie, but too many of these have the malignant probability 1; ask for "
+                f"less, or calibrate on other images."
+            )
+        return float(holding.min())
 
     def _curve(self) -> tuple[npt.NDArray[np.float64], ...]:
         """Thresholds in ascending order, with the sensitivity and the specificity of each.
