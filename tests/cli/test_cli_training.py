@@ -200,8 +200,7 @@ def test_what_must_be_given(tmp_path) -> None:
         "--out must be given: the folder that the run is written to."
     )
     assert refusal("train", "--config", tmp_path / "no.json", "--out", "o") == (
-        f"config {str(tmp_path / 'no.json')!r} must be a file that can be read: "
-        "No such file or directory."
+        f"config {str(tmp_path / 'no.json')!r} cannot be read: No such file or directory."
     )
 
 
@@ -333,7 +332,7 @@ def test_folds_are_trained_resumed_and_named_at_the_end(table: Path, tmp_path: P
         "--folds must be an integer >= 2, got 1."
     )
     single = refusal("train", "--resume", "--folds", "2", "--out", out / "fold-1", "--data", table)
-    assert "--folds goes with --resume where" in single
+    assert "--resume with --folds found no cross-validation in" in single
 
 
 def test_folds_leave_the_test_part_of_a_split_alone(table: Path, tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_an_exception_leaves_nothing(records: Records, tmp_path: Path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(shards.os, "fsync", full)
-    with pytest.raises(OutputError, match="can be written: No space left"):
+    with pytest.raises(OutputError, match="failed: No space left"):
         prepare(records, tmp_path / "out", progress=False)
     assert left(tmp_path) == set()
 

@@ -20,7 +20,7 @@ def test_the_same_bits_as_in_this_process(classifier: Classifier, photos: list) 
 def test_errors_come_back_as_they_are(classifier: Classifier, photos: list) -> None:
     with pytest.raises(UnknownNameError, match=r"'gradcan'\. Did you mean 'gradcam'\?"):
         classifier.explain(photos[0], "gradcan", isolate="process")
-    with pytest.raises(InputNotFoundError, match="must exist") as info:
+    with pytest.raises(InputNotFoundError, match="found no image file at") as info:
         classifier.explain([photos[0], "nowhere.jpg"], isolate="process")
     assert (info.value.index, info.value.source) == (1, "nowhere.jpg")
 

@@ -127,7 +127,7 @@ def test_lines_are_added_to_regular_files_alone(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_bytes() == b"one \\udcff\ntwo\n"
     for kind in ("a_pipe", "a_loop", "a_folder"):
         ODD[kind](tmp_path / kind)
-        with pytest.raises(SkinxaiError, match="must be a file that can be written"):
+        with pytest.raises(SkinxaiError, match=r"^writing .* failed: "):
             append_line(tmp_path / kind, "three")
 
 

@@ -36,8 +36,8 @@ def broken(folder: Path) -> Path:
 
 
 REFUSED = {
-    "missing": (lambda f: f / "no.png", InputNotFoundError, r"found none at '.*no\.png'"),
-    "broken-link": (broken, InputNotFoundError, r"found none at '.*link\.png'"),
+    "missing": (lambda f: f / "no.png", InputNotFoundError, r"found no image file at '.*no\.png'"),
+    "broken-link": (broken, InputNotFoundError, r"found no image file at '.*link\.png'"),
     "loop": (loop, InputPathError, "(?i)symbolic links"),
     "long-name": (lambda f: f / ("x" * 300 + ".png"), InputPathError, "(?i)name too long"),
     "nul": (lambda f: f"{f}/a\0.png", InputPathError, "no file can have this name"),

@@ -62,7 +62,7 @@ def test_a_network_that_answers_otherwise_is_refused(saved: Path, tmp_path: Path
     monkeypatch.setattr(network.SkinClassifier, "logits", lambda self, x: 1.1 * logits(self, x))
     Classifier.from_pretrained(saved)
     for folder in (saved, tmp_path / "both"):
-        with pytest.raises(ModelError, match="must answer as when it was saved"):
+        with pytest.raises(ModelError, match="does not answer as when it was saved"):
             Classifier.from_pretrained(folder, check=True)
     done = CliRunner().invoke(app, ["verify", str(saved)])
     assert isinstance(done.exception, ModelError)
@@ -76,7 +76,7 @@ def test_a_graph_is_asked_too(saved: Path, tmp_path: Path) -> None:
     sign(tmp_path / "graph")
     for backend in ("torch", "onnx", "openvino"):
         Classifier.from_pretrained(tmp_path / "graph", backend=backend)
-        with pytest.raises(ModelError, match="must answer as when it was saved"):
+        with pytest.raises(ModelError, match="does not answer as when it was saved"):
             Classifier.from_pretrained(tmp_path / "graph", backend=backend, check=True)
 
 

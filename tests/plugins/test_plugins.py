@@ -229,7 +229,7 @@ for name, error in (("a.odd", PluginError), ("a.none", InputNotFoundError)):
     lines = python(installed, code).splitlines()
     assert lines[0] == "(40, 50, 3) 7 plugin"
     assert "must return RGB uint8 (H, W, 3), got array (40, 50) float64" in lines[1]
-    assert "must exist" in lines[2]
+    assert "found no image file" in lines[2]
 
 
 @pytest.mark.parametrize(("value", "blocked"), [("1", 11), ("b-import, A-Good", 2)])

@@ -108,7 +108,7 @@ def test_what_was_not_moved_never_replaces_what_is_newer(folder: Path, name: str
 
 @pytest.mark.parametrize("names", [("a.txt", "below"), ("a.txt", "own.txt/c.txt")])
 def test_a_name_that_is_taken_is_refused_before_anything_is_replaced(folder: Path, names) -> None:
-    with pytest.raises(OutputError, match="must be a folder that can be written"):
+    with pytest.raises(OutputError, match=r"^writing to the folder .* failed: "):
         write_together(folder, dict.fromkeys(names, b"new"))
     assert files(folder) == OLD | {"own.txt": b"own"}
 

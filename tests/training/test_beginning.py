@@ -189,7 +189,7 @@ def test_originals_that_validation_will_read_are_checked(data, tmp_path) -> None
     )
     for part in (train, val):
         part[0].path.unlink()
-    with pytest.raises(DatasetImageError, match="validation images must be readable, but 1 of 9"):
+    with pytest.raises(DatasetImageError, match="1 of 9 validation images cannot be read:"):
         Trainer(**ONE, output_dir=tmp_path / "run").fit(train, val)
     fitting = BASE | {"image_size": (40, 56), "epochs": 1}
     Trainer(**fitting, output_dir=tmp_path / "other").fit(train, val)  # needs no original
@@ -203,7 +203,7 @@ def test_each_part_has_its_own_allowance(data, tmp_path) -> None:
     Trainer(**ONE | {"unreadable": "skip"}, output_dir=run).fit(*data)
     assert json.loads((run / "evaluation.json").read_text())["images"] == 8
     data[1][1].path.write_bytes(b"no image")
-    with pytest.raises(DatasetImageError, match="validation images must be readable, but 2 of 9"):
+    with pytest.raises(DatasetImageError, match="2 of 9 validation images cannot be read:"):
         Trainer(**ONE | {"unreadable": "skip"}, output_dir=tmp_path / "again").fit(*data)
 
 

@@ -89,7 +89,7 @@ def test_a_call_that_fails(tmp_path, monkeypatch, number, call) -> None:
     checkpoints = CheckpointFolder(tmp_path, keep=1)
     checkpoints.write(1, content(1))
     monkeypatch.setattr(call, raising(number))
-    with pytest.raises(CheckpointWriteError, match="with 5000 bytes free") as info:
+    with pytest.raises(CheckpointWriteError, match="of 5000 bytes failed: ") as info:
         checkpoints.write(2, content(2))
     monkeypatch.undo()
     assert info.value.errno == number and os.strerror(number) in str(info.value)

@@ -91,9 +91,7 @@ def read_run_file(path: Path, *, split: bool = True) -> dict[str, Any]:
         toml = path.suffix.lower() == ".toml"
         values = tomllib.loads(data.decode()) if toml else strict_json(data)
     except OSError as error:
-        raise OptionError(
-            f"config {str(path)!r} must be a file that can be read: {error.strerror}."
-        ) from error
+        raise OptionError(f"config {str(path)!r} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise OptionError(f"config {str(path)!r} must be JSON or TOML: {error}.") from error
     if not isinstance(values, dict):

@@ -97,8 +97,8 @@ def train(
     begun_folds = number_of_folds(out) if resume and not (out / "train.json").exists() else None
     if resume and folds is not None and begun_folds is None:
         raise OptionError(
-            f"--folds goes with --resume where {str(out)!r} holds a cross-validation, but it holds "
-            f"none; leave one of them out."
+            f"--resume with --folds found no cross-validation in {str(out)!r}; leave one of them "
+            f"out."
         )
     noted = out / "train.json" if begun_folds is None else out / "fold-1" / "train.json"
     if resume and noted.exists():  # where the images are, unless given anew

@@ -63,7 +63,7 @@ def taken(target: Path) -> bool:
         return target.exists() and not (target.is_dir() and not any(target.iterdir()))
     except OSError as error:
         raise OutputError(
-            f"folder {str(target)!r} must be a folder that can be read: {error.strerror}."
+            f"reading the folder {str(target)!r} failed: {error.strerror}."
         ) from error
 
 
@@ -82,7 +82,8 @@ def alone(target: Path) -> Iterator[None]:
             lock.acquire()
     except (OSError, NotImplementedError) as error:
         raise OutputError(
-            f"folder {str(target.parent)!r} must be one where files can be locked: {error}."
+            f"locking a file in the folder {str(target.parent)!r} failed: {error}; choose a folder "
+            f"on another disk."
         ) from error
     try:
         yield

@@ -95,7 +95,7 @@ def prepare(
             if is_prepared(target):  # another process was faster, where locks do not work
                 return _existing(target, records, config)
             raise OutputError(
-                f"folder {str(target)!r} must be a folder that can be written: {error.strerror}."
+                f"writing to the folder {str(target)!r} failed: {error.strerror}."
             ) from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -148,7 +148,7 @@ def _write(
             )
         if problems:
             raise DatasetImageError(
-                f"every image must be readable, but {len(problems)} of {len(records)} are not:",
+                f"{len(problems)} of {len(records)} images cannot be read:",
                 tuple(problems),
             )
         shards.finish()

@@ -129,9 +129,7 @@ class Splits:
         try:
             data = read_file(path, MAX_TABLE_BYTES)
         except OSError as error:
-            raise DatasetError(
-                f"splits {str(path)!r} must be readable: {error.strerror}."
-            ) from error
+            raise DatasetError(f"splits {str(path)!r} cannot be read: {error.strerror}.") from error
         found = hashlib.sha256(data).hexdigest()
         if sha256 is not None and found != sha256:
             raise DatasetError(f"sha256 of {str(path)!r} must be {sha256}, got {found}.")

@@ -71,7 +71,7 @@ class Table:
                 start = file.read(1024)
         except OSError as error:
             raise DatasetSchemaError(
-                f"table {str(self.path)!r} must be a file that can be read: {error.strerror}."
+                f"table {str(self.path)!r} cannot be read: {error.strerror}."
             ) from error
         check_encoding(
             start, self.path.name, what="a table or a folder",

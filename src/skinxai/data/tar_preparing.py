@@ -100,7 +100,7 @@ def write_shards(
             part.rename(target)
         except OSError as error:
             raise OutputError(
-                f"folder {str(target)!r} must be a folder that can be written: {error.strerror}; "
+                f"writing to the folder {str(target)!r} failed: {error.strerror}; "
                 f"the same call goes on behind the shards that are finished."
             ) from error
     return load_shards(target, verify=False, progress=progress)  # hashed while it was written
@@ -183,7 +183,7 @@ def _write(part: Path, job: _Job) -> None:
     if problems:
         shutil.rmtree(part, ignore_errors=True)
         raise DatasetImageError(
-            f"every image must be readable, but {len(problems)} of {len(order)} are not:",
+            f"{len(problems)} of {len(order)} images cannot be read:",
             tuple(problems),
         )
     write_index(part, job.records, job.config, shards, plan)
@@ -202,7 +202,7 @@ def _made(position: int, job: _Job) -> _Made:
     try:
         read = read_image(item.path, max_pixels=job.max_pixels)
         if not data or sha256 != file_sha256(item.path):
-            raise DatasetError("the file must not change while it is read.")
+            raise DatasetError("the file changed while it was read.")
     except SkinxaiError as error:
         return _Made(position, problem=error.prefixed(quoted(item.image_id)))
     suffix = _SUFFIXES.get(read.format or "", "")

@@ -164,6 +164,6 @@ def _check_free(address: str, port: int) -> None:
     except (OSError, OverflowError) as error:
         reason = str(error).rstrip(".")
         raise OptionError(
-            f"port {port} of {address!r} must be free to listen at, but it is not: {reason}; "
-            f"choose another."
+            f"listening at port {port} of {address!r} failed: {reason}; choose another port or "
+            f"address."
         ) from error

@@ -173,9 +173,7 @@ class Staged:
         self._lock = -1
 
     def _refusal(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"folder {str(self.folder)!r} must be a folder that can be written: {error.strerror}."
-        )
+        return OutputError(f"writing to the folder {str(self.folder)!r} failed: {error.strerror}.")
 
 
 def present(path: Path) -> Path:

@@ -56,9 +56,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         temporary = None
         sync_folder(target.parent)
     except OSError as error:
-        raise OutputError(
-            f"output {str(target)!r} must be a file that can be written: {error.strerror or error}."
-        ) from error
+        raise OutputError(f"writing {str(target)!r} failed: {error.strerror or error}.") from error
     finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
@@ -87,7 +85,7 @@ def remove_leftovers(folder: Path) -> None:
                     os.close(handle)
     except OSError as error:
         raise OutputError(
-            f"folder {str(folder)!r} must be a folder that can be read: {error.strerror}."
+            f"reading the folder {str(folder)!r} failed: {error.strerror}."
         ) from error
 
 
@@ -132,9 +130,7 @@ def append_line(path: str | os.PathLike[str], line: str) -> None:
             out.flush()
             os.fsync(out.fileno())
     except OSError as error:
-        raise OutputError(
-            f"output {os.fspath(path)!r} must be a file that can be written: {error.strerror}."
-        ) from error
+        raise OutputError(f"writing {os.fspath(path)!r} failed: {error.strerror}.") from error
 
 
 def make_folder(path: Path) -> None:
@@ -146,9 +142,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(
-            f"folder {str(path)!r} must be a folder that can be written: {error.strerror}."
-        ) from error
+        raise OutputError(f"making the folder {str(path)!r} failed: {error.strerror}.") from error
 
 
 def check_folder(folder: str | os.PathLike[str]) -> None:

@@ -106,7 +106,7 @@ def space_of(search: Mapping[str, Any] | None, fixed: Mapping[str, Any]) -> dict
         if name not in names:
             raise OptionError(f"search has an unknown setting {name!r}.{did_you_mean(name, names)}")
         if name in FORBIDDEN:
-            raise OptionError(f"search must not name {name!r}: it is no setting to choose by luck.")
+            raise OptionError(f"search must not name {name!r}, which no search varies.")
         ends = _ends(values)
         if not ends:
             raise OptionError(f"search must give {name!r} a value, got none.")

@@ -152,16 +152,14 @@ def _file(path: Any, source: str) -> bytes:
         check_bytes(stored_size(text))
         return read_stored(text, MAX_BYTES)
     except FileNotFoundError as error:
-        raise InputNotFoundError(f"image file must exist, found none at {name}.") from error
+        raise InputNotFoundError(f"found no image file at {name}; check the path.") from error
     except PermissionError as error:
         raise InputPermissionError(
-            f"image file must be readable, but {name} is not; change its permissions."
+            f"image file {name} cannot be read; change its permissions."
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL byte
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputPathError(
-            f"image path must lead to a file, but {name} does not: {reason}."
-        ) from error
+        raise InputPathError(f"{name} does not lead to an image file: {reason}.") from error
 
 
 def _checked(answer: Any, max_pixels: int, min_side: int) -> npt.NDArray[np.uint8]:

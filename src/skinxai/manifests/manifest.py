@@ -116,7 +116,7 @@ class Manifest:
                 is_parquet = file.read(4) == b"PAR1"
         except OSError as error:
             raise DatasetSchemaError(
-                f"manifest {str(path)!r} must be a file that can be read: {error.strerror}."
+                f"manifest {str(path)!r} cannot be read: {error.strerror}."
             ) from error
         rows: Rows
         if is_parquet:

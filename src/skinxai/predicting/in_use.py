@@ -382,8 +382,8 @@ def check_probe(
     gap = float(np.abs(answer.row - weighted_mean(weights, probes)).max())
     if not gap <= TOLERANCE:
         raise ModelError(
-            f"{predictor.model} must answer as when it was saved, within {TOLERANCE:g}, but "
-            f"through {predictor.backend} a probability of its probe differs by {gap:.2g}. Another "
+            f"{predictor.model} does not answer as when it was saved: through {predictor.backend} "
+            f"a probability of its probe differs by {gap:.2g}, more than {TOLERANCE:g}. Another "
             f"version of a package may build another network: install the versions it was saved "
             f"with."
         )

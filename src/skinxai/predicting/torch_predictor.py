@@ -86,8 +86,8 @@ class TorchMember(Member):
             )
             if not same:
                 raise ModelError(
-                    f"the network of {self.model} must stay as it was loaded, but it was changed, "
-                    f"so its answers would be the old ones; wrap the changed one in from_module()."
+                    f"the network of {self.model} was changed after it was loaded, and its answers "
+                    f"would still be the old ones; wrap the changed one in from_module()."
                 )
         return self.folded
 

@@ -121,7 +121,7 @@ def compute_features(
             computed += len(lost)
     if problems:
         raise DatasetImageError(
-            f"{what} images must be readable, but {len(problems)} of {len(records)} are not:",
+            f"{len(problems)} of {len(records)} {what} images cannot be read:",
             sorted(problems, key=str),
         )
     looks = {record.image_id: seen.looks[place] for place, record in enumerate(records)}

@@ -103,7 +103,7 @@ def open_inference(service: Service) -> APIRouter:
                 if row.problem is not None:
                     raise row.problem
             if version not in (None, _version(served)):
-                raise Problem(404, "unknown_name", "The model was exchanged meanwhile.")
+                raise Problem(404, "unknown_name", "The model was exchanged meanwhile; ask again.")
             visit.model = served.model
             made = response(body, name, _version(served), answers)
             return JSONResponse(made | {"parameters": {"disclaimer": DISCLAIMER}})

@@ -139,8 +139,7 @@ def listening(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError, UnicodeError) as error:
         reason = str(error).rstrip(".")
         raise OptionError(
-            f"port {port} of {host!r} must be free to listen at, but it is not: {reason}; choose "
-            f"another."
+            f"listening at port {port} of {host!r} failed: {reason}; choose another port or host."
         ) from error
     listener.set_inheritable(False)
     return listener

@@ -67,7 +67,7 @@ class CheckpointFolder:
         except (OutputError, OSError) as error:
             cause = error.__cause__ if isinstance(error, OutputError) else error
             raise CheckpointWriteError(
-                f"checkpoint {str(path)!r} must be writable with {len(data)} bytes free: "
+                f"writing the checkpoint {str(path)!r} of {len(data)} bytes failed: "
                 f"{getattr(cause, 'strerror', None) or error}; free space and resume the run from "
                 f"the checkpoint before.",
                 getattr(cause, "errno", None),

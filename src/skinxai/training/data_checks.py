@@ -155,7 +155,7 @@ def check_images(
             problems.append(value.prefixed(f"{quoted(item.image_id)} ({item.path})"))
     if len(problems) > spare:
         raise DatasetImageError(
-            f"{what} images must be readable, but {len(problems)} of {len(records)} are not:",
+            f"{len(problems)} of {len(records)} {what} images cannot be read:",
             sorted(problems, key=str),
         )
     return seen
