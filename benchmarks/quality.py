@@ -1,6 +1,6 @@
-"""Which damages does the quality gate find, and how many good images does it flag?
+"""Which damages does the bundled model's quality gate find, and how many good images does it flag?
 
-The limits are fitted on the validation images of HAM10000. 200 images of the training part, one of
+Its limits were fitted on the validation images of HAM10000. 200 images of the training part, one of
 each lesion, are damaged in every way below; all images of the training part, as they are, show how
 often good images are flagged. No network takes part::
 
@@ -9,18 +9,21 @@ often good images are flagged. No network takes part::
 
 import argparse
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from skinxai import read_image
+from skinxai import Classifier, read_image
 from skinxai.artefacts.photographing import jpeg
-from skinxai.data import Splits, load_ham10000
 from skinxai.trust.quality import MEASURES, QualityLimits, measure
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "training"))
+
+from frozen_split import frozen_split, without_copies  # noqa: E402
 
 
 def blurred(sigma):
@@ -135,8 +138,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/quality.json")
     given = parser.parse_args()
-    splits = Splits.from_csv(ROOT / "training/splits.csv", load_ham10000(given.data))
-    limits = QualityLimits.fit([measure(read_image(item.path).pixels) for item in splits.val])
+    splits = frozen_split(given.data)
+    classifier = Classifier.from_pretrained()
+    limits = classifier.calibration.quality
     first = {item.lesion_id: item for item in reversed(splits.train)}
     order = np.random.default_rng(0).permutation(sorted(first))[: given.count]
     images = [read_image(first[lesion].path).pixels for lesion in order]
@@ -154,11 +158,12 @@ def main() -> None:
             rows[name][flag], shown = share, f"`{flag}`: {share}%"
         print(f"| {name} | {rows[name]['any flag']}% | {shown} |")
     results = {
+        "model": classifier.model,
         "limits": limits.to_dict(),
         "damaged images": len(images),
         "damages, percent": rows,
         "good images, percent": {
-            "val, which the limits were fitted on": flagged(limits, splits.val),
+            "val, which the limits were fitted on": flagged(limits, without_copies(splits.val)),
             "train": flagged(limits, splits.train),
         },
     }

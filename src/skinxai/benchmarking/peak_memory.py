@@ -48,7 +48,8 @@ def peak_memory(
             if done.returncode == 0:
                 found[name] = float(done.stdout)
             else:
-                tqdm.write(f"the memory of {name} was not measured: {done.stderr.strip()[-300:]}")
+                why = done.stderr.strip().splitlines()[-1:]
+                tqdm.write(f"the memory of {name} was not measured: {''.join(why)}")
     return found
 
 
