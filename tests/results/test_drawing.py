@@ -10,7 +10,14 @@ from torch.nn import functional
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import ModelConfigError, OptionError
 from skinxai.images.transforms import evaluation_transform
-from skinxai.results.drawing import colour_map, map_colours, overlay, resize_map, scale_to_unit
+from skinxai.results.drawing import (
+    colour_map,
+    map_colours,
+    opacity,
+    overlay,
+    resize_map,
+    scale_to_unit,
+)
 
 PIXELS = gradient()
 
@@ -130,6 +137,16 @@ def test_transform_sees_the_whole_image(size: tuple[int, int], interpolation: st
 def test_preprocessing_is_checked(values: dict) -> None:
     with pytest.raises(ModelConfigError):
         PreprocessConfig(**values)
+
+
+@pytest.mark.parametrize(("low", "around_zero"), [(-1e-6, False), (-0.999, False), (-1.001, True)])
+def test_rounding_below_0_does_not_change_the_colours(low: float, around_zero: bool) -> None:
+    heatmap = np.full(PIXELS.shape[:2], low)
+    heatmap[10, 20], heatmap[30, 30] = 255, 127.5
+    highest = {True: (127, 59, 8), False: (252, 255, 164)}[around_zero]  # PuOr and inferno
+    np.testing.assert_allclose(map_colours(heatmap)[10, 20], highest)
+    share = (127.5 - (0 if around_zero else low)) / (255 - (0 if around_zero else low))
+    assert opacity(heatmap)[30, 30] == pytest.approx(share)
 
 
 def test_maps_of_both_signs_have_a_colour_for_zero() -> None:

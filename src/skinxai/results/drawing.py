@@ -54,8 +54,8 @@ def map_colours(
     """Colours of a heatmap's raw values, linear in them.
 
     A scale that starts at 0 or above, or ends below 0: inferno, from the lowest value to the
-    highest. A scale that has values below 0 and reaches 0: purple for what is below 0, white for
-    0, orange for what is above, one step as long on both sides.
+    highest. A scale that has values below 0 and reaches 0 (`has_signs`): purple for what is below
+    0, white for 0, orange for what is above, one step as long on both sides.
 
     Args:
         values: float, any shape, finite.
@@ -81,11 +81,14 @@ def _between(anchors: npt.NDArray[np.float64], values: Any) -> npt.NDArray[np.fl
 def has_signs(low: float, high: float) -> bool:
     """Whether a scale is drawn around 0, in purple and orange.
 
+    Not where its values below 0 are less than 1/255 of the highest one: nobody would see their
+    purple, and what is 0 but for rounding would change the colours of the whole map.
+
     Args:
         low: lowest value.
         high: highest value.
     """
-    return low < 0 <= high
+    return low < 0 <= high < -low * 255
 
 
 def scale_to_unit(heatmap: npt.ArrayLike) -> npt.NDArray[np.float64]:

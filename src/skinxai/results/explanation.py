@@ -77,9 +77,9 @@ class Explanation:
     def overlay(self, alpha: float = 0.5, *, uniform: bool = False) -> Image.Image:
         """The heatmap over the image, from its own minimum (dark) to its own maximum (bright).
 
-        A map of both signs is purple below 0, white at 0 and orange above. The opacity follows
-        the map: the image shows unchanged where the map is at its minimum or, in a map of both
-        signs, where it is 0.
+        A map with values below 0, by more than rounding, is purple below 0, white at 0 and orange
+        above. The opacity follows the map: the image shows unchanged where the map is at its
+        minimum or, in such a map, where it is 0.
 
         Args:
             alpha: share of colour where the map is strongest, 0–1; 0 shows the image alone.
