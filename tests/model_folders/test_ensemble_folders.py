@@ -117,6 +117,7 @@ def test_other_labels(folders, tmp_path, labels) -> None:
         ([True, 0.5], ModelConfigError, "must be a number > 0, got True"),
         ([1.0], OptionError, "got 1 weights for 2 members"),
         ([0.3, 0.3, 0.4], OptionError, "got 3 weights for 2 members"),
+        ({0.3, 0.7}, OptionError, "weights must be a list, .* got set"),
     ],
 )
 def test_weight_rules(folders, tmp_path, weights, error, words) -> None:
@@ -136,6 +137,8 @@ def test_what_cannot_be_a_member(folders, written, tmp_path) -> None:
         write_ensemble(tmp_path / "x", [folders[0], written], name="x")
     with pytest.raises(ModelNotFoundError, match="found no folder"):
         write_ensemble(tmp_path / "x", [folders[0], tmp_path / "nowhere"], name="x")
+    with pytest.raises(OptionError, match=r"members must be a list, .* got set"):
+        write_ensemble(tmp_path / "x", set(folders), weights=[0.2, 0.3, 0.5], name="x")
     with pytest.raises(OptionError, match="at least one member, got 0 weights for 0"):
         write_ensemble(tmp_path / "x", [], name="x")
     own = Path(shutil.copytree(folders[0], tmp_path / "own"))

@@ -115,6 +115,9 @@ def test_decisions_and_their_reasons() -> None:
         "the malignant probability 0.250 is at least 0.150, the threshold of 'screening'",
     )
     assert decide(0.99, point, ["it is blurred"]) == ("abstain", ("it is blurred",))
+    assert decide(0.1499, point)[1] == (
+        "the malignant probability 0.1499 is below 0.1500, the threshold of 'screening'",
+    )
 
 
 def test_points_as_json_and_other_values() -> None:

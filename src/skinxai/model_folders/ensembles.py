@@ -59,10 +59,16 @@ def write_ensemble(
         UnsafeFormatError: if a member has pickled weights.
         ModelError: if a member is an ensemble.
         ModelConfigError: if members have different labels, or weights are outside their range.
-        OptionError: if there are no members, the number of weights differs, or the folder is a
-            member.
+        OptionError: if there are no members, they or the weights have no order, the number of
+            weights differs, or the folder is a member.
         OutputError: if the folder cannot be written.
     """
+    for given, own in (("members", members), ("weights", weights)):
+        if isinstance(own, set | frozenset | Mapping):
+            raise OptionError(
+                f"{given} must be a list, so that each weight has its member, got "
+                f"{type(own).__name__}."
+            )
     found = [_single(open_model(member)) for member in members]
     shares = [1 / len(found) for _ in found] if weights is None else list(weights)
     if not found or len(shares) != len(found):

@@ -109,7 +109,8 @@ class Explanation:
         A path that ends in ``.png`` gets the overlay, with model, method and target in its text
         fields. Any other path becomes a folder with ``overlay.png``, ``sheet.png`` (see
         `sheet`), one ``.npy`` for each map and ``explanation.json``; where the folder holds an
-        explanation already, it is replaced whole or not at all.
+        explanation already, all of these are exchanged or none. Other files of the folder stay;
+        ``explanation.json`` names the maps that belong to it.
 
         Args:
             path: ends in ``.png``, or is a folder.

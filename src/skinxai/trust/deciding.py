@@ -34,9 +34,14 @@ def decide(
         return ABSTAIN, tuple(doubts)
     referred = point.refers(malignant_probability)
     compared = "is at least" if referred else "is below"
+    values = (malignant_probability, point.threshold)
+    digits = 3
+    while round(values[0], digits) == round(values[1], digits) and values[0] != values[1]:
+        digits += 1  # 0.150 is not below 0.150
+    shown = [f"{value:.{digits}f}" for value in values]
     reason = (
-        f"the malignant probability {malignant_probability:.3f} {compared} {point.threshold:.3f}, "
-        f"the threshold of {point.name!r}"
+        f"the malignant probability {shown[0]} {compared} {shown[1]}, the threshold of "
+        f"{point.name!r}"
     )
     return REFER if referred else ROUTINE, (reason,)
 
