@@ -267,7 +267,7 @@ def test_a_member_that_is_no_image(tmp_path) -> None:
     found = load_shards(tmp_path / "x", progress=False)
     with pytest.raises(InputError, match=r"b\.png"):
         read_image(found[1].path)
-    with pytest.raises(DatasetImageError, match="1 of 2 are not"):
+    with pytest.raises(DatasetImageError, match="1 of 2 images cannot be read"):
         write_shards(found, tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists() and not (tmp_path / ".out.shards.part").exists()
 

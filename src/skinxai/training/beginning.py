@@ -106,7 +106,7 @@ def resumed_run(
     known, ranks = folder.read_settings(), ranks or Ranks()
     images = fingerprint(splits.train, splits.val)
     _check_alike(ranks, config, images)
-    _check_same(known, images)
+    _check_same(known, images, skips=config.unreadable == "skip")
     stored = ranks.from_first(folder.checkpoints.network)
     made = Materials.of(config, splits, stored=stored, known=known, ranks=ranks)
     precision = PRECISIONS[known["precision"]]
@@ -143,9 +143,17 @@ def _check_alike(ranks: Ranks, config: TrainConfig, images: Mapping[str, str]) -
     ranks.check_same({**settings, **data, **_versions()})
 
 
-def _check_same(known: dict[str, Any], now: dict[str, str]) -> None:
+def _check_same(known: dict[str, Any], now: dict[str, str], *, skips: bool) -> None:
+    """Refuse other images; files that became unreadable, where those are skipped, are a warning."""
     before = known["data"]["sha256"]
-    if changed := [name for name in before if before[name] != now[name]]:
+    changed = [name for name in before if before[name] != now[name]]
+    if changed == ["files"] and skips:
+        warnings.warn(
+            "image files changed since the run began; those that cannot be read are skipped.",
+            SkinxaiWarning,
+            stacklevel=5,
+        )
+    elif changed:
         changed = [name for name in changed if name != "files"] or changed  # others' files differ
         raise ResumeMismatchError(
             f"a resumed run must have the images and labels it began with, but {changed} changed; "
