@@ -10,6 +10,7 @@ import pytest
 from places import ROOT
 
 from skinxai.data import Record, Records, Splits, folds, load_ham10000, split
+from skinxai.data.given import has_part_names
 from skinxai.errors import DatasetError, LeakageError
 from skinxai.labels import LabelSet
 
@@ -53,6 +54,11 @@ def test_some_images_of_a_part_are_of_that_part_still() -> None:
     few = test.subset([item.image_id for item in test][:5])
     assert (len(few), few.part, few.described) == (5, "test", "private data, test part")
     assert test.subset([], part="").part == "" and test.subset([], part="val").part == "val"
+
+
+def test_a_number_is_the_name_of_no_part() -> None:
+    own = Record("a", Path("a.png"), "x", attributes={"fold": "1", "split": 1})
+    assert not has_part_names(Records((own,), LabelSet(("x", "y"))))
 
 
 def test_every_class_is_split_70_15_15() -> None:

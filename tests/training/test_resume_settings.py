@@ -94,6 +94,8 @@ def test_what_tells_files_of_one_size_apart(data, tmp_path, monkeypatch) -> None
         hashed.append(fingerprint(train, train)["files"] != before)
         item.path.write_bytes(bytes([0]) * 100)
     assert len(hashed) == 33 and [n for n, told in enumerate(hashed) if told] == [0, 8, 16, 24, 32]
+    train[1].path.write_bytes(bytes([0]) * 101)
+    assert fingerprint(train, train)["files"] != before  # of all files, the sizes are
 
 
 def test_a_run_of_an_earlier_version_knows_no_files(parts, tmp_path) -> None:
