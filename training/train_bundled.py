@@ -5,9 +5,9 @@ Killed and started again, it goes on after the newest checkpoint. The test part 
     python training/train_bundled.py HAM10000_FOLDER IMAGENET_WEIGHTS.safetensors RUNS_FOLDER lite1
 
 The last word names one of `RECIPES`; ``lite1`` is the bundled model's. The starting weights are
-those of ``training/convert_imagenet.py`` for its network. ``student`` and ``mixed`` start from a
-model folder, ``src/skinxai/bundled``; the student learns from the ensemble in ``models`` as well.
-In place of HAM10000_FOLDER, ``mixed`` takes the work folder of
+those of ``training/convert_imagenet.py`` for its network. ``student`` and those that begin
+with ``mixed`` start from a model folder, ``src/skinxai/bundled``; the student learns from the
+ensemble in ``models`` as well. In place of HAM10000_FOLDER, the mixed ones take the work folder of
 ``training/recipe … --until unpack``, which has each image as JPEG and as WebP file.
 """
 
@@ -35,6 +35,7 @@ LITE1 = {
     "mixup": 0.2,
 }
 LITE2 = {"backbone": "tf_efficientnet_lite2", "drop_rate": 0.3}
+MIXED = {"image_size": (224, 304), "epochs": 3, "learning_rate": 3e-4, "drop_path_rate": 0.15}
 RECIPES: dict[str, tuple[dict[str, object], ...]] = {
     "lite1": (  # the bundled one
         LITE1 | dict(image_size=(144, 192), epochs=12, stop_after=6, learning_rate=8e-4,
@@ -54,9 +55,10 @@ RECIPES: dict[str, tuple[dict[str, object], ...]] = {
              teacher=str(HERE.parent / "models/skinxai-ham10000-ensemble"),
              teacher_temperature=2.0),
     ),
-    "mixed": (
-        LITE1 | dict(image_size=(224, 304), epochs=3, learning_rate=3e-4, drop_path_rate=0.15,
-                     seed=3),
+    "mixed": (LITE1 | MIXED | dict(seed=3),),
+    "mixed-again": (LITE1 | MIXED | dict(seed=4),),
+    "mixed-hard": (
+        MIXED | dict(backbone="tf_efficientnet_lite1", drop_rate=0.3, drop_path_rate=0.2, seed=6),
     ),
 }  # fmt: skip
 
@@ -93,11 +95,11 @@ def stage(splits: Splits, folder: Path, *, stop_after: int = 10_000, **settings:
     return folder
 
 
-def mixed_split(work: Path) -> Splits:
+def mixed_split(work: Path, first: int) -> Splits:
     """The training part as JPEG and WebP files, judged on JPEG files.
 
-    Nevi, two thirds of the images, are there once, every second of them as WebP file; the images of
-    all other classes are there twice.
+    Nevi, two thirds of the images, are there once, every second of them as WebP file, from the
+    ``first`` (0 or 1) on; the images of all other classes are there twice.
     """
     sys.path.insert(0, str(HERE / "recipe"))
     from material import WEBP, Material
@@ -106,15 +108,18 @@ def mixed_split(work: Path) -> Splits:
     splits = material.splits("train")
     nevi = {item.image_id for item in splits.train if item.label == "nv"}
     once = sorted(name for name in nevi if not name.endswith(WEBP))
-    left_out = {*once[::2], *(name + WEBP for name in once[1::2])}
+    left_out = {*once[first::2], *(name + WEBP for name in once[1 - first :: 2])}
     parts = {"train": splits.train, "val": splits.val}
     ids = {name: {item.image_id for item in part} - left_out for name, part in parts.items()}
     return Splits.of(material.records, ids)
 
 
 def main(root: Path, weights: Path, runs: Path, recipe: str = "lite1") -> None:
-    splits = mixed_split(root) if recipe == "mixed" else frozen_split(root)
     *before, last = RECIPES[recipe]
+    if recipe.startswith("mixed"):
+        splits = mixed_split(root, first=0 if recipe == "mixed" else 1)
+    else:
+        splits = frozen_split(root)
     for settings in before:
         weights = stage(splits, runs / f"{recipe}-small", init_weights=weights, **settings)
     stage(splits, runs / f"skinxai-ham10000-{recipe}", init_weights=weights, **last)
