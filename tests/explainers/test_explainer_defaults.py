@@ -52,7 +52,10 @@ WRONG = {
     "seed": (-1, "seed must be an integer"), "window": (1.0, "window must be > 0 and < 1"),
     "noise": (0.0, "noise must be > 0 and < 1"), "kept": (1.0, "kept must be > 0 and < 1"),
     "width": (0.0, "width must be > 0 and < 1"), "cells": (1, "cells must be an integer >= 2"),
-    "segments": (1, "segments must be an integer >= 2"), "ridge": (-0.1, "ridge must be >= 0"),
+    "segments": (1, "segments must be an integer >= 2"),
+    "ridge": (-0.1, "ridge must be >= 0 and finite"),
+    "signed": ("false", "signed must be True or False"),
+    "centred": (0, "centred must be True or False"),
 }  # fmt: skip
 
 
@@ -89,9 +92,13 @@ def test_rules_hold_at_their_ends() -> None:
     for seed in (-1, 2**31, 0.0, True, None):
         with pytest.raises(OptionError, match="seed must be an integer from 0 to 2147483647"):
             check_seed(seed)
-    for share in (0, 0.0, 1, 1.0, -0.5, 1.5, float("nan")):
+    for share in (0, 0.0, 1, 1.0, -0.5, 1.5, float("nan"), "0.2", None):
         with pytest.raises(OptionError, match="noise must be > 0 and < 1"):
             check_share("noise", share)
+    check_share("noise", np.float32(0.2))
+    for ridge in (float("inf"), float("nan"), "1"):
+        with pytest.raises(OptionError, match=f"ridge must be >= 0 and finite, got {ridge!r}"):
+            explainers.get("lime").options_type(ridge=ridge)
 
 
 def test_baselines_by_hand() -> None:

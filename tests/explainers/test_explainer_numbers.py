@@ -398,3 +398,10 @@ def test_superpixels_of_one_colour_are_a_regular_grid(height: int, width: int) -
     segments = superpixels(np.ones((height, width, 3), np.float32), 24)
     y, x = np.mgrid[:height, :width]
     np.testing.assert_array_equal(segments, y // 15 * (width // 15) + x // 15)
+
+
+def test_more_superpixels_than_places_are_refused() -> None:
+    pixels = np.random.default_rng(0).random((6, 8, 3), np.float32)
+    assert superpixels(pixels, 48).shape == (6, 8)
+    with pytest.raises(OptionError, match="segments must be <= 48 for an image of 6 x 8, got 49"):
+        superpixels(pixels, 49)

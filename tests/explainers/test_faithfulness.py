@@ -48,6 +48,65 @@ def test_equal_pixels_come_in_random_order() -> None:
     assert again == found
 
 
+@pytest.mark.parametrize("kind", [np.uint8, bool, np.float16, np.int64])
+def test_maps_of_any_kind_have_one_order(kind: type) -> None:
+    """Of unsigned numbers −1 is the largest."""
+    image = torch.zeros(3, 4, 4)
+    image[:, 0] = 1
+    good = np.zeros((4, 4))
+    good[0] = 1
+    asked = (share_of_ones, image, torch.zeros_like(image))
+    found = deletion_and_insertion(*asked, good.astype(kind), steps=4)
+    assert found == deletion_and_insertion(*asked, good, steps=4)
+
+
+def test_sums_of_half_precision_are_exact() -> None:
+    heatmap = np.full((300, 300), 2, np.float16)
+    mask = np.zeros((300, 300), bool)
+    mask[:75] = True
+    assert mass_inside(heatmap, mask) == 0.25
+
+
+@pytest.mark.parametrize("scale", [1, 255])
+def test_masks_as_they_are_read_from_pictures(scale: int) -> None:
+    heatmap = np.array([[0.0, 3.0], [1.0, -4.0]])
+    mask = np.array([[0, 1], [0, 1]], np.uint8) * np.uint8(scale)
+    assert mass_inside(heatmap, mask) == pytest.approx(3 / 4)
+    assert pointing(heatmap, mask) == 1
+
+
+@pytest.mark.parametrize("measure", [mass_inside, pointing])
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (np.ones((1, 2), bool), r"mask must have the heatmap's shape \(2, 2\), got \(1, 2\)"),
+        (np.array([[0, 1], [128, 255]]), "mask must be bool, or have one value beside 0, got 3"),
+    ],
+)
+def test_masks_that_do_not_fit(measure, mask, words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        measure(np.ones((2, 2)), mask)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_maps_that_are_not_finite_are_not_measured(bad: float) -> None:
+    heatmap, mask = np.array([[bad, 1.0], [0, 0]]), np.ones((2, 2), bool)
+    image = torch.zeros(3, 2, 2)
+    for measure in (
+        lambda: mass_inside(heatmap, mask),
+        lambda: pointing(heatmap, mask),
+        lambda: rank_correlation(np.ones((2, 2)), heatmap),
+        lambda: deletion_and_insertion(share_of_ones, image, image, heatmap),
+    ):
+        with pytest.raises(OptionError, match="must have values, all of them finite"):
+            measure()
+
+
+def test_maps_of_other_shapes_do_not_correlate() -> None:
+    with pytest.raises(OptionError, match=r"the shape of first, \(2, 3\), got \(3, 2\)"):
+        rank_correlation(np.arange(6.0).reshape(2, 3), np.arange(6.0).reshape(3, 2))
+
+
 @pytest.mark.parametrize(("shape", "steps"), [((4, 5), 4), ((4, 4), 0)])
 def test_what_does_not_fit(shape: tuple[int, int], steps: int) -> None:
     image = torch.zeros(3, 4, 4)

@@ -338,3 +338,9 @@ def test_other_images_are_never_answered_from_memory() -> None:
     for one, both in zip(alone, together, strict=True):
         for code, found in one.items():
             assert same(found, both[code])
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), "1"])
+def test_a_timeout_that_is_no_time(timeout) -> None:
+    with pytest.raises(OptionError, match=f"timeout must be seconds > 0, or None, got {timeout!r}"):
+        colour_classifier().explain(THREE, timeout=timeout)

@@ -1,5 +1,9 @@
 """What a plugin's explainer leaves changed, raises or returns, and what comes of it."""
 
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +13,7 @@ from waiting import Meeting, WatchedLock
 from skinxai import Attribution, Explainer
 from skinxai.errors import (
     ExplainError,
+    OptionError,
     PluginError,
     PluginMannersError,
 )
@@ -80,6 +85,54 @@ def test_one_map_that_cannot_be_made_leaves_the_others(registered) -> None:
     assert found[1].index == 1 and "no map for blue" in str(found[1].error)
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Options with a rule of their own, and one that JSON does not have."""
+
+    number: int = 1
+    given: object = None
+
+    def __post_init__(self) -> None:
+        if self.number < 1:
+            raise ValueError("number must be >= 1")
+
+
+class Chooses(Explainer):
+    options_type = Chosen
+
+    def attribute(self, images, target, *, options):
+        return Attribution(maps={"a map": torch.arange(4.0).reshape(1, 2, 2)})
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "ValueError: number"), ("a", "TypeError: ")])
+def test_options_that_a_plugin_does_not_take(registered, number, said: str) -> None:
+    registered("chooses", Chooses)
+    words = f"chooses does not take the options number={number!r}: {said}"
+    with pytest.raises(OptionError, match=words):
+        colour_classifier().explain(THREE, "chooses", number=number)
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        (np.float32(0.5), 0.5),
+        (Path("images/one.jpg"), str(Path("images/one.jpg"))),
+        (np.array([1, 2]), "array([1, 2])"),
+        (float("nan"), "nan"),
+        ({"deep": (1, np.int64(2))}, {"deep": [1, 2]}),
+        ("text", "text"),
+        (True, True),
+    ],
+)
+def test_options_that_json_does_not_have_are_saved(registered, tmp_path, given, written) -> None:
+    registered("chooses", Chooses)
+    found = colour_classifier().explain(THREE, "chooses", given=given)
+    found.save(tmp_path / "why")
+    shown = json.loads((tmp_path / "why/explanation.json").read_text())
+    assert shown["options"] == {"number": 1, "given": written}
+    assert (tmp_path / "why/a map.npy").is_file()
+
+
 class Raises(Explainer):
     error: BaseException = ValueError("of its own")
 
@@ -111,6 +164,11 @@ def test_ctrl_c_passes_through(registered) -> None:
             {"map": torch.ones(2, 2)},
             r"must be a tensor \(N, h, w\) for N = 1 images, got the shape \(2, 2\)",
         ),
+        ({"map": torch.ones(1, 0, 5)}, r"for N = 1 images, got the shape \(1, 0, 5\)"),
+        ({"../map": torch.ones(1, 2, 2)}, r"as it names a file, got '\.\./map'"),
+        ({"": torch.ones(1, 2, 2)}, "as it names a file, got ''"),
+        ({"a\0": torch.ones(1, 2, 2)}, "as it names a file, got"),
+        ({0: torch.ones(1, 2, 2)}, "as it names a file, got 0"),
     ],
 )
 def test_answers_that_are_none(registered, maps, words) -> None:

@@ -25,6 +25,8 @@ def skinxai_read_image(image):
         return numpy.full((40, 50, 3), 7, numpy.uint8)
     if str(image).endswith(".odd"):
         return numpy.zeros((40, 50))
+    if str(image).endswith(".bad"):
+        raise ValueError("broken header")
 
 def loss(logits, target):
     return logits.sum()
@@ -217,12 +219,15 @@ def test_listing_imports_no_target(installed) -> None:
 def test_plugins_read_what_skinxai_does_not(installed, tmp_path) -> None:
     (tmp_path / "a.raw").write_bytes(b"raw data")
     (tmp_path / "a.odd").write_bytes(b"odd data")
+    (tmp_path / "a.bad").write_bytes(b"bad data")
     code = f"""
 from skinxai import read_image
 from skinxai.errors import *
 found = read_image({str(tmp_path / "a.raw")!r})
 print(found.pixels.shape, found.pixels.max(), found.format)
-for name, error in (("a.odd", PluginError), ("a.none", InputNotFoundError)):
+for name, error in (
+    ("a.odd", PluginError), ("a.none", InputNotFoundError), ("a.bad", PluginError)
+):
     try: read_image({str(tmp_path)!r} + "/" + name)
     except error as caught: print(caught)
 """
@@ -230,6 +235,8 @@ for name, error in (("a.odd", PluginError), ("a.none", InputNotFoundError)):
     assert lines[0] == "(40, 50, 3) 7 plugin"
     assert "must return RGB uint8 (H, W, 3), got array (40, 50) float64" in lines[1]
     assert "found no image file" in lines[2]
+    assert "skinxai_read_image of a plugin raised ValueError for " in lines[3]
+    assert "a.bad" in lines[3] and lines[3].endswith(": broken header")
 
 
 @pytest.mark.parametrize(("value", "blocked"), [("1", 11), ("b-import, A-Good", 2)])

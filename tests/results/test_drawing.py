@@ -10,6 +10,8 @@ from torch.nn import functional
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import ModelConfigError, OptionError
 from skinxai.images.transforms import evaluation_transform
+from skinxai.reporting import map_pictures
+from skinxai.results import Explanation
 from skinxai.results.drawing import (
     colour_map,
     map_colours,
@@ -160,3 +162,28 @@ def test_maps_of_both_signs_have_a_colour_for_zero() -> None:
     np.testing.assert_array_equal(map_colours([-2.0, -1.0]), colour_map([0.0, 1.0]))
     np.testing.assert_array_equal(map_colours([-2.0, 0.0])[1], (247, 247, 247))  # 0 is in it
     np.testing.assert_array_equal(map_colours([-3.0, -3.0]), colour_map([0.0, 0.0]))
+
+
+@pytest.mark.parametrize("lift", [0.0, 3.0])  # of both signs, and of one
+def test_a_smaller_picture_has_the_colours_of_the_maps_own_scale(lift: float) -> None:
+    """A peak that is averaged away must not be drawn as bright as the scale's end."""
+    pixels = np.zeros((90, 120, 3), np.uint8)
+    heatmap = np.full((90, 120), lift, np.float32)
+    heatmap[0:3, 0:3], heatmap[40, 60], heatmap[80, 20] = lift + 0.5, lift + 2, lift - 1
+    made = explanation_of(pixels, heatmap)
+    drawn = np.asarray(map_pictures.blended(made, 40, 1.0, uniform=True)).astype(int)
+    smaller = resize_map(heatmap, (30, 40))
+    expected = np.rint(map_colours(smaller, *map_pictures.ends(made)))
+    np.testing.assert_array_equal(drawn, expected)
+    assert smaller.max() < heatmap.max() - 0.5  # else the test shows nothing
+    by_opacity = np.asarray(map_pictures.blended(made, 40, 1.0)).astype(int)
+    share = opacity(smaller, *map_pictures.ends(made))[..., None]
+    np.testing.assert_allclose(by_opacity, share * expected, atol=1)
+
+
+def explanation_of(pixels: np.ndarray, heatmap: np.ndarray) -> Explanation:
+    return Explanation(
+        maps={"map": heatmap}, scores={}, target="mel", against=None, score="logit", method="map",
+        layer="", options={}, source="", model="", backend="", versions={}, seconds=0.0,
+        pixels=pixels,
+    )  # fmt: skip

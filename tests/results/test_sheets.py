@@ -25,6 +25,24 @@ def test_the_contour_is_the_border_of_the_top_tenth() -> None:
     np.testing.assert_array_equal(border, expected)
 
 
+@pytest.mark.parametrize("share", [0.15, 0.3, 0.5])
+def test_the_contour_of_a_plateau_is_its_border(share: float) -> None:
+    """More than a tenth of the pixels has the highest value, also when the map is smoothed."""
+    heatmap = np.zeros((480, 320), np.float32)
+    rows = round(480 * share)
+    heatmap[:rows] = 1.0
+    border = contour(smooth(heatmap))
+    assert border[:, 0].any()
+    inside = border[2 : rows - 34, 2:-2]  # a cell has 15 pixels, and smoothing reaches two
+    assert not inside.any() and not border[rows + 1 :].any()
+    assert border[rows - 34 : rows + 1].any(axis=0).all()
+    assert border[2:, 160].sum() == 2  # one line, not both sides of a ripple
+
+
+def test_a_constant_map_has_no_contour() -> None:
+    assert not contour(np.full((40, 50), 0.3, np.float32)).any()
+
+
 def test_smoothing_joins_single_pixels_and_keeps_the_mean() -> None:
     heatmap = np.zeros((96, 160), np.float32)
     heatmap[10:50:3, 20:80:3] = 1.0

@@ -88,6 +88,17 @@ class LabelBlindWithAScore(LabelBlind):
         return Attribution(maps=maps, scores={"target": target.float()})
 
 
+class OfTheBareNetwork(Explainer):
+    """Explains the logit, whatever ``against`` and ``score`` ask for."""
+
+    def attribute(self, images, target, *, options):
+        with torch.enable_grad():
+            features = self.model.features(images).detach().requires_grad_()
+            scores = self.model.logits(features).gather(1, target[:, None])
+            (gradient,) = torch.autograd.grad(scores.sum(), features)
+        return Attribution(maps={"map": (gradient * features).sum(dim=1).detach()})
+
+
 class NumPyDraws(Explainer):
     """Puts the state back, and depends on it all the same."""
 
@@ -164,6 +175,7 @@ class Greedy(Explainer):
         (InputEdges, "weights"),
         (LabelBlind, "target"),
         (LabelBlindWithAScore, "target"),
+        (OfTheBareNetwork, "score"),
         (NumPyDraws, "determinism"),
         (LeavesAHook, "untouched"),
         (LeavesAHookOnErrors, "error"),
@@ -179,6 +191,10 @@ def test_planted_faults_are_refused_by_name(explainer: type, check: str) -> None
     assert check in problems(explainer)
     with pytest.raises(PluginError, match=f"'{explainer.__name__}' must pass .* {check}: "):
         check_explainer(explainer)
+
+
+def test_a_bare_network_has_no_other_fault() -> None:
+    assert set(problems(OfTheBareNetwork)) == {"score"}
 
 
 def test_the_message_of_a_leaked_hook_names_it() -> None:
@@ -281,7 +297,7 @@ def test_one_cause_is_told_once_with_what_is_wanted(monkeypatch, make, said) -> 
     results = check_explainer(Answers, raise_on_failure=False)
     assert [(r.name, r.problem) for r in results if r.problem] == [("answer", said)]
     assert not any(result.passed for result in results)
-    assert {result.cause for result in results[1:]} == {"answer"} and len(results) == 12
+    assert {result.cause for result in results[1:]} == {"answer"} and len(results) == 13
     with pytest.raises(PluginError) as caught:
         check_explainer(Answers)
     found, rest = str(caught.value).split(" Not judged for these reasons: ")

@@ -49,13 +49,14 @@ def deletion_and_insertion(
             the target.
         image: preprocessed image, ``(3, H, W)``.
         cover: image whose pixels replace deleted ones, ``(3, H, W)``.
-        heatmap: float ``(H, W)``; pixels of the same value are taken in random order.
+        heatmap: ``(H, W)``, finite; pixels of the same value are taken in random order.
         steps: number of equal shares of the pixels, >= 1; the curve has one value more.
         seed: seed of the order of pixels of the same value.
 
     Raises:
-        OptionError: if the heatmap has another size, or ``steps`` is less than 1.
+        OptionError: if the heatmap has another size or is not finite, or ``steps`` is less than 1.
     """
+    heatmap = _finite("heatmap", heatmap)
     size = (image.shape[1], image.shape[2])
     if heatmap.shape != size or steps < 1:
         raise OptionError(
@@ -87,37 +88,84 @@ def pointing(heatmap: Map, mask: Mask) -> float:
     Unlike in the paper, there is no tolerance of 15 pixels around the mask.
 
     Args:
-        heatmap: float ``(H, W)``; usually one pixel is the highest.
-        mask: bool ``(H, W)``.
+        heatmap: ``(H, W)``, finite; usually one pixel is the highest.
+        mask: bool ``(H, W)``, or 0 outside and one other value inside, e.g. 255.
+
+    Raises:
+        OptionError: a map that is not finite, or a mask of another shape or with other values.
     """
-    return float(mask[heatmap == heatmap.max()].mean())
+    heatmap = _finite("heatmap", heatmap)
+    return float(_inside(mask, heatmap)[heatmap == heatmap.max()].mean())
 
 
 def mass_inside(heatmap: Map, mask: Mask) -> float:
     """Share of the map's positive mass that is in the mask; NaN if the map has none.
 
     Args:
-        heatmap: float ``(H, W)``.
-        mask: bool ``(H, W)``.
+        heatmap: ``(H, W)``, finite.
+        mask: as in `pointing`.
+
+    Raises:
+        OptionError: as in `pointing`.
     """
-    positive = np.maximum(heatmap, 0)
+    heatmap = _finite("heatmap", heatmap)
+    inside, positive = _inside(mask, heatmap), np.maximum(heatmap, 0)
     total = positive.sum()
-    return float((positive * mask).sum() / total) if total > 0 else float("nan")
+    return float(positive[inside].sum() / total) if total > 0 else float("nan")
 
 
 def rank_correlation(first: Map, second: Map) -> float:
     """Spearman's rank correlation of two maps; NaN where one is constant.
 
     Args:
-        first: float ``(H, W)``.
-        second: float, of the same shape.
+        first: ``(H, W)``, finite.
+        second: of the same shape, finite.
+
+    Raises:
+        OptionError: maps of different shapes, or one that is not finite.
     """
     from scipy.stats import rankdata
 
+    first, second = _finite("first", first), _finite("second", second)
+    if first.shape != second.shape:
+        raise OptionError(
+            f"second must have the shape of first, {first.shape}, got {second.shape}."
+        )
     ranks = [rankdata(values.ravel()) for values in (first, second)]
     if any(np.ptp(each) == 0 for each in ranks):
         return float("nan")
     return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _finite(name: str, values: Map) -> npt.NDArray[np.float64]:
+    """A map as float64: unsigned numbers have no negatives, and half precision has no large sums.
+
+    Raises:
+        OptionError: a value that is not finite, which has no place in any order.
+    """
+    wide = np.asarray(values, np.float64)
+    if not wide.size or not np.isfinite(wide).all():
+        raise OptionError(f"{name} must have values, all of them finite, but it has not.")
+    return wide
+
+
+def _inside(mask: Mask, heatmap: Map) -> Mask:
+    """Where a mask is not 0.
+
+    Raises:
+        OptionError: another shape than the map's, or more than one value beside 0.
+    """
+    values = np.asarray(mask)
+    if values.shape != heatmap.shape:
+        raise OptionError(
+            f"mask must have the heatmap's shape {heatmap.shape}, got {values.shape}."
+        )
+    if values.dtype != bool and len(levels := np.unique(values[values != 0])) > 1:
+        raise OptionError(
+            f"mask must be bool, or have one value beside 0, got {len(levels)} such values; make "
+            f"it bool, e.g. mask > 127."
+        )
+    return values != 0
 
 
 def uniform_map(size: tuple[int, int], seed: int) -> Map:

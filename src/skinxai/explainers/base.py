@@ -23,6 +23,7 @@ class Attribution:
 
     Args:
         maps: name → ``(N, h, w)`` float, any resolution, raw values; the first is the heatmap.
+            Names are 1 to 64 of a-z, A-Z, 0-9, blank and ``_ . + -``, as they name files.
         scores: name → ``(N,)`` float.
     """
 

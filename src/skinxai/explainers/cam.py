@@ -16,6 +16,7 @@ from torch import Tensor
 from skinxai.backbones.network import SkinClassifier
 from skinxai.explainers.base import Attribution, Explainer
 from skinxai.explainers.differentiating import score_gradient
+from skinxai.explainers.rules import check_flag
 
 
 @final
@@ -82,6 +83,9 @@ class HiResCAMOptions:
     """
 
     signed: bool = False
+
+    def __post_init__(self) -> None:
+        check_flag("signed", self.signed)
 
 
 @final

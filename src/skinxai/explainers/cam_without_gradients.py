@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skinxai.explainers.base import Attribution, Explainer
-from skinxai.explainers.rules import check_budget
+from skinxai.explainers.rules import check_budget, check_flag
 from skinxai.memory import in_parts
 
 
@@ -23,6 +23,9 @@ class EigenCAMOptions:
     """
 
     centred: bool = False
+
+    def __post_init__(self) -> None:
+        check_flag("centred", self.centred)
 
 
 @final

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import final
 
 import numpy as np
@@ -198,7 +199,7 @@ class LIMEOptions:
         segments: superpixels, about, >= 2.
         baseline: what covers a superpixel, see `skinxai.explainers.baselines.baseline`.
         width: of the kernel over cosine distances, > 0 and < 1.
-        ridge: penalty of the linear model, >= 0.
+        ridge: penalty of the linear model, >= 0 and finite.
         seed: of the perturbations.
     """
 
@@ -216,8 +217,8 @@ class LIMEOptions:
         check_seed(self.seed)
         if type(self.segments) is not int or self.segments < 2:
             raise OptionError(f"segments must be an integer >= 2, got {self.segments!r}.")
-        if not self.ridge >= 0:
-            raise OptionError(f"ridge must be >= 0, got {self.ridge!r}.")
+        if not (isinstance(self.ridge, Real) and 0 <= self.ridge < math.inf):
+            raise OptionError(f"ridge must be >= 0 and finite, got {self.ridge!r}.")
 
 
 @final

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 from skinxai.errors import OptionError
 
 
@@ -25,11 +27,21 @@ def check_seed(value: object) -> None:
         raise OptionError(f"seed must be an integer from 0 to 2147483647, got {value!r}.")
 
 
+def check_flag(name: str, value: object) -> None:
+    """Whether something is done; the text ``"false"`` would count as true.
+
+    Raises:
+        OptionError: neither ``True`` nor ``False``.
+    """
+    if not isinstance(value, bool):
+        raise OptionError(f"{name} must be True or False, got {value!r}.")
+
+
 def check_share(name: str, value: float) -> None:
     """A part of a whole, e.g. of the image's shorter side.
 
     Raises:
         OptionError: outside 0–1, or one of both ends.
     """
-    if not 0 < value < 1:
+    if not (isinstance(value, Real) and 0 < value < 1):
         raise OptionError(f"{name} must be > 0 and < 1, got {value!r}.")

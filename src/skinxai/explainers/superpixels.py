@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from skinxai.errors import OptionError
+
 COMPACTNESS = 0.5
 """Distance between neighbouring centres, in standard deviations of the image's colour."""
 LONGEST = 96
@@ -23,12 +25,19 @@ def superpixels(pixels: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.i
 
     Returns:
         ``(H, W)``, 0 … S − 1, each number present; S may differ a little from ``count``.
+
+    Raises:
+        OptionError: more patches than places at which they are found.
     """
     from sklearn.cluster import KMeans
 
     height, width = pixels.shape[:2]
     step = max(1, round(max(height, width) / LONGEST))
     small = pixels[step // 2 :: step, step // 2 :: step]
+    if count > (most := small.shape[0] * small.shape[1]):
+        raise OptionError(
+            f"segments must be <= {most} for an image of {height} x {width}, got {count}."
+        )
     y, x = np.mgrid[: small.shape[0], : small.shape[1]]
     spacing = np.sqrt(small.shape[0] * small.shape[1] / count)  # pixels between centres
     colour = small / max(float(small.std()), 1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 
@@ -17,6 +18,8 @@ from skinxai.explaining.method import Method
 from skinxai.explaining.views import View
 from skinxai.memory import is_out_of_memory
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.+-]{0,63}")
+"""Of a map or score, which `Explanation.save` writes into a file of that name."""
 Arrays = dict[str, npt.NDArray[np.float32]]
 
 _one_plugin_at_a_time = threading.RLock()
@@ -91,6 +94,11 @@ def _checked(name: str, found: Attribution, count: int) -> tuple[Arrays, Arrays]
             )
         part: Arrays = {}
         for key, tensor in values.items():
+            if not (isinstance(key, str) and NAME.fullmatch(key)):
+                raise PluginError(
+                    f"the name of a {kind} of {name!r} must be 1 to 64 of a-z, A-Z, 0-9, blank and "
+                    f"_ . + -, starting with a letter or digit, as it names a file, got {key!r}."
+                )
             if not isinstance(tensor, Tensor):
                 raise PluginError(
                     f"{kind} {key!r} of {name!r} must be a torch tensor {shape}, got "
@@ -99,7 +107,7 @@ def _checked(name: str, found: Attribution, count: int) -> tuple[Arrays, Arrays]
             if tensor.is_complex():
                 raise PluginError(f"{kind} {key!r} of {name!r} must be real, got {tensor.dtype}.")
             array = tensor.detach().to(torch.float32).cpu().numpy()
-            if array.ndim != ndim or len(array) != count:
+            if array.ndim != ndim or len(array) != count or 0 in array.shape:
                 raise PluginError(
                     f"{kind} {key!r} of {name!r} must be a tensor {shape} for N = {count} images, "
                     f"got the shape {array.shape}."

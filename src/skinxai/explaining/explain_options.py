@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any, Self
 
+from skinxai.errors import OptionError
 from skinxai.explaining.targets import Targets
 from skinxai.labels import LabelSet
 
@@ -20,8 +22,11 @@ class ExplainOptions:
         score: ``"logit"`` or ``"probability"``.
         all_classes: whether every class is explained.
         tta: whether the four flips of an image are averaged.
-        timeout: seconds for one batch, or ``None``.
+        timeout: seconds for one batch, > 0, or ``None``.
         isolate: ``"process"`` for a process of its own, or ``None``.
+
+    Raises:
+        OptionError: a timeout outside its rule.
     """
 
     target: str | Sequence[str] | None = None
@@ -31,6 +36,10 @@ class ExplainOptions:
     tta: bool = False
     timeout: float | None = None
     isolate: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None and not (isinstance(self.timeout, Real) and self.timeout > 0):
+            raise OptionError(f"timeout must be seconds > 0, or None, got {self.timeout!r}.")
 
     @classmethod
     def names(cls) -> frozenset[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from skinxai import explainers
-from skinxai.errors import OptionError, PluginError, did_you_mean
+from skinxai.errors import OptionError, PluginError, SkinxaiError, did_you_mean
 from skinxai.explainers.base import Explainer
 from skinxai.labels import LabelSet
 from skinxai.plugins.registry import THIS_PROCESS
@@ -72,7 +72,8 @@ def choose_method(
 
     Raises:
         UnknownNameError: no such method or label.
-        OptionError: an unknown option or score, or ``against`` for a method without a score.
+        OptionError: an unknown option or score, ``against`` for a method without a score, or
+            options that the method does not take.
     """
     if score not in SCORES:
         raise OptionError(f"score must be one of {SCORES}, got {score!r}.")
@@ -93,8 +94,21 @@ def choose_method(
                     f"{option} must be left out for {name}, which explains no class's score."
                 )
     position = None if against is None else labels.position(labels.code_of(against))
-    own = explainer.options_type(**options)
+    own = _built(name, explainer.options_type, options)
     return Method(name, explainer, own, score, position, entry.source, versions)
+
+
+def _built(name: str, options_type: type[Any], options: Mapping[str, Any]) -> Any:
+    try:
+        return options_type(**options)
+    except SkinxaiError:
+        raise
+    except Exception as error:  # a plugin's rule may raise anything
+        given = ", ".join(f"{key}={value!r:.80}" for key, value in options.items())
+        raise OptionError(
+            f"{name} does not take the options {given or 'that are its defaults'}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _explainer(name: str) -> type[Explainer]:

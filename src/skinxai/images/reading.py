@@ -109,7 +109,7 @@ def read_image(
             data, value_range=value_range, max_pixels=max_pixels, min_side=min_side
         )
     except (InputDtypeError, UnsupportedImageError) as error:
-        answer = plugins.read_image_hook(image)
+        answer = _by_plugin(image, source)
         if answer is None:
             raise error.prefixed(source) from error.__cause__
         return SourceImage(_checked(answer, max_pixels, min_side), source, "plugin")
@@ -118,6 +118,17 @@ def read_image(
             raise
         raise error.prefixed(source) from error.__cause__
     return SourceImage(pixels, source, format, notes)
+
+
+def _by_plugin(image: Any, source: str) -> Any:
+    try:
+        return plugins.read_image_hook(image)
+    except SkinxaiError:
+        raise
+    except Exception as error:  # a plugin may raise anything, and must not stop other images
+        raise PluginError(
+            f"skinxai_read_image of a plugin raised {type(error).__name__} for {source}: {error}"
+        ) from error
 
 
 def _data(image: Any, source: str) -> bytes:

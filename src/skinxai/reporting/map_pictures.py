@@ -37,7 +37,7 @@ def smaller(pixels: npt.NDArray[np.uint8], side: int) -> Image.Image:
 def blended(
     explanation: Explanation, side: int, alpha: float, uniform: bool = False
 ) -> Image.Image:
-    """The heatmap over the image.
+    """The heatmap over the image, in the colours of `scale`.
 
     Args:
         explanation: one that has a heatmap.
@@ -50,7 +50,7 @@ def blended(
     values = explanation.heatmap
     if below.shape[:2] != values.shape:
         values = resize_map(values, (below.shape[0], below.shape[1]))
-    return overlay(below, values, alpha, uniform=uniform)
+    return overlay(below, values, alpha, uniform=uniform, ends=ends(explanation))
 
 
 def averaged(explanation: Explanation) -> Explanation:

@@ -91,18 +91,25 @@ def has_signs(low: float, high: float) -> bool:
     return low < 0 <= high < -low * 255
 
 
-def scale_to_unit(heatmap: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Heatmap linearly to 0–1: its own minimum to 0, its own maximum to 1; constant maps to 0.
+def scale_to_unit(
+    heatmap: npt.ArrayLike, low: float | None = None, high: float | None = None
+) -> npt.NDArray[np.float64]:
+    """Heatmap linearly to 0–1: its minimum to 0, its maximum to 1; constant maps to 0.
 
     Args:
         heatmap: float ``(H, W)``, finite.
+        low: lowest value of the scale; the heatmap's own by default.
+        high: its highest value.
     """
     values = np.asarray(heatmap, np.float64)
-    low, high = float(values.min()), float(values.max())
+    low = float(values.min()) if low is None else low
+    high = float(values.max()) if high is None else high
     return np.zeros_like(values) if high <= low else (values - low) / (high - low)
 
 
-def opacity(heatmap: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def opacity(
+    heatmap: npt.ArrayLike, low: float | None = None, high: float | None = None
+) -> npt.NDArray[np.float64]:
     """How opaque each value is drawn, 0–1: what is coloured strongly covers the image.
 
     Of one sign: `scale_to_unit`, 0 at the map's minimum and 1 at its maximum. Of both signs, as
@@ -111,17 +118,21 @@ def opacity(heatmap: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
     Args:
         heatmap: float ``(H, W)``, finite.
+        low: lowest value of the scale; the heatmap's own by default.
+        high: its highest value.
     """
     values = np.asarray(heatmap, np.float64)
-    low, high = float(values.min()), float(values.max())
+    low = float(values.min()) if low is None else low
+    high = float(values.max()) if high is None else high
     if low < high and has_signs(low, high):
         return np.abs(values) / max(-low, high)
-    return scale_to_unit(values)
+    return scale_to_unit(values, low, high)
 
 
 def overlay(
-    pixels: npt.NDArray[np.uint8], heatmap: npt.ArrayLike, alpha: float, *, uniform: bool = False
-) -> Image.Image:
+    pixels: npt.NDArray[np.uint8], heatmap: npt.ArrayLike, alpha: float, *, uniform: bool = False,
+    ends: tuple[float, float] | None = None,
+) -> Image.Image:  # fmt: skip
     """Blend the colours of a heatmap (`map_colours`) over its image, rounded once.
 
     The blend follows the map: a pixel's share of colour is ``alpha`` times its `opacity`, so that
@@ -132,6 +143,8 @@ def overlay(
         heatmap: float ``(H, W)``, any range.
         alpha: share of colour where the map is strongest: 0 shows the image alone.
         uniform: give every pixel the share ``alpha``, whatever the map's value.
+        ends: lowest and highest value of the scale, for a map that was made smaller and has lost
+            its own; ``None``: those of ``heatmap``.
 
     Raises:
         OptionError: alpha outside 0–1, another shape than the image's, or a value that is not
@@ -144,8 +157,11 @@ def overlay(
         raise OptionError(
             f"heatmap must have the image's shape {pixels.shape[:2]}, got {values.shape}."
         )
-    colours = map_colours(values)
-    share = alpha if uniform else alpha * opacity(values)[..., None]  # (H, W, 1)
+    low, high = ends or (None, None)
+    if ends is not None:
+        values = values.clip(low, high)  # resizing may round a little beyond them
+    colours = map_colours(values, low, high)
+    share = alpha if uniform else alpha * opacity(values, low, high)[..., None]  # (H, W, 1)
     blended = (1 - share) * pixels + share * colours
     return Image.fromarray(np.rint(blended).astype(np.uint8))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from PIL import Image
 from skinxai.disk.staging import write_together
 from skinxai.disk.writing import write_atomic
 from skinxai.errors import ExplainError, OutputError
+from skinxai.plain_text import MAX_NAME, one_line
 from skinxai.results import drawing
 from skinxai.results.drawing import encode_png
 from skinxai.results.sheets import Panel, sheet
@@ -161,7 +163,10 @@ class Explanation:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; the maps as shapes, their values are in `save`'s folder."""
+        """Plain values for JSON; the maps as shapes, their values are in `save`'s folder.
+
+        Options that JSON does not have, such as a plugin's array, are text that describes them.
+        """
         return {
             "source": self.source,
             "target": self.target,
@@ -169,7 +174,7 @@ class Explanation:
             "score": self.score,
             "method": self.method,
             "layer": self.layer,
-            "options": dict(self.options),
+            "options": {name: _plain(value) for name, value in self.options.items()},
             "scores": dict(self.scores),
             "degenerate": self.degenerate,
             "warnings": list(self.warnings),
@@ -194,6 +199,19 @@ class Explanation:
 
     def _repr_png_(self) -> bytes | None:
         return None if self.heatmap is None else self.png()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return str(value) if isinstance(value, os.PathLike) else one_line(repr(value), MAX_NAME)
 
 
 def compare(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from skinxai.errors import OptionError
-from skinxai.results.drawing import map_colours, overlay
+from skinxai.results.drawing import map_colours, overlay, resize_map
 
 LONGEST = 480
 """Longest side of a panel's picture, in pixels."""
@@ -71,11 +71,17 @@ def sheet(
 def contour(heatmap: npt.NDArray[np.float32], share: float = TOP_SHARE) -> npt.NDArray[np.bool_]:
     """Border of the region with the highest values, bool ``(H, W)``, two pixels wide.
 
+    Where more pixels than that share the highest value, they are the region. A constant map has
+    none.
+
     Args:
         heatmap: float ``(H, W)``.
         share: of the pixels that are in the region, > 0 and < 1.
     """
-    top = heatmap > np.quantile(heatmap, 1 - share)
+    least, highest = np.quantile(heatmap, 1 - share), heatmap.max()
+    top = heatmap > least
+    if least == highest > heatmap.min():
+        top = heatmap == highest
     padded = np.pad(top, 2)
     inner = np.ones_like(top)
     for y, x in ((0, 2), (4, 2), (2, 0), (2, 4)):
@@ -87,11 +93,14 @@ def contour(heatmap: npt.NDArray[np.float32], share: float = TOP_SHARE) -> npt.N
 def smooth(heatmap: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Means over `CELLS` along the longer side, joined again: maps of single pixels get regions.
 
+    No value is beyond those of the means, so that a region of one value stays one.
+
     Args:
         heatmap: float32 ``(H, W)``.
     """
-    coarse = Image.fromarray(cells(heatmap))
-    return np.asarray(coarse.resize(heatmap.shape[::-1], Image.Resampling.BICUBIC), np.float32)
+    coarse = cells(heatmap)
+    fine = Image.fromarray(coarse).resize(heatmap.shape[::-1], Image.Resampling.BICUBIC)
+    return np.asarray(fine, np.float32).clip(coarse.min(), coarse.max())
 
 
 def cells(heatmap: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -120,8 +129,7 @@ def _draw(panel: Panel, alpha: float, uniform: bool) -> Image.Image:
     for number, line in enumerate(lines):
         draw.text((0, LINE * number), line, INK, font)
     if panel.heatmap is not None:
-        small = Image.fromarray(panel.heatmap.astype(np.float32)).resize(size)
-        border = contour(smooth(np.asarray(small)))[..., None]
+        border = contour(smooth(resize_map(panel.heatmap, size[::-1])))[..., None]
         picture = Image.fromarray(np.where(border, 255, np.asarray(picture)).astype(np.uint8))
         ends = float(panel.heatmap.min()), float(panel.heatmap.max())
         bar = map_colours(np.linspace(*ends, size[0])[None].repeat(BAR, axis=0), *ends)

@@ -67,6 +67,8 @@ def check_explainer(
     ``answer``           float32 maps of the picture's size, or scores, finite
     ``coordinates``      a planted patch lights up where it is, also in a turned file
     ``target``           another class gives another map (the same, without ``uses_target``)
+    ``score``            ``against`` another class gives another map (not asked without
+                         ``uses_target``)
     ``weights``          another network gives another map
     ``determinism``      the same answer twice, whatever the global random states are
     ``batch``            three pictures at once get the answers that each gets alone
@@ -186,11 +188,12 @@ class _Bench:
         self.three = picture(THREE)
 
     def explain(
-        self, image: Any = None, target: Any = "red", classifier: Classifier | None = None
-    ) -> Any:
+        self, image: Any = None, target: Any = "red", classifier: Classifier | None = None,
+        against: str | None = None,
+    ) -> Any:  # fmt: skip
         image = self.three if image is None else image
         who = classifier or self.classifier
-        return who.explain(image, self.name, target=target, **self.options)
+        return who.explain(image, self.name, target=target, against=against, **self.options)
 
     def random_network(self) -> Colours:
         network = self.network_type()
@@ -251,6 +254,17 @@ def _check_target(bench: _Bench) -> None:
         raise _Failed("two classes get the same map; set uses_target = False if that is meant")
     if not bench.explainer.uses_target and _differ(red, blue) is not None:
         raise _Failed("uses_target is False, and two classes get different answers")
+
+
+def _check_score(bench: _Bench) -> None:
+    if not bench.explainer.uses_target:
+        return
+    plain, less = bench.explain(target="red"), bench.explain(target="red", against="blue")
+    if plain.maps and _differ(plain, less, maps_only=True) is None:
+        raise _Failed(
+            "against='blue' leaves the map of 'red' as it is; take the scores from self.model() or "
+            "self.model.pool_and_classify(), not from the network or from logits()"
+        )
 
 
 def _check_weights(bench: _Bench) -> None:
@@ -365,7 +379,7 @@ def _check_provenance(bench: _Bench) -> None:
 
 
 _CHECKS = (
-    _check_answer, _check_coordinates, _check_target, _check_weights, _check_determinism,
-    _check_batch, _check_modes, _check_threads, _check_untouched, _check_error, _check_memory,
-    _check_provenance,
+    _check_answer, _check_coordinates, _check_target, _check_score, _check_weights,
+    _check_determinism, _check_batch, _check_modes, _check_threads, _check_untouched, _check_error,
+    _check_memory, _check_provenance,
 )  # fmt: skip
