@@ -42,6 +42,29 @@ def test_what_a_plugin_does_to_its_input_reaches_no_other_call(registered) -> No
         assert same(found, classifier.explain(THREE, "eats", target=colour))
 
 
+class ChangesItsTarget(Explainer):
+    """Takes gradients of the class that was asked for, and then writes into the target."""
+
+    def attribute(self, images, target, *, options):
+        with torch.enable_grad():
+            leaf = images.clone().requires_grad_()
+            scores = self.model(leaf).gather(1, target[:, None])
+            (gradient,) = torch.autograd.grad(scores.sum(), leaf)
+        target.zero_()
+        return Attribution(maps={"map": gradient.abs().amax(dim=1)})
+
+
+@pytest.mark.parametrize("tta", [False, True])
+def test_what_a_plugin_does_to_its_target_reaches_neither_the_result_nor_another_view(
+    registered, tta: bool
+) -> None:
+    registered("changes", ChangesItsTarget)
+    found = colour_classifier().explain(THREE, "changes", target="blue", tta=tta)
+    expected = colour_classifier().explain(THREE, "saliency", target="blue", tta=tta)
+    assert found.target == "blue"
+    np.testing.assert_allclose(found.heatmap, expected.heatmap, rtol=1e-5)
+
+
 class FailsOnBlue(Explainer):
     def attribute(self, images, target, *, options):
         if (target == 2).any():
@@ -121,8 +144,28 @@ def hook(network) -> None:
 
 
 def leave_grad(network) -> None:
-    weight = next(network.parameters())
-    weight.grad = torch.ones_like(weight)
+    network.classifier.weight.grad = torch.ones_like(network.classifier.weight)
+
+
+def accumulate_grad(network) -> None:
+    network.colours.weight.grad += 1
+
+
+def swap_activation(network) -> None:
+    network.dropout = torch.nn.Identity()
+
+
+def replace_forward(network) -> None:
+    network.classifier.forward = lambda values: values
+
+
+def remove_hooks(network) -> None:
+    network.colours._forward_hooks.clear()
+
+
+def exchange_hook(network) -> None:
+    network.colours._forward_hooks.clear()
+    network.colours.register_forward_hook(lambda *_: None)
 
 
 def seed_torch(network) -> None:
@@ -146,6 +189,11 @@ def threads(network) -> None:
         (train, "train flags"),
         (hook, "hooks"),
         (leave_grad, ".grad"),
+        (accumulate_grad, ".grad"),
+        (swap_activation, "modules"),
+        (replace_forward, "modules"),
+        (remove_hooks, "hooks"),
+        (exchange_hook, "hooks"),
         (seed_torch, "torch's random state"),
         (seed_numpy, "NumPy's random state"),
         (threads, "torch's number of threads"),
@@ -163,13 +211,20 @@ def test_what_a_plugin_leaves_is_named_and_put_back(
             return Attribution(maps={"map": torch.ones(len(images), 2, 2)})
 
     registered("rude", Rude)
-    classifier = colour_classifier()
+    network = ColourNetwork().eval()
+    network.colours.weight.grad = torch.full_like(network.colours.weight, torch.nan)
+    network.colours.weight.grad[0] = 1
+    network.colours.register_forward_hook(of_its_owner := lambda *_: None)
+    classifier = of_network(network)
     before = classifier.explain(THREE, target="red")
-    state, drawn = NetworkState.of(classifier.network.network), torch.get_rng_state()
+    state, drawn = NetworkState.of(network), torch.get_rng_state()
     number, drawn_numpy = torch.get_num_threads(), np.random.get_state()[1].copy()
     with pytest.raises(PluginMannersError, match=f"but changed {named}"):
         classifier.explain(THREE, "rude", target="red")
-    assert state.differences(classifier.network.network) == []
+    assert state.differences(network) == []
+    assert list(network.colours._forward_hooks.values()) == [of_its_owner]
+    assert network.colours.weight.grad[0].unique().tolist() == [1]
+    assert type(network.dropout) is torch.nn.Dropout and "forward" not in vars(network.classifier)
     assert torch.equal(drawn, torch.get_rng_state()) and number == torch.get_num_threads()
     np.testing.assert_array_equal(drawn_numpy, np.random.get_state()[1])
     assert same(before, classifier.explain(THREE, target="red"))

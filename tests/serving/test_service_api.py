@@ -159,6 +159,19 @@ def test_answers_are_kept_and_reviewed(service: Running) -> None:
     assert service.ask("POST", "/v1/feedback", b" " * 100_000, long).status == 413
 
 
+def test_names_that_cannot_be_kept_are_refused_before_anything_is_computed(
+    service: Running,
+) -> None:
+    for field in ("subject", "lesion", "route_key", "operating_point"):
+        for text in (" ", "a\u200bb", "\u202edesrever", "x" * 129):
+            refused = service.predict(png(), **{field: text})
+            assert (refused.status, refused.code) == (422, "option"), (field, text)
+            assert [each["field"] for each in refused.json["errors"]] == [field]
+    row = service.predict(png(), subject=" s-9 ", lesion=" l-9").json["results"][0]
+    case = service.app.service.store.case(row["id"]).case
+    assert row["recorded"] is True and (case.subject, case.lesion) == ("s-9", "l-9")
+
+
 def test_without_a_store_there_is_no_feedback() -> None:
     with running() as other:
         found = other.ask("POST", "/v1/feedback", "{}", {"content-type": "application/json"})

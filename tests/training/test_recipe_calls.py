@@ -114,6 +114,33 @@ def test_runs_end_with_a_call_that_is_killed(recipe, tmp_path) -> None:
     wait_for((tmp_path / "told").exists)
 
 
+def test_a_call_that_is_stopped_leaves_what_it_has(tmp_path) -> None:
+    call = """
+        import pathlib, runpy, sys, time
+        import material
+        def unpack(data, work, **options):
+            (work / "begun").touch()
+            time.sleep(600)
+        material.unpack = unpack
+        sys.argv[0] = "recipe"
+        runpy.run_path(str(pathlib.Path(material.__file__).parent), run_name="__main__")
+    """
+    path = os.pathsep.join([str(ROOT / "training/recipe"), os.environ.get("PYTHONPATH", "")])
+    folders = [tmp_path / name for name in ("data", "weights", "work", "out")]
+    finished(tmp_path / "work")
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(call), *folders],
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    try:
+        wait_for((tmp_path / "work/begun").exists)
+        process.terminate()
+        assert process.wait() == 1  # the message of sys.exit
+    finally:
+        process.kill()
+    assert len(list((tmp_path / "out").iterdir())) == 8
+
+
 def finished(work: Path, *, large: str = "") -> None:
     """Folders of a student and ten members, with a checkpoint each."""
     names = ["student/skinxai-ham10000"]

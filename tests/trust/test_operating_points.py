@@ -57,6 +57,17 @@ def test_a_specificity_that_no_threshold_holds() -> None:
         sure.holding(specificity=0.6)
 
 
+def test_an_interval_of_a_rate_contains_it() -> None:
+    """Of none or all of them, Wilson's formula ends at 0 or 1, but for its rounding errors."""
+    for lesions in range(1, 400):
+        for hits in {0, 1, lesions // 2, lesions}:
+            rate, known = Rate.of(hits, lesions), binomtest(hits, lesions)
+            assert 0 <= rate.low <= rate.value <= rate.high <= 1, (hits, lesions)
+            assert (rate.low, rate.high) == pytest.approx(
+                known.proportion_ci(method="wilson"), abs=1e-9
+            )
+
+
 def test_each_lesion_counts_once() -> None:
     """Nine images of one lesion are no more than the one image of another."""
     pairs = [(0.1, 1)] * 9 + [(0.8, 1), (0.2, 0)]

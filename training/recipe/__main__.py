@@ -2,13 +2,16 @@
 
     python training/recipe DATA WEIGHTS WORK OUT --minutes 9.5 --of 20 --parallel 4
 
-A call goes on where the last one stopped, and prints the table of all runs last. README.md beside
+A call goes on where the last one stopped, and prints the table of all runs last, also when it is
+stopped by SIGTERM or Ctrl+C. README.md beside
 this file says what each argument is, and what to type on a machine without a network.
 """
 
 import argparse
 import json
 import os
+import signal
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -198,7 +201,9 @@ class Call:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    Call(arguments())()
+    call = Call(arguments())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))
+    call()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,51 @@ from torch import Tensor, nn
 from skinxai.errors import PluginMannersError
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_PARTS = ("_modules", "_parameters", "_buffers")
+
+
+@dataclass(frozen=True)
+class _ModuleState:
+    """One module as it was.
+
+    Args:
+        module: itself.
+        parts: its submodules, weights and buffers, the objects themselves by name.
+        hooks: its hooks of each kind, by their numbers.
+        forward: a ``forward`` that was set on this one module, or ``None``.
+        training: whether it is in training mode.
+    """
+
+    module: nn.Module
+    parts: tuple[dict[str, Any], ...]
+    hooks: tuple[dict[int, Any], ...]
+    forward: Any
+    training: bool
+
+    @classmethod
+    def of(cls, module: nn.Module) -> _ModuleState:
+        """As it is now."""
+        parts, hooks = (
+            tuple(dict(getattr(module, kind).items()) for kind in kinds)
+            for kinds in (_PARTS, _HOOKS)
+        )
+        training = bool(getattr(module, "training", False))  # frozen TorchScript has no such flag
+        return cls(module, parts, hooks, module.__dict__.get("forward"), training)
+
+    def put_back(self) -> None:
+        """Make it so again."""
+        module, now = self.module, _ModuleState.of(self.module)
+        if now.training != self.training:
+            module.training = self.training
+        kinds = zip((*_PARTS, *_HOOKS), self.parts + self.hooks, now.parts + now.hooks, strict=True)
+        for kind, before, after in kinds:
+            if not _same_objects(before, after):
+                getattr(module, kind).clear()
+                getattr(module, kind).update(before)
+        if now.forward is not self.forward:
+            del module.__dict__["forward"]
+            if self.forward is not None:
+                module.__dict__["forward"] = self.forward
 
 
 @dataclass(frozen=True)
@@ -23,67 +68,77 @@ class NetworkState:
 
     Args:
         tensors: copies of all weights and buffers, by name.
-        grads: names of weights that have a ``.grad``.
+        grads: copies of the weights' ``.grad``, by name, where they have one.
         frozen: names of weights that need no gradient.
-        training: names of modules in training mode.
-        hooks: name of each module → numbers of its hooks.
+        modules: name of each module → its state.
     """
 
     tensors: dict[str, Tensor]
-    grads: frozenset[str]
+    grads: dict[str, Tensor]
     frozen: frozenset[str]
-    training: frozenset[str]
-    hooks: dict[str, tuple[int, ...]]
+    modules: dict[str, _ModuleState]
 
     @classmethod
     def of(cls, network: nn.Module) -> NetworkState:
         """As it is now."""
-        weights, modules = dict(network.named_parameters()), dict(network.named_modules())
-        tensors = {
-            n: t.detach().clone() for n, t in (weights | dict(network.named_buffers())).items()
-        }
+        weights = dict(network.named_parameters())
+        tensors = weights | dict(network.named_buffers())
         return cls(
-            tensors,
-            frozenset(name for name, weight in weights.items() if weight.grad is not None),
+            {name: tensor.detach().clone() for name, tensor in tensors.items()},
+            {n: w.grad.detach().clone() for n, w in weights.items() if w.grad is not None},
             frozenset(name for name, weight in weights.items() if not weight.requires_grad),
-            frozenset(name for name, module in modules.items() if module.training),
-            {n: tuple(len(getattr(m, kind)) for kind in _HOOKS) for n, m in modules.items()},
+            {name: _ModuleState.of(module) for name, module in network.named_modules()},
         )
 
     def differences(self, network: nn.Module) -> list[str]:
         """What has changed, in words."""
         now = NetworkState.of(network)
-        kept = self.tensors.keys() == now.tensors.keys() and all(
-            before.dtype == now.tensors[name].dtype
-            and before.device == now.tensors[name].device
-            and torch.equal(before, now.tensors[name])
-            for name, before in self.tensors.items()
-        )
+        kept = self.modules.keys() == now.modules.keys()
+        pairs = [(each, now.modules[name]) for name, each in self.modules.items()] if kept else []
         checks = {
-            "weights": kept,
-            ".grad": self.grads == now.grads,
+            "weights": _same_tensors(self.tensors, now.tensors),
+            ".grad": _same_tensors(self.grads, now.grads),
             "requires_grad": self.frozen == now.frozen,
-            "train flags": self.training == now.training,
-            "hooks": self.hooks == now.hooks,
-        }
+            "modules": kept and all(
+                one.module is two.module and one.forward is two.forward for one, two in pairs
+            ),
+            "train flags": all(one.training == two.training for one, two in pairs),
+            "hooks": all(
+                all(map(_same_objects, one.hooks, two.hooks)) for one, two in pairs
+            ),
+        }  # fmt: skip
         return [name for name, same in checks.items() if not same]
 
     def put_back(self, network: nn.Module) -> None:
-        """Undo what can be undone: all but additional modules and weights."""
+        """Make all of it so again."""
+        for each in self.modules.values():
+            each.put_back()
         tensors = dict(network.named_parameters()) | dict(network.named_buffers())
+        for name, before in self.tensors.items():
+            tensors[name].data = before.clone()
         for name, weight in network.named_parameters():
             weight.requires_grad_(name not in self.frozen)
-            if name not in self.grads:
-                weight.grad = None
-        for name, before in self.tensors.items():
-            if name in tensors:
-                tensors[name].data = before.clone()
-        for name, module in network.named_modules():
-            module.training = name in self.training
-            for kind, count in zip(_HOOKS, self.hooks.get(name, ()), strict=False):
-                hooks = getattr(module, kind)
-                for key in list(hooks)[count:]:
-                    del hooks[key]
+            weight.grad = self.grads[name].clone() if name in self.grads else None
+
+
+def _same_objects(before: dict[Any, Any], after: dict[Any, Any]) -> bool:
+    return list(before) == list(after) and all(after[key] is each for key, each in before.items())
+
+
+def _same_tensors(before: dict[str, Tensor], after: dict[str, Tensor]) -> bool:
+    return before.keys() == after.keys() and all(
+        each.dtype == after[name].dtype
+        and each.device == after[name].device
+        and each.shape == after[name].shape
+        and (torch.equal(each, after[name]) or _equal_but_for_nan(each, after[name]))
+        for name, each in before.items()
+    )
+
+
+def _equal_but_for_nan(before: Tensor, after: Tensor) -> bool:
+    if not before.is_floating_point():
+        return False
+    return torch.allclose(before, after, rtol=0, atol=0, equal_nan=True)
 
 
 @contextmanager

@@ -129,7 +129,7 @@ class _Pass:
         images, network = self.images, self.network
         known: tuple[Any, Any] = (images, self.features)
         if not method.built_in:  # what it does to its inputs reaches no other call
-            images = images.clone()
+            images, target = images.clone(), target.clone()
             known = (images, _own(self.features))
         if method.explainer.changes_network:
             network, known = private_copy(network), (None, None)

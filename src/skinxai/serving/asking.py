@@ -6,11 +6,29 @@ from collections.abc import Mapping
 from typing import Annotated, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
+from skinxai.plain_text import broken_rule
 from skinxai.serving.problems import Problem
 
-Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+LONGEST = 128
+"""Most characters of a name."""
+
+
+def _printable(text: str) -> str:
+    """The rule of the store, so that what is asked for can also be kept."""
+    if not (text := text.strip()) or broken_rule("it", text, LONGEST):
+        raise PydanticCustomError("name", "must be printable text on one line, and not empty")
+    return text
+
+
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=LONGEST, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$"),
+    AfterValidator(_printable),
+]
+"""A name, without blanks before and behind it."""
 
 
 class Asking(BaseModel):

@@ -50,7 +50,8 @@ class Rate:
         share, square = hits / lesions, Z * Z / lesions
         centre = (share + square / 2) / (1 + square)
         half = Z * math.sqrt(share * (1 - share) / lesions + square / lesions / 4) / (1 + square)
-        return cls(share, max(0.0, centre - half), min(1.0, centre + half))
+        low, high = min(share, centre - half), max(share, centre + half)  # 0 and 1 are ends
+        return cls(share, max(0.0, low), min(1.0, high))
 
     def __str__(self) -> str:
         return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
