@@ -34,16 +34,25 @@ def decide(
         return ABSTAIN, tuple(doubts)
     referred = point.refers(malignant_probability)
     compared = "is at least" if referred else "is below"
-    values = (malignant_probability, point.threshold)
-    digits = 3
-    while round(values[0], digits) == round(values[1], digits) and values[0] != values[1]:
-        digits += 1  # 0.150 is not below 0.150
-    shown = [f"{value:.{digits}f}" for value in values]
+    shown = told_apart(malignant_probability, point.threshold)
     reason = (
         f"the malignant probability {shown[0]} {compared} {shown[1]}, the threshold of "
         f"{point.name!r}"
     )
     return REFER if referred else ROUTINE, (reason,)
+
+
+def told_apart(value: float, limit: float, digits: int = 3) -> tuple[str, str]:
+    """A number and its limit as text, with the digits that show which is the larger.
+
+    Args:
+        value: finite.
+        limit: finite.
+        digits: after the point, at least.
+    """
+    while round(value, digits) == round(limit, digits) and value != limit:
+        digits += 1  # 0.150 is not below 0.150
+    return f"{value:.{digits}f}", f"{limit:.{digits}f}"
 
 
 def trusted(
@@ -69,8 +78,8 @@ def trusted(
     doubts = [limits.sentence(flag, value) for flag, value in flags.items()]
     if novelty.refused:
         doubts.append(
-            f"unlike the images that the model knows: novelty {score:.3f}, above the limit of "
-            f"{LIMIT:g}"
+            f"unlike the images that the model knows: novelty {told_apart(score, LIMIT)[0]}, above "
+            f"the limit of {LIMIT:g}"
         )
     name = operating_point or calibration.default
     if name is None or made.malignant_probability is None:
