@@ -12,8 +12,8 @@ from skinxai.plain_text import printable
 from skinxai.reporting.case_report import CaseReport
 from skinxai.results import Explanation
 from skinxai.results.sheets import CELLS
-from skinxai.trust.deciding import LIMIT, told_apart
-from skinxai.trust.operating_points import Rate
+from skinxai.trust.deciding import LIMIT
+from skinxai.trust.operating_points import Rate, told_apart
 
 TOOL = "Research tool, not a medical device."
 NOT_FOR = "Do not use it for diagnosis, triage or treatment."

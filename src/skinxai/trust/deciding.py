@@ -10,7 +10,7 @@ from skinxai.readonly import ReadOnly
 from skinxai.results import Novelty, Prediction
 from skinxai.trust.calibration import Calibration
 from skinxai.trust.conformal import prediction_set
-from skinxai.trust.operating_points import OperatingPoint
+from skinxai.trust.operating_points import OperatingPoint, told_apart
 
 REFER, ROUTINE, ABSTAIN = "refer", "routine", "abstain"
 LIMIT = 0.5
@@ -40,19 +40,6 @@ def decide(
         f"{point.name!r}"
     )
     return REFER if referred else ROUTINE, (reason,)
-
-
-def told_apart(value: float, limit: float, digits: int = 3) -> tuple[str, str]:
-    """A number and its limit as text, with the digits that show which is the larger.
-
-    Args:
-        value: finite.
-        limit: finite.
-        digits: after the point, at least.
-    """
-    while round(value, digits) == round(limit, digits) and value != limit:
-        digits += 1  # 0.150 is not below 0.150
-    return f"{value:.{digits}f}", f"{limit:.{digits}f}"
 
 
 def trusted(
