@@ -57,6 +57,15 @@ def test_a_specificity_that_no_threshold_holds() -> None:
         sure.holding(specificity=0.6)
 
 
+@pytest.mark.parametrize(
+    ("threshold", "shown"),
+    [(0.25, "0.250"), (0.0003, "0.0003"), (0.99996, "0.99996"), (0.0, "0.000"), (1.0, "1.000")],
+)
+def test_a_threshold_is_not_rounded_to_all_or_to_none(threshold: float, shown: str) -> None:
+    point = OperatingPoint("x", "chosen", threshold, Rate.of(9, 10), Rate.of(5, 10))
+    assert f"{point}".startswith(f"x: refer from {shown} on; sensitivity 0.900 (")
+
+
 def test_an_interval_of_a_rate_contains_it() -> None:
     """Of none or all of them, Wilson's formula ends at 0 or 1, but for its rounding errors."""
     for lesions in range(1, 400):

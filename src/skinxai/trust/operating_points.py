@@ -57,6 +57,27 @@ class Rate:
         return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
 
 
+def told_apart(value: float, limit: float, digits: int = 3) -> tuple[str, str]:
+    """A number and its limit as text, with the digits that show which is the larger.
+
+    Args:
+        value: finite.
+        limit: finite.
+        digits: after the point, at least.
+    """
+    while round(value, digits) == round(limit, digits) and value != limit:
+        digits += 1  # 0.150 is not below 0.150
+    return f"{value:.{digits}f}", f"{limit:.{digits}f}"
+
+
+def threshold_text(threshold: float) -> str:
+    """A threshold with three digits after the point, and more where these would be of 0 or 1.
+
+    One of 0.0003 does not refer all.
+    """
+    return told_apart(threshold, float(round(threshold)))[0]
+
+
 @dataclass(frozen=True)
 class OperatingPoint:
     """A threshold, and how often it was right on the lesions that it was chosen on.
@@ -104,8 +125,8 @@ class OperatingPoint:
 
     def __str__(self) -> str:
         return (
-            f"{self.name}: refer from {self.threshold:.3f} on; sensitivity {self.sensitivity}, "
-            f"specificity {self.specificity}"
+            f"{self.name}: refer from {threshold_text(self.threshold)} on; "
+            f"sensitivity {self.sensitivity}, specificity {self.specificity}"
         )
 
 
