@@ -14,7 +14,7 @@ from skinxai.classifier import Classifier
 from skinxai.errors import ModelError
 from skinxai.results import ItemError
 from skinxai.review import ReviewStore
-from skinxai.serving.answer_rows import Row, row_of
+from skinxai.serving.answer_rows import Row, row_json, row_of
 from skinxai.serving.batching import Asked, Job, Outcome, too_late
 from skinxai.serving.caching import answer_key, open_cache
 from skinxai.serving.observing import Observing
@@ -210,7 +210,27 @@ class Service:
             )
         return found, served.model
 
-    async def record(
+    async def told(
+        self, rows: Sequence[Row], uploads: Sequence[bytes], subject: str | None = None,
+        lesion: str | None = None,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """What a request's client is told of each image; its answers are kept for review first.
+
+        Args:
+            rows: of `predict`.
+            uploads: its images.
+            subject: pseudonym, if it was given.
+            lesion: pseudonym, if it was given.
+        """
+        kept = await asyncio.gather(
+            *(
+                self._record(row, upload, subject, lesion)
+                for row, upload in zip(rows, uploads, strict=True)
+            )
+        )
+        return [row_json(index, row, kept[index]) for index, row in enumerate(rows)]
+
+    async def _record(
         self, row: Row, upload: bytes, subject: str | None, lesion: str | None
     ) -> bool | None:
         """Whether an answer is kept for review; ``None`` of a service that keeps none."""
