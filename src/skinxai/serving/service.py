@@ -160,6 +160,7 @@ class Service:
         """Of each image, from the cache where it is there."""
         options = asdict(asked) | {
             "max_pixels": self.settings.max_pixels, "backend": served.classifier.backend,
+            "own": served.own,
         }  # fmt: skip
         keys = [answer_key(digest, served.model, options) for digest in digests]
         rows: list[Row | None] = [None] * len(uploads)
@@ -194,16 +195,18 @@ class Service:
             task.add_done_callback(self._keeping.discard)
 
     async def slowly(
-        self, work: Callable[[Classifier], Value], *, route_key: str | None, since: float
-    ) -> tuple[Value, str]:
+        self, work: Callable[[Classifier], Value], upload: bytes, *, route_key: str | None,
+        since: float,
+    ) -> tuple[Value, str]:  # fmt: skip
         """What is computed of one image beside the batches, and by which model.
 
         Args:
             work: computes it.
-            route_key: see `Pool.choose`.
+            upload: the encoded image.
+            route_key: as in `predict`: the model is the one that predicts the image.
             since: of `time.monotonic`, when the request came.
         """
-        served = self.pool.choose(route_key)
+        served = self.pool.choose(route_key or await self._preparing.digest(upload))
         with self.room(1):
             found = await self.slow.run(
                 lambda: work(served.classifier), since + self.settings.deadline
