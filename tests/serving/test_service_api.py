@@ -21,7 +21,7 @@ from skinxai import Classifier, samples
 from skinxai.errors import OptionError, StoreUnavailableError
 from skinxai.review import ReviewStore
 from skinxai.serving import answer_examples as examples
-from skinxai.serving import recording
+from skinxai.serving import image_routes, recording
 from skinxai.serving.api_keys import check_key, hashed, new_key, read_hashes
 from skinxai.serving.problems import Problem
 from skinxai.serving.rates import Rates
@@ -132,6 +132,16 @@ def test_reports_and_neighbours(service: Running, shipped: Running) -> None:
     found = post(shipped, "/v1/nearest", data, k="3").json["neighbours"]
     assert [(each["id"], each["label"]) for each in found] == [(n.id, n.label) for n in own]
     assert post(service, "/v1/nearest", data).code == "model"  # it has no lesions
+
+
+def test_a_report_that_takes_too_long_is_not_begun_again(shipped: Running, monkeypatch) -> None:
+    asked, real = [], Classifier.report
+    monkeypatch.setattr(
+        Classifier, "report", lambda *args, **more: asked.append(more) or real(*args, **more)
+    )
+    monkeypatch.setattr(image_routes, "PATIENCE", 1e-9)
+    refused = post(shipped, "/v1/report", samples.paths()[0].read_bytes())
+    assert (refused.status, refused.code) == (504, "explain_timeout") and len(asked) == 1
 
 
 def test_answers_are_kept_and_reviewed(service: Running) -> None:
@@ -245,7 +255,8 @@ def test_rates_of_several_clients() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("queue", 8), ("max_batch", 0), ("deadline", 0), ("rate", -1), ("port", -1), ("models", ()),
-     ("max_wait", float("nan")), ("max_images", True)],
+     ("max_wait", float("nan")), ("max_images", True), ("keep_images", "kept"),
+     ("keep_days", 30.0)],
 )  # fmt: skip
 def test_settings_outside_their_rules(name: str, value: object) -> None:
     with pytest.raises(OptionError, match=name):

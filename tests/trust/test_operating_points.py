@@ -35,6 +35,14 @@ def test_points_by_hand() -> None:
     assert BY_HAND.balanced().threshold == pytest.approx(0.15)  # of three equal sums: 1 + 0.5
 
 
+def test_of_equal_sums_the_highest_sensitivity_is_taken() -> None:
+    """1 + 1/3 and 2/3 + 2/3 are equal, though the second is larger in its last bit."""
+    ties = scores([(0.05, 0), (0.22, 1), (0.39, 0), (0.56, 1), (0.73, 1), (0.9, 0)])
+    point = ties.balanced()
+    assert point.sensitivity.value == 1 and point.specificity.value == pytest.approx(1 / 3)
+    assert 0.05 < point.threshold < 0.22
+
+
 def test_a_points_name_says_its_rate_and_no_rounder_one() -> None:
     """A sensitivity of 0.999 is not one of 1.00, nor 0.975 one of 0.97."""
     for rate, shown in (

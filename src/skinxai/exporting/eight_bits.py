@@ -58,7 +58,7 @@ class Int8Cost:
         balanced_accuracy: of the model, and of its graph in eight bits.
         macro_f1: of both.
         labels: how many images get another label.
-        probability: largest difference of a probability, neither calibrated: a file has none.
+        probability: largest difference of a probability; neither is calibrated, as no file is.
         backend: that ran the graph.
     """
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError
 
 from skinxai.plain_text import broken_rule
+from skinxai.serving.batching import Asked
 from skinxai.serving.problems import Problem
 
 LONGEST = 128
@@ -38,7 +39,7 @@ class Asking(BaseModel):
 
 
 class PredictFields(Asking):
-    """Fields of ``/v1/predict``."""
+    """Fields of ``/v1/predict``, and of what other protocols ask in its place."""
 
     operating_point: Annotated[
         Name | None, Field(description="Name of the operating point that decides.")
@@ -54,6 +55,16 @@ class PredictFields(Asking):
         Name | None,
         Field(description="Its requests get one model; the subject by default."),
     ] = None
+
+    @property
+    def how(self) -> Asked:
+        """How the images are predicted."""
+        return Asked(self.tta, self.operating_point)
+
+    @property
+    def key(self) -> str | None:
+        """By which the model is chosen; ``None``: by the images."""
+        return self.route_key or self.subject
 
 
 Fields = TypeVar("Fields", bound=Asking)

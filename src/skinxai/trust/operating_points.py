@@ -165,7 +165,8 @@ class MalignancyScores:
     def balanced(self) -> OperatingPoint:
         """The largest sum of sensitivity and specificity (Youden, 1950)."""
         thresholds, sensitivity, specificity = self._curve()
-        best = int((sensitivity + specificity).argmax())  # of equal ones the highest sensitivity
+        both = sensitivity + specificity
+        best = int((both >= both.max() - 1e-12).argmax())  # of equal ones the highest sensitivity
         rule = "largest sum of sensitivity and specificity on the calibration lesions"
         return self._at(BALANCED, rule, float(thresholds[best]))
 
