@@ -141,6 +141,14 @@ def test_the_interval_covers_the_error_of_many_images(sort, temperature) -> None
     assert percentile == 0 or temperature > 1
 
 
+def test_an_interval_stays_among_the_errors_that_there_are() -> None:
+    """Eleven of twelve sure answers are wrong: twice the error less the lowest resample is 1.05."""
+    rows = np.array([[0.97, 0.03]] * 12)
+    figure = equal_width([0] + [1] * 11, rows).figure([str(n) for n in range(12)])
+    assert figure.value == pytest.approx(0.97 - 1 / 12) and figure.low > 0.5
+    assert figure.high == 1
+
+
 def test_lesions_with_copies_do_not_narrow_the_interval() -> None:
     target, rows, names = drawn(300, temperature=1.6)
     one = equal_width(target, rows).figure(names, resamples=500)

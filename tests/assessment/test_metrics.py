@@ -64,6 +64,11 @@ def test_by_hand() -> None:
     np.testing.assert_allclose(one_vs_rest_auc([0, 1], [[0.5, 0.5], [0.5, 0.5]]), [0.5, 0.5])
 
 
+def test_no_image_has_no_accuracy() -> None:
+    found = metrics_of(np.zeros((3, 3), np.int64))
+    assert np.isnan([found.accuracy, found.balanced_accuracy, found.macro_f1]).all()
+
+
 def test_macro_f1_averages_over_the_classes_that_occur() -> None:
     # As above: F1 of 2/3 and 1, and class 2 has no image.
     assert metrics_of(np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0]])).macro_f1 == pytest.approx(5 / 6)

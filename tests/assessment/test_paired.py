@@ -53,6 +53,26 @@ def test_the_values_are_those_of_each_model_alone() -> None:
         assert pair.difference.value == pytest.approx(pair.model - pair.against)
 
 
+def test_intervals_of_calibration_errors_contain_the_difference() -> None:
+    """Chance adds more to the error of the model that is right, so that resamples lie beside it."""
+    names = [str(n) for n in range(150)]
+    beside = 0
+    for seed in range(6):
+        draws = np.random.default_rng(seed)
+        scores = 2 * draws.normal(size=(150, 7))
+        right, sure = (
+            powers / powers.sum(1, keepdims=True) for powers in (np.exp(scores), np.exp(4 * scores))
+        )
+        target = [int(draws.choice(7, p=row)) for row in right]
+        found = compared(target, right, sure, names)
+        for name, pair in found.figures.items():
+            own = pair.difference
+            if "calibration error" in name:
+                assert -1 <= own.low <= own.value <= own.high <= 1, name
+                beside += own.value in (own.low, own.high)
+    assert beside  # else the basic bootstrap's ends would do
+
+
 def test_the_draws_are_paired() -> None:
     """Two models that err on the same images differ less surely apart than the images vary."""
     target, first, second, lesions = answers(images=400)

@@ -161,6 +161,16 @@ def test_skin_tone_is_measured_only_where_it_is_asked_for(folder, records, monke
     ]
 
 
+def test_an_angle_is_not_rounded_into_the_next_group(folder, tmp_path) -> None:
+    records = coloured(tmp_path / "new", 7, 3)
+    for item in records:
+        Image.new("RGB", (56, 40), (124, 107, 101)).save(item.path)
+    angle = typology_angle(np.asarray(Image.open(records[0].path)))
+    assert -30.005 < angle < -30  # below -30 is dark
+    found = Classifier.from_pretrained(folder).evaluate(records, skin_tone=True, resamples=5)
+    assert [(g.value, g.images) for g in found.subgroups] == [("dark", 21)]
+
+
 def test_uncertainty_that_is_no_better_than_the_top_probability_is_said(
     folder, records, monkeypatch
 ) -> None:

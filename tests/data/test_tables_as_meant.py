@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from skinxai.cli.table_options import own_split
 from skinxai.data import load_csv, load_folder
 from skinxai.data.tables import ImageFiles
 from skinxai.errors import DatasetLabelError, DatasetPathError, DatasetSchemaError
@@ -98,3 +99,67 @@ def test_a_letter_in_another_encoding_is_a_typed_error_wherever_it_is(rows, tmp_
     (tmp_path / "t.csv").write_bytes(f"image,label\n{text}Läsion,mel\n".encode("cp1252"))
     with pytest.raises(DatasetSchemaError, match="must be CSV in UTF-8"):
         load_csv(tmp_path / "t.csv", tmp_path)
+
+
+def test_names_of_columns_of_lesions_and_patients_may_be_in_any_case(tmp_path: Path) -> None:
+    images(tmp_path, "1.png", "2.png", "3.png")
+    path = table(
+        tmp_path, "1,nv,a,p", "2,mel,b,p", "3,mel,c,q", header="image,label,LESION_ID,Patient_Id"
+    )
+    records = load_csv(path, tmp_path)
+    assert [(item.lesion_id, item.patient_id) for item in records] == [
+        ("a", "p"), ("b", "p"), ("c", "q")
+    ]  # fmt: skip
+    assert not records[0].attributes
+    exact = table(tmp_path, "1,nv,x,p", "2,mel,y,p", header="image,label,Patient_ID,patient_id")
+    assert {item.patient_id for item in load_csv(exact, tmp_path)} == {"p"}
+
+
+@pytest.mark.parametrize(
+    ("column", "role"), [("patient", "patient_id"), ("Patient ID", "patient_id"),
+                         ("PatientNr.", "patient_id"), ("Lesion", "lesion_id")],
+)  # fmt: skip
+def test_a_column_that_seems_to_hold_ids_is_told(column: str, role: str, tmp_path: Path) -> None:
+    """Read as an attribute, it keeps nothing together."""
+    images(tmp_path, "1.png", "2.png")
+    path = table(tmp_path, "1,nv,p", "2,mel,p", header=f"image,label,{column}")
+    said = f"the column {column!r} is not read as {role}"
+    assert any(note.startswith(said) for note in load_csv(path, tmp_path).notes)
+    named = load_csv(path, tmp_path, columns={role: column})
+    assert {getattr(item, role) for item in named} == {"p"}
+    assert not any("is not read as" in note for note in named.notes)
+
+
+def test_the_column_of_parts_may_be_in_any_case_and_beside_another(tmp_path: Path) -> None:
+    """Not read, the test images would be drawn anew, and learnt."""
+    for n in range(8):
+        Image.new("RGB", (40, 40), (20 * n, 0, 0)).save(tmp_path / f"{n}.png")
+    for header, cells in (
+        ("SPLIT", "{}"), ("Part", "{}"), ("Split,part", "{},back"), ("part,split", "back,{}"),
+    ):  # fmt: skip
+        parts = [cells.format("train" if n < 4 else "test") for n in range(8)]  # or of the body
+        rows = [f"{n},{'ab'[n % 2]},{part}" for n, part in enumerate(parts)]
+        records = load_csv(table(tmp_path, *rows, header=f"image,label,{header}"), tmp_path)
+        assert [item.image_id for item in own_split(records, 0).test] == ["4", "5", "6", "7"]
+        assert not any("is not read as a split" in note for note in records.notes)
+
+
+def test_a_column_of_parts_with_other_names_is_told(tmp_path: Path) -> None:
+    images(tmp_path, *(f"{n}.png" for n in range(4)))
+    rows = [f"{n},{'ab'[n % 2]},{('develop', 'holdout')[n // 2]}" for n in range(4)]
+    records = load_csv(table(tmp_path, *rows, header="image,label,Split"), tmp_path)
+    said = "'part' or 'split' is not read as a split, because it holds 'develop', 'holdout' and"
+    assert any(said in note for note in records.notes)
+
+
+def test_sexes_and_ages_are_read_as_people_write_them(tmp_path: Path) -> None:
+    images(tmp_path, *(f"{n}.png" for n in range(4)))
+    path = table(
+        tmp_path, '0,a,Male ,"45,5"', "1,b,FEMALE,70", "2,a,NA,unknown", "3,b,x,121",
+        header="image,label,sex,age",
+    )  # fmt: skip
+    records = load_csv(path, tmp_path)
+    assert [(item.attributes["sex"], item.attributes["age"]) for item in records] == [
+        ("male", "45.5"), ("female", "70"), ("", ""), ("", ""),
+    ]  # fmt: skip
+    assert {"1 rows with an unknown sex", "1 rows with an age outside 0–120"} <= {*records.notes}

@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,6 +171,24 @@ def test_what_webdataset_wrote_is_read(records, tmp_path, named) -> None:
         np.testing.assert_array_equal(read_image(item.path).pixels, read_image(own.path).pixels)
     assert open_records(folder, labels=tuple(records.labels)).class_counts() == found.class_counts()
     assert "whether one is missing or changed is not known" in found.notes[-1]
+
+
+def test_what_others_call_an_unknown_lesion_is_none(records, tmp_path) -> None:
+    """Else all images without a lesion would be one, which no split and no interval parts."""
+    words = ("nan", "NA", "unknown", "None", "", "L 1 ")
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for number, word in enumerate(words):
+            item = records[number]
+            about = {"label": item.label, "lesion_id": word, "patient_id": word}
+            about |= {"lesion_id": float("nan")} if not number else {}  # as pandas writes it
+            for suffix, data in ((item.path.suffix, item.path.read_bytes()),
+                                 (".json", json.dumps(about).encode())):  # fmt: skip
+                member = tarfile.TarInfo(f"{number}{suffix}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    found = load_shards(tmp_path, labels=records.labels, progress=False)
+    assert [item.lesion_id for item in found] == ["0", "1", "2", "3", "4", "L 1"]
+    assert [item.patient_id for item in found] == [None] * 5 + ["L 1"]
 
 
 def test_the_command_writes_them_and_others_take_them(pictures, tmp_path) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import coloured, model_folder, registered
+from small_runs import coloured, model_folder, registered, rows
 
 from skinxai import Classifier
 from skinxai.data import TrainedOn, pixel_hash
-from skinxai.errors import LeakageError, OptionError
+from skinxai.errors import LeakageError, OptionError, SkinxaiWarning
 from skinxai.exporting.eight_bits import export_int8
 from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
@@ -54,6 +54,22 @@ def test_the_cost_is_that_of_its_answers(parts: list, backend: str, tmp_path: Pa
         ]
         assert shown == pytest.approx(np.mean(recalls))
     assert cost.images == len(new)
+
+
+def test_the_cost_is_of_the_rounding_and_not_of_a_calibration(parts: list, tmp_path: Path) -> None:
+    """A file has no calibration, so that a calibrated model is judged without its own."""
+    seen, new = parts
+    plain = Classifier.from_pretrained(model_folder(tmp_path / "model", seed=1))
+    others = coloured(tmp_path / "others", 8, 2)
+    calibrated = plain.calibrate(others, method="vector")
+    images = [item.path for item in seen]
+    answers = [rows([each.predict(item.path) for item in new]) for each in (plain, calibrated)]
+    gap = float(np.abs(answers[0] - answers[1]).max())
+    expected = export_int8(plain, tmp_path / "plain.onnx", calibrate=images, judge=new)
+    with pytest.warns(SkinxaiWarning, match="has no calibration"):
+        cost = export_int8(calibrated, tmp_path / "x.onnx", calibrate=images, judge=new)
+    assert gap > 10 * expected.probability  # else nothing would be seen of it
+    assert cost == expected
 
 
 def test_what_would_hide_the_cost_is_refused(parts: list, tmp_path: Path) -> None:

@@ -23,8 +23,11 @@ from skinxai.errors import (
 )
 from skinxai.exporting import exported_files, onnx_graphs
 from skinxai.exporting.exported_files import exported_path
-from skinxai.exporting.parity import Parity
+from skinxai.exporting.parity import Parity, check_parity
 from skinxai.graphs.onnx_checks import check_graph
+from skinxai.predicting.graph_predictor import GraphMember, GraphPredictor
+from skinxai.predicting.inputs import InputOptions
+from skinxai.predicting.runners import OnnxRuntime
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 
@@ -148,6 +151,23 @@ def test_how_much_it_differs_from_torch(parities, pictures) -> None:
         assert parity.probability < 1e-5 and parity.map < 1e-4
 
 
+def test_each_map_is_compared_with_its_own_size(own, graphs, tmp_path, pictures) -> None:
+    """A strong map in the same batch does not hide the error of a faint one."""
+    made = onnx.ModelProto()
+    made.CopyFrom(graphs[True])
+    (kernel,) = (own for own in made.graph.initializer if own.name == "kernel")
+    values = np.frombuffer(kernel.raw_data, np.float32).reshape(3, 8, 1, 1).copy()
+    values[:, 0] += 1e-4 * np.abs(values).max()  # the map of each image is off by another share
+    kernel.raw_data = values.tobytes()
+    run = OnnxRuntime(made.SerializeToString())
+    member = GraphMember(preprocessing=INPUT, weight=1.0, model="", run=run, layer="")
+    graph = GraphPredictor(members=(member,), labels=own.config.labels, model="")
+    alone = [check_parity(own.torch_predictor, graph, [path]).map for path in pictures]
+    assert max(alone) > 1.5 * float(np.median(alone)) > 1e-5
+    together = check_parity(own.torch_predictor, graph, pictures, InputOptions(batch_size=9))
+    assert together.map == pytest.approx(max(alone), rel=1e-3)
+
+
 @pytest.mark.parametrize("name", ["model.onnx", "model.xml"])
 def test_what_does_not_go_with_a_file(exported, name) -> None:
     path = exported / name
@@ -234,7 +254,12 @@ def other_maps(graph: onnx.ModelProto) -> None:
     kernel.raw_data = (2 * np.frombuffer(kernel.raw_data, np.float32)).tobytes()
 
 
-@pytest.mark.parametrize("change", [other_epsilon, other_maps])
+def maps_of_nan(graph: onnx.ModelProto) -> None:
+    (kernel,) = (own for own in graph.graph.initializer if own.name == "kernel")
+    kernel.raw_data = (np.nan * np.frombuffer(kernel.raw_data, np.float32)).tobytes()
+
+
+@pytest.mark.parametrize("change", [other_epsilon, other_maps, maps_of_nan])
 def test_a_graph_that_answers_otherwise_is_not_written(
     own, graphs, tmp_path, monkeypatch, change
 ) -> None:

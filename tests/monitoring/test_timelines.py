@@ -14,6 +14,7 @@ from places import ROOT
 from small_runs import uncalibrated
 from typer.testing import CliRunner
 
+from skinxai import monitoring
 from skinxai.cli import app
 from skinxai.data import Record, Records
 from skinxai.errors import ModelError, NoInputsError, OptionError, SkinxaiWarning
@@ -78,6 +79,17 @@ def test_the_picture_has_an_orange_cell_for_each_alarm(timeline: Timeline) -> No
             assert (colour == ALARM) == (test in look.alarms), (test, place)
 
 
+def test_no_alarm_is_hidden_by_looks_in_the_same_column(timeline: Timeline) -> None:
+    quiet, loud = timeline.looks[0], timeline.looks[-1]
+    assert "sharpness" in loud.alarms and not quiet.alarms
+    looks = [quiet] * 3000
+    looks[1001] = loud
+    y = TOP + ROW * list(TESTS).index("sharpness") + 5
+    row = np.array(drawn(replace(timeline, looks=tuple(looks))))[y]
+    (places,) = np.nonzero((row[LEFT : LEFT + WIDTH] == ALARM).all(axis=1))
+    assert places.tolist() == [1001 * WIDTH // 3000]
+
+
 def test_the_line_is_at_the_estimated_accuracy(timeline: Timeline) -> None:
     low, high = (replace(timeline.looks[0], estimated_accuracy=value) for value in (0.0, 1.0))
     one, two = (np.array(drawn(replace(timeline, looks=(each,)))) for each in (low, high))
@@ -121,6 +133,22 @@ def test_noise_is_no_dermoscopy(folder: Path, tmp_path: Path) -> None:
     values = json.loads(out)
     assert code == 1 and (values["window"], values["false_alarms"]) == (8, 0.2)
     assert len(values["looks"]) == 7
+
+
+def test_the_timeline_has_every_look(folder: Path, monkeypatch) -> None:
+    """A monitor that runs for ever forgets its first looks; a stream of files has an end."""
+
+    class Forgetful(DriftMonitor):
+        def __init__(self, *args, looks: int | None = 3, **more) -> None:
+            super().__init__(*args, looks=looks, **more)
+
+    monkeypatch.setattr(monitoring, "DriftMonitor", Forgetful)
+    code, out, _ = run(folder, "--json", "--window", 8, "--backend", "onnx")
+    assert code == 1 and len(json.loads(out)["looks"]) == 7
+    kept = Forgetful(sample(200), window=8)
+    for each in answers(20, np.random.default_rng(4)):
+        kept.add(each)
+    assert [each.images for each in kept.history] == [16, 18, 20]
 
 
 def test_a_reference_of_ones_own(folder: Path, tmp_path: Path) -> None:

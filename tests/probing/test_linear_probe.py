@@ -172,6 +172,20 @@ def test_a_head_answers_only_for_folds_that_it_has_not_learnt(data, start) -> No
     assert {each.value: each.macro_f1 for each in found.tried_k}[1] < 0.8
 
 
+def test_copies_under_other_names_are_in_one_fold(data, start, capsys) -> None:
+    """Where labels are drawn, only a copy that was learnt could tell an image's."""
+    codes, train = list(LABELS.codes), data[0]
+    items = [replace(item, label=codes[n * 7 % 10 % 3]) for n, item in enumerate(train)]
+    copies = [replace(item, image_id=f"copy-{item.image_id}", lesion_id="") for item in items]
+    both = replace(train, items=(*items, *copies))
+    for more in ({}, {"folds": 3}):
+        found = probe(both, init_weights=start, **more, **FEW)
+        assert {each.value: each.macro_f1 for each in found.tried_k}[1] < 0.8
+        assert "30 pairs of images of different lesions look like copies" in capsys.readouterr().err
+    with pytest.raises(OptionError, match="'nobody' is none"):
+        probe(both, init_weights=start, not_copies=["nobody"], **FEW)
+
+
 def test_an_image_is_not_taken_for_its_mirror_image(data, start, tmp_path) -> None:
     """`pixel_hash` is the same for both, their features are not."""
     train, val = data

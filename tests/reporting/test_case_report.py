@@ -259,8 +259,21 @@ def test_flags_novelty_and_uncertainty_are_on_the_page(whole, report) -> None:
     assert "Novelty: 0.73, above the limit of 0.5: the image is hardly of the kind" in page
     assert (
         "Uncertainty of 5 answers (members), in nats: total 1.25, aleatoric 0.75, epistemic 0.50; "
-        "40 % of the answers have another top class." in page
+        "40 % of the answers, by weight, have another top class." in page
     )
+
+
+@pytest.mark.parametrize(
+    ("novelty", "said"),
+    [
+        (Novelty(0.5003, True), "Novelty: 0.5003, above the limit of 0.5"),
+        (Novelty(0.4997, False), "Novelty: 0.4997, within the limit of 0.5"),
+        (Novelty(0.5, False), "Novelty: 0.50, within the limit of 0.5"),
+    ],
+)
+def test_novelty_is_not_rounded_to_its_limit(report, novelty, said) -> None:
+    prediction = replace(report.prediction, novelty=novelty)
+    assert said in text(replace(report, prediction=prediction).html())
 
 
 def test_uncertainty_where_it_was_asked_for(whole, picture) -> None:

@@ -335,3 +335,16 @@ def test_splits_and_part_go_together(private, option, words) -> None:
     assert result.exit_code == 2 and words in result.output
     train = CliRunner().invoke(app, [*private, "--part", "train"])
     assert train.exit_code == 2
+
+
+def test_an_interval_without_width_is_not_left_unsaid(tmp_path) -> None:
+    """Three lesions of a class are all right, and so they are in each resample that has any."""
+    target = [HAM10000_LABELS.position(code) for code in ("df",) * 3 + ("nv",) * 20]
+    rows = np.full((23, 7), 0.05)
+    rows[np.arange(23), target] = 0.7
+    found = evaluate_probabilities(
+        target, rows, [str(n) for n in range(23)], HAM10000_LABELS, model="", data="", resamples=50
+    )
+    assert str(found.recall["df"]) == "1.000 (1.000–1.000)"
+    page = write_evaluation(found, tmp_path)[0].read_text()
+    assert "with few lesions, an interval without width is no certainty" in page

@@ -18,6 +18,7 @@ from skinxai.labels import LabelSet
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.reporting import card_of, write_evaluation
 from skinxai.reporting.card_changes import with_calibration, with_evaluation
+from skinxai.reporting.model_cards import operating_points
 from skinxai.results import Evaluation
 from skinxai.results.figures import Figure, Subgroup
 
@@ -107,12 +108,23 @@ def test_calibrating_updates_the_card_of_a_run_and_no_other(place, tmp_path) -> 
     assert with_calibration("A card of one's own.\n", fitted) == "A card of one's own.\n"
 
 
+def test_a_low_threshold_is_not_that_of_referring_all(place) -> None:
+    fitted = Classifier.from_pretrained(place / "calibrated").calibration
+    points = {
+        name: replace(point, threshold=0.0003)
+        for name, point in fitted.one_view.operating_points.items()
+    }
+    low = replace(fitted, one_view=replace(fitted.one_view, operating_points=points))
+    assert operating_points(low).count("| 0.0003 |") == len(points)
+
+
 def test_the_figures_are_those_of_the_evaluation(place, evaluation) -> None:
     card = card_of(place / "calibrated", evaluation)
     assert heads(card) == HEADS and wrong_markdown(card) == []
     assert replace(evaluation, hardest=()).to_markdown() in card.replace("\n\n\n", "\n\n")
     assert evaluation.hardest[0].image_id not in card  # an id is private
     assert f"{evaluation.images} images of {evaluation.lesions} lesions" in card
+    assert "from bootstraps over lesions, and for what operating points decide Wilson's." in card
     _, counts, _ = around_confusion(card, evaluation.labels)
     assert counts == [list(row) for row in evaluation.confusion]
     assert rows(card)["version"].replace("\\", "") == evaluation.model

@@ -18,6 +18,7 @@ from skinxai.assessment.paired import compare_probabilities
 from skinxai.assessment.selective import selective_answers
 from skinxai.labels import HAM10000_LABELS
 from skinxai.reporting import read_evaluation, write_evaluation
+from skinxai.reporting.trust_cards import decided
 from skinxai.reporting.trust_charts import decision_chart, risk_chart
 from skinxai.results import Figure, NetBenefit, SeenImages
 from skinxai.trust.operating_points import OperatingPoint, Rate
@@ -94,6 +95,8 @@ def test_every_figure_is_shown(evaluation, tmp_path) -> None:
         )
     for rate, text in ((point.sensitivity, "0.950"), (point.specificity, "0.600")):
         assert f"{rate.value:.3f} {rate.low:.3f}–{rate.high:.3f} calibration {text}" in shown
+    low = replace(evaluation, decisions={"low": replace(point, threshold=0.0003)})
+    assert "refer from 0.250 on" in shown and "refer from 0.0003 on" in decided(low)
     for pair in evaluation.comparison.figures.values():
         own = pair.difference
         assert f"{own.value:+.3f} ({own.low:+.3f} to {own.high:+.3f})" in shown

@@ -8,6 +8,7 @@ from review_cases import case
 
 from skinxai.errors import OptionError, UnknownCaseError
 from skinxai.review import deleting
+from skinxai.review.schema import CaseRow
 
 
 def anywhere(folder: Path, needle: bytes) -> list[str]:
@@ -81,6 +82,20 @@ def test_an_image_of_two_subjects_stays_for_the_other(opened, tmp_path: Path) ->
     assert store.delete_subject("A").images == 0 and store.image("b") == b"1"
     assert store.delete_subject("B").images == 1
     assert [p for p in (tmp_path / "images").rglob("*") if len(p.name) == 64] == []
+
+
+def test_a_subject_is_the_same_with_blanks_around_it_and_in_any_unicode_form(opened) -> None:
+    store = opened()
+    composed, apart = "Jos\u00e9", "Jose\u0301"
+    for number, subject in enumerate(("P-1", " P-1", "P-1 ", composed, apart)):
+        store.record(case(f"{number}", subject=subject, lesion=f" {subject} "))
+    said = [(each.case.subject, each.case.lesion) for each in store.cases()]
+    assert said == [("P-1", "P-1")] * 3 + [(composed, composed)] * 2
+    with store._database.writing() as session:  # as an earlier version kept it
+        session.get_one(CaseRow, "1").subject = " P-1"
+    assert store.delete_subject("P-1 ").cases == 3
+    assert store.delete_subject(apart).cases == 2
+    assert store.cases() == ()
 
 
 def test_a_busy_database_says_that_its_file_was_not_rewritten(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from running_service import answer_of, form, png, running
 
 from skinxai.results import DISCLAIMER
 from skinxai.serving.service_settings import ServiceSettings
+from skinxai.web.visitors import against, own_hosts
 
 
 def test_srv12_paths_that_lead_elsewhere(service) -> None:
@@ -158,3 +159,12 @@ def test_each_case_has_a_test() -> None:
         for case in re.findall(r"^def test_(srv\d+)_", file.read_text(), re.M)
     ]
     assert sorted([*cases, *OTHERS]) == [f"srv{number:02d}" for number in range(1, 35)]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "LocalHost", "::1"])
+def test_at_an_address_of_this_machine_no_other_host_is_answered(address: str) -> None:
+    for hosts in (own_hosts(address), own_hosts(address, ["skin.example"])):
+        host = f"[{address}]:8000" if ":" in address else f"{address}:8000"
+        assert against(host, None, hosts) is against("localhost", None, hosts) is None
+        assert against("evil.example:8000", None, hosts)
+    assert own_hosts("0.0.0.0") == own_hosts("10.0.0.7") == frozenset()

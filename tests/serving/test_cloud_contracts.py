@@ -1,6 +1,7 @@
 """What SageMaker, Vertex AI and Azure ML call, called."""
 
 import base64
+import json
 
 import pytest
 from serving_clients import GREEN, RED, files, services
@@ -66,6 +67,54 @@ def test_bodies_that_are_refused(client, body, status) -> None:
     answer = client.post("/invocations", json=body)
     assert answer.status_code in (status, 422), answer.text
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def told(client) -> list:
+    """What each request asks of the service, in order."""
+    asked, real = [], client.app.service.predict
+
+    async def predict(images, how, *, route_key, **more):
+        asked.append((how.tta, how.operating_point, route_key))
+        return await real(images, how, route_key=route_key, **more)
+
+    client.app.service.predict = predict
+    return asked
+
+
+@pytest.mark.parametrize("path", ["/invocations", "/score"])
+def test_what_a_form_or_a_query_asks_is_what_v1_understands(client, path) -> None:
+    asked = told(client)
+    for spelt in ("true", "True", "1", "on"):
+        for where in ({"data": {"tta": spelt}}, {"params": {"tta": spelt}}):
+            for url in ("/v1/predict", path):
+                assert client.post(url, files=files(RED), **where).status_code == 200
+    assert asked == [(True, None, None)] * 16
+    plain = client.post(f"{path}?tta=1&subject=s", content=RED, headers=PNG)
+    assert plain.status_code == 200 and asked[-1] == (True, None, "s")
+    for where in ({"data": {"tta": "maybe"}}, {"params": {"tta": "maybe"}},
+                  {"params": {"tat": "1"}}, {"params": {"operating_point": "none"}}):  # fmt: skip
+        assert client.post(path, files=files(RED), **where).status_code == 422
+    answer = client.post(f"{path}?tta=1", json={"instances": [b64(RED)]})
+    assert answer.status_code == 422 and "'parameters'" in answer.json()["detail"]
+
+
+def test_answers_of_every_protocol_are_kept_for_review(tmp_path) -> None:
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [b64(RED)]}
+    about = {"subject": "s", "lesion": "l"}
+    with services() as make:
+        client = make(review=f"sqlite:///{tmp_path}/cases.db")
+        (one,) = client.post("/v1/predict", files=files(RED), data=about).json()["results"]
+        (two,) = client.post("/score", files=files(RED), data=about).json()["predictions"]
+        body = {"instances": [b64(RED)], "parameters": about}
+        (three,) = client.post("/invocations", json=body).json()["predictions"]
+        body = {"inputs": [tensor], "parameters": about, "outputs": [{"name": "answer"}]}
+        (found,) = client.post("/v2/models/colours/infer", json=body).json()["outputs"]
+        four = json.loads(found["data"][0])
+        assert len({each["id"] for each in (one, two, three, four)}) == 4
+        for each in (one, two, three, four):
+            case = client.app.service.store.case(each["id"]).case
+            assert each["recorded"] is True and (case.subject, case.lesion) == ("s", "l")
+            assert case.prediction["probabilities"] == each["probabilities"]
 
 
 def test_vertex_ai(monkeypatch) -> None:

@@ -17,13 +17,16 @@ from skinxai.serving.pool import predict
 from skinxai.testing import colour_classifier
 
 
-def observing(watch: DriftWatch) -> Observing:
-    found = Observing()
-    running = SimpleNamespace(
-        name="drawn", revision="0" * 12, member=SimpleNamespace(role="live"),
+def running(watch: DriftWatch | None, revision: str = "0" * 12) -> SimpleNamespace:
+    return SimpleNamespace(
+        name="drawn", revision=revision, member=SimpleNamespace(role="live"),
         worker=SimpleNamespace(drift=watch),
     )  # fmt: skip
-    found.changed(running, None)
+
+
+def observing(watch: DriftWatch) -> Observing:
+    found = Observing()
+    found.changed(running(watch), None)
     return found
 
 
@@ -49,6 +52,32 @@ def test_the_gauges_are_the_monitors_report() -> None:
         assert found[f"skinxai_drift_alarm{labels}"] == (row.test in report.alarms)
     accuracy = found['skinxai_estimated_accuracy{model="drawn"}']
     assert accuracy == pytest.approx(report.estimated_accuracy)
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_model_that_takes_anothers_place_has_none_of_its_alarms(watched: bool) -> None:
+    watch, draws = DriftWatch(DriftMonitor(sample(600), window=50)), np.random.default_rng(1)
+    told, old = observing(watch), running(watch)
+    for each in answers(60, draws, embedding=3.0):
+        watch.add(each)
+    watch.close()
+    assert gauges(told)['skinxai_drift_alarm{model="drawn",test="embedding"}'] == 1
+    new = DriftWatch(DriftMonitor(sample(600), window=50)) if watched else None
+    told.changed(running(new, "1" * 12), old)
+    left = {name: each for name, each in gauges(told).items() if "model_info" not in name}
+    assert left == ({'skinxai_drift_window_images{model="drawn"}': 0} if watched else {})
+    if new is not None:
+        new.close()
+
+
+def test_a_small_reference_has_a_smaller_window(caplog) -> None:
+    for images, window in ((28, 8), (200, 56), (400, 100)):
+        watch = DriftWatch.of(SimpleNamespace(reference=sample(images), model="m@1"))
+        assert watch is not None and watch.report().window == window
+        watch.close()
+    assert not caplog.records
+    assert DriftWatch.of(SimpleNamespace(reference=sample(27), model="m@1")) is None
+    assert "m@1 is not watched for drift: its reference has only 27 images" in caplog.text
 
 
 def test_a_slow_monitor_delays_nobody_and_a_broken_one_harms_nobody(monkeypatch) -> None:

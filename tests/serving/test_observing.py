@@ -14,8 +14,11 @@ from redis_server import RedisServer, needs_redis
 from serving_clients import GREEN, RED, files, services, value
 from waiting import wait_for
 
+from skinxai.serving.caching import AnswerCache, MemoryStore
 from skinxai.serving.logs import json_logs
 from skinxai.serving.tracing import OpenTelemetry
+from skinxai.testing import colour_classifier
+from skinxai.testing.networks import ColourNetwork, of_network
 
 
 @pytest.fixture
@@ -118,6 +121,21 @@ def test_equal_images_are_computed_once(open_service, request, where) -> None:
     other = client.post("/v1/predict?tta=true", files=files(RED)).json()["results"][0]
     wait_for(lambda: value(client, "skinxai_batch_images_sum") == 3)
     assert other["label"] == "red"
+
+
+def test_classifiers_that_no_file_tells_apart_share_no_answer(open_service) -> None:
+    other = ColourNetwork().requires_grad_(False)
+    other.classifier.weight.copy_(other.classifier.weight.roll(1, dims=0))
+    given, store, rows = [colour_classifier(), of_network(other)], MemoryStore(), []
+    assert given[0].model == given[1].model
+    for each in given:
+        client = open_service([each])
+        client.app.service.cache = AnswerCache(store)
+        (row,) = client.post("/v1/predict", files=files(RED)).json()["results"]
+        assert row["label"] == each.predict(RED).label
+        wait_for(lambda service=client.app.service: not service._keeping)
+        rows.append(row["label"])
+    assert rows == ["red", "green"]
 
 
 @needs_redis

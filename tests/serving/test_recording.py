@@ -78,6 +78,12 @@ def test_a_store_that_failed_is_left_in_peace_for_a_while(
     assert store.kept == ["c"] and len(failures) == 2
 
 
+def test_an_answer_that_cannot_be_kept_costs_no_other_one(recorder, store, failures) -> None:
+    assert asyncio.run(recorder.record(answered("a", subject="hidden \u200b"))) is False
+    assert asyncio.run(recorder.record(answered("b", subject="S"))) is True
+    assert store.kept == ["b"] and len(failures) == 1
+
+
 def test_what_waited_while_the_store_failed_is_not_tried(recorder, store, failures) -> None:
     go, tried = threading.Event(), []
 

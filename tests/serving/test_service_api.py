@@ -21,7 +21,7 @@ from skinxai import Classifier, samples
 from skinxai.errors import OptionError, StoreUnavailableError
 from skinxai.review import ReviewStore
 from skinxai.serving import answer_examples as examples
-from skinxai.serving import recording
+from skinxai.serving import image_routes, recording
 from skinxai.serving.api_keys import check_key, hashed, new_key, read_hashes
 from skinxai.serving.problems import Problem
 from skinxai.serving.rates import Rates
@@ -134,6 +134,16 @@ def test_reports_and_neighbours(service: Running, shipped: Running) -> None:
     assert post(service, "/v1/nearest", data).code == "model"  # it has no lesions
 
 
+def test_a_report_that_takes_too_long_is_not_begun_again(shipped: Running, monkeypatch) -> None:
+    asked, real = [], Classifier.report
+    monkeypatch.setattr(
+        Classifier, "report", lambda *args, **more: asked.append(more) or real(*args, **more)
+    )
+    monkeypatch.setattr(image_routes, "PATIENCE", 1e-9)
+    refused = post(shipped, "/v1/report", samples.paths()[0].read_bytes())
+    assert (refused.status, refused.code) == (504, "explain_timeout") and len(asked) == 1
+
+
 def test_answers_are_kept_and_reviewed(service: Running) -> None:
     answer = service.predict(png("red"), b"junk", subject="s-1", lesion="l-1").json["results"]
     assert answer[0]["recorded"] is True and "recorded" not in answer[1]
@@ -157,6 +167,19 @@ def test_answers_are_kept_and_reviewed(service: Running) -> None:
     assert service.ask("POST", "/v1/feedback", "x", {"content-type": "text/plain"}).status == 415
     long = {"content-type": "application/json"}
     assert service.ask("POST", "/v1/feedback", b" " * 100_000, long).status == 413
+
+
+def test_names_that_cannot_be_kept_are_refused_before_anything_is_computed(
+    service: Running,
+) -> None:
+    for field in ("subject", "lesion", "route_key", "operating_point"):
+        for text in (" ", "a\u200bb", "\u202edesrever", "x" * 129):
+            refused = service.predict(png(), **{field: text})
+            assert (refused.status, refused.code) == (422, "option"), (field, text)
+            assert [each["field"] for each in refused.json["errors"]] == [field]
+    row = service.predict(png(), subject=" s-9 ", lesion=" l-9").json["results"][0]
+    case = service.app.service.store.case(row["id"]).case
+    assert row["recorded"] is True and (case.subject, case.lesion) == ("s-9", "l-9")
 
 
 def test_without_a_store_there_is_no_feedback() -> None:
@@ -232,7 +255,8 @@ def test_rates_of_several_clients() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("queue", 8), ("max_batch", 0), ("deadline", 0), ("rate", -1), ("port", -1), ("models", ()),
-     ("max_wait", float("nan")), ("max_images", True)],
+     ("max_wait", float("nan")), ("max_images", True), ("keep_images", "kept"),
+     ("keep_days", 30.0)],
 )  # fmt: skip
 def test_settings_outside_their_rules(name: str, value: object) -> None:
     with pytest.raises(OptionError, match=name):

@@ -110,16 +110,17 @@ def test_it_waits_while_a_live_image_waits(told) -> None:
 
 def test_it_ends_and_forgets_what_waits(told, gate) -> None:
     classifier, began = held(gate)
-    shadow = Shadow(classifier, told.append)
-    for _ in range(4):
-        shadow.see(RED, "red")
+    left: list[int] = []
+    shadow = Shadow(classifier, told.append, leave=lambda: left.append(1))
+    shadow.see(RED, "red")
     began.wait()
+    seen = [shadow.see(RED, "red") for _ in range(3)]
     closing = threading.Thread(target=shadow.close)
     closing.start()
-    wait_for(lambda: not shadow.see(RED, "red"))
+    wait_for(lambda: not seen.append(shadow.see(RED, "red")) and not seen[-1])
     gate.set()
     closing.join()
-    assert told == [True]
+    assert told == [True] and len(left) == len(seen)  # each is counted, and once
 
 
 def test_its_thread_gives_way_to_all_others(told) -> None:

@@ -15,8 +15,10 @@ from waiting import wait_for
 from skinxai import Classifier
 from skinxai.errors import OptionError
 from skinxai.serving.fleet import Member
-from skinxai.serving.pool import members_of
+from skinxai.serving.observing import Observing
+from skinxai.serving.pool import Pool, members_of
 from skinxai.serving.service_settings import ServiceSettings
+from skinxai.testing import colour_classifier
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 
@@ -75,6 +77,19 @@ def test_requests_are_shared_by_weight_and_stick_to_their_key(open_service, fold
     assert models == {row_of(client, picture)["model"] for picture in PICTURES}  # by content
 
 
+def test_an_image_is_explained_by_the_model_that_predicts_it(open_service, folders) -> None:
+    client = open_service(models=tuple(map(str, folders[:2])), cache="off")
+    seen = set()
+    for picture in PICTURES:
+        for key in (None, "p-1", "p-2", "p-3"):
+            model = row_of(client, picture, key)["model"]
+            query = "" if key is None else f"?route_key={key}"
+            answer = client.post(f"/v1/explain{query}", files=files(picture))
+            assert answer.json()["model"] == answer.headers["x-skinxai-model"] == model
+            seen.add((model, key))
+    assert {(model, None) for model, _ in seen} <= seen and len({model for model, _ in seen}) == 2
+
+
 def test_a_shadow_is_counted_and_never_answers(open_service, folders) -> None:
     same = folders[0].with_name("same")
     shutil.copytree(folders[0], same)
@@ -99,6 +114,34 @@ def test_a_shadow_is_counted_and_never_answers(open_service, folders) -> None:
         revision = Classifier.from_pretrained(str(folders["abc".index(folder)])).model[2:]
         row = f'skinxai_model_info{{model="{name}",revision="{revision}",role="{role}"}} 1.0'
         assert row in roles
+
+
+def test_a_folder_that_is_exchanged_while_it_is_loaded_is_loaded_again(
+    open_service, folders, monkeypatch
+) -> None:
+    real, read = Classifier.from_pretrained, []
+
+    def load(*args, **more) -> Classifier:
+        made = real(*args, **more)
+        if not read:
+            shutil.copytree(folders[1], folders[0], dirs_exist_ok=True)
+        read.append(made.model)
+        return made
+
+    monkeypatch.setattr(Classifier, "from_pretrained", load)
+    client = open_service(models=(str(folders[0]),), watch=0.02)
+
+    def answers() -> str:
+        return client.get("/v1/models").json()["models"][0]["model"]
+
+    wait_for(lambda: answers().startswith("b@"))
+    assert read[0].startswith("a@")
+
+
+def test_classifiers_of_one_name_are_refused() -> None:
+    given = [colour_classifier(), colour_classifier()]
+    with pytest.raises(OptionError, match="must have different names, got 'colours' twice"):
+        Pool().open(ServiceSettings(), Observing(), bool, given)
 
 
 def test_no_answer_is_mixed_or_lost_while_a_folder_is_exchanged(open_service, folders) -> None:

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from small_runs import BASE, build_small, coloured, model_folder
 from typer.testing import CliRunner
 
-from skinxai import Classifier, Trainer, backbones, checkpoints
+from skinxai import Classifier, Trainer, backbones, checkpoints, plugins
+from skinxai.backbones.network import SkinClassifier
 from skinxai.cli import app
 from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data import Records, Splits, TrainedOn, load_folder, pixel_hash, prepare
@@ -82,6 +83,29 @@ def test_rows_of_the_classifier_keep_their_labels(tmp_path, codes) -> None:
         assert ("is taken over" if taken else "begins at random") in found.note
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_weights_of_another_network_with_the_same_tensors_are_refused(same, tmp_path) -> None:
+    """No tensor says how a convolution fills its borders; a network may also have two names."""
+
+    def build(name: str, classes: int, drop_rate: float = 0.0) -> SkinClassifier:
+        model = build_small("small", classes, drop_rate)
+        if not same:
+            model.network.body[0].padding_mode = "reflect"
+        return model
+
+    start = str(model_folder(tmp_path / "start", seed=1))
+    backbones.register("other")(build)
+    try:
+        model = backbones.build("other", 3)
+        if same:
+            load_initial_weights(model, "other", start, LABELS)
+        else:
+            with pytest.raises(TrainingError, match="'other', but they are of 'small', which comp"):
+                load_initial_weights(model, "other", start, LABELS)
+    finally:
+        plugins.backbones.remove(["other"])
+
+
 def test_imagenet_weights_are_known_to_have_seen_no_skin(tmp_path) -> None:
     """A file with another number of classes may have been trained on anything."""
     for classes, known in ((1000, TrainedOn()), (7, None)):
@@ -129,8 +153,11 @@ def copied(records: Records, other: Records) -> Records:
 
 def test_one_image_in_both_parts_under_two_names(data, tmp_path) -> None:
     train, val = data[0], copied(*data)
-    with pytest.raises(LeakageError, match="the training part: of 9, 1 has the pixels"):
+    with pytest.raises(LeakageError, match="the training part: of 9, 1 has the pixels") as caught:
         Trainer(**ONE, output_dir=tmp_path / "run").fit(train, val)
+    said = caught.value.on_command_line
+    assert "audit()" in str(caught.value) and "audit()" not in said
+    assert "remove one of both images, or give both one lesion in the table" in said
     train, val = replace(train, leaked=True), replace(val, leaked=True)
     assert (
         Trainer(**ONE, output_dir=tmp_path / "run").fit(train, val).config.training_data["leaked"]

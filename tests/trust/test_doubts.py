@@ -8,9 +8,11 @@ import pytest
 from small_runs import BASE, LABELS, coloured
 
 from skinxai import Classifier, Trainer, checkpoints
+from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
 from skinxai.model_folders.files import read_model_folder
-from skinxai.trust.deciding import decided_at
+from skinxai.trust.deciding import decided_at, trusted
+from skinxai.trust.image_measures import measure
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 MALIGNANT = LabelSet(LABELS.codes, malignant=frozenset({"red"}))
@@ -73,3 +75,15 @@ def test_no_point_decides_of_a_model_that_decides_nothing(folder, usual) -> None
     point = loaded.calibration.one_view.operating_points["screening"]
     plain = Classifier(replace(loaded, calibration=None)).predict(usual)
     assert decided_at(plain, point) == plain and plain.decision is None
+
+
+@pytest.mark.parametrize(("score", "shown"), [(0.5003, "0.5003"), (0.50000002, "0.50000002")])
+def test_a_refused_novelty_is_not_rounded_to_its_limit(folder, usual, score, shown) -> None:
+    """No reader is told that 0.500 is above 0.5."""
+    loaded = checkpoints.load(read_model_folder(folder))
+    plain = Classifier(replace(loaded, calibration=None)).predict(usual)
+    measured = measure(read_image(usual).pixels)
+    made = trusted(plain, loaded.calibration, measured, score, operating_point=None, tta=False)
+    assert made.decision == "abstain" and made.reasons == (
+        f"unlike the images that the model knows: novelty {shown}, above the limit of 0.5",
+    )

@@ -35,6 +35,14 @@ def test_points_by_hand() -> None:
     assert BY_HAND.balanced().threshold == pytest.approx(0.15)  # of three equal sums: 1 + 0.5
 
 
+def test_of_equal_sums_the_highest_sensitivity_is_taken() -> None:
+    """1 + 1/3 and 2/3 + 2/3 are equal, though the second is larger in its last bit."""
+    ties = scores([(0.05, 0), (0.22, 1), (0.39, 0), (0.56, 1), (0.73, 1), (0.9, 0)])
+    point = ties.balanced()
+    assert point.sensitivity.value == 1 and point.specificity.value == pytest.approx(1 / 3)
+    assert 0.05 < point.threshold < 0.22
+
+
 def test_a_points_name_says_its_rate_and_no_rounder_one() -> None:
     """A sensitivity of 0.999 is not one of 1.00, nor 0.975 one of 0.97."""
     for rate, shown in (
@@ -55,6 +63,26 @@ def test_a_specificity_that_no_threshold_holds() -> None:
     assert sure.holding(specificity=0.5).specificity.value == 0.5
     with pytest.raises(CalibrationError, match=r"a specificity of 0\.6 needs a threshold below"):
         sure.holding(specificity=0.6)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "shown"),
+    [(0.25, "0.250"), (0.0003, "0.0003"), (0.99996, "0.99996"), (0.0, "0.000"), (1.0, "1.000")],
+)
+def test_a_threshold_is_not_rounded_to_all_or_to_none(threshold: float, shown: str) -> None:
+    point = OperatingPoint("x", "chosen", threshold, Rate.of(9, 10), Rate.of(5, 10))
+    assert f"{point}".startswith(f"x: refer from {shown} on; sensitivity 0.900 (")
+
+
+def test_an_interval_of_a_rate_contains_it() -> None:
+    """Of none or all of them, Wilson's formula ends at 0 or 1, but for its rounding errors."""
+    for lesions in range(1, 400):
+        for hits in {0, 1, lesions // 2, lesions}:
+            rate, known = Rate.of(hits, lesions), binomtest(hits, lesions)
+            assert 0 <= rate.low <= rate.value <= rate.high <= 1, (hits, lesions)
+            assert (rate.low, rate.high) == pytest.approx(
+                known.proportion_ci(method="wilson"), abs=1e-9
+            )
 
 
 def test_each_lesion_counts_once() -> None:

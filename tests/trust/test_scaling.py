@@ -80,6 +80,23 @@ def test_images_that_do_not_suffice(words: str) -> None:
         Scaling.fit(rows, truth)
 
 
+@pytest.mark.parametrize(
+    ("scale", "words"),
+    [
+        (0.01, "at least 0.05, but the classes of these 4000 images have nearly equal"),
+        (100.0, "at most 20, but these 4000 images, of which the model has RIGHT right, ask"),
+    ],
+)
+def test_a_temperature_out_of_range_is_not_said_to_be_of_right_or_chance_answers(
+    scale: float, words: str
+) -> None:
+    """The same network with logits of another size has the same share of answers right."""
+    right = int((LOGITS.argmax(axis=1) == TRUTH).sum())
+    assert 1 / 3 < right / len(TRUTH) < 0.99
+    with pytest.raises(CalibrationError, match=words.replace("RIGHT", str(right))):
+        Scaling.fit(from_logits(scale * LOGITS), TRUTH)
+
+
 def test_other_methods_and_numbers_are_refused() -> None:
     with pytest.raises(OptionError, match="method must be one of"):
         Scaling.fit(from_logits(LOGITS), TRUTH, "isotonic")

@@ -66,7 +66,8 @@ class BinnedGaps:
         value = float(np.abs(own).sum())
         chance = np.percentile(np.abs(drawn - own).sum(axis=1), 97.5)
         low = np.percentile(np.abs(drawn).sum(axis=1), 2.5)
-        return Figure(value, max(0.0, value - float(chance)), max(value, 2 * value - float(low)))
+        high = min(1.0, 2 * value - float(low))  # no error is larger
+        return Figure(value, max(0.0, value - float(chance)), max(value, high))
 
 
 def equal_width(

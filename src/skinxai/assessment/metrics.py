@@ -54,7 +54,7 @@ def metrics_of(confusion: npt.NDArray[np.int64]) -> ClassificationMetrics:
         precision = np.where(guesses > 0, hits / guesses, 0.0)
         f1 = np.where(present, 2 * hits / (truth + guesses), np.nan)
     return ClassificationMetrics(
-        accuracy=float(hits.sum() / max(truth.sum(), 1)),
+        accuracy=float(hits.sum() / truth.sum()) if present.any() else float("nan"),
         balanced_accuracy=float(recall[present].mean()) if present.any() else float("nan"),
         macro_f1=float(f1[present].mean()) if present.any() else float("nan"),
         precision=precision,

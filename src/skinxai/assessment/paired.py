@@ -48,7 +48,8 @@ def compare_probabilities(
 
     Returns:
         Percentile intervals of the differences; of calibration errors, whose few images add to
-        both, intervals of the basic bootstrap. NaN where a figure is not defined.
+        both, intervals of the basic bootstrap, widened to the difference itself where chance adds
+        more to one of them. NaN where a figure is not defined.
 
     Raises:
         DatasetError: arguments of different lengths, or one lesion, which has no interval.
@@ -122,4 +123,5 @@ def _errors(
     (first, firsts), (second, seconds) = sums
     value, differences = first - second, np.asarray(firsts - seconds, np.float64)
     low, high = (2 * value - float(np.percentile(differences, end)) for end in (97.5, 2.5))
-    return PairedFigure(first, second, Figure(value, low, high))
+    ends = max(-1.0, min(value, low)), min(1.0, max(value, high))
+    return PairedFigure(first, second, Figure(value, *ends))

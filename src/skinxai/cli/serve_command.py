@@ -79,7 +79,7 @@ def serve(
         Path | None, _option("keep-images", "Folder for the images of cases; none are kept.")
     ] = None,
     keep_days: Annotated[
-        float | None, _option("keep-days", "Days after which cases are deleted.")
+        float | None, _option("keep-days", "Days after which kept images are deleted; cases stay.")
     ] = None,
     drift: Annotated[
         bool,

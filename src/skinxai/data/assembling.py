@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from skinxai.data.cleaning import NO_LABEL, alike, clean, fold, known_id
+from skinxai.data.cleaning import NO_LABEL, alike, clean, fold, known_attributes, known_id
+from skinxai.data.given import unread_parts
 from skinxai.data.hints import Remedy
 from skinxai.data.masks import grey_strays
 from skinxai.data.records import Record, Records
@@ -33,8 +34,6 @@ LEAK_COLUMNS = frozenset(
     }
 )  # fmt: skip
 """Columns of HAM10000 and the ISIC archive that hold the label or say how it was found."""
-MAX_AGE = 120
-SEXES = frozenset({"male", "female"})
 
 
 @dataclass(frozen=True)
@@ -105,6 +104,7 @@ def assemble(
             notes.append(f"{kind} {' and '.join(map(repr, group))} differ by blanks or case alone, "
                          f"and count as different")  # fmt: skip
     notes += files.notes()
+    notes += filter(None, [unread_parts(work.items)])
     if labels is None:
         labels = LabelSet(tuple(sorted({item.label for item in work.items})))
         notes.append("no label order was declared: labels are sorted")
@@ -151,7 +151,7 @@ class _Assembly:
         if path is None or self._repeats(path, row):
             return
         self.counted["without a lesion id, each counted as its own lesion"] += not row.lesion_id
-        attributes = _checked_attributes(row.attributes, self.counted)
+        attributes = known_attributes(row.attributes, self.counted)
         name = row.image.replace("\\", "/")
         if name.startswith(("/", "./")) or name[1:2] == ":":
             name = self._files.short_name(path)
@@ -298,21 +298,3 @@ def _rename(codes: Mapping[str, str]) -> Remedy:
         "python": f"say which is meant with label_map={dict(codes)}",
         "command": f"give {options}",
     }
-
-
-def _checked_attributes(values: Mapping[str, str], counted: Counter[str]) -> dict[str, str]:
-    """Attributes without impossible ages and sexes."""
-    kept = dict(values)
-    for name in ("age", "age_approx"):
-        if text := kept.get(name, ""):
-            try:
-                sound = 0 <= float(text) <= MAX_AGE
-            except ValueError:
-                sound = False
-            if not sound:
-                kept[name] = ""
-                counted["with an age outside 0–120"] += 1
-    if (sex := kept.get("sex", "")) and sex not in SEXES:
-        kept["sex"] = ""
-        counted["with an unknown sex"] += sex != "unknown"
-    return kept

@@ -11,7 +11,9 @@ from skinxai.data.associations import telling_columns
 from skinxai.data.claims import ordered
 from skinxai.data.hashing import check_ids
 from skinxai.data.near_duplicates import Fingerprint, find_pairs, fingerprint
+from skinxai.data.prepared import changed_files
 from skinxai.data.records import Record, Records
+from skinxai.data.shards import REMEDY
 from skinxai.data.splits import PARTS, Splits
 from skinxai.data.stored_prints import StoredPrints
 from skinxai.errors import SkinxaiError
@@ -62,6 +64,7 @@ def audit(
         *_classes(parts),
         *_lesions([item for _, item in items]),
         *_left_out(splits),
+        *_changed(parts.values()),
     ]
     check_ids(not_copies, [item for _, item in items])
     with StoredPrints() as prints:
@@ -158,6 +161,16 @@ def _left_out(splits: Splits) -> list[Finding]:
         return []
     message = "images of the data set are in no part, so they are neither learnt from nor judged on"
     return [Finding("left out", "warning", message, splits.left_out)]
+
+
+def _changed(parts: Iterable[Records]) -> Iterator[Finding]:
+    """Originals, which the audit reads, that are not what was prepared and is learnt."""
+    if names := sorted({name for part in parts for name in changed_files(part)}):
+        message = (
+            f"original files have changed since they were prepared, and training reads the "
+            f"prepared ones: {_some(names)}; {REMEDY}"
+        )
+        yield Finding("changed", "error", message, len(names))
 
 
 def _seen(

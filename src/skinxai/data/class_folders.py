@@ -13,7 +13,7 @@ from typing import NoReturn
 from skinxai.data.cleaning import alike, clean, path_id, path_text
 from skinxai.data.hints import table_remedy, tables_in
 from skinxai.data.loading import Root, folder_of
-from skinxai.data.masks import is_mask_folder
+from skinxai.data.masks import is_mask, is_mask_folder
 from skinxai.data.records import PART, PART_NAMES, Record, Records
 from skinxai.errors import DatasetError, DatasetLabelError
 from skinxai.images.listing import OWN, LeftOut, image_files
@@ -65,8 +65,9 @@ def load_folder(root: Root, *, labels: LabelSet | Sequence[str] | None = None) -
 
     Raises:
         DatasetError: if there is no folder, fewer than two classes, a class without a readable
-            kind of file, a subfolder that is not a label, or folders that are not classes, such
-            as ``images`` and ``masks``, or ``fold1`` and ``fold2`` with the same folders in each.
+            kind of file, a subfolder that is not a label, folders that are not classes, such
+            as ``images`` and ``masks``, or ``fold1`` and ``fold2`` with the same folders in each,
+            or masks among the images of the classes.
     """
     root = folder_of(root)
     labels = None if labels is None else LabelSet.of(labels)
@@ -83,6 +84,7 @@ def load_folder(root: Root, *, labels: LabelSet | Sequence[str] | None = None) -
             **(table_remedy(tables[0], root) if tables else {}),
         )
     _check_names(classes, root, declared)
+    _check_masks(classes, root)
     notes = ["the images have no lesion ids: each is counted as its own lesion"]
     if labels is None:
         if len({each.name for each in classes}) < 2:
@@ -100,6 +102,12 @@ def load_folder(root: Root, *, labels: LabelSet | Sequence[str] | None = None) -
     if parts := Counter(item.attributes[PART] for item in items if PART in item.attributes):
         counts = ", ".join(f"{part} {parts[part]}" for part in ("train", "val", "test"))
         notes.append(f"the folders of parts were read as a split, not as classes: {counts} images")
+    if any(len(each.inner) > 1 for each in classes):
+        count = sum(len(set(each.inner) - {""}) for each in classes)
+        notes.append(
+            f"{count} folders below those of the classes count neither as lesions nor as patients, "
+            f"so that a split may tear them apart; if they are some, give a table that names them"
+        )
     if loose:
         notes.append(f"{loose} images lie in no folder of a class and were left out")
     if left:
@@ -218,6 +226,18 @@ def _check_names(classes: Sequence[_Class], root: Path, declared: frozenset[str]
             root,
             f"folders {_names(names)} of {str(root)!r} hold the same folders, so it is not "
             f"clear which of them are the classes",
+        )
+
+
+def _check_masks(classes: Sequence[_Class], root: Path) -> None:
+    """Refuse masks beside photographs: they would be learnt as images of the class."""
+    files = [(file, each.path) for each in classes for file in each.files]
+    masks = [file.relative_to(root).as_posix() for file, own in files if is_mask(file, own)]
+    if 0 < len(masks) < len(files):
+        raise DatasetError(
+            f"the class folders of {str(root)!r} must hold photographs alone, but the names of "
+            f"{len(masks)} of {len(files)} images say that they are masks, {quoted(masks[0])} "
+            f"first; move masks away, and rename what is a photograph."
         )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from skinxai.plain_text import printable
 
@@ -18,6 +19,8 @@ NO_ID = frozenset(
 """Texts that mean an unknown lesion or patient, in lower case."""
 NO_LABEL = NO_ID - {"unknown", "missing"}
 """Texts that mean a missing label; ``unknown`` is a class of some data sets."""
+MAX_AGE = 120
+SEXES = frozenset({"male", "female"})
 _BLANKS = r"[\s\x00\u200b-\u200f\u2060\ufeff]+"  # \s has the no-break space; the rest has no width
 _OUTER = re.compile(f"^{_BLANKS}|{_BLANKS}$")
 
@@ -55,3 +58,29 @@ def alike(labels: Iterable[str]) -> list[list[str]]:
     for label in labels:
         groups.setdefault(fold(label), set()).add(label)
     return [sorted(group) for _, group in sorted(groups.items()) if len(group) > 1]
+
+
+def known_attributes(values: Mapping[str, str], counted: Counter[str]) -> dict[str, str]:
+    """Attributes with sexes in lower case, ages with a decimal point, and neither if impossible.
+
+    Args:
+        values: attributes of one row.
+        counted: remark on a row → number of rows; what is left out is counted.
+    """
+    kept = dict(values)
+    for name in ("age", "age_approx"):
+        if text := known_id(kept.get(name, "")):
+            text = text.replace(",", ".")
+            try:
+                sound = 0 <= float(text) <= MAX_AGE
+            except ValueError:
+                sound = False
+            counted["with an age outside 0–120"] += not sound
+            text = text if sound else ""
+        if name in kept:
+            kept[name] = text
+    if "sex" in kept:
+        sex = clean(kept["sex"]).casefold()
+        counted["with an unknown sex"] += sex not in {*SEXES, *NO_ID}
+        kept["sex"] = sex if sex in SEXES else ""
+    return kept

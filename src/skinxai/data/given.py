@@ -70,7 +70,7 @@ def given_split(records: Records, seed: int = 0, *, allow_leakage: bool = False)
 
     Args:
         records: records whose attribute ``part``, or else ``split``, is ``train``, ``val`` or
-            ``test``, or one of their longer names, in any case.
+            ``test``, or one of their longer names; the attribute's name and these in any case.
         seed: seed of the random choice of validation images.
         allow_leakage: as in `Splits.of`.
 
@@ -122,8 +122,24 @@ def _split_of(records: Records, ids: dict[str, list[str]], *, allow_leakage: boo
     return splits
 
 
+def unread_parts(records: Iterable[Record]) -> str:
+    """A remark on a column that is called as one of parts but names none; else empty."""
+    items = list(records)
+    names = sorted({text for item in items if (text := _written(item))})
+    if not names or any(_part(item) for item in items):
+        return ""
+    shown = ", ".join(map(quoted, names[:3])) + (", …" if len(names) > 3 else "")
+    return (
+        f"the column {PART!r} or {SPLIT!r} is not read as a split, because it holds {shown} and "
+        f"none of {list(PARTS)}"
+    )
+
+
 def _written(item: Record) -> str:
-    return str(item.attributes.get(PART, item.attributes.get(SPLIT, ""))).strip()
+    """What the image's part is called; the second column counts where the first names no part."""
+    columns = {name.lower(): str(value).strip() for name, value in item.attributes.items()}
+    found = [columns[name] for name in (PART, SPLIT) if name in columns]
+    return next((text for text in found if text.lower() in PART_NAMES), "".join(found[:1]))
 
 
 def _part(item: Record) -> str:

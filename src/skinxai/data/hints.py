@@ -17,8 +17,8 @@ USUAL = {
               "file", "image_path", "path", "img"),
     "label": ("label", "diagnosis", "dx", "diagnosis_3", "diagnostic", "target", "class",
               "benign_malignant", "diagnosis_2", "diagnosis_1"),
-    "lesion_id": ("lesion_id", "lesion"),
-    "patient_id": ("patient_id", "patient"),
+    "lesion_id": ("lesion_id", "lesion", "lesion_nr", "lesion_no", "lesion_number"),
+    "patient_id": ("patient_id", "patient", "patient_nr", "patient_no", "patient_number"),
 }  # fmt: skip
 """Usual names of columns, the likeliest first."""
 OPTIONS = {

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from skinxai.data.assembling import Listed, assemble
 from skinxai.data.cleaning import clean
+from skinxai.data.hints import USUAL
 from skinxai.data.records import Records
 from skinxai.data.tables import ImageFiles, Table
 from skinxai.disk.regular_files import is_folder
@@ -38,8 +41,11 @@ def load_csv(
         images: folder of the images, subfolders included.
         columns: names of the columns ``"image"`` (a path below ``images``, a file name or an
             id), ``"label"`` (one column, or a list of columns with 0 and 1), ``"lesion_id"`` and
-            ``"patient_id"``; by default the columns have these names. The last two may be absent.
-            All other columns become attributes; `audit` says which of them give the label away.
+            ``"patient_id"``; by default the columns have these names. The last two may be absent,
+            and their names may be written in any case.
+            All other columns become attributes; `audit` says which of them give the label away. In
+            ``age``, ``age_approx`` and ``sex`` impossible values are left out and counted, and
+            ``45,5`` is 45.5 and ``Male`` is ``male``.
         labels: label codes in logit order; ``None`` sorts those that occur.
         label_map: codes of labels in the table, to rename or merge classes.
         delimiter: character between cells.
@@ -55,15 +61,24 @@ def load_csv(
     chosen: dict[str, str | Sequence[str]] = {role: role for role in ROLES} | dict(columns or {})
     if unknown := sorted(set(chosen) - set(ROLES)):
         raise DatasetSchemaError(f"columns must have keys of {list(ROLES)}, got {unknown[0]!r}.")
+    notes = []
     for role in ("lesion_id", "patient_id"):
-        if role not in (columns or {}) and role not in table.columns:
-            del chosen[role]
+        if role in (columns or {}) or role in table.columns:
+            continue
+        del chosen[role]
+        if same := [name for name in table.columns if name.lower() == role]:
+            chosen[role] = same[0]
+        elif named := next((name for name in table.columns if _means(name, role)), None):
+            notes.append(
+                f"the column {named!r} is not read as {role}; if it holds such ids, name it, or "
+                f"images with the same id may come into several parts"
+            )
     if isinstance(chosen["label"], str):
         rows = listed_rows(table, {role: str(column) for role, column in chosen.items()})
     else:
         others = {role: str(column) for role, column in chosen.items() if role != "label"}
         rows = one_hot_rows(table, others.pop("image"), list(chosen["label"]), None, others)
-    return assemble(
+    records = assemble(
         rows,
         ImageFiles([folder_of(images, "images")]),
         table=table.path.name,
@@ -74,6 +89,13 @@ def load_csv(
         licence=licence,
         attribution=attribution,
     )
+    return replace(records, notes=(*records.notes, *notes))
+
+
+def _means(column: str, role: str) -> bool:
+    """Whether a column's name, but for case and marks, is usual for a role."""
+    plain = re.sub(r"[^a-z]", "", column.lower())
+    return any(plain == usual.replace("_", "") for usual in USUAL[role])
 
 
 def folder_of(root: Root, argument: str = "root") -> Path:

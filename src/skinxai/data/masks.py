@@ -24,6 +24,18 @@ def is_mask_folder(name: str) -> bool:
     return _MASKS.search(name) is not None
 
 
+def is_mask(path: Path, folder: Path) -> bool:
+    """Whether a file below a folder seems to be a mask.
+
+    Either one of the folders in between has the name of a `is_mask_folder`, or the file has such a
+    name itself, such as ``lesion_mask.png``, and one channel. A JPEG file in no such folder is no
+    mask.
+    """
+    if any(is_mask_folder(name) for name in path.relative_to(folder).parts[:-1]):
+        return True
+    return is_mask_folder(path.stem) and _is_lossless(path) and bool(_is_grey(path))
+
+
 def grey_strays(paths: Iterable[Path]) -> list[Path]:
     """Files with one channel outside the main folder, if the files in the main folder have several.
 
@@ -41,7 +53,11 @@ def grey_strays(paths: Iterable[Path]) -> list[Path]:
     if not any(_is_grey(path) is False for path in main[:SAMPLE]):
         return []
     others = (path for own in folders.values() if own is not main for path in own)
-    return [p for p in others if p.suffix.lower() not in (".jpg", ".jpeg") and _is_grey(p)]
+    return [path for path in others if _is_lossless(path) and _is_grey(path)]
+
+
+def _is_lossless(path: Path) -> bool:
+    return path.suffix.lower() not in (".jpg", ".jpeg")
 
 
 def _is_grey(path: Path) -> bool | None:

@@ -37,8 +37,9 @@ from skinxai.disk.regular_files import (
 )
 from skinxai.disk.tar_members import read_stored
 from skinxai.disk.writing import escape_cell, unescape_cell, write_atomic
-from skinxai.errors import IntegrityError, SkinxaiError
+from skinxai.errors import DatasetError, IntegrityError, SkinxaiError
 from skinxai.images.limits import MAX_BYTES
+from skinxai.plain_text import quoted
 
 MANIFEST, TABLE = "manifest.json", "records.csv"
 MAX_ROWS_BYTES = 2**28
@@ -145,6 +146,42 @@ def file_sha256(path: Path) -> str:
     except OSError:
         pass
     return ""
+
+
+def changed_files(records: Records, *, gone: bool = False) -> list[str]:
+    """Ids of images whose original files are no longer those that were prepared.
+
+    Args:
+        records: records of a prepared folder; of others none is named.
+        gone: name files that cannot be read as well.
+    """
+    pixels = records.pixels
+    if not isinstance(pixels, PreparedPixels):
+        return []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        hashes = pool.map(file_sha256, [item.path for item in records])
+        return [
+            item.image_id
+            for item, now in zip(records, hashes, strict=True)
+            if now != pixels.place(item.image_id).file_sha256 and (now or gone)
+        ]
+
+
+def check_originals_of(records: Records) -> None:
+    """Refuse to read original files that are no longer those that were prepared.
+
+    It is for whoever reads the originals because the prepared pixels have another size, and finds
+    out by itself that a file cannot be read.
+
+    Raises:
+        DatasetError: naming the first one.
+    """
+    if changed := changed_files(records):
+        raise DatasetError(
+            f"{len(changed)} of {len(records)} original files, which are read because the prepared "
+            f"pixels have another size, have changed since they were prepared, "
+            f"{quoted(changed[0])} first; {REMEDY}."
+        )
 
 
 def _table(records: Records, places: Mapping[str, Place]) -> bytes:

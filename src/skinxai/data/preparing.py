@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,13 @@ import numpy.typing as npt
 
 from skinxai.configs import PreprocessConfig, as_size
 from skinxai.data.claims import alone, check_originals, ordered, other, taken
-from skinxai.data.prepared import describe_folder, file_sha256, is_prepared, load_prepared
+from skinxai.data.prepared import (
+    changed_files,
+    describe_folder,
+    file_sha256,
+    is_prepared,
+    load_prepared,
+)
 from skinxai.data.records import Record, Records
 from skinxai.data.shards import Place, PreparedPixels, ShardWriter
 from skinxai.disk.writing import made_folder
@@ -186,18 +191,11 @@ def _existing(target: Path, records: Records, config: PreprocessConfig | None) -
         what = "it was prepared from other records"
     elif pixels.image_size != size:
         what = f"it was prepared with image_size={pixels.image_size}, not {size}"
-    elif changed := _changed(records, pixels):
+    elif changed := changed_files(found, gone=True):
         what = f"{len(changed)} original files have changed or are gone, {changed[0]!r} first"
     else:
         return found
     raise other(target, "prepared", what)
-
-
-def _changed(records: Records, pixels: PreparedPixels) -> list[str]:
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = pool.map(file_sha256, [item.path for item in records])
-        pairs = zip(records, hashes, strict=True)
-        return [i.image_id for i, now in pairs if now != pixels.place(i.image_id).file_sha256]
 
 
 def _remove_leftovers(target: Path) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.configs import PreprocessConfig
+from skinxai.data.cleaning import known_id
 from skinxai.data.prepared import file_sha256
-from skinxai.data.records import Records
+from skinxai.data.records import Record, Records
 from skinxai.data.tar_index import INDEX, REMEDY, Index, is_indexed, read_index
 from skinxai.data.tar_samples import Sample, Shard, read_shard, tars_of
 from skinxai.disk.regular_files import check_file, is_folder
@@ -257,7 +258,14 @@ def _foreign(
     if labels is None:
         notes.append("no label order was declared: labels are sorted")
     known = LabelSet.of(labels or found)
-    return Records(tuple(each.record for each in samples), known, folder.name, notes=tuple(notes))
+    items = tuple(_with_known_ids(each.record) for each in samples)
+    return Records(items, known, folder.name, notes=tuple(notes))
+
+
+def _with_known_ids(item: Record) -> Record:
+    """A record of another program, whose lesion or patient may be called ``nan`` or ``unknown``."""
+    lesion, patient = known_id(item.lesion_id), known_id(item.patient_id or "")
+    return replace(item, lesion_id=lesion, patient_id=patient)
 
 
 def _notes(shards: Sequence[Shard]) -> Iterator[str]:

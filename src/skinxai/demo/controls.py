@@ -16,7 +16,7 @@ from skinxai.demo.uploads import MAX_FILE, MIB, Upload
 from skinxai.demo.waiting import others
 from skinxai.errors import SkinxaiError
 from skinxai.progress import Tell
-from skinxai.trust.operating_points import OperatingPoint
+from skinxai.trust.operating_points import OperatingPoint, threshold_text
 
 SAMPLES = ("Melanoma", "Melanoma, missed", "Basal cell carcinoma", "Nevus")
 SOURCES = ("Sample", "File", "Camera")
@@ -109,7 +109,8 @@ def choose_point(answers: Answers) -> OperatingPoint | None:
         persist_state=KEPT,
     )  # fmt: skip
     point: OperatingPoint = points[name or calibration.default]
-    st.caption(plain(f"It refers from a malignant probability of {point.threshold:.3f} on."))
+    shown = threshold_text(point.threshold)
+    st.caption(plain(f"It refers from a malignant probability of {shown} on."))
     return point
 
 

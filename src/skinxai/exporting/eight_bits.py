@@ -58,7 +58,7 @@ class Int8Cost:
         balanced_accuracy: of the model, and of its graph in eight bits.
         macro_f1: of both.
         labels: how many images get another label.
-        probability: largest difference of a probability.
+        probability: largest difference of a probability; neither is calibrated, as no file is.
         backend: that ran the graph.
     """
 
@@ -121,7 +121,7 @@ def export_int8(
         classifier.export(whole)
         _quantise(whole, small, arrays)
         graph = ModelInUse.of_exported(small, "cpu", backend).predictor
-        whole_model = classifier.torch_predictor.in_float32()
+        whole_model = classifier.torch_predictor.in_float32().uncalibrated  # as a file is
         predictors: tuple[Predictor[Any], ...] = (whole_model, graph)
         first, second = (_rows(each, judge, options) for each in predictors)
         write_atomic(path, small.read_bytes())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from skinxai.predicting.torch_predictor import TorchPredictor
 
 TOLERANCE = 1e-3
-"""Largest difference of a probability, and of a map as a share of its largest value."""
+"""Largest difference of a probability, and of a map as a share of its own largest value."""
 PARITY = InputOptions(batch_size=8)
 """How the images of a comparison are read."""
 
@@ -34,8 +34,8 @@ class Parity:
     Args:
         images: how many were compared.
         probability: largest difference of a probability.
-        map: largest difference of a Grad-CAM, as a share of its largest value; ``None`` where the
-            graph has no maps.
+        map: largest difference of a Grad-CAM, as a share of that image's largest value, of those
+            below 0 as well, which the map does not show; ``None`` where the graph has no maps.
         backend: that ran the graph.
     """
 
@@ -85,15 +85,26 @@ def check_parity(
         if graph.maps:
             with plain_float32(predictor.device), predictor.evaluating():
                 own = _grad_cam(member.answering, items, member.preprocessing, top)
-            chosen = np.maximum(outputs[MAPS][np.arange(len(items)), top], 0)
-            share = np.abs(chosen - own).max() / max(float(own.max()), 1e-12)
-            worst_map = max(worst_map, float(share))
+            share = _map_difference(outputs[MAPS][np.arange(len(items)), top], own)
+            worst_map = float(np.maximum(worst_map, share))  # NaN stays, as it would not in max()
     if not worst_map <= TOLERANCE or not count:
         raise ExportError(
             f"an exported graph must give torch's Grad-CAM within {TOLERANCE:g} of its largest "
             f"value on at least one image; it differs by {worst_map:.2g} on {count} images."
         )
     return Parity(count, worst, worst_map if graph.maps else None, graph.backend)
+
+
+def _map_difference(maps: Any, own: Any) -> float:
+    """The largest of all images; a faint map beside a strong one is held to its own size.
+
+    Args:
+        maps: of the graph, ``(N, h, w)``, of any sign.
+        own: torch's Grad-CAM, ``(N, h, w)``, >= 0.
+    """
+    sizes = np.abs(maps).max(axis=(1, 2))
+    gaps = np.abs(np.maximum(maps, 0) - own).max(axis=(1, 2))
+    return float((gaps / np.maximum(sizes, 1e-12)).max())
 
 
 def _grad_cam(network: SkinClassifier, items: list[Prepared], preprocessing: Any, top: Any) -> Any:

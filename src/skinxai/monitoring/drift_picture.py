@@ -38,8 +38,12 @@ def drawn(timeline: Timeline) -> Image.Image:
     for row, test in enumerate(TESTS):
         y = TOP + ROW * row
         draw.text((8, y + 2), test.replace("_", " "), INK, font)
-        for place, look in enumerate(looks):
-            (found,) = [each for each in look.rows if each.test == test]
+        cells = [
+            (place, next(each for each in look.rows if each.test == test))
+            for place, look in enumerate(looks)
+        ]
+        # An alarm comes last: where looks share a column, the later one covers the earlier.
+        for place, found in sorted(cells, key=lambda cell: cell[1].alarm):
             x = LEFT + WIDTH * place // len(looks)
             end = LEFT + WIDTH * (place + 1) // len(looks)
             colour = ALARM if found.alarm else _between(min(found.ratio, 1.0))

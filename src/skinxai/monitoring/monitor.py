@@ -18,7 +18,7 @@ from skinxai.trust.deciding import ABSTAIN
 from skinxai.trust.reference_sample import Columns, ReferenceSample
 
 HISTORY = 1000
-"""Reports of earlier looks that are kept."""
+"""Reports of earlier looks that are kept, unless another number is asked for."""
 
 
 class DriftMonitor:
@@ -33,6 +33,7 @@ class DriftMonitor:
             come that are like the reference's; see `DriftTests`. With 0.01 and 100 images, at most
             one false alarm in 10,000 images is expected.
         seed: of the windows that are drawn from the reference.
+        looks: most reports of earlier looks that `history` keeps, the last ones; ``None``: all.
 
     Raises:
         OptionError: a window or a rate outside its range, or a reference that is too small.
@@ -40,21 +41,21 @@ class DriftMonitor:
 
     def __init__(
         self, reference: ReferenceSample, *, window: int = 100, false_alarms: float = 0.01,
-        seed: int = 0,
+        seed: int = 0, looks: int | None = HISTORY,
     ) -> None:  # fmt: skip
-        self._begin(DriftTests(reference, window, false_alarms, seed=seed))
+        self._begin(DriftTests(reference, window, false_alarms, seed=seed), looks)
 
     @classmethod
     def of_tests(cls, tests: DriftTests) -> Self:
         """A monitor of tests that there are, which take seconds to make."""
         made = cls.__new__(cls)
-        made._begin(tests)
+        made._begin(tests, HISTORY)
         return made
 
-    def _begin(self, tests: DriftTests) -> None:
+    def _begin(self, tests: DriftTests, looks: int | None) -> None:
         self._tests, self._lock = tests, threading.Lock()
         self._seen: deque[Observation] = deque(maxlen=tests.plan.window)
-        self._history: deque[DriftReport] = deque(maxlen=HISTORY)
+        self._history: deque[DriftReport] = deque(maxlen=looks)
         self._images, self._model = 0, ""
 
     @property
@@ -98,7 +99,7 @@ class DriftMonitor:
 
     @property
     def history(self) -> tuple[DriftReport, ...]:
-        """Reports of the last 1,000 looks, oldest first."""
+        """Reports of the last looks, as many as are kept, oldest first."""
         with self._lock:
             return tuple(self._history)
 

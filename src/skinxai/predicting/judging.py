@@ -85,7 +85,7 @@ def judge(
     attributes: list[Mapping[str, str]] = [item.attributes for item in records]
     if how.skin_tone:
         attributes = [
-            {**row, ITA: "" if math.isnan(angles[k]) else f"{angles[k]:.2f}"}
+            {**row, ITA: "" if math.isnan(angles[k]) else str(angles[k])}
             for k, row in enumerate(attributes)
         ]
     found = judge_rows(

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.data.hashing import check_ids
+from skinxai.data.prepared import check_originals_of
 from skinxai.data.records import Records
 from skinxai.errors import OptionError
 from skinxai.model_folders.trained_on import SILENT, Look, TrainedOn
@@ -34,6 +35,7 @@ class LabelledImages:
     Raises:
         OptionError: records with other labels, ``on_error="return"``, or an id in ``not_copies``
             that is none.
+        DatasetError: original files that are read in the place of prepared pixels have changed.
     """
 
     def __init__(
@@ -56,6 +58,8 @@ class LabelledImages:
             images = (cache.read(item.image_id) for item in records)  # the same bits
             images = list(images) if cache.mapped else images  # several threads share a list
             self._resized = cache.image_size is not None
+        elif self._cache is not None:
+            check_originals_of(records)
         self.images: Iterable[Any] = several(images, options.progress)[1]
         self._records, self._not_copies = records, not_copies
         told = options.progress  # a function is told of images, and not of comparisons

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.configs import PreprocessConfig
+from skinxai.data.prepared import check_originals_of
 from skinxai.data.records import Records
 from skinxai.data.shards import PreparedPixels
 from skinxai.data.tar_shards import ResizedImages
@@ -84,11 +85,14 @@ def compute_features(
         cache: folder of kept features, or ``None``.
 
     Raises:
+        DatasetError: original files that are read in the place of prepared pixels have changed.
         DatasetImageError: images that cannot be read; the message names all of them.
         NonFiniteOutputError: features that are not finite.
         OutputError: the cache cannot be written.
     """
     shape = (views, network.width)
+    if records.pixels is not None and _prepared(records, network.config.preprocessing) is None:
+        check_originals_of(records)
     kept = None if cache is None else FeatureCache(
         cache, network.key(views), shape, network.answer
     )  # fmt: skip

@@ -13,8 +13,10 @@ import numpy as np
 
 from skinxai.classifier import Classifier
 from skinxai.data.hashing import check_ids
+from skinxai.data.linking import alike_pairs
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
+from skinxai.data.stratifying import group
 from skinxai.disk.writing import check_folder, write_atomic
 from skinxai.errors import OptionError
 from skinxai.model_folders.trained_on import SILENT, TrainedOn
@@ -66,16 +68,17 @@ def probe(
             its weight; four times the time. Neighbours are compared as they are.
         class_weights: ``"balanced"``: each class has the same weight in the linear head's loss.
         folds: choose C and k by so many folds of the training part, grouped by lesion and
-            patient, so that the validation part is independent of the choice. By default they are
-            chosen on the validation part, and by 5 folds where there is none; then the figures are
-            of the answers for each image by heads that were fitted without its fold.
+            patient, with images that look like copies in one fold, so that the validation part is
+            independent of the choice. By default they are chosen on the validation part, and by 5
+            folds where there is none; then the figures are of the answers for each image by heads
+            that were fitted without its fold.
         output_dir: folder for the model, ``evaluation.html`` and ``probing.json``; an earlier
             probe in it is replaced. Nothing is written where it is ``None``.
         cache: folder of features; by default ``features`` in ``output_dir``, or none.
         seed: of random weights, of folds and of the intervals.
         device: as in `Classifier.from_pretrained`.
         resamples: bootstrap resamples of the lesions.
-        not_copies: as in `Classifier.evaluate`.
+        not_copies: as in `Classifier.evaluate`; without a validation part, ids of ``train``.
         **inputs: input options; ``on_error`` must be ``"raise"``.
 
     Returns:
@@ -102,7 +105,7 @@ def probe(
         check_alone(train)
     else:
         check_parts(train, val)
-    check_ids(not_copies, val if val is not None else ())
+    check_ids(not_copies, val if val is not None else train)
     out = None if output_dir is None else Path(output_dir)
     if out is not None:
         _check_output(out)
@@ -122,7 +125,7 @@ def probe(
         learnt.looks, {} if judged is None else judged.looks, [network.start],
         leaked=val is not None and train.leaked and val.leaked, not_copies=not_copies,
     )  # fmt: skip
-    fitted = _fit(train, val, learnt, judged, folds, balanced, seed, options)
+    fitted = _fit(train, val, learnt, judged, folds, balanced, seed, not_copies, options)
     classifier = fitted_classifier(
         network, splits, fitted, trained_on, balanced, flips, out, device
     )  # fmt: skip
@@ -141,7 +144,8 @@ def probe(
 
 def _fit(
     train: Records, val: Records | None, learnt: Features, judged: Features | None,
-    folds: int | None, balanced: bool, seed: int, options: InputOptions,
+    folds: int | None, balanced: bool, seed: int, not_copies: Collection[str],
+    options: InputOptions,
 ) -> Fitted:  # fmt: skip
     """Choose C and k, fit the head on the whole training part, and answer for what is judged."""
     target, classes = np.asarray(train.targets()), len(train.labels)
@@ -158,8 +162,12 @@ def _fit(
             words, False,
         )  # fmt: skip
     number = FOLDS if folds is None else folds
+    copies = alike_pairs(group(train), learnt.looks, not_copies=not_copies, progress=progress)
+    if copies:
+        say(f"note: {len(copies)} pairs of images of different lesions look like copies: each pair "
+            f"is in one fold", error=True)  # fmt: skip
     linear, votes = out_of_fold(
-        train, learnt.rows, number, balanced=balanced, seed=seed, progress=progress
+        train, learnt.rows, number, linked=copies, balanced=balanced, seed=seed, progress=progress
     )
     one, other = best(linear, target, classes), best(votes, target, classes)
     head = fit_head(learnt.rows, target, classes, one.value, balanced=balanced)

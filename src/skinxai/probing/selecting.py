@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,14 +96,16 @@ def answers_for(
 
 
 def out_of_fold(
-    train: Records, rows: Rows, k: int, *, balanced: bool, seed: int, progress: bool | None
-) -> tuple[Answers, Answers]:
+    train: Records, rows: Rows, k: int, *, linked: Iterable[tuple[str, str]] = (), balanced: bool,
+    seed: int, progress: bool | None,
+) -> tuple[Answers, Answers]:  # fmt: skip
     """Answers for each image by candidates that were fitted without its lesion and its patient.
 
     Args:
         train: the images.
         rows: their features, ``(N, V, D)``.
         k: number of folds, grouped by lesion and patient and stratified by class.
+        linked: pairs of image ids that are in one fold whatever their lesions.
         balanced: as in `fit_head`.
         seed: of the folds.
         progress: as in `skinxai.progress.bar`.
@@ -114,7 +116,7 @@ def out_of_fold(
     target, classes = np.asarray(train.targets()), len(train.labels)
     place = {item.image_id: number for number, item in enumerate(train)}
     pairs: list[tuple[Sequence[int], Answers, Answers]] = []
-    for parts in folds(train, k, seed):
+    for parts in folds(train, k, seed, linked=linked):
         own, others = ([place[item.image_id] for item in part] for part in (parts.val, parts.train))
         linear, neighbours, _ = answers_for(
             rows[others], target[others], rows[own, 0], classes, balanced=balanced,

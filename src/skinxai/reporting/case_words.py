@@ -12,7 +12,8 @@ from skinxai.plain_text import printable
 from skinxai.reporting.case_report import CaseReport
 from skinxai.results import Explanation
 from skinxai.results.sheets import CELLS
-from skinxai.trust.operating_points import Rate
+from skinxai.trust.deciding import LIMIT
+from skinxai.trust.operating_points import Rate, told_apart
 
 TOOL = "Research tool, not a medical device."
 NOT_FOR = "Do not use it for diagnosis, triage or treatment."
@@ -234,14 +235,15 @@ def about_image(report: CaseReport) -> list[str]:
         side = "above" if novelty.refused else "within"
         kind = "hardly of" if novelty.refused else "of"
         found.append(
-            f"Novelty: {novelty.score:.2f}, {side} the limit of 0.5: the image is {kind} the kind "
-            f"that the model knows. This is no probability."
+            f"Novelty: {told_apart(novelty.score, LIMIT, 2)[0]}, {side} the limit of {LIMIT:g}: "
+            f"the image is {kind} the kind that the model knows. This is no probability."
         )
     if (doubt := prediction.uncertainty) is not None:
         found.append(
             f"Uncertainty of {doubt.passes} answers ({doubt.by}), in nats: total "
             f"{doubt.total:.2f}, aleatoric {doubt.aleatoric:.2f}, epistemic {doubt.epistemic:.2f}; "
-            f"{100 * doubt.variation_ratio:.0f} % of the answers have another top class."
+            f"{100 * doubt.variation_ratio:.0f} % of the answers, by weight, have another top "
+            f"class."
         )
     return found + [said(note) for note in prediction.warnings]
 

@@ -23,6 +23,7 @@ from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.plain_text import markdown, markdown_code
 from skinxai.results import Evaluation
 from skinxai.trust.calibration import Calibration, calibration_of
+from skinxai.trust.operating_points import threshold_text
 
 NOT_MEASURED, NOT_STATED = "Not measured.", "Not stated."
 TOOL = (
@@ -222,7 +223,8 @@ def figures_of_test(found: Evaluation | None) -> str:
     )  # fmt: skip
     return (
         f"Test of {markdown(found.model)} on {markdown(found.data)}: {found.images} images of "
-        f"{found.lesions} lesions. Intervals are 95 %, from a bootstrap over lesions.\n\n"
+        f"{found.lesions} lesions. Intervals are 95 %: from bootstraps over lesions, and for what "
+        f"operating points decide Wilson's.\n\n"
         f"{replace(found, hardest=()).to_markdown().strip()}\n\n"  # their ids are private
         f"Confusion matrix, rows true, columns predicted:\n\n{confusion}"
     )
@@ -240,7 +242,7 @@ def operating_points(calibration: Calibration | None) -> str:
     if not points:
         return f"Operating points: {NOT_MEASURED}\n"
     rows = [
-        (markdown(p.name), f"{p.threshold:.3f}", str(p.sensitivity), str(p.specificity))
+        (markdown(p.name), threshold_text(p.threshold), str(p.sensitivity), str(p.specificity))
         for p in points
     ]
     return (

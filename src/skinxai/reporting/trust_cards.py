@@ -14,6 +14,7 @@ from skinxai.reporting.blocks import card, figure_cell, figure_text, table, tile
 from skinxai.reporting.charts import legend
 from skinxai.results import Evaluation, Tally
 from skinxai.results.evaluation_tables import signed
+from skinxai.trust.operating_points import threshold_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,7 +35,7 @@ def decided(evaluation: Evaluation) -> str:
         default = " <span class='tag'>default</span>" if each.default else ""
         first = (
             f"<span class='code'>{html.escape(name)}</span>{default}<br><span class='soft'>refer "
-            f"from {each.threshold:.3f} on</span>"
+            f"from {threshold_text(each.threshold)} on</span>"
         )
         tallies = (each.referred, each.missed, each.missed_lesions, each.spared, each.abstained)
         rates = (

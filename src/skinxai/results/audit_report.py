@@ -19,7 +19,7 @@ class Finding:
         kind: ``"shared lesion"``, ``"shared patient"``, ``"identical"``, ``"near"``,
             ``"trained on"``, ``"copy"`` (of an image that the weights were trained on),
             ``"leak column"``, ``"class"``, ``"lesion"`` (of several patients or labels),
-            ``"left out"`` or ``"unreadable"``.
+            ``"left out"``, ``"unreadable"`` or ``"changed"`` (since it was prepared).
         severity: ``"error"``: figures from this split would be wrong; ``"warning"``: look at it.
         message: one sentence.
         count: of lesions, pairs, images, columns or classes.

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure with its 95 % interval, from a bootstrap over lesions.
+    """One figure with its 95 % interval.
 
-    NaN where the figure is not defined, e.g. the recall of a class without images; shown as ``–``.
+    The interval is from a bootstrap over lesions; that of a share of decisions, or of a bin's
+    accuracy, is Wilson's, see `skinxai.assessment.intervals.clustered_share`. NaN where the figure
+    is not defined, e.g. the recall of a class without images; shown as ``–``.
     """
 
     value: float

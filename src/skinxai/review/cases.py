@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from skinxai.configs import canonical_json
+from skinxai.data.cleaning import clean
 from skinxai.errors import OptionError
 from skinxai.plain_text import MAX_CODE, MAX_NAME, broken_rule
 from skinxai.readonly import ReadOnly
@@ -45,8 +46,9 @@ class Case:
         image_sha256: sha256 of the image's bytes, 64 hexadecimal digits.
         model: ``name@revision``.
         prediction: of `Prediction.to_dict`; ``source`` is left out, so that no file name is kept.
-        subject: whose image it is, a pseudonym; ``None`` if unknown. By it data are deleted.
-        lesion: of which lesion it is; ``None`` if unknown.
+        subject: whose image it is, a pseudonym; ``None`` if unknown. By it data are deleted. Blanks
+            before and behind it are left out, and it is composed (Unicode NFC).
+        lesion: of which lesion it is, likewise; ``None`` if unknown.
         image: the image's bytes; kept by a store that has a folder for images alone.
 
     Raises:
@@ -77,6 +79,9 @@ class Case:
                 f"image must have the sha256 {self.image_sha256}, but its bytes have "
                 f"{sha256(self.image)}."
             )
+        for name in ("subject", "lesion"):
+            if (text := getattr(self, name)) is not None:
+                object.__setattr__(self, name, clean(text))
         object.__setattr__(self, "at", self.at.astimezone(UTC))
         object.__setattr__(self, "prediction", ReadOnly(_prediction(self.prediction)))
         if (said := self.prediction.get("model", self.model)) != self.model:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from skinxai.data.cleaning import clean
 from skinxai.errors import StoreUnavailableError
 from skinxai.review.cases import Deletion
 from skinxai.review.engines import SQLITE, Database
@@ -19,6 +20,12 @@ LATEST = "latest"
 UNUSED = timedelta(hours=1)
 """After which an image that no case names is deleted: its recording was interrupted."""
 TABLES = ("review_cases", "review_labels", "review_images")
+
+
+def spellings(session: Session, subject: str) -> list[str]:
+    """How the cases of a subject name it: older ones may have blanks around it."""
+    known = session.scalars(select(CaseRow.subject).distinct())
+    return [each for each in known if each is not None and clean(each) == clean(subject)]
 
 
 def time_reached(session: Session, clock: StoreClock) -> datetime:
@@ -77,10 +84,11 @@ def delete_subject(database: Database, folder: ImageFolder | None, subject: str)
     with database.writing() as session:
         # Locked, images first as `delete_expired` does, so that neither waits for the other for
         # ever: a label that is being given was given before, or finds no case.
-        named = select(CaseRow.kept_image).where(CaseRow.subject == subject)
+        whose = CaseRow.subject.in_(spellings(session, subject))
+        named = select(CaseRow.kept_image).where(whose)
         theirs = select(ImageRow.sha256).where(ImageRow.sha256.in_(named)).order_by(ImageRow.sha256)
         session.execute(theirs.with_for_update()).all()
-        own = select(CaseRow.id, CaseRow.kept_image).where(CaseRow.subject == subject)
+        own = select(CaseRow.id, CaseRow.kept_image).where(whose)
         found = session.execute(own.with_for_update()).all()
         ids, images = [row.id for row in found], {row.kept_image for row in found}
         labels = 0

@@ -15,7 +15,7 @@ from skinxai.errors import OptionError, StoreError
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.review.agreement import Agreement
 from skinxai.review.cases import Case, Deletion, GivenLabel, ReviewedCase, check_name
-from skinxai.review.deleting import delete_expired, delete_subject
+from skinxai.review.deleting import delete_expired, delete_subject, spellings
 from skinxai.review.engines import Database
 from skinxai.review.kept_images import ImageFolder
 from skinxai.review.queued_cases import every_case, queued, reviewed
@@ -274,15 +274,16 @@ class ReviewStore:
         copies of the database, and PostgreSQL's write-ahead log are not reached.
 
         Args:
-            subject: as in `Case`.
+            subject: as in `Case`; blanks before and behind it do not count.
 
         Raises:
             StoreError: a store that was opened without its folder of images, or that fails; then
                 nothing is deleted.
         """
         check_name("subject", subject)
-        own = select(CaseRow.id).where(CaseRow.subject == subject, CaseRow.kept_image.is_not(None))
         with self._database.reading() as session:
+            whose = CaseRow.subject.in_(spellings(session, subject))
+            own = select(CaseRow.id).where(whose, CaseRow.kept_image.is_not(None))
             folder = self._images if session.scalar(own.limit(1)) is None else self._folder()
         return delete_subject(self._database, folder, subject)
 

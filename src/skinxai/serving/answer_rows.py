@@ -26,6 +26,17 @@ class Row:
     problem: Problem | None = None
 
 
+def row_json(index: int, row: Row, kept: bool | None = None) -> dict[str, Any]:
+    """One row of an answer; with ``recorded`` where the service keeps answers."""
+    found: dict[str, Any] = {"id": row.id, "index": index}
+    if kept is not None:
+        found["recorded"] = kept
+    if row.problem is not None:
+        return found | {"error": row.problem.to_dict()}
+    assert row.prediction is not None
+    return found | row.prediction
+
+
 def row_of(outcome: Outcome) -> Row:
     """A row with an id of its own, from what a batch or a decoder gave."""
     name = uuid.uuid4().hex

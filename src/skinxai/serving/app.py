@@ -114,6 +114,7 @@ def create_app(
     Args:
         settings: of the service; the defaults otherwise.
         classifiers: models that are loaded already, in the place of those that the settings name.
+            Their answers in a Redis are of this service alone.
         failed: is told where a model cannot be loaded.
     """
     return ServiceApp(Service(settings or ServiceSettings()), classifiers, failed)

@@ -6,11 +6,30 @@ from collections.abc import Mapping
 from typing import Annotated, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
+from skinxai.plain_text import broken_rule
+from skinxai.serving.batching import Asked
 from skinxai.serving.problems import Problem
 
-Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+LONGEST = 128
+"""Most characters of a name."""
+
+
+def _printable(text: str) -> str:
+    """The rule of the store, so that what is asked for can also be kept."""
+    if not (text := text.strip()) or broken_rule("it", text, LONGEST):
+        raise PydanticCustomError("name", "must be printable text on one line, and not empty")
+    return text
+
+
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=LONGEST, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$"),
+    AfterValidator(_printable),
+]
+"""A name, without blanks before and behind it."""
 
 
 class Asking(BaseModel):
@@ -20,7 +39,7 @@ class Asking(BaseModel):
 
 
 class PredictFields(Asking):
-    """Fields of ``/v1/predict``."""
+    """Fields of ``/v1/predict``, and of what other protocols ask in its place."""
 
     operating_point: Annotated[
         Name | None, Field(description="Name of the operating point that decides.")
@@ -36,6 +55,16 @@ class PredictFields(Asking):
         Name | None,
         Field(description="Its requests get one model; the subject by default."),
     ] = None
+
+    @property
+    def how(self) -> Asked:
+        """How the images are predicted."""
+        return Asked(self.tta, self.operating_point)
+
+    @property
+    def key(self) -> str | None:
+        """By which the model is chosen; ``None``: by the images."""
+        return self.route_key or self.subject
 
 
 Fields = TypeVar("Fields", bound=Asking)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from skinxai.results import DISCLAIMER
-from skinxai.serving.answer_rows import Row
 from skinxai.serving.arriving import unless_gone
+from skinxai.serving.asking import PredictFields, asked
 from skinxai.serving.bodies import content_type, read_form
 from skinxai.serving.cloud_contracts import InstancesRequest, instances_of
 from skinxai.serving.gate import visit_of
@@ -36,28 +34,24 @@ def clouds(service: Service) -> APIRouter:
         """An encoded image as it is, a form as of ``/v1/predict``, or JSON with ``instances``."""
         service.check_open()
         visit = visit_of(request.scope)
-        parameters: dict[str, Any] | None = None
         if content_type(request.headers)[0] == "application/json":
             body = await read_json(visit.arriving, request.headers, InstancesRequest)
             images = instances_of(body, service.settings.max_images)
-            parameters = body.parameters
+            fields = asked_by(request, body.parameters)
         else:
             form = await read_form(visit.arriving, request.headers, service.settings.max_images)
-            images, parameters = list(form.images), dict(form.fields)
-            if "tta" in parameters:
-                parameters["tta"] = parameters["tta"] == "true"
+            images, fields = list(form.images), asked(PredictFields, request, form.fields)
         visit.images = len(images)
-        asked, route_key = asked_by(parameters)
         served, rows = await unless_gone(
             visit.arriving,
-            service.predict(images, asked, route_key=route_key, since=visit.since),
+            service.predict(images, fields.how, route_key=fields.key, since=visit.since),
         )
         if len(rows) == 1 and rows[0].problem is not None:
             raise rows[0].problem
         visit.model = served.model
         return JSONResponse(
             {
-                "predictions": [_plain(index, row) for index, row in enumerate(rows)],
+                "predictions": await service.told(rows, images, fields.subject, fields.lesion),
                 "deployedModelId": served.model,
                 "request_id": visit.id,
                 "disclaimer": DISCLAIMER,
@@ -65,10 +59,3 @@ def clouds(service: Service) -> APIRouter:
         )
 
     return router
-
-
-def _plain(index: int, row: Row) -> dict[str, Any]:
-    if row.problem is not None:
-        return {"id": row.id, "index": index, "error": row.problem.to_dict()}
-    assert row.prediction is not None
-    return {"id": row.id, "index": index} | row.prediction

@@ -8,7 +8,10 @@ import threading
 
 from skinxai.classifier import Classifier
 from skinxai.monitoring import DriftMonitor, DriftReport, Observation
+from skinxai.monitoring.stretches import largest_window
 
+WINDOW = 100
+"""Images in a window."""
 WAITING = 1000
 """Observations that wait; more are left out."""
 
@@ -30,9 +33,21 @@ class DriftWatch:
 
     @classmethod
     def of(cls, classifier: Classifier) -> DriftWatch | None:
-        """Of a model that knows what its images look like; ``None`` of one that does not."""
+        """Of a model that knows what its images look like; ``None`` of one that does not.
+
+        The window is smaller where the reference is too small for `WINDOW` images.
+        """
         reference = classifier.reference
-        return None if reference is None else cls(DriftMonitor(reference))
+        if reference is None:
+            return None
+        window = min(WINDOW, largest_window(len(reference)))
+        if not window:
+            logger.warning(
+                "%s is not watched for drift: its reference has only %d images",
+                classifier.model, len(reference),
+            )  # fmt: skip
+            return None
+        return cls(DriftMonitor(reference, window=window))
 
     def add(self, observation: Observation) -> None:
         """Take note of an image, later."""

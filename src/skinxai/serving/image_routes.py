@@ -14,7 +14,7 @@ from pydantic import Field
 
 from skinxai import explainers
 from skinxai.classifier import Classifier
-from skinxai.errors import ExplainError, did_you_mean
+from skinxai.errors import ExplainError, ExplainTimeoutError, did_you_mean
 from skinxai.reporting import CaseReport
 from skinxai.results import DISCLAIMER, Explanation
 from skinxai.serving.answer_examples import EXPLAINED, NEAREST
@@ -81,6 +81,7 @@ def one_image(service: Service) -> APIRouter:
             visit.arriving,
             service.slowly(
                 lambda classifier: work(classifier, named(form.images[0], 0), fields),
+                form.images[0],
                 route_key=key,
                 since=visit.since,
             ),
@@ -128,6 +129,8 @@ def one_image(service: Service) -> APIRouter:
 
             try:
                 found = asked_by(QUICK)
+            except ExplainTimeoutError:  # others take longer
+                raise
             except ExplainError:  # the network does not fit one of them
                 image.seek(0)
                 found = asked_by(None)

@@ -5,26 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers
 
 from skinxai.serving.arriving import Arriving
-from skinxai.serving.asking import refused
-from skinxai.serving.batching import Asked
+from skinxai.serving.asking import PredictFields, problem_of, refused
 from skinxai.serving.bodies import content_type
 from skinxai.serving.problems import Problem
 
 Body = TypeVar("Body", bound=BaseModel)
-
-
-class Parameters(BaseModel):
-    """What may be asked beside the images."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
-
-    operating_point: str | None = Field(None, min_length=1, max_length=128)
-    tta: bool = False
-    route_key: str | None = Field(None, min_length=1, max_length=128)
 
 
 async def read_json(arriving: Arriving, headers: Headers, kind: type[Body]) -> Body:
@@ -39,26 +29,24 @@ async def read_json(arriving: Arriving, headers: Headers, kind: type[Body]) -> B
     return _checked(lambda: kind.model_validate_json(whole))
 
 
-def asked_by(parameters: Mapping[str, Any] | None) -> tuple[Asked, str | None]:
-    """How images are to be predicted, and the key that chooses the model.
+def asked_by(request: Request, parameters: Mapping[str, Any] | None) -> PredictFields:
+    """What a body of JSON asks beside its images.
+
+    Args:
+        request: it must have no query: what stood there would be left out.
+        parameters: of the body.
 
     Raises:
         Problem: 422.
     """
-    found = _checked(lambda: Parameters.model_validate(dict(parameters or {})))
-    return Asked(found.tta, found.operating_point), found.route_key
+    if names := sorted(request.query_params):
+        message = "must stand in 'parameters' of the body, not in the query"
+        raise refused([{"field": name[:100], "message": message} for name in names[:20]])
+    return _checked(lambda: PredictFields.model_validate(dict(parameters or {}), strict=True))
 
 
 def _checked(read: Callable[[], Body]) -> Body:
     try:
         return read()
     except ValidationError as error:
-        raise refused(
-            [
-                {
-                    "field": ".".join(str(part) for part in each["loc"])[:100] or "body",
-                    "message": each["msg"][:200],
-                }
-                for each in error.errors(include_url=False, include_context=False)[:20]
-            ]
-        ) from None
+        raise problem_of(error) from None

@@ -138,19 +138,19 @@ class Observing:
 
     def text(self) -> bytes:
         """All values, for Prometheus; those of drift are of now."""
-        with self._lock:
-            watches = dict(self._drift)
         self._count_cases()
         metrics = self.metrics
-        for name, watch in watches.items():
-            report = watch.report()
-            metrics.drift_window_images.labels(name).set(report.window_images)
-            for row in report.rows:
-                metrics.drift_statistic.labels(name, row.test).set(row.statistic)
-                metrics.drift_alarm.labels(name, row.test).set(row.alarm)
-            if report.estimated_accuracy is not None:
-                metrics.estimated_accuracy.labels(name).set(report.estimated_accuracy)
-        return metrics.text()
+        with self._lock:
+            metrics.forget_drift()  # what a model before them left there
+            for name, watch in self._drift.items():
+                report = watch.report()
+                metrics.drift_window_images.labels(name).set(report.window_images)
+                for row in report.rows:
+                    metrics.drift_statistic.labels(name, row.test).set(row.statistic)
+                    metrics.drift_alarm.labels(name, row.test).set(row.alarm)
+                if report.estimated_accuracy is not None:
+                    metrics.estimated_accuracy.labels(name).set(report.estimated_accuracy)
+            return metrics.text()
 
     def _count_cases(self) -> None:
         """Ask the store how many cases wait; one that does not answer leaves the last number."""

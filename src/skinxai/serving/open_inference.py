@@ -17,11 +17,12 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from skinxai.errors import InputError, OptionError
 from skinxai.plain_text import one_line
+from skinxai.serving.asking import PredictFields
 
 IMAGE = "image"
 OUTPUTS = {"probabilities": "FP64", "label": "BYTES", "decision": "BYTES", "answer": "BYTES"}
 """Names of the outputs → datatypes."""
-PARAMETERS = frozenset({"operating_point", "tta", "route_key"})
+PARAMETERS = frozenset(PredictFields.model_fields)
 """What may stand in a request's ``parameters``."""
 
 Short = Annotated[str, StringConstraints(max_length=200)]
@@ -111,7 +112,7 @@ def response(
         request: its body.
         name: of the model, as it was configured.
         version: the revision of the model that answered.
-        answers: of `Prediction.to_dict`, one for each image.
+        answers: of `Service.told`, one for each image.
     """
     count = len(answers)
     classes = len(answers[0]["probabilities"])

@@ -63,7 +63,10 @@ def open_inference(service: Service) -> APIRouter:
     async def model_ready(request: Request, name: str, version: str | None = None) -> Response:
         async def answer() -> Response:
             served = found(name, version)
-            return JSONResponse({"name": served.name, "ready": service.ready})
+            is_ready = service.ready
+            return JSONResponse(
+                {"name": served.name, "ready": is_ready}, 200 if is_ready else 503
+            )  # fmt: skip
 
         return await _told(request, answer)
 
@@ -91,20 +94,20 @@ def open_inference(service: Service) -> APIRouter:
             body = await read_json(visit.arriving, request.headers, InferenceRequest)
             images = images_of(body, service.settings.max_images)
             visit.images = len(images)
-            asked, route_key = asked_by(body.parameters)
+            fields = asked_by(request, body.parameters)
             served, rows = await unless_gone(
                 visit.arriving,
                 service.predict(
-                    images, asked, route_key=route_key, since=visit.since, model=name
+                    images, fields.how, route_key=fields.key, since=visit.since, model=name
                 ),
             )  # fmt: skip
-            answers = [row.prediction for row in rows if row.prediction is not None]
             for row in rows:
                 if row.problem is not None:
                     raise row.problem
             if version not in (None, _version(served)):
                 raise Problem(404, "unknown_name", "The model was exchanged meanwhile; ask again.")
             visit.model = served.model
+            answers = await service.told(rows, images, fields.subject, fields.lesion)
             made = response(body, name, _version(served), answers)
             return JSONResponse(made | {"parameters": {"disclaimer": DISCLAIMER}})
 

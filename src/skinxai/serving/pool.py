@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from skinxai.serving.fleet import Fleet, Member, Worker
 from skinxai.serving.observing import Observing
 from skinxai.serving.service_settings import ServiceSettings
 from skinxai.serving.shadowing import Shadow
-from skinxai.serving.watching import Watch, reload
+from skinxai.serving.watching import Watch, reload, state_of
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,14 @@ class Served:
         classifier: the model.
         batcher: its queue and thread.
         drift: is told of its answers.
+        own: what tells its answers from those of other models of the same revision.
     """
 
     name: str
     classifier: Classifier
     batcher: Batcher
     drift: DriftWatch | None = None
+    own: str = ""
 
     @classmethod
     def of(
@@ -132,9 +135,11 @@ class Pool:
                     classifier, partial(observing.agreed, name), busy,
                     partial(observing.left_out, name),
                 )  # fmt: skip
-            return Served.of(classifier, settings, observing.batch, name)
+            served = Served.of(classifier, settings, observing.batch, name)
+            # Given ones may differ from the files that their revision names, or have none.
+            return served if classifiers is None else replace(served, own=uuid.uuid4().hex)
 
-        given = {each.model: each for each in classifiers or ()}
+        given = {f"classifiers[{k}]": each for k, each in enumerate(classifiers or ())}
 
         def load(source: str) -> Classifier:
             if source in given:
@@ -145,10 +150,14 @@ class Pool:
 
         members = members_of(settings)
         if classifiers is not None:
-            members = [Member(name, name=name.partition("@")[0]) for name in given]
+            members = [
+                Member(source, name=each.model.partition("@")[0]) for source, each in given.items()
+            ]
+        folders = [each.folder for each in members if each.folder is not None]
+        states = {folder: state_of(folder) for folder in folders}
         self._fleet = Fleet(members, load, begin, observing.changed)
         if settings.watch:
-            self._watch = Watch(self._fleet, settings.watch)
+            self._watch = Watch(self._fleet, settings.watch, states)
 
     @property
     def served(self) -> Mapping[str, Served]:
@@ -167,9 +176,9 @@ class Pool:
         with self._fleet.lease(route_key, name) as running:
             yield running.worker
 
-    def choose(self, route_key: str | None) -> Served:
+    def choose(self, route_key: str) -> Served:
         """The model for work beside its queue, whose classifier answers for ever."""
-        with self.lease(route_key or "") as served:
+        with self.lease(route_key) as served:
             return served
 
     def show(self, upload: bytes, label: str, **options: Any) -> None:

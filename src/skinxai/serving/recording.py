@@ -103,9 +103,15 @@ class Recorder:
                 loop.call_soon_threadsafe(_tell, kept, done)
 
     def _keep(self, answered: Answered) -> bool:
+        try:
+            case = answered.case()
+        except SkinxaiError as error:  # of this answer alone: the others are kept
+            logger.error("an answer was not kept: %s", error.code)
+            self._failed()
+            return False
         if time.monotonic() >= self._resumes:
             try:
-                self._store.record(answered.case())
+                self._store.record(case)
                 return True
             except SkinxaiError as error:
                 logger.error("an answer was not kept: %s", error.code)

@@ -14,7 +14,7 @@ from skinxai.classifier import Classifier
 from skinxai.errors import ModelError
 from skinxai.results import ItemError
 from skinxai.review import ReviewStore
-from skinxai.serving.answer_rows import Row, row_of
+from skinxai.serving.answer_rows import Row, row_json, row_of
 from skinxai.serving.batching import Asked, Job, Outcome, too_late
 from skinxai.serving.caching import answer_key, open_cache
 from skinxai.serving.observing import Observing
@@ -160,6 +160,7 @@ class Service:
         """Of each image, from the cache where it is there."""
         options = asdict(asked) | {
             "max_pixels": self.settings.max_pixels, "backend": served.classifier.backend,
+            "own": served.own,
         }  # fmt: skip
         keys = [answer_key(digest, served.model, options) for digest in digests]
         rows: list[Row | None] = [None] * len(uploads)
@@ -194,23 +195,45 @@ class Service:
             task.add_done_callback(self._keeping.discard)
 
     async def slowly(
-        self, work: Callable[[Classifier], Value], *, route_key: str | None, since: float
-    ) -> tuple[Value, str]:
+        self, work: Callable[[Classifier], Value], upload: bytes, *, route_key: str | None,
+        since: float,
+    ) -> tuple[Value, str]:  # fmt: skip
         """What is computed of one image beside the batches, and by which model.
 
         Args:
             work: computes it.
-            route_key: see `Pool.choose`.
+            upload: the encoded image.
+            route_key: as in `predict`: the model is the one that predicts the image.
             since: of `time.monotonic`, when the request came.
         """
-        served = self.pool.choose(route_key)
+        served = self.pool.choose(route_key or await self._preparing.digest(upload))
         with self.room(1):
             found = await self.slow.run(
                 lambda: work(served.classifier), since + self.settings.deadline
             )
         return found, served.model
 
-    async def record(
+    async def told(
+        self, rows: Sequence[Row], uploads: Sequence[bytes], subject: str | None = None,
+        lesion: str | None = None,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """What a request's client is told of each image; its answers are kept for review first.
+
+        Args:
+            rows: of `predict`.
+            uploads: its images.
+            subject: pseudonym, if it was given.
+            lesion: pseudonym, if it was given.
+        """
+        kept = await asyncio.gather(
+            *(
+                self._record(row, upload, subject, lesion)
+                for row, upload in zip(rows, uploads, strict=True)
+            )
+        )
+        return [row_json(index, row, kept[index]) for index, row in enumerate(rows)]
+
+    async def _record(
         self, row: Row, upload: bytes, subject: str | None, lesion: str | None
     ) -> bool | None:
         """Whether an answer is kept for review; ``None`` of a service that keeps none."""

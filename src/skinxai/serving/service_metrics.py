@@ -32,7 +32,7 @@ class Metrics:
         self.request_seconds = self._histogram(
             "request_seconds", "Seconds from a request to its answer", SECONDS, "route"
         )
-        self.queue_images = self._gauge("queue_images", "Images that wait for a model")
+        self.queue_images = self._gauge("queue_images", "Images that wait or are computed")
         self.queue_seconds = self._histogram(
             "queue_seconds", "Seconds that images waited for a model", SECONDS
         )
@@ -144,6 +144,14 @@ class Metrics:
         if instead_of is not None:
             self.model_info.remove(model, instead_of, role)
         self.model_info.labels(model, revision, role).set(1)
+
+    def forget_drift(self) -> None:
+        """Drop what drift monitors said before."""
+        for each in (
+            self.drift_statistic, self.drift_alarm, self.drift_window_images,
+            self.estimated_accuracy,
+        ):  # fmt: skip
+            each.clear()
 
     def text(self) -> bytes:
         """All values, as Prometheus reads them."""

@@ -42,7 +42,7 @@ class ServiceSettings:
             all services that share it.
         review: URL of the database that keeps answers for review; ``None``: nothing is kept.
         keep_images: folder for the images of answers that are kept; ``None``: none are kept.
-        keep_days: days after which what was kept is deleted; ``None``: never.
+        keep_days: days after which kept images are deleted; ``None``: never. Cases and labels stay.
         drift: watch for images unlike those that the model knows.
         grace: seconds that accepted requests may take when the service ends.
         hang: seconds of one batch after which the service says that it is not alive.
@@ -87,6 +87,10 @@ class ServiceSettings:
             _check(self, name, 0.001)
         if not self.models:
             raise OptionError("models must name at least one model, got none.")
+        if self.keep_images is not None and self.review is None:
+            raise OptionError("keep_images needs review, the database of what is kept, got none.")
+        if self.keep_days is not None and self.keep_images is None:
+            raise OptionError("keep_days needs keep_images, the folder of images, got none.")
         if self.max_images > self.queue:
             raise OptionError(
                 f"queue must be >= max_images, or a whole request never fits, got {self.queue} "

@@ -70,6 +70,8 @@ class Shadow:
         """Forget what waits, and end after the image at work."""
         with self._changed:
             self._ends = True
+            for _ in self._waiting:
+                self._leave()
             self._waiting.clear()
             self._changed.notify()
         self._thread.join()

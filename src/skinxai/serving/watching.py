@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from skinxai.errors import SkinxaiError
@@ -24,14 +25,18 @@ class Watch:
     Args:
         fleet: the models.
         seconds: between two looks, > 0.
+        loaded: states of folders before the fleet loaded them; what changed since then is noticed.
     """
 
-    def __init__(self, fleet: Fleet, seconds: float) -> None:
+    def __init__(
+        self, fleet: Fleet, seconds: float, loaded: Mapping[Path, State] | None = None
+    ) -> None:
         self._fleet, self._seconds = fleet, seconds
         self._known: dict[str, State] = {}
         self._last: dict[str, State] = {}
         for name, folder in self._folders():
-            self._known[name] = self._last[name] = state_of(folder)
+            self._last[name] = state_of(folder)
+            self._known[name] = (loaded or {}).get(folder, self._last[name])
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="skinxai-watch", daemon=True)
         self._thread.start()

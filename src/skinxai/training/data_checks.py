@@ -163,7 +163,7 @@ def check_images(
 
 def check_unseen(
     val: Mapping[str, Look], trained_on: TrainedOn, source: str, remedy: str,
-    not_copies: Collection[str], part: str = "val", ranks: Ranks | None = None,
+    not_copies: Collection[str], part: str = "val", ranks: Ranks | None = None, command: str = "",
 ) -> None:  # fmt: skip
     """Refuse validation images that something was trained on, or copies of such images.
 
@@ -171,10 +171,11 @@ def check_unseen(
         val: what each validation image is recognised by.
         trained_on: the images that it was trained on.
         source: what was trained on them, for the message.
-        remedy: remedy for the message.
+        remedy: remedy in Python.
         not_copies: ids of images that look like copies but are not.
         part: name of the argument that holds the images, for the message.
         ranks: the processes that share the images; ``None`` for this one alone.
+        command: remedy on the command line; ``remedy`` where it is empty.
 
     Raises:
         LeakageError: if there are such images.
@@ -186,12 +187,13 @@ def check_unseen(
     seen = SeenImages(*(tuple(compress(names, ranks.merged(kind))) for kind in kinds))
     if not seen:
         return
-    message = f"{part} must hold no image of {source}: of {len(val)}, {seen.describe()}; {remedy}"
-    if seen.exact:
-        raise LeakageError(f"{message}.")
-    ids = [*not_copies, *seen.copies]
-    raise LeakageError(
-        f"{message}. Look at the images first",
-        python=f"where they show other skin, pass not_copies={ids!r}",
-        command=f"where they show other skin, give --not-copies {','.join(ids)}",
-    )
+    message = f"{part} must hold no image of {source}: of {len(val)}, {seen.describe()}"
+    command = command or remedy
+    if not seen.exact:
+        ids, look = (
+            [*not_copies, *seen.copies],
+            "Look at the images first; where they show other skin",
+        )
+        remedy += f". {look}, pass not_copies={ids!r}"
+        command += f". {look}, give --not-copies {','.join(ids)}"
+    raise LeakageError(message, python=remedy, command=command)

@@ -7,22 +7,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
+from torch import Tensor
 
 from skinxai import backbones, checkpoints
+from skinxai.backbones.exact_float32 import exact_float32
 from skinxai.backbones.network import SkinClassifier
+from skinxai.checkpoints import LoadedModel
 from skinxai.disk.regular_files import is_file, read_file
 from skinxai.errors import ModelError, TrainingError
 from skinxai.labels import LabelSet
 from skinxai.model_folders.downloading import weights_of_timm
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.parts import MAX_FILE_BYTES
+from skinxai.model_folders.probe import picture
 from skinxai.model_folders.trained_on import TrainedOn
 
 RGB = tuple[float, float, float]
 IMAGENET_CLASSES = 1000
 BUNDLED_BACKBONE = "tf_efficientnet_lite1"
+SAME = 1e-3
+"""Largest difference of two networks' features, of the largest one, that is rounding."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,8 @@ def load_initial_weights(
     config = start.config
     same = config.labels.codes == labels.codes
     _copy(model, start.network.network.state_dict(), init_weights, classifier=same)
+    if config.backbone != backbone:
+        _check_features(model, start, backbone, init_weights)
     taken = "is taken over (same labels)" if same else "begins at random (other labels)"
     return InitialWeights(
         config.preprocessing.mean,
@@ -134,6 +143,38 @@ def _copy(
                for name in own if name not in left}  # fmt: skip
     model.network.load_state_dict(fitting, strict=False)
     return next((len(tensors[name]) for name in sorted(left) if name in tensors), None)
+
+
+@torch.inference_mode()
+def _check_features(
+    model: SkinClassifier, start: LoadedModel, backbone: str, source: str
+) -> None:  # fmt: skip
+    """Refuse a network whose tensors fit, but which computes something else with them.
+
+    ``efficientnet_b0`` and ``tf_efficientnet_b0`` of timm differ in the borders of convolutions
+    alone, which no tensor shows. One network may also have two names.
+
+    Args:
+        model: network with the weights of ``start``, in evaluation mode.
+        start: model that they come from.
+        backbone: name of the network.
+        source: name of the model, for the message.
+    """
+    images = torch.from_numpy(picture(start.config.preprocessing)[None])
+    with exact_float32():
+        found, expected = (each.features(images) for each in (model, start.network))
+    if not isinstance(expected, Tensor):  # one's own network: nobody knows how to compare them
+        return
+    nearly = SAME * float(expected.abs().max())
+    if found.shape == expected.shape and torch.allclose(found, expected, SAME, nearly):
+        return
+    known = start.config.backbone
+    raise TrainingError(
+        f"init_weights {source!r} must be of the backbone {backbone!r}, but they are of {known!r}, "
+        f"which computes other features with the same weights",
+        python=f"pass backbone={known!r}",
+        command=f"give --backbone {known}",
+    )
 
 
 def _expected_input(model: SkinClassifier) -> tuple[RGB, RGB]:

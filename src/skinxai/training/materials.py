@@ -14,6 +14,7 @@ from torch import Tensor
 from skinxai import backbones, losses
 from skinxai.backbones.network import SkinClassifier
 from skinxai.configs import PreprocessConfig
+from skinxai.data.prepared import check_originals_of
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
 from skinxai.errors import (
@@ -112,6 +113,8 @@ class Materials:
             if config.teacher_answers == "unseen":
                 teacher = only_unseen(teacher, train, config.max_pixels)
         _check_prepared(train, config.image_size)
+        if val.pixels is not None and not val.pixels.fits(preprocessing):
+            check_originals_of(val)
         loss = losses.bind(config.loss, config.loss_options, train.class_counts())
         if not _is_divided(config, ranks):  # else it goes there block by block
             network.to(device).to(memory_format=torch.channels_last)

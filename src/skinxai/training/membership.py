@@ -93,6 +93,8 @@ def known_images(
             "find them with skinxai.data.audit() and put both copies into one part (linked= of "
             "split())",
             not_copies, ranks=ranks,
+            command="remove one of both images, or give both one lesion in the table, so that they "
+            "come into one part",
         )  # fmt: skip
     return reduce(or_, found) if len(found) == 1 + len(origins) else None
 

@@ -10,7 +10,7 @@ from skinxai.readonly import ReadOnly
 from skinxai.results import Novelty, Prediction
 from skinxai.trust.calibration import Calibration
 from skinxai.trust.conformal import prediction_set
-from skinxai.trust.operating_points import OperatingPoint
+from skinxai.trust.operating_points import OperatingPoint, told_apart
 
 REFER, ROUTINE, ABSTAIN = "refer", "routine", "abstain"
 LIMIT = 0.5
@@ -34,11 +34,7 @@ def decide(
         return ABSTAIN, tuple(doubts)
     referred = point.refers(malignant_probability)
     compared = "is at least" if referred else "is below"
-    values = (malignant_probability, point.threshold)
-    digits = 3
-    while round(values[0], digits) == round(values[1], digits) and values[0] != values[1]:
-        digits += 1  # 0.150 is not below 0.150
-    shown = [f"{value:.{digits}f}" for value in values]
+    shown = told_apart(malignant_probability, point.threshold)
     reason = (
         f"the malignant probability {shown[0]} {compared} {shown[1]}, the threshold of "
         f"{point.name!r}"
@@ -69,8 +65,8 @@ def trusted(
     doubts = [limits.sentence(flag, value) for flag, value in flags.items()]
     if novelty.refused:
         doubts.append(
-            f"unlike the images that the model knows: novelty {score:.3f}, above the limit of "
-            f"{LIMIT:g}"
+            f"unlike the images that the model knows: novelty {told_apart(score, LIMIT)[0]}, above "
+            f"the limit of {LIMIT:g}"
         )
     name = operating_point or calibration.default
     if name is None or made.malignant_probability is None:

@@ -50,10 +50,32 @@ class Rate:
         share, square = hits / lesions, Z * Z / lesions
         centre = (share + square / 2) / (1 + square)
         half = Z * math.sqrt(share * (1 - share) / lesions + square / lesions / 4) / (1 + square)
-        return cls(share, max(0.0, centre - half), min(1.0, centre + half))
+        low, high = min(share, centre - half), max(share, centre + half)  # 0 and 1 are ends
+        return cls(share, max(0.0, low), min(1.0, high))
 
     def __str__(self) -> str:
         return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
+
+
+def told_apart(value: float, limit: float, digits: int = 3) -> tuple[str, str]:
+    """A number and its limit as text, with the digits that show which is the larger.
+
+    Args:
+        value: finite.
+        limit: finite.
+        digits: after the point, at least.
+    """
+    while round(value, digits) == round(limit, digits) and value != limit:
+        digits += 1  # 0.150 is not below 0.150
+    return f"{value:.{digits}f}", f"{limit:.{digits}f}"
+
+
+def threshold_text(threshold: float) -> str:
+    """A threshold with three digits after the point, and more where these would be of 0 or 1.
+
+    One of 0.0003 does not refer all.
+    """
+    return told_apart(threshold, float(round(threshold)))[0]
 
 
 @dataclass(frozen=True)
@@ -103,8 +125,8 @@ class OperatingPoint:
 
     def __str__(self) -> str:
         return (
-            f"{self.name}: refer from {self.threshold:.3f} on; sensitivity {self.sensitivity}, "
-            f"specificity {self.specificity}"
+            f"{self.name}: refer from {threshold_text(self.threshold)} on; "
+            f"sensitivity {self.sensitivity}, specificity {self.specificity}"
         )
 
 
@@ -143,7 +165,8 @@ class MalignancyScores:
     def balanced(self) -> OperatingPoint:
         """The largest sum of sensitivity and specificity (Youden, 1950)."""
         thresholds, sensitivity, specificity = self._curve()
-        best = int((sensitivity + specificity).argmax())  # of equal ones the highest sensitivity
+        both = sensitivity + specificity
+        best = int((both >= both.max() - 1e-12).argmax())  # of equal ones the highest sensitivity
         rule = "largest sum of sensitivity and specificity on the calibration lesions"
         return self._at(BALANCED, rule, float(thresholds[best]))
 

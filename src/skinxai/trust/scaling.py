@@ -16,7 +16,7 @@ from skinxai.results.probabilities import from_logits
 
 METHODS = ("temperature", "vector")
 STEEPEST = 20.0
-"""Largest slope: a temperature of 0.05. Images that ask for more are all answered rightly."""
+"""Largest slope: a temperature of 0.05. The smallest one is its inverse."""
 RIDGE = 1e-3
 """Pull of vector scaling towards one temperature, for classes with few images or none."""
 
@@ -75,8 +75,9 @@ class Scaling:
 
         Raises:
             OptionError: another method.
-            CalibrationError: images of one class only, answers that are all right, or answers no
-                better than chance, so that no temperature is best.
+            CalibrationError: images of one class only, answers that are all right, or no better
+                than chance, so that no temperature is best, or a best temperature that is not
+                within 0.05 to 20.
         """
         if method not in METHODS:
             raise OptionError(f"method must be one of {METHODS}, got {method!r}.")
@@ -125,15 +126,23 @@ def _one_slope(logs: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]) -> f
     steepest = math.log(STEEPEST)
     found = minimize_scalar(loss, bounds=(-steepest, steepest), options={"xatol": 1e-9})
     slope = math.exp(found.x)
-    if slope > STEEPEST / 1.01:
+    right = int((logs.argmax(axis=1) == truth).sum())
+    if slope > STEEPEST / 1.01 and right == len(truth):
         raise CalibrationError(
             f"calibration needs images that the model answers wrongly, but it has the classes of "
             f"all {len(truth)} images right; give more images."
         )
+    if slope > STEEPEST / 1.01:
+        raise CalibrationError(
+            f"calibration needs a temperature of at least {1 / STEEPEST:g}, but the classes of "
+            f"these {len(truth)} images have nearly equal probabilities, which ask for a lower "
+            f"one; train the model for longer."
+        )
     if slope < 1.01 / STEEPEST:
         raise CalibrationError(
-            f"calibration needs a model that knows something, but its answers for these "
-            f"{len(truth)} images are no better than chance; check the labels and their order."
+            f"calibration needs a temperature of at most {STEEPEST:g}, but these {len(truth)} "
+            f"images, of which the model has {right} right, ask for a higher one: its answers are "
+            f"no better than chance, or far too sure; check the labels and their order."
         )
     return slope
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
@@ -20,7 +21,17 @@ def own_hosts(address: str, allowed: Collection[str] = ()) -> frozenset[str]:
         allowed: further names.
     """
     names = frozenset(name.lower() for name in allowed)
-    return names | HERE if names or address in HERE else frozenset()
+    if _is_here(address):
+        return names | HERE | {address.lower()}
+    return names | HERE if names else frozenset()
+
+
+def _is_here(address: str) -> bool:
+    """Whether an address is of this machine alone, such as ``127.0.0.2``."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address.lower() in HERE
 
 
 def against(host: str, origin: str | None, hosts: Collection[str]) -> str | None:
