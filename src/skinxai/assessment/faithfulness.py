@@ -165,7 +165,8 @@ def _inside(mask: Mask, heatmap: Map) -> Mask:
             f"mask must be bool, or have one value beside 0, got {len(levels)} such values; make "
             f"it bool, e.g. mask > 127."
         )
-    return values != 0
+    inside: Mask = values != 0
+    return inside
 
 
 def uniform_map(size: tuple[int, int], seed: int) -> Map:

@@ -159,7 +159,7 @@ def overlay(
         )
     low, high = ends or (None, None)
     if ends is not None:
-        values = values.clip(low, high)  # resizing may round a little beyond them
+        values = values.clip(*ends)  # resizing may round a little beyond them
     colours = map_colours(values, low, high)
     share = alpha if uniform else alpha * opacity(values, low, high)[..., None]  # (H, W, 1)
     blended = (1 - share) * pixels + share * colours
