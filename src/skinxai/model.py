@@ -166,7 +166,10 @@ class Model:
 
     @property
     def model(self) -> str:
-        """``name@revision``; the revision is a digest of every file."""
+        """``name@revision``; the revision is a digest of every file.
+
+        After `from_module` and `calibrate` it is ``unsaved``: no folder answers like this.
+        """
         return self._in_use.predictor.model
 
     @property

@@ -80,6 +80,21 @@ def paths(records: Records) -> list[Path]:
     return [item.path for item in records]
 
 
+def test_answers_name_no_folder_that_would_answer_otherwise(
+    folder, calibrated, records, tmp_path
+) -> None:
+    """Until it is saved, a calibrated model has no revision."""
+    before, (path, *_) = Classifier.from_pretrained(folder), paths(records)
+    name = before.config.name
+    assert before.model == before.predict(path).model != f"{name}@unsaved"
+    assert calibrated.model == calibrated.predict(path).model == f"{name}@unsaved"
+    graph = before.with_graph().calibrate(records)
+    assert graph.model == graph.predict(path).model == f"{name}@unsaved"
+    revision = calibrated.save_pretrained(tmp_path / "saved")
+    again = Classifier.from_pretrained(tmp_path / "saved")
+    assert again.model == again.predict(path).model == f"{name}@{revision}"
+
+
 @pytest.mark.parametrize("tta", [False, True])
 def test_temperature_and_points_are_those_of_the_answers(folder, calibrated, records, tta) -> None:
     plain = rows(Classifier.from_pretrained(folder).predict(paths(records), tta=tta))

@@ -22,7 +22,13 @@ from skinxai.checkpoints.optional_parts import read_optional, write_optional
 from skinxai.configs import EnsembleConfig, ModelConfig
 from skinxai.errors import IntegrityError, ModelError
 from skinxai.model_folders import ensembles
-from skinxai.model_folders.files import ModelFiles, read_config, weights_digest, write_model_folder
+from skinxai.model_folders.files import (
+    UNSAVED,
+    ModelFiles,
+    read_config,
+    weights_digest,
+    write_model_folder,
+)
 from skinxai.model_folders.neighbours import Neighbours
 from skinxai.model_folders.parts import CARD, CONFIG, REFERENCE, WEIGHTS, in_order
 from skinxai.model_folders.probe import picture
@@ -173,7 +179,7 @@ def pack(
     """
     tensors = _tensors(network, half)
     probe = _probe(network, config, tensors)
-    made = LoadedModel(network, config, card, "unsaved", trained_on, neighbours, probe=probe)
+    made = LoadedModel(network, config, card, UNSAVED, trained_on, neighbours, probe=probe)
     return _files(made, tensors)
 
 

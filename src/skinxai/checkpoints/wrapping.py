@@ -18,6 +18,7 @@ from skinxai.checkpoints.wrapping_grids import OwnGrid
 from skinxai.checkpoints.wrapping_trial import try_out
 from skinxai.configs import ModelConfig
 from skinxai.labels import LabelSet
+from skinxai.model_folders.files import UNSAVED
 
 __all__ = ["try_out", "wrapped"]
 
@@ -54,4 +55,4 @@ def wrapped(
         preprocessing=checked_preprocessing(preprocessing),
     )  # fmt: skip
     own = SkinClassifier(module, OwnFeatures(features), OwnFunction(head), grid=OwnGrid(grid))
-    return LoadedModel(own, config, card="", revision="unsaved")
+    return LoadedModel(own, config, card="", revision=UNSAVED)

@@ -32,6 +32,8 @@ from skinxai.model_folders.parts import CONFIG, MANIFEST, WEIGHTS, in_order, war
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
 EXPORTED = {".onnx": "onnx", ".xml": "openvino"}
 """Suffix of an exported file → the runtime that it is for, in `RUNNERS`."""
+UNSAVED = "unsaved"
+"""Revision of a model that answers as no folder does."""
 BUNDLED = Path(__file__).parents[1] / "bundled"
 Fits = Callable[[bytes, Path, Mapping[str, Any]], None]
 """Takes ``config.json``, the folder and the header of weights; raises if they do not fit."""

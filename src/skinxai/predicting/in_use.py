@@ -19,7 +19,7 @@ from skinxai.disk.regular_files import is_folder
 from skinxai.errors import ModelError, OptionError
 from skinxai.graphs.exported import open_exported
 from skinxai.model_folders.ensembles import open_models, read_members
-from skinxai.model_folders.files import EXPORTED, ModelFiles, read_config
+from skinxai.model_folders.files import EXPORTED, UNSAVED, ModelFiles, read_config
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.part_bytes import HUGE
 from skinxai.model_folders.parts import CARD, GRAPH
@@ -225,10 +225,15 @@ class ModelInUse:
         return made
 
     def with_calibration(self, calibration: Calibration, reference: ReferenceSample) -> Self:
-        """The same networks, calibrated, with what their answers for these images look like."""
-        made = self.with_loaded(replace(self.loaded, calibration=calibration, reference=reference))
-        made.graph = self.graph and replace(self.graph, calibration=calibration)
-        made.__dict__["torch_predictor"] = replace(self.torch_predictor, calibration=calibration)
+        """The same networks, calibrated, with what their answers for these images look like.
+
+        Their answers are no longer those of the folder that they came from: its revision goes.
+        """
+        changes = {"calibration": calibration, "reference": reference, "revision": UNSAVED}
+        made = self.with_loaded(replace(self.loaded, **changes))
+        own = {"calibration": calibration, "model": f"{self.config.name}@{UNSAVED}"}
+        made.graph = self.graph and replace(self.graph, **own)
+        made.__dict__["torch_predictor"] = replace(self.torch_predictor, **own)
         return made
 
     def with_reference(self, reference: ReferenceSample) -> Self:

@@ -17,6 +17,7 @@ from skinxai.data.records import Records
 from skinxai.data.splits import Splits
 from skinxai.disk.writing import make_folder, write_atomic
 from skinxai.errors import ModelError
+from skinxai.model_folders.files import UNSAVED
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.predicting.inputs import InputOptions
 from skinxai.probing.frozen_features import Features, source_images
@@ -85,7 +86,7 @@ def fitted_classifier(
         config = replace(config, training_data=data)
     text = _card(config, fitted, trained_on, balanced=balanced, flips=flips)
     if out is None:
-        loaded = LoadedModel(network.network, config, text, "unsaved", trained_on)
+        loaded = LoadedModel(network.network, config, text, UNSAVED, trained_on)
         return Classifier(loaded, device=device)
     checkpoints.save(str(out), network.network, config, text, trained_on)
     return Classifier.from_pretrained(out, device=device)
