@@ -229,9 +229,10 @@ class ModelInUse:
 
         Their answers are no longer those of the folder that they came from: its revision goes.
         """
-        changes = {"calibration": calibration, "reference": reference, "revision": UNSAVED}
-        made = self.with_loaded(replace(self.loaded, **changes))
-        own = {"calibration": calibration, "model": f"{self.config.name}@{UNSAVED}"}
+        made = self.with_loaded(replace(
+            self.loaded, calibration=calibration, reference=reference, revision=UNSAVED
+        ))  # fmt: skip
+        own: dict[str, Any] = {"calibration": calibration, "model": f"{self.config.name}@{UNSAVED}"}
         made.graph = self.graph and replace(self.graph, **own)
         made.__dict__["torch_predictor"] = replace(self.torch_predictor, **own)
         return made
