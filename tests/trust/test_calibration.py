@@ -88,11 +88,13 @@ def test_answers_name_no_folder_that_would_answer_otherwise(
     name = before.config.name
     assert before.model == before.predict(path).model != f"{name}@unsaved"
     assert calibrated.model == calibrated.predict(path).model == f"{name}@unsaved"
-    graph = before.with_graph().calibrate(records)
-    assert graph.model == graph.predict(path).model == f"{name}@unsaved"
-    revision = calibrated.save_pretrained(tmp_path / "saved")
-    again = Classifier.from_pretrained(tmp_path / "saved")
-    assert again.model == again.predict(path).model == f"{name}@{revision}"
+    assert Classifier(calibrated._loaded).model == f"{name}@unsaved"
+    revision = calibrated.with_graph().save_pretrained(tmp_path / "saved")
+    for backend in ("torch", "onnx"):
+        again = Classifier.from_pretrained(tmp_path / "saved", backend=backend)
+        assert again.model == again.predict(path).model == f"{name}@{revision}"
+        made = again.calibrate(records)
+        assert made.model == made.predict(path).model == f"{name}@unsaved"
 
 
 @pytest.mark.parametrize("tta", [False, True])
