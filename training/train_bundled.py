@@ -8,7 +8,9 @@ The last word names one of `RECIPES`; ``lite1`` is the bundled model's. The star
 those of ``training/convert_imagenet.py`` for its network. ``student`` and those that begin
 with ``mixed`` start from a model folder, ``src/skinxai/bundled``; the student learns from the
 ensemble in ``models`` as well. In place of HAM10000_FOLDER, the mixed ones take the work folder of
-``training/recipe … --until unpack``, which has each image as JPEG and as WebP file.
+``training/recipe … --until unpack``, which has each image as JPEG and as WebP file. The logged runs
+of ``student``, ``mixed`` and ``mixed-hard`` began with the model that was bundled before (revision
+6b81ea5773ed), and the student's teacher was the ensemble with it; both are in the history.
 """
 
 import sys
