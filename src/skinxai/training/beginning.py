@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -15,8 +16,10 @@ from skinxai.backbones.network import SkinClassifier
 from skinxai.data.splits import Splits
 from skinxai.errors import OptionError, ResumeMismatchError, SkinxaiWarning
 from skinxai.memory import is_out_of_memory
+from skinxai.model_folders.trained_on import TrainedOn
+from skinxai.plain_text import quoted
 from skinxai.training.augmentation import ALBUMENTATIONS
-from skinxai.training.data_checks import fingerprint
+from skinxai.training.data_checks import check_parts, fingerprint
 from skinxai.training.loaders import Failure, TrainingImages, network_input
 from skinxai.training.materials import Materials
 from skinxai.training.membership import learnt_images
@@ -51,7 +54,9 @@ def new_run(
     images = fingerprint(train, val)
     _check_alike(ranks, config, images)
     made = Materials.of(config, splits, stored=None, ranks=ranks)
-    trained_on = learnt_images(config, train, val, made.origins, made.preprocessing, ranks)
+    trained_on, unread = learnt_images(config, train, val, made.origins, made.preprocessing, ranks)
+    if unread:
+        made = Materials.of(config, _without(splits, unread), stored=None, ranks=ranks)
     precision = ranks.from_first(
         lambda: _measured(config, made.network, made.images, made.device, ranks.count)
     )
@@ -74,8 +79,8 @@ def new_run(
             "init_weights": made.start.source,
             "teacher": made.teacher.source if made.teacher else None,
             "data": {
-                "name": train.name, "train": train.class_counts(), "val": val.class_counts(),
-                "sha256": images,
+                "name": train.name, "train": made.splits.train.class_counts(),
+                "val": made.splits.val.class_counts(), "sha256": images, "left_out": unread,
             },
             "splits_sha256": split_hash,
             "versions": _versions(),
@@ -83,6 +88,8 @@ def new_run(
     )  # fmt: skip
     shared = "" if ranks.alone else f", each step shared by {ranks.count} ranks"
     folder.note(f"training in {precision_name(precision)} on {made.device}{shared}")
+    if unread:
+        folder.note(f"images that cannot be read are left out: {', '.join(map(quoted, unread))}")
     if made.start.note:
         folder.note(made.start.note)
     return made.run(folder, trained_on, precision, split_hash)
@@ -108,9 +115,13 @@ def resumed_run(
     _check_alike(ranks, config, images)
     _check_same(known, images, skips=config.unreadable == "skip")
     stored = ranks.from_first(folder.checkpoints.network)
-    made = Materials.of(config, splits, stored=stored, known=known, ranks=ranks)
+    read = _without(splits, known["data"].get("left_out", []))
+    made = Materials.of(config, read, stored=stored, known=known, ranks=ranks)
+    trained_on = folder.read_trained_on()
+    if known["data"]["sha256"].get("files", images["files"]) != images["files"]:
+        _check_changed(config, made, trained_on)
     precision = PRECISIONS[known["precision"]]
-    run = made.run(folder, folder.read_trained_on(), precision, known["splits_sha256"])
+    run = made.run(folder, trained_on, precision, known["splits_sha256"])
     state = run.state
     if found := ranks.from_first(lambda: folder.checkpoints.newest(state.most_bytes)):
         same = state.restore(found[1], ranks.rank, ranks.count)
@@ -141,6 +152,34 @@ def _check_alike(ranks: Ranks, config: TrainConfig, images: Mapping[str, str]) -
         del settings[name]
     data = {f"data ({name})": value for name, value in images.items()}
     ranks.check_same({**settings, **data, **_versions()})
+
+
+def _without(splits: Splits, unread: Collection[str]) -> Splits:
+    """The parts that are learnt from and chosen on, without images that cannot be read.
+
+    Such an image may be readable later: it would be learnt, and not be among the images that the
+    model knows that it was trained on.
+    """
+    parts = [
+        part.subset([item.image_id for item in part if item.image_id not in unread])
+        for part in (splits.train, splits.val)
+    ]
+    check_parts(*parts)
+    return replace(splits, train=parts[0], val=parts[1])
+
+
+def _check_changed(config: TrainConfig, made: Materials, trained_on: TrainedOn | None) -> None:
+    """Refuse training images that the run did not begin with, and copies of validation images."""
+    found, _ = learnt_images(
+        config, made.splits.train, made.splits.val, made.origins, made.preprocessing, made.ranks
+    )
+    if found is None or trained_on is None:
+        return
+    if len(found | trained_on) > len(trained_on):
+        raise ResumeMismatchError(
+            "a resumed run must have the images it began with, but image files that can be read "
+            "changed; give the same ones or start a new run."
+        )
 
 
 def _check_same(known: dict[str, Any], now: dict[str, str], *, skips: bool) -> None:

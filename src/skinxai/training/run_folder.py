@@ -38,6 +38,7 @@ _OPTIONAL = ("schema_version", "command")  # earlier runs have no version
 LATER = {"augment_on": "cpu", "teacher_answers": "all"}
 """Settings that earlier runs do not name, as they had them."""
 _HASHES = ("labels", "train", "val", "prepared pixels")
+_DATA = ("name", "train", "val", "sha256")
 _LATER_HASHES = ("files",)  # earlier runs have none
 
 
@@ -163,7 +164,7 @@ class RunFolder:
             if isinstance(values["settings"], dict):
                 values["settings"] = LATER | values["settings"]
             check_keys(values["settings"], TrainConfig.names(), "settings")
-            check_keys(values["data"], ("name", "train", "val", "sha256"), "data")
+            check_keys(values["data"], _DATA, "data", optional=("left_out",))  # earlier: none
             check_keys(values["data"]["sha256"], _HASHES, "data.sha256", optional=_LATER_HASHES)
             check_keys(values["versions"], None, "versions")
             if values["precision"] not in tuple(PRECISIONS):

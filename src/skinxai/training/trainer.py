@@ -166,7 +166,7 @@ class Trainer:
             read = [item.image_id for item in run.val if item.image_id not in skipped]
             judged = run.val.subset(read)
             size = max(1, min(32, self.config.batch_size // progress.accumulate))
-            others = [each for each in self.config.not_copies if each not in skipped]
+            others = [each for each in self.config.not_copies if each in read]
             evaluation = classifier.evaluate(
                 judged, batch_size=size, not_copies=others, progress=False,
                 max_pixels=self.config.max_pixels,
