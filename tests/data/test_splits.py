@@ -56,6 +56,23 @@ def test_some_images_of_a_part_are_of_that_part_still() -> None:
     assert test.subset([], part="").part == "" and test.subset([], part="val").part == "val"
 
 
+def test_a_test_part_stays_a_test_part(tmp_path: Path) -> None:
+    """Split anew it could be learnt, under the name of another part."""
+    splits = split(table(1200))
+    splits.to_csv(tmp_path / "splits.csv")
+    ids = [item.image_id for item in splits.test]
+    for anew in (
+        lambda: split(splits.test),
+        lambda: split(splits.test, by="image", allow_leakage=True),
+        lambda: folds(splits.test, 2),
+        lambda: Splits.of(splits.test, {"val": ids[:3]}),
+    ):
+        with pytest.raises(LeakageError, match="the test part of private data must stay a test"):
+            anew()
+    assert len(Splits.of(splits.test, {"test": ids}).test) == len(ids)
+    assert len(split(splits.train).train) > len(ids)
+
+
 def test_a_number_is_the_name_of_no_part() -> None:
     own = Record("a", Path("a.png"), "x", attributes={"fold": "1", "split": 1})
     assert not has_part_names(Records((own,), LabelSet(("x", "y"))))

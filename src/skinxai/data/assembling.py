@@ -22,6 +22,7 @@ from skinxai.errors import (
     DatasetSchemaError,
     did_you_mean,
 )
+from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
 from skinxai.plain_text import MAX_CODE, MAX_NAME, broken_rule, printable
 
@@ -92,6 +93,7 @@ def assemble(
     Raises:
         DatasetError: the subclass of the first problem; the message lists all problems.
     """
+    check_flags(dedupe=dedupe)
     known = None if labels is None else list(labels)
     work = _Assembly(files, known, label_map or {}, dedupe)
     for row in rows:

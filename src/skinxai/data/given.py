@@ -14,6 +14,7 @@ from skinxai.data.splits import PARTS, Splits
 from skinxai.data.stratifying import group, place
 from skinxai.disk.tar_members import read_stored, stored_size
 from skinxai.errors import DatasetError, LeakageError
+from skinxai.flags import check_flags
 from skinxai.images.limits import MAX_BYTES
 from skinxai.plain_text import quoted
 
@@ -107,6 +108,7 @@ def _no_parts(records: Records, more: str = "") -> DatasetError:
 
 
 def _split_of(records: Records, ids: dict[str, list[str]], *, allow_leakage: bool) -> Splits:
+    check_flags(allow_leakage=allow_leakage)
     doubled = _same_files(records)
     if doubled and not allow_leakage:
         raise LeakageError(

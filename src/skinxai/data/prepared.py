@@ -38,6 +38,7 @@ from skinxai.disk.regular_files import (
 from skinxai.disk.tar_members import read_stored
 from skinxai.disk.writing import escape_cell, unescape_cell, write_atomic
 from skinxai.errors import DatasetError, IntegrityError, SkinxaiError
+from skinxai.flags import check_flags
 from skinxai.images.limits import MAX_BYTES
 from skinxai.plain_text import quoted
 
@@ -72,6 +73,7 @@ def load_prepared(folder: str | os.PathLike[str], *, verify: bool = True) -> Rec
         DatasetError: if the folder is not a prepared one, or half-written.
         IntegrityError: if a file is missing, truncated or changed.
     """
+    check_flags(verify=verify)
     target = Path(folder).resolve()
     found, files = _read_manifest(target)
     for name, listed in files.items():

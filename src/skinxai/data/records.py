@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
+from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
 from skinxai.plain_text import (
     MAX_CODE,
@@ -108,6 +109,7 @@ class Records(Sequence[Record]):
     pixels: PreparedPixels | ResizedImages | None = None
 
     def __post_init__(self) -> None:
+        check_flags(leaked=self.leaked)
         object.__setattr__(self, "items", tuple(self.items))
         object.__setattr__(self, "notes", tuple(map(one_line, self.notes)))
         if broken := next(filter(None, self._broken()), ""):
@@ -173,6 +175,7 @@ class Records(Sequence[Record]):
                 test part are test images still.
             leaked: mark the result as leaked; records that are leaked stay so.
         """
+        check_flags(leaked=leaked)
         by_id = {item.image_id: item for item in self.items}
         if missing := tuple(repr(i) for i in image_ids if i not in by_id):
             raise DatasetError(

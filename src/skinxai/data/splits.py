@@ -17,6 +17,7 @@ from skinxai.data.tables import SAVE_ANEW, check_encoding
 from skinxai.disk.regular_files import MAX_TABLE_BYTES, read_file
 from skinxai.disk.writing import escape_cell, unescape_cell, write_atomic
 from skinxai.errors import DatasetError, DatasetSchemaError, LeakageError
+from skinxai.flags import check_flags
 from skinxai.images.sources import describe
 from skinxai.plain_text import quoted
 
@@ -56,9 +57,16 @@ class Splits:
                 every figure that comes from it as leaked.
 
         Raises:
-            LeakageError: a lesion, patient or image in two parts.
+            LeakageError: a lesion, patient or image in two parts; or ``records`` are a test part,
+                and images of it would come into another part.
         """
+        check_flags(allow_leakage=allow_leakage)
         ids = {part: sorted(image_ids.get(part, ())) for part in PARTS}
+        if records.part == "test" and (ids["train"] or ids["val"]):
+            raise LeakageError(
+                f"the test part of {records.name} must stay a test part: what is learnt or chosen "
+                f"on it says nothing about other images; split the records that it came from."
+            )
         shared = _shared([records.subset(ids[part]) for part in PARTS])
         if shared and not allow_leakage:
             raise LeakageError(
@@ -170,7 +178,8 @@ def split(
     Raises:
         DatasetError: if an argument is outside its range, ``records`` lacks an id, or there are
             too few lesions for three parts.
-        LeakageError: if images of one lesion would be in several parts.
+        LeakageError: if images of one lesion would be in several parts, or ``records`` are a test
+            part.
     """
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
         raise DatasetError(f"fractions must be three numbers > 0 with sum 1, got {fractions}.")
@@ -207,6 +216,7 @@ def folds(
 
     Raises:
         DatasetError: if a class is in fewer groups than there are folds.
+        LeakageError: if ``records`` are a test part.
     """
     if type(k) is not int or k < 2:
         raise DatasetError(f"k must be an integer >= 2, got {k!r}.")

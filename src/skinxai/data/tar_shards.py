@@ -28,6 +28,7 @@ from skinxai.errors import (
     OptionError,
     SkinxaiError,
 )
+from skinxai.flags import check_flags
 from skinxai.images.listing import by_kind, shards_of
 from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
@@ -133,6 +134,7 @@ def load_shards(
         IntegrityError: if shards are not those of the index: missing, changed or additional.
         OptionError: if labels are given for shards that have their own.
     """
+    check_flags(verify=verify)
     target = Path(folder).resolve()
     if not is_folder(target):
         raise DatasetError(f"folder must be a folder of shards, got {str(folder)!r}.")

@@ -25,6 +25,7 @@ from skinxai.experiments.out_of_fold import (
     seen_of,
     table_of,
 )
+from skinxai.flags import check_flags
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.plain_text import MAX_NAME, markdown, printable
 from skinxai.predicting.judging import judge_rows
@@ -103,6 +104,7 @@ def cross_validate(
         TrainingError: if training fails, or the folder holds a run already.
         ResumeMismatchError: if a resumed cross-validation has other images, folds or settings.
     """
+    check_flags(resume=resume)
     folder, images = RunFolder(Path(output_dir)), fold_plan.pooled(records)
     given = settings | ({} if backbone is None else {"backbone": backbone})
     state = _read_state(folder.path) if resume else None

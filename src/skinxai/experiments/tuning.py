@@ -17,6 +17,7 @@ from skinxai.errors import NonFiniteLossError, OptionError, OutOfMemoryError, Tr
 from skinxai.experiments.search_space import Choice, setting, space_of
 from skinxai.experiments.study import RUNS, Study, Trial, Turn
 from skinxai.experiments.trial_picture import drawn
+from skinxai.flags import check_flags
 from skinxai.progress import Rounds, say
 from skinxai.reporting import read_log
 from skinxai.training.callbacks import Callback
@@ -105,6 +106,7 @@ def tune(
         ResumeMismatchError: if the folder holds another search.
         TrainingError: if no trial is complete, or the study is damaged or locked.
     """
+    check_flags(prune=prune)
     if type(trials) is not int or trials < 1:
         raise OptionError(f"trials must be an integer >= 1, got {trials!r}.")
     fixed = {n: os.fspath(v) if isinstance(v, os.PathLike) else v for n, v in settings.items()}

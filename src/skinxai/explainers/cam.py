@@ -16,7 +16,7 @@ from torch import Tensor
 from skinxai.backbones.network import SkinClassifier
 from skinxai.explainers.base import Attribution, Explainer
 from skinxai.explainers.differentiating import score_gradient
-from skinxai.explainers.rules import check_flag
+from skinxai.flags import check_flags
 
 
 @final
@@ -85,7 +85,7 @@ class HiResCAMOptions:
     signed: bool = False
 
     def __post_init__(self) -> None:
-        check_flag("signed", self.signed)
+        check_flags(signed=self.signed)
 
 
 @final

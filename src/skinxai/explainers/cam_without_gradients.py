@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from skinxai.explainers.base import Attribution, Explainer
-from skinxai.explainers.rules import check_budget, check_flag
+from skinxai.explainers.rules import check_budget
+from skinxai.flags import check_flags
 from skinxai.memory import in_parts
 
 
@@ -25,7 +26,7 @@ class EigenCAMOptions:
     centred: bool = False
 
     def __post_init__(self) -> None:
-        check_flag("centred", self.centred)
+        check_flags(centred=self.centred)
 
 
 @final

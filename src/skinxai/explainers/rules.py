@@ -27,16 +27,6 @@ def check_seed(value: object) -> None:
         raise OptionError(f"seed must be an integer from 0 to 2147483647, got {value!r}.")
 
 
-def check_flag(name: str, value: object) -> None:
-    """Whether something is done; the text ``"false"`` would count as true.
-
-    Raises:
-        OptionError: neither ``True`` nor ``False``.
-    """
-    if not isinstance(value, bool):
-        raise OptionError(f"{name} must be True or False, got {value!r}.")
-
-
 def check_share(name: str, value: float) -> None:
     """A part of a whole, e.g. of the image's shorter side.
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from skinxai.errors import OptionError
 from skinxai.explaining.targets import Targets
+from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
 
 
@@ -38,6 +39,7 @@ class ExplainOptions:
     isolate: str | None = None
 
     def __post_init__(self) -> None:
+        check_flags(all_classes=self.all_classes, tta=self.tta)
         if self.timeout is not None and not (isinstance(self.timeout, Real) and self.timeout > 0):
             raise OptionError(f"timeout must be seconds > 0, or None, got {self.timeout!r}.")
 

@@ -20,6 +20,7 @@ from skinxai.assessment.subgroups import ITA
 from skinxai.data.given import names_parts
 from skinxai.data.records import Records
 from skinxai.errors import SkinxaiWarning
+from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions
@@ -50,6 +51,9 @@ class Judged:
     not_copies: Collection[str]
     hardest: int
     skin_tone: bool
+
+    def __post_init__(self) -> None:
+        check_flags(tta=self.tta, skin_tone=self.skin_tone)
 
 
 def judge(

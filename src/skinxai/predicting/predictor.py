@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import ModelError, NonFiniteOutputError
+from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
 from skinxai.memory import in_batches
 from skinxai.predicting.inputs import InputOptions, Look, Prepared, prepared_batches
@@ -170,6 +171,7 @@ class Predictor(ABC, Generic[M]):
         Args:
             tta: each network sees the four flips of an image, with equal weights.
         """
+        check_flags(tta=tta)
         flips = FLIPS if tta else FLIPS[:1]
         return [
             NetworkPass(member, flip, member.weight / len(flips))

@@ -19,6 +19,7 @@ from skinxai.data.splits import Splits
 from skinxai.data.stratifying import group
 from skinxai.disk.writing import check_folder, write_atomic
 from skinxai.errors import OptionError
+from skinxai.flags import check_flags
 from skinxai.model_folders.trained_on import SILENT, TrainedOn
 from skinxai.predicting.inputs import InputOptions, Inputs
 from skinxai.predicting.judging import judge_rows
@@ -97,6 +98,7 @@ def probe(
         UnknownNameError: no such backbone.
         OutputError: a folder that cannot be written.
     """
+    check_flags(flips=flips)
     options, _ = InputOptions.take(inputs)
     _check_options(class_weights, folds, options)
     splits = _splits(train, val)

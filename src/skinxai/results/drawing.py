@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 
 from skinxai.errors import OptionError
+from skinxai.flags import check_flags
 
 # Eleven anchors of matplotlib's "inferno" (van der Walt & Smith, CC0): perceptually uniform,
 # dark to bright, readable in grey and by colour-blind eyes. Interpolated linearly between.
@@ -150,6 +151,7 @@ def overlay(
         OptionError: alpha outside 0–1, another shape than the image's, or a value that is not
             finite.
     """
+    check_flags(uniform=uniform)
     values = np.asarray(heatmap)
     if not 0 <= alpha <= 1:
         raise OptionError(f"alpha must be in 0–1, got {alpha}.")

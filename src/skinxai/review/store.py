@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy import Select, func, select
 
 from skinxai.errors import OptionError, StoreError
+from skinxai.flags import check_flags
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.review.agreement import Agreement
 from skinxai.review.cases import Case, Deletion, GivenLabel, ReviewedCase, check_name
@@ -83,6 +84,7 @@ class ReviewStore:
             StoreVersionError: a newer version's database.
             StoreError: a database or a folder that cannot be used.
         """
+        check_flags(create=create)
         keep = None if keep_days is None else _days(keep_days)
         if keep_days is not None and images is None:
             raise OptionError("keep_days needs a folder of images, but images is None.")
@@ -163,6 +165,7 @@ class ReviewStore:
         Args:
             labelled: only those that a reviewer has looked at.
         """
+        check_flags(labelled=labelled)
         return self._asked(every_case(labelled))
 
     def queue(

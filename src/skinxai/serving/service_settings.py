@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skinxai.errors import OptionError
+from skinxai.flags import check_flags
 
 MIB = 1024**2
 
@@ -85,6 +86,7 @@ class ServiceSettings:
             _check(self, name, 0)
         for name in ("deadline", "hang"):
             _check(self, name, 0.001)
+        check_flags(drift=self.drift)
         if not self.models:
             raise OptionError("models must name at least one model, got none.")
         if self.keep_images is not None and self.review is None:

@@ -20,6 +20,7 @@ from skinxai.errors import OptionError, PluginError, PluginMannersError, Skinxai
 from skinxai.explainers.base import Explainer
 from skinxai.explaining.attributing import WANTED
 from skinxai.explaining.guarding import global_states_kept, manners_checked
+from skinxai.flags import check_flags
 from skinxai.results import Explanation
 from skinxai.testing.networks import NETWORKS, Colours, of_network
 from skinxai.testing.pictures import peak_is_in, picture, turned_file
@@ -93,6 +94,7 @@ def check_explainer(
         PluginError: checks that failed, with what each found.
         OptionError: neither a name nor a class of explainers.
     """
+    check_flags(raise_on_failure=raise_on_failure)
     with _registered(explainer) as name:
         results = _all(_Bench(name, network, options))
     failed = [result for result in results if result.problem is not None]
