@@ -92,6 +92,15 @@ def test_what_is_refused_is_counted_with_its_code_and_without_its_path(open_serv
     assert value(client, f"skinxai_requests_total{{{other}}}") == 1
 
 
+def test_the_images_of_a_request_that_is_refused_as_a_whole_are_counted(open_service) -> None:
+    client = open_service()
+    answer = client.post("/v1/predict?operating_point=none", files=files(RED, GREEN))
+    code = answer.json()["code"]
+    assert answer.status_code == 422
+    assert value(client, 'skinxai_images_total{outcome="refused"}') == 2
+    assert value(client, f'skinxai_errors_total{{code="{code}"}}') == 1
+
+
 @pytest.fixture
 def redis(tmp_path):
     server = RedisServer(tmp_path)

@@ -4,7 +4,7 @@ import base64
 import json
 
 import pytest
-from serving_clients import GREEN, RED, files, services
+from serving_clients import GREEN, RED, files, services, value
 
 from skinxai.version import __version__
 
@@ -102,6 +102,16 @@ def test_requests_that_are_refused(client, wrong, status, words) -> None:
     found = answer.json()
     assert answer.status_code == found["status"] == status, found
     assert words in found["error"] == found["detail"] and found["code"] and found["request_id"]
+
+
+def test_a_request_that_fails_with_an_image_answers_none() -> None:
+    """Each image is counted once, and each error."""
+    with services() as make:
+        own = make()
+        answer = own.post(f"{URL}/infer", json=body(b"no image", RED, b"no image"))
+        assert value(own, 'skinxai_images_total{outcome="refused"}') == 3
+        assert value(own, 'skinxai_images_total{outcome="answered"}') == 0
+        assert value(own, f'skinxai_errors_total{{code="{answer.json()["code"]}"}}') == 2
 
 
 def test_no_model_is_ready_while_the_service_is_not() -> None:

@@ -33,7 +33,8 @@ def metrics() -> Metrics:
     answer = {"label": "nv", "probability": 0.7, "decision": "refer"}
     made.predicted("lite1", answer)
     made.predicted("lite1", answer | {"decision": None, "probability": 0.35})
-    made.refused("image_decode")
+    made.refused(1)
+    made.errors.labels("image_decode").inc()
     made.looked("hit")
     made.in_use("lite1", "aaaa", "live")
     made.in_use("lite1", "bbbb", "live", instead_of="aaaa")

@@ -79,21 +79,26 @@ class Observing:
         if code in REASONS:
             self.metrics.refusals.labels(REASONS[code]).inc()
 
-    def answers(self, model: str, rows: Iterable[tuple[Mapping[str, Any] | None, Any]]) -> None:
+    def answers(
+        self, model: str, rows: Iterable[tuple[Mapping[str, Any] | None, Any]], *, whole: bool
+    ) -> None:
         """Count the images of a request.
 
         Args:
             model: the configured name.
             rows: of each image its answer, or its problem.
+            whole: whether a problem of one image is that of the whole request: then nobody is told
+                the other answers, and the first problem is counted with the request.
         """
         found = list(rows)
-        for answer, problem in found:
-            if answer is not None:
-                self.metrics.predicted(model, answer)
-            else:
-                self.metrics.images.labels("refused").inc()
-                if len(found) > 1:  # of a single one, the whole request has it
-                    self.problem(problem.code)
+        problems = [problem for answer, problem in found if answer is None]
+        fails = whole and bool(problems)
+        answers = [] if fails else [answer for answer, _ in found if answer is not None]
+        for answer in answers:
+            self.metrics.predicted(model, answer)
+        self.metrics.refused(len(found) - len(answers))
+        for problem in problems[int(fails) :]:
+            self.problem(problem.code)
 
     def batch(self, model: str, batch: Batch) -> None:
         """Count and trace a batch."""

@@ -98,7 +98,8 @@ def open_inference(service: Service) -> APIRouter:
             served, rows = await unless_gone(
                 visit.arriving,
                 service.predict(
-                    images, fields.how, route_key=fields.key, since=visit.since, model=name
+                    images, fields.how, route_key=fields.key, since=visit.since, model=name,
+                    whole=True,
                 ),
             )  # fmt: skip
             for row in rows:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from skinxai.classifier import Classifier
-from skinxai.errors import ModelError
+from skinxai.errors import ModelError, SkinxaiError
 from skinxai.results import ItemError
 from skinxai.review import ReviewStore
 from skinxai.serving.answer_rows import Row, row_json, row_of
@@ -132,7 +132,7 @@ class Service:
 
     async def predict(
         self, uploads: Sequence[bytes], asked: Asked, *, route_key: str | None, since: float,
-        model: str | None = None,
+        model: str | None = None, whole: bool = False,
     ) -> tuple[Served, list[Row]]:  # fmt: skip
         """Answer the images of one request, all by the same model.
 
@@ -142,15 +142,21 @@ class Service:
             route_key: see `Pool.lease`; without one, equal images get the same model.
             since: of `time.monotonic`, when the request came.
             model: configured name of the one that is to answer.
+            whole: whether a request of several images fails with the first one that does.
 
         Raises:
             Problem: the whole request is refused.
         """
         digests = await asyncio.gather(*(self._preparing.digest(upload) for upload in uploads))
-        with self.pool.lease(route_key or "".join(digests), model) as served:
-            check_point(served, asked.operating_point)
-            rows = await self._rows(served, uploads, digests, asked, since)
-        self.observing.answers(served.name, [(row.prediction, row.problem) for row in rows])
+        try:
+            with self.pool.lease(route_key or "".join(digests), model) as served:
+                check_point(served, asked.operating_point)
+                rows = await self._rows(served, uploads, digests, asked, since)
+        except (Problem, SkinxaiError):
+            self.observing.metrics.refused(len(uploads))
+            raise
+        found = [(row.prediction, row.problem) for row in rows]
+        self.observing.answers(served.name, found, whole=whole or len(rows) == 1)
         return served, rows
 
     async def _rows(

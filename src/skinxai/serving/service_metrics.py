@@ -121,10 +121,9 @@ class Metrics:
         if answer["decision"] is not None:
             self.decisions.labels(model, answer["decision"]).inc()
 
-    def refused(self, code: str) -> None:
-        """Count an image that was not answered, and the stable code of its error."""
-        self.images.labels("refused").inc()
-        self.errors.labels(code).inc()
+    def refused(self, images: int) -> None:
+        """Count images that were not answered; errors are counted by their code, beside."""
+        self.images.labels("refused").inc(images)
 
     def looked(self, result: str) -> None:
         """Count a look into the cache: ``"hit"``, ``"miss"`` or ``"error"``."""
