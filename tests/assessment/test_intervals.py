@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
+from skinxai.assessment.evaluating import evaluate_probabilities
 from skinxai.assessment.intervals import clustered_bootstrap
+from skinxai.labels import LabelSet
+from skinxai.results import Evaluation
 
 VALUES = np.random.default_rng(5).normal(size=12)
 SCATTERED = [f"lesion {n % 4}" for n in range(12)]  # no lesion's images stand together
@@ -71,3 +74,24 @@ def test_resamples_without_a_value_are_left_out() -> None:
     low, high = clustered_bootstrap(statistic, ["a", "b", "c", "d"], resamples=200)
     np.testing.assert_array_equal(low, [0.25, np.nan, 0])
     np.testing.assert_array_equal(high, [1, np.nan, 1])
+
+
+@pytest.mark.parametrize("images", [1, 4])
+def test_one_lesion_has_no_interval(images) -> None:
+    """All its resamples are alike: an interval without a width would promise certainty."""
+    labels, lesions = LabelSet(("a", "b", "c", "d", "e", "f", "g")), ["one"] * images
+    scores = np.full((images, 7), 0.1) + 0.3 * np.eye(7)[0]
+    attributes = [{"sex": "female" if n % 2 else "male"} for n in range(images)]
+    found = evaluate_probabilities(
+        [0] * images, scores, lesions, labels, resamples=20, attributes=attributes, model="m",
+        data="d",
+    )  # fmt: skip
+    figures = [
+        found.accuracy, found.macro_f1, found.brier_score, found.expected_calibration_error,
+        found.recall["a"], found.f1["a"],
+    ]  # fmt: skip
+    assert all(np.isnan([each.low, each.high]).all() for each in figures)
+    assert str(found.accuracy) == "1.000 (–)"
+    assert all(np.isnan(gap.difference.low) for gap in found.gaps)
+    assert all(np.isnan(group.accuracy.low) for group in found.subgroups)
+    assert repr(Evaluation.from_dict(found.to_dict())) == repr(found)

@@ -55,7 +55,7 @@ class BinnedGaps:
         the low end is the error minus the 97.5th percentile of the sum of the bins' chance
         deviations, which is the most that chance can add (triangle inequality); the high end is
         that of the basic bootstrap (Davison & Hinkley, 1997, section 5.2). A low end of 0 means
-        that chance alone may explain the error.
+        that chance alone may explain the error. With one lesion both ends are NaN.
 
         Args:
             lesions: each image's lesion, the unit of the bootstrap.
@@ -64,6 +64,8 @@ class BinnedGaps:
         """
         own, drawn = self.resampled(lesions, resamples, seed)
         value = float(np.abs(own).sum())
+        if len(set(lesions)) < 2:  # all resamples are alike
+            return Figure(value, float("nan"), float("nan"))
         chance = np.percentile(np.abs(drawn - own).sum(axis=1), 97.5)
         low = np.percentile(np.abs(drawn).sum(axis=1), 2.5)
         high = min(1.0, 2 * value - float(low))  # no error is larger

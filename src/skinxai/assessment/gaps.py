@@ -36,7 +36,8 @@ def gaps(
         seed: of the resampling.
 
     Returns:
-        For each attribute with at least two groups, and each figure with at least two of them.
+        For each attribute with at least two groups, and each figure with at least two of them;
+        for images of one lesion without ends (NaN).
     """
     named = list(groups(attributes))
     if not named:
@@ -52,7 +53,8 @@ def gaps(
                 shares = np.stack(
                     [_shares(weights, member, among & (values == n), right) for n in names], axis=1
                 )  # (1 + R, G)
-                found.append(_gap(attribute, figure, names, shares))
+                alone = weights.shape[1] < 2
+                found.append(_gap(attribute, figure, names, shares, alone=alone))
     return tuple(found)
 
 
@@ -76,14 +78,19 @@ def _shares(weights: Floats, member: Whole, among: Bools, right: Bools) -> Float
         return np.asarray(hits / counts, np.float64)  # NaN where no image of the group was drawn
 
 
-def _gap(attribute: str, figure: str, names: Sequence[str], shares: Floats) -> Gap:
+def _gap(
+    attribute: str, figure: str, names: Sequence[str], shares: Floats, *, alone: bool
+) -> Gap:  # fmt: skip
     own, drawn = shares[0], shares[1:]
     value = float(np.ptp(own))
     chance = np.percentile(_range(drawn - own), 97.5)  # the most that it adds, as of a range
     low = np.percentile(_range(drawn), 2.5)
+    ends = max(0.0, value - float(chance)), min(1.0, max(value, 2 * value - low))
+    if alone:  # all resamples are alike
+        ends = float("nan"), float("nan")
     return Gap(
         attribute, figure, names[int(own.argmax())], names[int(own.argmin())],
-        Figure(value, max(0.0, value - float(chance)), min(1.0, max(value, 2 * value - low))),
+        Figure(value, *ends),
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def clustered_bootstrap(
 
     Returns:
         Low and high end, each ``(S,)``. Resamples whose value is NaN are left out; if all are
-        NaN, both ends are NaN.
+        NaN, or there is one cluster, so that all resamples are alike, both ends are NaN.
     """
     _, member = np.unique(np.asarray(clusters), return_inverse=True)
     order = np.argsort(member, kind="stable")
@@ -50,8 +50,9 @@ def clustered_bootstrap(
         values.append(statistic(order[shift + np.arange(ends[-1])]))
     found, tail = np.stack(values), 100 * (1 - level) / 2
     low, high = np.full((2, found.shape[1]), np.nan)
-    known = ~np.isnan(found).all(axis=0)
-    low[known], high[known] = np.nanpercentile(found[:, known], [tail, 100 - tail], axis=0)
+    known = ~np.isnan(found).all(axis=0) & (len(sizes) > 1)
+    if known.any():
+        low[known], high[known] = np.nanpercentile(found[:, known], [tail, 100 - tail], axis=0)
     return low, high
 
 

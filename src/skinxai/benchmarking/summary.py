@@ -64,7 +64,8 @@ def summarise(
 
     Returns:
         ``{"stratified": {method: …}, "all": {method: …}, "agreement": {method: {method: ρ}},
-        "refused": {method: reason}}``; a figure is ``[mean, low, high]``.
+        "refused": {method: reason}}``; a figure is ``[mean, low, high]``,
+        of images of one lesion without ends (``None``).
     """
     cheap = [*BLIND, *(name for name, own in options.items() if is_cheap(own))]
     parts = {
@@ -109,7 +110,9 @@ def _figures(
     )
     for figure, mean, *ends in zip(FIGURES, _typical(values), low, high, strict=True):
         if np.isfinite(mean):
-            found[figure] = [round(float(value), 4) for value in (mean, *ends)]
+            found[figure] = [
+                round(float(value), 4) if np.isfinite(value) else None for value in (mean, *ends)
+            ]
     return found
 
 
@@ -180,13 +183,13 @@ def to_markdown(table: Table) -> str:
     return "\n".join(parts)
 
 
-def _cell(figure: Sequence[float] | float | None) -> str:
+def _cell(figure: Sequence[float | None] | float | None) -> str:
     if figure is None:
         return ""
     if isinstance(figure, float):
         return f"{figure:.0f}"
     mean, low, high = figure
-    return f"{mean:.2f} ({low:.2f}–{high:.2f})"
+    return f"{mean:.2f} (–)" if low is None else f"{mean:.2f} ({low:.2f}–{high:.2f})"
 
 
 def _rho(agreement: Mapping[str, Mapping[str, float | None]], one: str, other: str) -> str:

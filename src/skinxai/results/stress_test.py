@@ -148,7 +148,8 @@ def _cells(row: Stressed) -> dict[str, str]:
 def _signed(figure: Figure) -> str:
     if math.isnan(figure.value):
         return "–"
-    return f"{_minus(figure.value)} ({_minus(figure.low)} to {_minus(figure.high)})"
+    ends = "–" if math.isnan(figure.low) else f"{_minus(figure.low)} to {_minus(figure.high)}"
+    return f"{_minus(figure.value)} ({ends})"
 
 
 def _minus(value: float) -> str:
@@ -158,7 +159,8 @@ def _minus(value: float) -> str:
 def _share(figure: Figure) -> str:
     if math.isnan(figure.value):
         return "–"
-    return f"{_percent(figure.value)} ({100 * figure.low:.0f}–{100 * figure.high:.0f})"
+    ends = "–" if math.isnan(figure.low) else f"{100 * figure.low:.0f}–{100 * figure.high:.0f}"
+    return f"{_percent(figure.value)} ({ends})"
 
 
 def _percent(value: float) -> str:
