@@ -70,6 +70,7 @@ def crowded(report: CaseReport) -> CaseReport:
         against=replace(report.against, target="c0", against="c1"), training_data=(LONG,),
         prediction_set=tuple(labels), nearest=(Neighbour("0" * 40, "c1", 0.1, None),) * 5,
         versions={"skinxai": "1" * 90, "torch": "2" * 90}, trained_on_it=True,
+        trained_on_copy=False,
     )  # fmt: skip
 
 

@@ -198,6 +198,7 @@ def test_a_model_that_has_little_says_so(tmp_path, picture) -> None:
     for absent in ("Prediction set", "malignant", "Novelty", "Uncertainty of", "threshold"):
         assert absent not in page
     assert made.quality is made.operating_point is made.prediction_set is made.trained_on_it is None
+    assert made.trained_on_copy is None
 
 
 def test_an_ensemble_an_exported_file_and_a_network_of_ones_own(tmp_path, picture) -> None:
@@ -241,7 +242,20 @@ def test_an_image_of_the_training_is_named_as_one(whole, picture, folder) -> Non
     made = whole.report(trained, methods=["gradcam"], date=DAY)
     assert made.trained_on_it is True
     assert "The model was trained on this image: its answer proves nothing." in text(made.html())
-    assert whole.report(picture, methods=["gradcam"], date=DAY).trained_on_it is False
+    assert made.trained_on_copy is False
+    other = whole.report(picture, methods=["gradcam"], date=DAY)
+    assert other.trained_on_it is other.trained_on_copy is False
+
+
+def test_a_copy_of_an_image_of_the_training_is_named_as_one(whole, folder, tmp_path) -> None:
+    """As users have it: of another size, and compressed again."""
+    trained = Image.open(next((folder.parent / "train").glob("red*"))).convert("RGB")
+    width, height = trained.size
+    trained.resize((2 * width, 2 * height), Image.Resampling.LANCZOS).save(tmp_path / "x.jpg")
+    made = whole.report(tmp_path / "x.jpg", methods=["gradcam"], date=DAY)
+    assert (made.trained_on_it, made.trained_on_copy) == (False, True)
+    assert "trained on an image that looks like a copy of this one:" in text(made.html())
+    assert made.to_dict()["image"]["trained_on_copy"] is True
 
 
 def test_flags_novelty_and_uncertainty_are_on_the_page(whole, report) -> None:

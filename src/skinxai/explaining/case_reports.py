@@ -16,6 +16,7 @@ from skinxai.explaining.by_graph import GRAPH_METHODS
 from skinxai.images.pixels import pixel_hash
 from skinxai.images.reading import SourceImage, read_image
 from skinxai.images.sources import iter_sources
+from skinxai.model_folders.trained_on import Look
 from skinxai.plain_text import MAX_NAME, broken_rule
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions
@@ -130,6 +131,9 @@ def case_report(
         against = classifier.explain(source, looking, against=other, **common, **keywords)
     digest = pixel_hash(source.pixels)
     trained_on = None if model.exported else model.loaded.trained_on
+    seen = None
+    if trained_on is not None:
+        seen = trained_on.seen({"": Look.at(source.pixels, digest)}, progress=False)
     calibration = model.predictor.calibration
     quality = None
     if calibration is not None:
@@ -146,7 +150,8 @@ def case_report(
         quality=quality, operating_point=point,
         prediction_set=prediction.prediction_set(asked.coverage) if prediction.sets else None,
         coverage=asked.coverage,
-        trained_on_it=None if trained_on is None else digest in trained_on,
+        trained_on_it=None if seen is None else bool(seen.exact),
+        trained_on_copy=None if seen is None else bool(seen.copies),
         training_data=tuple(sorted(filter(None, names))), absent=ReadOnly(absent),
         title=asked.title, date=asked.date or datetime.date.today(), pixels=source.pixels,
         pixels_sha256=digest, versions=ReadOnly(versions),

@@ -40,6 +40,8 @@ class CaseReport:
         prediction_set: codes of the classes that cannot be ruled out.
         coverage: of the prediction set, 0–1.
         trained_on_it: whether the model was trained on this image; ``None`` where it does not say.
+        trained_on_copy: whether it was trained on another image that looks like a copy of this one,
+            such as another size; ``None`` where it does not say.
         training_data: names of the training data, as the model's config has them.
         absent: part of the page → why the model cannot give it, a sentence.
         title: of the page, such as the case's number; empty for none.
@@ -59,6 +61,7 @@ class CaseReport:
     prediction_set: tuple[str, ...] | None
     coverage: float
     trained_on_it: bool | None
+    trained_on_copy: bool | None
     training_data: tuple[str, ...]
     absent: Mapping[str, str]
     title: str
@@ -126,6 +129,7 @@ class CaseReport:
                 "width": self.pixels.shape[1],
                 "pixels_sha256": self.pixels_sha256,
                 "trained_on_it": self.trained_on_it,
+                "trained_on_copy": self.trained_on_copy,
             },
             "prediction": self.prediction.to_dict(),
             "coverage": self.coverage,

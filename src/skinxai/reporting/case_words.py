@@ -118,6 +118,12 @@ def reasons(report: CaseReport) -> list[str]:
         )
     if report.trained_on_it:
         found.insert(0, "The model was trained on this image: its answer proves nothing.")
+    elif report.trained_on_copy:
+        found.insert(
+            0,
+            "The model was trained on an image that looks like a copy of this one: if it is one, "
+            "the answer proves nothing.",
+        )
     return found
 
 
