@@ -13,7 +13,6 @@ from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
     Image,
-    ImageCms,
     ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
@@ -23,10 +22,11 @@ from PIL import (
 
 from skinxai.errors import ImageDecodeError, InputRangeError, SkinxaiError, UnsupportedImageError
 from skinxai.images.arrays import on_white, to_uint8
+from skinxai.images.colour_profiles import in_srgb, lab_in_srgb
 from skinxai.images.decoder_reports import Reports, reports
 from skinxai.images.jpegs import check_jpeg, decode_jpeg
 from skinxai.images.limits import MAX_BYTES, check_bytes, check_size
-from skinxai.images.tiffs import check_tiff
+from skinxai.images.tiffs import check_meaning, check_tiff
 from skinxai.results.drawing import MARK
 
 RGB = npt.NDArray[np.uint8]
@@ -34,6 +34,7 @@ ORIENTATION = 0x0112
 BAND = 256
 """Rows that are converted at a time: a copy of a large image would take as much memory again."""
 DAMAGED_METADATA = "metadata: damaged in part, what cannot be read is ignored"
+DARK = "dark: 16 bits a pixel, but no value above 4095; were they 12 bits?"
 SEVERAL_PICTURES = "several_pictures: the primary picture of an MPO file was read"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 _TURNS: dict[int, Callable[[RGB], RGB]] = {  # views: nothing is copied
@@ -129,9 +130,18 @@ def decode(
             f"{type(error).__name__}: {error}."
         ) from error
     notes = _checked(said, notes)
+    if _has_16_bits(data, name, image) and pixels.max() <= 4095 // 256:  # Pillow's high bytes
+        notes = (*notes, DARK)
     if name == "JPEG" and b"MPF\0" in data[:65536]:
         notes = (*notes, SEVERAL_PICTURES)
     return pixels, name, notes
+
+
+def _has_16_bits(data: bytes, name: str, image: Image.Image) -> bool:
+    """Whether a file has colours of 16 bits, which Pillow makes 8 of."""
+    if name == "PNG":
+        return image.mode != "I;16" and data[24] == 16
+    return name == "TIFF" and image.mode in ("RGB", "RGBA") and image.tag_v2.get(258, (8,))[0] == 16
 
 
 def decode_opened(
@@ -239,6 +249,8 @@ def image_to_rgb(
             "image must be a photograph, but a mark in this one says that it is an overlay or a "
             "sheet which skinxai drew; pass the photograph that it was drawn from."
         )
+    if (tags := getattr(image, "tag_v2", None)) is not None:
+        check_meaning(tags)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and not (image.format == "MPO" and image.tell() == 0):
         raise UnsupportedImageError(
@@ -280,7 +292,7 @@ def _to_pixels(
     if mode.startswith("I;16"):
         wide = np.asarray(image).astype(np.uint32)
         if wide.max() <= 4095:
-            notes.append("dark: 16 bits a pixel, but no value above 4095; were they 12 bits?")
+            notes.append(DARK)
         wide += 128
         wide //= 257  # 65535 / 255 = 257: scaled, not clipped
         return np.repeat(wide.astype(np.uint8)[..., None], 3, axis=2)
@@ -315,43 +327,20 @@ def _colours(image: Image.Image, notes: dict[str, None]) -> tuple[RGB, RGB | Non
     mode = image.mode
     if image.has_transparency_data:
         whole = image.convert("RGBA")
-        return np.asarray(_in_srgb(whole.convert("RGB"), notes)), np.asarray(whole)[..., 3]
+        return np.asarray(in_srgb(whole.convert("RGB"), notes)), np.asarray(whole)[..., 3]
     if mode == "1":
         notes["black_and_white: an image of 1 bit a pixel is not a photograph"] = None
     if mode == "LAB":
-        return np.asarray(_convert(image, ImageCms.createProfile("LAB"))), None
+        return np.asarray(lab_in_srgb(image)), None
     if mode == "P":
         image = image.convert("RGB")
     if image.mode in ("RGB", "CMYK"):
-        image = _in_srgb(image, notes)
+        image = in_srgb(image, notes)
     if mode == "CMYK" and not image.info.get("icc_profile"):
         notes["colour_profile: CMYK without one, converted by the plain formula"] = None
     if image.mode not in ("RGB", "L", "P", "1", "CMYK", "YCbCr", "HSV"):
         raise UnsupportedImageError(f"image must have a known colour mode, got {image.mode!r}.")
     return np.asarray(image.convert("RGB")), None
-
-
-def _in_srgb(image: Image.Image, notes: dict[str, None]) -> Image.Image:
-    """An RGB or CMYK image by its colour profile, where it has one that is not sRGB."""
-    if not (profile := image.info.get("icc_profile")):
-        return image
-    try:
-        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "srgb" in ImageCms.getProfileDescription(own).lower():
-            return image
-        converted = _convert(image, own)
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        notes["colour_profile: damaged, ignored"] = None
-        return image
-    notes["colour_profile: converted to sRGB"] = None
-    return converted
-
-
-def _convert(image: Image.Image, profile: Any) -> Image.Image:
-    srgb = ImageCms.createProfile("sRGB")
-    converted = ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB")
-    assert converted is not None
-    return converted
 
 
 def _check_png_chunks(data: bytes) -> None:

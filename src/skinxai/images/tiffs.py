@@ -1,4 +1,4 @@
-"""TIFF data that is not whole: what libtiff and Pillow would decode without a word.
+"""TIFF data that libtiff and Pillow would decode wrongly without a word.
 
 libtiff stops reading a strip when it has all pixels, before the checksum that follows them, and
 Pillow silences the warnings of the JPEG decoder within it. Fax codecs fill damaged lines.
@@ -14,7 +14,8 @@ import simplejpeg
 from skinxai.errors import ImageDecodeError, UnsupportedImageError
 from skinxai.images.jpegs import check_jpeg, refuse_warnings
 
-_COMPRESSION, _FILL_ORDER, _JPEG_TABLES = 259, 266, 347
+_BITS, _COMPRESSION, _MEANING, _FILL_ORDER = 258, 259, 262, 266
+_PLANES, _SAMPLES, _JPEG_TABLES = 284, 339, 347
 _PLACES = ((273, 279), (324, 325))  # offsets and byte counts of strips, of tiles
 _JPEG, _DEFLATE = 7, (8, 32946)
 _KNOWN = (1, 5, _JPEG, *_DEFLATE, 32773, 34925, 50000)
@@ -55,6 +56,34 @@ def check_tiff(data: bytes, image: Any) -> None:
                 left -= _inflate(strip, left)
             elif compression == _JPEG:
                 _check_strip(b"\xff\xd8" + bytes(tables[2:-2]) + strip[2:], image)
+
+
+def check_meaning(tags: Any) -> None:
+    """Refuse numbers that Pillow takes for other ones than they are.
+
+    It shows 16 and 32 bits a pixel with black and white exchanged where 0 is white, takes negative
+    numbers of 8 bits for bright ones, and mixes up the bytes of 16 bits whose colours lie in planes
+    one after the other, uncompressed.
+
+    Args:
+        tags: of a TIFF, as Pillow has them.
+
+    Raises:
+        UnsupportedImageError: one of these.
+    """
+    bits = max(tags.get(_BITS, (1,)))
+    plain = tags.get(_COMPRESSION, 1) == 1
+    wrong = ""
+    if bits > 8 and tags.get(_MEANING) == 0:
+        wrong = f"have 0 as black, but in this one of {bits} bits it is white"
+    elif bits <= 8 and set(tags.get(_SAMPLES, (1,))) == {2}:
+        wrong = f"have numbers without a sign, but in this one {bits} bits have one"
+    elif bits > 8 and plain and tags.get(_PLANES, 1) == 2 and len(tags.get(_BITS, (1,))) > 1:
+        wrong = (
+            f"have the colours of a pixel together, but in this one of {bits} bits they lie apart"
+        )
+    if wrong:
+        raise UnsupportedImageError(f"TIFF image must {wrong}; save it as PNG.")
 
 
 def _inflate(strip: bytes, most: int) -> int:
