@@ -137,11 +137,12 @@ def decode(
     return pixels, name, notes
 
 
-def _has_16_bits(data: bytes, name: str, image: Image.Image) -> bool:
+def _has_16_bits(data: bytes, name: str, image: Any) -> bool:
     """Whether a file has colours of 16 bits, which Pillow makes 8 of."""
     if name == "PNG":
-        return image.mode != "I;16" and data[24] == 16
-    return name == "TIFF" and image.mode in ("RGB", "RGBA") and image.tag_v2.get(258, (8,))[0] == 16
+        return bool(image.mode != "I;16" and data[24] == 16)
+    colours = name == "TIFF" and image.mode in ("RGB", "RGBA")
+    return bool(colours and image.tag_v2.get(258, (8,))[0] == 16)
 
 
 def decode_opened(

@@ -80,7 +80,7 @@ def collect(
         raise OptionError(f"out must end in .parquet or .csv, got {str(target)!r}.")
     if is_below(os.path.realpath(target), os.path.realpath(folder)):
         raise OptionError(f"out must lie outside the folder of parts, got {str(target)!r}.")
-    run, words = read_run(folder)
+    run, words, _ = read_run(folder)
     chunks = -(-run["rows"] // run["chunk"])
     _check_names(folder, chunks, run, words)
     codes: dict[str, Counter[str]] = {

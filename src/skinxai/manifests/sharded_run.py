@@ -23,6 +23,7 @@ from skinxai.images.limits import MAX_PIXELS
 from skinxai.interruption import Interruption
 from skinxai.manifests import arrow
 from skinxai.manifests.fetching import fetch, is_address
+from skinxai.manifests.image_samples import count_others, place_of, sample_images
 from skinxai.manifests.manifest import CHUNK, Chunk, Manifest, ManifestRow
 from skinxai.manifests.sharding import Shard
 from skinxai.predicting.inputs import InputOptions
@@ -167,9 +168,7 @@ class PartRun:
     def _place(self, row: ManifestRow) -> str | SkinxaiError:
         if not row.image.strip():
             return InputPathError("the manifest must name an image in each row, got an empty cell.")
-        if is_address(row.image):
-            return row.image
-        return os.path.join(self.manifest.path.parent, row.image)  # noqa: PTH118  (millions of them)
+        return place_of(self.manifest, row.image)
 
 
 def _fetched(places: Sequence[str | SkinxaiError]) -> list[Any]:
@@ -222,12 +221,17 @@ def begin(
         "labels": list(classifier.labels), "backend": classifier.backend, "skinxai": __version__,
         **options,
     }  # fmt: skip
-    _agree(folder, identity, [str(opened.path.absolute()), *words])
+    _agree(folder, identity, [str(opened.path.absolute()), *words], sample_images(opened))
     return PartRun(opened, folder, classifier.labels, identity, options)
 
 
-def _agree(folder: Path, identity: Mapping[str, Any], words: list[str]) -> None:
+def _agree(
+    folder: Path, identity: Mapping[str, Any], words: list[str], images: Mapping[str, str]
+) -> None:
     """Refuse a folder of another run; note in a new one which run it is of.
+
+    A table may be moved, with its images, and an image that was damaged may be replaced; but a
+    table of the same rows beside other images is another run.
 
     Two runs that begin at once in an empty folder both write the note, and one of them reads the
     other's; their parts say whose they are in any case.
@@ -239,9 +243,10 @@ def _agree(folder: Path, identity: Mapping[str, Any], words: list[str]) -> None:
                 f"has parts without it; give another folder."
             )
         make_folder(folder)
-        text = json.dumps({"run": identity, "words": words}, indent=2, sort_keys=True)
+        about = {"run": identity, "words": words, "images": images}
+        text = json.dumps(about, indent=2, sort_keys=True)
         write_atomic(folder / RUN, text.encode() + b"\n")
-    there = read_run(folder)[0]
+    there, began, known = read_run(folder)
     if there != identity:
         name = next(name for name in identity if there.get(name) != identity[name])
         what = _WORDS.get(name, name)
@@ -250,6 +255,13 @@ def _agree(folder: Path, identity: Mapping[str, Any], words: list[str]) -> None:
             f"{_shown(there.get(name))}, and this one has {_shown(identity[name])}; give another "
             f"folder."
         )
+    others, both = count_others(known, images)
+    if 2 * others > both:
+        raise PartsError(
+            f"out must be a folder of this run, but {others} of {both} images that were compared "
+            f"differ from those with which {str(folder)!r} was begun, of {began[0]!r}; give "
+            f"another folder."
+        )
     remove_leftovers(folder)
 
 
@@ -257,8 +269,8 @@ def _shown(value: Any) -> str:
     return str(value) if not isinstance(value, str) or len(value) < 64 else f"{value[:12]}…"
 
 
-def read_run(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """What all parts of a folder have in common, and the words of the command that made it.
+def read_run(folder: Path) -> tuple[dict[str, Any], list[str], dict[str, str]]:
+    """What all parts of a folder have in common, the words of the command, and `sample_images`.
 
     Raises:
         PartsError: the folder holds no run, or it is damaged.
@@ -269,7 +281,7 @@ def read_run(folder: Path) -> tuple[dict[str, Any], list[str]]:
         whole = type(run["rows"]) is int and type(run["chunk"]) is int and run["chunk"] > 0
         if not whole or not all(isinstance(code, str) for code in run["labels"]):
             raise ValueError("wrong types")
-        return run, words
+        return run, words, dict(found["images"])
     except OSError as error:
         raise PartsError(
             f"{str(folder)!r} must be a folder that 'skinxai predict --manifest' wrote, but its "
