@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import re
@@ -14,7 +15,7 @@ from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
 
-from skinxai.errors import SkinxaiError
+from skinxai.errors import OutputError, SkinxaiError
 from skinxai.plain_text import printable
 from skinxai.progress import quiet as quietly
 from skinxai.progress import say
@@ -39,11 +40,28 @@ class _PrintableStream:
         """Write text: its lines and tabs stay, and what moves a bar where bars are drawn."""
         moves = _BAR.match(text) if self._bars else None
         start = moves[0] if moves else ""
-        self._stream.write(start + printable(text[len(start) :], keep="\n\t"))
+        with _writing():
+            self._stream.write(start + printable(text[len(start) :], keep="\n\t"))
         return len(text)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with _writing():
+            self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Context in which a full disk is an error of skinxai; a reader that went away is typer's."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        raise OutputError(f"writing the output failed: {error.strerror or error}.") from error
 
 
 @contextmanager
