@@ -11,6 +11,7 @@ from skinxai.cli.image_arguments import (
     failed_line,
     listed,
     named,
+    note_end,
     notes_of,
     opened,
 )
@@ -29,7 +30,9 @@ TOGETHER = 4  # images in a batch: few, as all their maps are in memory until it
 def explain(
     images: Images,
     out: Annotated[Path, typer.Option(help="Folder for overlays, raw maps and their settings.")],
-    method: Annotated[str, typer.Option(help="Method, listed by 'skinxai plugins'.")] = "gradcam",
+    method: Annotated[
+        str | None, typer.Option(help="Method, listed by 'skinxai plugins' [gradcam].")
+    ] = None,
     compare: Annotated[
         str,
         typer.Option(
@@ -71,12 +74,16 @@ def explain(
         raise typer.BadParameter(
             f"--compare must name methods, separated by commas, got {compare!r}."
         )
+    if several and method is not None:
+        raise typer.BadParameter(
+            "--method and --compare exclude each other; name all methods with --compare."
+        )
     sources, _ = listed(images, out)
     folder = ResultFolder(out, sources)
-    options = _options(list(dict.fromkeys(several)) or [method], budget)
+    options = _options(list(dict.fromkeys(several)) or [method or "gradcam"], budget)
     classifier = Classifier.from_pretrained(model, backend=backend)
     size = 1 if several or any(map(_has_budget, options)) else TOGETHER
-    failed = 0
+    failed = done = 0
 
     def ask(inputs: list[Any], name: str) -> list[Any]:
         for each in inputs:
@@ -90,30 +97,36 @@ def explain(
         ))  # fmt: skip
 
     several_images = None if len(sources) > 1 else False
-    with folder, counter(len(sources), several_images, "image") as count:
-        for start in range(0, len(sources), size):
-            some = sources[start : start + size]
-            inputs = [opened(source) for source in some]
-            for source, *items in zip(some, *(ask(inputs, name) for name in options), strict=True):
-                made: list[Explanation] = []
-                for name, item in zip(options, items, strict=True):
-                    if isinstance(item, ItemError):
-                        failed += 1
-                        _print(failed_line(item))
-                        break
-                    found = item[1]
-                    own_name = folder.name_for(named(source), f".{name}")
-                    place = folder.put(own_name, found.files(uniform=uniform))
-                    _print(f"{found.source}  {found.target}  {place}")
-                    notes = [] if made else notes_of(found.warnings)  # once for all methods
-                    for line in notes:
-                        _print(line)
-                    made.append(found)
-                if several and len(made) == len(options):
-                    sheet = encode_png(side_by_side(made, uniform=uniform))
-                    path = folder.put(folder.name_for(named(source), ".sheet.png"), sheet)
-                    _print(f"{made[0].source}  {path}")
-                count(1)
+    try:
+        with folder, counter(len(sources), several_images, "image") as count:
+            for start in range(0, len(sources), size):
+                some = sources[start : start + size]
+                inputs = [opened(source) for source in some]
+                for source, *items in zip(
+                    some, *(ask(inputs, name) for name in options), strict=True
+                ):
+                    made: list[Explanation] = []
+                    for name, item in zip(options, items, strict=True):
+                        if isinstance(item, ItemError):
+                            failed += 1
+                            _print(failed_line(item))
+                            break
+                        found = item[1]
+                        own_name = folder.name_for(named(source), f".{name}")
+                        place = folder.put(own_name, found.files(uniform=uniform))
+                        _print(f"{found.source}  {found.target}  {place}")
+                        notes = [] if made else notes_of(found.warnings)  # once for all methods
+                        for line in notes:
+                            _print(line)
+                        made.append(found)
+                    if several and len(made) == len(options):
+                        sheet = encode_png(side_by_side(made, uniform=uniform))
+                        path = folder.put(folder.name_for(named(source), ".sheet.png"), sheet)
+                        _print(f"{made[0].source}  {path}")
+                    done += 1
+                    count(1)
+    finally:
+        note_end(done, len(sources), out)
     raise typer.Exit(1 if failed else 0)
 
 

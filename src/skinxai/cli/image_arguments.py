@@ -57,6 +57,18 @@ def listed(images: list[str], out: Path | None = None) -> tuple[list[str], list[
     return list(found.values()), left_out
 
 
+def note_end(done: int, total: int, out: Path) -> None:
+    """Say how many images a folder of results has, where some are lacking.
+
+    Args:
+        done: images that were finished.
+        total: how many there were.
+        out: the folder.
+    """
+    if done < total:
+        note(f"the run has ended early: {out} has {done} of {total} images")
+
+
 def opened(source: str) -> Any:
     """What is predicted: the path, or the bytes of standard input."""
     return StandardInput(sys.stdin.buffer.read()) if source == STDIN else source

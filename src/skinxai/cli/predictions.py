@@ -8,7 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from skinxai.cli.image_arguments import bar, failed_line, failure, listed, named, notes_of, opened
+from skinxai.cli.image_arguments import (
+    bar,
+    failed_line,
+    failure,
+    listed,
+    named,
+    note_end,
+    notes_of,
+    opened,
+)
 from skinxai.cli.manifest_options import NO_MANIFEST, ManifestOptions, with_manifest
 from skinxai.cli.options import (
     IMAGES,
@@ -76,6 +85,10 @@ def predict(
         raise typer.BadParameter("--explain needs --out FOLDER for the overlays.")
     if uniform and explain is None:
         raise typer.BadParameter("--uniform goes with --explain, which draws the overlays.")
+    if dropout_passes and out is None and not as_json and format is Format.table:
+        raise typer.BadParameter(
+            "--dropout-passes is seen in CSV and JSON alone; give --format csv, --json or --out."
+        )
     if as_json and format is Format.csv:
         raise typer.BadParameter("--json and --format csv exclude each other; give one of them.")
     format = Format.json if as_json else format
@@ -107,6 +120,7 @@ def predict(
     finally:
         if folder is not None:
             folder.write()  # also after an interruption: what is done is kept
+            note_end(len(folder), len(sources), folder.folder)
     if format is not Format.table:
         rest = [left.to_dict() for left in left_out]
         typer.echo(csv_table(rows) if format is Format.csv else json.dumps(rows + rest, indent=2))

@@ -108,6 +108,10 @@ class ResultFolder:
         """Note one result; ``more`` are further columns, such as the overlay's name."""
         self._rows.append(result.to_dict() | more)
 
+    def __len__(self) -> int:
+        """How many results were noted."""
+        return len(self._rows)
+
     def write(self) -> None:
         """Write ``results.csv`` and ``results.json`` where there are rows, and end the run."""
         if self._rows:
