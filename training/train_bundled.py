@@ -62,6 +62,13 @@ RECIPES: dict[str, tuple[dict[str, object], ...]] = {
     "mixed-hard": (
         MIXED | dict(backbone="tf_efficientnet_lite1", drop_rate=0.3, drop_path_rate=0.2, seed=6),
     ),
+    "mixed-lite0": (LITE1 | MIXED | dict(backbone="tf_efficientnet_lite0", seed=7),),
+    "mixed-lite2": (
+        LITE1 | LITE2 | dict(image_size=(144, 192), epochs=8, stop_after=7, learning_rate=1e-3,
+                             drop_path_rate=0.1),
+        LITE1 | LITE2 | dict(image_size=(192, 256), epochs=4, learning_rate=6e-4,
+                             drop_path_rate=0.2, seed=8),
+    ),
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from skinxai.configs import EnsembleConfig, ModelConfig, PreprocessConfig
 from skinxai.errors import SkinxaiWarning
+from skinxai.flags import check_flags
 from skinxai.images.sources import iter_sources
 from skinxai.labels import LabelSet
 from skinxai.model_folders.trained_on import TrainedOn
@@ -97,6 +98,7 @@ class Model:
             ModelConfigError: models of a list with different labels.
             OptionError: an unknown backend, or one that is not installed; an absent device.
         """
+        check_flags(compile=compile, check=check, local_files_only=local_files_only)
         opened = ModelInUse.opened(
             model, revision=revision, device=device, backend=backend, precision=precision,
             compiled=compile, check=check,
@@ -331,6 +333,7 @@ class Model:
         from skinxai.model_folders.uploading import upload_saved, with_metadata
         from skinxai.reporting.card_changes import with_evaluation
 
+        check_flags(private=private)
         members = [member.config for member in self._loaded.members]
         text = self.card if evaluation is None else with_evaluation(self.card, evaluation)
         card = with_metadata(text, self.model, members, repo_id, evaluation)

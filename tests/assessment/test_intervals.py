@@ -95,3 +95,14 @@ def test_one_lesion_has_no_interval(images) -> None:
     assert all(np.isnan(gap.difference.low) for gap in found.gaps)
     assert all(np.isnan(group.accuracy.low) for group in found.subgroups)
     assert repr(Evaluation.from_dict(found.to_dict())) == repr(found)
+
+
+def test_the_recall_of_a_class_of_one_lesion_has_no_interval() -> None:
+    labels = LabelSet(("a", "b"))
+    target, lesions = [0] * 30 + [1] * 20, [str(n) for n in range(30)] + ["one"] * 20
+    guesses = np.array([0] * 30 + [1] * 14 + [0] * 6)
+    found = evaluate_probabilities(
+        target, 0.2 + 0.6 * np.eye(2)[guesses], lesions, labels, resamples=50, model="m", data="d"
+    )
+    assert str(found.recall["b"]) == "0.700 (–)"
+    assert (found.recall["a"].low, found.recall["a"].high) == (1, 1)

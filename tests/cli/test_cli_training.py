@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from skinxai import Classifier
 from skinxai.assessment import evaluating, intervals
 from skinxai.cli import app
+from skinxai.data import prepare
 from skinxai.errors import SkinxaiError
 from skinxai.reporting import read_evaluation
 from skinxai.training import initial_weights
@@ -360,3 +361,11 @@ def test_a_search_prints_a_command_that_trains(table: Path, tmp_path: Path) -> N
     trained = run(*command)
     assert trained.exit_code == 0, trained.exception
     assert (out / "best/splits.csv").read_bytes() == (out / "splits.csv").read_bytes()
+
+
+def test_a_test_part_is_audited_as_it_is(tmp_path) -> None:
+    """An audit neither learns nor chooses."""
+    part = coloured(tmp_path / "images", 3, 0)
+    prepare(part.subset([i.image_id for i in part], part="test"), tmp_path / "p", progress=False)
+    found = CliRunner().invoke(app, ["audit", str(tmp_path / "p"), "--json"])
+    assert found.exit_code == 0 and json.loads(found.stdout)["ok"], found.output

@@ -62,6 +62,13 @@ def has(tmp_path_factory, small_networks) -> SimpleNamespace:
 
 Case = Callable[[SimpleNamespace, Any], object]
 CASES: dict[tuple[str, str], Case] = {
+    **{
+        ("Classifier.from_pretrained", flag):
+            lambda has, v, flag=flag: Classifier.from_pretrained(has.folder / "model", **{flag: v})
+        for flag in ("compile", "check", "local_files_only")
+    },
+    ("Classifier.push_to_hub", "private"):
+        lambda has, v: has.classifier.push_to_hub("nobody/nothing", private=v),
     ("Classifier.predict", "tta"): lambda has, v: has.classifier.predict(has.image, tta=v),
     ("Classifier.stream", "tta"): lambda has, v: list(has.classifier.stream([has.image], tta=v)),
     ("Classifier.explain", "tta"): lambda has, v: has.classifier.explain(has.image, tta=v),
@@ -132,7 +139,8 @@ def flags() -> Iterator[tuple[str, str]]:
                 continue
             calls = {name: thing} if callable(thing) else {}
             if inspect.isclass(thing):
-                own = [each for each in vars(thing) if not each.startswith("_")]
+                own = [each for each, _ in inspect.getmembers(thing) if not each.startswith("_")]
+                own = [] if issubclass(thing, BaseException) else own
                 calls |= {f"{name}.{each}": getattr(thing, each) for each in own}
             for shown, call in calls.items():
                 if callable(call) and name not in RESULTS:

@@ -52,10 +52,13 @@ def audit(
         check_apart("--out", out, "DATA", data)
         check_folder(out)
     records = open_data(data, table)
-    if splits is None:
-        parts = own_split(records, seed, allow_leakage=True)
-    else:
+    if splits is not None:
         parts = Splits.from_csv(splits, records, allow_leakage=True)
+    elif records.part == "test":  # it is one part, and stays one
+        ids = {"test": [item.image_id for item in records]}
+        parts = Splits.of(records, ids, allow_leakage=True)
+    else:
+        parts = own_split(records, seed, allow_leakage=True)
     for text in parts.notes:
         note(text)
     report = run_audit(

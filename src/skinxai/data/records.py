@@ -110,6 +110,7 @@ class Records(Sequence[Record]):
 
     def __post_init__(self) -> None:
         check_flags(leaked=self.leaked)
+        object.__setattr__(self, "leaked", bool(self.leaked))
         object.__setattr__(self, "items", tuple(self.items))
         object.__setattr__(self, "notes", tuple(map(one_line, self.notes)))
         if broken := next(filter(None, self._broken()), ""):

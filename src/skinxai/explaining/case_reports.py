@@ -134,6 +134,7 @@ def case_report(
     seen = None
     if trained_on is not None:
         seen = trained_on.seen({"": Look.at(source.pixels, digest)}, progress=False)
+    copy = None if seen is None or (seen.notes and not seen.copies) else bool(seen.copies)
     calibration = model.predictor.calibration
     quality = None
     if calibration is not None:
@@ -151,7 +152,7 @@ def case_report(
         prediction_set=prediction.prediction_set(asked.coverage) if prediction.sets else None,
         coverage=asked.coverage,
         trained_on_it=None if seen is None else bool(seen.exact),
-        trained_on_copy=None if seen is None else bool(seen.copies),
+        trained_on_copy=copy,
         training_data=tuple(sorted(filter(None, names))), absent=ReadOnly(absent),
         title=asked.title, date=asked.date or datetime.date.today(), pixels=source.pixels,
         pixels_sha256=digest, versions=ReadOnly(versions),

@@ -170,9 +170,10 @@ def _without(splits: Splits, unread: Collection[str]) -> Splits:
 
 def _check_changed(config: TrainConfig, made: Materials, trained_on: TrainedOn | None) -> None:
     """Refuse training images that the run did not begin with, and copies of validation images."""
-    found, _ = learnt_images(
-        config, made.splits.train, made.splits.val, made.origins, made.preprocessing, made.ranks
-    )
+    train, val = made.splits.train, made.splits.val
+    judged = {item.image_id for item in val}  # without those that are left out
+    config = replace(config, not_copies=tuple(n for n in config.not_copies if n in judged))
+    found, _ = learnt_images(config, train, val, made.origins, made.preprocessing, made.ranks)
     if found is None or trained_on is None:
         return
     if len(found | trained_on) > len(trained_on):

@@ -109,7 +109,7 @@ class TrainConfig:
     seed: int = _setting(0, "Seed of weights, order, augmentation and dropout.")
     unreadable: str = _setting(
         "raise",
-        "raise, or skip images that cannot be read: of each part one in a thousand at most.",
+        "raise, or skip images that cannot be read: one in a thousand of a part, as many later.",
     )
     not_copies: tuple[str, ...] = _setting(
         (), "IDS of validation images that are wrongly taken for copies of training images."
