@@ -6,13 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from small_runs import BASE, coloured
 
 from skinxai import Classifier, Trainer
 from skinxai.data import Records, pixel_hash
-from skinxai.errors import LeakageError, ResumeMismatchError, SkinxaiWarning, TrainingError
+from skinxai.errors import (
+    IntegrityError,
+    LeakageError,
+    ResumeMismatchError,
+    SkinxaiWarning,
+    TrainingError,
+)
 from skinxai.images.reading import read_image
+from skinxai.model_folders.tensors import pack_bytes
 from skinxai.training.callbacks import Callback
 
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -68,7 +76,7 @@ def test_a_training_image_is_not_learnt(parts, tmp_path, where) -> None:
     assert f"images that cannot be read are left out: '{record.image_id}'" in said
     assert "must stay readable" not in said
     about = json.loads((folder / "train.json").read_text())["data"]
-    assert about["left_out"] == [record.image_id] and sum(about["train"]) == len(train) - 1
+    assert sum(about["train"]) == len(train) - 1
 
 
 def test_a_copy_in_the_validation_part_is_not_judged_on(parts, tmp_path) -> None:
@@ -107,13 +115,48 @@ def test_other_images_are_no_images_that_became_unreadable(parts, tmp_path) -> N
         Trainer(**SKIP, output_dir=folder, callbacks=[Do(dict, 2)]).fit(train, val)
     stranger = coloured(tmp_path / "stranger", 8, 7)[0].path
     shutil.copy(stranger, train[5].path)
-    with pytest.raises(ResumeMismatchError, match="image files that can be read changed"):
+    refused = f"1 that can be read are other ones, e.g. '{train[5].image_id}'"
+    with pytest.raises(ResumeMismatchError, match=refused):
         Trainer.resume(folder).fit(train, val)
     train[5].path.write_bytes(before)
-    place = val[1].path
-    place.write_bytes(before)
+    own = val[1].path.read_bytes()
+    val[1].path.write_bytes(before)
     with pytest.raises(LeakageError, match="val must hold no image of the training part"):
         Trainer.resume(folder).fit(train, val)
+    shutil.copy(stranger, val[1].path)
+    with pytest.raises(ResumeMismatchError, match=f"e.g. '{val[1].image_id}'"):
+        Trainer.resume(folder).fit(train, val)
+    val[1].path.write_bytes(own)
+    other = next(item for item in train if item.label != train[5].label)
+    shutil.copy(other.path, train[5].path)
+    other.path.write_bytes(before)  # of the same images, but under each other's labels
+    with pytest.raises(ResumeMismatchError, match="2 that can be read are other ones"):
+        Trainer.resume(folder).fit(train, val)
+
+
+def test_a_damaged_table_of_images(parts, tmp_path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(**SKIP, output_dir=folder, callbacks=[Do(dict, 2)]).fit(*parts)
+    table = folder / "image_hashes.safetensors"
+    whole = table.read_bytes()
+    for spoilt in (whole[:-16], pack_bytes("hashes", np.zeros((3, 16), np.uint8)), b""):
+        table.write_bytes(spoilt)
+        with pytest.raises(IntegrityError, match=r"image_hashes\.safetensors"):
+            Trainer.resume(folder).fit(*parts)
+    table.unlink()  # as of a run that was begun before there was one
+    assert Trainer.resume(folder).fit(*parts).labels == parts[0].labels.codes
+
+
+@pytest.mark.filterwarnings("ignore:image files changed since the run began")
+def test_a_left_out_image_may_be_named_in_not_copies(parts, tmp_path) -> None:
+    train, val = parts
+    mend, folder = spoil(val[2].path), tmp_path / "run"
+    settings = SKIP | {"not_copies": (val[2].image_id,)}
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(**settings, output_dir=folder, callbacks=[Do(mend, 2)]).fit(train, val)
+    Trainer.resume(folder).fit(train, val)
+    assert json.loads((folder / "evaluation.json").read_text())["images"] == len(val) - 1
 
 
 def test_a_class_that_is_left_without_images(parts, tmp_path) -> None:

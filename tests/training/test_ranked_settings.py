@@ -29,6 +29,7 @@ def jobs(folder: Path) -> list[dict[str, Any]]:
         ("float16", PLAIN | {"amp": "float16", "learning_rate": 1e-4}, {}),
         ("bfloat16", PLAIN | {"amp": "bfloat16", "learning_rate": 1e-4}, {}),
         ("skipping", EQUAL | {"unreadable": "skip", "sampler": None}, SPOILED),
+        ("unread", EQUAL | {"unreadable": "skip"}, {}),
         ("raising", EQUAL | {"unreadable": "raise", "sampler": None}, SPOILED),
         ("shards", EQUAL | {"workers": 1}, {"data": "shards"}),
         ("device", EQUAL | {"augment_on": "device", "hair": 0.0, "colour_constancy": 0.3}, {}),
@@ -66,6 +67,8 @@ def done(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
                     write_shards(listed(pictures / part), place, shard_bytes=30_000, progress=False)
                 else:
                     shutil.copytree(pictures / part, place)
+        for part in ("train", "val"):
+            (folder / "unread" / part / "red-03.png").write_bytes(b"no image")
     runs = [job | {"out": f"runs/{job['name']}"} for job in every]
     found = ranked.do(two, runs)
     assert found.returncode == 0, found.stdout + found.stderr
@@ -75,7 +78,7 @@ def done(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     return two, one
 
 
-EXACT = ("frozen", "teacher", "unseen", "skipping", "shards", "device")
+EXACT = ("frozen", "teacher", "unseen", "skipping", "unread", "shards", "device")
 
 
 @pytest.mark.parametrize("name", EXACT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,6 @@ from skinxai.backbones.network import SkinClassifier
 from skinxai.data.splits import Splits
 from skinxai.errors import OptionError, ResumeMismatchError, SkinxaiWarning
 from skinxai.memory import is_out_of_memory
-from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.plain_text import quoted
 from skinxai.training.augmentation import ALBUMENTATIONS
 from skinxai.training.data_checks import check_parts, fingerprint
@@ -54,14 +53,15 @@ def new_run(
     images = fingerprint(train, val)
     _check_alike(ranks, config, images)
     made = Materials.of(config, splits, stored=None, ranks=ranks)
-    trained_on, unread = learnt_images(config, train, val, made.origins, made.preprocessing, ranks)
-    if unread:
+    trained_on, hashes = learnt_images(config, train, val, made.origins, made.preprocessing, ranks)
+    if unread := _unread(splits, hashes):
         made = Materials.of(config, _without(splits, unread), stored=None, ranks=ranks)
     precision = ranks.from_first(
         lambda: _measured(config, made.network, made.images, made.device, ranks.count)
     )
     split_hash = ranks.from_first(lambda: splits.to_csv(folder.path / "splits.csv"))
     folder.write_trained_on(trained_on)
+    folder.write_images(hashes)
     if trained_on is not None and trained_on.without_fingerprint:
         folder.note(
             f"{trained_on.without_fingerprint} of the {len(trained_on)} images that this model "
@@ -80,7 +80,7 @@ def new_run(
             "teacher": made.teacher.source if made.teacher else None,
             "data": {
                 "name": train.name, "train": made.splits.train.class_counts(),
-                "val": made.splits.val.class_counts(), "sha256": images, "left_out": unread,
+                "val": made.splits.val.class_counts(), "sha256": images,
             },
             "splits_sha256": split_hash,
             "versions": _versions(),
@@ -115,13 +115,13 @@ def resumed_run(
     _check_alike(ranks, config, images)
     _check_same(known, images, skips=config.unreadable == "skip")
     stored = ranks.from_first(folder.checkpoints.network)
-    read = _without(splits, known["data"].get("left_out", []))
+    hashes = folder.read_images(len(splits.train) + len(splits.val))
+    read = _without(splits, _unread(splits, hashes or []))
     made = Materials.of(config, read, stored=stored, known=known, ranks=ranks)
-    trained_on = folder.read_trained_on()
     if known["data"]["sha256"].get("files", images["files"]) != images["files"]:
-        _check_changed(config, made, trained_on)
+        _check_changed(config, made, dict(zip(_ids(splits), hashes or [], strict=False)))
     precision = PRECISIONS[known["precision"]]
-    run = made.run(folder, trained_on, precision, known["splits_sha256"])
+    run = made.run(folder, folder.read_trained_on(), precision, known["splits_sha256"])
     state = run.state
     if found := ranks.from_first(lambda: folder.checkpoints.newest(state.most_bytes)):
         same = state.restore(found[1], ranks.rank, ranks.count)
@@ -154,6 +154,17 @@ def _check_alike(ranks: Ranks, config: TrainConfig, images: Mapping[str, str]) -
     ranks.check_same({**settings, **data, **_versions()})
 
 
+def _ids(splits: Splits) -> list[str]:
+    """Of the training images, and then of the validation images."""
+    return [item.image_id for part in (splits.train, splits.val) for item in part]
+
+
+def _unread(splits: Splits, hashes: Sequence[str | None]) -> list[str]:
+    """Ids of images without a hash: they could not be read when the run began."""
+    pairs = zip(_ids(splits), hashes, strict=False)  # none of a run that kept no hashes
+    return sorted(name for name, one in pairs if one is None)
+
+
 def _without(splits: Splits, unread: Collection[str]) -> Splits:
     """The parts that are learnt from and chosen on, without images that cannot be read.
 
@@ -168,18 +179,19 @@ def _without(splits: Splits, unread: Collection[str]) -> Splits:
     return replace(splits, train=parts[0], val=parts[1])
 
 
-def _check_changed(config: TrainConfig, made: Materials, trained_on: TrainedOn | None) -> None:
-    """Refuse training images that the run did not begin with, and copies of validation images."""
-    train, val = made.splits.train, made.splits.val
-    judged = {item.image_id for item in val}  # without those that are left out
+def _check_changed(config: TrainConfig, made: Materials, before: Mapping[str, str | None]) -> None:
+    """Refuse images that the run did not begin with; those that cannot be read are none."""
+    judged = {item.image_id for item in made.splits.val}  # without those that are left out
     config = replace(config, not_copies=tuple(n for n in config.not_copies if n in judged))
-    found, _ = learnt_images(config, train, val, made.origins, made.preprocessing, made.ranks)
-    if found is None or trained_on is None:
-        return
-    if len(found | trained_on) > len(trained_on):
+    _, now = learnt_images(
+        config, made.splits.train, made.splits.val, made.origins, made.preprocessing, made.ranks
+    )
+    pairs = zip(_ids(made.splits), now, strict=True)
+    others = [name for name, one in pairs if one and not one.startswith(before.get(name) or "-")]
+    if others:
         raise ResumeMismatchError(
-            "a resumed run must have the images it began with, but image files that can be read "
-            "changed; give the same ones or start a new run."
+            f"a resumed run must have the images it began with, but {len(others)} that can be read "
+            f"are other ones, e.g. {quoted(others[0])}; give the same ones or start a new run."
         )
 
 

@@ -20,7 +20,7 @@ from skinxai.training.teaching import Teacher
 def learnt_images(
     config: TrainConfig, train: Records, val: Records, origins: Sequence[InitialWeights | Teacher],
     preprocessing: PreprocessConfig, ranks: Ranks | None = None,
-) -> tuple[TrainedOn | None, list[str]]:  # fmt: skip
+) -> tuple[TrainedOn | None, list[str | None]]:  # fmt: skip
     """Find the images of the training part and of everything else that the run learns from.
 
     Args:
@@ -32,9 +32,10 @@ def learnt_images(
         ranks: the processes that read the images together; ``None`` for this one alone.
 
     Returns:
-        The images, ``None`` if an origin does not say which images it was trained on; and the ids
-        of images of both parts that cannot be read, where the settings let these pass. They are
-        among no images that anything is compared with, so the run must not use them later either.
+        The images, ``None`` if an origin does not say which images it was trained on; and the
+        `skinxai.data.pixel_hash` of each image of ``train`` and then of ``val``, ``None`` of one
+        that cannot be read, where the settings let it pass. It is among no images that anything is
+        compared with, so the run must not use it later either.
 
     Raises:
         DatasetImageError: if images cannot be read.
@@ -54,9 +55,9 @@ def learnt_images(
         learnt, checked, origins, leaked=train.leaked and val.leaked,
         not_copies=config.not_copies, ranks=ranks,
     )  # fmt: skip
-    parts = ((train, learnt), (val, checked))
-    unread = {item.image_id for part, read in parts for item in part if item.image_id not in read}
-    return trained_on, sorted(unread)
+    found = [learnt.get(item.image_id) for item in train]
+    found += [checked.get(item.image_id) for item in val]
+    return trained_on, [look and look.digest for look in found]
 
 
 def known_images(

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from skinxai.configs import MAX_JSON_BYTES, SCHEMA_VERSION, check_schema, strict_json
@@ -20,6 +21,7 @@ from skinxai.disk.staging import finish_writing
 from skinxai.disk.writing import append_line, made_folder, write_atomic
 from skinxai.errors import ModelConfigError, ResumeMismatchError, TrainingError
 from skinxai.model_folders.part_bytes import read_part
+from skinxai.model_folders.tensors import pack_bytes, unpack_bytes
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.plain_text import one_line
 from skinxai.progress import say
@@ -29,6 +31,8 @@ from skinxai.training.precision import PRECISIONS
 from skinxai.training.settings import TrainConfig
 
 SETTINGS, LOG, EVENTS = "train.json", "log.csv", "events.log"
+IMAGES = "image_hashes.safetensors"
+_HASHES_NAME = "hashes"
 CROSS_VALIDATION, STUDY = "cross_validation.json", "study.db"
 _HELD = {SETTINGS: "a run", CROSS_VALIDATION: "a cross-validation", STUDY: "a search"}
 _KEYS = (
@@ -38,7 +42,7 @@ _OPTIONAL = ("schema_version", "command")  # earlier runs have no version
 LATER = {"augment_on": "cpu", "teacher_answers": "all"}
 """Settings that earlier runs do not name, as they had them."""
 _HASHES = ("labels", "train", "val", "prepared pixels")
-_DATA = ("name", "train", "val", "sha256")
+_UNREAD = bytes(16)
 _LATER_HASHES = ("files",)  # earlier runs have none
 
 
@@ -164,7 +168,7 @@ class RunFolder:
             if isinstance(values["settings"], dict):
                 values["settings"] = LATER | values["settings"]
             check_keys(values["settings"], TrainConfig.names(), "settings")
-            check_keys(values["data"], _DATA, "data", optional=("left_out",))  # earlier: none
+            check_keys(values["data"], ("name", "train", "val", "sha256"), "data")
             check_keys(values["data"]["sha256"], _HASHES, "data.sha256", optional=_LATER_HASHES)
             check_keys(values["versions"], None, "versions")
             if values["precision"] not in tuple(PRECISIONS):
@@ -215,6 +219,35 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
         for name, data in (trained_on.files() if trained_on is not None else {}).items():
             write_atomic(self.path / name, data)
+
+    def read_images(self, count: int) -> list[str | None] | None:
+        """Read what `write_images` wrote; ``None`` of a run that was begun before there was it.
+
+        Args:
+            count: number of images that it must be of.
+
+        Raises:
+            IntegrityError: if the file is damaged, or of another number of images.
+        """
+        path = self.path / IMAGES
+        if not path.exists():
+            return None
+        rows = unpack_bytes(_HASHES_NAME, read_part(path), (count, len(_UNREAD)), IMAGES)
+        each = (rows[n : n + len(_UNREAD)] for n in range(0, len(rows), len(_UNREAD)))
+        return [None if row == _UNREAD else row.hex() for row in each]
+
+    def write_images(self, hashes: Sequence[str | None]) -> None:
+        """Store what each image was when the run began.
+
+        Args:
+            hashes: `skinxai.data.pixel_hash` of each training image and then of each validation
+                image, of which the first 32 digits are kept; ``None`` of one that was unreadable.
+        """
+        if not self._writes:
+            return
+        rows = [_UNREAD if one is None else bytes.fromhex(one)[: len(_UNREAD)] for one in hashes]
+        table = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, len(_UNREAD))
+        write_atomic(self.path / IMAGES, pack_bytes(_HASHES_NAME, table))
 
     def write_log(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write ``log.csv``, one row for each epoch."""
