@@ -163,3 +163,4 @@ def test_anything_else_is_refused(has, call, flag, value) -> None:
 def test_a_flag_of_numpy_is_one(has) -> None:
     found, same = (has.classifier.predict(has.image, tta=value) for value in (np.True_, True))
     assert found.probabilities == same.probabilities
+    assert Records((), LABELS, leaked=np.True_).leaked is True  # which JSON can hold

@@ -256,6 +256,11 @@ def test_a_copy_of_an_image_of_the_training_is_named_as_one(whole, folder, tmp_p
     assert (made.trained_on_it, made.trained_on_copy) == (False, True)
     assert "trained on an image that looks like a copy of this one:" in text(made.html())
     assert made.to_dict()["image"]["trained_on_copy"] is True
+    loaded = whole._loaded  # as of a model that keeps no fingerprints
+    known = TrainedOn(loaded.trained_on.prefixes)
+    blind = Classifier(replace(loaded, trained_on=known))
+    made = blind.report(tmp_path / "x.jpg", methods=["gradcam"], date=DAY)
+    assert (made.trained_on_it, made.trained_on_copy) == (False, None)
 
 
 def test_flags_novelty_and_uncertainty_are_on_the_page(whole, report) -> None:

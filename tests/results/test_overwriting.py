@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from places import TESTS
@@ -16,6 +17,7 @@ from skinxai.cli import app
 from skinxai.disk.staging import UNFINISHED, Staged, at_present, present, write_together
 from skinxai.disk.writing import write_atomic
 from skinxai.errors import OutputError
+from skinxai.model_folders import files as model_files
 from skinxai.model_folders.files import read_model_folder, write_model_folder
 from skinxai.results.folder import ResultFolder
 
@@ -184,6 +186,27 @@ def test_a_model_is_read_whole_while_it_is_overwritten(tmp_path: Path) -> None:
         finally:
             stop.touch()
     assert set(found) == set(digests) and writer.returncode == 0
+
+
+def test_a_model_is_read_whole_where_it_was_overwritten_twice_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another model, and by itself again: its manifest is the one that was read."""
+    first, other = ({"config.json": b"%d" % n, "model.safetensors": b"%d" % n} for n in (0, 1))
+    write_model_folder(tmp_path, first)
+    plain, reads = model_files.read_part, []
+
+    def meanwhile(path: Path, *rest: Any) -> bytes:
+        reads.append(path.name)
+        if reads == ["manifest.json", "config.json"]:
+            write_model_folder(tmp_path, other)
+            found = plain(path, *rest)
+            write_model_folder(tmp_path, first)
+            return found
+        return plain(path, *rest)
+
+    monkeypatch.setattr(model_files, "read_part", meanwhile)
+    assert dict(read_model_folder(tmp_path).files) == first
 
 
 def test_new_files_have_the_rights_that_the_user_gives(tmp_path: Path) -> None:
