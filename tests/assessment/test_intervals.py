@@ -97,12 +97,28 @@ def test_one_lesion_has_no_interval(images) -> None:
     assert repr(Evaluation.from_dict(found.to_dict())) == repr(found)
 
 
-def test_the_recall_of_a_class_of_one_lesion_has_no_interval() -> None:
-    labels = LabelSet(("a", "b"))
-    target, lesions = [0] * 30 + [1] * 20, [str(n) for n in range(30)] + ["one"] * 20
-    guesses = np.array([0] * 30 + [1] * 14 + [0] * 6)
+def test_figures_of_a_class_of_one_lesion_have_no_interval() -> None:
+    """Its recall, and what tells it from the others: 14 of its 20 images are found."""
+    labels = LabelSet(("nv", "mel", "bcc"), malignant=("mel", "bcc"))
+    target = [0] * 30 + [1] * 20 + [2] * 8
+    lesions = [str(n) for n in range(30)] + ["one"] * 20 + [f"bcc {n}" for n in range(8)]
+    scores = 0.1 + 0.7 * np.eye(3)[[0] * 28 + [1] * 2 + [1] * 14 + [0] * 6 + [2] * 7 + [0]]
     found = evaluate_probabilities(
-        target, 0.2 + 0.6 * np.eye(2)[guesses], lesions, labels, resamples=50, model="m", data="d"
+        target, scores, lesions, labels, resamples=50, model="m", data="d"
     )
-    assert str(found.recall["b"]) == "0.700 (–)"
-    assert (found.recall["a"].low, found.recall["a"].high) == (1, 1)
+    assert str(found.recall["mel"]) == "0.700 (–)" and str(found.auc["mel"]).endswith(" (–)")
+    points = [point.figure for point in found.roc_points.values()]
+    assert points and all(np.isnan([each.low, each.high]).all() for each in points)
+    kept = [found.recall["nv"], found.recall["bcc"], found.auc["nv"], found.malignancy.auc]
+    assert all(each.low < each.value <= each.high for each in kept)
+    alone = [*target[:50], *[0] * 8]  # melanoma is the only malignant class now
+    found = evaluate_probabilities(
+        alone, scores, lesions, labels, resamples=50, model="m", data="d"
+    )
+    for figure in (found.malignancy.auc, found.malignancy.partial_auc):
+        assert str(figure).endswith(" (–)")
+    assert found.accuracy.low < found.accuracy.high
+    pair = evaluate_probabilities(  # all others of nv are of one lesion
+        target[:50], scores[:50], lesions[:50], labels, resamples=50, model="m", data="d"
+    )
+    assert str(pair.auc["nv"]).endswith(" (–)") and pair.recall["nv"].low < pair.recall["nv"].high

@@ -86,10 +86,10 @@ def evaluate_probabilities(
     low, high = clustered_bootstrap(statistic, lesions, resamples=resamples, seed=seed)
     rows = zip(values.tolist(), low.tolist(), high.tolist(), strict=True)
     named = dict(zip(statistic.names, (Figure(*row) for row in rows), strict=True))
-    for k, code in enumerate(labels):
-        if len({own for own, kind in zip(lesions, truth, strict=True) if kind == k}) < 2:
-            recall = named["recall", code]  # of one lesion, which is drawn or not
-            named["recall", code] = Figure(recall.value, float("nan"), float("nan"))
+    each_lesion = np.asarray(lesions)
+    for key, known in named.items():
+        if any(len(set(each_lesion[group].tolist())) < 2 for group in statistic.groups(key)):
+            named[key] = Figure(known.value, float("nan"), float("nan"))
 
     def of_classes(figure: str) -> dict[str, Figure]:
         return {code: named[figure, code] for code in labels}

@@ -91,3 +91,20 @@ class FigureRows:
             parts.append([area(*curve), area_above(ISIC_SENSITIVITY, *curve)])
             parts.append(self._worth[rows].mean(axis=0))
         return np.concatenate([np.asarray(part, np.float64) for part in parts])
+
+    def groups(self, name: Name) -> tuple[npt.NDArray[np.bool_], ...]:
+        """Which images a figure is the rate of, or tells apart, ``(N,)`` each; none: all images.
+
+        Where a group is of one lesion, a resample has that lesion or no value, so that a bootstrap
+        over lesions knows no interval.
+        """
+        figure, code = name
+        if figure in ("recall", "AUC"):
+            group = self._truth == self._labels.position(code)
+        elif figure == "ROC point":
+            group = self._truth == self._melanoma
+        elif self._malignant is not None and figure in ("malignant AUC", "malignant partial AUC"):
+            group = self._malignant[0]
+        else:
+            return ()
+        return (group,) if figure == "recall" else (group, ~group)
