@@ -196,6 +196,11 @@ def test_the_summary_by_hand() -> None:
     timed = [{**row, "seconds": (1.0, 2.0, 60.0)[row["number"]]} for row in rows]
     table = summarise(timed, Plan(stratified=2), {"gradcam": {}})
     assert table["all"]["gradcam"]["seconds"][0] == 2  # the median
+    table = summarise(
+        [{**row, "lesion": "one"} for row in rows], Plan(stratified=2), {"gradcam": {}}
+    )
+    assert table["all"]["gradcam"]["mass inside"] == [pytest.approx(0.6), None, None]
+    assert "0.60 (–)" in to_markdown(table)
 
 
 def test_what_cannot_be_compared(data, tmp_path) -> None:

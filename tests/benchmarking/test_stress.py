@@ -284,6 +284,17 @@ def test_the_result_is_kept_as_json_and_shown_as_a_table(data) -> None:
         found.row("ruler", "wood")
 
 
+def test_images_of_one_lesion_have_no_intervals(data, tmp_path: Path) -> None:
+    records, masks = data
+    alone = records.subset(["i00", "i01"])
+    found = stress_test(paper(), alone, masks, artefacts=["ruler"], maps=0, **SMALL)
+    row = found.row("ruler", "paper")
+    assert row.lesions == 1 and math.isnan(row.top_class.low) and row.top_class.value >= 0
+    table = found.to_markdown()
+    assert "(nan" not in table and "% (–)" in table and "0.00 (–)" in table
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
 def test_the_picture_has_a_row_for_each_artefact(data) -> None:
     records, masks = data
     whole = stress_sheet(violet(), records, masks)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -37,9 +36,9 @@ class ScoreComparison:
         """
         if self.better:
             return ""
-        found = self.difference
-        ends = "–" if math.isnan(found.low) else f"{found.low:+.4f} to {found.high:+.4f}"
-        shown = f"{found.value:+.4f} ({ends})"
+        shown = f"{self.difference.value:+.4f} ({self.difference.low:+.4f} to " + (
+            f"{self.difference.high:+.4f})"
+        )
         verdict = "worse than" if self.difference.low > 0 else "not shown to be better than"
         return (
             f"{name} is {verdict} the top probability at telling wrong answers from right ones: "
