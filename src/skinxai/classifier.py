@@ -239,7 +239,8 @@ class Classifier(Model):
             neighbours: most training lesions; 0 for none.
             title: of the page, such as the case's number.
             date: on the page; today by default.
-            **inputs_and_options: input options, ``timeout`` of `explain`, and the methods' own.
+            **inputs_and_options: input options, ``timeout``, the seconds of all maps together, and
+                the methods' own.
 
         Raises:
             InputError: an image that cannot be used.

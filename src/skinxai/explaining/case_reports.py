@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -13,6 +14,7 @@ from skinxai import explainers
 from skinxai.assessment.faithfulness import rank_correlation
 from skinxai.errors import ExplainError, ExplainTimeoutError, OptionError, did_you_mean
 from skinxai.explaining.by_graph import GRAPH_METHODS
+from skinxai.explaining.explain_options import ExplainOptions
 from skinxai.images.pixels import pixel_hash
 from skinxai.images.reading import SourceImage, read_image
 from skinxai.images.sources import iter_sources
@@ -122,13 +124,13 @@ def case_report(
     absent: dict[str, str] = {}
     common = limit | {"tta": asked.tta, "target": prediction.label}
     named = asked.methods is not None
-    maps = _maps(partial(classifier.explain, source, **common), chosen, absent, named)
+    explain = _within(keywords.get("timeout"), partial(classifier.explain, source, **common))
+    maps = _maps(explain, chosen, absent, named)
     looking = next((each.method for each in maps if each.score != "none"), None)
     against = None
     if looking is not None:
         other = prediction.top(2)[1][0]
-        keywords = chosen[looking]
-        against = classifier.explain(source, looking, against=other, **common, **keywords)
+        against = explain(method=looking, against=other, **chosen[looking])
     digest = pixel_hash(source.pixels)
     trained_on = None if model.exported else model.loaded.trained_on
     seen = None
@@ -176,9 +178,23 @@ def _questions(
         )
     options, rest = InputOptions.take(keywords, *known)
     return options, {
-        name: {k: v for k, v in rest.items() if k == "timeout" or k in names}
-        for name, names in own.items()
+        name: {k: v for k, v in rest.items() if k in names} for name, names in own.items()
     }
+
+
+def _within(
+    seconds: float | None, explain: Callable[..., Explanation]
+) -> Callable[..., Explanation]:
+    """``explain``, whose calls together have so many seconds."""
+    if seconds is None:
+        return explain
+    ExplainOptions(timeout=seconds)
+    end = time.monotonic() + seconds
+
+    def timed(**keywords: Any) -> Explanation:
+        return explain(timeout=max(end - time.monotonic(), 1e-9), **keywords)
+
+    return timed
 
 
 def _options_of(method: str) -> set[str]:
