@@ -23,6 +23,7 @@ from skinxai.progress import counter
 
 if TYPE_CHECKING:
     from skinxai.results import Explanation
+    from skinxai.results.folder import ResultFolder
 
 TOGETHER = 4  # images in a batch: few, as all their maps are in memory until it is done
 
@@ -64,9 +65,6 @@ def explain(
 ) -> None:  # fmt: skip
     """Write, for each image, a folder with the overlay, the raw map and how it was made."""
     from skinxai.classifier import Classifier
-    from skinxai.results import ItemError
-    from skinxai.results import compare as side_by_side
-    from skinxai.results.drawing import encode_png
     from skinxai.results.folder import ResultFolder
 
     several = [name.strip() for name in compare.split(",") if name.strip()]
@@ -102,32 +100,40 @@ def explain(
             for start in range(0, len(sources), size):
                 some = sources[start : start + size]
                 inputs = [opened(source) for source in some]
-                for source, *items in zip(
-                    some, *(ask(inputs, name) for name in options), strict=True
-                ):
-                    made: list[Explanation] = []
-                    for name, item in zip(options, items, strict=True):
-                        if isinstance(item, ItemError):
-                            failed += 1
-                            _print(failed_line(item))
-                            break
-                        found = item[1]
-                        own_name = folder.name_for(named(source), f".{name}")
-                        place = folder.put(own_name, found.files(uniform=uniform))
-                        _print(f"{found.source}  {found.target}  {place}")
-                        notes = [] if made else notes_of(found.warnings)  # once for all methods
-                        for line in notes:
-                            _print(line)
-                        made.append(found)
-                    if several and len(made) == len(options):
-                        sheet = encode_png(side_by_side(made, uniform=uniform))
-                        path = folder.put(folder.name_for(named(source), ".sheet.png"), sheet)
-                        _print(f"{made[0].source}  {path}")
+                answers = zip(*(ask(inputs, name) for name in options), strict=True)
+                for source, items in zip(some, answers, strict=True):
+                    by_method = dict(zip(options, items, strict=True))
+                    failed += not _keep(folder, source, by_method, bool(several), uniform)
                     done += 1
                     count(1)
     finally:
         note_end(done, len(sources), out)
     raise typer.Exit(1 if failed else 0)
+
+
+def _keep(
+    folder: ResultFolder, source: str, by_method: dict[str, Any], sheet: bool, uniform: bool
+) -> bool:
+    """Write an image's maps, and a sheet of them, and print where; whether all were made."""
+    from skinxai.results import ItemError, compare
+    from skinxai.results.drawing import encode_png
+
+    made: list[Explanation] = []
+    for name, item in by_method.items():
+        if isinstance(item, ItemError):
+            _print(failed_line(item))
+            return False
+        found = item[1]
+        place = folder.put(folder.name_for(named(source), f".{name}"), found.files(uniform=uniform))
+        _print(f"{found.source}  {found.target}  {place}")
+        for line in [] if made else notes_of(found.warnings):  # once for all methods
+            _print(line)
+        made.append(found)
+    if sheet:
+        picture = encode_png(compare(made, uniform=uniform))
+        path = folder.put(folder.name_for(named(source), ".sheet.png"), picture)
+        _print(f"{made[0].source}  {path}")
+    return True
 
 
 def _options(methods: list[str], budget: int | None) -> dict[str, dict[str, Any]]:

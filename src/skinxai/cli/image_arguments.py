@@ -57,16 +57,23 @@ def listed(images: list[str], out: Path | None = None) -> tuple[list[str], list[
     return list(found.values()), left_out
 
 
-def note_end(done: int, total: int, out: Path) -> None:
-    """Say how many images a folder of results has, where some are lacking.
+def note_end(done: int, total: int, out: Path | None) -> None:
+    """Say how many images a run has answered that ended before the last.
 
     Args:
         done: images that were finished.
         total: how many there were.
-        out: the folder.
+        out: the folder of results, if there is one.
     """
     if done < total:
-        note(f"the run has ended early: {out} has {done} of {total} images")
+        place = f": {out} has them" if done and out is not None else ""
+        note(f"the run has ended early, after {done} of {total} images{place}")
+
+
+def not_done(source: str) -> dict[str, str]:
+    """The row of an image that a run has not come to, as if it could not be read."""
+    text = "The run ended before this image was answered; run the command again."
+    return {"source": named(source), "code": "interrupted", "error": text}
 
 
 def opened(source: str) -> Any:

@@ -14,6 +14,7 @@ from skinxai.cli.image_arguments import (
     failure,
     listed,
     named,
+    not_done,
     note_end,
     notes_of,
     opened,
@@ -93,7 +94,7 @@ def predict(
         raise typer.BadParameter("--json and --format csv exclude each other; give one of them.")
     format = Format.json if as_json else format
     sources, left_out = listed(images, out)
-    folder = ResultFolder(out, sources, left_out) if out is not None else None
+    folder = ResultFolder(out, sources) if out is not None else None
     classifier = Classifier.from_pretrained(model, backend=backend)
     stream = classifier.stream(
         [opened(source) for source in sources], explain=explain, tta=tta, batch_size=batch_size,
@@ -111,19 +112,20 @@ def predict(
                 more["overlay"] = folder.name_for(named(source), f".{explain}.png")
                 folder.put(more["overlay"], explanation.png(uniform=uniform))
             failed += isinstance(result, ItemError)
-            if folder is not None:
-                folder.add(result, **more)
+            rows.append(result.to_dict() | more)
             if format is Format.table:
                 _print(_lines(result))
-            else:
-                rows.append(result.to_dict() | more)
-    finally:
-        if folder is not None:
-            folder.write()  # also after an interruption: what is done is kept
-            note_end(len(folder), len(sources), folder.folder)
-    if format is not Format.table:
+    finally:  # also after an interruption: what is done is kept, and what is not is named
+        done = len(rows)
+        if done:
+            rows += map(not_done, sources[done:])
         rest = [left.to_dict() for left in left_out]
-        typer.echo(csv_table(rows) if format is Format.csv else json.dumps(rows + rest, indent=2))
+        note_end(done, len(sources), out)
+        if folder is not None:
+            folder.write(rows, rest)
+        if rows and format is not Format.table:
+            shown = json.dumps(rows + rest, indent=2) + "\n"
+            typer.echo(csv_table(rows) if format is Format.csv else shown, nl=False)
     if folder is not None:
         note(f"{len(sources) - failed} of {len(sources)} images, results in {out}")
     raise typer.Exit(1 if failed else 0)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skinxai.cli.image_arguments import bar, failed_line, listed, named, notes_of, opened
+from skinxai.cli.image_arguments import bar, failed_line, listed, named, note_end, notes_of, opened
 from skinxai.cli.options import Backend, Images, MaxPixels, Model, Tta, words
 from skinxai.errors import InputError, NonFiniteOutputError
 from skinxai.images.limits import MAX_PIXELS
@@ -87,7 +87,7 @@ def report(
         "neighbours": neighbours, "tta": tta, "max_pixels": max_pixels,
         "progress": None if len(sources) == 1 else False,
     }  # fmt: skip
-    failed = 0
+    failed = done = 0
     try:
         for number, source in enumerate(bar(sources)):
             name = describe(named(source))
@@ -97,23 +97,25 @@ def report(
             except (InputError, NonFiniteOutputError) as error:
                 failed += 1
                 _print(failed_line(ItemError(number, name, error)))
-                continue
-            data = made.encoded(suffix)
-            if folder is None:
-                with made_folder(out.parent):
-                    write_atomic(out, data)
-                place = out
             else:
-                place = folder.put(folder.name_for(named(source), suffix), data)
-            prediction = made.prediction
-            shown = f"{prediction.label} {prediction.probability:.3f}"
-            decided = f"  {prediction.decision}" if prediction.decision else ""
-            _print(f"{name}  {shown}{decided}  {place}")
-            for line in notes_of(prediction.warnings):
-                _print(line)
+                data = made.encoded(suffix)
+                if folder is None:
+                    with made_folder(out.parent):
+                        write_atomic(out, data)
+                    place = out
+                else:
+                    place = folder.put(folder.name_for(named(source), suffix), data)
+                prediction = made.prediction
+                shown = f"{prediction.label} {prediction.probability:.3f}"
+                decided = f"  {prediction.decision}" if prediction.decision else ""
+                _print(f"{name}  {shown}{decided}  {place}")
+                for line in notes_of(prediction.warnings):
+                    _print(line)
+            done += 1
     finally:
         if folder is not None:
             folder.write()
+        note_end(done, len(sources), out)
     raise typer.Exit(1 if failed else 0)
 
 

@@ -7,24 +7,16 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from skinxai.disk.staging import Staged, write_together
 from skinxai.disk.writing import check_folder, escape_cell, make_folder, write_atomic
 from skinxai.plain_text import printable
-from skinxai.results import ItemError, Prediction
 
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 MAX_STEM = 80
-
-
-class Counted(Protocol):
-    """A count of files that are not read, such as `skinxai.images.listing.LeftOut`."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The count as JSON values."""
 
 
 class ResultFolder:
@@ -37,21 +29,13 @@ class ResultFolder:
     Args:
         folder: made when there is something to write; what it holds stays until it is replaced.
         inputs: files that are being read; those in the folder are never replaced.
-        left_out: what is not read of the folders of inputs; ``results.json`` ends with it.
 
     Raises:
         OutputError: a file, or a folder that cannot be written.
     """
 
-    def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        inputs: Iterable[str] = (),
-        left_out: Iterable[Counted] = (),
-    ) -> None:
+    def __init__(self, folder: str | os.PathLike[str], inputs: Iterable[str] = ()) -> None:
         self.folder = Path(folder)
-        self._rows: list[dict[str, Any]] = []
-        self._left_out = [left.to_dict() for left in left_out]
         home = self.folder.resolve()
         read = (Path(os.path.realpath(path)) for path in inputs)
         self._taken = {path.name.lower() for path in read if path.parent == home}
@@ -104,19 +88,18 @@ class ResultFolder:
         self._taken.add(name.lower())
         return name
 
-    def add(self, result: Prediction | ItemError, **more: Any) -> None:
-        """Note one result; ``more`` are further columns, such as the overlay's name."""
-        self._rows.append(result.to_dict() | more)
+    def write(
+        self, rows: Sequence[dict[str, Any]] = (), left_out: Sequence[dict[str, Any]] = ()
+    ) -> None:
+        """Write ``results.csv`` and ``results.json`` where there are rows, and end the run.
 
-    def __len__(self) -> int:
-        """How many results were noted."""
-        return len(self._rows)
-
-    def write(self) -> None:
-        """Write ``results.csv`` and ``results.json`` where there are rows, and end the run."""
-        if self._rows:
-            self._files.add("results.csv", table(self._rows).encode())
-            text = json.dumps(self._rows + self._left_out, indent=2)
+        Args:
+            rows: plain values of each result.
+            left_out: plain values that ``results.json`` ends with.
+        """
+        if rows:
+            self._files.add("results.csv", table(rows).encode())
+            text = json.dumps([*rows, *left_out], indent=2)
             self._files.add("results.json", text.encode() + b"\n")
         self._files.commit()
 
