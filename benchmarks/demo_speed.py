@@ -1,6 +1,6 @@
 """How long a visitor of the demo waits: from an image to its prediction and Grad-CAM on screen.
 
-Usage: python benchmarks/demo_speed.py [--rounds 10]        (needs Chromium: sh scripts/browser)
+Usage: python benchmarks/demo_speed.py [--rounds 10]        (needs Chromium: sh scripts/debian)
 
 A running server and a browser on this machine. Each round uploads another image of 600 × 450, and
 waits until its heatmap is painted. Writes results/demo_speed.json.

@@ -1,6 +1,6 @@
 """Visitors who mean harm, at a running demo: does it stay up, and within its memory?
 
-Usage: python benchmarks/hostile_visitors.py [--count 200]     (needs Chromium: sh scripts/browser)
+Usage: python benchmarks/hostile_visitors.py [--count 200]     (needs Chromium: sh scripts/debian)
 
 The real server on a free loopback port, and a browser. Each kind of attack is made ``count`` times
 or with ``count`` connections, with a fixed seed; whatever the count, at least 60 uploads of 20 MiB

@@ -1,6 +1,6 @@
 """The demo in a real browser: uploads, numbers, downloads, several visitors at once.
 
-Needs Chromium: ``sh scripts/browser`` installs Debian's.
+Needs Chromium: ``sh scripts/debian`` installs Debian's.
 """
 
 import csv
@@ -23,7 +23,7 @@ from skinxai import Classifier, samples
 
 OPACITY = 0.6  # where the slider stands
 pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="NO BROWSER: the demo is not tested in one; sh scripts/browser"
+    CHROMIUM is None, reason="NO BROWSER: the demo is not tested in one; sh scripts/debian"
 )
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect

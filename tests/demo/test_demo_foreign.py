@@ -1,6 +1,6 @@
 """The demo in a real browser with another's model card, and within its own security policy.
 
-Needs Chromium: ``sh scripts/browser`` installs Debian's.
+Needs Chromium: ``sh scripts/debian`` installs Debian's.
 """
 
 import shutil
@@ -15,7 +15,7 @@ from waiting import wait_for
 import skinxai
 
 pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="NO BROWSER: the demo is not tested in one; sh scripts/browser"
+    CHROMIUM is None, reason="NO BROWSER: the demo is not tested in one; sh scripts/debian"
 )
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect

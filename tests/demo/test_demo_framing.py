@@ -1,6 +1,6 @@
 """The demo in a frame of another site, in a real browser.
 
-Needs Chromium: ``sh scripts/browser`` installs Debian's.
+Needs Chromium: ``sh scripts/debian`` installs Debian's.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 from demo_server import CHROMIUM, LIMIT, chromium, running
 
 pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="NO BROWSER: the demo is not tested in one; sh scripts/browser"
+    CHROMIUM is None, reason="NO BROWSER: the demo is not tested in one; sh scripts/debian"
 )
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect

@@ -164,6 +164,20 @@ def test_links_in_the_readme_lead_somewhere() -> None:
         assert (ROOT / link).exists(), link
 
 
+def test_each_script_that_is_named_is_there() -> None:
+    texts = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "scripts").iterdir()]
+    for folder in ("benchmarks", "deploy", "docs", "examples", "src", "tests", "training"):
+        texts += [p for p in (ROOT / folder).rglob("*") if p.suffix in (".md", ".py", ".sh", ".yml")]
+    named = {
+        (path, name)
+        for path in texts
+        if path.is_file()
+        for name in re.findall(r"sh (scripts/\w+)", path.read_text(errors="replace"))
+    }
+    assert len(named) > 10
+    assert not [(path, name) for path, name in named if not (ROOT / name).exists()]
+
+
 def test_the_picture_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "samples.jpg"
     monkeypatch.setattr(sys, "argv", ["overlays.py", str(out)])
