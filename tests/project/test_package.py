@@ -167,7 +167,8 @@ def test_links_in_the_readme_lead_somewhere() -> None:
 def test_each_script_that_is_named_is_there() -> None:
     texts = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "scripts").iterdir()]
     for folder in ("benchmarks", "deploy", "docs", "examples", "src", "tests", "training"):
-        texts += [p for p in (ROOT / folder).rglob("*") if p.suffix in (".md", ".py", ".sh", ".yml")]
+        found = (ROOT / folder).rglob("*")
+        texts += [each for each in found if each.suffix in (".md", ".py", ".sh", ".yml")]
     named = {
         (path, name)
         for path in texts

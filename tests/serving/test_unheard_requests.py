@@ -37,6 +37,7 @@ def test_answers_of_the_server_itself_are_counted_and_logged(
         wait_for(lambda: counted(service, left) == 1)
         assert counted(service, slow) == 1  # the application has counted it
         assert counted(service, 'skinxai_errors_total{code="too_slow"}') == 2
+        assert counted(service, 'skinxai_errors_total{code="internal"}') == 0
     lines = [each.request for each in caplog.records if hasattr(each, "request")]
     (line,) = [each for each in lines if each.status == 408]
     assert (line.request_id, line.code) == (json.loads(first.body)["request_id"], "too_slow")

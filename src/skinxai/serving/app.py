@@ -68,8 +68,12 @@ class ServiceApp(FastAPI):
         self.service, self._classifiers, self._failed = service, classifiers, failed
         for routes in (health, predicting, one_image, feedback, open_inference, clouds):
             self.include_router(routes(service))
-        self.add_exception_handler(Problem, _problem)
-        self.add_exception_handler(SkinxaiError, _problem)
+        for kind in (
+            Problem,
+            SkinxaiError,
+            Exception,
+        ):  # the last is raised again, to log
+            self.add_exception_handler(kind, _problem)
         self.add_exception_handler(HTTPException, _http)
         vertex = VertexRoutes.of(os.environ)
         self._aliases = {vertex.health: PING, vertex.predict: INVOCATIONS}

@@ -98,7 +98,7 @@ class Gate:
                 self._check(scope, headers)
                 await self._app(scope, arriving, sent)
             except Gone:
-                visit.status = 499  # Starlette has answered 500 to nobody
+                visit.status, visit.code = 499, None  # Starlette has answered 500 to nobody
                 return
             except Problem as error:
                 problem = error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 
 from skinxai.errors import SkinxaiError
 from skinxai.results import DISCLAIMER
-from skinxai.serving.arriving import unless_gone
+from skinxai.serving.arriving import Gone, unless_gone
 from skinxai.serving.gate import visit_of
 from skinxai.serving.json_bodies import asked_by, read_json
 from skinxai.serving.open_inference import IMAGE, InferenceRequest, images_of, metadata, response
@@ -19,6 +20,7 @@ from skinxai.serving.problems import Problem
 from skinxai.serving.service import Service
 from skinxai.version import __version__
 
+logger = logging.getLogger("skinxai.serving")
 MODEL = "/v2/models/{name}"
 VERSION = MODEL + "/versions/{version}"
 IMAGE_TENSOR = {"name": IMAGE, "shape": [1], "datatype": "BYTES", "data": ["iVBORw0K…"]}
@@ -125,7 +127,11 @@ async def _told(request: Request, answer: Callable[[], Awaitable[Response]]) -> 
     """An answer, or a problem that also has the protocol's own ``error``."""
     try:
         return await answer()
-    except (Problem, SkinxaiError) as error:
+    except Gone:
+        raise
+    except Exception as error:
+        if not isinstance(error, (Problem, SkinxaiError)):
+            logger.error("a request failed", exc_info=error)
         visit, problem = visit_of(request.scope), Problem.of(error)
         visit.code = problem.code
         body: dict[str, Any] = {"error": problem.detail} | problem.to_dict()

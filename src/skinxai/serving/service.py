@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from skinxai.classifier import Classifier
-from skinxai.errors import ModelError, SkinxaiError
+from skinxai.errors import ModelError
 from skinxai.results import ItemError
 from skinxai.review import ReviewStore
 from skinxai.serving.answer_rows import Row, row_json, row_of
@@ -152,7 +152,7 @@ class Service:
             with self.pool.lease(route_key or "".join(digests), model) as served:
                 check_point(served, asked.operating_point)
                 rows = await self._rows(served, uploads, digests, asked, since)
-        except (Problem, SkinxaiError):
+        except Exception:  # also an unexpected one
             self.observing.metrics.refused(len(uploads))
             raise
         found = [(row.prediction, row.problem) for row in rows]
