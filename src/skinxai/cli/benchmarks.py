@@ -74,7 +74,7 @@ def explainers(
     records = judged(records, splits, part)
     table = benchmark_explainers(
         classifier, records, masks, out,
-        methods=[name.strip() for name in methods.split(",") if name.strip()] or None,
+        methods=words(methods) or None,
         budget=budget, lesions=lesions, stratified=stratified, checked=checked, steps=steps,
         seed=seed, not_copies=words(not_copies) or (), max_pixels=max_pixels,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from skinxai.cli.image_arguments import (
     notes_of,
     opened,
 )
-from skinxai.cli.options import Backend, Images, MaxPixels, Model, Score, Tta, Uniform
+from skinxai.cli.options import Backend, Images, MaxPixels, Model, Score, Tta, Uniform, words
 from skinxai.errors import OptionError
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.plain_text import printable
@@ -67,18 +67,14 @@ def explain(
     from skinxai.classifier import Classifier
     from skinxai.results.folder import ResultFolder
 
-    several = [name.strip() for name in compare.split(",") if name.strip()]
-    if compare and not several:
-        raise typer.BadParameter(
-            f"--compare must name methods, separated by commas, got {compare!r}."
-        )
+    several = words(compare)
     if several and method is not None:
         raise typer.BadParameter(
             "--method and --compare exclude each other; name all methods with --compare."
         )
     sources, _ = listed(images, out)
     folder = ResultFolder(out, sources)
-    options = _options(list(dict.fromkeys(several)) or [method or "gradcam"], budget)
+    options = _options(list(dict.fromkeys(several or [])) or [method or "gradcam"], budget)
     classifier = Classifier.from_pretrained(model, backend=backend)
     size = 1 if several or any(map(_has_budget, options)) else TOGETHER
     failed = done = 0

@@ -78,5 +78,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def words(text: str | None) -> list[str] | None:
-    """``"nv,mel"`` as a list, without blanks."""
-    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+    """``"nv,mel"`` as a list, without blanks; text of commas alone is refused."""
+    if text is None:
+        return None
+    found = [word.strip() for word in text.split(",") if word.strip()]
+    if text and not found:
+        raise typer.BadParameter(f"names must be separated by commas, got {text!r} without one.")
+    return found
