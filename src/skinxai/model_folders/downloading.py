@@ -336,7 +336,11 @@ def bars_of_client() -> Iterator[None]:
 
 
 def _throw_away(path: Path) -> None:
-    blob = path.resolve()
+    """Remove a file of a snapshot and what its repository has of it, so that it is fetched anew.
+
+    What repositories share stays: it may be right, and another's manifest wrong.
+    """
+    blob = path.parent / path.readlink() if path.is_symlink() else path
     path.unlink(missing_ok=True)
     blob.unlink(missing_ok=True)
 

@@ -65,12 +65,20 @@ def _read_own(path: Path, most: int, look: Callable[[Mapping[str, Any]], None] |
 
 
 def _is_own_link(path: Path) -> bool:
-    """Whether a link stays in its folder, or is one of the Hub's cache to the same cache."""
+    """Whether a link stays in its folder, or is one of the Hub's cache to the same cache.
+
+    There a file of ``REPOSITORY/snapshots/COMMIT`` is a link to ``REPOSITORY/blobs``; newer clients
+    keep large files once for all repositories, in ``blobs/XX`` beside these.
+    """
     # not Path.resolve(), which fails at links that lead to themselves
     target, folder = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent))
     if target.parent == folder:
         return True
-    return target.parent.name == "blobs" and target.parent.parent / "snapshots" in folder.parents
+    repositories = [each.parent for each in folder.parents if each.name == "snapshots"]
+    return any(
+        target.parent == own / "blobs" or target.parent.parent == own.parent / "blobs"
+        for own in repositories
+    )
 
 
 def check_length(
