@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from skinxai.configs import EnsembleConfig
+from skinxai.disk.writing import write_atomic
 from skinxai.errors import (
     HubError,
     IntegrityError,
@@ -41,7 +42,7 @@ SECONDS = 4  # that the first answer of the Hub may take
 CACHE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST)
 _NUMBER = re.compile(r"\[(?:Errno|WinError) -?\d+\] ")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]{0,199}", re.ASCII)
+_REVISION = re.compile(r"(?!.*\.\.)\w[\w.+/-]{0,199}", re.ASCII)
 _PLAIN = re.compile(r"\w[\w.-]*\.(json|safetensors)")
 """Names that files of a later version may have."""
 
@@ -79,8 +80,7 @@ class Repository:
         """
         from huggingface_hub import constants
 
-        if not _REVISION.fullmatch(revision):
-            raise OptionError(f"revision must be a commit, tag or branch, got {revision!r}.")
+        check_revision(revision)
         pinned = _COMMIT.fullmatch(revision) is not None
         offline = self.local_files_only or constants.HF_HUB_OFFLINE
         if (pinned or offline) and (folder := self._cached(revision)):
@@ -101,11 +101,9 @@ class Repository:
                 SkinxaiWarning,
                 4,
             )
-        folder = self._fetch(MANIFEST, commit).parent
-        self._remember(revision, folder)
-        for _ in self._files(commit):
-            pass
-        return folder
+        manifest, *_ = self._files(commit)
+        self._remember(revision, manifest.parent)  # now that all of its files are there
+        return manifest.parent
 
     def look_up(self, revision: str, file: str = MANIFEST) -> str:
         """Ask the Hub for the commit of a revision that has this file."""
@@ -155,10 +153,12 @@ class Repository:
     def _cached(self, revision: str) -> Path | None:
         """The folder, if the cache has all of its files and they match the manifests."""
         try:
-            files = list(self._files(revision, local=True))
+            folder = self.load(MANIFEST, revision, local=True).parent
+            for _ in self._files(folder.name, local=True):  # of one commit, whatever moves
+                pass
         except (IntegrityError, HubError, OSError):
             return None
-        return files[0].parent
+        return folder
 
     def _files(self, revision: str, prefix: str = "", *, local: bool = False) -> Iterator[Path]:
         """Yield each checked file of the model, the manifest first, members after the ensemble."""
@@ -258,15 +258,36 @@ class Repository:
             ) from error
 
     def _remember(self, revision: str, folder: Path) -> None:
-        """Store the commit of a branch or tag for offline use, as the client does."""
+        """Store the commit of a branch or tag for offline use, where the client does."""
         if _COMMIT.fullmatch(revision):
             return
         path = folder.parent.parent / "refs" / revision
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(folder.name)
+        try:
+            if path.is_file() and path.read_text() == folder.name:
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, folder.name.encode())
+        except (OSError, OutputError) as error:
+            warnings.warn(
+                f"{self.name!r} cannot be noted in the Hub's cache ({line(error)}), so that "
+                f"without a network its {revision!r} is not found there, or an older one; name "
+                f"'{self.name}@{folder.name}'.",
+                SkinxaiWarning,
+                4,
+            )
 
     def _in_cache(self, revision: str) -> str:
         return f"{self.name!r} at {revision!r} is not completely in the cache"
+
+
+def check_revision(revision: str) -> None:
+    """Refuse what cannot be a commit, tag or branch.
+
+    Raises:
+        OptionError: if it has other characters than their names.
+    """
+    if not _REVISION.fullmatch(revision):
+        raise OptionError(f"revision must be a commit, tag or branch, got {revision!r}.")
 
 
 def timm_snapshot(name: str, token: str | None = None) -> Path:

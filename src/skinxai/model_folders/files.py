@@ -34,6 +34,8 @@ EXPORTED = {".onnx": "onnx", ".xml": "openvino"}
 """Suffix of an exported file → the runtime that it is for, in `RUNNERS`."""
 UNSAVED = "unsaved"
 """Revision of a model that answers as no folder does."""
+_POINTER = b"version https://git-lfs.github.com/spec/"
+"""Begins what git leaves in the place of a large file where Git LFS is not installed."""
 BUNDLED = Path(__file__).parents[1] / "bundled"
 Fits = Callable[[bytes, Path, Mapping[str, Any]], None]
 """Takes ``config.json``, the folder and the header of weights; raises if they do not fit."""
@@ -143,6 +145,11 @@ def read_model_folder(
             again = hashlib.sha256(read_part(folder / name, left)).hexdigest()
             if again == expected or read_part(path) != manifest:  # written meanwhile, even twice
                 return read_model_folder(folder, revision=revision, fits=fits)
+            if data.startswith(_POINTER):
+                raise IntegrityError(
+                    f"{name} in {str(folder)!r} must be the file itself, but it is a pointer of "
+                    f"Git LFS; run 'git lfs pull' there, or fetch the model by 'skinxai pull'."
+                )
             message = (
                 f"{name} in {str(folder)!r} must have the sha256 that its manifest lists, "
                 f"{expected[:12]}…, but it has another"

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from skinxai.configs import EnsembleConfig
 from skinxai.disk.regular_files import is_file, is_folder
 from skinxai.errors import (
     IntegrityError,
+    ModelConfigError,
     ModelNotFoundError,
     OptionError,
     UnsafeFormatError,
@@ -23,13 +25,14 @@ from skinxai.model_folders.files import (
     PICKLES,
     Fits,
     ModelFiles,
+    parse_config,
     read_model_folder,
 )
 from skinxai.model_folders.folder_manifest import parse_manifest
 from skinxai.model_folders.part_bytes import read_part
-from skinxai.model_folders.parts import MANIFEST, WEIGHTS
+from skinxai.model_folders.parts import CONFIG, MANIFEST, WEIGHTS
 
-_NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
+_NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w.+/-]+))?", re.ASCII)
 
 
 def open_model(
@@ -121,7 +124,7 @@ class ModelAtHand:
 
 
 def models_at_hand(cache_dir: str | os.PathLike[str] | None = None) -> list[ModelAtHand]:
-    """The bundled model, and those of the Hugging Face Hub that were downloaded.
+    """The bundled model, and those of the Hugging Face Hub that were downloaded whole.
 
     Args:
         cache_dir: where downloads are kept; the Hub's own cache by default.
@@ -139,10 +142,27 @@ def models_at_hand(cache_dir: str | os.PathLike[str] | None = None) -> list[Mode
             if repository.repo_type == "model" and (commit.snapshot_path / MANIFEST).is_file():
                 try:
                     name = f"{repository.repo_id}@{commit.commit_hash}"
-                    found.append(_at_hand(name, commit.snapshot_path))
-                except IntegrityError:  # of another program, or damaged
+                    model = _at_hand(name, commit.snapshot_path)
+                    if _is_whole(model.folder, model.files):  # its download was not interrupted
+                        found.append(model)
+                except (IntegrityError, ModelConfigError):  # of another program, or damaged
                     continue
     return found
+
+
+def _is_whole(folder: Path, listed: Mapping[str, str]) -> bool:
+    """Whether all files of a model are there, and of an ensemble those of its members."""
+    if not all(is_file(folder / name) for name in listed):
+        return False
+    if WEIGHTS in listed:
+        return True
+    config = parse_config(read_part(folder / CONFIG), folder, EnsembleConfig)
+    places = [folder / member.folder for member in config.members]
+    return all(
+        is_file(place / MANIFEST)
+        and _is_whole(place, parse_manifest(read_part(place / MANIFEST), place)[0])
+        for place in places
+    )
 
 
 def _at_hand(model: str | None, folder: Path) -> ModelAtHand:
