@@ -8,14 +8,17 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import yaml
+
 TOKEN = "hf_of_the_tests"
 LFS_BYTES = 4096  # larger files go the way of large ones
+LICENCES = ("apache-2.0", "cc-by-4.0", "cc-by-nc-4.0", "mit", "other")  # some of those it knows
 
 
 @dataclass
@@ -27,15 +30,23 @@ class Repo:
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
 
-    def commit(self, files: dict[str, bytes], branch: str = "main") -> str:
-        """Add files to a branch and return the commit."""
-        content = {**self.commits.get(self.branches.get(branch, ""), {}), **files}
+    def commit(
+        self, files: dict[str, bytes], branch: str = "main", removed: Sequence[str] = ()
+    ) -> str:
+        """Add files to a branch, remove others, and return the commit."""
+        content = {**self.at(branch), **files}
+        for name in removed:
+            del content[name]
         seed = repr((sorted((k, hashlib.sha1(v).hexdigest()) for k, v in content.items()),
                      len(self.commits)))  # fmt: skip
         sha = hashlib.sha1(seed.encode()).hexdigest()
         self.commits[sha] = content
         self.branches[branch] = sha
         return sha
+
+    def at(self, branch: str) -> dict[str, bytes]:
+        """The files of a branch."""
+        return self.commits.get(self.branches.get(branch, ""), {})
 
 
 @dataclass
@@ -88,7 +99,10 @@ class Hub:
             return _json({"error": "a token that may write is needed"}, 401)
         for verb, pattern, name in ROUTES:
             if verb == method.replace("HEAD", "GET") and (found := re.fullmatch(pattern, path)):
-                answer: Answer = getattr(self, name)(allowed, body, **found.groupdict())
+                parts = found.groupdict()
+                if parts.get("revision"):
+                    parts["revision"] = unquote(parts["revision"])
+                answer: Answer = getattr(self, name)(allowed, body, **parts)
                 return answer
         return _json({"error": "not here"}, 404)
 
@@ -102,7 +116,19 @@ class Hub:
         return found
 
     def validate(self, allowed: bool, body: bytes) -> Answer:
-        return _json({"errors": [], "warnings": []})
+        """As the Hub, which refuses data sets named in prose and licences that it does not know."""
+        card = json.loads(body)["content"]
+        found = re.match(r"\s*---\r?\n(.*?)\r?\n---", card, re.DOTALL)
+        values = yaml.safe_load(found[1]) if found else {}
+        errors = [
+            f'"datasets[{place}]" with value "{name}" is not valid.'
+            for place, name in enumerate(values.get("datasets", []))
+            if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name)
+        ]
+        if values.get("license", "other") not in LICENCES:
+            errors.append('"license" must be one of [apache-2.0, mit, …]')
+        told = {"errors": [{"message": each} for each in errors], "warnings": []}
+        return _json(told, 400 if errors else 200)
 
     def create(self, allowed: bool, body: bytes) -> Answer:
         asked = json.loads(body)
@@ -122,10 +148,20 @@ class Hub:
         known.branches[revision] = known.branches["main"]
         return _json({})
 
+    def info(self, allowed: bool, body: bytes, repo: str, revision: str | None = None) -> Answer:
+        known, branch = self._known(allowed, repo), revision or "main"
+        if isinstance(known, Answer):
+            return known
+        files = [{"rfilename": name} for name in known.at(branch)]
+        return _json({"id": repo, "sha": known.branches[branch], "private": known.private,
+                      "siblings": files})  # fmt: skip
+
     def preupload(self, allowed: bool, body: bytes, repo: str, revision: str) -> Answer:
+        there = self.repos[repo].at(revision)
         files = [
             {"path": f["path"], "shouldIgnore": False,
              "uploadMode": "lfs" if f["size"] > LFS_BYTES else "regular"}
+            | ({"oid": _oid(there[f["path"]])} if f["path"] in there else {})
             for f in json.loads(body)["files"]
         ]  # fmt: skip
         return _json({"files": files})
@@ -144,15 +180,21 @@ class Hub:
         return _json({})
 
     def commit(self, allowed: bool, body: bytes, repo: str, revision: str) -> Answer:
-        files = {}
+        files, removed = {}, []
         for line in body.splitlines():
             entry = json.loads(line)
             value = entry["value"]
-            if entry["key"] == "file":
+            if entry["key"] == "header":
+                below = value.get("parentCommit")
+                if below not in (None, self.repos[repo].branches[revision]):
+                    return _json({"error": "the branch has another commit"}, 412)
+            elif entry["key"] == "deletedFile":
+                removed.append(value["path"])
+            elif entry["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
             elif entry["key"] == "lfsFile":
                 files[value["path"]] = self.objects[value["oid"]]
-        sha = self.repos[repo].commit(files, revision)
+        sha = self.repos[repo].commit(files, revision, removed)
         return _json({"commitOid": sha, "commitUrl": f"{self.url}/{repo}/commit/{sha}",
                       "pullRequestUrl": None, "success": True})  # fmt: skip
 
@@ -187,9 +229,17 @@ ROUTES = (
     ("POST", r"/(?P<repo>[^/]+/[^/]+)\.git/info/lfs/objects/batch", "batch"),
     ("PUT", r"/_lfs/(?P<oid>[0-9a-f]{64})", "put"),
     ("POST", r"/api/models/(?P<repo>[^/]+/[^/]+)/commit/(?P<revision>.+)", "commit"),
+    ("GET", r"/api/models/(?P<repo>[^/]+/[^/]+)(?:/revision/(?P<revision>.+))?", "info"),
     ("GET", r"(?P<prefix>/_cdn|)/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)",
      "resolve"),
 )  # fmt: skip
+
+
+def _oid(data: bytes) -> str:
+    """By which the client sees that a file is there already."""
+    if len(data) > LFS_BYTES:
+        return hashlib.sha256(data).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:

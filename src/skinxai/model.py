@@ -310,11 +310,12 @@ class Model:
     ) -> str:  # fmt: skip
         """Upload the model folder to the Hugging Face Hub, in one commit, and return its name.
 
-        The card gets the Hub's metadata and the lines that load the model, where it has none.
+        The card gets the Hub's metadata, where it has none, and the lines that load the model.
+        Files of an earlier upload that this model does not have are removed from the branch.
 
         Args:
             repo_id: ``"org/name"``; made where it does not exist.
-            private: of a new repository.
+            private: of a new repository; one that is public already is refused.
             revision: branch; made where it does not exist.
             evaluation: on images that took no part in training, whose figures the card gets: those
                 for the Hub's pages, and the tables of `skinxai.reporting.card_of`.
@@ -326,17 +327,19 @@ class Model:
 
         Raises:
             HubError: the Hub does not answer, or refuses.
-            ModelError: a network that cannot be saved.
-            OptionError: an evaluation of another model, or for a card that has metadata already.
+            ModelError: a network that cannot be saved, as in `save_pretrained`.
+            OptionError: an evaluation of another model, or for a card that has metadata already;
+                ``private`` for a public repository, or a name that it cannot have.
             LeakageError: an evaluation on images that were in training.
         """
-        from skinxai.model_folders.uploading import upload_saved, with_metadata
+        from skinxai.model_folders.hub_metadata import with_metadata
+        from skinxai.model_folders.uploading import upload_saved
         from skinxai.reporting.card_changes import with_evaluation
 
         check_flags(private=private)
         members = [member.config for member in self._loaded.members]
         text = self.card if evaluation is None else with_evaluation(self.card, evaluation)
-        card = with_metadata(text, self.model, members, repo_id, evaluation)
+        card = with_metadata(text, self.model, members, repo_id, evaluation, revision)
         save = replace(self._loaded, card=card).save
         return upload_saved(
             save, repo_id, private=private, revision=revision, message=message, token=token

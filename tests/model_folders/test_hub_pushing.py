@@ -24,8 +24,9 @@ from skinxai.errors import (
 )
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.model_folders.files import contents
+from skinxai.model_folders.hub_metadata import with_metadata
 from skinxai.model_folders.opening import open_model
-from skinxai.model_folders.uploading import upload, with_metadata
+from skinxai.model_folders.uploading import upload
 from skinxai.reporting import read_evaluation, write_evaluation
 from skinxai.reporting.card_changes import with_evaluation
 from skinxai.results import Evaluation
@@ -122,9 +123,10 @@ def test_an_ensemble_has_the_licences_of_all_its_members(classifier) -> None:
     one = classifier.config
     for others, expected in (
         ([one], {"license": "cc-by-nc-4.0"}),
-        ([replace(one, licence="MIT")], {"license": "other", "license_name": "cc-by-nc-4.0, mit"}),
+        ([replace(one, licence="MIT")],
+         {"license": "other", "license_name": "cc-by-nc-4.0-and-mit"}),
         ([replace(one, licence="")], {"license": "other", "license_name": "cc-by-nc-4.0"}),
-    ):
+    ):  # fmt: skip
         card = with_metadata("A card.", "both@1", [one, *others], NAME, None)
         found = yaml.safe_load(card.split("---\n")[1])
         assert {k: v for k, v in found.items() if k.startswith("license")} == expected

@@ -18,7 +18,7 @@ def push(
     model: Annotated[str, typer.Argument(help="Folder of the model.", metavar="FOLDER")],
     repo: Annotated[str, typer.Argument(help="org/name on the Hub.", metavar="REPO")],
     private: Annotated[
-        bool, typer.Option("--private", help="Make a new repository private.")
+        bool, typer.Option("--private", help="Make a new repository private; refuse a public one.")
     ] = False,
     revision: Annotated[str | None, typer.Option(help="Branch [main].")] = None,
     evaluation: Annotated[

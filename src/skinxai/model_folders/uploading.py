@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
-from skinxai.configs import ModelConfig
-from skinxai.errors import HubError, LeakageError, OptionError
-from skinxai.model_folders.downloading import bars_of_client, failures, line
+from skinxai.errors import HubError, OptionError
+from skinxai.model_folders.downloading import bars_of_client, check_revision, failures, line
 from skinxai.model_folders.files import contents
-from skinxai.plain_text import quoted
-from skinxai.results import Evaluation
+from skinxai.model_folders.parts import CARD, part_of
 
-USE = """
-## Use
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
-```python
-from skinxai import Classifier
-
-classifier = Classifier.from_pretrained("{name}")
-print(classifier.predict("lesion.jpg"))
-```
-"""
-_FIGURES = {
-    "accuracy": "accuracy", "balanced_accuracy": "balanced_accuracy", "macro_f1": "f1",
-}  # fmt: skip
+_NO_ACCESS = (401, 403, 404)
+"""Answers of the Hub for a token that may not write; 404 where it may not read either."""
+_CHANGED = (409, 412)
+"""Answers where another commit was made meanwhile."""
 
 
 def upload(
@@ -36,7 +28,9 @@ def upload(
 ) -> str:  # fmt: skip
     """Upload a model folder, or that of an ensemble with all members, in one commit.
 
-    Only files that the manifests list are uploaded, after they were checked.
+    Only files that the manifests list are uploaded, after they were checked. Files of a model
+    folder that an earlier upload left in the branch, and that this model does not have, are
+    removed from it in the same commit; other files stay.
 
     Args:
         folder: folder of the model.
@@ -52,34 +46,25 @@ def upload(
     Raises:
         HubError: if the Hub does not answer, or refuses.
         IntegrityError: if files do not match their manifest.
+        OptionError: if ``repo_id`` or ``revision`` is not a valid name, or ``private`` is asked of
+            a repository that is public already.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError
 
-    operations = [
-        CommitOperationAdd(path_in_repo=name, path_or_fileobj=data)
-        for name, data in contents(Path(folder))
-    ]
-    known: tuple[type[Exception], ...] = (RuntimeError, *failures())  # of a large file
+    if revision is not None:
+        check_revision(revision)
+    files = dict(contents(Path(folder)))
     api = HfApi(token=token, library_name="skinxai")
+    known: tuple[type[Exception], ...] = (RuntimeError, ValueError, *failures())
     try:
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        if revision is not None:
-            api.create_branch(repo_id, branch=revision, exist_ok=True)
-        with bars_of_client():
-            done = api.create_commit(
-                repo_id, operations, commit_message=message, revision=revision
-            )  # fmt: skip
+        return f"{repo_id}@{_commit(api, files, repo_id, private, revision, message)}"
+    except OptionError:
+        raise
     except HFValidationError as error:
         raise OptionError(f"repo_id must be 'org/name', got {repo_id!r}: {line(error)}.") from error
-    except known as error:
-        answered = isinstance(error, RuntimeError) or getattr(error, "response", None) is not None
-        token_help = "a token that may write is needed: set HF_TOKEN, or run 'hf auth login'"
-        raise HubError(
-            f"upload to {repo_id!r} failed: {line(error)}",
-            python=token_help if answered else "check the connection, and try again",
-        ) from error
-    return f"{repo_id}@{done.oid}"
+    except known as error:  # a RuntimeError of a large file, a ValueError of a card's metadata
+        raise _refusal(error, repo_id) from error
 
 
 def upload_saved(save: Callable[[str], object], repo_id: str, **options: Any) -> str:
@@ -95,68 +80,66 @@ def upload_saved(save: Callable[[str], object], repo_id: str, **options: Any) ->
         return upload(folder, repo_id, **options)
 
 
-def _each(values: Iterable[str]) -> list[str]:
-    """The texts that are not empty, each once."""
-    return [value for value in dict.fromkeys(values) if value]
-
-
-def with_metadata(
-    card: str, model: str, members: Sequence[ModelConfig], repo_id: str,
-    evaluation: Evaluation | None,
+def _commit(
+    api: HfApi, files: Mapping[str, bytes], repo_id: str, private: bool, revision: str | None,
+    message: str,
 ) -> str:  # fmt: skip
-    """Return a model card with metadata for the Hub and an example of how to load the model.
+    """Make one commit upon the branch's present one, and return it.
 
-    Args:
-        card: Markdown; one that has its own metadata block keeps it as it is.
-        model: ``name@revision``.
-        members: config of the model, or of each member of an ensemble; all licences apply.
-        repo_id: repository that it is for.
-        evaluation: evaluation whose figures go into the metadata.
-
-    Raises:
-        LeakageError: if the evaluation is on training images.
-        OptionError: if the evaluation is of another model, the card has metadata of its own, or
-            ``repo_id`` is not a valid name.
+    The client leaves out files that the branch has already: the commit is refused where the branch
+    moved meanwhile, since it might lack them.
     """
-    if not repo_id.isascii():
-        raise OptionError(
-            f"repo_id must be 'org/name' of letters, digits, '-', '_' and '.', got "
-            f"{quoted(repo_id, 80)}."
-        )
-    if evaluation is not None and evaluation.leaked:
-        raise LeakageError("an evaluation on training images must not be published as the model's.")
-    if evaluation is not None and evaluation.model != model:
-        raise OptionError(f"evaluation must be of {model}, but it is of {evaluation.model}.")
-    if card.startswith("---\n"):
-        if evaluation is not None:
-            raise OptionError(
-                "evaluation must be None for a card that begins with metadata of its own; write "
-                "the figures there."
-            )
-        return card
-    from huggingface_hub import EvalResult, ModelCardData
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    values: dict[str, Any] = {
-        "library_name": "skinxai", "pipeline_tag": "image-classification",
-        "tags": ["dermatoscopy", "explainability", *members[0].labels],
-        "model_name": model.partition("@")[0],
-        "datasets": _each(config.training_data.get("name", "") for config in members),
-    }  # fmt: skip
-    bases = _each(f"timm/{config.backbone.removeprefix('timm/')}" for config in members)
-    values["base_model"] = bases[0] if len(bases) == 1 else bases
-    if licences := _each(config.licence.lower() for config in members):
-        single = len(licences) == 1 and all(config.licence for config in members)
-        values |= {"license": licences[0]} if single else {
-            "license": "other", "license_name": ", ".join(licences)}  # fmt: skip
-    if evaluation is not None:
-        values["metrics"] = list(_FIGURES.values())
-        values["eval_results"] = [
-            EvalResult(
-                task_type="image-classification", dataset_type="image",
-                dataset_name=evaluation.data or "unnamed", metric_type=kind,
-                metric_name=name, metric_value=round(getattr(evaluation, name).value, 4),
-            )
-            for name, kind in _FIGURES.items()
-        ]  # fmt: skip
-    metadata = ModelCardData(**values).to_yaml()
-    return f"---\n{metadata}\n---\n\n{card.rstrip()}\n{USE.format(name=repo_id)}"
+    api.create_repo(repo_id, private=private, exist_ok=True)
+    if private and api.model_info(repo_id).private is False:
+        raise OptionError(
+            f"private must be False for {repo_id!r}, which is public already: make it private in "
+            f"its settings on the Hub, or name a new repository."
+        )
+    if revision is not None:
+        api.create_branch(repo_id, branch=revision, exist_ok=True)
+    now = api.model_info(repo_id, revision=revision)
+    there = [each.rfilename for each in now.siblings or ()]
+    operations: list[CommitOperationAdd | CommitOperationDelete] = [
+        *(CommitOperationAdd(path_in_repo=name, path_or_fileobj=data)
+          for name, data in files.items()),
+        *(CommitOperationDelete(path_in_repo=name, is_folder=False)
+          for name in there if name not in files and _is_part(name)),
+    ]  # fmt: skip
+    with bars_of_client():
+        done = api.create_commit(
+            repo_id, operations, commit_message=message, revision=revision, parent_commit=now.sha
+        )
+    return str(done.oid)
+
+
+def _is_part(name: str) -> bool:
+    """Whether a file of a repository is where a model, or a member of an ensemble, has a part."""
+    path = PurePosixPath(name)
+    above = path.parent.parts
+    return part_of(path.name) is not None and (not above or above[0] == "members")
+
+
+def _refusal(error: Exception, repo_id: str) -> HubError:
+    """What the Hub, its client or the network said, and the remedy that fits it."""
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, failures()):
+        error = error.__cause__  # of a large file
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    said = getattr(error, "server_message", None) or line(error)
+    remedy = "check the connection, and try again"
+    if isinstance(error, RuntimeError) or status in _NO_ACCESS:
+        remedy = "a token that may write is needed: set HF_TOKEN, or run 'hf auth login'"
+    elif status in _CHANGED:
+        remedy = "the branch was changed meanwhile: push the model again"
+    elif status == 429 or (status or 0) >= 500:
+        remedy = "try again later"
+    elif status is not None:
+        remedy = ""  # the Hub's sentence says what it does not take
+    elif isinstance(error, ValueError):
+        said = str(error)
+        remedy = "correct README.md" if CARD in said else "check HF_ENDPOINT"
+    reason = " ".join(said.split()).rstrip(".")
+    return HubError(
+        f"upload to {repo_id!r} failed: {reason}" + ("" if remedy else "."), python=remedy
+    )
