@@ -201,7 +201,7 @@ class Model:
 
     @property
     def network(self) -> SkinClassifier:
-        """The torch module; after a change to it, the classifier refuses to answer.
+        """The torch module; after a change to it, the classifier refuses to answer and to be saved.
 
         Answers come from a copy of it (`folded`). Changes through ``.data`` are not noticed.
 
@@ -298,9 +298,11 @@ class Model:
             name: a new name for the model.
 
         Raises:
-            ModelError: the network's builder is no registered backbone.
+            ModelError: the network's builder is no registered backbone, or the network was changed
+                after it was loaded.
             OutputError: the folder cannot be written.
         """
+        self._in_use.check_unchanged()
         return self._loaded.save(os.fspath(folder), name)
 
     def push_to_hub(
@@ -337,6 +339,7 @@ class Model:
         from skinxai.reporting.card_changes import with_evaluation
 
         check_flags(private=private)
+        self._in_use.check_unchanged()
         members = [member.config for member in self._loaded.members]
         text = self.card if evaluation is None else with_evaluation(self.card, evaluation)
         card = with_metadata(text, self.model, members, repo_id, evaluation, revision)

@@ -142,6 +142,16 @@ def test_a_changed_network_does_not_answer_with_its_old_weights() -> None:
                 ask(path)
 
 
+def test_a_changed_network_is_not_saved_with_what_was_measured_before(tmp_path) -> None:
+    classifier = Classifier.from_pretrained(device="cpu")
+    with torch.no_grad():
+        classifier.network.network.bn2.weight.mul_(2)
+    for save in (classifier.save_pretrained, classifier.push_to_hub):
+        with pytest.raises(ModelError, match="was changed after it was loaded, but its training"):
+            save(str(tmp_path / "saved"))
+    assert not (tmp_path / "saved").exists()
+
+
 def test_an_explanation_copies_no_network(monkeypatch) -> None:
     """One in training mode is copied first; what is folded must not look like one."""
     from skinxai.explaining import views

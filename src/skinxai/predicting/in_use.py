@@ -288,6 +288,21 @@ class ModelInUse:
             made = TorchPredictor.of(self.loaded, self.device, precision, compiled=self._compiled)
             return made.at(self.operating_point)
 
+    def check_unchanged(self) -> None:
+        """Refuse to save networks that are no longer those that were loaded.
+
+        Raises:
+            ModelError: one was changed, and what is saved with it is of the old one.
+        """
+        known: TorchPredictor | None = self.__dict__.get("torch_predictor")
+        for member in () if known is None else known.members:
+            if member.is_changed:
+                raise ModelError(
+                    f"the network of {member.model} was changed after it was loaded, but its "
+                    f"training images, calibration and card are those of the old one; save the "
+                    f"changed one by skinxai.checkpoints.save(), with its own."
+                )
+
     def check(self, files: ModelFiles) -> None:
         """Ask for the drawn picture that the folder keeps an answer for.
 

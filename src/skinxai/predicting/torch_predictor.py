@@ -78,18 +78,23 @@ class TorchMember(Member):
         Raises:
             ModelError: the network was changed after a folded copy was made of it.
         """
-        if self.folded is not self.network:
-            now = _versions(self.network)
-            same = len(now) == len(self.seen) and all(
-                one is two and first == second
-                for (one, first), (two, second) in zip(now, self.seen, strict=True)
+        if self.is_changed:
+            raise ModelError(
+                f"the network of {self.model} was changed after it was loaded, and its answers "
+                f"would still be the old ones; wrap the changed one in from_module()."
             )
-            if not same:
-                raise ModelError(
-                    f"the network of {self.model} was changed after it was loaded, and its answers "
-                    f"would still be the old ones; wrap the changed one in from_module()."
-                )
         return self.folded
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the network was written to after a copy was made of it, which is the old one."""
+        if self.folded is self.network:
+            return False
+        now = _versions(self.network)
+        return len(now) != len(self.seen) or any(
+            one is not two or first != second
+            for (one, first), (two, second) in zip(now, self.seen, strict=True)
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies count afresh what is written to their own tensors."""
