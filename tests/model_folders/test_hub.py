@@ -207,6 +207,8 @@ def told(status: int, code: str = "") -> Answer:
     ("answer", "error", "words"),
     [
         (told(401, "RepoNotFound"), ModelNotFoundError, "was not found on the Hub.* HF_TOKEN"),
+        (Answer(401, b"{}", {"X-Error-Message": "Invalid credentials in Authorization header"}),
+         HubError, "refused the access token.*: renew it"),
         (told(403, "GatedRepo"), ModelNotFoundError, "is gated, .*: accept its terms"),
         (told(404, "RevisionNotFound"), ModelNotFoundError, "'tester/lesions' has no revision '"),
         (told(404, "EntryNotFound"), ModelNotFoundError, "import it: 'skinxai import hf-hub:"),

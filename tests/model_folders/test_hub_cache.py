@@ -7,7 +7,7 @@ from hub_server import Answer
 from loopback_hub import NAME
 from test_hub import model, published
 
-from skinxai.errors import HubError, SkinxaiWarning
+from skinxai.errors import HubError, OutputError, SkinxaiWarning
 from skinxai.model_folders.downloading import Repository
 from skinxai.model_folders.opening import models_at_hand, open_model
 
@@ -81,6 +81,14 @@ def test_what_is_noted_already_is_not_written(hub, published, tmp_path) -> None:
     open_model(NAME)
     assert noted.stat() == before and noted.read_text() == published
     assert [*refs(tmp_path).iterdir()] == [noted]
+
+
+def test_what_is_damaged_and_cannot_be_removed(hub, published) -> None:
+    weights = open_model(NAME, revision=published).folder / "model.safetensors"
+    weights.unlink()
+    weights.mkdir()  # which is removed no more than a file in a cache for reading only
+    with pytest.raises(OutputError, match=r"is damaged and cannot be removed: .*; name another"):
+        open_model(NAME, revision=published)
 
 
 def test_a_branch_that_another_process_moves_meanwhile(hub, published, tmp_path) -> None:

@@ -138,6 +138,11 @@ class Repository:
                 f"timm, import it: 'skinxai import hf-hub:{self.name} FOLDER --labels mel,nv,…'."
             ) from error
         except failures() as error:
+            if getattr(getattr(error, "response", None), "status_code", None) == 401:
+                raise HubError(
+                    f"the Hub refused the access token, asked for {self.name!r}: renew it by "
+                    f"'hf auth login', or unset HF_TOKEN where the repository is public."
+                ) from error
             raise HubError(
                 f"the Hub did not answer for {self.name!r}, which is not a folder here: "
                 f"{line(error)}. If it cannot be reached, fetch the files of the repository "
@@ -360,10 +365,20 @@ def _throw_away(path: Path) -> None:
     """Remove a file of a snapshot and what its repository has of it, so that it is fetched anew.
 
     What repositories share stays: it may be right, and another's manifest wrong.
+
+    Raises:
+        OutputError: if it cannot be removed.
     """
-    blob = path.parent / path.readlink() if path.is_symlink() else path
-    path.unlink(missing_ok=True)
-    blob.unlink(missing_ok=True)
+    try:
+        blob = path.parent / path.readlink() if path.is_symlink() else path
+        path.unlink(missing_ok=True)
+        blob.unlink(missing_ok=True)
+    except OSError as error:  # such as in a cache for reading only
+        raise OutputError(
+            f"{str(path)!r} in the Hub's cache is damaged and cannot be removed: {line(error)}",
+            python="name another cache with cache_dir or HF_HUB_CACHE",
+            command="name another cache with HF_HUB_CACHE",
+        ) from error
 
 
 def failures() -> tuple[type[Exception], ...]:
