@@ -233,7 +233,7 @@ class Model:
 
         Raises:
             ExportError: a network that cannot be exported, or a graph with other labels, or whose
-                probabilities or Grad-CAM differ by more than 0.001.
+                probabilities, embeddings or Grad-CAM differ by more than 0.001.
             ModelError: an ensemble: give its members graphs.
             OptionError: the packages that write a graph are not installed.
         """

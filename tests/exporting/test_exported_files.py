@@ -221,6 +221,60 @@ def test_ones_own_network_can_be_exported(tmp_path, pictures) -> None:
     )
 
 
+class InPlace(Small):
+    """A head that changes what it is given, as torchvision's DenseNet does."""
+
+    def __init__(self, classes: int, drop_rate: float) -> None:
+        super().__init__(classes, drop_rate)
+        self.body = self.body[:-1]  # its activation is the head's
+
+    def head(self, maps: torch.Tensor) -> torch.Tensor:
+        return super().head(torch.relu_(maps))
+
+
+def rows_of_channels(network: InPlace, maps: torch.Tensor, size: object) -> torch.Tensor:
+    return maps.flip(1)
+
+
+@pytest.mark.parametrize("grid", [None, rows_of_channels])
+def test_a_head_that_works_in_place_changes_no_embedding(grid, tmp_path) -> None:
+    """Novelty is told from them, so that a calibrated model would abstain from other images."""
+    torch.manual_seed(0)
+    network = InPlace(3, 0.0)
+    model = SkinClassifier(
+        network, lambda n, x: n.features(x), lambda n, f: n.head(f), grid=grid
+    ).eval()
+    graph = onnx_graphs.graph_of(model, INPUT.image_size, own_weights=True)
+    images = torch.randn(3, 3, *INPUT.image_size)
+    run = OnnxRuntime(graph.SerializeToString())
+    with torch.no_grad():
+        logits, embeddings = model.with_embeddings(images)
+    assert run.names == ["logits", "embeddings"] and (embeddings < 0).any()
+    found = run(images.numpy())
+    np.testing.assert_allclose(found["logits"], logits.numpy(), atol=1e-6)
+    np.testing.assert_allclose(found["embeddings"], embeddings.numpy(), atol=1e-6)
+
+
+class WithoutGradients(Small):
+    """A head that nobody can differentiate."""
+
+    @torch.no_grad()
+    def head(self, maps: torch.Tensor) -> torch.Tensor:
+        return super().head(maps)
+
+
+@pytest.mark.parametrize("kind", [InPlace, WithoutGradients])
+def test_ones_own_head_in_place_or_without_gradients(kind, tmp_path, pictures) -> None:
+    torch.manual_seed(0)
+    network = kind(2, 0.0)
+    mine = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
+    assert mine.export(tmp_path / "own.onnx", images=pictures).map is None
+    graph = Classifier.from_pretrained(tmp_path / "own.onnx")
+    np.testing.assert_allclose(
+        rows(graph.predict(pictures)), rows(mine.predict(pictures)), atol=1e-5
+    )
+
+
 def test_a_rounding_classifier_exports_what_does_not_round(own, tmp_path) -> None:
     own.save_pretrained(tmp_path / "model")
     rounded = Classifier.from_pretrained(tmp_path / "model", precision="bfloat16")
@@ -259,7 +313,15 @@ def maps_of_nan(graph: onnx.ModelProto) -> None:
     kernel.raw_data = (np.nan * np.frombuffer(kernel.raw_data, np.float32)).tobytes()
 
 
-@pytest.mark.parametrize("change", [other_epsilon, other_maps, maps_of_nan])
+def other_embeddings(graph: onnx.ModelProto) -> None:
+    (node,) = (each for each in graph.graph.node if "embeddings" in each.output)
+    node.output[0] = "before"
+    for each in graph.graph.node:
+        each.input[:] = ["before" if name == "embeddings" else name for name in each.input]
+    graph.graph.node.append(onnx.helper.make_node("Add", ["before", "before"], ["embeddings"]))
+
+
+@pytest.mark.parametrize("change", [other_epsilon, other_maps, maps_of_nan, other_embeddings])
 def test_a_graph_that_answers_otherwise_is_not_written(
     own, graphs, tmp_path, monkeypatch, change
 ) -> None:

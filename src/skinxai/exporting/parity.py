@@ -14,7 +14,7 @@ from skinxai.backbones.evaluation_mode import plain_float32
 from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import ExportError, OptionError
 from skinxai.explainers.cam import GradCAM
-from skinxai.graphs.names import LOGITS, MAPS
+from skinxai.graphs.names import EMBEDDINGS, LOGITS, MAPS
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from skinxai.predicting.torch_predictor import TorchPredictor
 
 TOLERANCE = 1e-3
-"""Largest difference of a probability, and of a map as a share of its own largest value."""
+"""Largest difference of a probability, and of a map or an embedding as a share of its own largest
+value."""
 PARITY = InputOptions(batch_size=8)
 """How the images of a comparison are read."""
 
@@ -49,7 +50,7 @@ def check_parity(
     predictor: TorchPredictor, graph: GraphPredictor, images: Iterable[Any] | None = None,
     options: InputOptions = PARITY,
 ) -> Parity:  # fmt: skip
-    """Compare a graph with torch: probabilities of all classes, labels, Grad-CAM of the top class.
+    """Compare a graph with torch: probabilities, labels, embeddings, Grad-CAM of the top class.
 
     Args:
         predictor: torch's.
@@ -58,8 +59,8 @@ def check_parity(
         options: of reading and batching.
 
     Raises:
-        ExportError: a probability, or a share of a map, that differs by more than `TOLERANCE`, or
-            another label.
+        ExportError: a probability, or a share of an embedding or of a map, that differs by more
+            than `TOLERANCE`, or another label.
         OptionError: ``on_error="return"``, which would leave images out.
     """
     if options.on_error != "raise":
@@ -71,8 +72,9 @@ def check_parity(
     many = samples.paths() if images is None else images
     for batch in prepared_batches(many, predictor.preprocessings, options):
         items = [item for item in batch if isinstance(item, Prepared)]
-        expected = np.stack([answer.row for answer in predictor.predict(items)])
         outputs = kernel.run_on(items)
+        (own,) = predictor.outputs(items, predictor.passes(), embeddings=EMBEDDINGS in outputs)
+        expected = own.rows
         rows = graph.probabilities(outputs[LOGITS])
         gap = float(np.abs(rows - expected).max())
         top = expected.argmax(axis=1)
@@ -82,10 +84,12 @@ def check_parity(
                 f"an exported graph must give torch's probabilities within {TOLERANCE:g}, and its "
                 f"labels; it differs by {gap:.2g} for one of {[item.source for item in items]}."
             )
+        if own.embeddings is not None:
+            _check_embeddings(outputs[EMBEDDINGS], own.embeddings)
         if graph.maps:
             with plain_float32(predictor.device), predictor.evaluating():
-                own = _grad_cam(member.answering, items, member.preprocessing, top)
-            share = _map_difference(outputs[MAPS][np.arange(len(items)), top], own)
+                cam = _grad_cam(member.answering, items, member.preprocessing, top)
+            share = _map_difference(outputs[MAPS][np.arange(len(items)), top], cam)
             worst_map = float(np.maximum(worst_map, share))  # NaN stays, as it would not in max()
     if not worst_map <= TOLERANCE or not count:
         raise ExportError(
@@ -93,6 +97,19 @@ def check_parity(
             f"value on at least one image; it differs by {worst_map:.2g} on {count} images."
         )
     return Parity(count, worst, worst_map if graph.maps else None, graph.backend)
+
+
+def _check_embeddings(found: Any, own: Any) -> None:
+    """Refuse embeddings ``(N, D)`` of a graph that are not torch's; novelty is told from them."""
+    gap = float("inf")
+    if found.shape == own.shape:
+        sizes = np.maximum(np.abs(own).max(axis=1), 1e-12)
+        gap = float((np.abs(found - own).max(axis=1) / sizes).max())
+    if not gap <= TOLERANCE:
+        raise ExportError(
+            f"an exported graph must give torch's embeddings within {TOLERANCE:g} of their largest "
+            f"value; they differ by {gap:.2g}."
+        )
 
 
 def _map_difference(maps: Any, own: Any) -> float:
