@@ -1,15 +1,18 @@
 """A graph in eight bits answers nearly so, says so, and its cost is counted."""
 
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from small_runs import coloured, model_folder, registered, rows
 
-from skinxai import Classifier
-from skinxai.data import TrainedOn, pixel_hash
-from skinxai.errors import LeakageError, OptionError, SkinxaiWarning
+from skinxai import Classifier, samples
+from skinxai.configs import PreprocessConfig
+from skinxai.data import Record, Records, TrainedOn, pixel_hash
+from skinxai.errors import LeakageError, ModelError, OptionError, SkinxaiWarning
 from skinxai.exporting.eight_bits import export_int8
 from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
@@ -86,6 +89,47 @@ def test_what_would_hide_the_cost_is_refused(parts: list, tmp_path: Path) -> Non
     ):  # fmt: skip
         with pytest.raises(OptionError, match=words):
             export_int8(whole, tmp_path / "x.onnx", **{"calibrate": images, "judge": new} | more)
+    with pytest.raises(OptionError, match=r"backend must be one of .*, got 'torch'"):
+        export_int8(whole, tmp_path / "x.onnx", calibrate=images, judge=new, backend="torch")
     with pytest.raises(OptionError, match=r"must end in \.onnx"):
         export_int8(whole, tmp_path / "x.xml", calibrate=images, judge=new)
     assert not (tmp_path / "x.onnx").exists()
+
+
+def changed(image: Image.Image) -> Image.Image:
+    """A mirrored, smaller copy."""
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((400, 300))
+
+
+@pytest.mark.parametrize("change", [lambda image: image, changed])
+def test_copies_of_calibration_images_are_not_judged(change, tmp_path: Path) -> None:
+    """Also those that were saved again: they would count as independent."""
+    whole = Classifier.from_pretrained(model_folder(tmp_path / "model", seed=1))
+    photos, items = samples.paths()[:3], []
+    for number, (path, label) in enumerate(zip(photos, whole.labels, strict=True)):
+        copy = tmp_path / f"{number}.jpg"
+        change(Image.open(path).convert("RGB")).save(copy, quality=80)
+        items.append(Record(f"copy-{number}", copy, label))
+    judge = Records(tuple(items), whole.config.labels, "copies", "CC0-1.0", "nobody")
+    with pytest.raises(OptionError, match=r"no copy of one, but 3 are, such as .*copy-0"):
+        export_int8(whole, tmp_path / "x.onnx", calibrate=photos, judge=judge)
+
+
+def test_calibration_images_are_read_once(parts: list, tmp_path: Path) -> None:
+    """An open file is at its end afterwards; the path may be text in a new folder."""
+    seen, new = parts
+    whole = Classifier.from_pretrained(model_folder(tmp_path / "model", seed=1))
+    asked = [BytesIO(item.path.read_bytes()) for item in seen]
+    path = tmp_path / "a" / "X.ONNX"
+    cost = export_int8(whole, str(path), calibrate=asked, judge=new)
+    assert cost.images == len(new) and Classifier.from_pretrained(path).backend == cost.backend
+
+
+def test_an_ensemble_is_refused_before_its_images_are_read(parts: list, tmp_path: Path) -> None:
+    folders = [
+        model_folder(tmp_path / str(side), preprocessing=PreprocessConfig(side))
+        for side in (32, 48)
+    ]
+    both = Classifier.from_pretrained(folders)
+    with pytest.raises(ModelError, match=r"export_int8\(\) needs a single network"):
+        export_int8(both, tmp_path / "x.onnx", calibrate=["nowhere.jpg"], judge=parts[1])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,20 +13,20 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.assessment.metrics import confusion_matrix, metrics_of
-from skinxai.data import pixel_hash
+from skinxai.configs import PreprocessConfig
 from skinxai.data.hashing import looks
 from skinxai.data.records import Records
-from skinxai.disk.writing import write_atomic
+from skinxai.disk.staging import write_together
 from skinxai.errors import LeakageError, OptionError
 from skinxai.graphs.exported import KERNEL, PRECISION, SEAL, UNSEALED, seal
 from skinxai.graphs.names import IMAGES
 from skinxai.images.limits import MAX_PIXELS
-from skinxai.images.reading import read_image
 from skinxai.images.sources import iter_sources
 from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
 from skinxai.predicting.predictor import Predictor, predictions
+from skinxai.predicting.runners import RUNNERS, check_backend
 from skinxai.predicting.torch_predictor import TorchPredictor
 from skinxai.results import Prediction
 
@@ -71,8 +72,8 @@ class Int8Cost:
 
 
 def export_int8(
-    classifier: Exportable, path: Path, *, calibrate: Any, judge: Records, backend: str = "onnx",
-    max_pixels: int = MAX_PIXELS,
+    classifier: Exportable, path: str | os.PathLike[str], *, calibrate: Any, judge: Records,
+    backend: str = "onnx", max_pixels: int = MAX_PIXELS,
 ) -> Int8Cost:  # fmt: skip
     """Write ``*.onnx`` whose convolutions compute in eight bits, and say what that costs.
 
@@ -84,19 +85,27 @@ def export_int8(
         classifier: a single model.
         path: ``*.onnx``; ONNX Runtime and OpenVINO read it.
         calibrate: real images, some dozens, as in `Classifier.predict`.
-        judge: labelled images that took no part in training, calibration or any choice.
+        judge: labelled images that took no part in training, calibration or any choice, nor did
+            copies of them.
         backend: that runs it for the judgement, ``"onnx"`` or ``"openvino"``.
         max_pixels: most pixels of an image that are decoded, >= 1.
 
     Raises:
-        LeakageError: an image of ``judge`` that the model was trained on.
-        OptionError: another suffix, no image, or a package that is not installed.
+        LeakageError: an image of ``judge`` that the model was trained on, or a copy of one.
+        OptionError: another suffix or backend, no image, an image of ``judge`` that is one of
+            ``calibrate`` or a copy of one, or a package that is not installed.
+        ModelError: an ensemble, or an exported file.
         ExportError: as in `Classifier.export`.
     """
-    if path.suffix != ".onnx":
+    path = Path(path)
+    if path.suffix.lower() != ".onnx":
         raise OptionError(f"path must end in .onnx, got {path.name!r}.")
+    if backend not in RUNNERS:
+        raise OptionError(f"backend must be one of {list(RUNNERS)}, got {backend!r}.")
+    check_backend(backend)
     if judge.labels.codes != classifier.labels:
         raise OptionError(f"judge must have the model's labels {list(classifier.labels)}.")
+    preprocessing = classifier.torch_predictor.single("export_int8()").preprocessing
     known = classifier.trained_on
     options = InputOptions(max_pixels=max_pixels)
     pairs = zip(judge, looks(judge, max_pixels=max_pixels), strict=True)
@@ -105,16 +114,17 @@ def export_int8(
         raise LeakageError(
             f"judge contains images that the model was trained on: {seen.describe()}."
         )
-    _, many = iter_sources(calibrate)
-    images = list(many)
-    arrays = list(_arrays(classifier, images, options))
-    asked = {pixel_hash(read_image(each, max_pixels=max_pixels).pixels) for each in images}
-    if asked & {look.digest for look in judged.values()}:
-        raise OptionError("judge contains images of calibrate; pass other images.")
+    asked: dict[int, Look] = {}
+    arrays = list(_arrays(calibrate, preprocessing, options, asked))
     if not arrays or not len(judge):
         raise OptionError(
             f"calibrate and judge must each be at least one image, got {len(arrays)} and "
             f"{len(judge)}."
+        )
+    if same := TrainedOn.of_looks(asked.values()).seen(judged):
+        raise OptionError(
+            f"judge must hold no image of calibrate and no copy of one, but {len(same)} are, such "
+            f"as {[*same.exact, *same.copies][:3]}; leave them out of one of the two."
         )
     with tempfile.TemporaryDirectory() as folder:
         whole, small = Path(folder, "whole.onnx"), Path(folder, path.name)
@@ -124,7 +134,7 @@ def export_int8(
         whole_model = classifier.torch_predictor.in_float32().uncalibrated  # as a file is
         predictors: tuple[Predictor[Any], ...] = (whole_model, graph)
         first, second = (_rows(each, judge, options) for each in predictors)
-        write_atomic(path, small.read_bytes())
+        write_together(path.parent, {path.name: small.read_bytes()})
     target, classes = np.asarray(judge.targets()), len(judge.labels)
     one, two = (
         metrics_of(confusion_matrix(target, rows.argmax(axis=1), classes))
@@ -141,11 +151,15 @@ def export_int8(
 
 
 def _arrays(
-    classifier: Exportable, images: Iterable[Any], options: InputOptions
+    images: Any, preprocessing: PreprocessConfig, options: InputOptions, asked: dict[int, Look]
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Network input ``(1, 3, h, w)`` of each image."""
-    (preprocessing,) = classifier.torch_predictor.preprocessings
-    for batch in prepared_batches(images, [preprocessing], options):
+    """Network input ``(1, 3, h, w)`` of each image, which is read once, and a look at it."""
+
+    def look(index: int, pixels: npt.NDArray[np.uint8]) -> None:
+        asked[index] = Look.at(pixels)
+
+    many = iter_sources(images)[1]
+    for batch in prepared_batches(many, [preprocessing], options, look=look):
         for item in batch:
             assert isinstance(item, Prepared)
             yield item.arrays[preprocessing][None]
