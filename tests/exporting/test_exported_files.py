@@ -75,6 +75,7 @@ def exported(parities: dict[Path, Parity], tmp_path: Path) -> Path:
         ("model.onnx", None, "model.onnx", "onnx"),
         ("model.xml", None, "model.xml", "openvino"),
         ("MODEL.ONNX", None, "MODEL.ONNX", "onnx"),
+        ("MODEL.XML", None, "MODEL.XML", "openvino"),
         ("model.onnx", "onnx", "model.onnx", "onnx"),
         ("model", "onnx", "model.onnx", "onnx"),
         ("model", "openvino", "model.xml", "openvino"),
@@ -118,6 +119,17 @@ def test_a_format_is_written_under_its_suffix(own, exported) -> None:
 
 
 # what answers
+
+
+@pytest.mark.parametrize("name", ["MODEL.ONNX", "Model.Xml"])
+def test_a_suffix_may_be_in_capitals(own, pictures, tmp_path, name) -> None:
+    own.export(tmp_path / name, images=pictures)
+    beside = {"MODEL.ONNX": set(), "Model.Xml": {"Model.bin"}}[name]
+    assert {path.name for path in tmp_path.iterdir()} == {name} | beside
+    graph = Classifier.from_pretrained(tmp_path / name)
+    np.testing.assert_allclose(
+        rows(graph.predict(pictures)), rows(own.predict(pictures)), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -379,6 +391,30 @@ def test_a_network_that_torch_cannot_export_is_named(tmp_path) -> None:
     mine = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
     with pytest.raises(ExportError, match="torch could not export"):
         mine.export(tmp_path / "x.onnx")
+
+
+@pytest.mark.parametrize("name", ["own.onnx", "own.xml"])
+def test_weights_of_a_type_that_no_graph_may_have(name, tmp_path, pictures) -> None:
+    """The file would be refused whenever it is opened: it is not written, and not to be blamed."""
+    network = Small(2, 0.0).bfloat16()
+    mine = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
+    with pytest.raises(ExportError, match=r"cannot open what torch wrote.*\.float\(\)") as info:
+        mine.export(tmp_path / name, images=pictures)
+    assert "export the model again" not in str(info.value)
+    assert str(info.value).count(name) == 2 and "/" not in str(info.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_that_cannot_be_opened_is_given_to_no_folder(own, graphs, monkeypatch) -> None:
+    def wrong(model, image_size, *, own_weights):
+        made = onnx.ModelProto()
+        made.CopyFrom(graphs[own_weights])
+        made.graph.node[0].op_type = "NonZero"
+        return made
+
+    monkeypatch.setattr(exported_files, "graph_of", wrong)
+    with pytest.raises(ExportError, match=r"cannot open what torch wrote.*'NonZero'"):
+        own.with_graph()
 
 
 def halves_and_windows(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:

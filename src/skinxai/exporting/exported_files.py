@@ -16,7 +16,7 @@ from skinxai.backbones.evaluation_mode import plain_float32
 from skinxai.checkpoints import LoadedModel, pack
 from skinxai.configs import canonical_json
 from skinxai.disk.staging import write_together
-from skinxai.errors import OptionError, did_you_mean
+from skinxai.errors import ExportError, IntegrityError, OptionError, did_you_mean
 from skinxai.exporting.onnx_graphs import describe, graph_of
 from skinxai.exporting.parity import PARITY, Parity, check_parity
 from skinxai.graphs.exported import (
@@ -32,7 +32,7 @@ from skinxai.graphs.exported import (
     seal,
 )
 from skinxai.model_folders.files import EXPORTED, ModelFiles
-from skinxai.model_folders.parts import PROBE, WEIGHTS
+from skinxai.model_folders.parts import GRAPH, PROBE, WEIGHTS
 from skinxai.model_folders.tensors import BINDING, pack_bytes
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import InputOptions
@@ -73,7 +73,11 @@ def export(
             made.write_bytes(seal(describe(graph, metadata)))
         else:
             _write_openvino(describe(graph, {}), metadata, made)  # which would copy them
-        found = GraphPredictor.of_exported(open_exported(made), runner)
+        try:
+            found = GraphPredictor.of_exported(open_exported(made), runner)
+        except IntegrityError as error:
+            reason = str(error).replace(str(made), path.name)
+            raise _unusable(path.name, runner, reason) from error
         parity = check_parity(predictor, found, images, options)
         made_files = {each.name: each.read_bytes() for each in sorted(Path(folder).iterdir())}
     write_together(path.parent, made_files)
@@ -120,8 +124,21 @@ def _write_openvino(data: bytes, metadata: dict[str, str], path: Path) -> None:
         model.set_rt_info(value, key.split("."))
     import openvino
 
-    openvino.save_model(model, str(path), compress_to_fp16=False)
-    path.write_bytes(seal(path.read_bytes(), path.with_suffix(".bin").read_bytes()))
+    lower = path.with_suffix(".xml")  # OpenVINO takes no other suffix, such as .XML
+    openvino.save_model(model, str(lower), compress_to_fp16=False)
+    graph = lower.read_bytes()
+    lower.unlink()
+    path.write_bytes(seal(graph, path.with_suffix(".bin").read_bytes()))
+
+
+def _unusable(name: str, runner: str, reason: str) -> ExportError:
+    """Of a graph that torch wrote and that cannot be opened: it would be so each time."""
+    reason = reason.removesuffix(".").removesuffix("; export the model again")
+    return ExportError(
+        f"{name} would be of no use: backend {runner!r} cannot open what torch wrote. {reason}. "
+        f"If the network's weights are not float32, cast it with .float(); else try another "
+        f"format, or predict with torch."
+    )
 
 
 def checked_graph(
@@ -152,5 +169,9 @@ def checked_graph(
     files = ModelFiles(Path(), made.files(), "0" * 64)
     for name in RUNNERS:
         if installed(name):
-            check_parity(predictor, GraphPredictor.of_folder(files, name), images, options)
+            try:
+                found = GraphPredictor.of_folder(files, name)
+            except IntegrityError as error:
+                raise _unusable(GRAPH, name, str(error)) from error
+            check_parity(predictor, found, images, options)
     return made
