@@ -1,5 +1,6 @@
 """Exported files: where they are written, that they answer as torch does, how they are opened."""
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -9,10 +10,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
+from places import ROOT
 from small_runs import INPUT, Small, coloured, model_folder, rows
 
-from skinxai import Classifier
+from skinxai import Classifier, samples
 from skinxai.backbones.network import SkinClassifier
+from skinxai.configs import PreprocessConfig
 from skinxai.errors import (
     ExportError,
     IntegrityError,
@@ -293,6 +297,28 @@ def test_a_rounding_classifier_exports_what_does_not_round(own, tmp_path) -> Non
     with torch.autocast("cpu", torch.bfloat16):
         parity = rounded.export(tmp_path / "x.onnx")
     assert parity.probability < 1e-5
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_the_pages_lines_answer_as_skinxai_does(tmp_path, monkeypatch, interpolation) -> None:
+    """Of an image that lies on its side, with a mean and a deviation of its own."""
+    settings = PreprocessConfig((40, 64), (0.7, 0.5, 0.4), (0.2, 0.25, 0.3), interpolation)
+    folder = model_folder(tmp_path / "own", seed=1, preprocessing=settings)
+    own = Classifier.from_pretrained(folder)
+    own.export(tmp_path / "model.onnx")
+    photo, exif = Image.open(samples.paths()[0]), Image.Exif()
+    exif[0x0112] = 6
+    photo.save(tmp_path / "lesion.jpg", exif=exif)
+    page = (ROOT / "docs/how-to/run-without-torch.md").read_text()
+    (code,) = re.findall(
+        r'^```{.python title="needs onnxruntime,.*?\n(.*?)^```$', page, re.M | re.S
+    )
+    assert "skinxai." not in code.replace('"skinxai.config"', "")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(code, names)
+    expected = own.predict("lesion.jpg").probabilities
+    assert names["probabilities"] == pytest.approx(dict(expected), abs=1e-5)
 
 
 # what is refused
