@@ -112,3 +112,35 @@ def test_a_size_that_a_transformer_does_not_take(tmp_path) -> None:
     with pytest.raises(ModelError, match="image_size must be one that the network takes"):
         import_timm(tmp_path / "vit", tmp_path / "own", labels=LABELS, image_size=(96, 128))
     import_timm(tmp_path / "vit", tmp_path / "own", labels=LABELS)
+
+
+NAMED = {
+    "a list": ({"label_names": ["nv", "bkl", "mel"]}, "logit 0 is 'nv', which has the place 1"),
+    "by place": ({"label_names": {"0": "MEL", "1": "bkl"}}, "logit 1 is 'bkl', which has the pl"),
+    "of old": ({"labels": ["x", "y", "mel"]}, "logit 2 is 'mel', which has the place 0"),
+    "long names": ({"label_names": ["Melanoma", "keratosis", "nevus"]}, "logit 2 is 'nevus'"),
+    "below": ({"pretrained_cfg": {"label_names": ["nv", "mel"]}}, "logit 0 is 'nv'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", NAMED)
+def test_labels_that_the_config_has_in_another_order_are_refused(saved, tmp_path, how) -> None:
+    """Each class would be called by another one's name."""
+    more, words = NAMED[how]
+    config = json.loads((saved / "config.json").read_text())
+    below = config["pretrained_cfg"] | more.get("pretrained_cfg", {})
+    (saved / "config.json").write_text(json.dumps(config | more | {"pretrained_cfg": below}))
+    labels = LabelSet(LABELS.codes, {"mel": "melanoma", "nv": "nevus"}, LABELS.malignant)
+    with pytest.raises(ModelConfigError, match=words):
+        import_timm(saved, tmp_path / "own", labels=labels)
+    assert not (tmp_path / "own").exists()
+
+
+def test_labels_that_the_config_has_in_the_same_order_or_not_at_all(network, tmp_path) -> None:
+    for number, names in enumerate((["MEL", "nv", "other"], ["n0144", "n0145", "n0146"])):
+        folder = tmp_path / f"timm-{number}"
+        timm.models.save_for_hf(
+            network, folder, safe_serialization=True, model_config={"label_names": names}
+        )
+        import_timm(folder, tmp_path / f"own-{number}", labels=["mel", "nv", "bkl"])
+        assert Classifier.from_pretrained(tmp_path / f"own-{number}").labels == ("mel", "nv", "bkl")

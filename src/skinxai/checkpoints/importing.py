@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,13 @@ import torch
 from skinxai import backbones, checkpoints
 from skinxai.configs import ModelConfig, PreprocessConfig, strict_json
 from skinxai.disk.regular_files import is_file
-from skinxai.errors import IntegrityError, ModelConfigError, ModelError, ModelNotFoundError
+from skinxai.errors import (
+    IntegrityError,
+    ModelConfigError,
+    ModelError,
+    ModelNotFoundError,
+    UnknownNameError,
+)
 from skinxai.labels import LabelSet
 from skinxai.model_folders.part_bytes import read_part
 from skinxai.model_folders.parts import CONFIG, WEIGHTS
@@ -33,7 +39,7 @@ def import_timm(
     source: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    labels: LabelSet,
+    labels: LabelSet | Sequence[str],
     image_size: tuple[int, int] | None = None,
     licence: str = "",
     name: str | None = None,
@@ -47,7 +53,7 @@ def import_timm(
     Args:
         source: a folder with ``config.json`` and ``model.safetensors``, or ``"hf-hub:org/name"``.
         out: folder of the model, created where it does not exist.
-        labels: in the order of the logits; timm's config has none that can be trusted.
+        labels: in the order of the logits; timm's config often names none.
         image_size: ``(height, width)``; timm's by default.
         licence: of the weights.
         name: of the model; the architecture by default.
@@ -58,19 +64,22 @@ def import_timm(
 
     Raises:
         ModelNotFoundError: no such folder or repository.
-        ModelConfigError: a config that is none of timm's, or other classes than ``labels``.
+        ModelConfigError: a config that is none of timm's, or other classes than ``labels``, or
+            that names one of these for another logit.
         IntegrityError: weights that do not fit, are not finite, or answer otherwise than in timm,
             as with arguments of the network (``model_args``) that skinxai does not build.
         OutputError: ``out`` cannot be written.
     """
     folder = _folder(os.fspath(source), token)
     config = _config(folder)
+    labels = LabelSet.of(labels)
     classes, architecture = config["num_classes"], config["architecture"]
     if classes != len(labels):
         raise ModelConfigError(
             f"labels must be one for each of the {classes} classes of {str(source)!r}, got "
             f"{len(labels)}: {list(labels)}."
         )
+    _check_order(labels, config)
     input_of = config.get("pretrained_cfg", config)
     own = ModelConfig(
         name=name or architecture,
@@ -114,6 +123,26 @@ def _config(folder: Path) -> dict[str, Any]:
             f"{CONFIG} in {str(folder)!r} must be timm's, with 'architecture' and 'num_classes'."
         )
     return dict(config)
+
+
+def _check_order(labels: LabelSet, config: Mapping[str, Any]) -> None:
+    """Refuse labels that timm's config, where it names some of them, has in another order."""
+    below = config.get("pretrained_cfg")
+    both = {**(below if isinstance(below, dict) else {}), **config}
+    named = both.get("label_names", both.get("labels"))
+    if isinstance(named, list):
+        named = dict(enumerate(named))
+    for place, name in named.items() if isinstance(named, dict) else ():
+        try:
+            own = labels.code_of(name)
+        except UnknownNameError:
+            continue
+        if str(labels.position(own)) != str(place):
+            raise ModelConfigError(
+                f"labels must be in the order of the logits, but {CONFIG} says that logit {place} "
+                f"is {name!r:.80}, which has the place {labels.position(own)} in {list(labels)}; "
+                f"give them in the order of its label_names, or correct that."
+            )
 
 
 def _preprocessing(config: Mapping[str, Any], size: tuple[int, int] | None) -> PreprocessConfig:
