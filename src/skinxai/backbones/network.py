@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -40,6 +40,8 @@ class SkinClassifier(nn.Module):
         layer: where the split is, for results.
         reads: of a transformer, the tokens that the head reads; empty for the patches' mean,
             ``None`` where nobody says.
+        beside: modules that the functions use and ``network`` does not hold: they are moved, and
+            put into evaluation mode, with it.
 
     The functions take ``(network, input)``, so that a copy of the model uses its own weights.
     """
@@ -53,9 +55,10 @@ class SkinClassifier(nn.Module):
         grid: Callable[[nn.Module, Tensor, tuple[int, int] | None], Tensor] | None = None,
         layer: str = "features",
         reads: Sequence[int] | None = None,
+        beside: Iterable[nn.Module] = (),
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.beside = network, nn.ModuleList(beside)
         self._features, self._head, self._pool, self._grid = features, head, pool, grid
         self.layer, self.reads = layer, reads
 

@@ -14,6 +14,7 @@ from skinxai.checkpoints.wrapping_arguments import (
     checked_callables,
     checked_preprocessing,
 )
+from skinxai.checkpoints.wrapping_closures import modules_beside
 from skinxai.checkpoints.wrapping_grids import OwnGrid
 from skinxai.checkpoints.wrapping_trial import try_out
 from skinxai.configs import ModelConfig
@@ -54,5 +55,8 @@ def wrapped(
         name=name, backbone="", labels=LabelSet.of(labels),
         preprocessing=checked_preprocessing(preprocessing),
     )  # fmt: skip
-    own = SkinClassifier(module, OwnFeatures(features), OwnFunction(head), grid=OwnGrid(grid))
+    own = SkinClassifier(
+        module, OwnFeatures(features), OwnFunction(head), grid=OwnGrid(grid),
+        beside=modules_beside(module, features, head),
+    )  # fmt: skip
     return LoadedModel(own, config, card="", revision=UNSAVED)
