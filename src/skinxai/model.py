@@ -115,8 +115,8 @@ class Model:
     ) -> Self:  # fmt: skip
         """Wrap a network of your own, to predict and explain with it.
 
-        The network is tried once, with an image of noise. It answers in evaluation mode and with
-        its current weights, and its train flags stay as they are: train it and use it in turns.
+        The network is tried with images of noise. It answers in evaluation mode and with its
+        current weights, and its train flags stay as they are: train it and use it in turns.
 
         Args:
             module: holds all weights; images are cast to their type. Explanations of half
@@ -124,7 +124,8 @@ class Model:
             labels: label codes in logit order.
             preprocessing: what the network expects.
             features: method or submodule: images ``(N, 3, H, W)`` → features.
-            head: method or submodule: features → logits ``(N, K)``.
+            head: method or submodule: features → logits ``(N, K)``. A module that it or
+                ``features`` names and ``module`` does not hold is put into evaluation mode as well.
             grid: features → ``(N, C, h, w)``, as a view of them, for class activation maps, where
                 the features are no such map: ``lambda x: x.permute(0, 3, 1, 2)``, for example.
             name: for `model`.
@@ -136,8 +137,9 @@ class Model:
             NonFiniteOutputError: logits that are NaN or infinite.
 
         Warns:
-            SkinxaiWarning: rows that sum to 1 already, as after a softmax; or a head of features
-                that differs from what ``module(images)`` returns.
+            SkinxaiWarning: rows that sum to 1 already, as after a softmax, or come from a sigmoid,
+                in head or in ``module``; a head of features that differs from what
+                ``module(images)`` returns; or answers that depend on the batch.
         """
         from skinxai.checkpoints import wrapping
 

@@ -10,7 +10,13 @@ from torchvision.transforms._presets import ImageClassification
 
 from skinxai import Classifier
 from skinxai.configs import PreprocessConfig
-from skinxai.errors import ExplainError, OptionError, OutOfMemoryError, SkinxaiWarning
+from skinxai.errors import (
+    ExplainError,
+    ModelError,
+    OptionError,
+    OutOfMemoryError,
+    SkinxaiWarning,
+)
 from skinxai.testing.pictures import picture
 
 INPUT = PreprocessConfig((64, 64))
@@ -139,7 +145,7 @@ class InAnotherOrder(Net):
 
 @pytest.mark.parametrize(
     ("kind", "dtype"),
-    [(WithSigmoid, torch.float32), (Shifted, torch.float32), (Noisy, torch.float32),
+    [(Shifted, torch.float32), (Noisy, torch.float32),
      (InAnotherOrder, torch.bfloat16), (InAnotherOrder, torch.float16)],
 )  # fmt: skip
 def test_networks_that_say_the_same_in_another_way_are_quiet(kind, dtype) -> None:
@@ -152,3 +158,76 @@ def test_networks_that_say_the_same_in_another_way_are_quiet(kind, dtype) -> Non
 def test_what_is_no_rounding_is_noticed(kind) -> None:
     with pytest.warns(SkinxaiWarning, match=r"head\(features\(x\)\) differs from module\(x\)"):
         wrap(kind())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_a_network_whose_labels_do_not_exclude_each_other_is_noticed(dtype) -> None:
+    """Its own 0.9 and 0.9 would be a half each, and its 0.1 of every label a third."""
+    with pytest.warns(SkinxaiWarning, match=r"module\(x\) returns a sigmoid.*exactly one of the"):
+        wrap(WithSigmoid().to(dtype))
+
+
+@pytest.mark.parametrize(
+    "last", [torch.sigmoid, nn.Sigmoid(), Tensor.sigmoid, nn.functional.sigmoid, Tensor.sigmoid_]
+)
+def test_a_sigmoid_in_the_place_of_logits_is_noticed(last: Callable[[Tensor], Tensor]) -> None:
+    network = Net()
+    with pytest.warns(SkinxaiWarning, match="leave the sigmoid out of head"):
+        wrap(network, lambda f: last(network.head(f)))
+
+
+class WithoutStatistics(Net):
+    """Normalised by the batch that an image comes in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(8, track_running_stats=False)
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.norm(super().features(images))
+
+
+class AcrossTheBatch(Net):
+    """Attention of the images to each other: ``batch_first`` was forgotten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 1)
+
+    def head(self, maps: Tensor) -> Tensor:
+        tokens = maps.flatten(2).transpose(1, 2)
+        return self.fc(self.attention(tokens, tokens, tokens)[0].mean(1))
+
+
+class OneRow(Net):
+    def head(self, maps: Tensor) -> Tensor:
+        return super().head(maps).mean(0, keepdim=True)
+
+
+class OneImage(Net):
+    def head(self, maps: Tensor) -> Tensor:
+        return super().head(maps).view(1, 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [(WithoutStatistics, "depends on the other images of its batch.*batch_size=1"),
+     (AcrossTheBatch, "depends on the other images of its batch.*batch_size=1"),
+     (OneRow, r"return \(1, 3\) for two images.*batch_size=1"),
+     (OneImage, "raise RuntimeError for two: .*batch_size=1")],
+)  # fmt: skip
+def test_answers_that_depend_on_the_batch_are_noticed(kind, words: str) -> None:
+    with pytest.warns(SkinxaiWarning, match=words):
+        classifier = wrap(kind())
+    images = [picture({}), picture({"upper left": "red"})]
+    one_by_one = [classifier.predict(image).probabilities for image in images]
+    found = classifier.predict(images, batch_size=1)
+    assert [each.probabilities for each in found] == one_by_one
+
+
+def test_a_row_for_all_images_is_refused_where_several_are_asked() -> None:
+    with pytest.warns(SkinxaiWarning, match="for two images"):
+        classifier = wrap(OneRow())
+    for ask in (classifier.predict, classifier.explain):
+        with pytest.raises(ModelError, match="returned 1 for 2; pass batch_size=1"):
+            ask([picture({})] * 2)

@@ -24,6 +24,7 @@ from skinxai.errors import (
     ModelNotFoundError,
     OptionError,
     SkinxaiError,
+    SkinxaiWarning,
 )
 from skinxai.exporting import exported_files, onnx_graphs
 from skinxai.exporting.exported_files import exported_path
@@ -414,7 +415,8 @@ class Sorted(Small):
 
 def test_a_network_that_torch_cannot_export_is_named(tmp_path) -> None:
     network = Sorted(2, 0.0)
-    mine = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
+    with pytest.warns(SkinxaiWarning, match="depends on the other images of its batch"):
+        mine = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
     with pytest.raises(ExportError, match="torch could not export"):
         mine.export(tmp_path / "x.onnx")
 

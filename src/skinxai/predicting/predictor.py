@@ -210,8 +210,16 @@ class Predictor(ABC, Generic[M]):
             items: N >= 1 images.
             passes: of `passes`.
             found: of each pass, with embeddings where `measured`.
+
+        Raises:
+            ModelError: a pass with more or fewer rows than there are images.
         """
         rows = [each.rows for each in found]
+        if odd := [len(own) for own in rows if len(own) != len(items)]:
+            raise ModelError(
+                f"a network must return one row of logits for each image, but {self.model} "
+                f"returned {odd[0]} for {len(items)}; pass batch_size=1, or correct it."
+            )
         mean, tta = self.calibrated_mean(rows), self._flipped(rows)
         upright = mean
         if tta:
