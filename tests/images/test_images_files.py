@@ -224,6 +224,29 @@ def test_colour_of_16_bits() -> None:
     np.testing.assert_array_equal(found, values >> 8)
 
 
+@pytest.mark.parametrize("format", ["PNG", "TIFF", None])
+def test_grey_of_12_bits_in_16_is_read_in_its_range(format: str | None) -> None:
+    """As an array of the same values is."""
+    values = np.linspace(0, 4095, 48 * 64).round().reshape(48, 64).astype(np.uint16)
+    image = Image.fromarray(values)
+    given = image if format is None else encode(image, format)
+    found = read_image(given, value_range=(0, 4095))
+    expected = read_image(values, value_range=(0, 4095)).pixels
+    np.testing.assert_array_equal(found.pixels, expected)
+    assert found.pixels.max() == 255 and not found.warnings
+    with pytest.raises(InputRangeError, match="must be in 0 to 1023, got 0 to 4095"):
+        read_image(given, value_range=(0, 1023))
+
+
+def test_a_range_of_colours_of_16_bits_is_refused() -> None:
+    """Their low bytes are not read."""
+    data = png_rgb16(np.random.default_rng(0).integers(0, 4096, (40, 50, 3)))
+    with pytest.raises(InputRangeError, match=r"value_range must be left out.*got \(0, 4095\)"):
+        read_image(data, value_range=(0, 4095))
+    whole = read_image(data, value_range=(0, 65535)).pixels
+    np.testing.assert_array_equal(whole, read_image(data).pixels)
+
+
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.0, 255.0), (-3.0, 5.0)])
 def test_floating_tiff(low: float, high: float) -> None:
     values = np.linspace(low, high, 48 * 64, dtype=np.float32).reshape(48, 64)

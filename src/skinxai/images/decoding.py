@@ -104,6 +104,7 @@ def decode(
     Raises:
         ImageDecodeError: empty, truncated or damaged data.
         UnsupportedImageError: another format, or several frames.
+        InputRangeError: values outside ``value_range``, or one that cannot be applied.
         ImageTooLargeError, ImageTooSmallError: by the header, before decoding.
     """
     check_bytes(len(data))
@@ -130,8 +131,13 @@ def decode(
             f"{type(error).__name__}: {error}."
         ) from error
     notes = _checked(said, notes)
-    if _has_16_bits(data, name, image) and pixels.max() <= 4095 // 256:  # Pillow's high bytes
-        notes = (*notes, DARK)
+    if _has_16_bits(data, name, image):  # of which Pillow gives the high bytes
+        if value_range is not None and tuple(value_range) != (0, 65535):
+            raise InputRangeError(
+                f"value_range must be left out for colours of 16 bits a channel, which are read as "
+                f"0 to 65535, got {value_range!r}; pass the image as an array."
+            )
+        notes = (*notes, DARK) if pixels.max() <= 4095 // 256 else notes
     if name == "JPEG" and b"MPF\0" in data[:65536]:
         notes = (*notes, SEVERAL_PICTURES)
     return pixels, name, notes
@@ -290,14 +296,14 @@ def _to_pixels(
     image: Image.Image, value_range: tuple[float, float] | None, notes: list[str]
 ) -> RGB:
     mode = image.mode
-    if mode.startswith("I;16"):
+    if mode.startswith("I;16") and value_range is None:
         wide = np.asarray(image).astype(np.uint32)
         if wide.max() <= 4095:
             notes.append(DARK)
         wide += 128
         wide //= 257  # 65535 / 255 = 257: scaled, not clipped
         return np.repeat(wide.astype(np.uint8)[..., None], 3, axis=2)
-    if mode in ("I", "F"):
+    if mode in ("I", "F") or mode.startswith("I;16"):
         values = np.asarray(image)
         if value_range is None:
             if not np.isfinite(values).all():

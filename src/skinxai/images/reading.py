@@ -76,7 +76,7 @@ def read_image(
             as its path would be.
         layout: ``"CHW"`` for arrays with channels first.
         value_range: ``(low, high)``: what stands for black and white in arrays of other types or
-            ranges, and in images of 32 bits a pixel.
+            ranges, and in grey images of 16 or 32 bits a pixel.
         max_pixels: most pixels that are decoded, >= 1; checked on the header.
         min_side: fewest pixels of a side.
 

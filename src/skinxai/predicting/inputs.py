@@ -54,7 +54,8 @@ class InputOptions:
     Args:
         batch_size: images in one forward pass, >= 1.
         layout: ``"HWC"`` or ``"CHW"``, of arrays.
-        value_range: ``(low, high)`` of array values, where they are not uint8 or floating 0–1.
+        value_range: ``(low, high)`` of array values, where they are not uint8 or floating 0–1, and
+            of grey images of 16 or 32 bits a pixel.
         max_pixels: most pixels of an image that are decoded, >= 1.
         on_error: ``"raise"``, or ``"return"`` to put an `ItemError` in a bad image's place.
         progress: ``True`` or ``False``; ``None`` shows a bar on a terminal for several images, or
