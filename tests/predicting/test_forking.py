@@ -5,6 +5,7 @@ Each case is a program of its own: one that hangs is ended after `LIMIT` seconds
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from small_runs import model_folder, registered
 from waiting import LIMIT
 
 from skinxai import Classifier
+from skinxai.predicting import forking
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 THREADS = {"OMP_NUM_THREADS": "2"}  # more than one, or there is nothing that could hang
@@ -117,3 +119,55 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("backend", ["onnx", "openvino"])
 def test_children_of_a_process_that_uses_a_graph(small: Path, backend: str) -> None:
     assert run(GRAPH, small, backend, **THREADS).splitlines() == ["loaded 0", "predicted 0"]
+
+
+HELD = """
+import os, sys, threading
+from skinxai import Classifier, samples
+from skinxai.predicting.forking import LOCKS
+from skinxai.testing import colour_classifier
+from skinxai.testing.pictures import picture
+
+image = picture({"upper left": "red"})
+classifier = colour_classifier()
+classifier.explain(image), classifier.predict(image)
+import skinxai.graphs.exported
+held, done = threading.Event(), threading.Event()
+
+def hold():
+    for module, name in LOCKS:
+        getattr(sys.modules[module], name).acquire()
+    held.set(), done.wait()
+
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+pid = os.fork()
+if pid == 0:
+    try:
+        classifier.explain(image), classifier.predict(image)
+        Classifier.from_pretrained().predict(samples.paths()[0])
+        for module, name in LOCKS:
+            with getattr(sys.modules[module], name):
+                pass
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+print("forked", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+done.set()
+"""
+
+
+def test_what_another_thread_had_locked_is_free_in_a_child() -> None:
+    """It is loading or explaining, say; nobody would unlock it there."""
+    assert run(HELD, **THREADS).splitlines() == ["forked 0"]
+
+
+def test_each_lock_of_the_process_is_made_anew() -> None:
+    source = Path(forking.__file__).parents[1]
+    found = set()
+    for path in source.rglob("*.py"):
+        module = ".".join(("skinxai", *path.relative_to(source).with_suffix("").parts))
+        for name in re.findall(r"^(\w+) = threading\.R?Lock\(\)", path.read_text("utf-8"), re.M):
+            found.add((module, name))
+    assert found - set(forking.LOCKS) == {("skinxai.testing.checks", "_registering")}
+    assert set(forking.LOCKS) <= found
