@@ -327,6 +327,15 @@ def test_a_thread_that_starts_to_train_meanwhile_is_an_error() -> None:
         classifier.predict(PHOTO)
 
 
+def test_a_network_that_was_moved_says_so() -> None:
+    network = Net()
+    classifier = wrap(network)
+    network.to("meta")
+    for ask in (classifier.predict, classifier.explain):
+        with pytest.raises(ModelError, match=r"must stay on cpu, where it was wrapped.* to meta"):
+            ask(PHOTO)
+
+
 class ChannelsLast(nn.Module):
     """Features ``(N, h, w, C)``, as Swin's."""
 

@@ -224,7 +224,18 @@ class TorchPredictor(Predictor[TorchMember]):
         return self.members[0]
 
     def evaluating(self) -> AbstractContextManager[None]:
-        """Within it, what answers is in evaluation mode; see `evaluation_mode`."""
+        """Within it, what answers is in evaluation mode; see `evaluation_mode`.
+
+        Raises:
+            ModelError: a network that its owner moved to another device.
+        """
+        for member in self.members:
+            place = next((weight.device for weight in member.answering.parameters()), self.device)
+            if place.type != self.device.type:
+                raise ModelError(
+                    f"the network of {member.model} must stay on {self.device}, where it was "
+                    f"wrapped, but it was moved to {place}; move it back, or wrap it again."
+                )
         return evaluating(member.answering for member in self.members)
 
     @torch.inference_mode()
