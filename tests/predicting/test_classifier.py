@@ -334,3 +334,9 @@ def test_features_without_the_images_in_front_answer_in_batches(first: str) -> N
     rows = [list(found.probabilities.values()) for found in classifier.predict(images)]
     single = [list(classifier.predict(image).probabilities.values()) for image in images]
     np.testing.assert_allclose(rows, single, atol=1e-6)
+
+
+@pytest.mark.parametrize("call", ["calibrate", "evaluate", "index"])
+def test_the_name_of_a_folder_is_no_records(classifier, tmp_path, call: str) -> None:
+    with pytest.raises(OptionError, match=rf"{call}\(\) needs Records, .*load_folder.*got str"):
+        getattr(classifier, call)(str(tmp_path))

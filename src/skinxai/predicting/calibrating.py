@@ -24,7 +24,7 @@ from skinxai.memory import in_batches
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
-from skinxai.predicting.labelled import LabelledImages
+from skinxai.predicting.labelled import LabelledImages, check_records
 from skinxai.predicting.predictor import Predictor, embeddings_of
 from skinxai.results.observation import Observation
 from skinxai.trust.calibration import Calibration, Fitted
@@ -173,6 +173,7 @@ def calibrated(
 
 
 def _check(model: ModelInUse, records: Records) -> None:
+    check_records(records, "calibrate()")
     if records.part == "test":
         raise LeakageError(
             "calibrate() must not see the test part, whose figures would be worth nothing "

@@ -24,7 +24,7 @@ from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions
-from skinxai.predicting.labelled import LabelledImages
+from skinxai.predicting.labelled import LabelledImages, check_records
 from skinxai.predicting.predictor import predictions
 from skinxai.results import Comparison, Decisions, Evaluation, Prediction, SeenImages
 from skinxai.trust.operating_points import OperatingPoint
@@ -74,6 +74,7 @@ def judge(
             below 0, or an id in ``not_copies`` that is none.
         InputError: an image that cannot be read.
     """
+    check_records(records, "evaluate()")
     check_count(how.hardest)
     if not records.part and names_parts(records):
         warnings.warn(

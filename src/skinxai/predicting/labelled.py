@@ -21,6 +21,19 @@ from skinxai.predicting.inputs import Look as Looking
 from skinxai.results import SeenImages
 
 
+def check_records(records: object, wanted_by: str) -> None:
+    """Refuse what is no `Records`, such as a folder's name.
+
+    Raises:
+        OptionError: it is not.
+    """
+    if not isinstance(records, Records):
+        raise OptionError(
+            f"{wanted_by} needs Records, which skinxai.data.load_folder(folder) and "
+            f"load_csv(csv, images) return, got {type(records).__name__} {records!r:.80}."
+        )
+
+
 class LabelledImages:
     """The images of records, read once, with a look at each to recognise it.
 
@@ -47,7 +60,8 @@ class LabelledImages:
             raise OptionError(f"on_error must be 'raise' in {wanted_by}: no image may be left out.")
         if records.labels.codes != codes:
             raise OptionError(
-                f"records must have the model's labels {list(codes)}, got {list(records.labels)}."
+                f"records must have the model's labels {list(codes)}, got {list(records.labels)}; "
+                f"load them with labels=classifier.config.labels."
             )
         check_ids(not_copies, records)
         images: Any = [item.path for item in records]
