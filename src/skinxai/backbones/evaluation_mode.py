@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from skinxai.backbones.exact_float32 import exact_float32
+from skinxai.backbones.module_walk import modules_of
 from skinxai.errors import ModelError
 
 _changing = threading.Lock()
@@ -32,7 +33,7 @@ def evaluating(networks: Iterable[nn.Module]) -> Iterator[None]:
         ModelError: another thread put a module into training mode in the meantime: the answer may
             be wrong, and statistics of batch normalisation may have been written.
     """
-    modules = list({id(m): m for network in networks for m in network.modules()}.values())
+    modules = modules_of(networks)
     with _changing:
         lent = [module for module in modules if id(module) in _lent or _trains(module)]
         for module in lent:

@@ -190,16 +190,16 @@ def _quantise(whole: Path, small: Path, arrays: list[npt.NDArray[np.float32]]) -
             image = next(self._images, None)
             return None if image is None else {IMAGES: image}
 
-    folded = whole.with_name("folded.onnx")
-    quant_pre_process(whole, folded, skip_symbolic_shape=True)  # normalisation into convolutions
-    parsed = onnx.load(folded)
+    prepared = whole.with_name("prepared.onnx")
+    quant_pre_process(whole, prepared, skip_symbolic_shape=True)
+    parsed = onnx.load(prepared)
     kept = [
         node.name
         for node in parsed.graph.node
         if node.op_type in ("Gemm", "MatMul") or KERNEL in node.input
     ]
     quantization.quantize_static(
-        folded, small, Reader(), quant_format=quantization.QuantFormat.QDQ, per_channel=True,
+        prepared, small, Reader(), quant_format=quantization.QuantFormat.QDQ, per_channel=True,
         activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
         nodes_to_exclude=kept,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from skinxai.backbones.evaluation_mode import evaluating, plain_float32
 from skinxai.backbones.folding import folded
+from skinxai.backbones.module_walk import tensors_of
 from skinxai.backbones.network import SkinClassifier, without_gradients
 from skinxai.checkpoints import LoadedEnsemble, LoadedModel
 from skinxai.configs import PreprocessConfig
@@ -105,7 +106,7 @@ class TorchMember(Member):
 
 
 def _versions(model: SkinClassifier) -> tuple[tuple[Tensor, int], ...]:
-    tensors = (*model.network.parameters(), *model.network.buffers())
+    tensors = tensors_of(model.network)
     return tuple((t, 0 if t.is_inference() else int(t._version)) for t in tensors)
 
 
