@@ -224,12 +224,19 @@ def with_huge_tensor(
     return header | {name: entry}, entry["data_offsets"][1]
 
 
+OUTSIDE = tempfile.TemporaryDirectory(prefix="skinxai-outside-")
+"""Holds the file that forged links lead to; it ends with the process."""
+
+
 def joined(header: bytes, body: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + body
 
 
 def change_file(path: Path, draws: Random) -> str:
-    """Another kind of file in a file's place."""
+    """Another kind of file in a file's place.
+
+    A link leads to a file of this script's own: what is written through it harms nothing.
+    """
     kind = draws.choice(
         ["pipe", "device", "loop", "folder", "empty", "sparse", "missing", "link", "huge"]
     )
@@ -237,7 +244,9 @@ def change_file(path: Path, draws: Random) -> str:
     if kind == "pipe":
         os.mkfifo(path)
     elif kind in ("device", "loop", "link"):
-        path.symlink_to({"device": "/dev/zero", "loop": path.name, "link": "/etc/passwd"}[kind])
+        outside = Path(OUTSIDE.name, "outside")
+        outside.write_bytes(b"outside the folder\n")
+        path.symlink_to({"device": "/dev/zero", "loop": path.name, "link": outside}[kind])
     elif kind == "folder":
         path.mkdir()
     elif kind == "empty":
@@ -264,6 +273,8 @@ def sign(folder: Path) -> None:
 
 
 def write_manifest(path: Path, content: Any) -> None:
+    if path.is_symlink():  # it was forged already, and is not written through
+        return
     if isinstance(content, dict):
         content.pop("digest", None)
     try:

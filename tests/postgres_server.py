@@ -1,5 +1,6 @@
 """A real PostgreSQL of one test session: Debian's, in a folder of its own, on the loopback."""
 
+import functools
 import os
 import pwd
 import shutil
@@ -86,6 +87,7 @@ def as_somebody() -> list[str]:
     return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
 
 
+@functools.cache  # the one whose folder it is, also where accounts change meanwhile
 def _somebody() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam("postgres")

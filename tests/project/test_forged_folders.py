@@ -1,7 +1,11 @@
 """A small share of the forged folders of ``benchmarks/forged_folders.py``."""
 
+import runpy
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
+from random import Random
 
 import pytest
 from places import ROOT
@@ -19,3 +23,21 @@ def test_forged_folders_end_in_an_error_of_ours_or_in_the_right_answer() -> None
     table = {row.split(" | ")[0].strip("| "): row.split(" | ") for row in done.stdout.split("\n")}
     assert [table[kind][1] for kind in KINDS] == ["24"] * len(KINDS)
     assert all(int(table[kind][2]) > 9 for kind in KINDS)  # refused: the script does forge
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the script is for Linux")
+@pytest.mark.skipif(not SCRIPT.exists(), reason="a source distribution has no benchmarks")
+def test_forged_links_lead_to_no_file_of_the_system(tmp_path: Path) -> None:
+    forging = runpy.run_path(str(SCRIPT))
+    draws, links = Random(0), 0
+    for number in range(100):
+        path = tmp_path / f"{number}.json"
+        path.write_bytes(b"{}")
+        said = forging["change_file"](path, draws)
+        if said.endswith("becomes link"):
+            links += 1
+            assert path.resolve().is_relative_to(Path(tempfile.gettempdir()).resolve())
+            before = path.read_bytes()
+            forging["write_manifest"](path, {"files": {}})
+            assert path.is_symlink() and path.read_bytes() == before
+    assert links > 3
