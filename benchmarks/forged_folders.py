@@ -11,6 +11,7 @@ time and 1 GiB. Writes results/forged_folders.json.
 """
 
 import argparse
+import atexit
 import collections
 import hashlib
 import json
@@ -224,7 +225,8 @@ def with_huge_tensor(
     return header | {name: entry}, entry["data_offsets"][1]
 
 
-OUTSIDE = tempfile.TemporaryDirectory(prefix="skinxai-outside-")
+OUTSIDE = Path(tempfile.mkdtemp(prefix="skinxai-outside-"))
+atexit.register(shutil.rmtree, OUTSIDE, ignore_errors=True)
 """Holds the file that forged links lead to; it ends with the process."""
 
 
@@ -244,7 +246,7 @@ def change_file(path: Path, draws: Random) -> str:
     if kind == "pipe":
         os.mkfifo(path)
     elif kind in ("device", "loop", "link"):
-        outside = Path(OUTSIDE.name, "outside")
+        outside = OUTSIDE / "outside"
         outside.write_bytes(b"outside the folder\n")
         path.symlink_to({"device": "/dev/zero", "loop": path.name, "link": outside}[kind])
     elif kind == "folder":
