@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
@@ -288,8 +287,7 @@ class Classifier(Model):
         self.torch_predictor.single("index()")
         options, _ = InputOptions.take(inputs)
         found = index(self.torch_predictor, records, self.trained_on, options, dimensions)
-        (loaded,) = self._loaded.members
-        return self._of(self._in_use.with_loaded(replace(loaded, neighbours=found)))
+        return self._of(self._in_use.with_neighbours(found))
 
     @as_nearest
     def nearest(
@@ -308,7 +306,8 @@ class Classifier(Model):
             A list of k `Neighbour`, nearest first, or a list of such lists for many images.
 
         Raises:
-            ModelError: an ensemble, or a model without embeddings of its lesions (`index`).
+            ModelError: an ensemble, a model without embeddings of its lesions (`index`), or a
+                network that was trained on after they were made.
             OptionError: k below 1 or above the number of lesions.
         """
         from skinxai.explaining.by_example import nearest

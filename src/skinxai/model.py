@@ -174,7 +174,7 @@ class Model:
 
         After `from_module` and `calibrate` it is ``unsaved``: no folder answers like this.
         """
-        return self._in_use.predictor.model
+        return self._in_use.described.model
 
     @property
     def card(self) -> str:
@@ -189,7 +189,7 @@ class Model:
     @property
     def calibration(self) -> Calibration | None:
         """What `calibrate` fitted: temperature and operating points; ``None`` where it did not."""
-        return self._in_use.predictor.calibration
+        return self._in_use.described.calibration
 
     @property
     def reference(self) -> ReferenceSample | None:
@@ -221,7 +221,7 @@ class Model:
     @property
     def backend(self) -> str:
         """What predicts, e.g. ``"torch cpu float32"``."""
-        return self._in_use.predictor.backend
+        return self._in_use.described.backend
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(model={self.model!r}, labels={list(self.labels)})"

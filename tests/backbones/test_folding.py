@@ -142,6 +142,19 @@ def test_a_changed_network_does_not_answer_with_its_old_weights() -> None:
                 ask(path)
 
 
+def test_a_graph_does_not_answer_for_a_changed_network() -> None:
+    path = samples.paths()[0]
+    classifier = Classifier.from_pretrained(device="cpu", backend="onnx")
+    classifier.predict(path)
+    with torch.no_grad():
+        classifier.network.network.bn2.weight.mul_(2)
+    for ask in (classifier.predict, classifier.explain):
+        with pytest.raises(ModelError, match="was changed after it was loaded, and its answers"):
+            ask(path)
+    assert "onnx" in classifier.backend.lower()
+    assert classifier.model in repr(classifier)
+
+
 def test_a_changed_network_is_not_saved_with_what_was_measured_before(tmp_path) -> None:
     classifier = Classifier.from_pretrained(device="cpu")
     with torch.no_grad():

@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 from hub_server import TOKEN, Hub, Repo
+from safetensors.torch import load_file, save_file
 
 from skinxai import Classifier
 from skinxai.checkpoints.importing import import_timm
@@ -50,6 +51,33 @@ def test_it_answers_as_timm_does(saved, network, photos, tmp_path) -> None:
     assert classifier.config.preprocessing.mean == tuple(network.pretrained_cfg["mean"])
     assert found.malignant_probability == pytest.approx(float(expected[0]), abs=1e-6)
     assert classifier.explain(photos[0]).heatmap.shape == read_image(photos[0]).pixels.shape[:2]
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+def test_weights_that_were_saved_within_a_wrapper_are_named(saved, tmp_path, prefix) -> None:
+    state = load_file(saved / "model.safetensors")
+    save_file({prefix + key: value for key, value in state.items()}, saved / "model.safetensors")
+    with pytest.raises(IntegrityError, match=f"puts '{prefix}' before every name; save the netw"):
+        import_timm(saved, tmp_path / "own", labels=LABELS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("fc.bias"), "'fc.bias', which the file does not have"),
+        (lambda state: state.update(more=torch.ones(1)), "'more', which the backbone does not"),
+        (
+            lambda state: state.update({"fc.bias": torch.ones(4)}),
+            r"'fc.bias' of shape \(4,\) and type F32, where the backbone has \(3,\) and float32",
+        ),
+    ],
+)
+def test_the_first_tensor_that_does_not_fit_is_named(saved, tmp_path, change, message) -> None:
+    state = load_file(saved / "model.safetensors")
+    change(state)
+    save_file(state, saved / "model.safetensors")
+    with pytest.raises(IntegrityError, match=message):
+        import_timm(saved, tmp_path / "own", labels=LABELS)
 
 
 def test_saving_again_keeps_every_weight(saved, tmp_path) -> None:

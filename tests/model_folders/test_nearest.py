@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from skinxai import Classifier, checkpoints
@@ -190,6 +191,21 @@ def test_models_that_cannot_answer(records, tmp_path) -> None:
             indexed.nearest(records[0].path, k)
     with pytest.raises(OptionError, match="on_error must be 'raise'"):
         indexed.nearest([records[0].path, "missing.png"], on_error="return")
+
+
+def test_a_network_that_was_trained_on_needs_a_new_index(records) -> None:
+    classifier = colour_classifier()
+    network, preprocessing = classifier.network.network, classifier.config.preprocessing
+    wrapped = Classifier.from_module(
+        network, LABELS, preprocessing, network.features, network.head, device="cpu"
+    )
+    indexed = wrapped.index(records, dimensions=3)
+    assert len(indexed.nearest(records[0].path, 2)) == 2
+    with torch.no_grad():
+        network.colours.weight.mul_(2)
+    with pytest.raises(ModelError, match=r"changed after its training lesions were embedded"):
+        indexed.nearest(records[0].path, 2)
+    assert len(indexed.index(records, dimensions=3).nearest(records[0].path, 2)) == 2
 
 
 @pytest.mark.parametrize("change", ["vectors", "labels", "mean", "cut", "more"])

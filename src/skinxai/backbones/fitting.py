@@ -18,10 +18,15 @@ from skinxai.model_folders.parts import WEIGHTS
 from skinxai.model_folders.tensors import TORCH_NAMES, Stored, listed_tensors
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from skinxai.backbones.network import SkinClassifier
 
 LARGE = 20_000_000
 """Values of weights that are compared with the network before it is built."""
+
+PREFIXES = {"torch.compile": "_orig_mod.", "DataParallel or DDP": "module."}
+"""Before the names of a network's tensors, where it was saved within one of these."""
 
 
 def check_fit(name: str, num_classes: int, stored: Mapping[str, Stored]) -> None:
@@ -76,8 +81,23 @@ def compare(model: SkinClassifier, stored: Mapping[str, Stored]) -> None:
     if odd:
         raise IntegrityError(
             f"{WEIGHTS} must hold exactly the backbone's tensors; {len(odd)} differ, "
-            f"the first is {odd[0][:80]!r}."
+            f"the first is {odd[0][:80]!r}{_how(odd[0], stored, own)}."
         )
+
+
+def _how(name: str, stored: Mapping[str, Stored], own: Mapping[str, Tensor]) -> str:
+    """How a tensor differs, and what wrapped the network before it was saved."""
+    for wrapper, prefix in PREFIXES.items():
+        if set(stored) == {prefix + key for key in own}:
+            return f": {wrapper} puts {prefix!r} before every name; save the network within it"
+    if name not in own:
+        return ", which the backbone does not have"
+    if name not in stored:
+        return ", which the file does not have"
+    return (
+        f" of shape {stored[name].shape} and type {stored[name].dtype}, where the backbone has "
+        f"{tuple(own[name].shape)} and {str(own[name].dtype).removeprefix('torch.')}"
+    )
 
 
 def _is_alike(own: Any, stored: str) -> bool:

@@ -83,7 +83,8 @@ def nearest(
         records: training images, to find the lesions' pictures among.
 
     Raises:
-        ModelError: a model without neighbours, or with others than its embeddings'.
+        ModelError: a model without neighbours, with others than its embeddings', or whose
+            network was changed after they were made.
         OptionError: k outside its rule.
     """
     member = predictor.single("nearest()")
@@ -94,6 +95,11 @@ def nearest(
             python="make them with classifier.index(training_records)",
             command="the bundled model has them; for another, make them in Python with "
             "classifier.index(training_records).save_pretrained(folder)",
+        )
+    if member.is_written:
+        raise ModelError(
+            f"the network of {member.model} was changed after its training lesions were embedded, "
+            f"and they are no longer where it sees them; make them again with classifier.index()."
         )
     found = embeddings(predictor, images, options)
     if len(found) and found.shape[1] != len(neighbours.mean):

@@ -36,6 +36,7 @@ from skinxai.trust.reference_sample import ReferenceSample, reference_of
 
 if TYPE_CHECKING:
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
+    from skinxai.model_folders.neighbours import Neighbours
     from skinxai.predicting.torch_predictor import TorchPredictor
 
 
@@ -75,7 +76,7 @@ class ModelInUse:
         reference: ReferenceSample | None = None,
     ) -> None:
         self.config, self.card, self.device = config, card, device
-        self.graph, self.exported, self.precision = graph, exported, precision
+        self._graph, self.exported, self.precision = graph, exported, precision
         self._load, self._compiled, self._reference = load, compiled, reference
         self.operating_point: str | None = None
 
@@ -212,13 +213,20 @@ class ModelInUse:
         made.__dict__["loaded"] = loaded
         return made
 
+    def with_neighbours(self, neighbours: Neighbours) -> Self:
+        """The same single network, with embeddings of its training lesions as it is now."""
+        (loaded,) = self.loaded.members
+        made = self.with_loaded(replace(loaded, neighbours=neighbours))
+        made.__dict__["torch_predictor"] = self.torch_predictor.seen_anew()
+        return made
+
     def at(self, operating_point: str | None) -> Self:
         """The same networks, deciding at an operating point; see `Predictor.at`."""
         if operating_point is None:
             return self
         made = copy.copy(self)
         made.operating_point = operating_point
-        made.graph = self.graph and self.graph.at(operating_point)
+        made._graph = self._graph and self._graph.at(operating_point)
         made.__dict__.pop("torch_predictor", None)
         if "torch_predictor" in self.__dict__:
             made.__dict__["torch_predictor"] = self.torch_predictor.at(operating_point)
@@ -233,7 +241,7 @@ class ModelInUse:
             self.loaded, calibration=calibration, reference=reference, revision=UNSAVED
         ))  # fmt: skip
         own: dict[str, Any] = {"calibration": calibration, "model": f"{self.config.name}@{UNSAVED}"}
-        made.graph = self.graph and replace(self.graph, **own)
+        made._graph = self._graph and replace(self._graph, **own)
         made.__dict__["torch_predictor"] = replace(self.torch_predictor, **own)
         return made
 
@@ -250,7 +258,7 @@ class ModelInUse:
         """What answers look like while nothing has drifted, where the model's folder has it."""
         if self.exported:
             return None
-        if self.graph is not None and "loaded" not in self.__dict__:
+        if self._graph is not None and "loaded" not in self.__dict__:
             return self._reference  # torch is not imported for it
         return self.loaded.reference
 
@@ -280,7 +288,7 @@ class ModelInUse:
         """
         from skinxai.predicting.torch_predictor import TorchPredictor
 
-        precision = "float32" if self.graph else self.precision
+        precision = "float32" if self._graph else self.precision
         with _building:
             known: TorchPredictor | None = self.__dict__.get("torch_predictor")
             if known is not None:
@@ -319,9 +327,30 @@ class ModelInUse:
         check_probe(self.predictor, read_probes(models, len(self.config.labels)), weights)
 
     @property
+    def graph(self) -> GraphPredictor | None:
+        """What predicts in the networks' place, or ``None``.
+
+        Raises:
+            ModelError: a network was changed after it was loaded, and the graph is the old one.
+        """
+        if self._graph is not None and "torch_predictor" in self.__dict__:
+            for member in self.torch_predictor.members:
+                member.check_unchanged()
+        return self._graph
+
+    @property
     def predictor(self) -> Predictor[Any]:
-        """What predicts."""
+        """What predicts.
+
+        Raises:
+            ModelError: as `graph`.
+        """
         return self.graph or self.torch_predictor
+
+    @property
+    def described(self) -> Predictor[Any]:
+        """The same, for its names alone, which a changed network has too."""
+        return self._graph or self.torch_predictor
 
     def predictions(
         self, images: Iterable[Any], options: InputOptions, *, tta: bool, dropout_passes: int = 0,

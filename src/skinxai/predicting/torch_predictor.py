@@ -54,7 +54,8 @@ class TorchMember(Member):
     Args:
         network: on the predictor's device; in evaluation mode, unless it is its owner's.
         folded: the same, or a folded copy of it.
-        seen: tensors of ``network`` and how often each had been written to, when it was copied.
+        seen: tensors of ``network`` and how often each had been written to, when it was copied or
+            its training lesions were embedded.
     """
 
     network: SkinClassifier
@@ -77,20 +78,31 @@ class TorchMember(Member):
         """What answers.
 
         Raises:
-            ModelError: the network was changed after a folded copy was made of it.
+            ModelError: as `check_unchanged`.
+        """
+        self.check_unchanged()
+        return self.folded
+
+    def check_unchanged(self) -> None:
+        """Refuse to answer by a copy of a network that is no longer as it was.
+
+        Raises:
+            ModelError: the network was changed after the copy was made of it.
         """
         if self.is_changed:
             raise ModelError(
                 f"the network of {self.model} was changed after it was loaded, and its answers "
                 f"would still be the old ones; wrap the changed one in from_module()."
             )
-        return self.folded
 
     @property
     def is_changed(self) -> bool:
         """Whether the network was written to after a copy was made of it, which is the old one."""
-        if self.folded is self.network:
-            return False
+        return self.folded is not self.network and self.is_written
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the network was written to after it was seen, whatever answers."""
         now = _versions(self.network)
         return len(now) != len(self.seen) or any(
             one is not two or first != second
@@ -206,6 +218,11 @@ class TorchPredictor(Predictor[TorchMember]):
     def in_float32(self) -> TorchPredictor:
         """The same, for what must not be rounded."""
         return replace(self, precision="float32", compiled=False)
+
+    def seen_anew(self) -> Self:
+        """The same networks, seen as they are now."""
+        members = (replace(each, seen=_versions(each.network)) for each in self.members)
+        return replace(self, members=tuple(members))
 
     def single(self, wanted_by: str) -> TorchMember:
         """The only member.
