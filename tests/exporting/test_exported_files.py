@@ -29,6 +29,7 @@ from skinxai.errors import (
 from skinxai.exporting import exported_files, onnx_graphs
 from skinxai.exporting.exported_files import exported_path
 from skinxai.exporting.parity import Parity, check_parity
+from skinxai.graphs.exported import UNSEALED, seal
 from skinxai.graphs.onnx_checks import check_graph
 from skinxai.predicting.graph_predictor import GraphMember, GraphPredictor
 from skinxai.predicting.inputs import InputOptions
@@ -388,6 +389,20 @@ def test_one_other_bit_is_refused(exported, name) -> None:
             Classifier.from_pretrained(loaded, backend="openvino")
     path.write_bytes(whole)
     Classifier.from_pretrained(loaded, backend="openvino")
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_a_sealed_graph_without_logits_is_refused(exported, backend) -> None:
+    path = exported / "model.onnx"
+    graph = onnx.load(path)
+    (digest,) = (each for each in graph.metadata_props if each.value.startswith("sha256:"))
+    digest.value = UNSEALED.decode()
+    graph.graph.node.append(onnx.helper.make_node("Neg", ["logits"], ["scores"]))
+    (logits,) = (each for each in graph.graph.output if each.name == "logits")
+    logits.name = "scores"
+    path.write_bytes(seal(graph.SerializeToString()))
+    with pytest.raises(IntegrityError, match="must have the output 'logits', and has"):
+        Classifier.from_pretrained(path, backend=backend)
 
 
 def test_an_edited_file_is_refused(exported) -> None:

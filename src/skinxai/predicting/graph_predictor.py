@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.configs import EnsembleConfig, ModelConfig
-from skinxai.errors import ModelError
+from skinxai.errors import IntegrityError, ModelError
 from skinxai.graphs.exported import Exported, with_weights
 from skinxai.graphs.names import EMBEDDINGS, LOGITS, MAPS
 from skinxai.model_folders.ensembles import read_members
@@ -34,6 +34,13 @@ class GraphMember(Member):
     run: Runner
     layer: str
 
+    def __post_init__(self) -> None:
+        if LOGITS not in self.run.names:
+            raise IntegrityError(
+                f"the graph of {self.model} must have the output {LOGITS!r}, and has "
+                f"{self.run.names}; export the model again."
+            )
+
     @classmethod
     def of_folder(
         cls, files: ModelFiles, runner: str, precision: str = "float32", weight: float = 1.0
@@ -42,7 +49,7 @@ class GraphMember(Member):
 
         Raises:
             ModelError: a folder without a graph.
-            IntegrityError: a graph of another model.
+            IntegrityError: a graph of another model, or without logits.
         """
         config = read_config(files, ModelConfig)
         if GRAPH not in files.files:
