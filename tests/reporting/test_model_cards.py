@@ -16,6 +16,7 @@ from skinxai.demo.showing import around_confusion
 from skinxai.errors import LeakageError, OptionError
 from skinxai.labels import LabelSet
 from skinxai.model_folders.ensembles import write_ensemble
+from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.reporting import card_of, write_evaluation
 from skinxai.reporting.card_changes import with_calibration, with_evaluation
 from skinxai.reporting.model_cards import operating_points
@@ -90,8 +91,8 @@ def test_calibrating_updates_the_card_of_a_run_and_no_other(place, tmp_path) -> 
     calibrated = Classifier.from_pretrained(place / "calibrated")
     card, fitted = calibrated.card, calibrated.calibration
     known, scaling = rows(card), fitted.one_view.scaling
-    assert known["calibration of probabilities"] == (
-        f"temperature {scaling.temperature:.3f}, on colours: 36 images of 36 lesions"
+    assert known["calibration of probabilities"].startswith(
+        f"temperature {scaling.temperature:.3f}, on colours: 36 images of 36 lesions, known by"
     )
     assert known["when it abstains"].startswith("where the image's quality or novelty")
     for point in fitted.one_view.operating_points.values():
@@ -185,6 +186,19 @@ def test_a_folder_that_says_little(tmp_path) -> None:
     assert known["malignant classes"] == "not declared"
     assert known["licence of the weights"] == "not stated"
     assert known["starting weights"] == "Not stated."
+
+
+def test_it_names_the_files_that_know_images_and_no_others(place, tmp_path) -> None:
+    own, calibrated = (rows(card_of(place / name)) for name in ("run", "calibrated"))
+    assert "`training_fingerprints.safetensors`" in own["training images"]
+    kept = calibrated["calibration of probabilities"]
+    assert "`calibration_pixels.safetensors`" in kept
+    assert "`calibration_fingerprints.safetensors`" in kept
+    hashes = TrainedOn.from_hashes(["0" * 64])
+    known = rows(card_of(model_folder(tmp_path / "m", seed=1, trained_on=hashes)))
+    assert known["training images"] == (
+        "1 images, known by hashes of their pixels (`training_pixels.safetensors`); no names"
+    )
 
 
 def test_an_ensemble_and_the_bundled_model(tmp_path) -> None:

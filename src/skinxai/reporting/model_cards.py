@@ -124,11 +124,7 @@ def _data(facts: CardFacts) -> list[tuple[str, str]]:
     if facts.trained_on is None:
         known = "Which images it was trained on is not known: its folder does not say."
     else:
-        known = (
-            f"{len(facts.trained_on)} images, known by hashes of their pixels "
-            f"(`training_pixels.safetensors`) and by coarse reliefs that find copies "
-            f"(`training_fingerprints.safetensors`); no names"
-        )
+        known = f"{len(facts.trained_on)} images, {_kept(facts.trained_on, 'training')}"
     return [
         ("training data", ", ".join(names) or NOT_STATED),
         ("to name", ", ".join(map(markdown, _each(facts, "attribution"))) or NOT_STATED),
@@ -185,8 +181,16 @@ def _calibrated(calibration: Calibration | None) -> str:
     kind = f"temperature {scaling.temperature:.3f}" if scaling.temperature else "vector scaling"
     return (
         f"{kind}, on {markdown(calibration.data)}: {calibration.images} images of "
-        f"{calibration.lesions} lesions"
+        f"{calibration.lesions} lesions, {_kept(calibration.known, 'calibration')}"
     )
+
+
+def _kept(images: TrainedOn, part: str) -> str:
+    """What a model folder keeps of some images."""
+    kept = f"known by hashes of their pixels (`{part}_pixels.safetensors`)"
+    if images.fingerprints is not None:
+        kept += f" and by coarse reliefs that find copies (`{part}_fingerprints.safetensors`)"
+    return f"{kept}; no names"
 
 
 def _gates(calibration: Calibration | None) -> str:
