@@ -21,14 +21,16 @@ def test_ids_that_mean_unknown_are_empty() -> None:
     unknown = ["", " ", "NaN", "-nan", "NA", "n/a", "N.A.", "#N/A", "#NA", "<NA>", "NaT", "NULL",
                "None", "-", "--", "?", " Unknown ", "missing"]  # fmt: skip
     assert [text for text in unknown if known_id(text)] == []
-    known = ["0", "nana", "none1", "a-b", "NV"]
+    known = ["0", "nana", "none1", "a-b", "NV", "007", "1.1", "1.10", "1.00", "P1.0", ".0"]
     assert [known_id(f" {text}\n") for text in known] == known
+    assert [known_id(text) for text in ("12.0", " 0.0 ", "007.0")] == ["12", "0", "007"]
 
 
 def test_labels_of_another_case_or_blanks_are_groups_in_order() -> None:
     labels = ["nv", "NV ", "Mel anoma", "bcc", "melanoma", "melanoma", "nv"]
     assert alike(labels) == [["Mel anoma", "melanoma"], ["NV ", "nv"]]
     assert alike(["stra\xdfe", "STRASSE"]) == [["STRASSE", "stra\xdfe"]]
+    assert alike(["0", "0.0", "1", "01", "1.1", "a01", "a1"]) == [["0", "0.0"], ["01", "1"]]
     assert alike(["nv", "nv"]) == alike([]) == []
 
 

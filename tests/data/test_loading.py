@@ -114,7 +114,7 @@ REFUSED = {
     "unknown labels": (("a,mell,,,", "b,xyz,,,"), HEADER, DatasetLabelError,
               "2 times: line 2: label 'mell'.*Did you mean 'mel'.*line 3: label 'xyz'"),
     "a label in another case": (("a,MEL ,,,",), HEADER, DatasetLabelError,
-              "'mel' by blanks or case alone.*label_map={'MEL': 'mel'}"),
+              "'mel' by blanks, case or zeros alone.*label_map={'MEL': 'mel'}"),
     "no label": (("a,,,,", "b,NaN,,,"), HEADER, DatasetLabelError,
                  "line 2: .*empty.*line 3: .*empty"),
     "an image twice": (("a,nv,,,", "a,nv,,,"), HEADER, DatasetSchemaError,

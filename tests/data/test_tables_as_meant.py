@@ -45,8 +45,29 @@ def test_ids_that_differ_by_blanks_or_case_are_noted(role: str, tmp_path: Path) 
     images(tmp_path, "1.png", "2.png", "3.png")
     path = table(tmp_path, "1,nv,p1", "2,mel,P 1", "3,mel,P2", header=f"image,label,{role}")
     records = load_csv(path, tmp_path)
-    said = f"{role} 'P 1' and 'p1' differ by blanks or case alone, and count as different"
+    said = f"{role} 'P 1' and 'p1' differ by blanks, case or zeros alone, and count as different"
     assert said in records.notes and len({getattr(item, role) for item in records}) == 3
+
+
+@pytest.mark.parametrize("role", ["patient_id", "lesion_id"])
+def test_whole_numbers_with_a_point_are_the_same_ids(role: str, tmp_path: Path) -> None:
+    images(tmp_path, "1.png", "2.png", "3.png")
+    path = table(tmp_path, "1,nv,12", "2,mel,12.0", "3,mel,012", header=f"image,label,{role}")
+    records = load_csv(path, tmp_path)
+    assert [getattr(item, role) for item in records] == ["12", "12", "012"]
+    assert f"1 rows with .0 after the number of the {role}, which was removed" in records.notes
+    said = f"{role} '012' and '12' differ by blanks, case or zeros alone, and count as different"
+    assert said in records.notes
+
+
+@pytest.mark.parametrize("other", ["0.0", "00"])
+def test_one_number_written_in_two_ways_is_not_two_labels(other: str, tmp_path: Path) -> None:
+    images(tmp_path, "1.png", "2.png", "3.png")
+    path = table(tmp_path, "1,0", f"2,{other}", "3,1")
+    with pytest.raises(DatasetLabelError, match="must not differ by blanks, case or zeros alone"):
+        load_csv(path, tmp_path)
+    records = load_csv(path, tmp_path, label_map={other: "0"})
+    assert [item.label for item in records] == ["0", "0", "1"]
 
 
 def test_blanks_around_the_names_of_class_folders_are_no_part_of_labels(tmp_path: Path) -> None:

@@ -103,8 +103,8 @@ def assemble(
     notes += [f"no row has the label {raw!r}, which was to be renamed" for raw in work.unused]
     for kind in ("lesion_id", "patient_id"):
         for group in alike(getattr(item, kind) or "" for item in work.items):
-            notes.append(f"{kind} {' and '.join(map(repr, group))} differ by blanks or case alone, "
-                         f"and count as different")  # fmt: skip
+            notes.append(f"{kind} {' and '.join(map(repr, group))} differ by blanks, case or zeros "
+                         f"alone, and count as different")  # fmt: skip
     notes += files.notes()
     notes += filter(None, [unread_parts(work.items)])
     if labels is None:
@@ -199,13 +199,14 @@ class _Assembly:
             )
             renames = {code: group[0] for group in groups for code in group[1:]}
             raise DatasetLabelError(
-                f"labels of {table} must not differ by blanks or case alone:",
+                f"labels of {table} must not differ by blanks, case or zeros alone:",
                 texts,
                 **_rename(renames),
             )
         if near := self._beside_renamed():
             raise DatasetLabelError(
-                f"labels of {table} must not differ from renamed ones by blanks or case alone:",
+                f"labels of {table} must not differ from renamed ones by blanks, case or zeros "
+                f"alone:",
                 tuple(f"{found!r} differs from {raw!r}" for found, raw in near.items()),
                 **_rename({found: self._mapped[raw] for found, raw in near.items()}),
             )
@@ -240,6 +241,10 @@ class _Assembly:
                 self.counted[f"with blanks around the {role}, which were removed"] += 1
             if role.endswith("_id"):
                 made[role] = known_id(text)
+                short = made[role] and made[role] != clean(text)
+                self.counted[f"with .0 after the number of the {role}, which was removed"] += bool(
+                    short
+                )
         if made["patient_id"] == "" and clean(row.patient_id):
             self.counted[f"whose patient is {clean(row.patient_id)!r}, which means unknown"] += 1
         return Listed(row.line, attributes=row.attributes, **made)
@@ -286,8 +291,8 @@ class _Assembly:
             if fold(near) == fold(code):
                 self._renames[raw] = near
                 return (
-                    f"label {raw!r} must be one of {allowed}; it differs from {near!r} by blanks "
-                    f"or case alone"
+                    f"label {raw!r} must be one of {allowed}; it differs from {near!r} by blanks, "
+                    f"case or zeros alone"
                 )
         hint = did_you_mean(code, allowed)
         return f"label {raw!r} must be one of {allowed}{hint and f'.{hint}'}"

@@ -197,14 +197,14 @@ def _check_read(classes: Sequence[_Class], root: Path) -> None:
 
 
 def _check_names(classes: Sequence[_Class], root: Path, declared: frozenset[str]) -> None:
-    """Refuse folders that are not classes, and labels that differ by blanks or case alone."""
+    """Refuse folders that are not classes, and labels that differ by blanks, case or zeros."""
     for each in classes:
         if broken := broken_rule(f"a folder's name in {str(root)!r}", each.name, MAX_CODE):
             raise DatasetLabelError(f"{broken} It is a label; rename the folder.")
     raw = {each.path.name for each in classes}
     if same := alike(map(path_id, raw)):
         raise DatasetLabelError(
-            f"folders of {str(root)!r} must not differ by blanks or case alone: "
+            f"folders of {str(root)!r} must not differ by blanks, case or zeros alone: "
             f"{' and '.join(map(repr, same[0]))} do; rename one of them, or join them."
         )
     names = sorted(raw - declared)

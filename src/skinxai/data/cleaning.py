@@ -22,6 +22,7 @@ NO_LABEL = NO_ID - {"unknown", "missing"}
 MAX_AGE = 120
 SEXES = frozenset({"male", "female"})
 _BLANKS = r"[\s\x00\u200b-\u200f\u2060\ufeff]+"  # \s has the no-break space; the rest has no width
+_NUMBER = re.compile(r"([0-9]+)(\.0)?")
 _OUTER = re.compile(f"^{_BLANKS}|{_BLANKS}$")
 
 
@@ -31,9 +32,13 @@ def clean(text: str) -> str:
 
 
 def known_id(text: str) -> str:
-    """A lesion or patient id as `clean` returns it; empty if the text means "unknown"."""
-    text = clean(text)
-    return "" if text.lower() in NO_ID else text
+    """A lesion or patient id as `clean` returns it; empty if the text means "unknown".
+
+    ``12.0`` is ``12``: whole numbers are written so where a table has empty cells in their column.
+    """
+    text = _known(text)
+    number = _NUMBER.fullmatch(text)
+    return number[1] if number else text
 
 
 def path_text(path: str) -> str:
@@ -48,12 +53,14 @@ def path_id(path: str) -> str:
 
 
 def fold(label: str) -> str:
-    """A key that is the same for labels that differ only by blanks or case."""
-    return re.sub(_BLANKS, "", label).casefold()
+    """A key that is the same for labels that differ only by blanks, case or a number's zeros."""
+    text = re.sub(_BLANKS, "", label).casefold()
+    number = _NUMBER.fullmatch(text)
+    return number[1].lstrip("0") or "0" if number else text
 
 
 def alike(labels: Iterable[str]) -> list[list[str]]:
-    """Groups of labels that differ only by blanks or case, each sorted."""
+    """Groups of labels that differ only by blanks, case or a number's zeros, each sorted."""
     groups: dict[str, set[str]] = {}
     for label in labels:
         groups.setdefault(fold(label), set()).add(label)
@@ -69,7 +76,7 @@ def known_attributes(values: Mapping[str, str], counted: Counter[str]) -> dict[s
     """
     kept = dict(values)
     for name in ("age", "age_approx"):
-        if text := known_id(kept.get(name, "")):
+        if text := _known(kept.get(name, "")):
             text = text.replace(",", ".")
             try:
                 sound = 0 <= float(text) <= MAX_AGE
@@ -84,3 +91,8 @@ def known_attributes(values: Mapping[str, str], counted: Counter[str]) -> dict[s
         counted["with an unknown sex"] += sex not in {*SEXES, *NO_ID}
         kept["sex"] = sex if sex in SEXES else ""
     return kept
+
+
+def _known(text: str) -> str:
+    text = clean(text)
+    return "" if text.lower() in NO_ID else text
