@@ -13,7 +13,16 @@ from review_cases import START, case
 from small_runs import BASE, LABELS, model_folder
 
 from skinxai import Classifier, Trainer
-from skinxai.data import Record, Records, Splits, audit, given_split, load_csv
+from skinxai.data import (
+    Record,
+    Records,
+    Splits,
+    audit,
+    given_split,
+    load_csv,
+    load_shards,
+    write_shards,
+)
 from skinxai.errors import (
     DatasetError,
     DatasetImageError,
@@ -295,3 +304,17 @@ def test_the_round_trip(store, model, old: Splits, tmp_path: Path) -> None:
     again = store.export  # what it has learnt from is no feedback any more
     with pytest.raises(DatasetError, match="a copy of an image that"):
         again(tmp_path / "again", tuned)
+
+
+def test_old_data_in_shards_are_copied_out_of_them(store, model, old, tmp_path: Path) -> None:
+    every = tuple(item for part in (old.train, old.val, old.test) for item in part)
+    write_shards(Records(every, LABELS, "old data"), tmp_path / "shards")
+    ids = {
+        part: [item.image_id for item in getattr(old, part)] for part in ("train", "val", "test")
+    }
+    sharded = Splits.of(load_shards(tmp_path / "shards"), ids)
+    recorded(store, model, "new", encoded(skin(1)), "red")
+    found = store.export(tmp_path / "out", model, old=sharded)
+    made = {item.lesion_id: item.path.read_bytes() for item in found.records}
+    assert len(made) == 19
+    assert all(made[item.lesion_id] == item.path.read_bytes() for item in every)

@@ -19,8 +19,8 @@ from skinxai.data.near_duplicates import Fingerprint, find_pairs, fingerprint
 from skinxai.data.records import Record, Records
 from skinxai.data.splits import PARTS, Splits
 from skinxai.data.stratifying import group
-from skinxai.disk.regular_files import read_file
 from skinxai.disk.staging import Staged
+from skinxai.disk.tar_members import read_stored
 from skinxai.disk.writing import escape_cell
 from skinxai.errors import DatasetError, DatasetImageError, OutputError, SkinxaiError
 from skinxai.images.limits import MAX_BYTES, MAX_PIXELS
@@ -229,7 +229,7 @@ def _write(
                 number += 1
                 name = f"old/{number:06}{item.path.suffix.lower()}"
                 try:
-                    staged.add(name, read_file(item.path, MAX_BYTES))
+                    staged.add(name, read_stored(item.path, MAX_BYTES))
                 except OSError as error:
                     raise DatasetImageError(
                         f"image {str(item.path)!r} of the old data: {error.strerror}."
