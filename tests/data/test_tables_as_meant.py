@@ -184,3 +184,20 @@ def test_sexes_and_ages_are_read_as_people_write_them(tmp_path: Path) -> None:
         ("male", "45.5"), ("female", "70"), ("", ""), ("", ""),
     ]  # fmt: skip
     assert {"1 rows with an unknown sex", "1 rows with an age outside 0–120"} <= {*records.notes}
+
+
+@pytest.mark.parametrize("name", ["a/B.PNG", "b.jpg", "B.PNG", "B", "A\\b.PNG"])
+def test_a_missing_file_names_the_one_of_another_case_or_suffix(name, tmp_path: Path) -> None:
+    images(tmp_path, "a/b.png", "c.png")
+    with pytest.raises(DatasetPathError, match=r"line 2: no file '.*', only 'a/b\.png'"):
+        load_csv(table(tmp_path, f"{name},nv", "c,mel"), tmp_path)
+    with pytest.raises(DatasetPathError, match=r"line 2: no file 'b\.1'\.$"):
+        load_csv(table(tmp_path, "b.1,nv", "c,mel"), tmp_path)
+
+
+def test_rows_that_name_no_image_are_not_taken_for_repetitions(tmp_path: Path) -> None:
+    images(tmp_path, "1.png")
+    with pytest.raises(DatasetSchemaError) as raised:
+        load_csv(table(tmp_path, ",nv", "1,mel", " ,mel"), tmp_path)
+    assert "line 2: it names no image; line 4: it names no image" in str(raised.value)
+    assert "already" not in str(raised.value)

@@ -138,6 +138,9 @@ class _Assembly:
     def take(self, raw: Listed) -> None:
         """Check one row and make its record."""
         row = self._cleaned(raw)
+        if not row.image:
+            self._problems.append((DatasetSchemaError, f"line {row.line}: it names no image"))
+            return
         self._raw.add(row.label)
         code = self._mapped.get(row.label, row.label)
         if self._repeats(row.image, row):

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from skinxai.data.cleaning import clean, path_id
@@ -18,8 +19,8 @@ from skinxai.data.masks import is_mask_folder
 from skinxai.disk.regular_files import MAX_TABLE_BYTES, open_file
 from skinxai.errors import DatasetPathError, DatasetSchemaError, did_you_mean
 from skinxai.images.decoding import is_image
-from skinxai.images.listing import LeftOut, image_files
-from skinxai.plain_text import printable
+from skinxai.images.listing import SUFFIXES, LeftOut, image_files
+from skinxai.plain_text import printable, quoted
 
 SAVE_ANEW = "save it anew as 'CSV UTF-8'"
 csv.field_size_limit(1 << 20)
@@ -235,7 +236,21 @@ class ImageFiles:
         for left in self._left:
             if kind := left.kind_of(text):
                 return f", only a {kind} file, which is not read"
+        stem, suffix = posixpath.splitext(text.casefold())
+        if near := self._by_folded_stem.get(stem if suffix in SUFFIXES else stem + suffix):
+            return f", only {quoted(near)}"
         return ""
+
+    @cached_property
+    def _by_folded_stem(self) -> dict[str, str]:
+        """A file of each name without its suffix, whatever the case of its letters."""
+        paths = sorted(set().union(*self._named.values()))
+        names = [self.short_name(path) for path in paths]
+        return {
+            posixpath.splitext(text.casefold())[0]: name
+            for name in names
+            for text in (posixpath.basename(name), name)
+        }
 
     def short_name(self, path: Path) -> str:
         """The path below the folder, as an image id."""
