@@ -15,8 +15,9 @@ from skinxai.flags import check_flags
 from skinxai.images.sources import iter_sources
 from skinxai.labels import LabelSet
 from skinxai.model_folders.trained_on import TrainedOn
-from skinxai.predicting.in_use import ModelInUse, ModelName
+from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions
+from skinxai.predicting.opened_models import ModelName, opened
 from skinxai.results import Evaluation
 
 if TYPE_CHECKING:
@@ -99,12 +100,12 @@ class Model:
             OptionError: an unknown backend, or one that is not installed; an absent device.
         """
         check_flags(compile=compile, check=check, local_files_only=local_files_only)
-        opened = ModelInUse.opened(
+        found = opened(
             model, revision=revision, device=device, backend=backend, precision=precision,
             compiled=compile, check=check,
             hub={"cache_dir": cache_dir, "local_files_only": local_files_only, "token": token},
         )  # fmt: skip
-        return cls._of(opened)
+        return cls._of(found)
 
     @classmethod
     def from_module(

@@ -136,7 +136,7 @@ def test_it_is_said_before_anything_is_read(without_gpu, name, monkeypatch, tmp_
     def opened(*args, **keywords):
         pytest.fail("the model was opened")
 
-    monkeypatch.setattr("skinxai.predicting.in_use.open_model", opened)
+    monkeypatch.setattr("skinxai.predicting.opened_models.open_model", opened)
     with pytest.raises(OptionError, match="device must be 'auto' or one that this machine has"):
         Classifier.from_pretrained("org/name", device=name)
     with pytest.raises(OptionError, match="device must be 'auto' or one that this machine has"):
@@ -159,8 +159,7 @@ def test_a_backend_that_is_not_there_is_said_before_anything_is_read(
     for package in ("openvino", "onnxruntime", "onnx"):  # as after pip install skinxai
         monkeypatch.setitem(sys.modules, package, None)
     for name in ("open_model", "open_models"):
-        monkeypatch.setattr(
-            f"skinxai.predicting.in_use.{name}", lambda *_, **__: pytest.fail("it was opened")
-        )
+        place = f"skinxai.predicting.opened_models.{name}"
+        monkeypatch.setattr(place, lambda *_, **__: pytest.fail("it was opened"))
     with pytest.raises(OptionError, match=re.escape(words)):
         Classifier.from_pretrained(model, backend=backend)

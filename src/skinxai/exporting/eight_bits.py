@@ -23,8 +23,8 @@ from skinxai.graphs.names import IMAGES
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.images.sources import iter_sources
 from skinxai.model_folders.trained_on import Look, TrainedOn
-from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
+from skinxai.predicting.opened_models import of_exported
 from skinxai.predicting.predictor import Predictor, predictions
 from skinxai.predicting.runners import RUNNERS, check_backend
 from skinxai.predicting.torch_predictor import TorchPredictor
@@ -130,7 +130,7 @@ def export_int8(
         whole, small = Path(folder, "whole.onnx"), Path(folder, path.name)
         classifier.export(whole)
         _quantise(whole, small, arrays)
-        graph = ModelInUse.of_exported(small, "cpu", backend).predictor
+        graph = of_exported(small, "cpu", backend).predictor
         whole_model = classifier.torch_predictor.in_float32().uncalibrated  # as a file is
         predictors: tuple[Predictor[Any], ...] = (whole_model, graph)
         first, second = (_rows(each, judge, options) for each in predictors)

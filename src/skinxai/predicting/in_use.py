@@ -5,34 +5,21 @@ from __future__ import annotations
 import copy
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-import numpy.typing as npt
-
 from skinxai.configs import EnsembleConfig, ModelConfig
-from skinxai.disk.regular_files import is_folder
-from skinxai.errors import ModelError, OptionError
-from skinxai.graphs.exported import open_exported
-from skinxai.model_folders.ensembles import open_models, read_members
-from skinxai.model_folders.files import EXPORTED, UNSAVED, ModelFiles, read_config
-from skinxai.model_folders.opening import open_model
-from skinxai.model_folders.part_bytes import HUGE
-from skinxai.model_folders.parts import CARD, GRAPH
-from skinxai.model_folders.probe import TOLERANCE, picture, read_probes
+from skinxai.errors import ModelError
+from skinxai.model_folders.files import UNSAVED
 from skinxai.predicting.graph_predictor import GraphPredictor
-from skinxai.predicting.inputs import InputOptions, Prepared
+from skinxai.predicting.inputs import InputOptions
 from skinxai.predicting.predictor import Predictor, predictions
-from skinxai.predicting.runners import RUNNERS, check_backend, choose
 from skinxai.results import ItemError, Prediction
 from skinxai.results.observation import Monitor
-from skinxai.results.probabilities import weighted_mean
 from skinxai.trust.calibration import Calibration
-from skinxai.trust.reference_sample import ReferenceSample, reference_of
+from skinxai.trust.reference_sample import ReferenceSample
 
 if TYPE_CHECKING:
     from skinxai.checkpoints import LoadedEnsemble, LoadedModel
@@ -81,60 +68,6 @@ class ModelInUse:
         self.operating_point: str | None = None
 
     @classmethod
-    def opened(
-        cls,
-        model: ModelName | list[ModelName] | tuple[ModelName, ...],
-        *,
-        revision: str | None,
-        device: str,
-        backend: str | None,
-        precision: str,
-        compiled: bool,
-        check: bool,
-        hub: Mapping[str, Any],
-    ) -> Self:
-        """Of a name or folder, of several, or of an exported file; see `from_pretrained`.
-
-        Args:
-            model: names and folders.
-            revision: of a single one.
-            device: of torch's networks.
-            backend: ``"torch"``, a runtime's name, ``"auto"`` or ``None``.
-            precision: of predictions.
-            compiled: whether torch compiles the networks.
-            check: whether the drawn picture is asked for.
-            hub: ``cache_dir``, ``local_files_only`` and ``token`` of downloads.
-        """
-        if isinstance(model, str | os.PathLike) and _is_exported(model):
-            if check or compiled or precision != "float32" or revision is not None:
-                raise OptionError(
-                    "check, compile, precision and revision must be left out for an exported file: "
-                    "it has no probe, and its precision and revision are fixed."
-                )
-            return cls.of_exported(Path(model), device, backend)
-        backend = backend or "torch"
-        check_backend(backend)  # this and the next before anything is downloaded
-        if device not in ("auto", "cpu") and backend in ("torch", "auto"):
-            from skinxai.predicting.devices import device_named
-
-            device_named(device)
-        if isinstance(model, list | tuple):
-            if revision is not None:
-                raise OptionError(
-                    "revision must be left out for a list of models: name each one's own, "
-                    "'org/name@revision'."
-                )
-            files = open_models(model, fits=check_header, **hub)
-        else:
-            files = open_model(model, revision=revision, fits=check_header, **hub)
-        plain = precision != "float16" and not compiled
-        runner = choose(backend, has_graph=GRAPH in files.files and plain, device=device)
-        parts = cls.of_files(files, device, runner, precision, compiled=compiled)
-        if check:
-            parts.check(files)
-        return parts
-
-    @classmethod
     def of_loaded(
         cls,
         loaded: LoadedModel | LoadedEnsemble,
@@ -150,62 +83,6 @@ class ModelInUse:
         )  # fmt: skip
         found.torch_predictor  # noqa: B018  (what is wrong with the device, or a network, is said now)
         return found
-
-    @classmethod
-    def of_files(
-        cls,
-        files: ModelFiles,
-        device: str,
-        runner: str,
-        precision: str = "float32",
-        *,
-        compiled: bool = False,
-    ) -> Self:
-        """Of a verified folder.
-
-        Args:
-            files: of a model, or of an ensemble.
-            device: of torch's networks.
-            runner: ``"torch"``, or a name in `skinxai.predicting.runners.RUNNERS`.
-            precision: of predictions.
-            compiled: whether torch compiles the networks.
-        """
-        if precision not in PRECISIONS:
-            raise OptionError(f"precision must be one of {PRECISIONS}, got {precision!r}.")
-        if runner == "torch":
-            return cls.of_loaded(_read(files), device, precision, compiled=compiled)
-        if compiled:
-            raise OptionError(
-                f"compile must be left out for backend {runner!r}: only torch compiles."
-            )
-        _on_cpu(runner, device)
-        config: ModelConfig | EnsembleConfig
-        if files.is_ensemble:
-            config = read_config(files, EnsembleConfig)
-        else:
-            config = read_config(files, ModelConfig)
-        card = files.files.get(CARD, b"").decode(errors="replace")
-        graph = GraphPredictor.of_folder(files, runner, precision)
-        return cls(
-            config, card, partial(_read, files), device, graph, precision=precision,
-            reference=reference_of(files),
-        )  # fmt: skip
-
-    @classmethod
-    def of_exported(cls, path: Path, device: str, runner: str | None) -> Self:
-        """Of a single exported file, which has no network for torch; its suffix names a runner."""
-        if runner in (None, "auto"):
-            runner = EXPORTED[path.suffix.lower()]
-        if runner not in RUNNERS:
-            raise OptionError(
-                f"backend of the exported {path.name!r} must be 'onnx' or 'openvino', got "
-                f"{runner!r}; load the model's folder for torch."
-            )
-        _on_cpu(runner, device)
-        check_backend(runner)
-        found = open_exported(path, _check_bytes)
-        graph = GraphPredictor.of_exported(found, runner)
-        return cls(found.config, "", partial(_exported, path.name), device, graph, exported=True)
 
     def with_loaded(self, loaded: LoadedModel | LoadedEnsemble) -> Self:
         """The same networks, with something added to what is saved with them."""
@@ -311,21 +188,6 @@ class ModelInUse:
                     f"changed one by skinxai.checkpoints.save(), with its own."
                 )
 
-    def check(self, files: ModelFiles) -> None:
-        """Ask for the drawn picture that the folder keeps an answer for.
-
-        Raises:
-            ModelError: another answer, or a folder that keeps none.
-            OptionError: a model that rounds.
-        """
-        if self.precision != "float32":
-            raise OptionError(f"check needs precision='float32', got {self.precision!r}.")
-        models, weights = [files], [1.0]
-        if isinstance(self.config, EnsembleConfig):
-            models = list(read_members(files, self.config))
-            weights = [member.weight for member in self.config.members]
-        check_probe(self.predictor, read_probes(models, len(self.config.labels)), weights)
-
     @property
     def graph(self) -> GraphPredictor | None:
         """What predicts in the networks' place, or ``None``.
@@ -366,11 +228,6 @@ class ModelInUse:
         return predictions(self.predictor, images, options, tta=tta, doubts=doubts, monitor=monitor)
 
 
-def _is_exported(model: str | os.PathLike[str]) -> bool:
-    path = Path(model)
-    return path.suffix.lower() in EXPORTED and not is_folder(path)
-
-
 def _given(loaded: LoadedModel | LoadedEnsemble) -> LoadedModel | LoadedEnsemble:
     return loaded
 
@@ -379,61 +236,3 @@ def _with_reference(
     load: Callable[[], LoadedModel | LoadedEnsemble], reference: ReferenceSample
 ) -> LoadedModel | LoadedEnsemble:
     return replace(load(), reference=reference)
-
-
-def _read(files: ModelFiles) -> LoadedModel | LoadedEnsemble:
-    from skinxai import checkpoints
-
-    return checkpoints.load(files)
-
-
-def check_header(config: bytes, folder: Path, header: Mapping[str, Any]) -> None:
-    """`skinxai.backbones.check_header`, which is imported where it is needed."""
-    from skinxai import backbones
-
-    backbones.check_header(config, folder, header)
-
-
-def _check_bytes(config: ModelConfig, size: int) -> None:
-    if size <= HUGE:  # torch is not imported for it
-        return
-    from skinxai import backbones
-
-    backbones.check_bytes(config, size)
-
-
-def _exported(name: str) -> LoadedModel:
-    raise ModelError(
-        f"the exported {name!r} gives only predictions, and Grad-CAM where it has class activation "
-        f"maps; load the model's folder for everything else."
-    )
-
-
-def _on_cpu(runner: str, device: str) -> None:
-    if device not in ("auto", "cpu"):
-        raise OptionError(f"device must be 'cpu' for backend {runner!r}, got {device!r}.")
-
-
-def check_probe(
-    predictor: Predictor[Any], probes: Sequence[npt.NDArray[np.float64]], weights: Sequence[float]
-) -> None:
-    """Ask a model for the drawn picture.
-
-    Args:
-        predictor: of one model, or of an ensemble.
-        probes: what each network answered when it was saved.
-        weights: of the networks.
-
-    Raises:
-        ModelError: a probability that differs by more than `TOLERANCE`.
-    """
-    arrays = {each: picture(each) for each in predictor.preprocessings}
-    (answer,) = predictor.uncalibrated.predict([Prepared(0, "probe", arrays, (), None)])
-    gap = float(np.abs(answer.row - weighted_mean(weights, probes)).max())
-    if not gap <= TOLERANCE:
-        raise ModelError(
-            f"{predictor.model} does not answer as when it was saved: through {predictor.backend} "
-            f"a probability of its probe differs by {gap:.2g}, more than {TOLERANCE:g}. Another "
-            f"version of a package may build another network: install the versions it was saved "
-            f"with."
-        )
