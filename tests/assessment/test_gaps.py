@@ -133,6 +133,7 @@ def test_skin_tones_are_in_order() -> None:
         ({"age": math.nan, "age_approx": "70"}, ("70+", None)),  # the other column knows it
         ({"age": "unknown", "age_approx": 30, "sex": None}, ("30–49", None)),
         ({"age": "nan", "age_approx": "", "sex": " female "}, (None, "female")),
+        ({"AGE": 50, "Sex": "male", 0: "a column without a name"}, ("50–69", "male")),
     ],
 )
 def test_attributes_of_records_made_in_a_program(row, group) -> None:

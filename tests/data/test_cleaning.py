@@ -1,11 +1,12 @@
 """What tables, labels and folders' names mean, whatever their blanks, case and Unicode form."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from skinxai.data.cleaning import alike, clean, fold, known_id, path_id
+from skinxai.data.cleaning import alike, clean, fold, known_attributes, known_id, path_id
 from skinxai.data.hints import read_table, table_remedy, tables_in
 from skinxai.data.masks import grey_strays, is_mask_folder
 
@@ -24,6 +25,17 @@ def test_ids_that_mean_unknown_are_empty() -> None:
     known = ["0", "nana", "none1", "a-b", "NV", "007", "1.1", "1.10", "1.00", "P1.0", ".0"]
     assert [known_id(f" {text}\n") for text in known] == known
     assert [known_id(text) for text in ("12.0", " 0.0 ", "007.0")] == ["12", "0", "007"]
+
+
+def test_sexes_and_ages_whatever_their_columns_are_called() -> None:
+    counted: Counter[str] = Counter()
+    given = {"Sex": " Female", "AGE_Approx": "45,5", "sex": "MALE", "Age": "150", "Site": "Back"}
+    assert known_attributes(given, counted) == {
+        "Sex": "female", "AGE_Approx": "45.5", "sex": "male", "Age": "", "Site": "Back"
+    }  # fmt: skip
+    assert +counted == {"with an age outside 0–120": 1}
+    assert known_attributes({"SEX": "m"}, counted) == {"SEX": ""}  # Spanish: mujer
+    assert counted["with an unknown sex"] == 1
 
 
 def test_labels_of_another_case_or_blanks_are_groups_in_order() -> None:

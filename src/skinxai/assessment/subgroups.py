@@ -22,7 +22,9 @@ COLUMNS = {
     "Fitzpatrick type": ("fitzpatrick_skin_type", "fitzpatrick", "skin_type"),
     SKIN_TONE: (ITA,),
 }
-"""Columns of a table that may hold each attribute; the first whose value is known is used."""
+"""Columns of a table that may hold each attribute, whatever the case of their names.
+
+The first whose value is known is used."""
 AGE_BANDS: Bands = {
     "0–29": (0, 30),
     "30–49": (30, 50),
@@ -86,8 +88,9 @@ def groups(
 
     An empty text stands for an unknown value.
     """
+    rows = [{str(name).casefold(): value for name, value in row.items()} for row in attributes]
     for attribute, columns in COLUMNS.items():
-        values = np.array([_value(attribute, columns, row) for row in attributes], np.str_)
+        values = np.array([_value(attribute, columns, row) for row in rows], np.str_)
         if len(values) and (values != "").any():
             yield attribute, values
 

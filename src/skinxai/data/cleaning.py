@@ -70,27 +70,34 @@ def alike(labels: Iterable[str]) -> list[list[str]]:
 def known_attributes(values: Mapping[str, str], counted: Counter[str]) -> dict[str, str]:
     """Attributes with sexes in lower case, ages with a decimal point, and neither if impossible.
 
+    The columns are found whatever the case of their names.
+
     Args:
         values: attributes of one row.
         counted: remark on a row → number of rows; what is left out is counted.
     """
     kept = dict(values)
-    for name in ("age", "age_approx"):
-        if text := _known(kept.get(name, "")):
-            text = text.replace(",", ".")
-            try:
-                sound = 0 <= float(text) <= MAX_AGE
-            except ValueError:
-                sound = False
-            counted["with an age outside 0–120"] += not sound
-            text = text if sound else ""
-        if name in kept:
-            kept[name] = text
-    if "sex" in kept:
-        sex = clean(kept["sex"]).casefold()
-        counted["with an unknown sex"] += sex not in {*SEXES, *NO_ID}
-        kept["sex"] = sex if sex in SEXES else ""
+    for name, text in values.items():
+        column = name.casefold()
+        if column in ("age", "age_approx"):
+            kept[name] = _age(text, counted)
+        elif column == "sex":
+            sex = clean(text).casefold()
+            counted["with an unknown sex"] += sex not in {*SEXES, *NO_ID}
+            kept[name] = sex if sex in SEXES else ""
     return kept
+
+
+def _age(text: str, counted: Counter[str]) -> str:
+    if not (text := _known(text)):
+        return ""
+    text = text.replace(",", ".")
+    try:
+        sound = 0 <= float(text) <= MAX_AGE
+    except ValueError:
+        sound = False
+    counted["with an age outside 0–120"] += not sound
+    return text if sound else ""
 
 
 def _known(text: str) -> str:
