@@ -15,6 +15,8 @@ from skinxai.errors import ExplainError
 class OwnFunction:
     """A function of the input alone, in the shape ``(network, input)`` that `SkinClassifier` takes.
 
+    It gets a copy, since it may work in place: other views and passes need the same input.
+
     Args:
         function: a method or submodule of the network, which a deep copy then follows.
     """
@@ -24,7 +26,7 @@ class OwnFunction:
 
     def __call__(self, network: nn.Module, value: Tensor) -> Tensor:
         """Ignore ``network``: the function knows it."""
-        return self.function(value)
+        return self.function(value.clone() if isinstance(value, Tensor) else value)
 
 
 class SkinClassifier(nn.Module):

@@ -21,7 +21,7 @@ from skinxai.explaining.method import Method
 from skinxai.explaining.passes import GraphPasses
 from skinxai.explaining.tape import Tape
 from skinxai.explaining.targets import Targets
-from skinxai.explaining.views import View, Watch, alone, private_copy, ready
+from skinxai.explaining.views import View, Watch, alone, copied, private_copy, ready
 from skinxai.memory import in_batches
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
@@ -108,10 +108,10 @@ class _Pass:
                 if own.member is member:
                     images = batch.flip(own.flip) if own.flip else batch
                     features = network.features(images)
-                    logits = network.pool_and_classify(_own(features))  # it may work in place
+                    logits = network.pool_and_classify(copied(features))  # it may work in place
                     rows, pooled = predictor.probabilities(logits.cpu().double().numpy()), None
                     if predictor.measured and not own.flip:
-                        pooled = network.pool(_own(features)).float().cpu().numpy()
+                        pooled = network.pool(copied(features)).float().cpu().numpy()
                     found.append(cls(own, network, images, features, rows, passes, pooled, scaling))
         return found
 
@@ -130,7 +130,7 @@ class _Pass:
         known: tuple[Any, Any] = (images, self.features)
         if not method.built_in:  # what it does to its inputs reaches no other call
             images, target = images.clone(), target.clone()
-            known = (images, _own(self.features))
+            known = (images, copied(self.features))
         if method.explainer.changes_network:
             network, known = private_copy(network), (None, None)
         self.tape.rewind()
@@ -300,10 +300,6 @@ def _explain(
         )
         for row, item in enumerate(items)
     ]
-
-
-def _own(features: Any) -> Any:
-    return features.clone() if isinstance(features, Tensor) else features
 
 
 def _averaging(predictor: TorchPredictor, question: Question) -> dict[str, Any]:

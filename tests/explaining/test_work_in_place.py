@@ -1,0 +1,77 @@
+"""Networks whose parts work in place have the answers and maps of those that do not."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from skinxai import Classifier, explainers
+from skinxai.backbones.network import SkinClassifier
+from skinxai.explaining.views import View, Watch
+from skinxai.testing.networks import ColourNetwork, of_network
+from skinxai.testing.pictures import picture
+
+PICTURES = [
+    picture({"upper left": "red", "upper right": "green"}),
+    picture({"lower middle": "blue", "upper left": "green"}),
+]
+FEW = {
+    "rise": {"budget": 40}, "lime": {"budget": 40, "segments": 10}, "smoothgrad": {"budget": 3},
+    "integrated_gradients": {"budget": 3},
+}  # fmt: skip
+METHODS = sorted(set(explainers.names()) - {"attention_rollout", "gradient_attention"})
+
+
+class Signed(ColourNetwork):
+    """The rectifier belongs to the head, as in DenseNet."""
+
+    def features(self, images: Tensor) -> Tensor:
+        return functional.avg_pool2d(self.colours(images * 0.8), 8)
+
+    def head(self, features: Tensor) -> Tensor:
+        return super().head(functional.relu(features))
+
+
+class SignedInPlace(Signed):
+    def features(self, images: Tensor) -> Tensor:
+        return functional.avg_pool2d(self.colours(images.mul_(0.8)), 8)
+
+    def head(self, features: Tensor) -> Tensor:
+        return super().head(functional.relu_(features))
+
+
+@pytest.mark.parametrize("tta", [False, True])
+def test_predictions(tta: bool) -> None:
+    plain, in_place = (of_network(kind().eval()) for kind in (Signed, SignedInPlace))
+    found, expected = (each.predict(PICTURES, tta=tta) for each in (in_place, plain))
+    assert [each.probabilities for each in found] == [each.probabilities for each in expected]
+    np.testing.assert_array_equal(in_place.embed(PICTURES), plain.embed(PICTURES))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("asked", [{"tta": True}, {"all_classes": True}])
+def test_maps(method: str, asked: dict[str, bool]) -> None:
+    plain, in_place = (of_network(kind().eval()) for kind in (Signed, SignedInPlace))
+    assert _maps(in_place, method, asked) == pytest.approx(_maps(plain, method, asked), abs=1e-6)
+
+
+def _maps(classifier: Classifier, method: str, asked: dict[str, bool]) -> np.ndarray:
+    found = classifier.explain(PICTURES, method, **asked, **FEW.get(method, {}))
+    rows = [list(each.values()) if isinstance(each, dict) else [each] for each in found]
+    return np.array([[each.heatmap for each in row] for row in rows])
+
+
+def test_the_head_of_a_backbone_leaves_the_features() -> None:
+    """A backbone of a plugin has functions of its own."""
+    network, images = SignedInPlace().eval(), torch.rand(2, 3, 48, 80)
+    model = SkinClassifier(network, SignedInPlace.features, SignedInPlace.head).eval()
+    view = View(
+        model, None, None, score="logit", against=None, image_size=(48, 80), watch=Watch()
+    )  # fmt: skip
+    with torch.no_grad():
+        features = view.features(images)
+        before = features.clone()
+        assert before.min() < 0
+        view.pool_and_classify(features)
+    torch.testing.assert_close(features, before)
