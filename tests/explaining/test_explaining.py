@@ -120,6 +120,22 @@ def test_a_quantised_head_has_no_gradient_and_says_so() -> None:
     assert not classifier.explain(THREE, "ablationcam", target="red").degenerate
 
 
+class Detached(ColourNetwork):
+    @torch.no_grad()
+    def features(self, images):
+        return super().features(images)
+
+
+@pytest.mark.parametrize("learns", [True, False])
+@pytest.mark.parametrize("method", ["saliency", "smoothgrad", "integrated_gradients"])
+def test_features_without_a_gradient_say_so(method: str, learns: bool) -> None:
+    classifier = of_network(Detached().requires_grad_(learns).eval())
+    with pytest.raises(ExplainError, match="automatic differentiation can follow"):
+        classifier.explain(THREE, method, target="red")
+    (found,) = classifier.explain([THREE], method, target="red", on_error="return")
+    assert isinstance(found.error, ExplainError)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_explained_in_float32(dtype) -> None:
     expected = colour_classifier().explain(THREE, target="red").heatmap

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -114,10 +115,15 @@ class IntegratedGradients(Explainer):
     def attribute(
         self, images: Tensor, target: Tensor, *, options: IntegratedGradientsOptions
     ) -> Attribution:
-        """Maps ``(N, H, W)`` of the input's resolution, signed; see `Explainer`."""
+        """Maps ``(N, H, W)`` of the input's resolution, signed; see `Explainer`.
+
+        Raises:
+            ExplainError: a network that automatic differentiation cannot follow.
+        """
         from captum.attr import IntegratedGradients as Captum
 
         method, origins = Captum(self.model), baseline(images, options.baseline)
+        method.gradient_func = _gradients
 
         def integrals(size: int) -> Any:
             return method.attribute(
@@ -130,6 +136,14 @@ class IntegratedGradients(Explainer):
             maps={"integrated_gradients": values.detach().sum(dim=1)},
             scores={"completeness_gap": gaps.detach()},
         )
+
+
+def _gradients(
+    forward_fn: Callable[..., Tensor], inputs: tuple[Tensor], target_ind: Tensor, **_: Any
+) -> tuple[Tensor]:
+    """What Captum calls for the gradients of a part of the path, with its names."""
+    with torch.enable_grad():
+        return (score_gradient(forward_fn(*inputs), target_ind, *inputs),)
 
 
 @final
