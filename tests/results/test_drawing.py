@@ -90,6 +90,7 @@ def test_scaling_for_drawing() -> None:
     ("heatmap", "alpha", "words"),
     [
         (np.zeros((48, 64)), 1.5, "alpha must be in 0–1"),
+        (np.zeros((48, 64)), "half", "alpha must be in 0–1, got .half"),
         (np.zeros((64, 48)), 0.5, "must have the image's shape"),
         (np.full((48, 64), np.nan), 0.5, "must be finite"),
     ],

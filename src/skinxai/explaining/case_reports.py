@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import combinations
@@ -75,8 +75,9 @@ class CaseOptions:
 
     def __post_init__(self) -> None:
         given: Any = self.methods
-        if given is not None and (
-            isinstance(given, str) or not 1 <= len(given) <= MOST or len(set(given)) < len(given)
+        listed = isinstance(given, Collection) and not isinstance(given, str | bytes)
+        if given is not None and not (
+            listed and 1 <= len(given) <= MOST and len(set(given)) == len(given)
         ):
             raise OptionError(f"methods must be one to {MOST} different names, got {given!r}.")
         if type(self.neighbours) is not int or self.neighbours < 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -37,7 +37,8 @@ def questions(
     if (methods is None) == (targets is None):
         raise OptionError("compare() must be given either methods=[…] or targets=[…].")
     for name, values in (("methods", methods), ("targets", targets)):
-        if isinstance(values, str) or (values is not None and not len(values)):
+        listed = isinstance(values, Collection) and not isinstance(values, str | bytes)
+        if values is not None and not (listed and len(values)):
             raise OptionError(f"{name} must be a list of at least one name, got {values!r}.")
     if targets is not None and keywords.get("target") is not None:
         raise OptionError("target must be left out where targets are given.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -153,8 +154,8 @@ def overlay(
     """
     check_flags(uniform=uniform)
     values = np.asarray(heatmap)
-    if not 0 <= alpha <= 1:
-        raise OptionError(f"alpha must be in 0–1, got {alpha}.")
+    if not (isinstance(alpha, Real) and 0 <= alpha <= 1):
+        raise OptionError(f"alpha must be in 0–1, got {alpha!r}.")
     if values.shape != pixels.shape[:2]:
         raise OptionError(
             f"heatmap must have the image's shape {pixels.shape[:2]}, got {values.shape}."
