@@ -121,3 +121,15 @@ def test_whoever_draws_can_draw_uniformly(tmp_path) -> None:
                              ("all/sheet.png", sheet)):  # fmt: skip
             with Image.open(tmp_path / name) as written:
                 np.testing.assert_array_equal(np.asarray(written), wanted)
+
+
+def test_the_ends_of_a_narrow_scale_stand_beside_each_other() -> None:
+    """A panel of 60 pixels has less room than its two numbers, whose ink must not overlap."""
+    ink = []
+    for side in (60, 180):
+        heatmap = np.linspace(-0.00302, 0.00209, side * side, dtype=np.float32)
+        page = sheet([Panel(np.zeros((side, side, 3), np.uint8), heatmap.reshape(side, side))])
+        ink.append(255 - np.asarray(page.convert("L"), np.float64)[-LINE - MARGIN :])
+    assert ink[0].sum() == pytest.approx(ink[1].sum(), rel=0.02)
+    columns = np.flatnonzero(ink[0].any(axis=0))
+    assert np.diff(columns).max() > 4  # between the numbers

@@ -137,6 +137,8 @@ def _draw(panel: Panel, alpha: float, uniform: bool) -> Image.Image:
         low, high = (f"{value:.3g}" for value in ends)
         below = head + size[1] + BAR + 4
         draw.text((0, below), low, INK, font)
-        draw.text((size[0] - draw.textlength(high, font), below), high, INK, font)
+        apart = draw.textlength(f"{low}  ", font)  # below a narrow bar they stand beside each other
+        place = max(apart, size[0] - draw.textlength(high, font))
+        draw.text((place, below), high, INK, font)
     page.paste(picture, (0, head))
     return page
