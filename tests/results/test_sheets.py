@@ -133,3 +133,11 @@ def test_the_ends_of_a_narrow_scale_stand_beside_each_other() -> None:
     assert ink[0].sum() == pytest.approx(ink[1].sum(), rel=0.02)
     columns = np.flatnonzero(ink[0].any(axis=0))
     assert np.diff(columns).max() > 4  # between the numbers
+
+
+def test_letters_that_the_font_lacks_are_told_apart() -> None:
+    def drawn(title: str) -> np.ndarray:
+        return np.asarray(sheet([Panel(PIXELS, title=title)]))
+
+    assert not np.array_equal(drawn("l\u00e4sion.jpg"), drawn("l\u00f6sion.jpg"))
+    np.testing.assert_array_equal(drawn("l\u00e4sion 60\u00d745"), drawn("l\\xe4sion 60x45"))

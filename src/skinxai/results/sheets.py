@@ -27,7 +27,8 @@ class Panel:
     Args:
         pixels: RGB uint8 ``(H, W, 3)``.
         heatmap: float ``(H, W)``, raw values, or ``None`` for the image alone.
-        title: above it; a second line after a line feed.
+        title: above it; a second line after a line feed. What is not ASCII is drawn as its escape,
+            e.g. ``\\xe4``, and × as x.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -114,6 +115,11 @@ def cells(heatmap: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(Image.fromarray(heatmap).resize(size, Image.Resampling.BOX), np.float32)
 
 
+def _drawable(text: str) -> str:
+    """Text in letters that Pillow's own font has: each other one as its escape, e.g. ``\\xe4``."""
+    return text.replace("×", "x").encode("ascii", "backslashreplace").decode()
+
+
 def _draw(panel: Panel, alpha: float, uniform: bool) -> Image.Image:
     scale = min(1.0, LONGEST / max(panel.pixels.shape[:2]))
     size = round(panel.pixels.shape[1] * scale), round(panel.pixels.shape[0] * scale)
@@ -122,7 +128,7 @@ def _draw(panel: Panel, alpha: float, uniform: bool) -> Image.Image:
     else:
         picture = overlay(panel.pixels, panel.heatmap, alpha, uniform=uniform)
     picture = picture.resize(size, Image.Resampling.LANCZOS)
-    lines = panel.title.split("\n")
+    lines = [_drawable(line) for line in panel.title.split("\n")]
     head = LINE * len(lines)
     page = Image.new("RGB", (max(size[0], 200), head + size[1] + BAR + LINE + 6), PAPER)
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
