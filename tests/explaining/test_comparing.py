@@ -85,7 +85,7 @@ class Scores(Explainer):
         ({"methods": ["gradcam"], "targets": ["red"]}, OptionError, "must be given either"),
         ({"methods": []}, OptionError, "methods must be a list of at least one name, got []."),
         ({"methods": "gradcam"}, OptionError, "methods must be a list of at least one name, got"),
-        ({"methods": iter(["gradcam"])}, OptionError, "methods must be a list of at least one name"),
+        ({"methods": iter(["gradcam"])}, OptionError, "methods must be a list of at least one"),
         ({"targets": 3}, OptionError, "targets must be a list of at least one name, got 3."),
         ({"targets": "red"}, OptionError, "targets must be a list of at least one name, got 'red'"),
         ({"targets": ["rad"]}, UnknownNameError, "Did you mean 'red'?"),

@@ -346,7 +346,7 @@ def test_wrong_arguments(whole, picture, folder) -> None:
     for keywords, start in (
         ({"methods": []}, "methods must be one to 3 different names, got []"),
         ({"methods": "gradcam"}, "methods must be one to 3 different names, got 'gradcam'"),
-        ({"methods": iter(["gradcam"])}, "methods must be one to 3 different names, got <list_iter"),
+        ({"methods": iter(["gradcam"])}, "methods must be one to 3 different names, got <list_"),
         ({"methods": 3}, "methods must be one to 3 different names, got 3"),
         ({"methods": ["gradcam"] * 2}, "methods must be one to 3 different names"),
         ({"methods": ["gradcam", "rise", "lime", "saliency"]}, "methods must be one to 3"),

@@ -22,13 +22,13 @@ INK, PAPER = (20, 20, 20), (255, 255, 255)
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One picture of a sheet.
+    r"""One picture of a sheet.
 
     Args:
         pixels: RGB uint8 ``(H, W, 3)``.
         heatmap: float ``(H, W)``, raw values, or ``None`` for the image alone.
         title: above it; a second line after a line feed. What is not ASCII is drawn as its escape,
-            e.g. ``\\xe4``, and × as x.
+            e.g. ``\xe4``, and × as x.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -116,7 +116,7 @@ def cells(heatmap: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def _drawable(text: str) -> str:
-    """Text in letters that Pillow's own font has: each other one as its escape, e.g. ``\\xe4``."""
+    r"""Text in letters that Pillow's own font has: each other one as its escape, e.g. ``\xe4``."""
     return text.replace("×", "x").encode("ascii", "backslashreplace").decode()
 
 
