@@ -1,5 +1,7 @@
 """Networks whose parts work in place have the answers and maps of those that do not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -60,6 +62,22 @@ def _maps(classifier: Classifier, method: str, asked: dict[str, bool]) -> np.nda
     found = classifier.explain(PICTURES, method, **asked, **FEW.get(method, {}))
     rows = [list(each.values()) if isinstance(each, dict) else [each] for each in found]
     return np.array([[each.heatmap for each in row] for row in rows])
+
+
+def test_the_features_of_a_backbone_leave_the_images() -> None:
+    """Of a plugin, too: other views, and maps, need the same images."""
+    (loaded,) = of_network(Signed().eval())._loaded.members
+    found = []
+    for kind in (Signed, SignedInPlace):
+        network = SkinClassifier(kind().eval(), kind.features, kind.head).eval()
+        classifier = Classifier(replace(loaded, network=network), device="cpu")
+        rows = [
+            list(each.probabilities.values()) for each in classifier.predict(PICTURES, tta=True)
+        ]
+        maps = [_maps(classifier, method, {"tta": True}) for method in ("gradcam", "saliency")]
+        found.append([np.array(rows), *maps])
+    for plain, in_place in zip(*found, strict=True):
+        np.testing.assert_allclose(in_place, plain, atol=1e-6)
 
 
 def test_the_head_of_a_backbone_leaves_the_features() -> None:

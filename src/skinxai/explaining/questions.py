@@ -107,7 +107,7 @@ class _Pass:
             for own in predictor.passes(tta=tta):
                 if own.member is member:
                     images = batch.flip(own.flip) if own.flip else batch
-                    features = network.features(images)
+                    features = network.features(copied(images))
                     logits = network.pool_and_classify(copied(features))  # it may work in place
                     rows, pooled = predictor.probabilities(logits.cpu().double().numpy()), None
                     if predictor.measured and not own.flip:
@@ -119,7 +119,7 @@ class _Pass:
     def only(self, kept: list[int]) -> _Pass:
         """The same for some of the images."""
         images = self.images[kept]
-        features = self.network.features(images) if kept else self.features
+        features = self.network.features(copied(images)) if kept else self.features
         rows = self.rows[kept]
         return replace(self, images=images, features=features, rows=rows, tape=Tape())
 

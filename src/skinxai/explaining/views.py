@@ -103,7 +103,7 @@ class View(SkinClassifier):
         if known and not images.requires_grad:
             return self._computed.detach() if isinstance(self._computed, Tensor) else self._computed
         self._watch.passed(len(images))
-        return super().features(images)
+        return super().features(copied(images))  # a network may work in place
 
     def forward(self, images: Tensor, embeddings: bool = False) -> Any:
         """Images ``(N, 3, H, W)`` to scores ``(N, K)``."""
