@@ -252,16 +252,19 @@ class Quadratic(nn.Module):
         return linear + (images**2).sum(dim=(1, 2, 3))[:, None]
 
 
-def test_integrated_gradients_by_hand_and_complete() -> None:
-    network = Quadratic()
+@pytest.mark.parametrize("count", [1, 2])
+def test_integrated_gradients_by_hand_and_complete(count: int) -> None:
+    network, target = Quadratic(), TARGET[:count]
     model = SkinClassifier(network, lambda n, x: x, lambda n, x: n(x))
-    images = torch.randn(2, 3, 32, 32)
-    ours = found(model, "integrated_gradients", images, baseline="zero", budget=4)
+    images = torch.randn(count, 3, 32, 32)
+    explainer = explainers.get("integrated_gradients")
+    own = explainer.options_type(baseline="zero", budget=4)
+    ours = explainer(model).attribute(images, target, options=own).maps["integrated_gradients"]
     # the path from 0 is t x: ∫ (w + 2 t x) x dt = w x + x²
-    expected = (network.weight[TARGET] * images + images**2).sum(dim=1)
+    expected = (network.weight[target] * images + images**2).sum(dim=1)
     assert alike(ours, expected)
     torch.testing.assert_close(
-        ours.sum(dim=(1, 2)), model(images)[[0, 1], TARGET].detach(), rtol=1e-4, atol=1e-3
+        ours.sum(dim=(1, 2)), model(images)[range(count), target].detach(), rtol=1e-4, atol=1e-3
     )
 
 

@@ -13,7 +13,7 @@ def score_gradient(scores: Tensor, target: Tensor, leaf: Tensor) -> Tensor:
 
     Args:
         scores: ``(N, K)``, computed from ``leaf``.
-        target: ``(N,)`` int64, class positions.
+        target: ``(N,)`` int64, class positions, or ``(1,)`` where all images have the same.
         leaf: ``(N, …)``.
 
     Raises:
@@ -21,8 +21,8 @@ def score_gradient(scores: Tensor, target: Tensor, leaf: Tensor) -> Tensor:
     """
     gradient = None
     if scores.requires_grad:
-        chosen = scores.gather(1, target[:, None]).sum()
-        (gradient,) = torch.autograd.grad(chosen, leaf, allow_unused=True)
+        rows = torch.arange(len(scores), device=scores.device)  # gather() would take too few
+        (gradient,) = torch.autograd.grad(scores[rows, target].sum(), leaf, allow_unused=True)
     if gradient is None:
         raise ExplainError(
             "methods with gradients need a network that automatic differentiation can follow, "
