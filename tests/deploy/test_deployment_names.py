@@ -10,8 +10,11 @@ import pytest
 import typer
 import yaml
 from places import ROOT
+from starlette.datastructures import Headers
 
 from skinxai.cli import app
+from skinxai.serving.guards import guard
+from skinxai.serving.problems import Problem
 from skinxai.serving.service_metrics import Metrics
 from skinxai.serving.service_settings import ServiceSettings
 
@@ -180,6 +183,20 @@ def test_the_parts_of_the_cluster_belong_together() -> None:
     assert pod["terminationGracePeriodSeconds"] > int(settings["SKINXAI_SERVE_GRACE"]) + 5
     annotations = deployment["spec"]["template"]["metadata"]["annotations"]
     assert annotations["prometheus.io/path"] in routes()
+
+
+@pytest.mark.parametrize("host", ["skin.example.org", "10.0.0.7:8000", "skinxai"])
+def test_a_pod_answers_to_the_names_that_it_is_called_by(host: str) -> None:
+    """An ingress hands on the name that its client called; Prometheus asks by the pod's address."""
+    pod = parsed(DEPLOY / "kubernetes/deployment.yaml")["spec"]["template"]["spec"]
+    variables = {each["name"]: each for each in pod["containers"][0]["env"]}
+    names = variables["SKINXAI_SERVE_ALLOW_HOST"]["value"].replace("$(POD_IP)", "10.0.0.7")
+    check = guard(ServiceSettings(host="0.0.0.0", allow_hosts=tuple(names.split())))
+    scope = {"path": "/v1/predict", "client": ("10.0.0.9", 1)}
+    check(scope, Headers({"host": host}))
+    with pytest.raises(Problem):
+        check(scope, Headers({"host": "other.example.org"}))
+    assert "`skin.example.org`" in (ROOT / "docs/how-to/deploy.md").read_text()
 
 
 def test_nothing_runs_as_root_or_writes_to_its_root() -> None:
