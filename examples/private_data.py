@@ -91,6 +91,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     photos = options.out / "fotos"
+    if photos.exists():
+        parser.error(f"{photos} exists already: go on with it, delete it or name another folder")
     photos.mkdir(parents=True)
     if options.ham10000 is None:
         rows = draw(photos, options.images // 2, options.seed)

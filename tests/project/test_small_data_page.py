@@ -47,3 +47,15 @@ def test_the_python_does_the_same_and_computes_nothing_again(place: Path) -> Non
     printed = _run(place, [sys.executable, "-c", CODE[0]])
     assert printed.startswith("| figure | linear probe") and f"model='{model}'" in printed
     assert before == {p.name: p.read_bytes() for p in (place / "probed/features").iterdir()}
+
+
+def test_a_second_drawing_leaves_the_first_as_it_is(tmp_path: Path) -> None:
+    """Several pages begin by drawing into one folder."""
+    words = [sys.executable, str(ROOT / "examples/private_data.py"), "private", "--images", "8"]
+    first = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr
+    (tmp_path / "private/befunde.csv").write_text("own")
+    second = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert second.returncode == 2 and "Traceback" not in second.stderr
+    assert "private/fotos exists already" in second.stderr
+    assert (tmp_path / "private/befunde.csv").read_text() == "own"
