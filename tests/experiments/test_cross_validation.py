@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,7 @@ from skinxai.errors import (
 from skinxai.experiments import CrossValidation, cross_validate
 from skinxai.experiments.out_of_fold import FoldAnswers, answer, joined
 from skinxai.progress import Rounds
-from skinxai.reporting import read_evaluation
+from skinxai.reporting import read_evaluation, read_log
 from skinxai.results import Evaluation
 from skinxai.training.callbacks import Callback
 from skinxai.training.settings import TrainConfig
@@ -189,6 +190,27 @@ def test_more_epochs_are_trained_and_answered_anew(records, tmp_path) -> None:
     models = {line["model"] for line in table(again)}
     assert models == {Classifier.from_pretrained(each).model for each in again.members}
     assert first.folder == again.folder
+
+
+def test_more_epochs_are_trained_in_every_fold_whenever_it_is_stopped(records, tmp_path) -> None:
+    out, more = tmp_path / "x", {"epochs": 4, "learning_rate": 1e-3}
+    cross_validate(records, 2, output_dir=out, resamples=20, **SETTINGS)
+
+    class StopsAfterThree(Callback):
+        def on_epoch(self, row: Mapping[str, float]) -> None:
+            if row["epoch"] == 3:
+                raise ZeroDivisionError
+
+    with pytest.raises(TrainingError, match="ZeroDivisionError"):  # in fold 1, before it answers
+        cross_validate(records, output_dir=out, resume=True, callbacks=[StopsAfterThree()],
+                       resamples=20, **more)  # fmt: skip
+    found = cross_validate(records, output_dir=out, resume=True, resamples=20, **more)
+    for member in found.members:
+        assert len(read_log(member)) == 4
+        settings = json.loads((member / "train.json").read_text())["settings"]
+        assert more.items() <= settings.items()
+    models = {line["model"] for line in table(found)}
+    assert models == {Classifier.from_pretrained(each).model for each in found.members}
 
 
 def refusal(*arguments: Any, **options: Any) -> SkinxaiError:

@@ -18,6 +18,7 @@ from skinxai.disk.writing import write_atomic
 from skinxai.errors import ModelConfigError, ResumeMismatchError, TrainingError
 from skinxai.experiments import fold_plan
 from skinxai.experiments.out_of_fold import (
+    ANSWERS,
     FoldAnswers,
     answer,
     fold_result,
@@ -43,7 +44,7 @@ from skinxai.training.run_folder import (
     held_in,
     taken,
 )
-from skinxai.training.settings import TrainConfig, changed_settings
+from skinxai.training.settings import CHANGEABLE, TrainConfig, changed_settings
 from skinxai.training.trainer import Trainer
 
 STATE, TABLE, ENSEMBLE = CROSS_VALIDATION, "out_of_fold.csv", "ensemble"
@@ -123,8 +124,6 @@ def cross_validate(
             )
         values = state["settings"] | {name: _plain(value) for name, value in given.items()}
         changes = changed_settings(state["settings"], values)
-        if not isinstance(values["augmentation"], str):
-            changes["augmentation"] = values["augmentation"]
         config = TrainConfig.of(values)
         for number in range(1, state["folds"] + 1):  # before any of them goes on
             RunFolder(folder.path / f"fold-{number}").check_epochs(config.epochs)
@@ -135,7 +134,7 @@ def cross_validate(
         elif changes:
             _write_state(folder.path, state | {"settings": config.to_dict()})  # type: ignore[operator]
         rounds = Rounds(len(splits))
-        runs = [_fold(folder.path, k, each, config, changes, tuple(callbacks), rounds)
+        runs = [_fold(folder.path, k, each, config, tuple(callbacks), rounds)
                 for k, each in enumerate(splits, start=1)]  # fmt: skip
         return _finish(folder.path, images, splits, runs, resamples)
 
@@ -223,10 +222,14 @@ def _read_splits(path: Path, images: Records, state: dict[str, Any]) -> tuple[Sp
 
 
 def _fold(
-    path: Path, number: int, splits: Splits, config: TrainConfig, changes: dict[str, Any],
-    callbacks: tuple[Callback, ...], rounds: Rounds,
+    path: Path, number: int, splits: Splits, config: TrainConfig, callbacks: tuple[Callback, ...],
+    rounds: Rounds,
 ) -> FoldAnswers:  # fmt: skip
-    """Train, or go on with, the model of a fold and let it answer; a finished one stays."""
+    """Train, or go on with, the model of a fold and let it answer; a finished one stays.
+
+    A fold goes on with the settings of the cross-validation, whatever its own run began with: a
+    kill may have come between the change of the one and of the other.
+    """
     run = RunFolder(path / f"fold-{number}")
     val = {item.image_id for item in splits.val}
     own = replace(
@@ -237,7 +240,9 @@ def _fold(
         if _is_finished(run, own) and (found := FoldAnswers.read(run.path)) is not None:
             say(f"fold {number} of {rounds.total} is finished")
             return found
-        trainer = Trainer.resume(run.path, callbacks=callbacks, **changes)
+        (run.path / ANSWERS).unlink(missing_ok=True)  # of a model that is going to change
+        own_settings = {name: getattr(own, name) for name in CHANGEABLE}
+        trainer = Trainer.resume(run.path, callbacks=callbacks, **own_settings)
     else:
         values = {name: getattr(own, name) for name in TrainConfig.names()}
         trainer = Trainer(**values, output_dir=run.path, callbacks=callbacks)
