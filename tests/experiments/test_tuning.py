@@ -5,13 +5,15 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from small_runs import BASE, coloured
 
-from skinxai.data import Splits, split
+from skinxai.data import Splits, prepare, split
 from skinxai.errors import OptionError, ResumeMismatchError, SkinxaiError, TrainingError
 from skinxai.experiments import study as studies
 from skinxai.experiments import tune
@@ -20,6 +22,8 @@ from skinxai.experiments.study import Study
 from skinxai.experiments.trial_picture import COLOURS, drawn
 from skinxai.experiments.tuning import Search
 from skinxai.training.callbacks import Callback
+from skinxai.training.run_folder import RunFolder
+from skinxai.training.settings import TrainConfig
 
 pytest.importorskip("optuna")
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -103,10 +107,12 @@ class Dies(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def child(parts: Splits, folder: Path, trials: int, at: int | None) -> multiprocessing.Process:
+def child(
+    parts: Splits, folder: Path, trials: int, at: int | None, **options: Any
+) -> multiprocessing.Process:
     def work() -> None:
         callbacks = [] if at is None else [Dies(at)]
-        searched(parts, folder, trials, callbacks=callbacks, checkpoint_minutes=1e-9)
+        searched(parts, folder, trials, callbacks=callbacks, checkpoint_minutes=1e-9, **options)
 
     process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
@@ -158,6 +164,51 @@ def test_a_trial_that_diverges_is_kept_as_failed(parts, tmp_path) -> None:
         searched(parts, tmp_path / "x", 1, search={"learning_rate": (1e29, 1e30)})
     line = (tmp_path / "x/trials.csv").read_text().splitlines()[1]
     assert line.startswith("1,failed,,") and "NonFiniteLossError" in line
+
+
+def test_a_trial_whose_settings_exclude_each_other_is_kept_as_failed(parts, tmp_path) -> None:
+    search = {"batch_size": ["4", "6", "8"], "accumulate": ["1", "4"]}
+    fixed = {n: v for n, v in SETTINGS.items() if n != "batch_size"} | {"epochs": 1}
+    found = tune(parts, 6, search=search, output_dir=tmp_path / "x", prune=False, **fixed)
+    assert {each.state for each in found.trials} == {"complete", "failed"}
+    for each in found.trials:
+        exclude = 2 * int(each.drawn["accumulate"]) > int(each.drawn["batch_size"])
+        assert (each.state == "failed") == exclude
+        assert each.reason.startswith("OptionError: accumulate must") == exclude
+    with pytest.raises(TrainingError, match="the last that failed did so with OptionError: froz"):
+        searched(parts, tmp_path / "y", 1, search={"frozen_groups": (90, 99)})
+
+
+def test_images_are_not_larger_than_they_were_prepared(parts, tmp_path) -> None:
+    def prepared(size: tuple[int, int]) -> Splits:
+        folder = tmp_path / str(size[0])
+        return split(prepare(whole, folder, image_size=size, progress=False))
+
+    whole = replace(parts.train, part="")
+    given = {n: v for n, v in TrainConfig().to_dict().items() if n in USUAL and n != "image_size"}
+    given |= {n: v for n, v in SETTINGS.items() if n != "image_size"} | {"epochs": 1}
+    found = tune(prepared((150, 200)), 3, output_dir=tmp_path / "x", **given)
+    assert drawn_values(found) == [{"image_size": "144x192"}] * 3
+    small = prepared((100, 120))
+    for asked in ({}, {"search": {"image_size": ["64x96", "112x112"]}}, {"image_size": (192, 256)}):
+        if "image_size" in asked:
+            asked["search"] = SPACE
+        more = {n: v for n, v in given.items() if n not in asked.get("search", ())}
+        with pytest.raises(OptionError, match=r"at most what the images were prepared at"):
+            tune(small, 1, output_dir=tmp_path / "y", **more | asked)
+    assert not (tmp_path / "y").exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_trial_goes_on_as_the_process_that_takes_it_up(parts, tmp_path) -> None:
+    def same(pixels: np.ndarray) -> np.ndarray:
+        return pixels
+
+    stopped = child(parts, tmp_path / "x", 1, 3, augmentation=same)
+    stopped.join()
+    assert stopped.exitcode == -signal.SIGKILL
+    searched(parts, tmp_path / "x", 1, augmentation=same, max_pixels=10**6)
+    assert RunFolder(tmp_path / "x/trials/0001").read_settings()["settings"]["max_pixels"] == 10**6
 
 
 def test_a_hopeless_trial_is_given_up(tmp_path) -> None:
@@ -250,6 +301,8 @@ def test_a_locked_study_is_named(done, parts, monkeypatch) -> None:
         ({"seed": [1, 2]}, {}, "must not name 'seed'"),
         ({"loss": ["focal"]}, {"loss": "focal"}, "because its value is given too"),
         ({"loss": ["focl"]}, {}, "focal"),
+        ({"teacher": ["none", "somewhere"]}, {}, "found no folder 'somewhere'"),
+        ({"augmentation": ["heavy", "heavi"]}, {}, "heavy"),
     ],
 )
 def test_spaces_that_cannot_be_searched(parts, tmp_path, search, fixed, said) -> None:

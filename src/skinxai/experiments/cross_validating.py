@@ -44,7 +44,7 @@ from skinxai.training.run_folder import (
     held_in,
     taken,
 )
-from skinxai.training.settings import CHANGEABLE, TrainConfig, changed_settings
+from skinxai.training.settings import TrainConfig, changed_settings
 from skinxai.training.trainer import Trainer
 
 STATE, TABLE, ENSEMBLE = CROSS_VALIDATION, "out_of_fold.csv", "ensemble"
@@ -241,8 +241,7 @@ def _fold(
             say(f"fold {number} of {rounds.total} is finished")
             return found
         (run.path / ANSWERS).unlink(missing_ok=True)  # of a model that is going to change
-        own_settings = {name: getattr(own, name) for name in CHANGEABLE}
-        trainer = Trainer.resume(run.path, callbacks=callbacks, **own_settings)
+        trainer = Trainer.resume(run.path, callbacks=callbacks, **own.changeable())
     else:
         values = {name: getattr(own, name) for name in TrainConfig.names()}
         trainer = Trainer(**values, output_dir=run.path, callbacks=callbacks)

@@ -107,10 +107,10 @@ def space_of(search: Mapping[str, Any] | None, fixed: Mapping[str, Any]) -> dict
             raise OptionError(f"search has an unknown setting {name!r}.{did_you_mean(name, names)}")
         if name in FORBIDDEN:
             raise OptionError(f"search must not name {name!r}, which no search varies.")
-        ends = _ends(values)
-        if not ends:
+        found = ends(values)
+        if not found:
             raise OptionError(f"search must give {name!r} a value, got none.")
-        for value in ends:
+        for value in found:
             TrainConfig.of({**fixed, **setting(name, value)})
     return space
 
@@ -120,7 +120,8 @@ def setting(name: str, value: Any) -> dict[str, Any]:
     return TrainConfig.parse({name: value}) if isinstance(value, str) else {name: value}
 
 
-def _ends(values: Range | Choice) -> Sequence[Any]:
+def ends(values: Range | Choice) -> Sequence[Any]:
+    """The texts of a choice, or both ends of a range."""
     if isinstance(values, Choice):
         return values.values
     kind = int if values.whole else float

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from skinxai.data.records import Records
 from skinxai.data.splits import Splits
 from skinxai.disk.writing import write_atomic
 from skinxai.errors import NonFiniteLossError, OptionError, OutOfMemoryError, TrainingError
-from skinxai.experiments.search_space import Choice, setting, space_of
+from skinxai.experiments.search_space import Choice, ends, setting, space_of
 from skinxai.experiments.study import RUNS, Study, Trial, Turn
 from skinxai.experiments.trial_picture import drawn
 from skinxai.flags import check_flags
@@ -22,7 +23,7 @@ from skinxai.progress import Rounds, say
 from skinxai.reporting import read_log
 from skinxai.training.callbacks import Callback
 from skinxai.training.checking import check_names
-from skinxai.training.data_checks import check_parts, fingerprint
+from skinxai.training.data_checks import check_parts, check_prepared, fingerprint
 from skinxai.training.initial_weights import fetch_initial_weights
 from skinxai.training.run_folder import STUDY, RunFolder, held_in, taken
 from skinxai.training.settings import TrainConfig
@@ -30,6 +31,8 @@ from skinxai.training.trainer import Trainer
 
 MACHINE = ("device", "workers", "keep_checkpoints", "checkpoint_minutes", "max_pixels")
 """Settings in which processes of one search may differ."""
+NAMES = ("backbone", "init_weights", "loss", "augmentation", "teacher")
+"""Settings whose values are names of things that must exist."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,11 @@ def tune(
 
     Args:
         splits: what is learnt and what is chosen on.
-        trials: number of trials of the whole search, by all processes; failed ones count.
+        trials: number of trials of the whole search, by all processes; failed ones count, such as
+            those whose drawn settings exclude each other.
         search: setting → ``(low, high)`` or a list of values; by default the usual settings,
-            `skinxai.experiments.search_space.USUAL`, except those that are given.
+            `skinxai.experiments.search_space.USUAL`, except those that are given, and except
+            image sizes above that of prepared images.
         output_dir: folder of the search.
         prune: give up trials that are below the median of earlier ones at the same tenth of their
             epochs.
@@ -113,9 +118,11 @@ def tune(
     config = TrainConfig.of(fixed)
     check_names(config)
     space = space_of(search, fixed)
-    for name in space.get("loss", Choice(())).values if "loss" in space else ():
-        check_names(TrainConfig.of({**fixed, "loss": name}))
+    for name in (each for each in NAMES if each in space):
+        for value in ends(space[name]):
+            check_names(TrainConfig.of({**fixed, **setting(name, value)}))
     check_parts(splits.train, splits.val)
+    space = _prepared(space, splits.train, config, usual=search is None)
     folder = Path(output_dir)
     if (held := held_in(folder)) not in (None, STUDY):
         raise taken(folder, held, STUDY)
@@ -136,23 +143,49 @@ def tune(
     return _found(study, folder, fixed)
 
 
+def _prepared(
+    space: dict[str, Any], train: Records, config: TrainConfig, *, usual: bool
+) -> dict[str, Any]:
+    """The space without image sizes that prepared images are too small for.
+
+    Raises:
+        OptionError: if they are too small for one that is asked for, or for all of the usual ones.
+    """
+    sizes = space.get("image_size")
+    if not isinstance(sizes, Choice):
+        check_prepared(train, config.image_size)
+        return space
+    fitting = []
+    for text in sizes.values:
+        try:
+            check_prepared(train, setting("image_size", text)["image_size"])
+            fitting.append(text)
+        except OptionError:
+            if not usual:
+                raise
+    if not fitting:
+        check_prepared(train, setting("image_size", sizes.values[0])["image_size"])
+    return {**space, "image_size": Choice(tuple(fitting))}
+
+
 def _run(
     study: Study, turn: Turn, splits: Splits, fixed: Mapping[str, Any], folder: Path,
     callbacks: tuple[Callback, ...],
 ) -> None:  # fmt: skip
-    """Train a trial, or go on with it, and record how it ended."""
+    """Train a trial, or go on with it as this process has the settings, and record how it ended."""
     run = RunFolder(folder / RUNS / f"{turn.number:04d}")
     values = {**fixed, **turn.settings}
     best = max(_figures(run.path), default=-1.0)
-    reports = _Reports(turn, TrainConfig.of(values).epochs, best)
-    each = (*callbacks, reports)
     try:
+        config = TrainConfig.of(values)
+        reports = _Reports(turn, config.epochs, best)
+        each = (*callbacks, reports)
         if run.begun:
-            trainer = Trainer.resume(run.path, callbacks=each)
+            trainer = Trainer.resume(run.path, callbacks=each, **config.changeable())
         else:
             trainer = Trainer(**values, output_dir=run.path, callbacks=each)
         trainer.fit(splits)
-    except (NonFiniteLossError, OutOfMemoryError) as error:
+    except (NonFiniteLossError, OutOfMemoryError, OptionError) as error:
         say(f"trial {turn.number} failed: {error}")
         study.end(turn, None, reason=f"{type(error).__name__}: {error}")
     except TrainingError as error:
@@ -217,9 +250,11 @@ def _found(study: Study, folder: Path, fixed: Mapping[str, Any]) -> Search:
     trials = study.trials()
     complete = [each for each in trials if each.macro_f1 is not None]
     if not complete:
+        reasons = [each.reason.rstrip(".") for each in trials if each.reason]
+        last = f"; the last that failed did so with {reasons[-1]}" if reasons else ""
         raise TrainingError(
-            f"no trial of {len(trials)} is complete yet; see {str(folder / 'trials.csv')!r}, and "
-            f"give more trials or other ranges."
+            f"no trial of {len(trials)} is complete yet{last}; see "
+            f"{str(folder / 'trials.csv')!r}, and give more trials or other ranges."
         )
     best = max(complete, key=lambda each: (each.macro_f1 or 0.0, -each.number))
     own = TrainConfig.of({**fixed, **best.settings}).to_dict()

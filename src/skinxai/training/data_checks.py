@@ -12,7 +12,7 @@ from skinxai.configs import canonical_json
 from skinxai.data.hashing import looks
 from skinxai.data.records import Records
 from skinxai.disk.tar_members import read_stored, stored_size
-from skinxai.errors import DatasetImageError, LeakageError, TrainingError
+from skinxai.errors import DatasetImageError, LeakageError, OptionError, TrainingError
 from skinxai.images.limits import MAX_BYTES, MAX_PIXELS
 from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.plain_text import quoted
@@ -70,6 +70,20 @@ def check_classes(train: Records) -> None:
     """Refuse a training part without images of a class; raises `TrainingError`."""
     if absent := [c for c, n in zip(train.labels, train.class_counts(), strict=True) if not n]:
         raise TrainingError(f"train must hold images of every class, but it has none of {absent}.")
+
+
+def check_prepared(train: Records, image_size: tuple[int, int]) -> None:
+    """Refuse an input that is larger than the pixels that a prepared folder keeps.
+
+    Raises:
+        OptionError: if it is higher or wider.
+    """
+    size = train.pixels.image_size if train.pixels is not None else None
+    if size is not None and (size[0] < image_size[0] or size[1] < image_size[1]):
+        raise OptionError(
+            f"image_size must be at most what the images were prepared at, {size}, got "
+            f"{image_size}; take a smaller one, or prepare them larger or without a size."
+        )
 
 
 def _refuse_test(name: str, records: Records) -> None:

@@ -20,13 +20,13 @@ from skinxai.data.splits import Splits
 from skinxai.errors import (
     CheckpointCorruptError,
     IntegrityError,
-    OptionError,
     ResumeMismatchError,
 )
 from skinxai.model_folders.tensors import Stored
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.predicting.devices import device_named
 from skinxai.training.augmentation import Augmentation
+from skinxai.training.data_checks import check_prepared
 from skinxai.training.device_augmentation import DeviceAugmentation
 from skinxai.training.divided_weights import blocks_of, copy_with, divide
 from skinxai.training.free_memory import free_memory
@@ -112,7 +112,7 @@ class Materials:
             _check_origin(known, "teacher", teacher)
             if config.teacher_answers == "unseen":
                 teacher = only_unseen(teacher, train, config.max_pixels)
-        _check_prepared(train, config.image_size)
+        check_prepared(train, config.image_size)
         if val.pixels is not None and not val.pixels.fits(preprocessing):
             check_originals_of(val)
         loss = losses.bind(config.loss, config.loss_options, train.class_counts())
@@ -241,13 +241,4 @@ def _check_origin(known: Mapping[str, Any] | None, name: str, found: Origin) -> 
         raise ResumeMismatchError(
             f"{name} must be what the run began with, {known[name]!r}, got {found.source!r}; put "
             f"it back or start a new run."
-        )
-
-
-def _check_prepared(train: Records, image_size: tuple[int, int]) -> None:
-    size = train.pixels.image_size if train.pixels is not None else None
-    if size is not None and (size[0] < image_size[0] or size[1] < image_size[1]):
-        raise OptionError(
-            f"image_size must be at most what the images were prepared at, {size}, got "
-            f"{image_size}; prepare them larger, or without a size."
         )

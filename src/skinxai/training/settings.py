@@ -224,6 +224,10 @@ class TrainConfig:
         more = {"loss_options": dict(self.loss_options), "not_copies": list(self.not_copies)}
         return values | more
 
+    def changeable(self) -> dict[str, Any]:
+        """Those settings that `Trainer.resume` takes."""
+        return {name: getattr(self, name) for name in CHANGEABLE}
+
 
 def changed_settings(known: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings with which a run is resumed that differ from those it began with.
