@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.metrics import f1_score, recall_score
 from sklearn.model_selection import StratifiedGroupKFold
 from small_runs import BASE, coloured, differences, model_folder, rows
@@ -364,6 +365,26 @@ def test_copies_under_other_names_are_in_one_fold(records, tmp_path) -> None:
     assert all(fold[item.image_id] == fold[f"twin-{item.image_id}"] for item in records)
 
 
+@pytest.mark.parametrize("named", [["a"], ["b"], ["a", "b"]])
+def test_images_that_are_no_copies_end_no_fold(named, records, tmp_path) -> None:
+    """Whichever of two images is learnt, the other may be answered or chosen on."""
+    for number, name in enumerate("ab"):
+        draws = np.random.default_rng(0)
+        drawn = draws.integers(0, 255, (6, 8, 3), dtype=np.uint8)
+        picture = Image.fromarray(drawn).resize((320, 240), Image.Resampling.BICUBIC)
+        picture.save(tmp_path / f"{name}.jpg", quality=95 - 20 * number)
+    twins = [replace(records[0], image_id=name, path=tmp_path / f"{name}.jpg", lesion_id=name,
+                     patient_id=None) for name in "ab"]  # fmt: skip
+    both = replace(records, items=(*records, *twins))
+    for seed in range(3):
+        found = cross_validate(both, 2, output_dir=tmp_path / f"{seed}", resamples=20,
+                               not_copies=named, **SETTINGS | {"seed": seed})  # fmt: skip
+        fold = {line["image_id"]: line["fold"] for line in table(found)}
+        assert len(named) == 2 or fold["a"] == fold["b"]
+    with pytest.raises(OptionError, match="'c' is none of them"):
+        cross_validate(both, 2, output_dir=tmp_path / "x", not_copies=["c"], **SETTINGS)
+
+
 def test_pairs_are_found_across_groups_alone(records) -> None:
     seen = {i.image_id: look for i, look in zip(records, looks(records), strict=True)}
     first, second, other = (records[n].image_id for n in (0, 2, 9))
@@ -374,7 +395,9 @@ def test_pairs_are_found_across_groups_alone(records) -> None:
     seen[other] = seen[first]._replace(digest="0" * 64)  # it looks alike, with other pixels
     found = alike_pairs(groups, seen, progress=False)
     assert {other} <= {name for pair in found for name in pair}
-    assert alike_pairs(groups, seen, not_copies=[other], progress=False) == ((first, second),)
+    assert alike_pairs(groups, seen, not_copies=[other], progress=False) == found
+    every = [first, second, other]
+    assert alike_pairs(groups, seen, not_copies=every, progress=False) == ((first, second),)
     assert alike_pairs(groups[:1], seen, progress=False) == ()
 
 

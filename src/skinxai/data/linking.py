@@ -27,20 +27,23 @@ def alike_pairs(
     Args:
         groups: images that stay together anyway, from `skinxai.data.stratifying.group`.
         looks: image id → what it is recognised by.
-        not_copies: ids of images that look like copies but are not; pairs with the same pixels
-            are found nevertheless.
+        not_copies: ids of images that look like copies but are not. A pair is left out if both of
+            its images are named: `Trainer` takes each image of two parts for a copy of the other,
+            and either may come into the part that is judged. Pairs with the same pixels are found
+            nevertheless.
         progress: as in `skinxai.progress.Progress`.
     """
     items = [(item.image_id, number) for number, own in enumerate(groups) for item in own]
     found = set(_identical(items, looks))
-    excluded = set(not_copies)
-    free = [(name, number) for name, number in items if name not in excluded]
-    prints = [looks[name].fingerprint for name, _ in free]
-    with counter(sum(map(bool, prints)) ** 2, progress, "comparison") as count:
-        alike = alike_places(prints, [number for _, number in free], count)
-    for (name, _), place in zip(free, alike, strict=True):
+    names = set(not_copies)
+    excused = {place for place, (name, _) in enumerate(items) if name in names}
+    prints = [looks[name].fingerprint for name, _ in items]
+    compared = sum(map(bool, prints)) ** 2 - sum(bool(prints[place]) for place in excused) ** 2
+    with counter(compared, progress, "comparison") as count:
+        alike = alike_places(prints, [number for _, number in items], count, excused=excused)
+    for (name, _), place in zip(items, alike, strict=True):
         if place is not None:
-            found.add((name, free[place][0]))
+            found.add((name, items[place][0]))
     return tuple(sorted({(min(pair), max(pair)) for pair in found}))
 
 

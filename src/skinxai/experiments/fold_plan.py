@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from skinxai.data.given import in_two, names_parts
+from skinxai.data.hashing import check_ids
 from skinxai.data.linking import alike_pairs
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits, folds
@@ -57,7 +58,9 @@ def copies_among(records: Records, config: TrainConfig) -> tuple[tuple[str, str]
     Raises:
         DatasetImageError: if images cannot be read; all are named.
         LeakageError: if the starting weights or the teacher were trained on images.
+        OptionError: if ``not_copies`` has ids of no image.
     """
+    check_ids(config.not_copies, records)
     looks = check_images(records, "all", max_pixels=config.max_pixels)
     if not records.leaked:
         _check_origins(looks, config)

@@ -9,7 +9,7 @@ training images as ``training_fingerprints.safetensors``, one uint8 array ``(n, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -180,7 +180,7 @@ class Fingerprints:
 
 def alike_places(
     prints: Sequence[bytes], owners: Sequence[int],
-    tell: Callable[[int], object] = lambda count: None,
+    tell: Callable[[int], object] = lambda count: None, *, excused: Collection[int] = (),
 ) -> list[int | None]:  # fmt: skip
     """For each image, the place of one of another owner that it looks like a copy of.
 
@@ -188,19 +188,25 @@ def alike_places(
         prints: `image_fingerprint` of each image, N.
         owners: of each image, such as its lesion; images of one owner are not compared.
         tell: is told how many of the N * N pairs have been dealt with, again and again; those of
-            images without a fingerprint are not among them.
+            images without a fingerprint are not among them, nor are those of two excused ones.
+        excused: places of images that are compared with all others, but not with each other.
     """
     from skinxai.model_folders.copies import best_similarities  # it loads OpenCV
 
     found: list[int | None] = [None] * len(prints)
     places = [place for place, each in enumerate(prints) if each]
-    if places:
-        every = _reliefs(b"".join(prints[place] for place in places))
-        own = np.array([owners[place] for place in places], np.int32)
-        alike, where = best_similarities(every, every, (own, own), tell)
-        for place, similarity, other in zip(places, alike, where, strict=True):
+    free = [place for place in places if place not in excused]
+    left = [place for place in places if place in excused]
+    for asked, known in ((free, places), (left, free)):
+        if not asked or not known:
+            continue
+        every = _reliefs(b"".join(prints[place] for place in known))
+        some = every if asked == known else _reliefs(b"".join(prints[place] for place in asked))
+        own = [np.array([owners[place] for place in each], np.int32) for each in (known, asked)]
+        alike, where = best_similarities(every, some, (own[0], own[1]), tell)
+        for place, similarity, other in zip(asked, alike, where, strict=True):
             if similarity >= SAME_IMAGE:
-                found[place] = places[other]
+                found[place] = known[other]
     return found
 
 
