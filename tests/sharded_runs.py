@@ -13,7 +13,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet  # noqa: F401  (once, not in each child)
+import pandas  # noqa: F401  (pyarrow does, once a table is written: once, not in each child)
+import pyarrow.parquet  # noqa: F401
 import torch
 from small_runs import registered
 

@@ -64,10 +64,10 @@ def answered(rows: list[dict[str, str]]) -> int:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process")
-@pytest.mark.parametrize("command", ["predict", "explain", "report"])
+@pytest.mark.parametrize("command", ["predict", "explain", "report --methods gradcam"])
 def test_an_interrupted_run_says_how_many_images_it_has(many, tmp_path, command) -> None:
     out = tmp_path / "out"
-    _, errors = interrupted(command, str(many), "--out", str(out))
+    _, errors = interrupted(*command.split(), str(many), "--out", str(out))
     found = re.search(rf"note: the run has ended early, after (\d+) of {IMAGES} images", errors)
     assert found is not None and f": {out} has them" in errors
     done = int(found[1])

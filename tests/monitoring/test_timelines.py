@@ -11,13 +11,13 @@ import pytest
 from drawn_answers import MODEL, answers, sample
 from PIL import Image
 from places import ROOT
-from small_runs import uncalibrated
+from small_runs import model_folder, uncalibrated
 from typer.testing import CliRunner
 
-from skinxai import monitoring
+from skinxai import Classifier, monitoring
 from skinxai.cli import app
 from skinxai.data import Record, Records
-from skinxai.errors import ModelError, NoInputsError, OptionError, SkinxaiWarning
+from skinxai.errors import ModelError, NoInputsError, OptionError
 from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
 from skinxai.monitoring import DriftMonitor, Timeline
@@ -163,14 +163,14 @@ def test_a_reference_of_ones_own(folder: Path, tmp_path: Path) -> None:
     assert values["looks"][0]["reference_accuracy"] is None
 
 
-def test_wrong_use_says_what_to_do(folder: Path, tmp_path: Path, classifier) -> None:
+def test_wrong_use_says_what_to_do(folder: Path, tmp_path: Path, small_networks) -> None:
     made = CliRunner().invoke(app, ["drift", str(folder), "--window", "900", "--backend", "onnx"])
     assert isinstance(made.exception, OptionError) and "window must be" in str(made.exception)
     made = CliRunner().invoke(app, ["drift", str(folder / "00.png"), "--backend", "onnx"])
     assert isinstance(made.exception, NoInputsError)
     assert str(made.exception) == "drift needs at least 8 images that can be read, got 1."
-    with pytest.warns(SkinxaiWarning, match="no calibration"):
-        classifier.export(tmp_path / "plain.onnx")
+    plain = Classifier.from_pretrained(model_folder(tmp_path / "plain", seed=1))
+    plain.export(tmp_path / "plain.onnx")
     made = CliRunner().invoke(app, ["drift", str(folder), "--model", str(tmp_path / "plain.onnx")])
     assert isinstance(made.exception, ModelError)
     assert "drift needs a reference" in str(made.exception)
