@@ -364,6 +364,7 @@ if __name__ == "__main__":
     torch.optim.AdamW([nn.Parameter(torch.zeros(1))])  # imports a good part of torch
     import skinxai.assessment.evaluating
     import skinxai.predicting.torch_predictor  # noqa: F401  (both for the end of each run)
+
     few_resamples()
     with registered():
         serve()

@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from skinxai import Classifier, explainers
 from skinxai.backbones.network import SkinClassifier
-from skinxai.explaining.views import View, Watch
 from skinxai.testing.networks import ColourNetwork, of_network
 from skinxai.testing.pictures import picture
 
@@ -80,16 +79,20 @@ def test_the_features_of_a_backbone_leave_the_images() -> None:
         np.testing.assert_allclose(in_place, plain, atol=1e-6)
 
 
-def test_the_head_of_a_backbone_leaves_the_features() -> None:
-    """A backbone of a plugin has functions of its own."""
-    network, images = SignedInPlace().eval(), torch.rand(2, 3, 48, 80)
-    model = SkinClassifier(network, SignedInPlace.features, SignedInPlace.head).eval()
-    view = View(
-        model, None, None, score="logit", against=None, image_size=(48, 80), watch=Watch()
-    )  # fmt: skip
+@pytest.mark.parametrize("count", [1, 7])  # of seven, two a thread are computed at a time
+def test_no_function_changes_what_it_is_given(count: int) -> None:
+    model = SkinClassifier(
+        SignedInPlace().eval(), SignedInPlace.features, SignedInPlace.head,
+        pool=lambda network, features: functional.relu_(features).mean(dim=(2, 3)),
+    ).eval()  # fmt: skip
+    images = torch.rand(count, 3, 48, 80)
+    before = images.clone()
     with torch.no_grad():
-        features = view.features(images)
-        before = features.clone()
-        assert before.min() < 0
-        view.pool_and_classify(features)
-    torch.testing.assert_close(features, before)
+        features = model.features(images)
+        own = features.clone()
+        assert own.min() < 0
+        for function in (model.logits, model.pool_and_classify, model.pool):
+            function(features)
+            torch.testing.assert_close(features, own, rtol=0, atol=0)
+        model.with_embeddings(images)
+    torch.testing.assert_close(images, before, rtol=0, atol=0)

@@ -74,7 +74,7 @@ def folded(model: SkinClassifier, image_size: tuple[int, int]) -> SkinClassifier
 def _outputs(model: SkinClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
     """Features and logits: a normalisation must not move to the other side of the split."""
     features = model.features(images)
-    logits = model.logits(features.clone() if isinstance(features, Tensor) else features)
+    logits = model.logits(features)
     return (features, logits) if isinstance(features, Tensor) else (logits, logits)
 
 

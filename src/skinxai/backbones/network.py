@@ -15,8 +15,6 @@ from skinxai.errors import ExplainError
 class OwnFunction:
     """A function of the input alone, in the shape ``(network, input)`` that `SkinClassifier` takes.
 
-    It gets a copy, since it may work in place: other views and passes need the same input.
-
     Args:
         function: a method or submodule of the network, which a deep copy then follows.
     """
@@ -26,7 +24,12 @@ class OwnFunction:
 
     def __call__(self, network: nn.Module, value: Tensor) -> Tensor:
         """Ignore ``network``: the function knows it."""
-        return self.function(value.clone() if isinstance(value, Tensor) else value)
+        return self.function(value)
+
+
+def copied(value: Any) -> Any:
+    """A copy of the input of a function that may work in place, where it is one tensor."""
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 class SkinClassifier(nn.Module):
@@ -45,7 +48,8 @@ class SkinClassifier(nn.Module):
         beside: modules that the functions use and ``network`` does not hold: they are moved, and
             put into evaluation mode, with it.
 
-    The functions take ``(network, input)``, so that a copy of the model uses its own weights.
+    The functions take ``(network, input)``, so that a copy of the model uses its own weights. All
+    but ``grid`` get a copy of the input and may work in place: other passes need the same input.
     """
 
     def __init__(
@@ -73,16 +77,16 @@ class SkinClassifier(nn.Module):
         part = 2 * torch.get_num_threads()
         whole = self.training or torch.is_grad_enabled() or images.device.type != "cpu"
         if whole or len(images) <= part:
-            return self._features(self.network, images)
+            return self._features(self.network, copied(images))
         first, *rest = torch.split(images, part)
-        found = self._features(self.network, first)
+        found = self._features(self.network, copied(first))
         if not isinstance(found, Tensor) or len(found) != len(first):
-            return self._features(self.network, images)  # one's own network: not joined by images
-        return torch.cat([found, *(self._features(self.network, some) for some in rest)])
+            return self._features(self.network, copied(images))  # of an own kind: cannot be joined
+        return torch.cat([found, *(self._features(self.network, copied(some)) for some in rest)])
 
     def logits(self, features: Tensor) -> Tensor:
         """What `features` returned to logits ``(N, K)``, whichever score is explained."""
-        return self._head(self.network, features)
+        return self._head(self.network, copied(features))
 
     def pool_and_classify(self, features: Tensor) -> Tensor:
         """What `features` returned to the scores ``(N, K)`` that are explained: logits."""
@@ -92,7 +96,7 @@ class SkinClassifier(nn.Module):
         """What `features` returned to pooled features ``(N, D)``."""
         if self._pool is None:
             return self.grid(features).mean(dim=(2, 3))
-        return self._pool(self.network, features)
+        return self._pool(self.network, copied(features))
 
     def grid(self, features: Tensor, image_size: tuple[int, int] | None = None) -> Tensor:
         """The spatial part of the features as ``(N, C, h, w)``.
@@ -130,8 +134,7 @@ class SkinClassifier(nn.Module):
         features = self.features(images)
         if not embeddings:
             return self.pool_and_classify(features)
-        pooled = self.pool(features.clone())  # it may work in place
-        return self.pool_and_classify(features), pooled
+        return self.pool_and_classify(features), self.pool(features)
 
 
 def without_gradients(model: SkinClassifier) -> SkinClassifier:

@@ -104,7 +104,7 @@ def _channels_are_last(model: SkinClassifier, features: Tensor) -> bool:
         return False
     with _FirstWeights() as first:
         try:
-            model.logits(features.clone())
+            model.logits(features)
         except Exception:  # a compiled head may not be looked into
             return False
     return first.channels is not None and first.channels == int(features.shape[3])

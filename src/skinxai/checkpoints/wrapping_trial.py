@@ -45,9 +45,8 @@ def try_out(loaded: LoadedModel) -> str:
     ):  # fmt: skip
         torch.manual_seed(0)
         features = _asked("features", "images (N, 3, H, W)", model.features, images[:1])
-        own = features.clone() if isinstance(features, Tensor) else features  # for work in place
         took = f"what features returned, {_described(features)}"
-        logits = _checked_logits(_asked("head", took, model.logits, own), len(config.labels))
+        logits = _checked_logits(_asked("head", took, model.logits, features), len(config.labels))
         assert isinstance(model._grid, OwnGrid)
         size = config.preprocessing.image_size
         model._grid.refusal = refusal_of(model, model._grid, features, size)

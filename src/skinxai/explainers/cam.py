@@ -124,5 +124,5 @@ def features_and_gradient(
     channels = model.grid(features, size).detach()
     with torch.enable_grad():
         leaf = features.detach().requires_grad_()
-        gradient = score_gradient(model.pool_and_classify(leaf.clone()), target, leaf)
+        gradient = score_gradient(model.pool_and_classify(leaf), target, leaf)
     return channels, model.grid(gradient, size)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from skinxai.backbones.evaluation_mode import plain_float32
-from skinxai.backbones.network import SkinClassifier
+from skinxai.backbones.network import SkinClassifier, copied
 from skinxai.errors import ExplainError, ExplainTimeoutError, PluginError
 from skinxai.explaining.answers import Circumstances, explanation
 from skinxai.explaining.attributing import Arrays, attribute
@@ -21,7 +21,7 @@ from skinxai.explaining.method import Method
 from skinxai.explaining.passes import GraphPasses
 from skinxai.explaining.tape import Tape
 from skinxai.explaining.targets import Targets
-from skinxai.explaining.views import View, Watch, alone, copied, private_copy, ready
+from skinxai.explaining.views import View, Watch, alone, private_copy, ready
 from skinxai.memory import in_batches
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
@@ -107,11 +107,11 @@ class _Pass:
             for own in predictor.passes(tta=tta):
                 if own.member is member:
                     images = batch.flip(own.flip) if own.flip else batch
-                    features = network.features(copied(images))
-                    logits = network.pool_and_classify(copied(features))  # it may work in place
+                    features = network.features(images)
+                    logits = network.pool_and_classify(features)
                     rows, pooled = predictor.probabilities(logits.cpu().double().numpy()), None
                     if predictor.measured and not own.flip:
-                        pooled = network.pool(copied(features)).float().cpu().numpy()
+                        pooled = network.pool(features).float().cpu().numpy()
                     found.append(cls(own, network, images, features, rows, passes, pooled, scaling))
         return found
 
@@ -119,7 +119,7 @@ class _Pass:
     def only(self, kept: list[int]) -> _Pass:
         """The same for some of the images."""
         images = self.images[kept]
-        features = self.network.features(copied(images)) if kept else self.features
+        features = self.network.features(images) if kept else self.features
         rows = self.rows[kept]
         return replace(self, images=images, features=features, rows=rows, tape=Tape())
 

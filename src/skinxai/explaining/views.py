@@ -103,7 +103,7 @@ class View(SkinClassifier):
         if known and not images.requires_grad:
             return self._computed.detach() if isinstance(self._computed, Tensor) else self._computed
         self._watch.passed(len(images))
-        return super().features(copied(images))  # a network may work in place
+        return super().features(images)
 
     def forward(self, images: Tensor, embeddings: bool = False) -> Any:
         """Images ``(N, 3, H, W)`` to scores ``(N, K)``."""
@@ -125,14 +125,6 @@ class View(SkinClassifier):
         """As the network's, which is told the images' size."""
         return super().grid(features, image_size or self._image_size)
 
-    def logits(self, features: Tensor) -> Tensor:
-        """As the network's, from a copy: a head may work in place, and the map needs `features`."""
-        return super().logits(copied(features))
-
-    def pool(self, features: Tensor) -> Tensor:
-        """As the network's, from a copy, as `logits`."""
-        return super().pool(copied(features))
-
     def pool_and_classify(self, features: Tensor) -> Tensor:
         """Scores ``(N, K)``: logits or probabilities, less those of the class compared with."""
         self._watch.check()
@@ -149,11 +141,6 @@ class View(SkinClassifier):
         if self._against is not None:
             scores = scores - scores[:, self._against, None]
         return scores
-
-
-def copied(features: Any) -> Any:
-    """A copy of what `SkinClassifier.features` returned, where it is one tensor."""
-    return features.clone() if isinstance(features, Tensor) else features
 
 
 _one_at_a_time = threading.RLock()

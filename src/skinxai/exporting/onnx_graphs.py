@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skinxai.backbones.network import SkinClassifier
+from skinxai.backbones.network import SkinClassifier, copied
 from skinxai.errors import ExplainError, ExportError, OptionError
 from skinxai.graphs.exported import FLOAT, KERNEL
 from skinxai.graphs.names import EMBEDDINGS, IMAGES, LOGITS, MAPS
@@ -34,20 +34,15 @@ class _Traced(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         features, head, pool, grid = self._functions
         channels = features(self.network, images)
-        found = [head(self.network, _own(channels))]
+        found = [head(self.network, copied(channels))]
         if self._pooled and pool is not None:
-            found.append(pool(self.network, _own(channels)))
+            found.append(pool(self.network, copied(channels)))
         elif self._pooled:
             cells = channels if grid is None else grid(self.network, channels, None)
             found.append(cells.mean(dim=(2, 3)))
         if self.kernel is not None:
             found.append(nn.functional.conv2d(channels, self.kernel))
         return tuple(found)
-
-
-def _own(features: Any) -> Any:
-    """A copy for a head or a pooling that may work in place."""
-    return features.clone() if isinstance(features, Tensor) else features
 
 
 @torch.no_grad()
@@ -77,7 +72,7 @@ def class_map_kernel(model: SkinClassifier, image_size: tuple[int, int]) -> Tens
         return None
     with torch.enable_grad():
         leaf = features.detach().clone().requires_grad_()
-        logits = model.logits(leaf.clone())
+        logits = model.logits(leaf)
         if not logits.requires_grad:  # a head without gradients
             return None
         rows = [torch.autograd.grad(k.sum(), leaf, retain_graph=True)[0] for k in logits.T]

@@ -115,7 +115,7 @@ def _thinned(
     for number in range(passes):
         if shared is not None:
             with Dropping(number) as dropping:
-                found.append(network.pool_and_classify(_own(shared)))
+                found.append(network.pool_and_classify(shared))
         else:  # one by one: the draws of a batch that is computed in parts would differ
             some = []
             for image in images:
@@ -124,11 +124,6 @@ def _thinned(
             found.append(torch.cat(some))
         after = dropping.rates - before.rates
     return found, [*_said("features", before.rates), *_said("head", after)]
-
-
-def _own(features: Any) -> Any:
-    """The head may work in place."""
-    return features.clone() if isinstance(features, Tensor) else features
 
 
 def _said(where: str, rates: Counter[float]) -> list[str]:

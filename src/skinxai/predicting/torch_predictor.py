@@ -268,7 +268,7 @@ class TorchPredictor(Predictor[TorchMember]):
                 if batch is None or each.member is not last:
                     last = each.member
                     batch = to_batch(items, last.preprocessing, self.device)
-                images, pooled = batch.flip(each.flip) if each.flip else batch.clone(), None
+                images, pooled = batch.flip(each.flip) if each.flip else batch, None
                 with self._cast():
                     if embeddings and not each.flip:
                         logits, features = last.answering.with_embeddings(images)
