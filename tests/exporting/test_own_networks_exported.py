@@ -1,0 +1,173 @@
+"""Exported files of networks of one's own, and what torch writes of them."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from small_runs import INPUT, Small, coloured, rows
+
+from skinxai import Classifier
+from skinxai.backbones.network import SkinClassifier
+from skinxai.errors import ExportError, SkinxaiWarning
+from skinxai.exporting import onnx_graphs
+from skinxai.graphs.onnx_checks import check_graph
+from skinxai.predicting.runners import OnnxRuntime
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return [r.path for r in coloured(tmp_path_factory.mktemp("data") / "pictures", 3, seed=0)]
+
+
+def test_ones_own_network_can_be_exported(tmp_path, pictures) -> None:
+    network = Small(2, 0.0)
+    mine = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
+    mine.export(tmp_path / "own.onnx")
+    graph = Classifier.from_pretrained(tmp_path / "own.onnx")
+    np.testing.assert_allclose(
+        rows(graph.predict(pictures)), rows(mine.predict(pictures)), atol=1e-5
+    )
+
+
+class InPlace(Small):
+    """A head that changes what it is given, as torchvision's DenseNet does."""
+
+    def __init__(self, classes: int, drop_rate: float) -> None:
+        super().__init__(classes, drop_rate)
+        self.body = self.body[:-1]  # its activation is the head's
+
+    def head(self, maps: torch.Tensor) -> torch.Tensor:
+        return super().head(torch.relu_(maps))
+
+
+def rows_of_channels(network: InPlace, maps: torch.Tensor, size: object) -> torch.Tensor:
+    return maps.flip(1)
+
+
+@pytest.mark.parametrize("grid", [None, rows_of_channels])
+def test_a_head_that_works_in_place_changes_no_embedding(grid, tmp_path) -> None:
+    """Novelty is told from them, so that a calibrated model would abstain from other images."""
+    torch.manual_seed(0)
+    network = InPlace(3, 0.0)
+    model = SkinClassifier(
+        network, lambda n, x: n.features(x), lambda n, f: n.head(f), grid=grid
+    ).eval()
+    graph = onnx_graphs.graph_of(model, INPUT.image_size, own_weights=True)
+    images = torch.randn(3, 3, *INPUT.image_size)
+    run = OnnxRuntime(graph.SerializeToString())
+    with torch.no_grad():
+        logits, embeddings = model.with_embeddings(images)
+    assert run.names == ["logits", "embeddings"] and (embeddings < 0).any()
+    found = run(images.numpy())
+    np.testing.assert_allclose(found["logits"], logits.numpy(), atol=1e-6)
+    np.testing.assert_allclose(found["embeddings"], embeddings.numpy(), atol=1e-6)
+
+
+class WithoutGradients(Small):
+    """A head that nobody can differentiate."""
+
+    @torch.no_grad()
+    def head(self, maps: torch.Tensor) -> torch.Tensor:
+        return super().head(maps)
+
+
+@pytest.mark.parametrize("kind", [InPlace, WithoutGradients])
+def test_ones_own_head_in_place_or_without_gradients(kind, tmp_path, pictures) -> None:
+    torch.manual_seed(0)
+    network = kind(2, 0.0)
+    mine = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
+    assert mine.export(tmp_path / "own.onnx", images=pictures).map is None
+    graph = Classifier.from_pretrained(tmp_path / "own.onnx")
+    np.testing.assert_allclose(
+        rows(graph.predict(pictures)), rows(mine.predict(pictures)), atol=1e-5
+    )
+
+
+class Sorted(Small):
+    """What no graph does: a choice by values."""
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        if float(images.mean()) > 0:
+            return self.body(images)
+        return self.body(-images)
+
+
+def test_a_network_that_torch_cannot_export_is_named(tmp_path) -> None:
+    network = Sorted(2, 0.0)
+    with pytest.warns(SkinxaiWarning, match="depends on the other images of its batch"):
+        mine = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
+    with pytest.raises(ExportError, match="torch could not export"):
+        mine.export(tmp_path / "x.onnx")
+
+
+@pytest.mark.parametrize("name", ["own.onnx", "own.xml"])
+def test_weights_of_a_type_that_no_graph_may_have(name, tmp_path, pictures) -> None:
+    """The file would be refused whenever it is opened: it is not written, and not to be blamed."""
+    network = Small(2, 0.0).bfloat16()
+    mine = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
+    with pytest.raises(ExportError, match=r"cannot open what torch wrote.*\.float\(\)") as info:
+        mine.export(tmp_path / name, images=pictures)
+    assert "export the model again" not in str(info.value)
+    assert str(info.value).count(name) == 2 and "/" not in str(info.value)
+    assert not list(tmp_path.iterdir())
+
+
+def halves_and_windows(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """What torch writes as sequences of parts, by one width and by several, and a roll."""
+    left, right = network(x).split(16, dim=3)
+    top, _, low = (left - 2 * right).split([5, 3, 8], dim=2)
+    return torch.cat([top, torch.roll(low, 3, dims=2), low], dim=2)
+
+
+def test_splits_are_tensors_in_a_graph_and_answer_as_torch_does() -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Conv2d(3, 4, 3, padding=1, stride=2)
+    model = SkinClassifier(network, halves_and_windows, lambda _, x: x.mean(dim=(2, 3))).eval()
+    graph = onnx_graphs.graph_of(model, (32, 64), own_weights=True)
+    assert not {node.op_type for node in graph.graph.node} & {"SplitToSequence", "SequenceAt"}
+    check_graph(graph, "model.onnx")
+    images = torch.randn(3, 3, 32, 64)
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    (found,) = session.run(["logits"], {"images": images.numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(found, model(images).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("places", [(0, 1), (1,), (0, 0), (-1,), (2,), (0, None)])
+@pytest.mark.parametrize("side", [8, 0], ids=["known side", "side of the images"])
+def test_only_parts_that_are_each_taken_once_by_their_place(places: tuple, side: int) -> None:
+    """Others stay a sequence, which means the same and is refused when it is opened."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    names = {place: f"k{place}" for place in places if place is not None}
+    nodes = [
+        helper.make_node("SplitToSequence", ["x", "width"], ["parts"], axis=-1, keepdims=1),
+        *(
+            helper.make_node("SequenceAt", ["parts", names[place]], [f"y{n}"])
+            if place is not None
+            else helper.make_node("ConcatFromSequence", ["parts"], [f"y{n}"], axis=-1)
+            for n, place in enumerate(places)
+        ),
+    ]
+    constants = [onnx.numpy_helper.from_array(np.array(k), name) for k, name in names.items()]
+    constants.append(onnx.numpy_helper.from_array(np.array(5), "width"))
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", kind, (2, side or "w"))],
+        [helper.make_tensor_value_info(f"y{n}", kind, None) for n in range(len(places))],
+        constants,
+    )  # fmt: skip
+
+    def answers() -> list[np.ndarray]:
+        opsets = [helper.make_opsetid("", 18)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+        values = np.arange(16, dtype=np.float32).reshape(2, 8)
+        return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": values})
+
+    before = answers() if places != (2,) else []
+    onnx_graphs._split_into_tensors(graph)
+    split = [node.op_type for node in graph.node] == ["Split"]
+    assert split == (side == 8 and places in [(0, 1), (1,)])
+    for one, two in zip(before, answers() if before else [], strict=True):
+        np.testing.assert_array_equal(one, two)
