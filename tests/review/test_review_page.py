@@ -166,7 +166,7 @@ def test_a_key_that_is_held_down_labels_one_case(monkeypatch) -> None:
             given.append((case, label))
 
     now = 100.0
-    state = {"review shown": "a", "review since": 99.0}
+    state = {"reviewer": "ann", "review shown": "a", "review since": 99.0}
     monkeypatch.setattr(reviewing, "opened", Store)
     monkeypatch.setattr(reviewing.st, "session_state", state)
     monkeypatch.setattr(reviewing.time, "monotonic", lambda: now)
@@ -181,6 +181,26 @@ def test_a_key_that_is_held_down_labels_one_case(monkeypatch) -> None:
     state["review since"] = now - 2 * reviewing.SOON
     reviewing._give("b", "nv", "ann", "comment")
     assert given == [("a", "mel"), ("b", "nv")]
+
+
+def test_a_label_is_kept_under_the_name_that_stands_in_the_field(monkeypatch) -> None:
+    pytest.importorskip("streamlit")
+    from skinxai.demo import reviewing
+
+    given: list[tuple[str, str]] = []
+
+    class Store:
+        def label(self, case: str, label: str, name: str, comment: str) -> None:
+            given.append((label, name))
+
+    state = {"reviewer": " bob ", "review shown": "a", "review since": 99.0}
+    monkeypatch.setattr(reviewing, "opened", Store)
+    monkeypatch.setattr(reviewing.st, "session_state", state)
+    monkeypatch.setattr(reviewing.time, "monotonic", lambda: 200.0)
+    reviewing._give("a", "mel", "ann", "comment")  # drawn before the name was changed
+    assert given == [] and "nothing was kept" in state["review said"]
+    reviewing._give("a", "nv", "bob", "comment")
+    assert given == [("nv", "bob")]
 
 
 def test_the_words_of_the_page_are_text(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def review() -> None:
     )  # fmt: skip
     # Behind the switch: keys count again as soon as Tab has left the field.
     typed = who.text_input("Your name", key="reviewer", max_chars=80, persist_state=KEPT)
-    name = (typed or "").strip()
+    name = _name(typed)
     keys.caption("Keys, once Tab has left a text field: the digits label, N is next, B is back.")
     if not name:
         st.info("Enter your name and press Enter: it is kept with each label.")
@@ -133,6 +133,9 @@ def _buttons(codes: tuple[str, ...], labels: LabelSet, case: str, name: str) -> 
 def _give(case: str, label: str, name: str, comment: str) -> None:
     """Keep a label; whatever is wrong is said on the page."""
     state = st.session_state
+    if _name(state.get("reviewer")) != name:  # the buttons are still those of another name
+        state["review said"] = "The name was changed a moment ago; nothing was kept. Label again."
+        return
     since = state.get("review since")
     if state.get("review shown") != case or since is None or time.monotonic() - since < SOON:
         state["review said"] = "That key came before you could see the case; nothing was kept."
@@ -148,6 +151,10 @@ def _give(case: str, label: str, name: str, comment: str) -> None:
         case,
     ]
     state.pop("review back", None)
+
+
+def _name(typed: str | None) -> str:
+    return (typed or "").strip()
 
 
 def _later(case: str) -> None:
