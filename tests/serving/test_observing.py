@@ -14,6 +14,7 @@ from redis_server import RedisServer, needs_redis
 from serving_clients import GREEN, RED, files, services, value
 from waiting import wait_for
 
+from skinxai.serving.api_keys import new_key
 from skinxai.serving.caching import AnswerCache, MemoryStore
 from skinxai.serving.logs import json_logs
 from skinxai.serving.tracing import OpenTelemetry
@@ -90,6 +91,30 @@ def test_what_is_refused_is_counted_with_its_code_and_without_its_path(open_serv
     assert value(client, 'skinxai_images_total{outcome="refused"}') == 1
     other = 'method="GET",route="other",status="404"'
     assert value(client, f"skinxai_requests_total{{{other}}}") == 1
+
+
+def test_what_is_refused_before_its_route_is_counted_and_logged_under_it(
+    open_service, tmp_path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(new_key()[1])
+    stream, client = io.StringIO(), open_service(max_body_mb=1, api_keys=keys)
+    with json_logs(stream):
+        for path in ("/v1/predict", "/v2/models/mine/infer", "/v2/models/mine/versions/1/infer"):
+            assert client.post(path, files=files(RED)).status_code == 401
+        assert client.get("/v1/predict").status_code == 401
+        assert client.get("/patients/Mustermann").status_code == 401
+    infer = "/v2/models/{name}/infer"
+    version = "/v2/models/{name}/versions/{version}/infer"
+    rows = [json.loads(row) for row in stream.getvalue().splitlines()]
+    assert [row["route"] for row in rows] == [
+        "/v1/predict", infer, version, "/v1/predict", "other",
+    ]  # fmt: skip
+    told = client.app.service.observing.metrics.text().decode()
+    for method, route in (("POST", "/v1/predict"), ("POST", infer), ("GET", "other")):
+        line = f'skinxai_requests_total{{method="{method}",route="{route}",status="401"}} 1.0'
+        assert line in told
+    assert "mine" not in told + stream.getvalue()
 
 
 def test_the_images_of_a_request_that_is_refused_as_a_whole_are_counted(open_service) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from skinxai.classifier import Classifier
@@ -20,7 +21,7 @@ from skinxai.serving.answer_examples import EXPLAINED, MODELS, NEAREST, PREDICTE
 from skinxai.serving.cloud_contracts import VertexRoutes
 from skinxai.serving.cloud_routes import INVOCATIONS, PING, clouds
 from skinxai.serving.feedback_route import feedback
-from skinxai.serving.gate import Gate, visit_of
+from skinxai.serving.gate import Gate, Visit, visit_of
 from skinxai.serving.guards import guard
 from skinxai.serving.health import health
 from skinxai.serving.image_routes import one_image
@@ -66,8 +67,11 @@ class ServiceApp(FastAPI):
             lifespan=_lifespan, redirect_slashes=False, telemetry=SILENT,
         )  # fmt: skip
         self.service, self._classifiers, self._failed = service, classifiers, failed
+        self._own: list[BaseRoute] = []
         for routes in (health, predicting, one_image, feedback, open_inference, clouds):
-            self.include_router(routes(service))
+            router = routes(service)
+            self.include_router(router)
+            self._own += router.routes
         for kind in (
             Problem,
             SkinxaiError,
@@ -77,9 +81,7 @@ class ServiceApp(FastAPI):
         self.add_exception_handler(HTTPException, _http)
         vertex = VertexRoutes.of(os.environ)
         self._aliases = {vertex.health: PING, vertex.predict: INVOCATIONS}
-        self._gate = Gate(
-            super().__call__, service, guard(service.settings), service.observing.ended
-        )
+        self._gate = Gate(super().__call__, service, guard(service.settings), self._ended)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, through the gate."""
@@ -89,6 +91,13 @@ class ServiceApp(FastAPI):
         scope["path"] = self._aliases.get(scope["path"], scope["path"])
         with self.service.observing.request(scope):
             await self._gate(scope, receive, send)
+
+    def _ended(self, scope: Scope, visit: Visit) -> None:
+        """Count and log a request under its route, also one that the gate refused before it."""
+        if "route" not in scope:
+            found = (each for each in self._own if each.matches(scope)[0] is not Match.NONE)
+            scope["route"] = next(found, None)
+        self.service.observing.ended(scope, visit)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI page; its examples are whole, with what is ``null`` in them."""
