@@ -1,5 +1,7 @@
 """More than a service can do: full queues, deadlines, clients that leave, ends under load."""
 
+import base64
+import json
 import os
 import signal
 import socket
@@ -50,6 +52,29 @@ def test_srv21_a_deadline_that_passes_in_the_queue() -> None:
         gate.go.set()
         wait_for(lambda: other.predict(png("blue")).status == 200)
         assert "not computed" not in first.result().json["detail"]
+
+
+def test_a_request_that_is_refused_for_several_images_is_one_refusal() -> None:
+    late = [png("blue"), png("green"), png("red")]
+    tensor = [base64.b64encode(each).decode() for each in late]
+    inputs = [{"name": "image", "shape": [3], "datatype": "BYTES", "data": tensor}]
+    path, kind = "/v2/models/colours/infer", {"content-type": "application/json"}
+    with gated(deadline=0.3, max_batch=1) as (other, gate):
+
+        def are_counted(refusals: int, errors: int) -> bool:
+            text = other.ask("GET", "/metrics").body.decode()
+            return (
+                f'skinxai_refusals_total{{reason="deadline"}} {refusals}.0' in text
+                and f'skinxai_errors_total{{code="deadline"}} {errors}.0' in text
+            )
+
+        assert other.predict(png()).status == 504  # the model hangs with it from now on
+        assert are_counted(refusals=1, errors=1)
+        assert labels(other.predict(*late)) == 3 * ["deadline"]
+        assert are_counted(refusals=2, errors=4)
+        answer = other.ask("POST", path, json.dumps({"inputs": inputs}), kind)
+        assert answer.status == 504
+        assert are_counted(refusals=3, errors=7)
 
 
 def test_srv22_a_full_queue() -> None:

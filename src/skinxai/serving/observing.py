@@ -6,7 +6,7 @@ import concurrent.futures
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -74,15 +74,14 @@ class Observing:
         )  # fmt: skip
 
     def problem(self, code: str) -> None:
-        """Count an error, or a refusal, by its stable code."""
+        """Count a request that was not answered, by the stable code of its error."""
         self.metrics.errors.labels(code).inc()
-        if code in REASONS:
-            self.metrics.refusals.labels(REASONS[code]).inc()
+        self._refused({code})
 
     def answers(
         self, model: str, rows: Iterable[tuple[Mapping[str, Any] | None, Any]], *, whole: bool
     ) -> None:
-        """Count the images of a request.
+        """Count the images of a request: each one's error, and the refusal of some as one of it.
 
         Args:
             model: the configured name.
@@ -98,7 +97,14 @@ class Observing:
             self.metrics.predicted(model, answer)
         self.metrics.refused(len(found) - len(answers))
         for problem in problems[int(fails) :]:
-            self.problem(problem.code)
+            self.metrics.errors.labels(problem.code).inc()
+        if not fails:
+            self._refused({problem.code for problem in problems})
+
+    def _refused(self, codes: Collection[str]) -> None:
+        """Count a request that was refused, once for each reason."""
+        for reason in {REASONS[code] for code in codes if code in REASONS}:
+            self.metrics.refusals.labels(reason).inc()
 
     def batch(self, model: str, batch: Batch) -> None:
         """Count and trace a batch."""
