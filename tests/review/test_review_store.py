@@ -134,6 +134,19 @@ def test_what_waits_for_whom(opened) -> None:
     assert ids(store.queue(opinions=2)) == ["b"]
 
 
+def test_a_reviewer_is_one_however_the_name_is_composed(opened) -> None:
+    store = opened()
+    composed, decomposed = "Jos\u00e9", " Jose\u0301 "
+    store.record(case("a"))
+    assert store.label("a", "mel", composed).reviewer == composed
+    assert store.label("a", "nv", decomposed).reviewer == composed
+    found = store.case("a")
+    assert {name: given.label for name, given in found.current.items()} == {composed: "nv"}
+    assert not found.disputed and store.agreement().pairs == ()
+    assert store.waiting(opinions=2) == 1  # one opinion, not two
+    assert store.waiting(opinions=2, reviewer=decomposed) == 0
+
+
 def test_labels_are_added_and_never_overwritten(opened) -> None:
     now = iter(START + timedelta(hours=hours) for hours in (0, 1, 9, 3, 4))  # the clock goes back
     store = opened(clock=lambda: next(now))

@@ -8,6 +8,7 @@ from functools import cache
 
 import streamlit as st
 
+from skinxai.data.cleaning import clean
 from skinxai.demo.answering import Answers, shared
 from skinxai.demo.controls import KEPT, OPACITY, Line, sentences
 from skinxai.demo.pieces import explained, nothing_yet, show_map
@@ -154,7 +155,8 @@ def _give(case: str, label: str, name: str, comment: str) -> None:
 
 
 def _name(typed: str | None) -> str:
-    return (typed or "").strip()
+    """As the store keeps it."""
+    return clean(typed or "")
 
 
 def _later(case: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from skinxai.data.cleaning import clean
 from skinxai.errors import OptionError
 from skinxai.review.cases import QUEUED, Case, GivenLabel, ReviewedCase, check_name
 from skinxai.review.schema import AT_ONCE, CaseRow, LabelRow
@@ -33,7 +34,7 @@ def queued(reviewer: str | None, opinions: int) -> Select[CaseRow]:
     found: tuple[Any, ...] = (CaseRow.decision.in_(QUEUED), given < opinions)
     if reviewer is not None:
         check_name("reviewer", reviewer)
-        found += (~select(LabelRow).where(own, LabelRow.reviewer == reviewer.strip()).exists(),)
+        found += (~select(LabelRow).where(own, LabelRow.reviewer == clean(reviewer)).exists(),)
     order = (CaseRow.uncertainty.desc(), CaseRow.at, CaseRow.id)
     return select(CaseRow).where(*found).order_by(*order)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from skinxai.data.cleaning import clean
 from skinxai.errors import OptionError, StoreConflictError, StoreError, UnknownCaseError
 from skinxai.plain_text import broken_rule
 from skinxai.review.cases import MAX_COMMENT, Case, GivenLabel, check_label, check_name
@@ -47,7 +48,7 @@ def give_label(
     said = (label, " ".join(comment.split()))
     if broken := broken_rule("comment", said[1], MAX_COMMENT):
         raise OptionError(broken)
-    reviewer = reviewer.strip()
+    reviewer = clean(reviewer)
     with database.writing() as session:
         # Locked, so that nobody deletes it, or says the same of it, meanwhile.
         found = session.get(CaseRow, case_id, with_for_update=True)

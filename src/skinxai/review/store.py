@@ -136,7 +136,8 @@ class ReviewStore:
         Args:
             case_id: of the case.
             label: a code of the model's, or ``"unsure"``.
-            reviewer: who says it, at most 200 characters.
+            reviewer: who says it, at most 200 characters. Blanks before and behind the name do not
+                count, nor how its letters are composed (Unicode NFC).
             comment: at most 2,000 characters; its lines are joined.
 
         Raises:
