@@ -59,7 +59,7 @@ def test_a_request_that_is_refused_for_several_images_is_one_refusal() -> None:
     tensor = [base64.b64encode(each).decode() for each in late]
     inputs = [{"name": "image", "shape": [3], "datatype": "BYTES", "data": tensor}]
     path, kind = "/v2/models/colours/infer", {"content-type": "application/json"}
-    with gated(deadline=0.3, max_batch=1) as (other, gate):
+    with gated(deadline=0.3, max_batch=1) as (other, _):
 
         def are_counted(refusals: int, errors: int) -> bool:
             text = other.ask("GET", "/metrics").body.decode()
