@@ -107,6 +107,12 @@ def test_focal(gamma: float) -> None:
     assert found == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["cross_entropy", "focal"])
+def test_a_target_for_each_image_and_no_fewer(name: str) -> None:
+    with pytest.raises(ValueError, match="batch_size"):
+        losses.get(name)(LOGITS, TARGET[:-1])
+
+
 def test_focal_by_hand_and_with_gamma_0() -> None:
     focal, target = losses.get("focal"), torch.tensor([0])
     two = torch.tensor([[math.log(0.25), math.log(0.75)]])

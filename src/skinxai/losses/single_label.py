@@ -51,9 +51,10 @@ def focal(logits: Tensor, target: Tensor, *, gamma: float = 2.0) -> Tensor:
         Scalar, nats.
     """
     import torch
+    from torch.nn import functional
 
     _check("gamma", gamma, math.inf, ">= 0 and finite")
-    log_p = logits.log_softmax(dim=1).gather(1, target[:, None])[:, 0]  # (N,)
+    log_p = -functional.cross_entropy(logits, target, reduction="none")  # (N,)
     tiny = torch.finfo(log_p.dtype).tiny
     rest = (1 - log_p.exp()).clamp_min(tiny)  # 0^gamma with gamma < 1 has the gradient NaN
     return (-(rest**gamma) * log_p).mean()
