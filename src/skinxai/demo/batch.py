@@ -31,16 +31,19 @@ def batch() -> None:
         max_upload_size=MAX_ZIP // MIB, key="files", on_change=_forget,
     )  # fmt: skip
     files = [Upload(file.name, file.getvalue()) for file in given]
-    if not files and "kept batch" not in st.session_state:
+    known = tuple(file.file_id for file in given)
+    kept: Kept | None = st.session_state.get("kept batch")
+    if not files and kept is None:
         st.info("Drop many files here; their table can be sorted, and downloaded as CSV.")
         if not st.button("Try it with the four samples"):
             return
         files = [Upload(path.name, path.read_bytes()) for path in samples.paths()]
     line = Line()
     place = st.empty()  # the last batch's table does not stay beside this one's progress
-    if "kept batch" not in st.session_state:
-        st.session_state["kept batch"] = _answered(answers, files, line)
-    rows, bad = st.session_state["kept batch"]
+    if kept is None or (files and kept.files != known):  # written by a run that was stopped late
+        kept = Kept(known, *_answered(answers, files, line))
+        st.session_state["kept batch"] = kept
+    rows, bad = kept.rows, kept.bad
     line.say(f"{len(rows)} of {len(rows) + len(bad)} images have an answer.")
     with place.container():
         if rows:
@@ -65,6 +68,15 @@ class Row:
 
     thumbnail: str
     answer: Prediction
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The answers of a batch, and the ids of the files that they are of; of the samples none."""
+
+    files: tuple[str, ...]
+    rows: list[Row]
+    bad: list[Refused]
 
 
 def _answered(answers: Answers, files: list[Upload], line: Line) -> tuple[list[Row], list[Refused]]:
