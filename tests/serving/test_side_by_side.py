@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from waiting import wait_for
 
 from skinxai import Classifier
 from skinxai.errors import OptionError
+from skinxai.serving import pool, watching
 from skinxai.serving.fleet import Member
 from skinxai.serving.observing import Observing
 from skinxai.serving.pool import Pool, members_of
@@ -136,6 +138,30 @@ def test_a_folder_that_is_exchanged_while_it_is_loaded_is_loaded_again(
 
     wait_for(lambda: answers().startswith("b@"))
     assert read[0].startswith("a@")
+
+
+class Going(Member):
+    """Its folder is there whenever it is looked for the first time, and gone the second time."""
+
+    looks = 0
+
+    @property
+    def folder(self) -> Path | None:
+        Going.looks += 1
+        return super().folder if Going.looks % 2 else None
+
+
+def test_a_folder_that_goes_between_two_looks_ends_no_watch(
+    open_service, folders, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr(pool, "members_of", lambda settings: [Going(str(folders[0]))])
+    monkeypatch.setattr(watching, "state_of", Mock(wraps=watching.state_of))
+    client = open_service(models=(str(folders[0]),), watch=0.02)
+    watching.state_of.side_effect = [OSError("the disk is away")]
+    wait_for(lambda: "could not be looked at" in caplog.text)
+    watching.state_of.side_effect = None
+    shutil.copytree(folders[1], folders[0], dirs_exist_ok=True)
+    wait_for(lambda: client.get("/v1/models").json()["models"][0]["model"].startswith("b@"))
 
 
 def test_classifiers_of_one_name_are_refused() -> None:

@@ -153,8 +153,8 @@ class Pool:
             members = [
                 Member(source, name=each.model.partition("@")[0]) for source, each in given.items()
             ]
-        folders = [each.folder for each in members if each.folder is not None]
-        states = {folder: state_of(folder) for folder in folders}
+        folders = [each.folder for each in members]
+        states = {folder: state_of(folder) for folder in folders if folder is not None}
         self._fleet = Fleet(members, load, begin, observing.changed)
         if settings.watch:
             self._watch = Watch(self._fleet, settings.watch, states)

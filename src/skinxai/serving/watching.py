@@ -57,11 +57,15 @@ class Watch:
 
     def _run(self) -> None:
         while not self._over.wait(self._seconds):
-            self.look()
+            try:
+                self.look()
+            except Exception:  # else no change would ever be noticed again
+                logger.exception("the folders of the models could not be looked at")
 
     def _folders(self) -> list[tuple[str, Path]]:
         running = [*self._fleet.live, *self._fleet.shadows]
-        return [(each.name, each.member.folder) for each in running if each.member.folder]
+        found = [(each.name, each.member.folder) for each in running]  # one may go meanwhile
+        return [(name, folder) for name, folder in found if folder is not None]
 
 
 def reload(fleet: Fleet, name: str) -> bool:
