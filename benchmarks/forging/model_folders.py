@@ -45,10 +45,7 @@ def forge_model(folder: Path, draws: Random) -> tuple[str, bool]:
             )
         write_manifest(folder / MANIFEST, content)
         return "files added", False
-    what = change_file(folder / draws.choice(names), draws)
-    if not what.startswith(MANIFEST):
-        sign(folder)
-    return what, False
+    return forge_file(folder, draws, names)
 
 
 def forge_ensemble(folder: Path, draws: Random) -> tuple[str, bool]:
@@ -77,15 +74,19 @@ def forge_ensemble(folder: Path, draws: Random) -> tuple[str, bool]:
     return forge_any(folder, draws, [CONFIG, MANIFEST, "README.md"])
 
 
+def forge_file(folder: Path, draws: Random, names: list[str]) -> tuple[str, bool]:
+    what = change_file(folder / draws.choice(names), draws)
+    if not what.startswith(MANIFEST):
+        sign(folder)
+    return what, False
+
+
 def forge_any(folder: Path, draws: Random, names: list[str]) -> tuple[str, bool]:
     if draws.random() < 0.5:
         content, what = changed(json.loads((folder / MANIFEST).read_bytes()), draws)
         write_manifest(folder / MANIFEST, content)
         return f"{MANIFEST} {what}", False
-    what = change_file(folder / draws.choice(names), draws)
-    if not what.startswith(MANIFEST):
-        sign(folder)
-    return what, False
+    return forge_file(folder, draws, names)
 
 
 def forge_run(folder: Path, draws: Random) -> tuple[str, bool]:

@@ -154,6 +154,7 @@ class Going(Member):
 def test_a_folder_that_goes_between_two_looks_ends_no_watch(
     open_service, folders, monkeypatch, caplog
 ) -> None:
+    monkeypatch.setattr(Going, "looks", 0)
     monkeypatch.setattr(pool, "members_of", lambda settings: [Going(str(folders[0]))])
     monkeypatch.setattr(watching, "state_of", Mock(wraps=watching.state_of))
     client = open_service(models=(str(folders[0]),), watch=0.02)
