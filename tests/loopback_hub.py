@@ -9,7 +9,7 @@ from hub_server import Answer, Hub
 from waiting import LIMIT
 
 from skinxai.configs import canonical_json
-from skinxai.model_folders import downloading
+from skinxai.model_folders import hub_client
 
 NAME = "tester/lesions"
 
@@ -24,7 +24,7 @@ def on_loopback(monkeypatch, cache: Path) -> Iterator[Hub]:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(downloading, "SECONDS", LIMIT)  # this server may be slow to answer
+    monkeypatch.setattr(hub_client, "SECONDS", LIMIT)  # this server may be slow to answer
     monkeypatch.delenv("HF_TOKEN", raising=False)
     yield server
     server.close()

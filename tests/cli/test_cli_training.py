@@ -236,7 +236,8 @@ def test_labels_that_do_not_fit(table, tmp_path, options, said) -> None:
 
 def test_imagenet_weights_without_a_network(monkeypatch, table, tmp_path) -> None:
     """One sentence, before an image is read, and nothing but safetensors is asked for."""
-    from skinxai.model_folders import downloading
+    from skinxai.errors import HubError
+    from skinxai.model_folders.repository import Repository
 
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
@@ -247,9 +248,9 @@ def test_imagenet_weights_without_a_network(monkeypatch, table, tmp_path) -> Non
         try:
             raise OSError("Network is unreachable")
         except OSError as error:
-            raise downloading.HubError("the Hub must answer, and set HF_TOKEN.") from error
+            raise HubError("the Hub must answer, and set HF_TOKEN.") from error
 
-    monkeypatch.setattr(downloading.Repository, "look_up", no_network)
+    monkeypatch.setattr(Repository, "look_up", no_network)
     said = refusal("train", "--data", tmp_path / "nowhere", "--out", tmp_path / "o")
     assert said == f"--data must be a folder, got {str(tmp_path / 'nowhere')!r}."
     assert asked == []  # nothing is downloaded for data that is not there

@@ -12,9 +12,11 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from skinxai.configs import MAX_JSON_BYTES, canonical_json
 from skinxai.errors import HubError, IntegrityError, OptionError
-from skinxai.model_folders.downloading import SECONDS, Repository
+from skinxai.model_folders.downloading import checked_files, snapshot
 from skinxai.model_folders.files import write_model_folder as write
+from skinxai.model_folders.hub_client import SECONDS, bars_of_client
 from skinxai.model_folders.parts import CARD, CONFIG, MANIFEST, WEIGHTS
+from skinxai.model_folders.repository import Repository
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,13 @@ class Fetched(Repository):
 def test_only_files_of_a_model_are_fetched(name: str, tmp_path: Path) -> None:
     write(tmp_path, {CONFIG: b"{}", WEIGHTS: b"weights", name: b"x"})
     with pytest.raises(IntegrityError, match=r"must list (only files of a model|plain names)"):
-        list(Fetched("org/model", folder=tmp_path)._files("main"))
+        list(checked_files(Fetched("org/model", folder=tmp_path), "main"))
 
 
 def test_the_files_of_a_model_are_fetched(tmp_path: Path) -> None:
     names = [CONFIG, WEIGHTS, CARD, "metrics.v2.json"]
     write(tmp_path, dict.fromkeys(names, b"{}"))
-    found = list(Fetched("org/model", folder=tmp_path)._files("main"))
+    found = list(checked_files(Fetched("org/model", folder=tmp_path), "main"))
     assert sorted(path.name for path in found[1:]) == sorted(names)
 
 
@@ -62,21 +64,21 @@ def test_each_digit_of_a_files_hash_is_compared(digit: int, tmp_path: Path) -> N
     content["digest"] = hashlib.sha256(canonical_json(content)).hexdigest()
     (tmp_path / MANIFEST).write_bytes(canonical_json(content))
     with pytest.raises(IntegrityError, match=f"{WEIGHTS} of 'org/model' must have the sha256"):
-        list(Fetched("org/model", folder=tmp_path)._files("main"))
+        list(checked_files(Fetched("org/model", folder=tmp_path), "main"))
 
 
 @pytest.mark.parametrize("revision", ["main?x", "main x", "a..b", "main\n", "/main", "", "m" * 201])
 def test_a_revision_is_a_name(revision: str, tmp_path: Path) -> None:
     own = Repository("org/model", cache_dir=tmp_path, local_files_only=True)
     with pytest.raises(OptionError, match="revision must be a commit, tag or branch, got"):
-        own.snapshot(revision)
+        snapshot(own, revision)
 
 
 @pytest.mark.parametrize("revision", ["main", "refs/pr/1", "v1.0-rc_1", "m" * 200])
 def test_names_of_branches_and_tags_are_looked_for(revision: str, tmp_path: Path) -> None:
     own = Repository("org/model", cache_dir=tmp_path, local_files_only=True)
     with pytest.raises(HubError, match="and skinxai may not go online"):
-        own.snapshot(revision)
+        snapshot(own, revision)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,6 @@ def test_a_file_of_unknown_size_or_too_large_is_not_fetched(
 def test_the_clients_bars_obey_quiet() -> None:
     from huggingface_hub.utils import are_progress_bars_disabled
 
-    from skinxai.model_folders.downloading import bars_of_client
     from skinxai.progress import quiet
 
     before = are_progress_bars_disabled()

@@ -22,11 +22,11 @@ from skinxai.errors import (
     OutputError,
     SkinxaiWarning,
 )
-from skinxai.model_folders import downloading
+from skinxai.model_folders import hub_client
 from skinxai.model_folders.opening import models_at_hand, open_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=")  # the client's own
-PATIENCE = downloading.SECONDS
+PATIENCE = hub_client.SECONDS
 WARNS = "is used at its current 'main', which may change"
 
 
@@ -274,7 +274,7 @@ def test_a_dead_network_is_told_soon(hub, published, monkeypatch) -> None:
 
     with pytest.warns(SkinxaiWarning, match=WARNS):
         known = open_model(NAME)
-    monkeypatch.setattr(downloading, "SECONDS", PATIENCE)
+    monkeypatch.setattr(hub_client, "SECONDS", PATIENCE)
     monkeypatch.setattr(kind, "send", silence)
     with pytest.warns(
         SkinxaiWarning, match=f"the Hub did not answer .* The cached {published[:12]} is used"

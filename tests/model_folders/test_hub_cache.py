@@ -8,8 +8,9 @@ from loopback_hub import NAME
 from test_hub import model, published
 
 from skinxai.errors import HubError, OutputError, SkinxaiWarning
-from skinxai.model_folders.downloading import Repository
+from skinxai.model_folders.downloading import snapshot
 from skinxai.model_folders.opening import models_at_hand, open_model
+from skinxai.model_folders.repository import Repository
 
 __all__ = ["published"]  # a fixture
 pytestmark = [
@@ -102,7 +103,7 @@ def test_a_branch_that_another_process_moves_meanwhile(hub, published, tmp_path)
             (refs(tmp_path) / "main").write_text(newer)
             return found
 
-    assert Moving(NAME, local_files_only=True).snapshot("main") == first.folder
+    assert snapshot(Moving(NAME, local_files_only=True), "main") == first.folder
 
 
 def test_a_tag_with_a_plus(hub, published) -> None:

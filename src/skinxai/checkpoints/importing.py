@@ -99,7 +99,7 @@ def import_timm(
 
 def _folder(source: str, token: str | None) -> Path:
     if source.startswith(HUB):
-        from skinxai.model_folders.downloading import timm_snapshot
+        from skinxai.model_folders.timm_downloads import timm_snapshot
 
         return timm_snapshot(source.removeprefix(HUB), token)
     folder = Path(source.removeprefix("local-dir:"))

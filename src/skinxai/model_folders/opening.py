@@ -18,7 +18,7 @@ from skinxai.errors import (
     UnsafeFormatError,
     did_you_mean,
 )
-from skinxai.model_folders.downloading import Repository
+from skinxai.model_folders.downloading import snapshot
 from skinxai.model_folders.files import (
     BUNDLED,
     EXPORTED,
@@ -31,6 +31,7 @@ from skinxai.model_folders.files import (
 from skinxai.model_folders.folder_manifest import parse_manifest
 from skinxai.model_folders.part_bytes import read_part
 from skinxai.model_folders.parts import CONFIG, MANIFEST, WEIGHTS
+from skinxai.model_folders.repository import Repository
 
 _NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w.+/-]+))?", re.ASCII)
 
@@ -96,7 +97,7 @@ def open_model(
             f"revision must be given once, got {found['revision']!r} in the name and {revision!r}."
         )
     repository = Repository(found["repo"], cache_dir, token, local_files_only)
-    folder = repository.snapshot(revision or found["revision"] or "main")
+    folder = snapshot(repository, revision or found["revision"] or "main")
     return read_model_folder(folder, fits=fits)
 
 

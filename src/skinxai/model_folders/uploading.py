@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from skinxai.errors import HubError, OptionError
-from skinxai.model_folders.downloading import bars_of_client, check_revision, failures, line
 from skinxai.model_folders.files import contents
+from skinxai.model_folders.hub_client import bars_of_client, check_revision, failures, line
 from skinxai.model_folders.parts import CARD, part_of
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from skinxai.checkpoints import LoadedModel
 from skinxai.disk.regular_files import is_file, read_file
 from skinxai.errors import ModelError, TrainingError
 from skinxai.labels import LabelSet
-from skinxai.model_folders.downloading import weights_of_timm
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.parts import MAX_FILE_BYTES
 from skinxai.model_folders.probe import picture
+from skinxai.model_folders.timm_downloads import weights_of_timm
 from skinxai.model_folders.trained_on import TrainedOn
 
 RGB = tuple[float, float, float]

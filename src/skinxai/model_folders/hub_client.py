@@ -1,0 +1,55 @@
+"""What downloads and uploads share of the Hub's own client: its errors, bars and limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from skinxai.errors import OptionError
+from skinxai.progress import is_quiet
+
+SECONDS = 4  # that the first answer of the Hub may take
+_NUMBER = re.compile(r"\[(?:Errno|WinError) -?\d+\] ")
+_REVISION = re.compile(r"(?!.*\.\.)\w[\w.+/-]{0,199}", re.ASCII)
+
+
+def check_revision(revision: str) -> None:
+    """Refuse what cannot be a commit, tag or branch.
+
+    Raises:
+        OptionError: if it has other characters than their names.
+    """
+    if not _REVISION.fullmatch(revision):
+        raise OptionError(f"revision must be a commit, tag or branch, got {revision!r}.")
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """Errors that the client raises if the connection or the Hub fails; its HTTP library varies."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    return (HFValidationError, OSError, *HfHubHTTPError.__bases__)  # the second is the library's
+
+
+def line(error: BaseException) -> str:
+    """The first line of a client's message, without the system's error number."""
+    text = _NUMBER.sub("", str(error)).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")
+
+
+@contextmanager
+def bars_of_client() -> Iterator[None]:
+    """Context in which the client's own progress bars are hidden if `quiet` is in force."""
+    from huggingface_hub import utils as exported
+
+    utils: Any = exported  # its types are told of the module that these come from alone
+
+    if not is_quiet() or utils.are_progress_bars_disabled():
+        yield
+        return
+    utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        utils.enable_progress_bars()

@@ -1,0 +1,63 @@
+"""Networks that timm has on the Hub: their config and weights, never a file that could run code."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+
+from skinxai.errors import HubError, ModelError
+from skinxai.model_folders import hub_client
+from skinxai.model_folders.hub_client import line
+from skinxai.model_folders.parts import CONFIG, WEIGHTS
+from skinxai.model_folders.repository import Repository
+
+
+def timm_snapshot(name: str, token: str | None = None) -> Path:
+    """Return a folder with ``config.json`` and ``model.safetensors`` of a network that timm pushed.
+
+    Args:
+        name: ``org/name`` or ``org/name@revision``.
+        token: access token; the client's own by default.
+
+    Raises:
+        ModelNotFoundError: if there is no such repository, revision or file.
+        HubError: if the Hub does not answer as it should.
+    """
+    repo, _, revision = name.partition("@")
+    repository = Repository(repo, token=token)
+    commit = repository.look_up(revision or "main", CONFIG)
+    repository.load(CONFIG, commit)
+    return repository.load(WEIGHTS, commit).parent
+
+
+def weights_of_timm(name: str) -> Path:
+    """Fetch the weights of a network of timm's own repositories, from the cache or the Hub.
+
+    Only ``model.safetensors`` is requested, never a file that could run code.
+
+    Args:
+        name: ``timm/name``.
+
+    Raises:
+        HubError: if the Hub does not answer within some seconds as it should.
+    """
+    repository, answer = Repository(name), Future[str]()
+    with suppress(HubError):
+        return repository.load(WEIGHTS, "main", local=True)
+
+    def ask() -> None:
+        try:
+            answer.set_result(repository.look_up("main", WEIGHTS))
+        except Exception as error:  # for the thread that waits
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()  # looking a name up has no limit of its own
+    try:
+        answer.result(hub_client.SECONDS + 1)
+    except TimeoutError:
+        raise HubError(f"no answer within {hub_client.SECONDS + 1} seconds.") from None
+    except ModelError as error:
+        raise HubError(f"{line(error.__cause__ or error)}.") from error
+    return repository.load(WEIGHTS, "main")
