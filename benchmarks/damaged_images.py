@@ -23,8 +23,9 @@ from PIL import Image, JpegImagePlugin
 
 from skinxai import read_image
 from skinxai.errors import ImageDecodeError
-from skinxai.images.decoding import decode, image_to_rgb
+from skinxai.images.decoding import decode
 from skinxai.images.jpegs import check_jpeg
+from skinxai.images.rgb import image_to_rgb
 
 Damage = Callable[[bytes, random.Random, int], bytes]
 

@@ -34,6 +34,7 @@ RESULTS = Path(__file__).parent / "results"
 REACH = ROOT / ".mutants" / "reach.json"
 TRUSTED = [
     "assessment/*", "data/*", "explainers/*", "losses/*", "images/transforms", "images/decoding",
+    "images/formats", "images/rgb",
     "predicting/predictor", "checkpoints/packing", "model_folders/*",
 ]  # fmt: skip
 COSTLY = [  # beginnings of names: tests of other modules, or of whole journeys

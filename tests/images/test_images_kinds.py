@@ -12,8 +12,8 @@ from PIL import Image, ImageCms, ImageOps
 from skinxai import read_image
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import ImageDecodeError, ImageTooLargeError, InputRangeError
-from skinxai.images import decoding
-from skinxai.images.decoding import sniff
+from skinxai.images import rgb
+from skinxai.images.formats import sniff
 from skinxai.images.transforms import resize
 
 PIXELS = gradient()
@@ -179,7 +179,7 @@ def test_images_converted_in_bands_have_the_same_bits_and_notes(
     rng = np.random.default_rng(2)
     image = Image.fromarray(rng.integers(0, 256, (101, 64, 4), np.uint8), "RGBA").convert(mode)
     whole = read_image(image)
-    monkeypatch.setattr(decoding, "BAND", 7)
+    monkeypatch.setattr(rgb, "BAND", 7)
     again = read_image(image)
     np.testing.assert_array_equal(again.pixels, whole.pixels)
     assert again.warnings == whole.warnings
@@ -190,7 +190,7 @@ def test_images_converted_in_bands_have_the_same_bits_and_notes(
 def test_transparency_is_measured_over_all_bands(
     rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "BAND", 10)
+    monkeypatch.setattr(rgb, "BAND", 10)
     rgba = np.full((100, 40, 4), 255, np.uint8)
     rgba[-rows:, :, 3] = 0  # in the last band alone: 1 % of the pixels is no more than 1 %
     notes = read_image(Image.fromarray(rgba, "RGBA")).warnings

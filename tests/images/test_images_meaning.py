@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from skinxai import read_image
 from skinxai.errors import UnsupportedImageError
-from skinxai.images.decoding import DARK
+from skinxai.images.rgb import DARK
 
 PIXELS = gradient()
 GREY = PIXELS[..., 0]

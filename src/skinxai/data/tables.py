@@ -18,7 +18,7 @@ from skinxai.data.cleaning import clean, path_id
 from skinxai.data.masks import is_mask_folder
 from skinxai.disk.regular_files import MAX_TABLE_BYTES, open_file
 from skinxai.errors import DatasetPathError, DatasetSchemaError, did_you_mean
-from skinxai.images.decoding import is_image
+from skinxai.images.formats import is_image
 from skinxai.images.listing import SUFFIXES, LeftOut, image_files
 from skinxai.plain_text import printable, quoted
 
