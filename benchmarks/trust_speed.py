@@ -15,7 +15,8 @@ from pathlib import Path
 
 from skinxai import Classifier
 from skinxai.predicting.inputs import InputOptions
-from skinxai.predicting.predictor import Predictor, predictions
+from skinxai.predicting.predictor import Predictor
+from skinxai.predicting.streaming import predictions
 
 ROUNDS, IMAGES, PASSES = 7, 64, 20
 

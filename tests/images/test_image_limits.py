@@ -17,7 +17,7 @@ from skinxai.cli import app
 from skinxai.data import audit, prepare
 from skinxai.errors import ImageTooLargeError, OptionError
 from skinxai.predicting.inputs import InputOptions
-from skinxai.predicting.predictor import predictions
+from skinxai.predicting.streaming import predictions
 from skinxai.training.trainer import Trainer
 
 SIZE = (40, 56)

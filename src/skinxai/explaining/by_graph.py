@@ -19,7 +19,7 @@ from skinxai.explaining.targets import Targets
 from skinxai.graphs.names import EMBEDDINGS, LOGITS, MAPS
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
-from skinxai.predicting.predictor import Outputs
+from skinxai.predicting.network_passes import Outputs
 from skinxai.readonly import ReadOnly
 from skinxai.results import Explanation, ItemError, Prediction
 from skinxai.version import __version__

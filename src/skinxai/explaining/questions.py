@@ -25,7 +25,7 @@ from skinxai.explaining.views import View, Watch, alone, private_copy, ready
 from skinxai.memory import in_batches
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
-from skinxai.predicting.predictor import NetworkPass, Outputs
+from skinxai.predicting.network_passes import NetworkPass, Outputs
 from skinxai.predicting.torch_predictor import TorchMember, TorchPredictor, to_batch
 from skinxai.readonly import ReadOnly
 from skinxai.results import Explanation, ItemError, Prediction

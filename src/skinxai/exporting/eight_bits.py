@@ -25,8 +25,9 @@ from skinxai.images.sources import iter_sources
 from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
 from skinxai.predicting.opened_models import of_exported
-from skinxai.predicting.predictor import Predictor, predictions
+from skinxai.predicting.predictor import Predictor
 from skinxai.predicting.runners import RUNNERS, check_backend
+from skinxai.predicting.streaming import predictions
 from skinxai.predicting.torch_predictor import TorchPredictor
 from skinxai.results import Prediction
 

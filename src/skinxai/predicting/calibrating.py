@@ -25,7 +25,8 @@ from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
 from skinxai.predicting.labelled import LabelledImages, check_records
-from skinxai.predicting.predictor import Predictor, embeddings_of
+from skinxai.predicting.network_passes import embeddings_of
+from skinxai.predicting.predictor import Predictor
 from skinxai.results.observation import Observation
 from skinxai.trust.calibration import Calibration, Fitted
 from skinxai.trust.conformal import Conformal

@@ -17,7 +17,8 @@ from skinxai.model_folders.ensembles import read_members
 from skinxai.model_folders.files import ModelFiles, read_config
 from skinxai.model_folders.parts import GRAPH, WEIGHTS
 from skinxai.predicting.inputs import Prepared
-from skinxai.predicting.predictor import Member, NetworkPass, Outputs, Predictor
+from skinxai.predicting.network_passes import Member, NetworkPass, Outputs
+from skinxai.predicting.predictor import Predictor
 from skinxai.predicting.runners import RUNNERS, Runner
 from skinxai.trust.calibration import calibration_of
 

@@ -15,7 +15,8 @@ from skinxai.errors import ModelError
 from skinxai.model_folders.files import UNSAVED
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import InputOptions
-from skinxai.predicting.predictor import Predictor, predictions
+from skinxai.predicting.predictor import Predictor
+from skinxai.predicting.streaming import predictions
 from skinxai.results import ItemError, Prediction
 from skinxai.results.observation import Monitor
 from skinxai.trust.calibration import Calibration

@@ -25,7 +25,7 @@ from skinxai.labels import LabelSet
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions
 from skinxai.predicting.labelled import LabelledImages, check_records
-from skinxai.predicting.predictor import predictions
+from skinxai.predicting.streaming import predictions
 from skinxai.results import Comparison, Decisions, Evaluation, Prediction, SeenImages
 from skinxai.trust.operating_points import OperatingPoint
 

@@ -7,9 +7,9 @@ logits that are not finite are decided here, for torch, ONNX Runtime and OpenVIN
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,84 +18,14 @@ from skinxai.configs import PreprocessConfig
 from skinxai.errors import ModelError, NonFiniteOutputError
 from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
-from skinxai.memory import in_batches
-from skinxai.predicting.inputs import InputOptions, Look, Prepared, prepared_batches
-from skinxai.results import ItemError, Prediction, Uncertainty
-from skinxai.results.observation import Monitor, Observation
+from skinxai.predicting.inputs import InputOptions, Prepared
+from skinxai.predicting.network_passes import FLIPS, Answer, M, NetworkPass, Outputs, embeddings_of
+from skinxai.results import ItemError, Prediction
+from skinxai.results.observation import Observation
 from skinxai.results.probabilities import from_logits, weighted_mean
 from skinxai.trust.calibration import Calibration
 from skinxai.trust.deciding import trusted
 from skinxai.trust.uncertainty import of_passes
-
-FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
-"""Dimensions of ``(N, 3, h, w)`` that each view of an image reverses."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Member:
-    """One network of a predictor.
-
-    Args:
-        preprocessing: of the evaluation transform.
-        weight: its share of the mean.
-        model: ``name@revision``.
-    """
-
-    preprocessing: PreprocessConfig
-    weight: float
-    model: str
-
-
-M = TypeVar("M", bound=Member)
-
-
-@dataclass(frozen=True)
-class NetworkPass(Generic[M]):
-    """One pass of one network over a batch.
-
-    Args:
-        member: the network.
-        flip: dimensions of ``(N, 3, h, w)`` that are reversed before it.
-        weight: the pass's share of the mean.
-    """
-
-    member: M
-    flip: tuple[int, ...]
-    weight: float
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What one pass gives for a batch.
-
-    Args:
-        rows: probabilities ``(N, K)``, not calibrated; NaN where logits are not finite.
-        embeddings: pooled features, float32 ``(N, D)``, where they were asked for.
-    """
-
-    rows: npt.NDArray[np.float64]
-    embeddings: npt.NDArray[np.float32] | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What all passes say of one image.
-
-    Args:
-        row: calibrated probabilities ``(K,)``; NaN where an output is not finite.
-        uncertainty: by how much they disagree; ``None`` of a single pass.
-        novelty: score, of a calibrated model.
-        tta: whether four views were averaged.
-        upright: calibrated probabilities ``(K,)`` of the view that is not flipped.
-        embedding: of that view by the first network, float32 ``(D,)``, of a calibrated model.
-    """
-
-    row: npt.NDArray[np.float64]
-    uncertainty: Uncertainty | None = None
-    novelty: float | None = None
-    tta: bool = False
-    upright: npt.NDArray[np.float64] | None = None
-    embedding: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,57 +260,3 @@ class Predictor(ABC, Generic[M]):
     def measured(self) -> bool:
         """Whether quality and colours of each image have to be measured."""
         return self.calibration is not None
-
-
-def embeddings_of(
-    passes: Sequence[NetworkPass[Any]], found: Sequence[Outputs]
-) -> list[npt.NDArray[np.float32]]:
-    """Of the members' views that are not flipped."""
-    own = [out.embeddings for out, each in zip(found, passes, strict=True) if not each.flip]
-    return [each for each in own if each is not None]
-
-
-Doubts = Callable[[Sequence[Prepared]], Sequence[Uncertainty | None]]
-"""What gives the uncertainty of each of N >= 1 images, in the place of the passes' own."""
-
-
-def predictions(
-    predictor: Predictor[Any], images: Iterable[Any], options: InputOptions, *, tta: bool = False,
-    look: Look | None = None, doubts: Doubts | None = None, monitor: Monitor | None = None,
-) -> Iterator[Prediction | ItemError]:  # fmt: skip
-    """Predict lazily, in order; memory holds one batch.
-
-    Args:
-        predictor: what computes.
-        images: any.
-        options: of reading and batching.
-        tta: as in `Predictor.predict`.
-        look: sees each image once.
-        doubts: gives the uncertainty; ``None``: the passes do, where there are several.
-        monitor: is told of each image that is answered.
-    """
-
-    def answered(some: Sequence[Prepared]) -> list[Answer]:
-        found = predictor.predict(some, tta=tta)
-        if doubts is None:
-            return found
-        return [
-            replace(each, uncertainty=own) for each, own in zip(found, doubts(some), strict=True)
-        ]
-
-    for batch in prepared_batches(
-        images, predictor.preprocessings, options, look=look, measured=predictor.measured
-    ):
-        items = [item for item in batch if isinstance(item, Prepared)]
-        answers: dict[int, Answer] = {}
-        if items:
-            found = in_batches(items, answered)
-            answers = {item.index: answer for item, answer in zip(items, found, strict=True)}
-        for item in batch:
-            if not isinstance(item, Prepared):
-                yield item
-                continue
-            made = predictor.prediction(item, answers[item.index], options)
-            if monitor is not None and isinstance(made, Prediction):
-                monitor.add(predictor.observation(item, answers[item.index], made))
-            yield made

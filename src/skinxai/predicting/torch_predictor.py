@@ -22,7 +22,8 @@ from skinxai.errors import ModelError, OptionError
 from skinxai.memory import in_batches
 from skinxai.predicting.devices import device_named
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
-from skinxai.predicting.predictor import Member, NetworkPass, Outputs, Predictor
+from skinxai.predicting.network_passes import Member, NetworkPass, Outputs
+from skinxai.predicting.predictor import Predictor
 
 
 def to_batch(

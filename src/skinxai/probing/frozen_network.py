@@ -25,7 +25,7 @@ from skinxai.model_folders.files import read_config
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.probe import picture
 from skinxai.predicting.inputs import Prepared
-from skinxai.predicting.predictor import FLIPS
+from skinxai.predicting.network_passes import FLIPS
 from skinxai.predicting.torch_predictor import TorchPredictor, to_batch
 from skinxai.probing.head_layer import check_linear
 from skinxai.training.checking import check_names

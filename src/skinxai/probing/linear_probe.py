@@ -23,7 +23,7 @@ from skinxai.flags import check_flags
 from skinxai.model_folders.trained_on import SILENT, TrainedOn
 from skinxai.predicting.inputs import InputOptions, Inputs
 from skinxai.predicting.judging import judge_rows
-from skinxai.predicting.predictor import FLIPS
+from skinxai.predicting.network_passes import FLIPS
 from skinxai.probing.fitted_model import RESULT, Fitted, check_answers, fitted_classifier
 from skinxai.probing.frozen_features import Features, check_memory, compute_features
 from skinxai.probing.frozen_network import FrozenNetwork, freeze
