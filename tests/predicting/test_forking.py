@@ -169,5 +169,5 @@ def test_each_lock_of_the_process_is_made_anew() -> None:
         module = ".".join(("skinxai", *path.relative_to(source).with_suffix("").parts))
         for name in re.findall(r"^(\w+) = threading\.R?Lock\(\)", path.read_text("utf-8"), re.M):
             found.add((module, name))
-    assert found - set(forking.LOCKS) == {("skinxai.testing.checking", "_registering")}
+    assert found - set(forking.LOCKS) == {("skinxai.testing.conformance", "_registering")}
     assert set(forking.LOCKS) <= found
