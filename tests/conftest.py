@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from hub_server import Hub
+from long_files import LONG
 from loopback_hub import on_loopback
 from PIL import Image
 from small_runs import few_resamples
@@ -19,7 +20,9 @@ few_resamples()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU where there is none, and say so."""
+    """Begin with the files that take longest; skip what needs a GPU where there is none."""
+    place = {f"test_{name}.py": number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONG)))
     if not torch.cuda.is_available():
         without = pytest.mark.skip(reason="torch sees no CUDA device on this machine.")
         for item in items:

@@ -1,19 +1,19 @@
-"""Jobs for several ranks: a program that torchrun starts, and the start of it.
+"""Jobs for several ranks: a program that torchrun starts, or processes forked as torchrun does.
 
-As a program it trains job after job, in each of its processes, and writes what became of each.
-Importing torch takes seconds, so that one start does many jobs.
+Each process trains job after job, and writes what became of each. Importing torch takes seconds, so
+that one start does many jobs, and all starts of a test run fork from one process.
 """
 
+import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from waiting import LIMIT
 
 HERE = Path(__file__)
 
@@ -39,9 +39,21 @@ def do(
 ) -> subprocess.CompletedProcess[str]:
     """Do all jobs in one start."""
     (folder / "jobs.json").write_text(json.dumps(jobs))
-    return subprocess.run(
-        torchrun(str(HERE), str(folder), ranks=ranks), env=one_thread(), cwd=folder,
-        capture_output=True, text=True, timeout=LIMIT,
+    process = _forking()
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(json.dumps([str(folder), ranks]) + "\n")
+    process.stdin.flush()
+    codes = json.loads(process.stdout.readline())
+    said = [(folder / name).read_text() for name in ("said.out", "said.err")]
+    return subprocess.CompletedProcess(jobs, max(map(abs, codes)), *said)
+
+
+@functools.cache
+def _forking() -> "subprocess.Popen[str]":
+    """The process from which ranks are forked; it ends with this one."""
+    return subprocess.Popen(
+        [sys.executable, str(HERE)], env=one_thread(), stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
@@ -77,5 +89,54 @@ def main(folder: Path) -> None:
             (folder / f"{job['name']}-{rank}.json").write_text(json.dumps(found))
 
 
+def fork_ranks() -> None:
+    """For each line of standard input, fork its ranks and say how they ended."""
+    import ranked_jobs  # noqa: F401  (with all that training needs)
+    import torch.distributed.fsdp  # noqa: F401
+
+    for line in sys.stdin:
+        folder, count = json.loads(line)
+        store, port = _host()
+        ranks = [_rank(Path(folder), rank, count, port) for rank in range(count)]
+        codes = [os.waitstatus_to_exitcode(os.waitpid(rank, 0)[1]) for rank in ranks]
+        os.kill(store, signal.SIGKILL)
+        os.waitpid(store, 0)
+        print(json.dumps(codes), flush=True)
+
+
+def _host() -> tuple[int, int]:
+    """A process that keeps the store of a start, as torchrun does, and its port."""
+    from torch.distributed import TCPStore
+
+    reading, writing = os.pipe()
+    if not (child := os.fork()):
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        os.write(writing, str(store.port).encode())
+        signal.pause()
+    os.close(writing)
+    with os.fdopen(reading) as told:  # the other end stays open in the child
+        return child, int(os.read(told.fileno(), 9))
+
+
+def _rank(folder: Path, rank: int, count: int, port: int) -> int:
+    if child := os.fork():
+        return child
+    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    os.environ.update({name: str(number) for name, number in numbers.items()})
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    os.environ.update(TORCHELASTIC_USE_AGENT_STORE="True", TORCHELASTIC_RESTART_COUNT="0")
+    os.chdir(folder)
+    for number, name in ((1, "said.out"), (2, "said.err")):
+        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    try:
+        main(folder)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1])) if sys.argv[1:] else fork_ranks()

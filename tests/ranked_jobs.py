@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,14 @@ def train(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:
         Small.features = features  # type: ignore[method-assign]
     threads = [(each / "comm").read_text() for each in Path("/proc/self/task").glob("*")]
     return {"model": classifier.model, "left": [name for name in threads if "gloo" in name]}
+
+
+def command(folder: Path, rank: int, job: dict[str, Any]) -> None:
+    """Run a command of skinxai, whose ``words`` follow its name."""
+    from skinxai.cli import main
+
+    sys.argv = ["skinxai", *job["words"]]
+    main()
 
 
 def measure(folder: Path, rank: int, job: dict[str, Any]) -> dict[str, Any]:

@@ -80,7 +80,8 @@ def test_what_cannot_be_rounded(options: dict, words: str) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # torch's own, of what it compiles
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
-def test_a_compiled_network_gives_the_same_answers(photos, tmp_path: Path) -> None:
+def test_a_compiled_network_gives_the_same_answers(photos, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # else processes for each core
     with registered():
         folder = model_folder(tmp_path, seed=1)
         whole, compiled = (Classifier.from_pretrained(folder, compile=c) for c in (False, True))

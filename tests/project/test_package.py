@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from long_files import LONG
 from places import ROOT
 
 import skinxai
@@ -193,6 +194,11 @@ def test_importlib_stands_in_two_files_only() -> None:
         if re.search(r"^\s*(import|from) importlib", path.read_text(), re.MULTILINE)
     }
     assert users == {"__init__.py", Path(registry.__file__).name}
+
+
+def test_the_files_that_begin_are_there() -> None:
+    there = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+    assert {f"test_{name}" for name in LONG} <= there
 
 
 def test_no_two_modules_have_one_name() -> None:

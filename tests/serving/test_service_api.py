@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("fastapi")
-import hypothesis
-import schemathesis
 from PIL import Image
 from running_service import Running, form, noise, png, running
-from schemathesis.checks import not_a_server_error
 from starlette.datastructures import Headers
 from waiting import wait_for
 
@@ -288,6 +285,10 @@ def test_a_batch_forms_while_the_model_computes() -> None:
 
 def test_no_request_of_the_api_makes_it_fail(tmp_path) -> None:
     """Schemathesis asks what the OpenAPI page allows, and what it does not."""
+    import hypothesis  # here: each process of the tests would import both for seconds
+    import schemathesis
+    from schemathesis.checks import not_a_server_error
+
     url = f"sqlite:///{tmp_path}/cases.db"
     few = hypothesis.settings(
         max_examples=12, deadline=None, derandomize=True, database=None,
