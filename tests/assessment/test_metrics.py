@@ -12,12 +12,7 @@ from skinxai import Evaluation
 from skinxai.assessment.calibration_errors import expected_calibration_error
 from skinxai.assessment.evaluating import evaluate_probabilities
 from skinxai.assessment.intervals import clustered_bootstrap
-from skinxai.assessment.metrics import (
-    brier_score,
-    confusion_matrix,
-    metrics_of,
-    one_vs_rest_auc,
-)
+from skinxai.assessment.metrics import brier_score, confusion_matrix, metrics_of, one_vs_rest_auc
 from skinxai.assessment.roc import rate_at, roc_curve, thinned
 from skinxai.assessment.subgroups import subgroups
 from skinxai.errors import DatasetError, OptionError

@@ -2,8 +2,6 @@
 
 import copy
 import dataclasses
-import re
-import threading
 import warnings
 from collections import OrderedDict
 
@@ -14,7 +12,7 @@ from torch import nn
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from skinxai import Classifier, explainers
+from skinxai import Classifier
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import (
     ExplainError,
@@ -24,7 +22,6 @@ from skinxai.errors import (
     OptionError,
     SkinxaiWarning,
 )
-from skinxai.testing.networks import ColourTransformer
 from skinxai.testing.pictures import picture
 
 INPUT = PreprocessConfig((64, 64))
@@ -257,156 +254,3 @@ def test_networks_that_say_the_same_or_cannot_be_compared_are_quiet(kind: type[N
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         wrap(kind())
-
-
-def state(network: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_network_in_training_mode_answers_as_in_evaluation_mode(when: str) -> None:
-    network = Net().train(when == "before")
-    classifier = wrap(network)
-    expected = wrap(copy.deepcopy(network).eval())
-    network.train()
-    network.body[1].eval()  # frozen batch normalisation
-    flags = [module.training for module in network.modules()]
-    kept, draws = state(network), torch.get_rng_state()
-    assert probability(classifier) == probability(expected)
-    for method in ("gradcam", "occlusion"):
-        one, two = (each.explain(PHOTO, method).heatmap for each in (classifier, expected))
-        np.testing.assert_array_equal(one, two)
-    np.testing.assert_array_equal(classifier.embed(PHOTO), expected.embed(PHOTO))
-    assert [module.training for module in network.modules()] == flags
-    assert all(torch.equal(tensor, kept[name]) for name, tensor in network.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), draws)
-
-
-def test_wrapping_leaves_flags_statistics_and_random_states() -> None:
-    network = Net().train()
-    kept, draws = state(network), torch.get_rng_state()
-    wrap(network)
-    assert all(module.training for module in network.modules())
-    assert all(torch.equal(tensor, kept[name]) for name, tensor in network.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), draws)
-
-
-def test_answers_between_epochs_are_those_of_the_current_weights() -> None:
-    network = Net()
-    classifier, step = wrap(network), torch.optim.SGD(network.parameters(), 0.5)
-    before = probability(classifier)
-    network.train()
-    network(torch.randn(4, 3, 64, 64)).square().sum().backward()
-    step.step()
-    after = probability(classifier)
-    assert after != before
-    assert after == probability(wrap(copy.deepcopy(network).eval()))
-
-
-def test_threads_share_a_network_in_training_mode() -> None:
-    network = Net()
-    expected = probability(wrap(copy.deepcopy(network)))
-    classifier, found = wrap(network), []
-    network.train()
-    threads = [
-        threading.Thread(target=lambda: found.extend(probability(classifier) for _ in range(20)))
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [expected] * 80 and all(module.training for module in network.modules())
-
-
-def test_a_thread_that_starts_to_train_meanwhile_is_an_error() -> None:
-    network, begins = Net(), []
-    classifier = wrap(network, features=lambda x: (network.train(bool(begins)), network.body(x))[1])
-    begins.append(True)
-    with pytest.raises(ModelError, match="another thread put it into training mode"):
-        classifier.predict(PHOTO)
-
-
-def test_a_network_that_was_moved_says_so() -> None:
-    network = Net()
-    classifier = wrap(network)
-    network.to("meta")
-    for ask in (classifier.predict, classifier.explain):
-        with pytest.raises(ModelError, match=r"must stay on cpu, where it was wrapped.* to meta"):
-            ask(PHOTO)
-
-
-class ChannelsLast(nn.Module):
-    """Features ``(N, h, w, C)``, as Swin's."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv, self.norm = nn.Conv2d(3, channels, 8, 8), nn.LayerNorm(channels)
-        self.fc = nn.Linear(channels, 2)
-
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        return self.conv(images).permute(0, 2, 3, 1)
-
-    def head(self, features: torch.Tensor) -> torch.Tensor:
-        return self.fc(self.norm(features).mean((1, 2)))
-
-    def plain_head(self, features: torch.Tensor) -> torch.Tensor:
-        return self.fc(features.mean((1, 2)))
-
-
-@pytest.mark.parametrize("size", [(64, 64), (64, 96)])
-@pytest.mark.parametrize("head", ["head", "plain_head"])
-@pytest.mark.parametrize("channels", [7, 9, 12, 16, 96, 256])
-def test_features_with_channels_last_predict_and_are_refused_without_grid(
-    channels: int, head: str, size: tuple[int, int]
-) -> None:
-    network = ChannelsLast(channels)
-    parts = (network, LABELS, PreprocessConfig(size), network.features, getattr(network, head))
-    classifier = Classifier.from_module(*parts)
-    assert 0 < probability(classifier) < 1
-    with pytest.raises(ExplainError, match=r"grid=lambda features: features\.permute\(0, 3, 1, 2"):
-        classifier.explain(PHOTO)
-    with pytest.raises(ExplainError):
-        classifier.embed(PHOTO)
-    right = Classifier.from_module(*parts, grid=lambda features: features.permute(0, 3, 1, 2))
-    assert right.explain(PHOTO).heatmap.shape == PHOTO.shape[:2]
-    assert right.embed(PHOTO).shape == (1, channels)
-
-
-@pytest.mark.parametrize(
-    ("grid", "words"),
-    [
-        (lambda f: f.permute(0, 2, 1), "grid must take what features returned, but it raised Run"),
-        (lambda f: f.repeat(1, 1, 16, 1), r"no more cells than the 64 × 64 pixels"),
-    ],
-)
-def test_a_grid_that_cannot_be_is_refused_where_a_map_is_asked_for(grid, words: str) -> None:
-    classifier = wrap(grid=grid)
-    assert 0 < probability(classifier) < 1
-    with pytest.raises(ExplainError, match=words):
-        classifier.explain(PHOTO)
-
-
-def test_tokens_without_a_grid_point_to_it() -> None:
-    network = ColourTransformer()
-    classifier = Classifier.from_module(
-        network, ["a", "b", "c"], INPUT, network.features, network.head
-    )
-    with pytest.raises(ExplainError, match=r"are not a map \(N, C, h, w\); pass grid="):
-        classifier.explain(PHOTO)
-
-
-@pytest.mark.parametrize("name", [entry.name for entry in explainers.entries()])
-def test_the_refusal_names_the_methods_that_need_no_map(name: str) -> None:
-    network = ColourTransformer()
-    classifier = Classifier.from_module(
-        network, ["a", "b", "c"], INPUT, network.features, network.head
-    )
-    with pytest.raises(ExplainError) as refused:
-        classifier.explain(PHOTO, "gradcam")
-    named = re.search("needs no such map: (.*)[.]", str(refused.value))[1].split(", ")
-    if name in named:
-        assert classifier.explain(PHOTO, name).heatmap.shape == PHOTO.shape[:2]
-    elif name != "guided_backprop":  # needs no map, but ReLUs, which not every network has
-        with pytest.raises(ExplainError):
-            classifier.explain(PHOTO, name)

@@ -10,13 +10,7 @@ from torchvision.transforms._presets import ImageClassification
 
 from skinxai import Classifier
 from skinxai.configs import PreprocessConfig
-from skinxai.errors import (
-    ExplainError,
-    ModelError,
-    OptionError,
-    OutOfMemoryError,
-    SkinxaiWarning,
-)
+from skinxai.errors import ExplainError, ModelError, OptionError, OutOfMemoryError, SkinxaiWarning
 from skinxai.testing.pictures import picture
 
 INPUT = PreprocessConfig((64, 64))

@@ -29,13 +29,7 @@ from skinxai.data import (
     shards,
 )
 from skinxai.data.detecting import open_records
-from skinxai.errors import (
-    DatasetError,
-    DatasetImageError,
-    IntegrityError,
-    OptionError,
-    OutputError,
-)
+from skinxai.errors import DatasetError, DatasetImageError, IntegrityError, OptionError, OutputError
 from skinxai.images.transforms import evaluation_transform, resize
 from skinxai.labels import LabelSet
 

@@ -18,20 +18,9 @@ from places import TESTS
 from test_preparing import content, left, pictures, records, same_pixels
 from waiting import wait_for
 
-from skinxai.data import (
-    Records,
-    load_folder,
-    load_prepared,
-    prepare,
-    preparing,
-    shards,
-)
+from skinxai.data import Records, load_folder, load_prepared, prepare, preparing, shards
 from skinxai.data.shards import Place
-from skinxai.errors import (
-    DatasetError,
-    OutputError,
-    SkinxaiWarning,
-)
+from skinxai.errors import DatasetError, OutputError, SkinxaiWarning
 
 __all__ = ["pictures", "records"]  # fixtures
 

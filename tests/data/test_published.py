@@ -9,12 +9,7 @@ from PIL import Image
 
 from skinxai.data import Splits, load_csv, load_folder, load_ham10000, split
 from skinxai.data.published import HAM10000_LICENCE, ISIC_DIAGNOSES, find_published
-from skinxai.errors import (
-    DatasetError,
-    DatasetLabelError,
-    DatasetPathError,
-    DatasetSchemaError,
-)
+from skinxai.errors import DatasetError, DatasetLabelError, DatasetPathError, DatasetSchemaError
 
 
 def images(root: Path, *names: str, mode: str = "RGB") -> Path:

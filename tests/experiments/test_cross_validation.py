@@ -14,11 +14,7 @@ from small_runs import BASE, coloured, differences, rows
 
 from skinxai import Classifier
 from skinxai.data import Records, Splits
-from skinxai.errors import (
-    DatasetError,
-    LeakageError,
-    TrainingError,
-)
+from skinxai.errors import DatasetError, LeakageError, TrainingError
 from skinxai.experiments import CrossValidation, cross_validate
 from skinxai.experiments.out_of_fold import FoldAnswers, answer, joined
 from skinxai.reporting import read_evaluation, read_log

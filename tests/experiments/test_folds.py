@@ -14,9 +14,7 @@ from skinxai.data import Records, folds, split
 from skinxai.data.hashing import looks
 from skinxai.data.linking import alike_pairs
 from skinxai.data.stratifying import group
-from skinxai.errors import (
-    OptionError,
-)
+from skinxai.errors import OptionError
 from skinxai.experiments import cross_validate
 from skinxai.progress import Rounds
 

@@ -4,10 +4,7 @@ import numpy as np
 import pytest
 import torch
 from attributed import TARGET, alike, found, images, resnet
-from captum.attr import (
-    GuidedBackprop,
-    Saliency,
-)
+from captum.attr import GuidedBackprop, Saliency
 from torch import Tensor, nn
 
 from skinxai import backbones, explainers

@@ -11,12 +11,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from skinxai import Classifier, PreprocessConfig
-from skinxai.errors import (
-    ExplainError,
-    ExplainTimeoutError,
-    OptionError,
-    UnknownNameError,
-)
+from skinxai.errors import ExplainError, ExplainTimeoutError, OptionError, UnknownNameError
 from skinxai.explaining import questions, views
 from skinxai.explaining.guarding import NetworkState
 from skinxai.testing import colour_classifier

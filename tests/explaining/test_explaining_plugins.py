@@ -11,12 +11,7 @@ from test_explaining import THREE, same
 from waiting import Meeting, WatchedLock
 
 from skinxai import Attribution, Explainer
-from skinxai.errors import (
-    ExplainError,
-    OptionError,
-    PluginError,
-    PluginMannersError,
-)
+from skinxai.errors import ExplainError, OptionError, PluginError, PluginMannersError
 from skinxai.explaining import attributing
 from skinxai.explaining.guarding import NetworkState
 from skinxai.testing import colour_classifier

@@ -24,11 +24,7 @@ from PIL import Image, ImageCms, ImageFile
 from refused_pictures import REFUSED
 
 from skinxai import read_image, samples
-from skinxai.errors import (
-    ImageDecodeError,
-    InputPathError,
-    InputRangeError,
-)
+from skinxai.errors import ImageDecodeError, InputPathError, InputRangeError
 
 PIXELS = gradient()
 JPEG = encode(PIXELS, "JPEG", quality=90)

@@ -17,14 +17,9 @@ from places import ROOT
 from test_ensembles import ensemble, folders, members, tiny, write, written
 from typer.testing import CliRunner
 
-from skinxai import (
-    Classifier,
-    checkpoints,
-)
+from skinxai import Classifier, checkpoints
 from skinxai.cli import app
-from skinxai.configs import (
-    canonical_json,
-)
+from skinxai.configs import canonical_json
 from skinxai.errors import (
     IntegrityError,
     ModelConfigError,

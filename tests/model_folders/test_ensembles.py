@@ -27,19 +27,9 @@ from skinxai import (
 from skinxai.assessment.evaluating import evaluate_probabilities
 from skinxai.backbones.network import OwnFunction, SkinClassifier
 from skinxai.checkpoints import LoadedEnsemble, LoadedModel
-from skinxai.configs import (
-    EnsembleConfig,
-    MemberConfig,
-    ModelConfig,
-    PreprocessConfig,
-)
+from skinxai.configs import EnsembleConfig, MemberConfig, ModelConfig, PreprocessConfig
 from skinxai.data import Record, Records, TrainedOn
-from skinxai.errors import (
-    ExplainError,
-    InputShapeError,
-    ModelError,
-    NonFiniteOutputError,
-)
+from skinxai.errors import ExplainError, InputShapeError, ModelError, NonFiniteOutputError
 from skinxai.labels import HAM10000_LABELS, LabelSet
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.predicting import inputs

@@ -16,12 +16,7 @@ from typer.testing import CliRunner
 from skinxai import Classifier
 from skinxai.assessment.evaluating import evaluate_probabilities
 from skinxai.cli import app
-from skinxai.errors import (
-    HubError,
-    IntegrityError,
-    LeakageError,
-    OptionError,
-)
+from skinxai.errors import HubError, IntegrityError, LeakageError, OptionError
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.model_folders.files import contents
 from skinxai.model_folders.hub_metadata import with_metadata

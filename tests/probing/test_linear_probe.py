@@ -1,17 +1,13 @@
 """A linear probe and a vote of neighbours, against scikit-learn and by hand; and their model."""
 
-import hashlib
 import json
-import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from small_runs import LABELS, coloured, model_folder, rows
 
@@ -21,20 +17,13 @@ from skinxai.errors import (
     DatasetImageError,
     LeakageError,
     ModelError,
-    NonFiniteOutputError,
     OptionError,
-    OutOfMemoryError,
     TrainingError,
     UnknownNameError,
 )
-from skinxai.model_folders.tensors import load_arrays, save_arrays
-from skinxai.probing import Candidate, feature_cache, fitted_model, frozen_features, probe
-from skinxai.probing.fitted_model import Fitted
+from skinxai.probing import fitted_model, probe
 from skinxai.probing.frozen_network import FrozenNetwork
 from skinxai.probing.head_layer import set_head
-from skinxai.probing.logistic import LinearHead, fit_head
-from skinxai.probing.selecting import Choice
-from skinxai.probing.voting import TEMPERATURE, vote
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 FEW = {"resamples": 20, "device": "cpu"}
@@ -65,56 +54,6 @@ def watched(monkeypatch) -> list[int]:
 
     monkeypatch.setattr(FrozenNetwork, "features", features)
     return seen
-
-
-def drawn(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    draws = np.random.default_rng(seed)
-    target = np.arange(count) % 3
-    shifts = draws.normal(0, 1, (3, 5))
-    return (draws.normal(0, 1, (count, 5)) * [1, 10, 0.1, 3, 1] + shifts[target]).astype(
-        np.float32
-    ), target
-
-
-@pytest.mark.parametrize("balanced", [False, True])
-@pytest.mark.parametrize("classes", [2, 3])
-def test_the_head_is_that_of_scikit_learn(classes, balanced) -> None:
-    features, target = drawn(60, 4)
-    features, target = features[target < classes][5:], target[target < classes][5:]
-    scaler = StandardScaler().fit(features.astype(np.float64))
-    model = LogisticRegression(
-        C=0.3, class_weight="balanced" if balanced else None, tol=1e-8, max_iter=5000
-    )
-    model.fit(scaler.transform(features.astype(np.float64)), target)
-    asked, _ = drawn(20, 9)
-    wanted = model.predict_proba(scaler.transform(asked.astype(np.float64)))
-    head = fit_head(features[:, None], target, classes, 0.3, balanced=balanced)
-    np.testing.assert_allclose(head.probabilities(asked), wanted, atol=1e-4)
-
-
-def test_views_share_the_weight_of_their_image() -> None:
-    features, target = drawn(40, 1)
-    once = fit_head(features[:, None], target, 3, 1.0)
-    twice = fit_head(np.stack([features, features], axis=1), target, 3, 1.0)
-    np.testing.assert_allclose(once.weight, twice.weight, atol=1e-4)
-
-
-def test_votes_are_those_of_scikit_learn_and_by_hand() -> None:
-    known, target = drawn(50, 2)
-    asked, _ = drawn(11, 3)
-    found = vote(known, target, asked, 3, [1, 7])
-
-    def weights(distances):  # of unit vectors: d² = 2 − 2 s
-        return np.exp((1 - distances**2 / 2) / TEMPERATURE)
-
-    unit = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in (known, asked)]
-    for k in (1, 7):
-        model = KNeighborsClassifier(k, weights=weights).fit(unit[0], target)
-        np.testing.assert_allclose(found[k], model.predict_proba(unit[1]), atol=1e-4)
-    two = vote(
-        np.eye(2, dtype=np.float32), np.array([0, 1]), np.array([[1, 0]], np.float32), 2, [2]
-    )
-    np.testing.assert_allclose(two[2], softmax([[1 / TEMPERATURE, 0]], axis=1), rtol=1e-6)
 
 
 def test_a_model_like_any_other(data, start, tmp_path) -> None:
@@ -205,77 +144,6 @@ def test_an_image_is_not_taken_for_its_mirror_image(data, start, tmp_path) -> No
     assert kept.linear.to_dict() == now.linear.to_dict() == again.linear.to_dict()
 
 
-def test_features_are_computed_once(data, start, tmp_path, watched) -> None:
-    train, val = data
-    one = probe(train, val, init_weights=start, cache=tmp_path, **FEW)
-    assert one.computed == 45 and one.cached == 0
-    watched.clear()
-    two = probe(train, val, init_weights=start, cache=tmp_path, **FEW)
-    assert two.computed == 0 and two.cached == 45 and watched == [1]  # the drawn picture
-    assert two.to_dict() == one.to_dict() | {"computed": 0, "cached": 45}
-
-
-def test_another_image_weight_or_view_is_noticed(data, start, tmp_path) -> None:
-    train, val = data
-    probe(train, val, init_weights=start, cache=tmp_path / "kept", **FEW)
-    other = coloured(tmp_path / "other", 5, 3)  # as many images, of other pixels
-    assert probe(train, other, init_weights=start, cache=tmp_path / "kept", **FEW).computed == 15
-    weights = str(model_folder(tmp_path / "weights", seed=4))
-    assert probe(train, val, init_weights=weights, cache=tmp_path / "kept", **FEW).computed == 45
-    more = probe(train, val, init_weights=start, cache=tmp_path / "kept", flips=True, **FEW)
-    assert more.computed == 30  # four views of the training images only
-    size = probe(
-        train, val, init_weights=start, cache=tmp_path / "kept", image_size=(48, 64), **FEW
-    )
-    assert size.computed == 45
-
-
-@pytest.mark.parametrize("damage", ["cut", "changed", "renamed"])
-def test_a_damaged_cache_is_not_read(damage, data, start, tmp_path, capsys) -> None:
-    train, val = data
-    one = probe(train, val, init_weights=start, cache=tmp_path, **FEW)
-    path = max(tmp_path.glob("*.safetensors"), key=lambda each: each.stat().st_size)
-    content = bytearray(path.read_bytes())
-    if damage == "cut":
-        path.write_bytes(content[:-100])
-    elif damage == "changed":
-        content[-1] ^= 1
-        path.write_bytes(content)
-    else:
-        path.rename(path.with_name(f"{path.name[:17]}{'0' * 32}.safetensors"))
-    two = probe(train, val, init_weights=start, cache=tmp_path, **FEW)
-    assert two.computed == 30 and "are not used" in capsys.readouterr().err
-    assert two.linear == one.linear
-
-
-def test_features_that_are_no_numbers_are_refused_and_not_taken_from_the_cache(
-    data, start, tmp_path, monkeypatch, capsys
-) -> None:
-    train, val = data
-    one = probe(train, val, init_weights=start, cache=tmp_path, **FEW)
-    path = max(tmp_path.glob("*.safetensors"), key=lambda each: each.stat().st_size)
-    arrays = load_arrays(path.read_bytes(), path.name)
-    arrays["features"] = arrays["features"].copy()
-    arrays["features"][3, 0, 1] = np.nan
-    forged = save_arrays(arrays)
-    path.unlink()
-    name = f"{path.name[:17]}{hashlib.sha256(forged).hexdigest()[:32]}.safetensors"
-    (tmp_path / name).write_bytes(forged)
-    two = probe(train, val, init_weights=start, cache=tmp_path, **FEW)
-    assert two.computed == 30 and two.linear == one.linear
-    assert "it holds other arrays than features" in capsys.readouterr().err
-    own = FrozenNetwork._features
-
-    def overflows(self, items, views):
-        rows = own(self, items, views)
-        rows[np.arange(len(rows)) == 4] = np.inf
-        return rows
-
-    monkeypatch.setattr(FrozenNetwork, "_features", overflows)
-    with pytest.raises(NonFiniteOutputError, match=r"but those of .*blue-04\.png are not"):
-        probe(train, val, init_weights=start, **FEW)
-
-
 def test_a_model_with_other_answers_than_the_head_leaves_no_figures(
     data, start, tmp_path, monkeypatch
 ) -> None:
@@ -292,48 +160,6 @@ def test_a_model_with_other_answers_than_the_head_leaves_no_figures(
     with pytest.raises(ModelError, match=r"of the fitted head within 0\.0001, but they differ by"):
         probe(*data, init_weights=start, output_dir=out, **FEW)
     assert not any(page.exists() for page in pages)
-
-
-@pytest.mark.parametrize(
-    ("scores", "end", "words"),
-    [
-        ({0.1: 0.5, 1.0: 0.6, 10.0: 0.7}, -1, "C = 10 is the weakest .* and a weaker one may"),
-        (
-            {0.1: 0.7, 1.0: 0.6, 10.0: 0.5},
-            0,
-            r"C = 0\.1 is the strongest .* and a stronger one may",
-        ),
-        ({0.1: 0.5, 1.0: 0.7, 10.0: 0.6}, None, ""),
-        ({0.1: 0.7, 1.0: 0.7, 10.0: 0.7}, None, ""),  # all alike: nothing points outwards
-        ({0.1: 0.7}, None, ""),
-    ],
-)
-def test_a_strength_at_the_end_of_the_range_is_said(scores, end, words) -> None:
-    tried = tuple(Candidate(value, score) for value, score in scores.items())
-    found = Choice(max(scores, key=scores.__getitem__), np.empty((0, 3)), tried)
-    none = (np.empty((0, 3)), np.empty((0, 3)))
-    note = Fitted(LinearHead(none[0], np.empty(3)), found, found, none, "val", "val", True).note
-    assert found.at_end == end
-    assert re.search(words, note) if words else "regularisation" not in note
-
-
-def test_a_kill_leaves_what_was_computed(data, start, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(feature_cache, "ROWS", 8)
-    own, passes = FrozenNetwork.features, []
-
-    def killed(self, items, views):
-        passes.append(1)
-        if len(passes) == 4:  # the drawn picture, and two batches of 8
-            raise KeyboardInterrupt
-        return own(self, items, views)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(FrozenNetwork, "features", killed)
-        with pytest.raises(KeyboardInterrupt):
-            probe(*data, init_weights=start, cache=tmp_path, batch_size=8, **FEW)
-    found = probe(*data, init_weights=start, cache=tmp_path, batch_size=8, **FEW)
-    assert found.cached == 16 and found.computed == 29
-    assert found.linear == probe(*data, init_weights=start, batch_size=8, **FEW).linear
 
 
 def test_copies_of_training_images_are_refused(data, start) -> None:
@@ -376,13 +202,6 @@ def test_every_unreadable_image_is_named(data, start, tmp_path) -> None:
     with pytest.raises(DatasetImageError, match="2 of 30") as caught:
         probe(broken, val, init_weights=start, **FEW)
     assert "a.png" in str(caught.value) and "b.png" in str(caught.value)
-
-
-def test_features_that_do_not_fit_are_refused_first(data, start, monkeypatch, watched) -> None:
-    monkeypatch.setattr(frozen_features, "BYTES_EACH", 2**40)
-    with pytest.raises(OutOfMemoryError, match="45 images"):
-        probe(*data, init_weights=start, **FEW)
-    assert watched == [1]
 
 
 def test_another_models_folder_is_kept(data, start, tmp_path) -> None:

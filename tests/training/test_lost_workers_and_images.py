@@ -23,12 +23,7 @@ from skinxai.errors import DatasetImageError, OptionError, SkinxaiWarning, Worke
 from skinxai.training import loaders
 from skinxai.training.callbacks import Callback
 from skinxai.training.checkpointing import CheckpointFolder
-from skinxai.training.loaders import (
-    TrainingImages,
-    batches,
-    epoch_order,
-    plan,
-)
+from skinxai.training.loaders import TrainingImages, batches, epoch_order, plan
 
 __all__ = ["no_child_is_left"]  # a fixture
 # torch says it wherever there are fewer cores than workers

@@ -13,22 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import (
-    ALL_ON,
-    Server,
-    coloured,
-    differences,
-    listed,
-    newest,
-    told,
-)
+from small_runs import ALL_ON, Server, coloured, differences, listed, newest, told
 from waiting import wait_for
 
 from skinxai import Trainer
 from skinxai.data import Records
-from skinxai.errors import (
-    TrainingError,
-)
+from skinxai.errors import TrainingError
 from skinxai.interruption import Interruption
 from skinxai.training.callbacks import Callback
 from skinxai.training.checkpointing import CheckpointFolder

@@ -10,20 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.torch import save
-from small_runs import (
-    ALL_ON,
-    listed,
-    newest,
-)
+from small_runs import ALL_ON, listed, newest
 from test_resume import Stop, data, one_thread, parts
 
 from skinxai import Trainer
 from skinxai.data import Records
-from skinxai.errors import (
-    CheckpointCorruptError,
-    ResumeMismatchError,
-    SkinxaiWarning,
-)
+from skinxai.errors import CheckpointCorruptError, ResumeMismatchError, SkinxaiWarning
 from skinxai.labels import LabelSet
 from skinxai.training import data_checks
 from skinxai.training.checkpointing import CheckpointFolder

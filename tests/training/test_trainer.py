@@ -13,12 +13,7 @@ from small_runs import BASE, build_small, coloured
 from skinxai import Classifier, Trainer, backbones, losses, plugins
 from skinxai.backbones.network import SkinClassifier
 from skinxai.data import Record, Records, Splits
-from skinxai.errors import (
-    LeakageError,
-    OptionError,
-    TrainingError,
-    UnknownNameError,
-)
+from skinxai.errors import LeakageError, OptionError, TrainingError, UnknownNameError
 from skinxai.labels import HAM10000_LABELS
 from skinxai.training.optimising import learning_rate
 from skinxai.training.precision import choose_precision

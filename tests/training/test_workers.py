@@ -21,13 +21,7 @@ from skinxai.labels import LabelSet
 from skinxai.training import loaders
 from skinxai.training.augmentation import Augmentation
 from skinxai.training.beginning import new_run
-from skinxai.training.loaders import (
-    TrainingImages,
-    batches,
-    epoch_order,
-    network_input,
-    plan,
-)
+from skinxai.training.loaders import TrainingImages, batches, epoch_order, network_input, plan
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig
 

@@ -16,11 +16,7 @@ from skinxai.errors import IntegrityError, ModelConfigError
 from skinxai.labels import LabelSet
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.model_folders.files import read_model_folder, write_model_folder
-from skinxai.model_folders.parts import (
-    CALIBRATION,
-    CALIBRATION_FINGERPRINTS,
-    CALIBRATION_PIXELS,
-)
+from skinxai.model_folders.parts import CALIBRATION, CALIBRATION_FINGERPRINTS, CALIBRATION_PIXELS
 from skinxai.reporting import write_evaluation
 
 pytestmark = pytest.mark.usefixtures("small_networks")
