@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,14 +12,10 @@ from small_runs import uncalibrated
 from torch import nn
 
 from skinxai import (
-    Attribution,
     Classifier,
-    Explainer,
-    ItemError,
     Prediction,
     backbones,
     checkpoints,
-    explainers,
     plugins,
     read_image,
 )
@@ -29,7 +24,7 @@ from skinxai.backbones.network import OwnFunction, SkinClassifier
 from skinxai.checkpoints import LoadedEnsemble, LoadedModel
 from skinxai.configs import EnsembleConfig, MemberConfig, ModelConfig, PreprocessConfig
 from skinxai.data import Record, Records, TrainedOn
-from skinxai.errors import ExplainError, InputShapeError, ModelError, NonFiniteOutputError
+from skinxai.errors import InputShapeError, ModelError, NonFiniteOutputError
 from skinxai.labels import HAM10000_LABELS, LabelSet
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.predicting import inputs
@@ -244,86 +239,6 @@ def test_what_needs_one_network(ensemble, photos) -> None:
         _ = ensemble.network
 
 
-@pytest.mark.parametrize("score", ["logit", "probability"])
-def test_maps_are_the_weighted_mean(ensemble, members, photos, score) -> None:
-    found = ensemble.explain(photos, score=score, batch_size=5)
-    predicted = ensemble.predict(photos, batch_size=5)
-    targets = [p.label for p in predicted]
-    assert [e.target for e in found] == targets
-    for member in members:  # the ensemble's class is not each member's own
-        assert [p.label for p in member.predict(photos)] != targets
-    each = [m.explain(photos, target=targets, score=score, batch_size=5) for m in members]
-    for place, explanation in enumerate(found):
-        maps = [weight * own[place].heatmap.astype(np.float64)
-                for weight, own in zip(WEIGHTS, each, strict=True)]  # fmt: skip
-        assert explanation.heatmap.dtype == np.float32
-        assert explanation.heatmap.shape == read_image(photos[place]).pixels.shape[:2]
-        np.testing.assert_allclose(explanation.heatmap, sum(maps), rtol=1e-6, atol=1e-12)
-    assert max(e.heatmap.max() for e in found) > 0
-    options = found[0].options["ensemble"]
-    word = {"logit": "logits", "probability": "probabilities"}[score]
-    assert options["score"] == f"weighted mean of the members' {word}"
-    assert options["members"] == [
-        {"model": member.model, "weight": weight}
-        for member, weight in zip(members, WEIGHTS, strict=True)
-    ]
-    assert found[0].model == ensemble.model
-    json.dumps(found[0].to_dict())
-
-
-def test_pairs_and_all_classes(ensemble, members, photos) -> None:
-    pairs = list(ensemble.stream([*photos[:2], b""], explain="gradcam", on_error="return"))
-    assert [p.label for p, _ in pairs[:2]] == [e.target for _, e in pairs[:2]]
-    assert np.abs(rows_of([p for p, _ in pairs[:2]]) - expected_rows(members, photos[:2])).max() < (
-        1e-6
-    )
-    assert isinstance(pairs[2], ItemError)
-    every = ensemble.explain(photos[0], all_classes=True)
-    each = [member.explain(photos[0], all_classes=True) for member in members]
-    assert list(every) == list(HAM10000_LABELS)
-    for code in every:
-        expected = sum(w * own[code].heatmap for w, own in zip(WEIGHTS, each, strict=True))
-        np.testing.assert_allclose(every[code].heatmap, expected, rtol=1e-5, atol=1e-9)
-
-
-class InputGradient(Explainer):
-    """The sum over the channels of the score's gradient: linear in the score."""
-
-    def attribute(self, images, target, *, options):
-        leaf = images.clone().requires_grad_()
-        with torch.enable_grad():
-            scores = self.model(leaf).gather(1, target[:, None])
-        (gradient,) = torch.autograd.grad(scores.sum(), leaf)
-        return Attribution(maps={"gradient": gradient.sum(1)}, scores={"score": scores[:, 0]})
-
-
-@pytest.fixture
-def input_gradient():
-    explainers.register("input-gradient")(InputGradient)
-    yield
-    plugins.explainers.remove(["input-gradient"])
-
-
-@pytest.mark.parametrize("score", ["logit", "probability"])
-def test_a_linear_method_explains_the_ensembles_own_score(input_gradient, score) -> None:
-    # Built at one size with one normalisation, so that the ensemble is one function of the input.
-    parts, config = hand_made([(32, 32), (32, 32)], (0.25, 0.75))
-    ensemble = Classifier(LoadedEnsemble(parts, config, "", "unsaved"), device="cpu")
-    image = np.random.default_rng(0).integers(40, 200, (32, 32, 3), dtype=np.uint8)
-    leaf = torch.from_numpy(image / 255).permute(2, 0, 1)[None].float().requires_grad_()
-    logits = [part.network(leaf) for part in parts]
-    if score == "probability":
-        logits = [each.softmax(dim=1) for each in logits]
-    value = 0.25 * logits[0][0, 1] + 0.75 * logits[1][0, 1]
-    (gradient,) = torch.autograd.grad(value, leaf)
-    found = ensemble.explain(image, "input-gradient", target="b", score=score)
-    np.testing.assert_allclose(found.heatmap, gradient[0].sum(0), rtol=1e-4, atol=1e-9)
-    assert found.scores["score"] == pytest.approx(value.item(), rel=1e-5)
-    if score == "probability":
-        probability = ensemble.predict(image).probabilities["b"]
-        assert found.scores["score"] == pytest.approx(probability, abs=1e-6)
-
-
 class Quadratic(nn.Module):
     """Logits that are NaN where the image is white."""
 
@@ -367,20 +282,6 @@ def test_logits_that_are_not_finite_in_any_member(call) -> None:
         for result, image in ((results[0], grey), (results[2], dark)):
             assert result.heatmap.max() > 0
             np.testing.assert_array_equal(result.heatmap, answer(image, target="b").heatmap)
-
-
-def test_members_whose_maps_have_other_names(ensemble, photos) -> None:
-    class Odd(Explainer):
-        def attribute(self, images, target, *, options):
-            grid = self.model.features(images)
-            return Attribution(maps={f"map{grid.shape[1]}": grid.detach()[:, 0]})
-
-    explainers.register("odd")(Odd)
-    try:
-        with pytest.raises(ExplainError, match="same maps and scores for every member"):
-            ensemble.explain(photos[0], "odd")
-    finally:
-        plugins.explainers.remove(["odd"])
 
 
 def test_threads_share_it(ensemble, photos) -> None:
