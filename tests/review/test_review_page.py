@@ -155,52 +155,50 @@ def test_cases_are_labelled_by_keyboard_alone(
     assert "ISIC" not in (folder / "log.txt").read_text()
 
 
-def test_a_key_that_is_held_down_labels_one_case(monkeypatch) -> None:
+@pytest.fixture
+def given(monkeypatch) -> list[tuple[str, str, str]]:
+    """Case, label and reviewer of each label that the page gives, at 100 seconds."""
     pytest.importorskip("streamlit")
     from skinxai.demo import reviewing
 
-    given: list[tuple[str, str]] = []
+    found: list[tuple[str, str, str]] = []
 
     class Store:
         def label(self, case: str, label: str, name: str, comment: str) -> None:
-            given.append((case, label))
+            found.append((case, label, name))
 
-    now = 100.0
-    state = {"reviewer": "ann", "review shown": "a", "review since": 99.0}
     monkeypatch.setattr(reviewing, "opened", Store)
+    monkeypatch.setattr(reviewing.time, "monotonic", lambda: 100.0)
+    return found
+
+
+def test_a_key_that_is_held_down_labels_one_case(given, monkeypatch) -> None:
+    from skinxai.demo import reviewing
+
+    state = {"reviewer": "ann", "review shown": "a", "review since": 99.0}
     monkeypatch.setattr(reviewing.st, "session_state", state)
-    monkeypatch.setattr(reviewing.time, "monotonic", lambda: now)
     reviewing._give("a", "mel", "ann", "comment")
     state |= {"review shown": "b", "review since": None}  # is being drawn
     reviewing._give("b", "mel", "ann", "comment")
-    state["review since"] = now - reviewing.SOON / 2
+    state["review since"] = 100 - reviewing.SOON / 2
     reviewing._give("b", "mel", "ann", "comment")
-    assert given == [("a", "mel")] and "nothing was kept" in state["review said"]
+    assert given == [("a", "mel", "ann")] and "nothing was kept" in state["review said"]
     reviewing._give("a", "mel", "ann", "comment")  # a button of the last case
     assert len(given) == 1
-    state["review since"] = now - 2 * reviewing.SOON
+    state["review since"] = 100 - 2 * reviewing.SOON
     reviewing._give("b", "nv", "ann", "comment")
-    assert given == [("a", "mel"), ("b", "nv")]
+    assert given == [("a", "mel", "ann"), ("b", "nv", "ann")]
 
 
-def test_a_label_is_kept_under_the_name_that_stands_in_the_field(monkeypatch) -> None:
-    pytest.importorskip("streamlit")
+def test_a_label_is_kept_under_the_name_that_stands_in_the_field(given, monkeypatch) -> None:
     from skinxai.demo import reviewing
 
-    given: list[tuple[str, str]] = []
-
-    class Store:
-        def label(self, case: str, label: str, name: str, comment: str) -> None:
-            given.append((label, name))
-
     state = {"reviewer": " bob ", "review shown": "a", "review since": 99.0}
-    monkeypatch.setattr(reviewing, "opened", Store)
     monkeypatch.setattr(reviewing.st, "session_state", state)
-    monkeypatch.setattr(reviewing.time, "monotonic", lambda: 200.0)
     reviewing._give("a", "mel", "ann", "comment")  # drawn before the name was changed
     assert given == [] and "nothing was kept" in state["review said"]
     reviewing._give("a", "nv", "bob", "comment")
-    assert given == [("nv", "bob")]
+    assert given == [("a", "nv", "bob")]
 
 
 def test_the_words_of_the_page_are_text(tmp_path: Path) -> None:

@@ -162,7 +162,12 @@ def test_a_folder_that_goes_between_two_looks_ends_no_watch(
     wait_for(lambda: "could not be looked at" in caplog.text)
     watching.state_of.side_effect = None
     shutil.copytree(folders[1], folders[0], dirs_exist_ok=True)
-    wait_for(lambda: client.get("/v1/models").json()["models"][0]["model"].startswith("b@"))
+
+    def live() -> str:
+        return client.get("/v1/models").json()["models"][0]["model"].partition("@")[0]
+
+    wait_for(lambda: live() == "b")
+    assert "OSError: the disk is away" in caplog.text
 
 
 def test_classifiers_of_one_name_are_refused() -> None:
