@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__)
+SAID = ((1, "said.out"), (2, "said.err"))
+"""What all ranks of the last start printed, by the numbers of their streams."""
 
 
-def torchrun(*arguments: str, ranks: int = 2, **environment: str) -> list[str]:
+def torchrun(*arguments: str, ranks: int = 2) -> list[str]:
     """The command that starts a program in so many processes on this machine."""
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     return [*run, f"--nproc-per-node={ranks}", *arguments]
@@ -44,7 +46,7 @@ def do(
     process.stdin.write(json.dumps([str(folder), ranks]) + "\n")
     process.stdin.flush()
     codes = json.loads(process.stdout.readline())
-    said = [(folder / name).read_text() for name in ("said.out", "said.err")]
+    said = [(folder / name).read_text() for _, name in SAID]
     return subprocess.CompletedProcess(jobs, max(map(abs, codes)), *said)
 
 
@@ -96,6 +98,8 @@ def fork_ranks() -> None:
 
     for line in sys.stdin:
         folder, count = json.loads(line)
+        for _, name in SAID:
+            Path(folder, name).write_bytes(b"")
         store, port = _host()
         ranks = [_rank(Path(folder), rank, count, port) for rank in range(count)]
         codes = [os.waitstatus_to_exitcode(os.waitpid(rank, 0)[1]) for rank in ranks]
@@ -126,8 +130,8 @@ def _rank(folder: Path, rank: int, count: int, port: int) -> int:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     os.environ.update(TORCHELASTIC_USE_AGENT_STORE="True", TORCHELASTIC_RESTART_COUNT="0")
     os.chdir(folder)
-    for number, name in ((1, "said.out"), (2, "said.err")):
-        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    for number, name in SAID:
+        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_APPEND), number)
     try:
         main(folder)
     except BaseException:
