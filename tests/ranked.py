@@ -52,11 +52,16 @@ def do(
 
 @functools.cache
 def _forking() -> "subprocess.Popen[str]":
-    """The process from which ranks are forked; it ends with this one."""
-    return subprocess.Popen(
+    """The process from which ranks are forked, which ends with this one.
+
+    It is no child of this one: tests count those.
+    """
+    process = subprocess.Popen(
         [sys.executable, str(HERE)], env=one_thread(), stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
+    assert process.wait() == 0
+    return process
 
 
 def outcome(folder: Path, name: str, rank: int = 0) -> dict[str, Any]:
@@ -92,7 +97,9 @@ def main(folder: Path) -> None:
 
 
 def fork_ranks() -> None:
-    """For each line of standard input, fork its ranks and say how they ended."""
+    """For each line of standard input, fork its ranks and say how they ended; a child of nobody."""
+    if os.fork():
+        return
     import ranked_jobs  # noqa: F401  (with all that training needs)
     import torch.distributed.fsdp  # noqa: F401
 
