@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from waiting import LIMIT
+
 HERE = Path(__file__)
 SAID = ((1, "said.out"), (2, "said.err"))
 """What all ranks of the last start printed, by the numbers of their streams."""
@@ -60,7 +62,7 @@ def _forking() -> "subprocess.Popen[str]":
         [sys.executable, str(HERE)], env=one_thread(), stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert process.wait() == 0
+    assert process.wait(LIMIT) == 0  # the child that it left goes on
     return process
 
 

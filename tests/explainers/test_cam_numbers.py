@@ -11,10 +11,6 @@ from torch import Tensor, nn
 from skinxai.backbones.network import SkinClassifier
 
 __all__ = ["images", "resnet"]  # fixtures
-pytestmark = [  # of Captum's own
-    pytest.mark.filterwarnings("ignore:Input Tensor .* did not already require gradients"),
-    pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU activations"),
-]
 
 
 def channels_and_gradient(model: SkinClassifier, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,10 +14,6 @@ from skinxai.explainers.perturbation import RISEOptions, rise_mask, window_corne
 from skinxai.explainers.superpixels import superpixels
 
 __all__ = ["images", "resnet"]  # fixtures
-pytestmark = [  # of Captum's own
-    pytest.mark.filterwarnings("ignore:Input Tensor .* did not already require gradients"),
-    pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU activations"),
-]
 
 
 def test_occlusion_is_captums(resnet, images) -> None:
