@@ -140,6 +140,7 @@ def test_srv26_a_worker_that_dies_or_hangs() -> None:
         gate.network.disturb = die
         found = other.predict(png())
         assert (found.status, found.code) == (503, "worker_ended")
+        assert found.headers["retry-after"] == "1"
         assert other.ask("GET", "/healthz").status == 503
         assert other.predict(png()).status == 503
 

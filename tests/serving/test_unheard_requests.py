@@ -43,6 +43,14 @@ def test_answers_of_the_server_itself_are_counted_and_logged(
     assert (line.request_id, line.code) == (json.loads(first.body)["request_id"], "too_slow")
 
 
+def test_one_connection_too_many_is_told_when_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running() as service:
+        monkeypatch.setattr(connections, "MOST", 0)
+        refused = service.raw(b"")
+        assert (refused.status, refused.code) == (503, "too_many_connections")
+        assert refused.headers["retry-after"] == "1"
+
+
 def test_bodies_that_arrive_share_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "BODIES", 0)  # then it is that of the largest request
     part = f"{HEAD}Content-Length: 900000\r\n\r\n".encode() + bytes(700_000)

@@ -55,7 +55,8 @@ class Problem(Exception):
         code: stable, for programs.
         detail: a sentence.
         fields: what is wrong in which field, for people.
-        retry: seconds after which the same request may be answered.
+        retry: seconds after which the same request may be answered; 1 with status 503 unless
+            another number is given.
         close: end the connection, because the rest of the request is not read.
     """
 
@@ -65,7 +66,8 @@ class Problem(Exception):
     ) -> None:  # fmt: skip
         super().__init__(detail)
         self.status, self.code, self.detail = status, code, detail
-        self.fields, self.retry, self.close = tuple(fields), retry, close
+        self.fields, self.close = tuple(fields), close
+        self.retry = 1 if retry is None and status == 503 else retry
 
     @classmethod
     def of(cls, error: Exception) -> Problem:
@@ -76,7 +78,7 @@ class Problem(Exception):
             return cls(500, "internal", "The service failed to answer; its log says more.")
         status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
         detail = re.sub(r" or pass max_pixels=\d+", "", str(error))
-        return cls(status, error.code, detail, retry=1 if status == 503 else None)
+        return cls(status, error.code, detail)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
