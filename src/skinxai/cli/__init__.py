@@ -1,6 +1,7 @@
 """The command line: parse, call, print.
 
-Exit codes: 0 done, 1 some inputs failed (the rest is written), 2 wrong use.
+Exit codes: 0 done, 1 some inputs failed (the rest is written) or a check found something, 2 wrong
+use or an error of skinxai, 130 Ctrl-C.
 """
 
 from __future__ import annotations
