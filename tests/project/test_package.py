@@ -100,6 +100,16 @@ def test_public_names_are_there_and_in_the_docs(name: str) -> None:
     assert re.search(rf"\b{name}\b", DOCS), f"{name} is in no page of docs/"
 
 
+def test_every_name_that_a_page_imports_is_in_the_reference() -> None:
+    listed = set(re.findall(r"^::: (\S+)$", DOCS, re.MULTILINE))
+    names, asked = {name.rpartition(".")[2] for name in listed}, set()
+    for place, found in re.findall(r"(?m)^ *from (skinxai[\w.]*) import ([\w, ]+)$", DOCS):
+        folder = ROOT / "src" / place.replace(".", "/")
+        if place not in listed:  # else the whole module is there
+            asked |= {name for name in found.split(", ") if not (folder / name).is_dir()}
+    assert len(asked) > 40 and not asked - names - {"hookimpl"}  # which has a section
+
+
 def test_every_hook_is_in_the_docs() -> None:
     hooks = [name for name in dir(hookspecs) if name.startswith("skinxai_")]
     assert len(hooks) == 5
