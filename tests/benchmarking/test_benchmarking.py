@@ -23,13 +23,20 @@ from skinxai.assessment.faithfulness import (
     pointing,
     rank_correlation,
 )
-from skinxai.benchmarking import benchmark_explainers, read_rows, summarise, to_markdown
+from skinxai.benchmarking import (
+    benchmark_explainers,
+    read_rows,
+    stress_test,
+    summarise,
+    to_markdown,
+)
 from skinxai.benchmarking.backends import prediction_speed, to_lines
+from skinxai.benchmarking.lesion_masks import read_mask
 from skinxai.benchmarking.measuring import Bench, agreement, scrambled
-from skinxai.benchmarking.plan import Plan, read_mask
+from skinxai.benchmarking.plan import Plan
 from skinxai.cli import app
 from skinxai.configs import ModelConfig, PreprocessConfig
-from skinxai.data import Record, Records, TrainedOn, pixel_hash
+from skinxai.data import Record, Records, TrainedOn, load_folder, pixel_hash
 from skinxai.errors import (
     DatasetError,
     LeakageError,
@@ -249,6 +256,28 @@ def test_masks_that_are_none(tmp_path) -> None:
         Image.fromarray(values.astype(np.uint8)).save(path)
         with pytest.raises(DatasetError, match=words):
             read_mask(path, (10, 20))
+
+
+def test_two_images_never_share_a_mask(tmp_path) -> None:
+    """Class folders that each begin with ``001.png``: the mask would be right for one of them."""
+    (masks := tmp_path / "masks").mkdir()
+    for place, colour in zip(PLACES, COLOURS, strict=False):
+        (folder := tmp_path / "data" / colour).mkdir(parents=True)
+        Image.fromarray(picture({place: colour})).save(folder / "001.png")
+        mask = np.zeros(picture({}).shape[:2], np.uint8)
+        mask[window(place)] = 255
+        Image.fromarray(mask).save(masks / "001_segmentation.png")
+    records, classifier = load_folder(tmp_path / "data"), colour_classifier()
+    words = r"'\w+/001.png' and '\w+/001.png' would share the mask '.*001_segmentation.png'"
+    with pytest.raises(DatasetError, match=words):
+        benchmark_explainers(classifier, records, masks, tmp_path / "out", **SMALL)
+    ordered = replace(records, labels=classifier.config.labels)
+    with pytest.raises(DatasetError, match=words):
+        stress_test(classifier, ordered, masks, progress=False)
+    (masks / "001_segmentation.png").rename(masks / "002_segmentation.png")
+    (tmp_path / "data/red/001.png").rename(tmp_path / "data/red/002.png")
+    chosen = Plan().images(load_folder(tmp_path / "data"), masks)
+    assert [item.image_id for item in chosen] == ["red/002.png"]
 
 
 def test_a_check_that_cannot_be_made_is_unknown(data, tmp_path, monkeypatch) -> None:

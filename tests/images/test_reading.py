@@ -184,7 +184,7 @@ OWN = {
     ("data/tar_writer.py", "open"): 1,  # to write
     ("data/masks.py", "open"): 1,  # Pillow's, of an open file
     ("artefacts/photographing.py", "open"): 1,  # Pillow's, of bytes
-    ("benchmarking/plan.py", "open"): 1,  # Pillow's, of bytes
+    ("benchmarking/lesion_masks.py", "open"): 1,  # Pillow's, of bytes
     ("exporting/exported_files.py", "read_bytes"): 3,  # what it wrote into a temporary folder
     ("exporting/eight_bits.py", "read_bytes"): 1,
     ("explaining/isolation.py", "read_bytes"): 2,

@@ -22,7 +22,8 @@ from skinxai.assessment.faithfulness import (
     rank_correlation,
 )
 from skinxai.backbones.network import SkinClassifier
-from skinxai.benchmarking.plan import MASK, Plan, is_cheap, read_mask, seeded
+from skinxai.benchmarking.lesion_masks import mask_of, read_mask
+from skinxai.benchmarking.plan import Plan, is_cheap, seeded
 from skinxai.checkpoints import LoadedModel
 from skinxai.classifier import Classifier
 from skinxai.configs import ModelConfig
@@ -73,7 +74,7 @@ class Bench:
         """
         image = self.read(item)
         size = (image.pixels.shape[0], image.pixels.shape[1])
-        mask = read_mask(self._masks / MASK.format(item.path.stem), size)
+        mask = read_mask(mask_of(item, self._masks), size)
         target = self._classifier.predict(image).label
         judge = _Judge(self._classifier, image.pixels, target, mask, self._plan)
         shared = {"image": item.image_id, "lesion": item.lesion_id or item.image_id,

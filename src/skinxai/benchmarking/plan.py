@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -10,18 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
 from skinxai import explainers
+from skinxai.benchmarking.lesion_masks import masked
 from skinxai.data.records import Record, Records
-from skinxai.disk.regular_files import read_file
-from skinxai.errors import DatasetError, OptionError
-from skinxai.images.limits import MAX_BYTES
+from skinxai.errors import OptionError
 
 CHEAP = 50  # passes of the network: methods with fewer are asked about more images
-MASK = "{}_segmentation.png"
-NEAREST = Image.Resampling.NEAREST
 
 
 @dataclass(frozen=True)
@@ -69,21 +63,15 @@ class Plan:
 
         Args:
             records: of the part that is judged.
-            masks: folder of ``FILE_segmentation.png``, named as the images are.
+            masks: folder of the lesions' masks, see `skinxai.benchmarking.lesion_masks`.
 
         Raises:
-            DatasetError: no image with a mask.
+            DatasetError: no image with a mask, or two images that one mask would be of.
         """
         draws = np.random.default_rng(self.seed)
         first: dict[str, Record] = {}
-        for item in sorted(records, key=lambda item: item.image_id):
-            if (masks / MASK.format(item.path.stem)).is_file():
-                first.setdefault(item.lesion_id or item.image_id, item)
-        if not first:
-            raise DatasetError(
-                f"masks must be a folder of {MASK.format('IMAGE')} files, but {str(masks)!r} has "
-                f"none for the {len(records)} images."
-            )
+        for item in sorted(masked(records, masks), key=lambda item: item.image_id):
+            first.setdefault(item.lesion_id, item)
         lesions = [first[key] for key in sorted(first)]
         shuffled = [lesions[k] for k in draws.permutation(len(lesions))]
         classes = [[item for item in shuffled if item.label == code] for code in records.labels]
@@ -91,37 +79,6 @@ class Plan:
         chosen = [item for item in turns if item is not None][: self.stratified]
         rest = [item for item in shuffled if item not in chosen]
         return [*chosen, *rest][: max(self.lesions, self.stratified)]
-
-
-def read_mask(path: Path, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """A lesion's mask, brought to its image's size.
-
-    Args:
-        path: of a picture that is black outside and white (255, or 1) in the lesion.
-        size: ``(H, W)`` of the image.
-
-    Raises:
-        DatasetError: other values, no lesion, or another shape than the image's.
-    """
-    values = np.asarray(Image.open(io.BytesIO(read_file(path, MAX_BYTES))).convert("L"))
-    levels = set(np.unique(values).tolist())
-    if not levels <= {0, 1} and not levels <= {0, 255}:
-        raise DatasetError(
-            f"mask {str(path)!r} must be black and white, but it has {len(levels)} levels of grey."
-        )
-    height, width = values.shape
-    if abs(height * size[1] - width * size[0]) > max(*size, *values.shape):  # a pixel is rounding
-        raise DatasetError(
-            f"mask {str(path)!r} must have its image's shape {size}, or be an enlarged one, got "
-            f"{(height, width)}."
-        )
-    fitted = Image.fromarray((values > 0).astype(np.uint8)).resize(size[::-1], NEAREST)
-    mask: npt.NDArray[np.bool_] = np.asarray(fitted) > 0
-    if not mask.any():
-        raise DatasetError(
-            f"mask {str(path)!r} must have a lesion in it at {size}, but it has none."
-        )
-    return mask
 
 
 def is_cheap(options: Mapping[str, Any]) -> bool:

@@ -16,9 +16,10 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from skinxai import explainers
+from skinxai.benchmarking.lesion_masks import mask_of
 from skinxai.benchmarking.measuring import Bench
 from skinxai.benchmarking.peak_memory import peak_memory
-from skinxai.benchmarking.plan import MASK, Plan, check_methods
+from skinxai.benchmarking.plan import Plan, check_methods
 from skinxai.benchmarking.summary import ROWS, STUDY, read_rows, summarise, to_markdown
 from skinxai.classifier import Classifier
 from skinxai.data.hashing import check_ids
@@ -71,7 +72,8 @@ def benchmark_explainers(
         ResumeMismatchError: a folder with rows of another model, other images, masks or settings.
         LeakageError: images that the model says it was trained on, or copies of them.
         OptionError: an id in ``not_copies`` that is none.
-        DatasetError: no image with a mask, or a mask that is none.
+        DatasetError: no image with a mask, two images of one file name, which would share a mask,
+            or a mask that is none.
         OutputError: a folder that another process writes to.
         ModelError: an ensemble.
     """
@@ -171,7 +173,7 @@ def _begin(
     for tensor in classifier.network.state_dict().values():
         weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     for item in images:
-        drawn.update(read_file(masks / MASK.format(item.path.stem), MAX_BYTES))
+        drawn.update(read_file(mask_of(item, masks), MAX_BYTES))
     study = {
         "skinxai": __version__, "model": classifier.model, "weights": weights.hexdigest(),
         "plan": asdict(plan), "methods": dict(options),

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.artefacts import Artefact, named
-from skinxai.benchmarking.plan import MASK, read_mask
+from skinxai.benchmarking.lesion_masks import mask_of, masked, read_mask
 from skinxai.data.records import Record, Records
 from skinxai.errors import DatasetError, OptionError
 from skinxai.images.reading import SourceImage, read_image
@@ -56,7 +56,8 @@ class StressSample:
         Raises:
             OptionError: fewer than one lesion, a negative seed, or artefacts that need masks
                 where there are none.
-            DatasetError: no images, or a folder of masks without a mask of any of them.
+            DatasetError: no images, a folder of masks without a mask of any of them, or two images
+                of one file name, which would share a mask.
         """
         for name, value, least in (("lesions", lesions, 1), ("seed", seed, 0)):
             if value is not None and (type(value) is not int or value < least):
@@ -82,11 +83,8 @@ class StressSample:
         made = cls(
             tuple(item for key in some for item in own[key]), masks, chosen, seed, max_pixels
         )
-        if masks is not None and not any(map(made._has_mask, made.items)):
-            raise DatasetError(
-                f"masks must be a folder of {MASK.format('IMAGE')} files, but {str(masks)!r} has "
-                f"none for the {len(made.items)} images."
-            )
+        if masks is not None:
+            masked(made.items, masks)
         return made
 
     def read(self, item: Record) -> tuple[SourceImage, npt.NDArray[np.bool_] | None]:
@@ -100,7 +98,7 @@ class StressSample:
         if self.masks is None or not self._has_mask(item):
             return image, None
         size = (image.pixels.shape[0], image.pixels.shape[1])
-        return image, read_mask(self.masks / MASK.format(item.path.stem), size)
+        return image, read_mask(mask_of(item, self.masks), size)
 
     def _has_mask(self, item: Record) -> bool:
-        return self.masks is not None and (self.masks / MASK.format(item.path.stem)).is_file()
+        return self.masks is not None and mask_of(item, self.masks).is_file()

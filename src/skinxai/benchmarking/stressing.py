@@ -79,7 +79,8 @@ def stress_test(
             none were given, or a number out of its range.
         UnknownNameError: no such artefact or method.
         LeakageError: images that the model says it was trained on.
-        DatasetError: no images, no mask for any image, or a mask that is empty or of another shape.
+        DatasetError: no images, no mask for any image, two images of one file name, which would
+            share a mask, or a mask that is empty or of another shape.
         InputError: an image that cannot be read, or of less than 32 pixels.
     """
     check_max_pixels(max_pixels)
