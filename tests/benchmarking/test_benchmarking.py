@@ -221,7 +221,7 @@ def test_what_cannot_be_compared(data, tmp_path) -> None:
         benchmark_explainers(classifier, records, masks, tmp_path / "out", steps=0)
 
 
-def test_other_masks_or_weights_are_another_comparison(data, tmp_path) -> None:
+def test_other_masks_weights_or_pixels_are_another_comparison(data, tmp_path) -> None:
     records, masks = data
     settings = SMALL | {"methods": ["gradcam"], "checked": 0}
     classifier = colour_classifier()
@@ -234,6 +234,16 @@ def test_other_masks_or_weights_are_another_comparison(data, tmp_path) -> None:
     path = next(masks.iterdir())
     Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
     with pytest.raises(ResumeMismatchError, match="another 'masks'"):
+        benchmark_explainers(classifier, records, masks, tmp_path / "out", **settings)
+    Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    benchmark_explainers(classifier, records, masks, tmp_path / "out", **settings)
+    items = tuple(replace(each, lesion_id=f"other {each.lesion_id}") for each in records)
+    with pytest.raises(ResumeMismatchError, match="another 'images'"):
+        benchmark_explainers(
+            classifier, replace(records, items=items), masks, tmp_path / "out", **settings
+        )
+    Image.fromarray(255 - np.asarray(Image.open(records[0].path))).save(records[0].path)
+    with pytest.raises(ResumeMismatchError, match="another 'images'"):
         benchmark_explainers(classifier, records, masks, tmp_path / "out", **settings)
     with (
         FileLock(tmp_path / "out/.lock"),

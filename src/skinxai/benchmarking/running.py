@@ -172,12 +172,15 @@ def _begin(
     weights, drawn = hashlib.sha256(), hashlib.sha256()
     for tensor in classifier.network.state_dict().values():
         weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    shown = []
     for item in images:
         drawn.update(read_file(mask_of(item, masks), MAX_BYTES))
+        content = hashlib.sha256(read_file(item.path, MAX_BYTES)).hexdigest()
+        shown.append([item.image_id, item.lesion_id, content])
     study = {
         "skinxai": __version__, "model": classifier.model, "weights": weights.hexdigest(),
         "plan": asdict(plan), "methods": dict(options),
-        "images": [item.image_id for item in images], "masks": drawn.hexdigest(),
+        "images": shown, "masks": drawn.hexdigest(),
     }  # fmt: skip
     path = folder / STUDY
     if not path.exists():
