@@ -16,7 +16,7 @@ from PIL import Image
 from small_runs import model_folder, registered
 from typer.testing import CliRunner
 
-from skinxai import Classifier, backbones, checkpoints, samples
+from skinxai import Classifier, Explainer, backbones, checkpoints, explainers, plugins, samples
 from skinxai.assessment.faithfulness import (
     deletion_and_insertion,
     mass_inside,
@@ -26,6 +26,7 @@ from skinxai.assessment.faithfulness import (
 from skinxai.benchmarking import (
     benchmark_explainers,
     read_rows,
+    running,
     stress_test,
     summarise,
     to_markdown,
@@ -46,6 +47,7 @@ from skinxai.errors import (
     ResumeMismatchError,
     UnknownNameError,
 )
+from skinxai.explainers.base import Attribution
 from skinxai.explainers.baselines import baseline
 from skinxai.images.transforms import evaluation_transform
 from skinxai.labels import LabelSet
@@ -164,6 +166,45 @@ def test_a_killed_comparison_goes_on(data, tmp_path, monkeypatch) -> None:
         benchmark_explainers(
             colour_classifier(), records, masks, tmp_path / "run", **settings | {"steps": 5}
         )
+
+
+@pytest.mark.parametrize("stage", ["peak_memory", "compare"])
+def test_tables_are_written_whenever_it_is_interrupted(data, tmp_path, monkeypatch, stage) -> None:
+    """Also after the last image, while memory is measured and the sheets are drawn."""
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, stage, interrupted)
+    settings = SMALL | {"methods": ["gradcam"]}
+    with pytest.raises(KeyboardInterrupt):
+        benchmark_explainers(colour_classifier(), *data, tmp_path / "out", **settings)
+    assert "| `gradcam` | 1 | 9 |" in (tmp_path / "out/table.md").read_text()
+
+
+class ScoresAlone(Explainer):
+    """Gives no map."""
+
+    def attribute(self, images: torch.Tensor, target: torch.Tensor, **_: object) -> Attribution:
+        """One number for each image."""
+        return Attribution(scores={"brightness": images.mean(dim=(1, 2, 3))})
+
+
+def test_methods_without_maps_are_refused_and_the_rest_is_measured(data, tmp_path) -> None:
+    def page(*methods: str) -> str:
+        settings = SMALL | {"methods": methods}
+        out = tmp_path / methods[0]
+        return benchmark_explainers(colour_classifier(), *data, out, **settings).read_text()
+
+    explainers.register("brightness")(ScoresAlone)
+    try:
+        some = page("brightness", "gradcam")
+    finally:
+        plugins.explainers.remove(["brightness"])
+    assert "`brightness` was refused: brightness gives scores alone, and no map" in some
+    assert "| `gradcam` | 1 | 9 |" in some
+    none = page("attention_rollout")  # a network without attention
+    assert "`attention_rollout` was refused" in none and "| *centre* | 0 | 9 |" in none
 
 
 def test_classes_come_in_turn_whatever_the_order_of_rows(data) -> None:

@@ -106,6 +106,8 @@ class Bench:
         target: str,
     ) -> Map:  # fmt: skip
         found = classifier.explain(image, name, target=target, progress=False, **options)
+        if found.heatmap is None:
+            raise ExplainError(f"{name} gives scores alone, and no map that could be judged.")
         return np.asarray(found.heatmap)
 
     def _checks(

@@ -100,6 +100,7 @@ def _run(
     rows = read_rows(folder)
     done = {row["image"] for row in rows}
     _forget_torn(folder / ROWS)
+    memory: dict[str, float] = {}
     try:
         for number, item in enumerate(tqdm(images, unit="image", disable=not progress)):
             if item.image_id in done:
@@ -107,11 +108,11 @@ def _run(
             found = list(bench.rows(item, number))
             append_line(folder / ROWS, json.dumps(found))
             rows += found
+        memory = _memory(folder, classifier, bench, images[0], options)
+        _gallery(folder, classifier, bench, images, options)
     except KeyboardInterrupt:
-        _write_tables(folder, summarise(rows, plan, options))
+        _write_tables(folder, summarise(rows, plan, options, memory))
         raise
-    memory = _memory(folder, classifier, bench, images[0], options)
-    _gallery(folder, classifier, bench, images, options)
     return _write_tables(folder, summarise(rows, plan, options, memory))
 
 
@@ -220,7 +221,7 @@ def _gallery(
     folder: Path, classifier: Classifier, bench: Bench, images: list[Record],
     options: Mapping[str, Any],
 ) -> None:  # fmt: skip
-    """A sheet of all methods' maps for the first image of each class."""
+    """A sheet of all methods' maps for the first image of each class, if any made one."""
     pictures: dict[str, bytes] = {}
     first = {item.label: item for item in reversed(images)}
     for label, item in first.items():
@@ -232,6 +233,8 @@ def _gallery(
                 made += classifier.explain([image], name, target=target, progress=False, **own)
             except ExplainError:
                 continue  # refused: the table says why
+        if not made:
+            continue
         picture = io.BytesIO()
         compare(made).convert("RGB").save(picture, "JPEG", quality=88)
         pictures[f"{label}.jpg"] = picture.getvalue()
