@@ -307,6 +307,13 @@ def test_masks_that_are_none(tmp_path) -> None:
         Image.fromarray(values.astype(np.uint8)).save(path)
         with pytest.raises(DatasetError, match=words):
             read_mask(path, (10, 20))
+    for content in (b"no picture", path.read_bytes()[:60]):
+        path.write_bytes(content)
+        with pytest.raises(DatasetError, match="must be a picture that can be read"):
+            read_mask(path, (10, 20))
+    path.unlink()
+    with pytest.raises(DatasetError, match="reading it failed: No such file"):
+        read_mask(path, (10, 20))
 
 
 def test_two_images_never_share_a_mask(tmp_path) -> None:

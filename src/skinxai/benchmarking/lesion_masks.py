@@ -69,9 +69,15 @@ def read_mask(path: Path, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
         size: ``(H, W)`` of the image.
 
     Raises:
-        DatasetError: other values, no lesion, or another shape than the image's.
+        DatasetError: no picture, other values, no lesion, or another shape than the image's.
     """
-    values = np.asarray(Image.open(io.BytesIO(read_file(path, MAX_BYTES))).convert("L"))
+    try:
+        values = np.asarray(Image.open(io.BytesIO(read_file(path, MAX_BYTES))).convert("L"))
+    except Exception as error:  # Pillow's decoders raise many kinds
+        what = getattr(error, "strerror", None) or f"it gave {type(error).__name__}"
+        raise DatasetError(
+            f"mask {str(path)!r} must be a picture that can be read, but reading it failed: {what}."
+        ) from error
     levels = set(np.unique(values).tolist())
     if not levels <= {0, 1} and not levels <= {0, 255}:
         raise DatasetError(
