@@ -326,6 +326,14 @@ def test_the_command(data, tmp_path: Path) -> None:
     assert {path.name for path in out.iterdir()} == {"stress.json", "stress.md", "stress.png"}
     read = StressTest.from_dict(json.loads((out / "stress.json").read_text()))
     assert read.images == 5 and read.to_markdown() == (out / "stress.md").read_text()
+    for path in masks.iterdir():  # lesions that leave no room for ink
+        Image.fromarray(np.full((120, 160), 255, np.uint8)).save(path)
+    full = run("--masks", str(masks), "--out", str(tmp_path / "full"), "--artefacts", "ink")
+    assert full.exit_code == 0, full.exception
+    assert "12 of 12 images leave no room beside the lesion" in full.stdout
+    assert (tmp_path / "full/stress.json").is_file()
+    with Image.open(tmp_path / "full/stress.png") as picture, Image.open(out / "stress.png") as one:
+        assert picture.width == one.width and 20 < picture.height < 60
     without = run("--out", str(tmp_path / "none"), "--backend", "onnx")
     assert "needs graph.safetensors in the model folder" in str(without.exception)
     refused = run("--out", str(tmp_path / "none"), "--artefacts", "ruler")

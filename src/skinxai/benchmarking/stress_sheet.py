@@ -21,6 +21,8 @@ from skinxai.results.drawing import overlay
 PANEL = (240, 180)
 """Width and height into which each picture is fitted."""
 GAP, LINE, BARS, INK, SOFT = 8, 17, 250, (20, 20, 20), (120, 120, 120)
+PAGE = 3 * (PANEL[0] + GAP) + BARS + GAP
+"""Width of the whole picture."""
 BEFORE, AFTER = (176, 190, 204), (59, 110, 165)
 CLASSES = 4
 
@@ -50,7 +52,8 @@ def stress_sheet(
         max_pixels: as there.
 
     Returns:
-        An RGB picture with a row for each artefact that can be drawn on any image.
+        An RGB picture with a row for each artefact that can be drawn on any image, or a sentence
+        where there is none.
     """
     sample = StressSample.of(
         records, None if masks is None else Path(masks), artefacts, lesions=None, seed=seed,
@@ -71,7 +74,12 @@ def stress_sheet(
                 )
                 left = [each for each in left if each is not item] or list(sample.items)
                 break
-    page = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
+    if not rows:
+        page = Image.new("RGB", (PAGE, LINE + 2 * GAP), "white")
+        words = "None of the artefacts can be drawn on any of the images."
+        ImageDraw.Draw(page).text((GAP, GAP), words, INK, ImageFont.load_default(13))
+        return page
+    page = Image.new("RGB", (PAGE, sum(row.height for row in rows)), "white")
     for number, row in enumerate(rows):
         page.paste(row, (0, sum(each.height for each in rows[:number])))
     return page
@@ -88,7 +96,7 @@ def _row(
     if found.heatmap is not None:
         panels.append((overlay(changed, found.heatmap, 0.5), f"{method} of {found.target}"))
     width, height = PANEL
-    page = Image.new("RGB", (3 * (width + GAP) + BARS + GAP, height + LINE + 2 * GAP), "white")
+    page = Image.new("RGB", (PAGE, height + LINE + 2 * GAP), "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
     for number, (picture, title) in enumerate(panels):
         x = GAP + number * (width + GAP)
