@@ -1,3 +1,4 @@
+import gc
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,12 @@ from skinxai import Classifier, explainers, plugins
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, under which CI may run, ignores it
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 few_resamples()
+gc.set_threshold(10_000)  # Python's own is 700 new objects, and a million stay
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is imported by now out of garbage collection, which looks through all of it."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""The line of `skinxai doctor` about threads."""
+"""What a command does with its process: its threads, and its garbage collection."""
 
 import os
 import subprocess
@@ -84,3 +84,14 @@ def test_torch_takes_the_share_where_it_is_imported_afterwards(tmp_path) -> None
     clean = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     done = subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True)
     assert done.stdout == "1\n", done.stderr
+
+
+def test_what_is_imported_stays_out_of_garbage_collection() -> None:
+    code = """if True:
+        import atexit, gc
+        atexit.register(lambda: print(gc.get_threshold()[0], gc.get_freeze_count() > 0))
+        from skinxai.cli import main
+        main()
+    """
+    said = subprocess.check_output([sys.executable, "-c", code, "--version"], text=True)
+    assert said.splitlines()[-1] == "10000 True"
