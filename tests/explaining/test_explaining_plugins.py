@@ -65,6 +65,39 @@ def test_what_a_plugin_does_to_its_target_reaches_neither_the_result_nor_another
     np.testing.assert_allclose(found.heatmap, expected.heatmap, rtol=1e-5)
 
 
+class AblatesInPlace(Explainer):
+    """Ablation-CAM, which asks for the features of each channel anew and sets it to 0 in them."""
+
+    @torch.no_grad()
+    def attribute(self, images, target, *, options):
+        channels = self.model.grid(self.model.features(images)).clone()
+        falls = []
+        for number in range(channels.shape[1]):
+            features = self.model.features(images)
+            whole = self.model.pool_and_classify(features).gather(1, target[:, None])
+            self.model.grid(features)[:, number] = 0
+            falls.append(whole - self.model.pool_and_classify(features).gather(1, target[:, None]))
+        weights = torch.cat(falls, dim=1)[:, :, None, None]
+        return Attribution(maps={"map": (weights * channels).sum(dim=1).relu()})
+
+
+@pytest.mark.parametrize("kind", ["convolutions", "transformer"])
+@pytest.mark.parametrize("asked", [{}, {"all_classes": True}, {"tta": True}])
+def test_what_a_plugin_does_to_features_is_not_in_those_that_it_asks_for_next(
+    registered, kind: str, asked: dict
+) -> None:
+    registered("ablates", AblatesInPlace)
+    for colour in ("red", "blue"):
+        found, expected = (
+            colour_classifier(kind).explain(THREE, method, **asked or {"target": colour})
+            for method in ("ablates", "ablationcam")
+        )
+        if "all_classes" in asked:
+            found, expected = found[colour], expected[colour]
+        assert expected.heatmap.max() > 0
+        np.testing.assert_allclose(found.heatmap, expected.heatmap, rtol=1e-5, atol=1e-7)
+
+
 class FailsOnBlue(Explainer):
     def attribute(self, images, target, *, options):
         if (target == 2).any():

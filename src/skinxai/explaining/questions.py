@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from skinxai.backbones.evaluation_mode import plain_float32
-from skinxai.backbones.network import SkinClassifier, copied
+from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import ExplainError, ExplainTimeoutError, PluginError
 from skinxai.explaining.answers import Circumstances, explanation
 from skinxai.explaining.attributing import Arrays, attribute
@@ -130,7 +130,7 @@ class _Pass:
         known: tuple[Any, Any] = (images, self.features)
         if not method.built_in:  # what it does to its inputs reaches no other call
             images, target = images.clone(), target.clone()
-            known = (images, copied(self.features))
+            known = (images, self.features)
         if method.explainer.changes_network:
             network, known = private_copy(network), (None, None)
         self.tape.rewind()

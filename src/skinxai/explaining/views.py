@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skinxai.backbones.network import OwnFunction, SkinClassifier
+from skinxai.backbones.network import OwnFunction, SkinClassifier, copied
 from skinxai.errors import ExplainError, ExplainTimeoutError
 from skinxai.explaining.tape import Tape
 from skinxai.trust.scaling import Scaling
@@ -98,10 +98,14 @@ class View(SkinClassifier):
         self._passes, self._scaling = passes, scaling
 
     def features(self, images: Tensor) -> Any:
-        """As the network's; those of the explained images are at hand."""
+        """As the network's; those of the explained images are at hand, and each call copies them.
+
+        What works in place on the features of one call finds them as they were in the next.
+        """
         known = images is self._images and images._version == self._version
         if known and not images.requires_grad:
-            return self._computed.detach() if isinstance(self._computed, Tensor) else self._computed
+            found = self._computed
+            return copied(found.detach() if isinstance(found, Tensor) else found)
         self._watch.passed(len(images))
         return super().features(images)
 
