@@ -8,6 +8,11 @@ import numpy as np
 import pytest
 import torch
 from test_explaining import THREE, same
+from torch.nn.modules.module import (
+    _has_any_global_hook,
+    register_module_forward_hook,
+    register_module_full_backward_hook,
+)
 from waiting import Meeting, WatchedLock
 
 from skinxai import Attribution, Explainer
@@ -245,6 +250,26 @@ def replace_forward(network) -> None:
     network.classifier.forward = lambda values: values
 
 
+def stride(network) -> None:
+    network.colours.stride = (2, 2)
+
+
+def drop_less(network) -> None:
+    network.dropout.p = 0.1
+
+
+def pad(network) -> None:
+    del network.colours.padding
+
+
+def hook_all(network) -> None:
+    register_module_forward_hook(lambda module, given, made: 0 * made)
+
+
+def hook_all_backward(network) -> None:
+    register_module_full_backward_hook(lambda *_: None)
+
+
 def remove_hooks(network) -> None:
     network.colours._forward_hooks.clear()
 
@@ -278,6 +303,11 @@ def threads(network) -> None:
         (accumulate_grad, ".grad"),
         (swap_activation, "modules"),
         (replace_forward, "modules"),
+        (stride, "modules"),
+        (drop_less, "modules"),
+        (pad, "modules"),
+        (hook_all, "hooks of all modules"),
+        (hook_all_backward, "hooks of all modules"),
         (remove_hooks, "hooks"),
         (exchange_hook, "hooks"),
         (seed_torch, "torch's random state"),
@@ -309,6 +339,9 @@ def test_what_a_plugin_leaves_is_named_and_put_back(
         classifier.explain(THREE, "rude", target="red")
     assert state.differences(network) == []
     assert list(network.colours._forward_hooks.values()) == [of_its_owner]
+    assert not _has_any_global_hook()
+    assert (network.colours.stride, network.colours.padding) == ((1, 1), (0, 0))
+    assert network.dropout.p == 0.2
     assert network.colours.weight.grad[0].unique().tolist() == [1]
     assert type(network.dropout) is torch.nn.Dropout and "forward" not in vars(network.classifier)
     assert torch.equal(drawn, torch.get_rng_state()) and number == torch.get_num_threads()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as every_module
 
 from skinxai.errors import PluginMannersError
 
@@ -26,6 +27,8 @@ class _ModuleState:
         module: itself.
         parts: its submodules, weights and buffers, the objects themselves by name.
         hooks: its hooks of each kind, by their numbers.
+        settings: what its class declares as its constants, such as ``stride`` or ``eps``; other
+            attributes may be ones that a pass writes.
         forward: a ``forward`` that was set on this one module, or ``None``.
         training: whether it is in training mode.
     """
@@ -33,6 +36,7 @@ class _ModuleState:
     module: nn.Module
     parts: tuple[dict[str, Any], ...]
     hooks: tuple[dict[int, Any], ...]
+    settings: dict[str, Any]
     forward: Any
     training: bool
 
@@ -44,7 +48,10 @@ class _ModuleState:
             for kinds in (_PARTS, _HOOKS)
         )
         training = bool(getattr(module, "training", False))  # frozen TorchScript has no such flag
-        return cls(module, parts, hooks, module.__dict__.get("forward"), training)
+        own = vars(module)
+        declared = getattr(type(module), "__constants__", ())
+        settings = {name: own[name] for name in declared if name in own}
+        return cls(module, parts, hooks, settings, own.get("forward"), training)
 
     def put_back(self) -> None:
         """Make it so again."""
@@ -56,6 +63,10 @@ class _ModuleState:
             if not _same_objects(before, after):
                 getattr(module, kind).clear()
                 getattr(module, kind).update(before)
+        if not _same_settings(self.settings, now.settings):
+            for name in now.settings:
+                del vars(module)[name]
+            vars(module).update(self.settings)
         if now.forward is not self.forward:
             del module.__dict__["forward"]
             if self.forward is not None:
@@ -100,7 +111,8 @@ class NetworkState:
             ".grad": _same_tensors(self.grads, now.grads),
             "requires_grad": self.frozen == now.frozen,
             "modules": kept and all(
-                one.module is two.module and one.forward is two.forward for one, two in pairs
+                one.module is two.module and one.forward is two.forward
+                and _same_settings(one.settings, two.settings) for one, two in pairs
             ),
             "train flags": all(one.training == two.training for one, two in pairs),
             "hooks": all(
@@ -125,6 +137,15 @@ def _same_objects(before: dict[Any, Any], after: dict[Any, Any]) -> bool:
     return list(before) == list(after) and all(after[key] is each for key, each in before.items())
 
 
+def _same_settings(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    plain = (bool, int, float, str, tuple)  # others, such as tensors, are compared by identity
+    return before.keys() == after.keys() and all(
+        after[name] is each
+        or (isinstance(each, plain) and type(after[name]) is type(each) and after[name] == each)
+        for name, each in before.items()
+    )
+
+
 def _same_tensors(before: dict[str, Tensor], after: dict[str, Tensor]) -> bool:
     return before.keys() == after.keys() and all(
         each.dtype == after[name].dtype
@@ -143,7 +164,7 @@ def _equal_but_for_nan(before: Tensor, after: Tensor) -> bool:
 
 @contextmanager
 def global_states_kept() -> Iterator[None]:
-    """Within it, random states may be set; afterwards they and torch's threads are as before."""
+    """Within it, random states may be set; afterwards the whole `_Process` is as before."""
     before = _Process.now()
     try:
         yield
@@ -161,8 +182,8 @@ def manners_checked(who: str, network: nn.Module, *, changes_network: bool) -> I
         changes_network: it is a private copy, so that only the process is looked at.
 
     Raises:
-        PluginMannersError: the network, a random state, or torch's threads were left changed; also
-            in the place of an error of the explainer's own.
+        PluginMannersError: the network, a random state, torch's threads, or the hooks of all
+            modules were left changed; also in the place of an error of the explainer's own.
     """
     before = _Process.now()
     state = None if changes_network else NetworkState.of(network)
@@ -196,12 +217,13 @@ def _changed(who: str, left: list[str]) -> PluginMannersError:
 
 @dataclass(frozen=True)
 class _Process:
-    """Random states and threads."""
+    """Random states, threads, and torch's hooks that are called for all modules, by their kind."""
 
     of_torch: list[Tensor]
     of_numpy: Any
     of_python: Any
     threads: int
+    hooks: dict[str, dict[int, Any]]
 
     @classmethod
     def now(cls) -> _Process:
@@ -209,7 +231,8 @@ class _Process:
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # asking starts it
             of_torch += torch.cuda.get_rng_state_all()
         states = (of_torch, np.random.get_state(), random.getstate())
-        return cls(*states, torch.get_num_threads())
+        hooks = {kind: dict(found) for kind, found in _hooks_of_all_modules().items()}
+        return cls(*states, torch.get_num_threads(), hooks)
 
     def put_back(self) -> list[str]:
         """Undo changes and name them."""
@@ -228,4 +251,18 @@ class _Process:
         if self.threads != now.threads:
             left.append("torch's number of threads")
             torch.set_num_threads(self.threads)
+        if not all(_same_objects(each, now.hooks[kind]) for kind, each in self.hooks.items()):
+            left.append("hooks of all modules")
+            for kind, found in _hooks_of_all_modules().items():
+                found.clear()
+                found.update(self.hooks[kind])
         return left
+
+
+def _hooks_of_all_modules() -> dict[str, dict[int, Any]]:
+    """The dictionaries themselves, by their names in torch."""
+    return {
+        name: found
+        for name, found in vars(every_module).items()
+        if name.startswith("_global_") and isinstance(found, dict)
+    }
