@@ -202,6 +202,9 @@ def test_ctrl_c_passes_through(registered) -> None:
         ({"": torch.ones(1, 2, 2)}, "as it names a file, got ''"),
         ({"a\0": torch.ones(1, 2, 2)}, "as it names a file, got"),
         ({0: torch.ones(1, 2, 2)}, "as it names a file, got 0"),
+        ({"map": torch.ones(1, 2, 2).to_sparse()}, r"dense tensor .*layout torch\.sparse_coo"),
+        ({"map": torch.ones(1, 2, 2, device="meta")}, "that has its values, .*on meta"),
+        ({}, "it returned neither a map nor a score"),
     ],
 )
 def test_answers_that_are_none(registered, maps, words) -> None:
@@ -212,6 +215,19 @@ def test_answers_that_are_none(registered, maps, words) -> None:
     registered("odd", Odd)
     with pytest.raises(PluginError, match=words):
         colour_classifier().explain(THREE, "odd")
+
+
+def test_the_negative_of_a_conjugate_is_read(registered) -> None:
+    """Torch computes it when it is read; methods that go by the Fourier transform return such."""
+
+    class Conjugate(Explainer):
+        def attribute(self, images, target, *, options):
+            values = torch.complex(torch.zeros(4), torch.arange(4.0)).reshape(1, 2, 2)
+            return Attribution(maps={"map": values.conj().imag})
+
+    registered("conjugate", Conjugate)
+    found = colour_classifier().explain(THREE, "conjugate").heatmap
+    assert (found.min(), found.max()) == (-3, 0)
 
 
 def widen(network) -> None:

@@ -19,7 +19,7 @@ class NoOptions:
 
 @dataclass(frozen=True)
 class Attribution:
-    """What an explainer returns for a batch of N images.
+    """What an explainer returns for a batch of N images: at least one map or score.
 
     Args:
         maps: name → ``(N, h, w)`` float, any resolution, raw values; the first is the heatmap.

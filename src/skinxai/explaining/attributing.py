@@ -106,7 +106,12 @@ def _checked(name: str, found: Attribution, count: int) -> tuple[Arrays, Arrays]
                 )
             if tensor.is_complex():
                 raise PluginError(f"{kind} {key!r} of {name!r} must be real, got {tensor.dtype}.")
-            array = tensor.detach().to(torch.float32).cpu().numpy()
+            if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
+                raise PluginError(
+                    f"{kind} {key!r} of {name!r} must be a dense tensor that has its values, got "
+                    f"one of layout {tensor.layout} and dtype {tensor.dtype} on {tensor.device}."
+                )
+            array = tensor.detach().to(torch.float32).cpu().resolve_neg().numpy()
             if array.ndim != ndim or len(array) != count or 0 in array.shape:
                 raise PluginError(
                     f"{kind} {key!r} of {name!r} must be a tensor {shape} for N = {count} images, "
@@ -116,4 +121,8 @@ def _checked(name: str, found: Attribution, count: int) -> tuple[Arrays, Arrays]
                 raise ExplainError(f"{kind} {key!r} of {name!r} must be finite, but it is not.")
             part[key] = array
         arrays.append(part)
+    if not any(arrays):
+        raise PluginError(
+            f"attribute() of {name!r} must return {WANTED}; it returned neither a map nor a score."
+        )
     return arrays[0], arrays[1]
