@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from test_explaining import THREE, same
 from torch.nn.modules.module import (
     _has_any_global_hook,
@@ -116,6 +117,19 @@ def test_one_map_that_cannot_be_made_leaves_the_others(registered) -> None:
     found = colour_classifier().explain(images, "fails", on_error="return")
     assert [getattr(each, "target", None) for each in found] == ["red", None, "green"]
     assert found[1].index == 1 and "no map for blue" in str(found[1].error)
+    assert (found[1].error.index, found[1].error.source) == (1, found[1].source)
+
+
+def test_the_error_of_a_map_says_which_image_it_belongs_to(registered, tmp_path) -> None:
+    registered("fails", FailsOnBlue)
+    paths = []
+    for colour in ("red", "blue", "green"):
+        paths.append(tmp_path / f"{colour}.png")
+        Image.fromarray(picture({"upper left": colour})).save(paths[-1])
+    for batch_size in (1, 32):
+        with pytest.raises(ExplainError, match="no map for blue") as caught:
+            colour_classifier().explain(paths, "fails", batch_size=batch_size)
+        assert (caught.value.index, caught.value.source) == (1, str(paths[1]))
 
 
 @dataclass(frozen=True)

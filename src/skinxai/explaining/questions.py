@@ -231,6 +231,8 @@ def _predict_and_explain(
                 _predict_and_explain(predictor, graph, question, [item], options) for item in items
             )
             return results | {index: answer for one in each for index, answer in one.items()}
+        else:
+            error.at(items[0].index, items[0].source)
         if options.on_error == "raise":
             raise
         return results | {item.index: ItemError(item.index, item.source, error) for item in items}
