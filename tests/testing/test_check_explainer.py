@@ -271,8 +271,8 @@ ONE_CAUSE = {
                 "it returned nothing."),
     "a dict": (lambda found: {"map": found}, f"attribute() of 'Answers' must return {WANTED}, for "
                "N images; it returned an object of type dict."),
-    "an empty answer": (lambda found: Attribution(), "it returned neither maps nor scores, and "
-                        f"must return {WANTED}"),
+    "an empty answer": (lambda found: Attribution(), f"attribute() of 'Answers' must return "
+                        f"{WANTED}; it returned neither a map nor a score."),
     "maps without a name": (Attribution, "maps of 'Answers' must be a mapping of names to tensors "
                             "(N, h, w), got an object of type Tensor."),
     "an array": (lambda found: Attribution(maps={"map": found.detach().numpy()}), "map 'map' of "

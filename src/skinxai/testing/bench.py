@@ -20,10 +20,6 @@ class Failed(Exception):
     """A check that failed, in words."""
 
 
-class NoAnswer(Failed):
-    """The explainer gave nothing that could be looked at."""
-
-
 class Bench:
     """One explainer, a network, and pictures."""
 

@@ -12,7 +12,7 @@ from skinxai import explainers, plugins
 from skinxai.errors import OptionError, PluginError, PluginMannersError, SkinxaiError
 from skinxai.explainers.base import Explainer
 from skinxai.flags import check_flags
-from skinxai.testing.bench import Bench, Failed, NoAnswer
+from skinxai.testing.bench import Bench, Failed
 from skinxai.testing.checks import CHECKS
 
 NAME = "explainer-under-test"
@@ -105,7 +105,7 @@ def _all(bench: Bench) -> tuple[CheckResult, ...]:
     found: list[tuple[str, str | None, Exception | None]] = []
     for check in CHECKS:
         found.append((_name(check), *_run(check, bench)))
-        if isinstance(found[0][2], NoAnswer | SkinxaiError) and not _is_manners(found[0][2]):
+        if isinstance(found[0][2], SkinxaiError) and not _is_manners(found[0][2]):
             break  # there is no answer: nothing is left for the others to look at
     blamed = next((name for name, problem, _ in found if name in MANNERS and problem), None)
     first: dict[str, str] = {}
