@@ -7,12 +7,13 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from skinxai import Classifier
+from skinxai import Attribution, Classifier, Explainer
 from skinxai.cli import app
-from skinxai.errors import SkinxaiError
+from skinxai.errors import ExplainError, SkinxaiError
 
 RUN = [sys.executable, "-c", "from skinxai.cli import main; main()"]
 
@@ -136,6 +137,34 @@ def test_explain_compares_methods_on_one_sheet(photos, tmp_path) -> None:
     ]  # fmt: skip
     written = json.loads((tmp_path / "photo_00.layercam/explanation.json").read_text())
     assert written["against"] == "nv" and "tta" in written["options"]
+
+
+class FailsOnDark(Explainer):
+    uses_target = False
+
+    def attribute(self, images, target, *, options):
+        if images.mean() < 0:
+            raise ExplainError("no map of a dark image.")
+        return Attribution(maps={"map": torch.arange(4.0).reshape(1, 2, 2)})
+
+
+def test_files_of_one_stem_belong_to_one_image(registered, tmp_path) -> None:
+    """Also where one of the methods gives no map of the first image of that name."""
+    registered("fails", FailsOnDark)
+    images = [tmp_path / name / "lesion.png" for name in ("dark", "bright")]
+    for path, grey in zip(images, (20, 235), strict=True):
+        path.parent.mkdir()
+        Image.new("RGB", (80, 60), (grey, grey, grey)).save(path)
+    out = tmp_path / "out"
+    code, said = run("explain", *images, "--compare", "gradcam,fails", "--out", out)
+    assert code == 1 and "no map of a dark image" in said
+    sources = {path.parent.name: json.loads(path.read_text())["source"]
+               for path in out.glob("*/explanation.json")}  # fmt: skip
+    assert sources == {
+        "lesion.gradcam": str(images[0]),
+        "lesion-2.gradcam": str(images[1]), "lesion-2.fails": str(images[1]),
+    }  # fmt: skip
+    assert [path.name for path in out.glob("*.png")] == ["lesion-2.sheet.png"]
 
 
 def test_standard_input_without_bytes() -> None:

@@ -115,19 +115,22 @@ def _keep(
     from skinxai.results.drawing import encode_png
 
     made: list[Explanation] = []
+    suffixes = [*(f".{name}" for name in by_method), ".sheet.png"]
+    # all are taken, also where a map fails: files of one stem belong to one image
+    names = {suffix: folder.name_for(named(source), suffix) for suffix in suffixes}
     for name, item in by_method.items():
         if isinstance(item, ItemError):
             _print(failed_line(item))
             return False
         found = item[1]
-        place = folder.put(folder.name_for(named(source), f".{name}"), found.files(uniform=uniform))
+        place = folder.put(names[f".{name}"], found.files(uniform=uniform))
         _print(f"{found.source}  {found.target}  {place}")
         for line in [] if made else notes_of(found.warnings):  # once for all methods
             _print(line)
         made.append(found)
     if sheet:
         picture = encode_png(compare(made, uniform=uniform))
-        path = folder.put(folder.name_for(named(source), ".sheet.png"), picture)
+        path = folder.put(names[".sheet.png"], picture)
         _print(f"{made[0].source}  {path}")
     return True
 
