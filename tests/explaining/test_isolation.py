@@ -1,10 +1,19 @@
 """Explanations from a process of their own; what ends it is in test_plugins.py."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from skinxai import Classifier, Explainer, plugins
 from skinxai.errors import InputNotFoundError, OptionError, UnknownNameError
+from skinxai.testing.networks import ColourNetwork, of_network
+
+
+class OfThisProcess(ColourNetwork):
+    """Says that its module is the script, which is another one in a new process."""
+
+    __module__ = "__main__"
 
 
 def test_the_same_bits_as_in_this_process(classifier: Classifier, photos: list) -> None:
@@ -25,11 +34,17 @@ def test_errors_come_back_as_they_are(classifier: Classifier, photos: list) -> N
     assert (info.value.index, info.value.source) == (1, "nowhere.jpg")
 
 
-def test_what_cannot_go_to_another_process(classifier: Classifier, photos: list) -> None:
+def test_what_cannot_go_to_another_process(
+    classifier: Classifier, photos: list, monkeypatch
+) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "OfThisProcess", OfThisProcess, raising=False)
     with pytest.raises(OptionError, match="must be None or 'process', got 'thread'"):
         classifier.explain(photos[0], isolate="thread")
     with pytest.raises(OptionError, match=r"can be pickled: .*generator.*; give paths or arrays"):
         classifier.explain((path for path in photos), isolate="process")
+    made = of_network(OfThisProcess())
+    with pytest.raises(OptionError, match=r"can import, but .*OfThisProcess.*install"):
+        made.explain(photos[0], isolate="process")
     plugins.explainers.register("of_this_process")(Explainer)
     try:
         with pytest.raises(

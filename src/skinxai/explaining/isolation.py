@@ -28,7 +28,7 @@ def in_process(call: Callable[[], Answer], who: str) -> Answer:
         who: named where the process ends without an answer.
 
     Raises:
-        OptionError: a call that cannot be pickled.
+        OptionError: a call that cannot be pickled, or not be unpickled in the new process.
         PluginError: the process ended on its own, was killed or crashed.
     """
     with tempfile.TemporaryDirectory(prefix="skinxai-") as folder:
@@ -89,12 +89,21 @@ def explain_in_process(
 def main() -> None:
     """What the process does: call, and write ``(answer, error)``, whole or not at all."""
     asked, answered = sys.argv[1:3]
-    call = pickle.loads(Path(asked).read_bytes())
-    answer = raised = None
+    answer: Any = None
+    raised: Exception | None = None
     try:
-        answer = call()
-    except Exception as error:
-        raised = error
+        call = pickle.loads(Path(asked).read_bytes())
+    except Exception as error:  # whatever a class raises
+        raised = OptionError(
+            f"isolate='process' needs classes and functions that a new process can import, but "
+            f"it found {type(error).__name__}: {error}; define them in a module of an installed "
+            f"package, not in a script or notebook."
+        )
+    else:
+        try:
+            answer = call()
+        except Exception as error:
+            raised = error
     whole = Path(answered).with_suffix(".part")
     whole.write_bytes(pickle.dumps((answer, raised)))
     whole.replace(answered)
