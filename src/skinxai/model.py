@@ -82,7 +82,8 @@ class Model:
             precision: of predictions: ``"float32"``; ``"bfloat16"``, by torch or OpenVINO; or
                 ``"float16"`` on CUDA. The last two move probabilities by some hundredths.
                 Explanations are always computed in float32.
-            compile: compile the network for predictions, which takes a minute and a C++ compiler.
+            compile: compile the network for predictions, which takes half a minute and needs a C++
+                compiler.
             check: compare the answer for a drawn picture with the one that was stored with the
                 model, to see whether this machine's packages build the same network.
             cache_dir: where downloads are kept; the Hub's own cache by default.
