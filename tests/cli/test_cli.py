@@ -74,6 +74,13 @@ def test_wrong_use_is_two(photos, tmp_path, monkeypatch, arguments, words) -> No
     assert code == 2 and words in " ".join(text.split())
 
 
+def test_a_refused_run_has_not_ended_early(photos, tmp_path) -> None:
+    refused = CliRunner().invoke(
+        app, ["explain", str(photos[0]), "--target", "no", "--out", str(tmp_path / "out")]
+    )
+    assert isinstance(refused.exception, SkinxaiError) and refused.output == ""
+
+
 def test_a_file_that_two_patterns_match_is_read_once(photos, tmp_path) -> None:
     link = tmp_path / "link.png"
     link.symlink_to(photos[0])
@@ -156,13 +163,14 @@ def test_files_of_one_stem_belong_to_one_image(registered, tmp_path) -> None:
         path.parent.mkdir()
         Image.new("RGB", (80, 60), (grey, grey, grey)).save(path)
     out = tmp_path / "out"
-    code, said = run("explain", *images, "--compare", "gradcam,fails", "--out", out)
-    assert code == 1 and "no map of a dark image" in said
+    code, said = run("explain", *images, "--compare", "gradcam,fails,eigencam", "--out", out)
+    assert code == 1 and said.count("no map of a dark image") == 1
     sources = {path.parent.name: json.loads(path.read_text())["source"]
                for path in out.glob("*/explanation.json")}  # fmt: skip
     assert sources == {
-        "lesion.gradcam": str(images[0]),
+        "lesion.gradcam": str(images[0]), "lesion.eigencam": str(images[0]),
         "lesion-2.gradcam": str(images[1]), "lesion-2.fails": str(images[1]),
+        "lesion-2.eigencam": str(images[1]),
     }  # fmt: skip
     assert [path.name for path in out.glob("*.png")] == ["lesion-2.sheet.png"]
 

@@ -321,6 +321,10 @@ def threads(network) -> None:
     torch.set_num_threads(torch.get_num_threads() + 1)
 
 
+def default_dtype(network) -> None:
+    torch.set_default_dtype(torch.float64)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -343,6 +347,7 @@ def threads(network) -> None:
         (seed_torch, "torch's random state"),
         (seed_numpy, "NumPy's random state"),
         (threads, "torch's number of threads"),
+        (default_dtype, "torch's default dtype"),
     ],
 )
 @pytest.mark.parametrize("raises", [False, True])
@@ -364,6 +369,7 @@ def test_what_a_plugin_leaves_is_named_and_put_back(
     classifier = of_network(network)
     before = classifier.explain(THREE, target="red")
     state, drawn = NetworkState.of(network), torch.get_rng_state()
+    assert torch.get_default_dtype() == torch.float32
     number, drawn_numpy = torch.get_num_threads(), np.random.get_state()[1].copy()
     with pytest.raises(PluginMannersError, match=f"but changed {named}"):
         classifier.explain(THREE, "rude", target="red")
@@ -372,6 +378,7 @@ def test_what_a_plugin_leaves_is_named_and_put_back(
     assert not _has_any_global_hook()
     assert (network.colours.stride, network.colours.padding) == ((1, 1), (0, 0))
     assert network.dropout.p == 0.2
+    assert torch.get_default_dtype() == torch.float32
     assert network.colours.weight.grad[0].unique().tolist() == [1]
     assert type(network.dropout) is torch.nn.Dropout and "forward" not in vars(network.classifier)
     assert torch.equal(drawn, torch.get_rng_state()) and number == torch.get_num_threads()

@@ -57,6 +57,9 @@ def test_a_name_for_one_process() -> None:
         registry.register("mine")(loss)
     with pytest.raises(UnknownNameError, match=r"Unknown loss 'mime'\. Did you mean 'mine'"):
         registry.get("mime")
+    for several in (["mine"], 3, None):
+        with pytest.raises(UnknownNameError, match="The loss must be given by one name, got "):
+            registry.get(several)
 
 
 @pytest.mark.parametrize("target", ["no colon", "a:b:c", "a.b:", ":b", "a b:c"])

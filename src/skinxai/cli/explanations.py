@@ -110,29 +110,32 @@ def explain(
 def _keep(
     folder: ResultFolder, source: str, by_method: dict[str, Any], sheet: bool, uniform: bool
 ) -> bool:
-    """Write an image's maps, and a sheet of them, and print where; whether all were made."""
+    """Write an image's maps, a sheet of them if there are all, and print where; whether all are."""
     from skinxai.results import ItemError, compare
     from skinxai.results.drawing import encode_png
 
     made: list[Explanation] = []
+    failures: dict[str, None] = {}  # an image that cannot be read fails for each method alike
     suffixes = [*(f".{name}" for name in by_method), ".sheet.png"]
     # all are taken, also where a map fails: files of one stem belong to one image
     names = {suffix: folder.name_for(named(source), suffix) for suffix in suffixes}
     for name, item in by_method.items():
         if isinstance(item, ItemError):
-            _print(failed_line(item))
-            return False
+            failures[failed_line(item)] = None
+            continue
         found = item[1]
         place = folder.put(names[f".{name}"], found.files(uniform=uniform))
         _print(f"{found.source}  {found.target}  {place}")
         for line in [] if made else notes_of(found.warnings):  # once for all methods
             _print(line)
         made.append(found)
-    if sheet:
+    for line in failures:
+        _print(line)
+    if sheet and not failures:
         picture = encode_png(compare(made, uniform=uniform))
         path = folder.put(names[".sheet.png"], picture)
         _print(f"{made[0].source}  {path}")
-    return True
+    return not failures
 
 
 def _options(methods: list[str], budget: int | None) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from skinxai.cli.saying import note
-from skinxai.errors import InputError, NoInputsError
+from skinxai.errors import InputError, NoInputsError, SkinxaiError
 from skinxai.progress import bar as progress_bar
 from skinxai.progress import is_quiet
 
@@ -60,12 +60,15 @@ def listed(images: list[str], out: Path | None = None) -> tuple[list[str], list[
 def note_end(done: int, total: int, out: Path | None) -> None:
     """Say how many images a run has answered that ended before the last.
 
+    Nothing is said of an error that refused the whole run before its first image.
+
     Args:
         done: images that were finished.
         total: how many there were.
         out: the folder of results, if there is one.
     """
-    if done < total:
+    refused = not done and isinstance(sys.exc_info()[1], SkinxaiError)
+    if done < total and not refused:
         place = f": {out} has them" if done and out is not None else ""
         note(f"the run has ended early, after {done} of {total} images{place}")
 

@@ -182,8 +182,9 @@ def manners_checked(who: str, network: nn.Module, *, changes_network: bool) -> I
         changes_network: it is a private copy, so that only the process is looked at.
 
     Raises:
-        PluginMannersError: the network, a random state, torch's threads, or the hooks of all
-            modules were left changed; also in the place of an error of the explainer's own.
+        PluginMannersError: the network, a random state, torch's threads or default dtype, or the
+            hooks of all modules were left changed; also in the place of an error of the
+            explainer's own.
     """
     before = _Process.now()
     state = None if changes_network else NetworkState.of(network)
@@ -217,12 +218,17 @@ def _changed(who: str, left: list[str]) -> PluginMannersError:
 
 @dataclass(frozen=True)
 class _Process:
-    """Random states, threads, and torch's hooks that are called for all modules, by their kind."""
+    """Random states and torch's threads, default dtype and hooks that it calls for all modules.
+
+    Args:
+        hooks: by their kind.
+    """
 
     of_torch: list[Tensor]
     of_numpy: Any
     of_python: Any
     threads: int
+    dtype: torch.dtype
     hooks: dict[str, dict[int, Any]]
 
     @classmethod
@@ -232,7 +238,7 @@ class _Process:
             of_torch += torch.cuda.get_rng_state_all()
         states = (of_torch, np.random.get_state(), random.getstate())
         hooks = {kind: dict(found) for kind, found in _hooks_of_all_modules().items()}
-        return cls(*states, torch.get_num_threads(), hooks)
+        return cls(*states, torch.get_num_threads(), torch.get_default_dtype(), hooks)
 
     def put_back(self) -> list[str]:
         """Undo changes and name them."""
@@ -251,6 +257,9 @@ class _Process:
         if self.threads != now.threads:
             left.append("torch's number of threads")
             torch.set_num_threads(self.threads)
+        if self.dtype != now.dtype:
+            left.append("torch's default dtype")
+            torch.set_default_dtype(self.dtype)
         if not all(_same_objects(each, now.hooks[kind]) for kind, each in self.hooks.items()):
             left.append("hooks of all modules")
             for kind, found in _hooks_of_all_modules().items():

@@ -101,6 +101,8 @@ class Registry:
     def entry(self, name: str) -> Entry:
         """The entry of ``name``; an unknown name is an `UnknownNameError` with a suggestion."""
         self._prepare()
+        if not isinstance(name, str):
+            raise UnknownNameError(f"The {self.kind} must be given by one name, got {name!r}.")
         if name in self._entries:
             return self._entries[name]
         hint = did_you_mean(name, self._entries, plain=_plain)  # Grad-CAM: gradcam
