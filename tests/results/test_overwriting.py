@@ -188,10 +188,14 @@ def test_a_model_is_read_whole_while_it_is_overwritten(tmp_path: Path) -> None:
     assert set(found) == set(digests) and writer.returncode == 0
 
 
+@pytest.mark.parametrize("back", ["config.json", "manifest.json"])
 def test_a_model_is_read_whole_where_it_was_overwritten_twice_meanwhile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, back: str
 ) -> None:
-    """By another model, and by itself again: its manifest is the one that was read."""
+    """By another model, and by itself again: its manifest is the one that was read.
+
+    It is itself again after its configuration was read once, or just before its manifest is.
+    """
     first, other = ({"config.json": b"%d" % n, "model.safetensors": b"%d" % n} for n in (0, 1))
     write_model_folder(tmp_path, first)
     plain, reads = model_files.read_part, []
@@ -201,8 +205,11 @@ def test_a_model_is_read_whole_where_it_was_overwritten_twice_meanwhile(
         if reads == ["manifest.json", "config.json"]:
             write_model_folder(tmp_path, other)
             found = plain(path, *rest)
-            write_model_folder(tmp_path, first)
+            if back == path.name:
+                write_model_folder(tmp_path, first)
             return found
+        if reads == ["manifest.json", "config.json", "config.json", back]:
+            write_model_folder(tmp_path, first)
         return plain(path, *rest)
 
     monkeypatch.setattr(model_files, "read_part", meanwhile)

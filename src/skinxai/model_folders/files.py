@@ -118,6 +118,7 @@ def read_model_folder(
             python="write the folder with save_pretrained()",
             command="name a folder that 'skinxai train', 'import' or 'pull' wrote",
         )
+    state = _state(path)
     manifest = read_part(path)
     listed, digest = parse_manifest(manifest, folder)
     if pickled := [name for name in listed if Path(name).suffix.lower() in PICKLES]:
@@ -138,12 +139,13 @@ def read_model_folder(
         try:
             data = read_part(folder / name, left, look)
         except IntegrityError:
-            if read_part(path) == manifest:
+            if read_part(path) == manifest and _state(path) == state:
                 raise
             return read_model_folder(folder, revision=revision, fits=fits)
         if hashlib.sha256(data).hexdigest() != expected:
             again = hashlib.sha256(read_part(folder / name, left)).hexdigest()
-            if again == expected or read_part(path) != manifest:  # written meanwhile, even twice
+            changed = read_part(path) != manifest or _state(path) != state
+            if again == expected or changed:  # written meanwhile, even twice
                 return read_model_folder(folder, revision=revision, fits=fits)
             if data.startswith(_POINTER):
                 raise IntegrityError(
@@ -160,6 +162,15 @@ def read_model_folder(
         left -= len(data)
         files[name] = data
     return ModelFiles(folder, files, digest, fits=fits)
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """What differs of a manifest that was written anew, also with the same content."""
+    try:
+        found = present(path).stat()
+    except OSError:  # moved meanwhile
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_ctime_ns
 
 
 def read_config(files: ModelFiles, kind: type[Config]) -> Config:
