@@ -1,7 +1,6 @@
 """Methods compared on pictures whose patch is the lesion."""
 
 import json
-import math
 import re
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import pytest
 import torch
 from filelock import FileLock
 from PIL import Image
-from small_runs import model_folder, registered
 from typer.testing import CliRunner
 
 from skinxai import Classifier, Explainer, backbones, checkpoints, explainers, plugins, samples
@@ -27,17 +25,14 @@ from skinxai.benchmarking import (
     benchmark_explainers,
     read_rows,
     running,
-    stress_test,
     summarise,
     to_markdown,
 )
-from skinxai.benchmarking.backends import prediction_speed, to_lines
-from skinxai.benchmarking.lesion_masks import read_mask
 from skinxai.benchmarking.measuring import Bench, agreement, scrambled
 from skinxai.benchmarking.plan import Plan
 from skinxai.cli import app
 from skinxai.configs import ModelConfig, PreprocessConfig
-from skinxai.data import Record, Records, TrainedOn, load_folder, pixel_hash
+from skinxai.data import Record, Records, TrainedOn, pixel_hash
 from skinxai.errors import (
     DatasetError,
     LeakageError,
@@ -52,7 +47,6 @@ from skinxai.explainers.baselines import baseline
 from skinxai.images.transforms import evaluation_transform
 from skinxai.labels import LabelSet
 from skinxai.model_folders.trained_on import Look
-from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.results.drawing import resize_map
 from skinxai.testing.networks import COLOURS, colour_classifier
 from skinxai.testing.pictures import PLACES, picture, window
@@ -293,51 +287,6 @@ def test_other_masks_weights_or_pixels_are_another_comparison(data, tmp_path) ->
         benchmark_explainers(classifier, records, masks, tmp_path / "out", **settings)
 
 
-def test_masks_that_are_none(tmp_path) -> None:
-    path = tmp_path / "mask.png"
-    inside = np.zeros((20, 40), np.uint8)
-    inside[5:10, 10:30] = 1
-    Image.fromarray(inside).save(path)  # 0 and 1 are black and white as well
-    found = read_mask(path, (10, 20))
-    assert found.shape == (10, 20) and 25 <= found.sum() <= 75
-    for values, words in (
-        (inside * 100, "black and white"), (inside * 0, "it has none"),
-        (inside[:, :30] * 255, "shape"),
-    ):  # fmt: skip
-        Image.fromarray(values.astype(np.uint8)).save(path)
-        with pytest.raises(DatasetError, match=words):
-            read_mask(path, (10, 20))
-    for content in (b"no picture", path.read_bytes()[:60]):
-        path.write_bytes(content)
-        with pytest.raises(DatasetError, match="must be a picture that can be read"):
-            read_mask(path, (10, 20))
-    path.unlink()
-    with pytest.raises(DatasetError, match="reading it failed: No such file"):
-        read_mask(path, (10, 20))
-
-
-def test_two_images_never_share_a_mask(tmp_path) -> None:
-    """Class folders that each begin with ``001.png``: the mask would be right for one of them."""
-    (masks := tmp_path / "masks").mkdir()
-    for place, colour in zip(PLACES, COLOURS, strict=False):
-        (folder := tmp_path / "data" / colour).mkdir(parents=True)
-        Image.fromarray(picture({place: colour})).save(folder / "001.png")
-        mask = np.zeros(picture({}).shape[:2], np.uint8)
-        mask[window(place)] = 255
-        Image.fromarray(mask).save(masks / "001_segmentation.png")
-    records, classifier = load_folder(tmp_path / "data"), colour_classifier()
-    words = r"'\w+/001.png' and '\w+/001.png' would share the mask '.*001_segmentation.png'"
-    with pytest.raises(DatasetError, match=words):
-        benchmark_explainers(classifier, records, masks, tmp_path / "out", **SMALL)
-    ordered = replace(records, labels=classifier.config.labels)
-    with pytest.raises(DatasetError, match=words):
-        stress_test(classifier, ordered, masks, progress=False)
-    (masks / "001_segmentation.png").rename(masks / "002_segmentation.png")
-    (tmp_path / "data/red/001.png").rename(tmp_path / "data/red/002.png")
-    chosen = Plan().images(load_folder(tmp_path / "data"), masks)
-    assert [item.image_id for item in chosen] == ["red/002.png"]
-
-
 def test_a_check_that_cannot_be_made_is_unknown(data, tmp_path, monkeypatch) -> None:
     """A scrambled network may overflow; the rest of the row stands."""
     records, masks = data
@@ -419,44 +368,3 @@ def test_the_command(tmp_path) -> None:
     assert "| `layercam` | 1 | 2 |" in found.output
     memory = json.loads((tmp_path / "out/memory.json").read_text())
     assert set(memory) == {"gradcam", "layercam"}
-
-
-def test_backends_are_timed_and_compared(photos, tmp_path: Path) -> None:
-    with registered():
-        plain = model_folder(tmp_path / "plain", seed=1)
-        Classifier.from_pretrained(plain).with_graph().save_pretrained(tmp_path / "with")
-        found, missing = prediction_speed(photos, tmp_path / "with", rounds=1)
-        torch_row, onnx_row, openvino_row, rounded = found
-        assert not missing
-        assert torch_row.difference == 0 and not any(row.labels for row in found[:3])
-        assert onnx_row.difference < 1e-5 and openvino_row.difference < 1e-5
-        exact = "float32" in rounded.backend  # as the processor can
-        assert exact or rounded.difference > 10 * openvino_row.difference
-        assert all(row.images_per_second > 0 and row.milliseconds > 0 for row in found)
-        (only,), missing = prediction_speed(photos, plain, rounds=1)
-        assert only.backend == "torch cpu float32" and set(missing) == {"onnx", "openvino"}
-        lines = "\n".join(to_lines([only], missing, len(photos)))
-        assert "| torch cpu float32 |" in lines and "left out: backend 'onnx' needs" in lines
-
-
-def test_how_far_a_backend_is_from_torch(photos, tmp_path: Path, monkeypatch) -> None:
-    """A graph whose first logits are too high by a half: each probability by hand."""
-    exact = GraphPredictor.probabilities
-
-    def shifted(self, logits):
-        return exact(self, logits + np.float32([0.5, 0]))
-
-    with registered():
-        labels = LabelSet(("nv", "mel"))
-        plain = model_folder(tmp_path / "plain", labels, seed=1)
-        Classifier.from_pretrained(plain).with_graph().save_pretrained(tmp_path / "with")
-        monkeypatch.setattr(GraphPredictor, "probabilities", shifted)
-        (_, onnx_row, *_), _ = prediction_speed(photos, tmp_path / "with", rounds=1)
-        right = [
-            each.probabilities["nv"] for each in Classifier.from_pretrained(plain).predict(photos)
-        ]
-    wrong = [p * math.exp(0.5) / (p * math.exp(0.5) + 1 - p) for p in right]
-    gaps = [abs(a - b) for a, b in zip(wrong, right, strict=True)]
-    assert onnx_row.difference == pytest.approx(max(gaps), abs=1e-5) and min(gaps) > 0.01
-    turned = [(a > 0.5) != (b > 0.5) for a, b in zip(wrong, right, strict=True)]
-    assert onnx_row.labels == sum(turned)
