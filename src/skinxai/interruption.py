@@ -1,9 +1,12 @@
-"""Signals that ask long work to end: noted, so that it ends between two steps."""
+"""Signals that ask long work to end: noted, so that it ends between two steps, or raised."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -71,3 +74,28 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+@contextmanager
+def signals_raise() -> Iterator[None]:
+    """Context in which SIGTERM and SIGHUP raise `SystemExit` of 128 + their number.
+
+    They would end the process without its ``finally`` clauses, in which what is done is written. A
+    second one does so, as it does in a forked process. Other handlers stay as they are.
+    """
+    process, before = os.getpid(), {}
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != process:
+            signal.raise_signal(number)
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is threading.main_thread():
+        usual = [number for number in _SIGNALS if signal.getsignal(number) == signal.SIG_DFL]
+        before = {number: signal.signal(number, end) for number in usual}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -342,8 +342,15 @@ def test_images_that_look_like_those_that_the_model_was_trained_on(
     assert benchmark_explainers(*arguments, not_copies=ids, **few).exists()
 
 
-def test_the_command(tmp_path) -> None:
-    """On two shipped samples, from class folders, with a network that any process can build."""
+def test_the_command(tmp_path, monkeypatch) -> None:
+    """On two shipped samples, from class folders, with a network that any process can build.
+
+    What else the processes print is no figure.
+    """
+    (tmp_path / "site").mkdir()
+    words = "import atexit; print('begun'); atexit.register(print, 'done')"
+    (tmp_path / "site/sitecustomize.py").write_text(words)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     for path, label in zip(samples.paths()[:2], ("nv", "mel"), strict=True):
         folder = tmp_path / "data" / label
         folder.mkdir(parents=True)

@@ -11,10 +11,10 @@ from PIL import Image
 from small_runs import COLOURS, coloured, model_folder, registered
 from typer.testing import CliRunner, Result
 
-from skinxai import Classifier, cli
+from skinxai import Classifier, Explainer, cli
 from skinxai.cli import app
 from skinxai.data import Records
-from skinxai.errors import SkinxaiError, SkinxaiWarning
+from skinxai.errors import PluginError, SkinxaiError, SkinxaiWarning
 from skinxai.labels import LabelSet
 
 NAMES = LabelSet(tuple(COLOURS), {"red": "rubor", "green": "a green lesion", "blue": "blue naevus"})
@@ -244,6 +244,28 @@ def test_errors_have_the_command_lines_remedy(monkeypatch, capsys) -> None:
         cli.main()
     assert end.value.code == 2
     assert capsys.readouterr().err == "skinxai: x is wrong; give --y 1.\n"
+
+
+class Leaves(Explainer):
+    """Ends the program."""
+
+    code: int | None = None
+
+    def attribute(self, images, target, *, options):
+        raise SystemExit(self.code)
+
+
+@pytest.mark.parametrize("code", [None, 0, 143])
+def test_others_code_that_ends_the_program_is_no_success(model, picture, code, request) -> None:
+    request.getfixturevalue("registered")("leaves", type("Leaves", (Leaves,), {"code": code}))
+    out = picture.parent / "out"
+    found = run("explain", picture, "--model", model, "--method", "leaves", "--out", out)
+    if code:
+        assert found.exit_code == code
+    else:
+        assert isinstance(found.exception, PluginError)
+        assert str(found.exception).startswith(f"sys.exit() in {__file__}, line ")
+        assert str(found.exception).endswith(", ended the program before it was done.")
 
 
 def test_nearest_prints_ids_labels_and_distances(tmp_path, picture) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C in a command that writes results of many images: what is done stays, and is counted."""
+"""A signal to a command that writes results of many images: what is done stays, and is counted."""
 
 import csv
 import io
@@ -34,12 +34,15 @@ def two_lines(running: subprocess.Popen[str]) -> None:
 
 
 def interrupted(
-    *words: str, shown: Callable[[subprocess.Popen[str]], object] = two_lines
+    *words: str,
+    number: signal.Signals = signal.SIGINT,
+    shown: Callable[[subprocess.Popen[str]], object] = two_lines,
 ) -> tuple[str, str]:
-    """The rest of standard output, and the errors, of a command that gets Ctrl-C.
+    """The rest of standard output, and the errors, of a command that gets a signal.
 
     Args:
         words: the command.
+        number: the signal.
         shown: returns when it has begun to show its second image, so that the first is done.
     """
     command = [sys.executable, "-m", "skinxai", *words]
@@ -47,9 +50,9 @@ def interrupted(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as running:
         shown(running)
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
         output, errors = running.communicate()
-    assert running.returncode == 130
+    assert running.returncode == 128 + number
     return output, errors
 
 
@@ -64,10 +67,14 @@ def answered(rows: list[dict[str, str]]) -> int:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process")
-@pytest.mark.parametrize("command", ["predict", "explain", "report --methods gradcam"])
-def test_an_interrupted_run_says_how_many_images_it_has(many, tmp_path, command) -> None:
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [("predict", "SIGTERM"), ("explain", "SIGINT"), ("report --methods gradcam", "SIGHUP")],
+)
+def test_an_interrupted_run_says_how_many_images_it_has(many, tmp_path, command, name) -> None:
     out = tmp_path / "out"
-    _, errors = interrupted(*command.split(), str(many), "--out", str(out))
+    number = getattr(signal, name)
+    _, errors = interrupted(*command.split(), str(many), "--out", str(out), number=number)
     found = re.search(rf"note: the run has ended early, after (\d+) of {IMAGES} images", errors)
     assert found is not None and f": {out} has them" in errors
     done = int(found[1])

@@ -56,7 +56,7 @@ def test_an_answer_is_counted_logged_and_traced(open_service) -> None:
         assert secret not in told, secret
     one = 'method="POST",route="/v1/predict",status="200"'
     assert value(client, f"skinxai_requests_total{{{one}}}") == 1
-    assert value(client, 'skinxai_request_seconds_count{route="/v1/predict"}') == 1
+    assert value(client, 'skinxai_request_seconds_count{route="/v1/predict",status="2xx"}') == 1
     assert value(client, 'skinxai_images_total{outcome="answered"}') == 2
     assert value(client, 'skinxai_images_total{outcome="refused"}') == 1
     assert value(client, 'skinxai_predictions_total{label="red",model="colours"}') == 1

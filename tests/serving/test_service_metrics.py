@@ -10,8 +10,8 @@ from waiting import wait_for
 from skinxai.serving.service_metrics import CONTENT_TYPE, Metrics
 
 TABLE = """
-skinxai_requests_total{route,method,status} skinxai_request_seconds{route} skinxai_queue_images
-skinxai_queue_seconds skinxai_batch_images skinxai_inference_seconds{model}
+skinxai_requests_total{route,method,status} skinxai_request_seconds{route,status}
+skinxai_queue_images skinxai_queue_seconds skinxai_batch_images skinxai_inference_seconds{model}
 skinxai_images_total{outcome} skinxai_predictions_total{model,label} skinxai_confidence{model}
 skinxai_decisions_total{model,decision} skinxai_cache_requests_total{result}
 skinxai_errors_total{code} skinxai_refusals_total{reason} skinxai_drift_statistic{model,test}
@@ -108,12 +108,14 @@ def test_a_real_prometheus_reads_every_value(target, tmp_path) -> None:
         assert value("skinxai_requests_total") == {
             ("POST", "/v1/predict", "200"): 2, ("other", "other", "404"): 1,
         }  # fmt: skip
-        assert value("skinxai_request_seconds_count") == {("/v1/predict",): 2, ("other",): 1}
+        assert value("skinxai_request_seconds_count") == {
+            ("/v1/predict", "2xx"): 2, ("other", "4xx"): 1,
+        }  # fmt: skip
         assert value('skinxai_request_seconds_bucket{route="/v1/predict",le="0.025"}') == {
-            ("0.025", "/v1/predict"): 1
+            ("0.025", "/v1/predict", "2xx"): 1
         }
         assert value("skinxai_request_seconds_sum{route='/v1/predict'}") == pytest.approx(
-            {("/v1/predict",): 0.22}
+            {("/v1/predict", "2xx"): 0.22}
         )
         assert value("skinxai_predictions_total") == {("nv", "lite1"): 2}
         assert value("skinxai_decisions_total") == {("refer", "lite1"): 1}

@@ -1,6 +1,7 @@
 """How much memory a method takes beyond prediction, each in a process of its own.
 
-``python -m skinxai.benchmarking.peak_memory MODEL_FOLDER IMAGE METHOD OPTIONS PIXELS`` prints MiB.
+``python -m skinxai.benchmarking.peak_memory MODEL IMAGE METHOD OPTIONS PIXELS ANSWER`` writes MiB
+into the file ANSWER, as a plugin may print anything.
 """
 
 from __future__ import annotations
@@ -38,29 +39,31 @@ def peak_memory(
         return {}
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        classifier.save_pretrained(folder)
+        model, answer = Path(folder, "model"), Path(folder, "answer")
+        classifier.save_pretrained(model)
         for name, options in methods.items():
-            words = [folder, str(image), name, json.dumps(dict(options)), str(max_pixels)]
+            words = [str(model), str(image), name, json.dumps(dict(options)), str(max_pixels)]
             done = subprocess.run(
-                [sys.executable, "-m", "skinxai.benchmarking.peak_memory", *words],
+                [sys.executable, "-m", "skinxai.benchmarking.peak_memory", *words, str(answer)],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
-            if done.returncode == 0:
-                found[name] = float(done.stdout)
+            if answer.exists():
+                found[name] = float(answer.read_text())
+                answer.unlink()
             else:
-                why = done.stderr.strip().splitlines()[-1:]
-                tqdm.write(f"the memory of {name} was not measured: {''.join(why)}")
+                why = done.stderr.strip().splitlines() or ["its process ended without an answer"]
+                tqdm.write(f"the memory of {name} was not measured: {why[-1]}")
     return found
 
 
-def main(folder: str, image: str, method: str, options: str, max_pixels: str) -> None:
-    """Print MiB."""
+def main(folder: str, image: str, method: str, options: str, max_pixels: str, answer: str) -> None:
+    """Write MiB."""
     classifier = Classifier.from_pretrained(folder, device="cpu")
     most = int(max_pixels)
     classifier.predict(image, max_pixels=most)
     before = peak()
     classifier.explain(image, method, progress=False, max_pixels=most, **json.loads(options))
-    print(f"{peak() - before:.1f}")
+    Path(answer).write_text(f"{peak() - before:.1f}")
 
 
 def peak() -> float:
@@ -70,4 +73,4 @@ def peak() -> float:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:6])
+    main(*sys.argv[1:7])

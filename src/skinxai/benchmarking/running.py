@@ -110,7 +110,7 @@ def _run(
             rows += found
         memory = _memory(folder, classifier, bench, images[0], options)
         _gallery(folder, classifier, bench, images, options)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         _write_tables(folder, summarise(rows, plan, options, memory))
         raise
     return _write_tables(folder, summarise(rows, plan, options, memory))

@@ -1,7 +1,7 @@
 """The command line: parse, call, print.
 
 Exit codes: 0 done, 1 some inputs failed (the rest is written) or a check found something, 2 wrong
-use or an error of skinxai, 130 Ctrl-C.
+use or an error of skinxai, 128 + its number a signal: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+from contextlib import nullcontext
 from typing import Any
 
 import typer
@@ -9,8 +11,12 @@ from typer.core import TyperCommand, TyperGroup
 
 from skinxai.cli.saying import printable_output
 from skinxai.cli.wording import as_typed
-from skinxai.errors import SkinxaiError, closest
+from skinxai.errors import PluginError, SkinxaiError, closest
+from skinxai.interruption import signals_raise
 from skinxai.plain_text import one_line
+
+SERVERS = ("demo", "serve")
+"""Commands that go on until they are interrupted."""
 
 UsageError: Any = typer.BadParameter.__bases__[0]  # typer brings a click of its own, or not
 _RULES = {
@@ -61,9 +67,20 @@ class Command(TyperCommand):
             raise UsageError(f"No such option: {given}. {hint}".rstrip(), ctx) from error
 
     def invoke(self, ctx: Any) -> Any:
-        """As typer does; an error of skinxai names options in the place of arguments."""
+        """As typer does; an error of skinxai names options in the place of arguments.
+
+        SIGTERM and SIGHUP end it as Ctrl-C does, except for servers, which have rules of their own.
+
+        Raises:
+            PluginError: code of others, such as a plugin's, ended the program as if it were done.
+        """
         try:
-            return super().invoke(ctx)
+            with nullcontext() if self.name in SERVERS else signals_raise():
+                return super().invoke(ctx)
+        except SystemExit as ended:
+            if ended.code:  # that of a signal, say
+                raise
+            raise PluginError(f"{_place(ended)} ended the program before it was done.") from ended
         except SkinxaiError as error:
             typed = {each.name: _as_typed(each) for each in self.params}
             error.on_command_line = as_typed(error.on_command_line, typed)
@@ -87,6 +104,12 @@ def _on_one_line(error: Any) -> Any:
 def _as_typed(parameter: Any) -> str:
     """E.g. ``--max-pixels``, or the name that an argument has in the help."""
     return max(_names(parameter), key=len, default=parameter.metavar or parameter.name)
+
+
+def _place(ended: SystemExit) -> str:
+    """Which line raised it."""
+    frame = traceback.extract_tb(ended.__traceback__)[-1]
+    return f"sys.exit() in {frame.filename}, line {frame.lineno},"
 
 
 def _names(parameter: Any) -> list[str]:

@@ -30,7 +30,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests = self._counter("requests", "Answers", "route", "method", "status")
         self.request_seconds = self._histogram(
-            "request_seconds", "Seconds from a request to its answer", SECONDS, "route"
+            "request_seconds", "Seconds from a request to its answer", SECONDS, "route", "status"
         )
         self.queue_images = self._gauge("queue_images", "Images that wait or are computed")
         self.queue_seconds = self._histogram(
@@ -106,7 +106,7 @@ class Metrics:
         route = route or "other"
         method = method if method in METHODS else "other"
         self.requests.labels(route, method, str(status)).inc()
-        self.request_seconds.labels(route).observe(seconds)
+        self.request_seconds.labels(route, f"{status // 100}xx").observe(seconds)
 
     def predicted(self, model: str, answer: Mapping[str, Any]) -> None:
         """Count an answer for an image.
