@@ -10,43 +10,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 from PIL import Image
 from typer.testing import CliRunner
 
-from skinxai import Classifier, Explainer, backbones, checkpoints, explainers, plugins, samples
+from skinxai import Explainer, backbones, checkpoints, explainers, plugins, samples
 from skinxai.assessment.faithfulness import (
     deletion_and_insertion,
     mass_inside,
     pointing,
     rank_correlation,
 )
-from skinxai.benchmarking import (
-    benchmark_explainers,
-    read_rows,
-    running,
-    summarise,
-    to_markdown,
-)
+from skinxai.benchmarking import benchmark_explainers, read_rows, running, summarise, to_markdown
 from skinxai.benchmarking.measuring import Bench, agreement, scrambled
 from skinxai.benchmarking.plan import Plan
 from skinxai.cli import app
 from skinxai.configs import ModelConfig, PreprocessConfig
-from skinxai.data import Record, Records, TrainedOn, pixel_hash
-from skinxai.errors import (
-    DatasetError,
-    LeakageError,
-    NonFiniteOutputError,
-    OptionError,
-    OutputError,
-    ResumeMismatchError,
-    UnknownNameError,
-)
+from skinxai.data import Record, Records, TrainedOn
+from skinxai.errors import ResumeMismatchError
 from skinxai.explainers.base import Attribution
 from skinxai.explainers.baselines import baseline
 from skinxai.images.transforms import evaluation_transform
 from skinxai.labels import LabelSet
-from skinxai.model_folders.trained_on import Look
 from skinxai.results.drawing import resize_map
 from skinxai.testing.networks import COLOURS, colour_classifier
 from skinxai.testing.pictures import PLACES, picture, window
@@ -245,66 +229,6 @@ def test_the_summary_by_hand() -> None:
     assert "0.60 (–)" in to_markdown(table)
 
 
-def test_what_cannot_be_compared(data, tmp_path) -> None:
-    records, masks = data
-    classifier = colour_classifier()
-    with pytest.raises(DatasetError, match="masks must be a folder of IMAGE_segmentation"):
-        benchmark_explainers(classifier, records, tmp_path, tmp_path / "out")
-    with pytest.raises(UnknownNameError, match="gradcam"):
-        benchmark_explainers(classifier, records, masks, tmp_path / "out", methods=["gradcan"])
-    with pytest.raises(OptionError, match="steps must be an integer >= 1"):
-        benchmark_explainers(classifier, records, masks, tmp_path / "out", steps=0)
-
-
-def test_other_masks_weights_or_pixels_are_another_comparison(data, tmp_path) -> None:
-    records, masks = data
-    settings = SMALL | {"methods": ["gradcam"], "checked": 0}
-    classifier = colour_classifier()
-    benchmark_explainers(classifier, records, masks, tmp_path / "out", **settings)
-    other = colour_classifier()
-    with torch.no_grad():
-        next(other.network.parameters()).mul_(2)
-    with pytest.raises(ResumeMismatchError, match="another 'weights'"):
-        benchmark_explainers(other, records, masks, tmp_path / "out", **settings)
-    path = next(masks.iterdir())
-    Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
-    with pytest.raises(ResumeMismatchError, match="another 'masks'"):
-        benchmark_explainers(classifier, records, masks, tmp_path / "out", **settings)
-    Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
-    benchmark_explainers(classifier, records, masks, tmp_path / "out", **settings)
-    items = tuple(replace(each, lesion_id=f"other {each.lesion_id}") for each in records)
-    with pytest.raises(ResumeMismatchError, match="another 'images'"):
-        benchmark_explainers(
-            classifier, replace(records, items=items), masks, tmp_path / "out", **settings
-        )
-    Image.fromarray(255 - np.asarray(Image.open(records[0].path))).save(records[0].path)
-    with pytest.raises(ResumeMismatchError, match="another 'images'"):
-        benchmark_explainers(classifier, records, masks, tmp_path / "out", **settings)
-    with (
-        FileLock(tmp_path / "out/.lock"),
-        pytest.raises(OutputError, match="is in use"),
-    ):
-        benchmark_explainers(classifier, records, masks, tmp_path / "out", **settings)
-
-
-def test_a_check_that_cannot_be_made_is_unknown(data, tmp_path, monkeypatch) -> None:
-    """A scrambled network may overflow; the rest of the row stands."""
-    records, masks = data
-    explain = Classifier.explain
-
-    def broken(self, *args, **options):
-        if self.model.endswith("scrambled"):
-            raise NonFiniteOutputError("logits must be finite, they are not.")
-        return explain(self, *args, **options)
-
-    monkeypatch.setattr(Classifier, "explain", broken)
-    settings = SMALL | {"methods": ["gradcam"]}
-    benchmark_explainers(colour_classifier(), records, masks, tmp_path / "out", **settings)
-    checked = [r for r in read_rows(tmp_path / "out") if "randomised" in r]
-    assert len(checked) == 2
-    assert all(r["randomised"] is None and r["noisy"] > 0.9 for r in checked)
-
-
 def test_memory_is_that_of_the_child_alone(monkeypatch, tmp_path) -> None:
     """A parent that once held much hides nothing: a child that takes 64 MiB more says so."""
     held = np.ones(2**26)  # 512 MiB
@@ -314,32 +238,6 @@ def test_memory_is_that_of_the_child_alone(monkeypatch, tmp_path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert held.nbytes and 60 < float(done.stdout) < 80
-
-
-def test_images_that_the_model_was_trained_on(data, tmp_path, monkeypatch) -> None:
-    records, masks = data
-    seen = TrainedOn.from_hashes([pixel_hash(np.asarray(Image.open(records[0].path)))])
-    classifier = colour_classifier()
-    monkeypatch.setattr(type(classifier), "trained_on", seen)
-    with pytest.raises(LeakageError, match="of 9, 1 has the pixels of a training image"):
-        benchmark_explainers(classifier, records, masks, tmp_path / "out", **SMALL)
-
-
-def test_images_that_look_like_those_that_the_model_was_trained_on(
-    data, tmp_path, monkeypatch
-) -> None:
-    records, masks = data
-    pixels = np.asarray(Image.open(records[0].path)) // 2
-    classifier, seen = colour_classifier(), TrainedOn.of_looks([Look.at(pixels)])
-    monkeypatch.setattr(type(classifier), "trained_on", seen)
-    arguments = (classifier, records, masks, tmp_path / "out")
-    with pytest.raises(LeakageError, match=r"of 9, 2 look like .*, or name copies that are"):
-        benchmark_explainers(*arguments, **SMALL)
-    with pytest.raises(OptionError, match="not_copies must"):
-        benchmark_explainers(*arguments, not_copies=["strange"], **SMALL)
-    ids = ["red-upper-left", "blue-upper-left"]  # in grey they are alike
-    few = SMALL | {"methods": ["saliency"]}
-    assert benchmark_explainers(*arguments, not_copies=ids, **few).exists()
 
 
 def test_the_command(tmp_path, monkeypatch) -> None:

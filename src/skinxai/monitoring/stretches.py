@@ -52,6 +52,12 @@ class Plan:
         places = np.arange(self.stretch) - np.arange(LOOKS)[:, None] * self.stride
         return ((places >= 0) & (places < self.window)).astype(np.float64)
 
+    @property
+    def pieces(self) -> npt.NDArray[np.intp]:
+        """Where a look begins or another ends: first places of the pieces of a stretch, ``(P,)``."""
+        begins = np.arange(LOOKS) * self.stride
+        return np.unique([*begins, *begins + self.window])[:-1]
+
     def check(self) -> None:
         """Refuse a window that the reference is too small for.
 
@@ -103,9 +109,9 @@ class Stretches:
         self._ranks = []  # of each series: how many values are at most, and below, each
         for values in series.values():
             known = np.sort(values)
-            self._ranks.append(
-                np.stack([np.searchsorted(known, values, side) for side in ("right", "left")])
-            )
+            ranks = [np.searchsorted(known, values, side) for side in ("right", "left")]
+            # Integers of 16 bits are sorted by their digits, several times as fast.
+            self._ranks.append(np.array(ranks, np.min_scalar_type(len(values))))
 
     def drawn(self, count: int, draws: np.random.Generator) -> Doubles:
         """Statistics ``(count, LOOKS, tests)``, in the order of `TESTS`.
@@ -132,14 +138,21 @@ class Stretches:
         return np.stack(found, axis=-1)
 
     def _mmd(self, chosen: npt.NDArray[np.intp]) -> Doubles:
-        plan, looks = self._plan, self._plan.looks
-        inside = self._kernel[chosen[:, :, None], chosen[:, None, :]]  # (count, L, L)
-        seen = looks @ inside  # (count, LOOKS, L)
-        totals = self._totals[chosen]
+        plan, pieces = self._plan, self._plan.pieces
+        inside = np.stack([self._sums(each, pieces) for each in chosen])  # (count, P, P)
+        totals = np.add.reduceat(self._totals[chosen], pieces, axis=1)
+        looks = plan.looks[:, pieces]
+        seen = looks @ inside  # (count, LOOKS, P)
         across = totals @ looks.T - seen.sum(axis=2)
         others = self._totals.sum() - 2 * totals.sum(axis=1) + inside.sum(axis=(1, 2))
         within = (seen * looks).sum(axis=2)
         return squared_mmd(within, others[:, None], across, plan.window, plan.rest)
+
+    def _sums(self, stretch: npt.NDArray[np.intp], pieces: npt.NDArray[np.intp]) -> Doubles:
+        """The kernel's sums over each two pieces of a stretch, ``(P, P)``."""
+        inside = self._kernel[stretch][:, stretch]
+        rows = np.add.reduceat(inside, pieces, axis=0)
+        return np.asarray(np.add.reduceat(rows, pieces, axis=1), np.float64)
 
     def _chi_squares(self, chosen: npt.NDArray[np.intp]) -> Doubles:
         counts = self._groups[chosen]  # (count, L, G)
@@ -159,14 +172,13 @@ class Stretches:
         plan = self._plan
         order = np.argsort(ranks[0], axis=1, kind="stable")
         at, below = (np.take_along_axis(each, order, axis=1) for each in ranks)
-        seen = np.cumsum(plan.looks[:, order].transpose(1, 0, 2), axis=2) / plan.window
-        places = np.arange(1, plan.stretch + 1)
-        last = np.ones(at.shape, bool)  # of its ties
-        last[:, :-1] = at[:, 1:] != at[:, :-1]
-        first = np.roll(last, 1, axis=1)
-        rest_at = (at - places) / plan.rest  # right where a value is the last of its ties
-        rest_below = (below - (places - 1)) / plan.rest  # right where it is the first
-        seen_below = np.concatenate([np.zeros_like(seen[:, :, :1]), seen[:, :, :-1]], axis=2)
-        gaps = np.where(last[:, None], np.abs(seen - rest_at[:, None]), 0)
-        earlier = np.where(first[:, None], np.abs(seen_below - rest_below[:, None]), 0)
-        return np.asarray(np.maximum(gaps.max(axis=2), earlier.max(axis=2)), np.float64)
+        places = np.arange(plan.stretch)
+        rest_at = (at - (places + 1.0)) / plan.rest  # right where a value is the last of its ties
+        rest_below = (below - places) / plan.rest  # right where it is the first
+        differs = at[:, 1:] != at[:, :-1]
+        seen = np.cumsum(plan.looks.take(order, axis=1), axis=2) / plan.window  # (LOOKS, count, L)
+        gaps = np.abs(seen - rest_at)
+        gaps[:, :, :-1] *= differs
+        earlier = np.abs(seen[:, :, :-1] - rest_below[:, 1:]) * differs
+        largest = np.maximum(gaps.max(axis=2), earlier.max(axis=2))
+        return np.asarray(np.maximum(largest, rest_below[:, 0]).T, np.float64)
