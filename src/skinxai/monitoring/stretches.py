@@ -54,7 +54,7 @@ class Plan:
 
     @property
     def pieces(self) -> npt.NDArray[np.intp]:
-        """Where a look begins or another ends: first places of the pieces of a stretch, ``(P,)``."""
+        """First places of the pieces of a stretch, in which no look begins or ends, ``(P,)``."""
         begins = np.arange(LOOKS) * self.stride
         return np.unique([*begins, *begins + self.window])[:-1]
 
