@@ -1,5 +1,6 @@
 """What the demo's pages stand on: uploads within limits, and answers computed once."""
 
+import gc
 import inspect
 import io
 import re
@@ -10,16 +11,19 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from picture_files import encode, gradient
 from places import ROOT
 from refused_pictures import REFUSED
+from starlette.formparsers import MultiPartParser
+from uvicorn.config import HTTP_PROTOCOLS
 from waiting import LIMIT
 
 from skinxai import Classifier, samples
-from skinxai.demo import answering, serve, showing
+from skinxai.demo import answering, middleware, serve, showing
 from skinxai.demo.answering import Answers
 from skinxai.demo.batch import Row, frame
 from skinxai.demo.comparing import columns_for
@@ -30,6 +34,7 @@ from skinxai.reporting import map_pictures as pictures
 from skinxai.results import Prediction
 from skinxai.testing import colour_classifier
 from skinxai.version import __version__
+from skinxai.web.connections import Patient
 
 PNG = encode(gradient())
 SAMPLE = samples.paths()[0].read_bytes()
@@ -278,3 +283,26 @@ def test_labels_named_as_a_column_of_the_batch_hide_none() -> None:
     assert row["class"] == "Probability" and row["probability"] == 0.4 and row["file"] == "a.png"
     assert [row[f"p_{code}"] for code in labels] == list(values)
     assert row["notes"].lower().startswith("turned")
+
+
+def test_what_is_loaded_is_not_looked_through_for_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit does that after each run of a page: 0.4 s with torch, in which nobody is served."""
+    frozen: list[int] = []
+
+    class Server:
+        def __init__(self, *_: object) -> None: ...
+
+        def run(self, **_: object) -> None:
+            frozen.append(gc.get_freeze_count())
+
+    monkeypatch.setattr(middleware, "Guarded", Server)
+    monkeypatch.setattr(answering, "shared", lambda: SimpleNamespace(warm=lambda: None))
+    for holder, name in ((Patient, "answers"), (MultiPartParser, "spool_max_size")):
+        monkeypatch.setattr(holder, name, getattr(holder, name))  # which `serve` changes
+    monkeypatch.setitem(HTTP_PROTOCOLS, "auto", HTTP_PROTOCOLS["auto"])
+    gc.unfreeze()
+    try:
+        serve(port=0, browser=False)
+    finally:
+        gc.freeze()  # as `conftest` has it
+    assert frozen[0] > 100_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import sys
@@ -109,6 +110,7 @@ def serve(
     answers = answering.shared()
     _check_free(address, port)
     answers.warm()
+    gc.freeze()  # what is loaded stays: Streamlit looks for garbage after each run of a page
     MultiPartParser.spool_max_size = sys.maxsize  # uploads above 1 MiB would go to the disk
     # Else a server for all interfaces asks another one what its address is.
     shown = "localhost" if address in ("0.0.0.0", "::") else address
