@@ -201,7 +201,8 @@ def test_the_bundled_model_can_be_fine_tuned(data, tmp_path) -> None:
     torch.testing.assert_close(*weights, atol=1e-4, rtol=1e-3)
 
 
-def test_measuring_the_precision_changes_nothing() -> None:
+def test_measuring_the_precision_changes_nothing(monkeypatch) -> None:
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
     model = build_small("small", 3, 0.5).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     images = torch.randn(4, 3, 32, 48)
@@ -215,6 +216,20 @@ def test_measuring_the_precision_changes_nothing() -> None:
     assert torch.equal(torch.get_rng_state(), random)
     for amp, dtype in ((False, None), ("bfloat16", torch.bfloat16), ("float16", torch.float16)):
         assert choose_precision(amp, device, model, images) is dtype
+
+
+@pytest.mark.parametrize(("processor", "steps"), [("AVX2", 0), ("AVX512", 6), ("SVE256", 6)])
+def test_a_processor_that_has_no_bfloat16_is_not_timed(monkeypatch, processor, steps) -> None:
+    timed: list[torch.dtype | None] = []
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: processor)
+    monkeypatch.setattr(
+        "skinxai.training.precision._seconds",
+        lambda network, images, device, precision: timed.append(precision) or 1.0,
+    )
+    found = choose_precision(
+        True, torch.device("cpu"), torch.nn.Linear(1, 1), torch.ones(2, 3, 8, 8)
+    )
+    assert found is None and len(timed) == steps
 
 
 @pytest.mark.parametrize(("native", "chosen"), [(True, "bfloat16"), (False, "float16")])

@@ -17,6 +17,9 @@ PRECISIONS: dict[str, torch.dtype | None] = {
     "float16": torch.float16,
 }
 """Name → type of mixed precision."""
+WITHOUT_BFLOAT16 = ("NO AVX", "AVX2")
+"""What torch calls Intel's and AMD's processors without instructions for bfloat16, which take some
+twenty times as long."""
 STEPS = 3
 HOPELESS = 2.0  # of float32's time: no further trial
 CLEARLY = 0.9  # of float32's time: less than that is taken for chance
@@ -60,7 +63,8 @@ def choose_precision(
     """Choose the precision for `mixed_precision`, or ``None`` for float32 throughout.
 
     On CUDA ``amp=True`` means bfloat16 if the card has it, otherwise float16. On the CPU it means
-    bfloat16 if training steps on ``images``, timed in turn, are clearly faster with it.
+    bfloat16 if training steps on ``images``, timed in turn, are clearly faster with it; none are
+    timed on processors without instructions for it.
 
     Args:
         amp: ``True``, ``False``, ``"bfloat16"`` or ``"float16"``.
@@ -76,6 +80,8 @@ def choose_precision(
         return torch.bfloat16 if native else torch.float16
     if network is None or images is None:
         return None
+    if torch.backends.cpu.get_cpu_capability() in WITHOUT_BFLOAT16:
+        return None
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     random = torch.get_rng_state()
     best: dict[torch.dtype | None, float] = {None: float("inf"), torch.bfloat16: float("inf")}
@@ -84,7 +90,7 @@ def choose_precision(
             seconds = _seconds(network, images, device, precision)
             best[precision] = min(best[precision], seconds)
         if best[torch.bfloat16] > HOPELESS * best[None]:
-            break  # a processor without instructions for it takes some twenty times as long
+            break  # another processor without instructions for it
     network.load_state_dict(before)
     network.zero_grad(set_to_none=True)
     torch.set_rng_state(random)
