@@ -34,9 +34,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_the_page_says_is_there(place: Path) -> None:
     report = json.loads((place / "runs/folds/evaluation.json").read_text())
-    assert report["images"] == 96 and len(report["out_of_fold"]["folds"]) == 3
+    assert report["images"] == 48 and len(report["out_of_fold"]["folds"]) == 3
     with (place / "runs/folds/out_of_fold.csv").open(newline="") as text:
-        assert len({line["image_id"] for line in csv.DictReader(text)}) == 96
+        assert len({line["image_id"] for line in csv.DictReader(text)}) == 48
     assert len(Classifier.from_pretrained(place / "runs/folds/ensemble").labels) == 4
     assert len((place / "runs/search/trials.csv").read_text().splitlines()) == 3
     for name in ("trials.png", "study.db", "splits.csv", "trials/0001/model.safetensors"):
