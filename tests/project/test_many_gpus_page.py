@@ -39,7 +39,7 @@ def test_two_ranks_train_and_refuse_in_one_sentence(tmp_path: Path) -> None:
         assert (tmp_path / "runs" / name / "evaluation.html").exists()
     for command, sentence in (
         (COMMANDS[1], "holds a run; go on with it with --resume"),
-        (COMMANDS[1].replace("96x128", "9x12"), "--image-size must be"),
+        (COMMANDS[1].replace("64x96", "6x9"), "--image-size must be"),
     ):
         words = shlex.split(command.partition(" -m skinxai ")[2])
         again = ranked.do(tmp_path, [{"name": "again", "do": "command", "words": words}])
