@@ -351,7 +351,7 @@ def test_other_images_are_never_answered_from_memory() -> None:
             assert same(found, both[code])
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("nan"), "1"])
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), "1", True])
 def test_a_timeout_that_is_no_time(timeout) -> None:
     with pytest.raises(OptionError, match=f"timeout must be seconds > 0, or None, got {timeout!r}"):
         colour_classifier().explain(THREE, timeout=timeout)

@@ -40,7 +40,8 @@ class ExplainOptions:
 
     def __post_init__(self) -> None:
         check_flags(all_classes=self.all_classes, tta=self.tta)
-        if self.timeout is not None and not (isinstance(self.timeout, Real) and self.timeout > 0):
+        number = isinstance(self.timeout, Real) and not isinstance(self.timeout, bool)
+        if self.timeout is not None and not (number and self.timeout > 0):
             raise OptionError(f"timeout must be seconds > 0, or None, got {self.timeout!r}.")
 
     @classmethod
