@@ -192,7 +192,6 @@ OWN = {
     ("cli/environment.py", "read_text"): 2,  # the system's
     ("training/free_memory.py", "read_text"): 3,
     ("benchmarking/peak_memory.py", "read_text"): 2,
-    ("benchmarking/peak_memory.py", "write_text"): 1,
     ("cli/benchmarks.py", "read_text"): 1,  # what it has just written
     ("demo/script.py", "read_bytes"): 1,  # the package's own pictures
     ("demo/controls.py", "read_bytes"): 1,

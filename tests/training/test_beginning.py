@@ -244,6 +244,7 @@ def test_measuring_the_precision_takes_no_more_than_a_step(data, tmp_path, monke
         return 1.0
 
     monkeypatch.setattr("skinxai.training.precision._seconds", scarce)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
     settings = ONE | {"amp": True, "batch_size": 16, "accumulate": 2}
     Trainer(**settings, output_dir=tmp_path / "run").fit(*data)
     assert counts[0] == 8 and counts[-1] == 2  # halved until it fits
