@@ -75,8 +75,6 @@ HUB: dict[str, tuple[str, ...]] = {
     "pull": ("org/mine",),
 }
 """Commands that are there to reach the Hugging Face Hub, and no other host."""
-SERVERS = ("demo", "serve")
-"""Commands that go on until they are interrupted."""
 
 
 ENDED = "ended: "

@@ -146,16 +146,20 @@ def test_a_killed_comparison_goes_on(data, tmp_path, monkeypatch) -> None:
         )
 
 
-@pytest.mark.parametrize("stage", ["peak_memory", "compare"])
-def test_tables_are_written_whenever_it_is_interrupted(data, tmp_path, monkeypatch, stage) -> None:
+@pytest.mark.parametrize(
+    ("stage", "error"), [("peak_memory", KeyboardInterrupt), ("compare", SystemExit)]
+)
+def test_tables_are_written_whenever_it_is_interrupted(
+    data, tmp_path, monkeypatch, stage, error
+) -> None:
     """Also after the last image, while memory is measured and the sheets are drawn."""
 
     def interrupted(*arguments):
-        raise KeyboardInterrupt
+        raise error
 
     monkeypatch.setattr(running, stage, interrupted)
     settings = SMALL | {"methods": ["gradcam"]}
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(error):
         benchmark_explainers(colour_classifier(), *data, tmp_path / "out", **settings)
     assert "| `gradcam` | 1 | 9 |" in (tmp_path / "out/table.md").read_text()
 

@@ -14,11 +14,12 @@ import every_command
 import network_guard
 import pytest
 from demo_server import address_of
-from every_command import CASES, ENDED, HUB, SERVERS
+from every_command import CASES, ENDED, HUB
 from hub_server import TOKEN, Hub
 from waiting import wait_for
 
 from skinxai import samples, telemetry
+from skinxai.cli.commands import SERVERS
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")

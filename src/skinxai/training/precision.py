@@ -17,9 +17,9 @@ PRECISIONS: dict[str, torch.dtype | None] = {
     "float16": torch.float16,
 }
 """Name → type of mixed precision."""
-WITHOUT_BFLOAT16 = ("NO AVX", "AVX2")
-"""What torch calls Intel's and AMD's processors without instructions for bfloat16, which take some
-twenty times as long."""
+WITHOUT_BFLOAT16 = "AVX2"
+"""What torch calls processors of Intel and AMD that have no AVX-512: bfloat16 takes them some
+twenty times as long. The few newer ones that can convert it train in float32 as well."""
 STEPS = 3
 HOPELESS = 2.0  # of float32's time: no further trial
 CLEARLY = 0.9  # of float32's time: less than that is taken for chance
@@ -64,7 +64,7 @@ def choose_precision(
 
     On CUDA ``amp=True`` means bfloat16 if the card has it, otherwise float16. On the CPU it means
     bfloat16 if training steps on ``images``, timed in turn, are clearly faster with it; none are
-    timed on processors without instructions for it.
+    timed where torch knows no more than AVX2.
 
     Args:
         amp: ``True``, ``False``, ``"bfloat16"`` or ``"float16"``.
@@ -80,7 +80,7 @@ def choose_precision(
         return torch.bfloat16 if native else torch.float16
     if network is None or images is None:
         return None
-    if torch.backends.cpu.get_cpu_capability() in WITHOUT_BFLOAT16:
+    if torch.backends.cpu.get_cpu_capability() == WITHOUT_BFLOAT16:
         return None
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     random = torch.get_rng_state()
