@@ -57,6 +57,15 @@ def test_without_the_starting_weights_nothing_is_written(records, tmp_path, monk
     assert not (tmp_path / "x").exists()
 
 
+def test_starting_weights_of_another_backbone_cost_no_reading(records, tmp_path) -> None:
+    start = model_folder(tmp_path / "start")
+    gone = replace(records, items=tuple(replace(i, path=tmp_path / "gone") for i in records))
+    error = refusal(gone, 2, output_dir=tmp_path / "x", backbone="stacked", init_weights=start)
+    assert "must fit the backbone 'stacked'" in str(error)
+    assert str(error).endswith("; take the backbone 'small', or other starting weights.")
+    assert not (tmp_path / "x").exists()
+
+
 def test_fewer_epochs_than_were_trained_are_refused(done, records) -> None:
     before = (done.folder / "cross_validation.json").read_bytes()
     with pytest.raises(ResumeMismatchError, match=r"epochs must be at least 2 .*fold-1.*, got 1"):

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_runs import BASE, coloured
+from safetensors.torch import save_file
+from small_runs import BASE, build_small, coloured, model_folder
 
 from skinxai.data import Splits, prepare, split
 from skinxai.errors import OptionError, ResumeMismatchError, SkinxaiError, TrainingError
@@ -261,6 +262,23 @@ def test_without_the_starting_weights_nothing_is_written(parts, tmp_path, monkey
     searched_weights = {"init_weights": ["none"], "learning_rate": (1e-4, 1e-2)}
     found = tune(parts, 1, search=searched_weights, output_dir=tmp_path / "y", **settings)
     assert len(found.trials) == 1  # the default, ImageNet weights, is not fetched
+
+
+def test_starting_weights_that_do_not_fit_a_backbone_are_refused_first(parts, tmp_path) -> None:
+    fixed = {name: value for name, value in SETTINGS.items() if name != "backbone"}
+    start = model_folder(tmp_path / "start")
+    own = {"init_weights": tmp_path / "own.safetensors"}
+    save_file(build_small("small", 3).network.state_dict(), own["init_weights"])
+    search = {"backbone": ["small", "stacked"]}
+    for more, remedy in (({"init_weights": start}, "'small'"), (own, "they were saved from")):
+        with pytest.raises(TrainingError) as caught:
+            tune(parts, 1, search=search, output_dir=tmp_path / "x", **fixed | more)
+        said = str(caught.value)
+        assert "must fit the backbone 'stacked' outside its classifier, but 12 tensors" in said
+        assert said.endswith(f"; take the backbone {remedy}, or other starting weights.")
+        assert not (tmp_path / "x").exists()
+    found = tune(parts, 1, search={"backbone": ["small"]}, output_dir=tmp_path / "x", **fixed | own)
+    assert found.best.drawn == {"backbone": "small"}
 
 
 def test_a_torn_study_and_a_lost_one_are_named(parts, tmp_path) -> None:

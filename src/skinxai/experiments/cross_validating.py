@@ -36,7 +36,7 @@ from skinxai.results import Evaluation, OutOfFold
 from skinxai.training.callbacks import Callback
 from skinxai.training.checking import check_names
 from skinxai.training.data_checks import fingerprint
-from skinxai.training.initial_weights import fetch_initial_weights
+from skinxai.training.initial_weights import check_initial_weights
 from skinxai.training.run_folder import (
     CROSS_VALIDATION,
     RunFolder,
@@ -114,7 +114,7 @@ def cross_validate(
         check_names(config)
         changes: dict[str, Any] = {}
         _check_new(folder.path)
-        fetch_initial_weights(config.backbone, config.init_weights)  # else nothing is written
+        check_initial_weights(config.backbone, config.init_weights, images.labels)
         splits = None
     else:
         if folds is not None and folds != state["folds"]:

@@ -19,12 +19,13 @@ from skinxai.experiments.search_space import Choice, ends, setting, space_of
 from skinxai.experiments.study import RUNS, Study, Trial, Turn
 from skinxai.experiments.trial_picture import drawn
 from skinxai.flags import check_flags
+from skinxai.labels import LabelSet
 from skinxai.progress import Rounds, say
 from skinxai.reporting import read_log
 from skinxai.training.callbacks import Callback
 from skinxai.training.checking import check_names
 from skinxai.training.data_checks import check_parts, check_prepared, fingerprint
-from skinxai.training.initial_weights import fetch_initial_weights
+from skinxai.training.initial_weights import check_initial_weights
 from skinxai.training.run_folder import STUDY, RunFolder, held_in, taken
 from skinxai.training.settings import TrainConfig
 from skinxai.training.trainer import Trainer
@@ -109,7 +110,8 @@ def tune(
     Raises:
         OptionError: if Optuna is not installed, or the space or a setting is wrong.
         ResumeMismatchError: if the folder holds another search.
-        TrainingError: if no trial is complete, or the study is damaged or locked.
+        TrainingError: if starting weights are absent or do not fit a backbone of the search, no
+            trial is complete, or the study is damaged or locked.
     """
     check_flags(prune=prune)
     if type(trials) is not int or trials < 1:
@@ -127,7 +129,7 @@ def tune(
     if (held := held_in(folder)) not in (None, STUDY):
         raise taken(folder, held, STUDY)
     if held is None:
-        _fetch(space, config)
+        _check_weights(space, config, splits.train.labels)
     plain = {n: v for n, v in config.to_dict().items() if n not in MACHINE and n not in space}
     identity = {
         "space": {name: vars(values) for name, values in space.items()},
@@ -200,15 +202,18 @@ def _run(
     shutil.rmtree(run.path / "checkpoints", ignore_errors=True)  # an ended trial never goes on
 
 
-def _fetch(space: Mapping[str, Any], config: TrainConfig) -> None:
-    """Fetch the starting weights of a new search, so that one without them writes nothing."""
+def _check_weights(space: Mapping[str, Any], config: TrainConfig, labels: LabelSet) -> None:
+    """Refuse a new search whose starting weights are absent, or do not fit a network it may draw.
+
+    It has written nothing, and no trial has been trained that the refusal of another would end.
+    """
     each = {"backbone": (config.backbone,), "init_weights": (config.init_weights,)}
     for name in each:
         if isinstance(values := space.get(name), Choice):
             each[name] = tuple(setting(name, text)[name] for text in values.values)
     for backbone in each["backbone"]:
         for weights in each["init_weights"]:
-            fetch_initial_weights(str(backbone), weights)
+            check_initial_weights(str(backbone), weights, labels)
 
 
 def _figures(run_folder: Path) -> list[float]:

@@ -24,6 +24,7 @@ from skinxai.model_folders.parts import MAX_FILE_BYTES
 from skinxai.model_folders.probe import picture
 from skinxai.model_folders.timm_downloads import weights_of_timm
 from skinxai.model_folders.trained_on import TrainedOn
+from skinxai.training.randomness import kept_random_states
 
 RGB = tuple[float, float, float]
 IMAGENET_CLASSES = 1000
@@ -97,7 +98,7 @@ def load_initial_weights(
                 f"init_weights must be the model's folder, {str(path.parent)!r}, got the weights "
                 f"file alone: labels, licence and training images would be lost."
             )
-        classes = _copy(model, tensors, init_weights, classifier=False)
+        classes = _copy(model, tensors, init_weights, backbone, classifier=False)
         digest = hashlib.sha256(data).hexdigest()
         return InitialWeights(
             *_expected_input(model),
@@ -107,7 +108,8 @@ def load_initial_weights(
     start = checkpoints.unpack(open_model(init_weights, fits=backbones.check_header))
     config = start.config
     same = config.labels.codes == labels.codes
-    _copy(model, start.network.network.state_dict(), init_weights, classifier=same)
+    tensors = start.network.network.state_dict()
+    _copy(model, tensors, init_weights, backbone, known=config.backbone, classifier=same)
     if config.backbone != backbone:
         _check_features(model, start, backbone, init_weights)
     taken = "is taken over (same labels)" if same else "begins at random (other labels)"
@@ -124,9 +126,19 @@ def load_initial_weights(
 
 
 def _copy(
-    model: SkinClassifier, tensors: dict[str, Any], source: str, *, classifier: bool
-) -> int | None:
-    """Copy all tensors, or all but the classifier; returns the number of classes in ``tensors``."""
+    model: SkinClassifier, tensors: dict[str, Any], source: str, backbone: str, *,
+    known: str = "", classifier: bool,
+) -> int | None:  # fmt: skip
+    """Copy all tensors, or all but the classifier; returns the number of classes in ``tensors``.
+
+    Args:
+        model: network of ``backbone``.
+        tensors: the weights.
+        source: where they come from, for the message.
+        backbone: name of the network.
+        known: name of the network that the weights are of; empty where nobody says it.
+        classifier: whether the classifier is taken over.
+    """
     own = model.network.state_dict()
     left = set() if classifier else backbones.classifier_names(model)
     odd = sorted(
@@ -136,8 +148,9 @@ def _copy(
     )
     if odd:
         raise TrainingError(
-            f"init_weights {source!r} must fit the backbone outside its classifier; {len(odd)} "
-            f"tensors differ, the first is {odd[0]!r}."
+            f"init_weights {source!r} must fit the backbone {backbone!r} outside its classifier, "
+            f"but {len(odd)} tensors differ, the first is {odd[0]!r}; take the backbone "
+            f"{repr(known) if known else 'they were saved from'}, or other starting weights."
         )
     fitting = {name: tensors[name].float() if own[name].is_floating_point() else tensors[name]
                for name in own if name not in left}  # fmt: skip
@@ -207,6 +220,26 @@ def fetch_initial_weights(backbone: str, init_weights: str | None) -> None:
         open_model(None if init_weights == "bundled" else init_weights)
 
 
+def check_initial_weights(backbone: str, init_weights: str | None, labels: LabelSet) -> None:
+    """Download starting weights where that is needed, and load them into a network once.
+
+    Work of several runs is refused before the first of them.
+
+    Args:
+        backbone: name of the backbone.
+        init_weights: as in `Trainer`.
+        labels: labels of the classifier to be trained.
+
+    Raises:
+        TrainingError: if there are no such weights, or they belong to another network.
+        ModelError: one of its subclasses, if a model cannot be opened.
+    """
+    fetch_initial_weights(backbone, init_weights)
+    with kept_random_states():
+        network = backbones.build(backbone, len(labels))
+        load_initial_weights(network, backbone, init_weights, labels)
+
+
 def _imagenet_file(backbone: str) -> Path:
     """The ImageNet weights of a network of timm, in the Hub's cache."""
     from timm.models import get_pretrained_cfg, is_model
@@ -241,5 +274,5 @@ def _load_imagenet(model: SkinClassifier, backbone: str) -> str:
         backbone.removeprefix(backbones.TIMM), pretrained=True,
         pretrained_cfg_overlay={"state_dict": tensors},
     )  # fmt: skip
-    _copy(model, network.state_dict(), "imagenet", classifier=False)
+    _copy(model, network.state_dict(), "imagenet", backbone, classifier=False)
     return f"ImageNet weights of timm for {backbone}"
