@@ -29,7 +29,8 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from small_runs import ALL_ON, Server, coloured, differences, told  # noqa: E402
+from small_runs import ALL_ON, coloured, differences  # noqa: E402
+from training_server import Server, told  # noqa: E402
 
 from skinxai.training.checkpointing import CheckpointFolder  # noqa: E402
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import ALL_ON, Server, coloured, differences, listed, newest, told
+from small_runs import ALL_ON, coloured, differences, listed, newest
+from training_server import Server, told
 from waiting import wait_for
 
 from skinxai import Trainer

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import ALL_ON, Server, coloured, differences, listed, told
+from small_runs import ALL_ON, coloured, differences, listed
+from training_server import Server, told
 from waiting import wait_for
 
 from skinxai.data import load_shards, write_shards
