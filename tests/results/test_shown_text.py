@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from foreign_text import FAKE, HIDDEN, LONG, MARKUP, wrong_terminal
-from planted_text import of_prepared, of_prepared_cells, shows
+from planted_data import of_prepared, of_prepared_cells
+from planted_text import shows
 from small_runs import registered
 from text_workshop import Workshop
 from typer.testing import CliRunner
