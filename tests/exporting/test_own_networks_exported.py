@@ -1,13 +1,11 @@
 """Exported files of networks of one's own, and what torch writes of them."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
-from small_runs import INPUT, Small, coloured, rows
+from small_runs import INPUT, Small, rows
 
 from skinxai import Classifier
 from skinxai.backbones.network import SkinClassifier
@@ -15,11 +13,6 @@ from skinxai.errors import ExportError, SkinxaiWarning
 from skinxai.exporting import onnx_graphs
 from skinxai.graphs.onnx_checks import check_graph
 from skinxai.predicting.runners import OnnxRuntime
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return [r.path for r in coloured(tmp_path_factory.mktemp("data") / "pictures", 3, seed=0)]
 
 
 def test_ones_own_network_can_be_exported(tmp_path, pictures) -> None:
