@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 
 LIMIT = 900.0
 """Seconds after which a test gives up: far above what any wait takes beside other programs."""
-PAUSE = 0.005
+PAUSES = (0.005, 0.1)
+"""Seconds between two looks, the first and the longest: each may be a request of a busy service."""
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -18,9 +19,11 @@ def wait_for(condition: Callable[[], object]) -> None:
         AssertionError: it is not after `LIMIT`.
     """
     end = time.monotonic() + LIMIT
+    pause, longest = PAUSES
     while not condition():
         assert time.monotonic() < end, f"not within {LIMIT:g} s: {condition}"
-        time.sleep(PAUSE)
+        time.sleep(pause)
+        pause = min(1.2 * pause, longest)
 
 
 class WatchedLock:

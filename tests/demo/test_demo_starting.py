@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from demo_server import address_of
-from waiting import LIMIT
+from waiting import LIMIT, wait_for
 
 pytest.importorskip("streamlit")
 
@@ -53,10 +53,9 @@ def test_it_starts_in_a_fresh_home(tmp_path: Path, terminal: bool, before: str |
         place = address_of(process, tmp_path / "log.txt")
         with urllib.request.urlopen(place, timeout=LIMIT) as answer:
             assert answer.status == 200 and b"<title>Streamlit" in answer.read()
-        while not (tmp_path / "opened").exists():  # ends with the browser, or with the demo
-            assert process.poll() is None
-            os.sched_yield()
-        assert (tmp_path / "opened").read_text() == f"{place}\n"
+        opened = tmp_path / "opened"
+        wait_for(lambda: opened.exists() or process.poll() is not None)
+        assert opened.read_text() == f"{place}\n"
     finally:
         process.terminate()
         said = process.stderr.read()
