@@ -1,4 +1,6 @@
+import functools
 import gc
+import importlib.util
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +37,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("cuda"):
                 item.add_marker(without)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_table_of_operators() -> None:
+    """Of ONNX: torch fills it anew for each export, which takes half of the time of a small one."""
+    if importlib.util.find_spec("onnxscript"):
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+        ONNXRegistry.from_torchlib = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
 
 
 @pytest.fixture(scope="session")

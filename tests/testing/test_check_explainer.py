@@ -17,7 +17,7 @@ from skinxai.testing.pictures import picture
 
 ATTENTION = ("attention_rollout", "gradient_attention")
 SCORES_ALONE = ("rise", "lime")  # see the same of any network, and need many passes
-QUICK = {"rise": {"budget": 250}, "lime": {"budget": 100, "segments": 30}}
+QUICK = {"rise": {"budget": 60}, "lime": {"budget": 100, "segments": 30}}
 
 
 def problems(explainer: object, **options: object) -> dict[str, str]:
