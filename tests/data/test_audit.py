@@ -65,7 +65,8 @@ def planted(folder: Path, photographs: list[np.ndarray], change: str) -> Splits:
     for number, pixels in enumerate(photographs):
         for part, picture in (("train", pixels), ("test", CHANGES[change](pixels, draws))):
             name = f"{part}{number}"
-            Image.fromarray(np.ascontiguousarray(picture)).save(folder / f"{name}.png")
+            image = Image.fromarray(np.ascontiguousarray(picture))
+            image.save(folder / f"{name}.png", compress_level=1)
             items.append(Record(name, folder / f"{name}.png", LABELS[number % 2]))
             ids[part].append(name)
     return Splits.of(Records(tuple(items), LABELS), ids)

@@ -50,7 +50,7 @@ def pictures(tmp_path: Path) -> Path:
         exif = Image.Exif()
         exif[0x0112] = 6 if number in (3, 8) else 1
         suffix = "png" if number % 3 else "jpg"
-        picture.save(folder / f"{number}.{suffix}", exif=exif)
+        picture.save(folder / f"{number}.{suffix}", exif=exif, compress_level=1)
     return tmp_path / "pictures"
 
 

@@ -44,9 +44,11 @@ def test_vector_scaling_finds_a_slope_and_an_offset_for_each_class() -> None:
     assert found.temperature is None
     assert np.abs(found(given) - true(given)).mean() < 0.02
 
+    start = np.repeat([Scaling.fit(given, truth).slopes[0], 0], 3)
+
     def loss(values):  # without gradients, by another method
         rows = from_logits(np.log(given) * values[:3] + values[3:])
-        drift = values - np.repeat([Scaling.fit(given, truth).slopes[0], 0], 3)
+        drift = values - start
         return -np.log(rows[np.arange(len(truth)), truth]).mean() + 1e-3 * (drift**2).sum()
 
     other = minimize(
