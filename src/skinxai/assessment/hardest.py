@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from skinxai.errors import OptionError
 from skinxai.labels import LabelSet
+from skinxai.numeric import plain
 from skinxai.results import HardCase
 
 
@@ -52,5 +53,5 @@ def check_count(count: int) -> None:
     Raises:
         OptionError: a count below 0, or no whole number.
     """
-    if type(count) is not int or count < 0:
+    if type(plain(count)) is not int or count < 0:
         raise OptionError(f"hardest must be a whole number >= 0, got {count!r}.")

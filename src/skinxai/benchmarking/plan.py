@@ -13,7 +13,7 @@ import numpy as np
 from skinxai import explainers
 from skinxai.benchmarking.lesion_masks import masked
 from skinxai.data.records import Record, Records
-from skinxai.errors import OptionError
+from skinxai.numeric import plain_fields, whole
 
 CHEAP = 50  # passes of the network: methods with fewer are asked about more images
 
@@ -39,10 +39,9 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name, value in asdict(self).items():
-            least = 0 if name in ("seed", "checked") else 1
-            if type(value) is not int or value < least:
-                raise OptionError(f"{name} must be an integer >= {least}, got {value!r}.")
+            whole(name, value, 0 if name in ("seed", "checked") else 1)
 
     def options(self, method: str) -> dict[str, Any]:
         """Of a method: its defaults, with ``budget`` at most the plan's.

@@ -77,7 +77,7 @@ def benchmark_explainers(
         OutputError: a folder that another process writes to.
         ModelError: an ensemble.
     """
-    check_max_pixels(max_pixels)
+    max_pixels = check_max_pixels(max_pixels)
     check_ids(not_copies, records)
     plan, folder = Plan(**settings), Path(out)
     built_in = [entry.name for entry in explainers.entries() if entry.source == "skinxai"]

@@ -15,6 +15,7 @@ from skinxai.benchmarking.lesion_masks import mask_of, masked, read_mask
 from skinxai.data.records import Record, Records
 from skinxai.errors import DatasetError, OptionError
 from skinxai.images.reading import SourceImage, read_image
+from skinxai.numeric import whole
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ class StressSample:
             DatasetError: no images, a folder of masks without a mask of any of them, or two images
                 of one file name, which would share a mask.
         """
-        for name, value, least in (("lesions", lesions, 1), ("seed", seed, 0)):
-            if value is not None and (type(value) is not int or value < least):
-                raise OptionError(f"{name} must be an integer >= {least}, got {value!r}.")
+        seed = whole("seed", seed, 0)
+        if lesions is not None:
+            lesions = whole("lesions", lesions)
         chosen = named(artefacts)
         needy = sorted({each.name for each in chosen if each.needs_mask})
         if needy and masks is None and artefacts is not None:

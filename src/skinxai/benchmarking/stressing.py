@@ -21,6 +21,7 @@ from skinxai.data.hashing import check_ids
 from skinxai.data.records import Record, Records
 from skinxai.errors import OptionError
 from skinxai.images.limits import MAX_PIXELS, check_max_pixels
+from skinxai.numeric import whole
 from skinxai.progress import Progress, watched
 from skinxai.results import Figure, Prediction
 from skinxai.results.stress_test import Stressed, StressTest
@@ -83,16 +84,15 @@ def stress_test(
             share a mask, or a mask that is empty or of another shape.
         InputError: an image that cannot be read, or of less than 32 pixels.
     """
-    check_max_pixels(max_pixels)
+    max_pixels = check_max_pixels(max_pixels)
     codes = classifier.config.labels.codes
     if records.labels.codes != codes:
         raise OptionError(
             f"records must have the model's labels {list(codes)}, got {list(records.labels)}."
         )
     check_ids(not_copies, records)
-    for name, value, least in (("maps", maps, 0), ("resamples", resamples, 1)):
-        if type(value) is not int or value < least:
-            raise OptionError(f"{name} must be an integer >= {least}, got {value!r}.")
+    maps, resamples = whole("maps", maps, 0), whole("resamples", resamples)
+    seed = whole("seed", seed, 0)
     sample = StressSample.of(
         records, None if masks is None else Path(masks), artefacts, lesions=lesions, seed=seed,
         max_pixels=max_pixels,

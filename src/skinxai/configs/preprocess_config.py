@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from skinxai.configs.checked_fields import check_keys
 from skinxai.errors import ModelConfigError, OptionError
+from skinxai.numeric import plain
 
 INTERPOLATIONS = ("bilinear", "bicubic")
 
@@ -29,13 +30,14 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def as_size(value: Any) -> Any:
     """``(side, side)`` for one integer, which means a square; anything else as it is."""
-    return (value, value) if type(value) is int else value
+    side = plain(value)
+    return (side, side) if type(side) is int else value
 
 
 def _as_tuple(name: str, given: Any) -> tuple[Any, ...]:
     unordered = isinstance(given, str | bytes | Mapping | set | frozenset)
     if isinstance(given, Iterable) and not unordered:
-        return tuple(given)
+        return tuple(map(plain, given))
     wanted = "(height, width)" if name == "image_size" else "three numbers, one for each channel"
     raise ModelConfigError(f"{name} must be {wanted}, got {given!r}.")
 
@@ -66,7 +68,7 @@ class PreprocessConfig:
 
     def __post_init__(self) -> None:
         given: Any = self.image_size
-        size = (given, given) if type(given) is int else _as_tuple("image_size", given)
+        size = _as_tuple("image_size", as_size(given))
         object.__setattr__(self, "image_size", size)
         if len(size) != 2 or not all(type(side) is int and 32 <= side <= 4096 for side in size):
             raise ModelConfigError(

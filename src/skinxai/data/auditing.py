@@ -55,7 +55,7 @@ def audit(
     Raises:
         OutputError: if there is no room for the temporary file.
     """
-    check_max_pixels(max_pixels)
+    max_pixels = check_max_pixels(max_pixels)
     parts = {name: getattr(splits, name) for name in PARTS}
     items = [(name, item) for name in PARTS for item in parts[name]]
     findings = [

@@ -78,7 +78,7 @@ def prepare(
         IntegrityError: if the folder was prepared before and is damaged.
     """
     config = config_of(image_size)
-    check_max_pixels(max_pixels)
+    max_pixels = check_max_pixels(max_pixels)
     check_originals(records)
     absolute = (replace(item, path=item.path.absolute()) for item in records)
     records = replace(records, items=tuple(absolute), pixels=None)

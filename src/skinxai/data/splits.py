@@ -19,6 +19,7 @@ from skinxai.disk.writing import escape_cell, unescape_cell, write_atomic
 from skinxai.errors import DatasetError, DatasetSchemaError, LeakageError
 from skinxai.flags import check_flags
 from skinxai.images.sources import describe
+from skinxai.numeric import whole
 from skinxai.plain_text import quoted
 
 PARTS = ("train", "val", "test")
@@ -218,8 +219,7 @@ def folds(
         DatasetError: if a class is in fewer groups than there are folds.
         LeakageError: if ``records`` are a test part.
     """
-    if type(k) is not int or k < 2:
-        raise DatasetError(f"k must be an integer >= 2, got {k!r}.")
+    k = whole("k", k, 2, error=DatasetError)
     groups = group(records, linked)
     for code, count in groups_with(groups, records.labels).items():
         if count < k:

@@ -24,11 +24,12 @@ from skinxai.data.tar_writer import TarWriter, png
 from skinxai.disk.regular_files import MAX_TEXT_BYTES, is_file, read_file
 from skinxai.disk.tar_members import read_stored
 from skinxai.disk.writing import made_folder, make_folder, write_atomic
-from skinxai.errors import DatasetError, DatasetImageError, OptionError, OutputError, SkinxaiError
+from skinxai.errors import DatasetError, DatasetImageError, OutputError, SkinxaiError
 from skinxai.images.limits import MAX_BYTES, MAX_PIXELS, check_max_pixels
 from skinxai.images.pixels import pixel_hash
 from skinxai.images.reading import read_image
 from skinxai.images.transforms import resize
+from skinxai.numeric import whole
 from skinxai.plain_text import quoted
 from skinxai.progress import watched
 
@@ -80,9 +81,8 @@ def write_shards(
         IntegrityError: if the folder was written before and is damaged.
     """
     config = config_of(image_size)
-    check_max_pixels(max_pixels)
-    if type(shard_bytes) is not int or shard_bytes < 1:
-        raise OptionError(f"shard_bytes must be an integer >= 1, got {shard_bytes!r}.")
+    max_pixels = check_max_pixels(max_pixels)
+    shard_bytes = whole("shard_bytes", shard_bytes)
     check_originals(records)
     records = replace(records, pixels=None)
     job = _Job(records, config, shard_bytes, progress, max_pixels)

@@ -28,6 +28,7 @@ from skinxai.experiments.out_of_fold import (
 )
 from skinxai.flags import check_flags
 from skinxai.model_folders.ensembles import write_ensemble
+from skinxai.numeric import plain
 from skinxai.plain_text import MAX_NAME, markdown, printable
 from skinxai.predicting.judging import judge_rows
 from skinxai.progress import Rounds, say
@@ -106,6 +107,7 @@ def cross_validate(
         ResumeMismatchError: if a resumed cross-validation has other images, folds or settings.
     """
     check_flags(resume=resume)
+    folds, resamples = plain(folds), plain(resamples)
     folder, images = RunFolder(Path(output_dir)), fold_plan.pooled(records)
     given = settings | ({} if backbone is None else {"backbone": backbone})
     state = _read_state(folder.path) if resume else None

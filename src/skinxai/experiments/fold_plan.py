@@ -15,6 +15,7 @@ from skinxai.errors import DatasetError, LeakageError
 from skinxai.model_folders.ensembles import training_pixels
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.trained_on import Look
+from skinxai.numeric import whole
 from skinxai.training.data_checks import check_images, check_parts, check_unseen
 from skinxai.training.settings import TrainConfig
 
@@ -97,8 +98,7 @@ def fold_splits(records: Records, k: int, seed: int, linked: Pairs = ()) -> tupl
         DatasetError: if a class is in fewer lesions, with their patients and copies, than there
             are folds, or some training part would lack a class.
     """
-    if type(k) is not int or k < 2:
-        raise DatasetError(f"folds must be an integer >= 2, got {k!r}.")
+    k = whole("folds", k, 2, error=DatasetError)
     pairs = tuple(linked)
     return tuple(
         _splits(records, each, seed, pairs) for each in folds(records, k, seed, linked=pairs)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skinxai.errors import OptionError, did_you_mean
+from skinxai.numeric import plain
 from skinxai.training.settings import TrainConfig
 
 LOGARITHMIC = ("learning_rate", "weight_decay")
@@ -131,6 +132,8 @@ def ends(values: Range | Choice) -> Sequence[Any]:
 def _read(name: str, values: Any) -> Range | Choice:
     if isinstance(values, Range | Choice):
         return values
+    if isinstance(values, list | tuple):
+        values = type(values)(map(plain, values))
     if isinstance(values, tuple) and len(values) == 2 and all(_number(each) for each in values):
         return _range(name, values)
     if isinstance(values, list | tuple):

@@ -20,6 +20,7 @@ from skinxai.experiments.study import RUNS, Study, Trial, Turn
 from skinxai.experiments.trial_picture import drawn
 from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
+from skinxai.numeric import whole
 from skinxai.progress import Rounds, say
 from skinxai.reporting import read_log
 from skinxai.training.callbacks import Callback
@@ -114,8 +115,7 @@ def tune(
             trial is complete, or the study is damaged or locked.
     """
     check_flags(prune=prune)
-    if type(trials) is not int or trials < 1:
-        raise OptionError(f"trials must be an integer >= 1, got {trials!r}.")
+    trials = whole("trials", trials)
     fixed = {n: os.fspath(v) if isinstance(v, os.PathLike) else v for n, v in settings.items()}
     config = TrainConfig.of(fixed)
     check_names(config)

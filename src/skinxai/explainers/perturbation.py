@@ -19,6 +19,7 @@ from skinxai.explainers.baselines import baseline, check_baseline
 from skinxai.explainers.rules import check_budget, check_seed, check_share
 from skinxai.explainers.superpixels import superpixels
 from skinxai.memory import in_parts
+from skinxai.numeric import whole
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,7 @@ class RISEOptions:
         check_share("kept", self.kept)
         check_baseline(self.baseline)
         check_seed(self.seed)
-        if type(self.cells) is not int or self.cells < 2:
-            raise OptionError(f"cells must be an integer >= 2, got {self.cells!r}.")
+        whole("cells", self.cells, 2)
 
 
 @final
@@ -215,8 +215,7 @@ class LIMEOptions:
         check_baseline(self.baseline)
         check_share("width", self.width)
         check_seed(self.seed)
-        if type(self.segments) is not int or self.segments < 2:
-            raise OptionError(f"segments must be an integer >= 2, got {self.segments!r}.")
+        whole("segments", self.segments, 2)
         if not (isinstance(self.ridge, Real) and 0 <= self.ridge < math.inf):
             raise OptionError(f"ridge must be >= 0 and finite, got {self.ridge!r}.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Real
 
 from skinxai.errors import OptionError
+from skinxai.numeric import plain, whole
 
 
 def check_budget(value: object, *, least: int = 1) -> None:
@@ -13,8 +14,7 @@ def check_budget(value: object, *, least: int = 1) -> None:
     Raises:
         OptionError: not an integer >= ``least``.
     """
-    if type(value) is not int or value < least:
-        raise OptionError(f"budget must be an integer >= {least}, got {value!r}.")
+    whole("budget", value, least)
 
 
 def check_seed(value: object) -> None:
@@ -23,7 +23,8 @@ def check_seed(value: object) -> None:
     Raises:
         OptionError: not an integer from 0 to 2³¹ − 1.
     """
-    if type(value) is not int or not 0 <= value < 2**31:
+    seed = plain(value)
+    if type(seed) is not int or not 0 <= seed < 2**31:
         raise OptionError(f"seed must be an integer from 0 to 2147483647, got {value!r}.")
 
 

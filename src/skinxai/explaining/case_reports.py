@@ -19,6 +19,7 @@ from skinxai.images.pixels import pixel_hash
 from skinxai.images.reading import SourceImage, read_image
 from skinxai.images.sources import iter_sources
 from skinxai.model_folders.trained_on import Look
+from skinxai.numeric import plain_fields, whole
 from skinxai.plain_text import MAX_NAME, broken_rule
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions
@@ -74,14 +75,14 @@ class CaseOptions:
     date: datetime.date | None = None
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         given: Any = self.methods
         listed = isinstance(given, Collection) and not isinstance(given, str | bytes)
         if given is not None and not (
             listed and 1 <= len(given) <= MOST and len(set(given)) == len(given)
         ):
             raise OptionError(f"methods must be one to {MOST} different names, got {given!r}.")
-        if type(self.neighbours) is not int or self.neighbours < 0:
-            raise OptionError(f"neighbours must be an integer >= 0, got {self.neighbours!r}.")
+        whole("neighbours", self.neighbours, 0)
         if not isinstance(self.date, datetime.date | None):
             raise OptionError(f"date must be a datetime.date, got {self.date!r}.")
         if type(self.coverage) not in (int, float) or not 0 < self.coverage < 1:

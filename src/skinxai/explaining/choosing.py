@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from skinxai.explaining.by_graph import GRAPH_METHODS
 from skinxai.explaining.by_graph import explanations as graph_explanations
 from skinxai.explaining.explain_options import ExplainOptions
+from skinxai.numeric import plain
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, several
@@ -34,6 +35,7 @@ def explained(
         UnknownNameError: no such method or label.
         OptionError: an unknown option, or options that exclude each other.
     """
+    keywords = {name: plain(value) for name, value in keywords.items()}
     single, many, count = several(images, keywords.get("progress"))
     graph = _graph_for(model, method, asked)
     with ExitStack() as stack:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from skinxai.errors import (
     ImageTooLargeError,
     ImageTooSmallError,
-    OptionError,
     UnsupportedImageError,
 )
+from skinxai.numeric import whole
 
 MAX_PIXELS = 40_000_000
 MAX_BYTES = 256 * 1024**2
@@ -48,10 +48,9 @@ def check_size(
         )
 
 
-def check_max_pixels(max_pixels: object) -> None:
-    """Refuse a ``max_pixels`` that is no whole number of at least 1."""
-    if type(max_pixels) is not int or max_pixels < 1:
-        raise OptionError(f"max_pixels must be an integer >= 1, got {max_pixels!r}.")
+def check_max_pixels(max_pixels: object) -> int:
+    """Refuse a ``max_pixels`` that is no whole number of at least 1; as Python's own integer."""
+    return whole("max_pixels", max_pixels)
 
 
 def check_bytes(count: int) -> None:

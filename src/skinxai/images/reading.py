@@ -87,7 +87,7 @@ def read_image(
     if layout not in ("HWC", "CHW"):
         raise OptionError(f"layout must be 'HWC' or 'CHW', got {layout!r}.")
     check_value_range(value_range)
-    check_max_pixels(max_pixels)
+    max_pixels = check_max_pixels(max_pixels)
     source = describe(image)
     if isinstance(image, SourceImage):
         size = image.pixels.size  # it was let through when it was read

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from skinxai.errors import OptionError
 from skinxai.losses import check_counts
+from skinxai.numeric import plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -127,6 +128,7 @@ def _beside(logits: Tensor, values: Sequence[float]) -> Tensor:
 
 
 def _check(name: str, value: float, below: float, rule: str) -> None:
+    value = plain(value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 <= value < below:
         raise OptionError(f"{name} must be a number {rule}, got {value!r}.")

@@ -18,6 +18,7 @@ import numpy as np
 from skinxai.data.tables import SAVE_ANEW, Table
 from skinxai.disk.regular_files import open_file
 from skinxai.errors import DatasetSchemaError, OptionError, PartsError, closest
+from skinxai.numeric import whole
 from skinxai.progress import busy
 
 MAX_MANIFEST_BYTES = 2**40
@@ -108,8 +109,7 @@ class Manifest:
             OptionError: a chunk below 1, or a package that is missing.
             DatasetSchemaError: no table, without rows, without the column, or with an id twice.
         """
-        if type(chunk) is not int or chunk < 1:
-            raise OptionError(f"chunk must be an integer >= 1, got {chunk!r}.")
+        chunk = whole("chunk", chunk)
         path = Path(path)
         try:
             with open_file(path, MAX_MANIFEST_BYTES) as file:

@@ -13,6 +13,7 @@ from skinxai.errors import OptionError
 from skinxai.manifests.manifest import Chunk
 from skinxai.manifests.sharded_run import PartRun, ShardReport, begin
 from skinxai.manifests.sharding import Shard
+from skinxai.numeric import whole
 from skinxai.progress import Progress, counter
 
 BLOCKS = 1000
@@ -73,8 +74,8 @@ def work_with_ray(
 ) -> ShardReport:
     """Make the parts that are not there yet; see `predict_manifest_with_ray`."""
     ray = _ray()
-    if actors is not None and (type(actors) is not int or actors < 1):
-        raise OptionError(f"actors must be an integer >= 1, got {actors!r}.")
+    if actors is not None:
+        actors = whole("actors", actors)
     chunks = run.manifest.chunks
     done = {chunk.number: run.finished(chunk) for chunk in chunks}
     failed = sum(each for each in done.values() if each is not None)

@@ -26,6 +26,7 @@ from skinxai.manifests.fetching import fetch, is_address
 from skinxai.manifests.image_samples import count_others, place_of, sample_images
 from skinxai.manifests.manifest import CHUNK, Chunk, Manifest, ManifestRow
 from skinxai.manifests.sharding import Shard
+from skinxai.numeric import plain
 from skinxai.predicting.inputs import InputOptions
 from skinxai.progress import Progress, counter, say
 from skinxai.results import ItemError, Prediction
@@ -203,7 +204,7 @@ def begin(
 ) -> PartRun:  # fmt: skip
     """Open a manifest and a folder of parts, new or of the same run; see `predict_manifest`."""
     arrow.pa()
-    InputOptions(batch_size=batch_size, max_pixels=max_pixels)
+    given, chunk = InputOptions(batch_size=batch_size, max_pixels=max_pixels), plain(chunk)
     classifier.stream((), operating_point=operating_point)  # refuses another one
     folder = Path(out)
     check_folder(folder)
@@ -212,8 +213,8 @@ def begin(
         progress=False if callable(progress) else progress,
     )  # fmt: skip
     options = {
-        "tta": tta, "operating_point": operating_point, "batch_size": batch_size,
-        "max_pixels": max_pixels,
+        "tta": tta, "operating_point": operating_point, "batch_size": given.batch_size,
+        "max_pixels": given.max_pixels,
     }  # fmt: skip
     identity = {
         "manifest": opened.sha256, "rows": opened.count, "columns": dict(opened.columns),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, Self
 
 from skinxai.errors import OptionError
+from skinxai.numeric import plain
 
 
 class Shard(NamedTuple):
@@ -27,6 +28,7 @@ class Shard(NamedTuple):
         Raises:
             OptionError: a number that is not below the count, or a count below 1.
         """
+        number, count = plain(number), plain(count)
         if type(number) is not int or type(count) is not int or not 0 <= number < count:
             last = f" to {count - 1}" if type(count) is int and count > 0 else ""
             raise OptionError(

@@ -31,6 +31,7 @@ from skinxai.model_folders.folder_manifest import manifest_file, manifest_of
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.parts import CARD, CONFIG, MANIFEST, WEIGHTS, in_order
 from skinxai.model_folders.trained_on import TrainedOn
+from skinxai.numeric import plain
 from skinxai.plain_text import MAX_NAME, markdown
 
 
@@ -70,7 +71,7 @@ def write_ensemble(
                 f"{type(own).__name__}."
             )
     found = [_single(open_model(member)) for member in members]
-    shares = [1 / len(found) for _ in found] if weights is None else list(weights)
+    shares = [1 / len(found) for _ in found] if weights is None else list(map(plain, weights))
     if not found or len(shares) != len(found):
         raise OptionError(
             f"weights must be one for each of at least one member, got {len(shares)} weights "

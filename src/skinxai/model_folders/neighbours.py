@@ -18,6 +18,7 @@ from skinxai.errors import IntegrityError, OptionError
 from skinxai.model_folders.parts import NEIGHBOURS
 from skinxai.model_folders.tensors import load_arrays
 from skinxai.model_folders.trained_on import BYTES
+from skinxai.numeric import plain, whole
 
 DIMENSIONS = 192
 MAX_LESIONS = 1_000_000
@@ -92,8 +93,7 @@ class Neighbours:
                 f"neighbours must be at least one embedding, each with a label and a hash, got "
                 f"{len(embeddings)}, {len(positions)} and {len(hashes)}."
             )
-        if type(dimensions) is not int or dimensions < 1:
-            raise OptionError(f"dimensions must be an integer >= 1, got {dimensions!r}.")
+        dimensions = whole("dimensions", dimensions)
         if positions.min() < 0 or positions.max() > np.iinfo(np.uint16).max:
             raise OptionError(
                 f"labels of neighbours must be positions from 0 to {np.iinfo(np.uint16).max}, got "
@@ -157,7 +157,7 @@ class Neighbours:
         Raises:
             OptionError: if k is outside its range.
         """
-        if type(k) is not int or not 1 <= k <= len(self):
+        if type(plain(k)) is not int or not 1 <= k <= len(self):
             raise OptionError(f"k must be an integer from 1 to {len(self)}, got {k!r}.")
         components = self.components.astype(np.float64)
         asked = _unit((embeddings - self.mean) @ components.T)

@@ -12,6 +12,7 @@ from typing import Any
 
 from skinxai.errors import OptionError
 from skinxai.monitoring.measured_series import SERIES
+from skinxai.numeric import plain
 from skinxai.results.observation import Observation
 from skinxai.trust.reference_sample import Columns
 
@@ -57,6 +58,7 @@ class ChangePoints:
     def __init__(self, series: tuple[str, ...] = WATCHED, delta: float = DELTA) -> None:
         if unknown := [name for name in series if name not in SERIES]:
             raise OptionError(f"series must be of {list(SERIES)}, got {unknown[0]!r}.")
+        delta = plain(delta)
         if type(delta) is not float or not 0 < delta < 1:
             raise OptionError(f"delta must be a number above 0 and below 1, got {delta!r}.")
         self._detectors = {name: _adwin(delta) for name in series}

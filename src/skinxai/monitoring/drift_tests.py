@@ -31,6 +31,7 @@ from skinxai.monitoring.two_samples import (
     median_distance,
     squared_mmd,
 )
+from skinxai.numeric import plain
 from skinxai.trust.reference_sample import Columns, ReferenceSample
 
 Doubles = npt.NDArray[np.float64]
@@ -58,6 +59,7 @@ class DriftTests:
         self, reference: ReferenceSample, window: int = 100, false_alarms: float = 0.01, *,
         seed: int = 0,
     ) -> None:  # fmt: skip
+        window, false_alarms = plain(window), plain(false_alarms)
         self.plan = Plan(window, len(reference))
         self.plan.check()
         if type(false_alarms) not in (int, float) or not LEAST_RATE <= false_alarms <= 0.5:

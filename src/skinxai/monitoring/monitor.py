@@ -13,6 +13,7 @@ from skinxai.errors import OptionError
 from skinxai.monitoring.accuracy import difference_of_confidences
 from skinxai.monitoring.drift_report import DriftReport
 from skinxai.monitoring.drift_tests import DriftTests
+from skinxai.numeric import plain
 from skinxai.results.observation import Observation
 from skinxai.trust.deciding import ABSTAIN
 from skinxai.trust.reference_sample import Columns, ReferenceSample
@@ -55,7 +56,7 @@ class DriftMonitor:
     def _begin(self, tests: DriftTests, looks: int | None) -> None:
         self._tests, self._lock = tests, threading.Lock()
         self._seen: deque[Observation] = deque(maxlen=tests.plan.window)
-        self._history: deque[DriftReport] = deque(maxlen=looks)
+        self._history: deque[DriftReport] = deque(maxlen=plain(looks))
         self._images, self._model = 0, ""
 
     @property

@@ -22,6 +22,7 @@ from skinxai.errors import (
 )
 from skinxai.memory import in_batches
 from skinxai.model_folders.trained_on import TrainedOn
+from skinxai.numeric import plain_fields
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
 from skinxai.predicting.labelled import LabelledImages, check_records
@@ -58,6 +59,7 @@ class Wanted:
     default: str | None = None
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         if self.method not in METHODS:
             raise OptionError(f"method must be one of {METHODS}, got {self.method!r}.")
         for name in ("sensitivity", "specificity"):

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import ModelError, OptionError
+from skinxai.numeric import plain
 from skinxai.predicting.inputs import Prepared
 from skinxai.predicting.torch_predictor import TorchPredictor, to_batch
 from skinxai.results import Uncertainty
@@ -133,14 +134,16 @@ def _said(where: str, rates: Counter[float]) -> list[str]:
     ]
 
 
-def check_passes(passes: int) -> None:
-    """Refuse a number of passes that cannot disagree.
+def check_passes(passes: int) -> int:
+    """Refuse a number of passes that cannot disagree; as Python's own integer.
 
     Raises:
         OptionError: it is not 0 or an integer >= 2.
     """
-    if type(passes) is not int or passes < 0 or passes == 1:
+    found = plain(passes)
+    if type(found) is not int or found < 0 or found == 1:
         raise OptionError(
             f"dropout_passes must be 0 or an integer >= 2, since one pass cannot disagree with "
             f"itself, got {passes!r}."
         )
+    return found

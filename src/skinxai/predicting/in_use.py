@@ -224,8 +224,8 @@ class ModelInUse:
             return predictions(self.predictor, images, options, tta=tta, monitor=monitor)
         from skinxai.predicting.dropout import check_passes, dropout_uncertainty
 
-        check_passes(dropout_passes)
-        doubts = partial(dropout_uncertainty, self.torch_predictor, passes=dropout_passes)
+        count = check_passes(dropout_passes)
+        doubts = partial(dropout_uncertainty, self.torch_predictor, passes=count)
         return predictions(self.predictor, images, options, tta=tta, doubts=doubts, monitor=monitor)
 
 

@@ -18,6 +18,7 @@ from skinxai.images.limits import MAX_PIXELS, check_max_pixels
 from skinxai.images.reading import read_image
 from skinxai.images.sources import describe, iter_sources, may_read_ahead
 from skinxai.images.transforms import evaluation_transform
+from skinxai.numeric import plain_fields, whole
 from skinxai.predicting import forking  # noqa: F401  (what forked processes need is arranged)
 from skinxai.progress import Progress, watched
 from skinxai.results import ItemError
@@ -71,8 +72,8 @@ class InputOptions:
     progress: Progress = None
 
     def __post_init__(self) -> None:
-        if type(self.batch_size) is not int or self.batch_size < 1:
-            raise OptionError(f"batch_size must be an integer >= 1, got {self.batch_size!r}.")
+        plain_fields(self)
+        whole("batch_size", self.batch_size)
         if self.layout not in ("HWC", "CHW"):
             raise OptionError(f"layout must be 'HWC' or 'CHW', got {self.layout!r}.")
         check_max_pixels(self.max_pixels)

@@ -22,6 +22,7 @@ from skinxai.data.records import Records
 from skinxai.errors import SkinxaiWarning
 from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
+from skinxai.numeric import plain_fields
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions
 from skinxai.predicting.labelled import LabelledImages, check_records
@@ -53,6 +54,7 @@ class Judged:
     skin_tone: bool
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_flags(tta=self.tta, skin_tone=self.skin_tone)
 
 

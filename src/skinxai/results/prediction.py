@@ -9,6 +9,7 @@ from typing import Any
 
 from skinxai.errors import ModelError, OptionError, SkinxaiError
 from skinxai.labels import LabelSet
+from skinxai.numeric import plain
 from skinxai.readonly import ReadOnly
 from skinxai.results.doubts import Novelty, Uncertainty
 
@@ -93,8 +94,8 @@ class Prediction:
 
     def top(self, k: int = 3) -> tuple[tuple[str, float], ...]:
         """The ``k`` most probable classes with their probabilities, highest first."""
-        if not 1 <= k <= len(self.labels):
-            raise OptionError(f"k must be from 1 to {len(self.labels)}, got {k}.")
+        if type(plain(k)) is not int or not 1 <= k <= len(self.labels):
+            raise OptionError(f"k must be an integer from 1 to {len(self.labels)}, got {k!r}.")
         ranked = sorted(self.probabilities.items(), key=lambda item: -item[1])
         return tuple(ranked[:k])
 

@@ -9,7 +9,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from skinxai.data.cleaning import clean
-from skinxai.errors import OptionError
+from skinxai.numeric import whole
 from skinxai.review.cases import QUEUED, Case, GivenLabel, ReviewedCase, check_name
 from skinxai.review.schema import AT_ONCE, CaseRow, LabelRow
 
@@ -27,8 +27,7 @@ def queued(reviewer: str | None, opinions: int) -> Select[CaseRow]:
     Raises:
         OptionError: a name or a number outside its rule.
     """
-    if type(opinions) is not int or opinions < 1:
-        raise OptionError(f"opinions must be an integer >= 1, got {opinions!r}.")
+    opinions = whole("opinions", opinions)
     own = LabelRow.case_id == CaseRow.id
     given = select(func.count(LabelRow.reviewer.distinct())).where(own).scalar_subquery()
     found: tuple[Any, ...] = (CaseRow.decision.in_(QUEUED), given < opinions)

@@ -14,6 +14,7 @@ from sqlalchemy import Select, func, select
 from skinxai.errors import OptionError, StoreError
 from skinxai.flags import check_flags
 from skinxai.images.limits import MAX_PIXELS
+from skinxai.numeric import whole
 from skinxai.review.agreement import Agreement
 from skinxai.review.cases import Case, Deletion, GivenLabel, ReviewedCase, check_name
 from skinxai.review.deleting import delete_expired, delete_subject, spellings
@@ -184,9 +185,8 @@ class ReviewStore:
             reviewer: leave out what this one has labelled; ``None``: nothing.
             opinions: reviewers that each case needs, >= 1.
         """
-        if type(limit) is not int or limit < 1:
-            raise OptionError(f"limit must be an integer >= 1, got {limit!r}.")
-        return self._asked(queued(reviewer, opinions).limit(limit))
+        most = whole("limit", limit)
+        return self._asked(queued(reviewer, opinions).limit(most))
 
     def waiting(self, *, reviewer: str | None = None, opinions: int = 1) -> int:
         """How many cases `queue` has in all."""
@@ -243,8 +243,7 @@ class ReviewStore:
         """
         from skinxai.review.exporting_cases import export_cases
 
-        if type(reviewers) is not int or reviewers < 1:
-            raise OptionError(f"reviewers must be an integer >= 1, got {reviewers!r}.")
+        reviewers = whole("reviewers", reviewers)
         cases = self.cases()
         kept = any(each.image_kept for each in cases)
         images = self._folder() if kept else None

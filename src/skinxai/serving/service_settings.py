@@ -9,6 +9,7 @@ from typing import Any
 
 from skinxai.errors import OptionError
 from skinxai.flags import check_flags
+from skinxai.numeric import plain_fields
 
 MIB = 1024**2
 
@@ -79,6 +80,7 @@ class ServiceSettings:
     hang: float = 120.0
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name in ("max_batch", "queue", "max_body_mb", "max_images", "max_pixels"):
             _check(self, name, 1, whole=True)
         _check(self, "port", 0, whole=True)

@@ -11,6 +11,7 @@ from typing import Any, Self
 from skinxai.configs import as_size, parse_size
 from skinxai.errors import OptionError, ResumeMismatchError, did_you_mean
 from skinxai.images.limits import MAX_PIXELS
+from skinxai.numeric import plain, plain_fields
 from skinxai.readonly import ReadOnly
 
 CHANGEABLE = frozenset(
@@ -118,6 +119,7 @@ class TrainConfig:
     keep_checkpoints: int = _setting(2, "Number of newest checkpoints to keep.")
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         size = as_size(self.image_size)
         if not isinstance(size, list | tuple) or len(size) != 2 or not all(map(_is_side, size)):
             raise OptionError(
@@ -132,7 +134,7 @@ class TrainConfig:
             raise OptionError(
                 f"loss_options must be a mapping from names to values, got {self.loss_options!r}."
             )
-        object.__setattr__(self, "image_size", tuple(size))
+        object.__setattr__(self, "image_size", tuple(map(plain, size)))
         ids = self.not_copies
         listed = isinstance(ids, Iterable) and not isinstance(ids, str | Mapping)
         if not listed or not all(isinstance(each, str) for each in ids):
@@ -144,7 +146,8 @@ class TrainConfig:
                 f"workers must be 'auto' or an integer from 0 to {MAX_WORKERS}, got "
                 f"{self.workers!r}."
             )
-        object.__setattr__(self, "loss_options", ReadOnly(self.loss_options))
+        options = {name: plain(value) for name, value in self.loss_options.items()}
+        object.__setattr__(self, "loss_options", ReadOnly(options))
         for name, (test, rule) in _RULES.items():
             value = getattr(self, name)
             kind = int if name in _INTEGERS else int | float
@@ -273,7 +276,8 @@ def _at_least(low: float) -> tuple[Any, str]:
 
 
 def _is_side(value: object) -> bool:
-    return type(value) is int and 32 <= value <= 4096
+    side = plain(value)
+    return type(side) is int and 32 <= side <= 4096
 
 
 def _share(value: float) -> bool:

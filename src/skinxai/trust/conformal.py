@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.errors import InputShapeError, OptionError
+from skinxai.numeric import plain
 from skinxai.trust.conformal_rules import (
     check_layout,
     check_parts,
@@ -121,6 +122,7 @@ class Conformal:
             )
         if method != "raps":
             penalty, free_classes = 0.0, 0
+        penalty, free_classes = plain(penalty), plain(free_classes)
         check_penalty(OptionError, penalty, free_classes, rows.shape[1])
         own = nonconformity(rows, method, penalty, free_classes)[np.arange(len(truth)), truth]
         groups = [truth == k for k in range(rows.shape[1])]
