@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -157,12 +158,13 @@ class Hub:
                       "siblings": files})  # fmt: skip
 
     def preupload(self, allowed: bool, body: bytes, repo: str, revision: str) -> Answer:
-        there = self.repos[repo].at(revision)
+        there, asked = self.repos[repo].at(revision), json.loads(body)
+        ignored = asked.get("gitIgnore", there.get(".gitignore", b"").decode()).splitlines()
         files = [
-            {"path": f["path"], "shouldIgnore": False,
+            {"path": f["path"], "shouldIgnore": any(fnmatch(f["path"], each) for each in ignored),
              "uploadMode": "lfs" if f["size"] > LFS_BYTES else "regular"}
             | ({"oid": _oid(there[f["path"]])} if f["path"] in there else {})
-            for f in json.loads(body)["files"]
+            for f in asked["files"]
         ]  # fmt: skip
         return _json({"files": files})
 

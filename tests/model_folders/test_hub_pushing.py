@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hub_server import TOKEN
+from hub_server import TOKEN, Repo
 from loopback_hub import NAME
 from test_hub import model, published
 from typer.testing import CliRunner
@@ -52,6 +52,19 @@ def test_a_branch_that_is_new(hub, classifier) -> None:
     first = classifier.push_to_hub(NAME, token=TOKEN)
     other = classifier.push_to_hub(NAME, revision="trial", token=TOKEN)
     assert hub.repos[NAME].branches == {"main": first[-40:], "trial": other[-40:]}
+
+
+def test_what_the_branch_would_ignore_is_uploaded_too(hub, classifier, tmp_path) -> None:
+    """The client leaves such files out of its commit and says nothing."""
+    ignored = {".gitignore": b"*.safetensors\nREADME.md\nmembers/*\n"}
+    hub.repos[NAME] = Repo()
+    hub.repos[NAME].commit(ignored)
+    classifier.save_pretrained(tmp_path / "a", name="a")
+    write_ensemble(tmp_path / "both", [tmp_path / "a", tmp_path / "a"], name="both")
+    for folder in (tmp_path / "a", tmp_path / "both"):
+        pushed = upload(folder, NAME, token=TOKEN)
+        assert hub.repos[NAME].at("main") == dict(contents(folder)) | ignored
+        assert dict(contents(open_model(pushed).folder)) == dict(contents(folder))
 
 
 def test_who_may_not_write(hub, classifier) -> None:

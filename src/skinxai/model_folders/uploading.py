@@ -16,6 +16,8 @@ from skinxai.model_folders.parts import CARD, part_of
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+_NO_FILE = "# ignores nothing\n"
+"""A ``.gitignore`` in the place of the branch's own."""
 _NO_ACCESS = (401, 403, 404)
 """Answers of the Hub for a token that may not write; 404 where it may not read either."""
 _CHANGED = (409, 412)
@@ -28,7 +30,8 @@ def upload(
 ) -> str:  # fmt: skip
     """Upload a model folder, or that of an ensemble with all members, in one commit.
 
-    Only files that the manifests list are uploaded, after they were checked. Files of a model
+    Only files that the manifests list are uploaded, after they were checked, and all of these,
+    also what a ``.gitignore`` of the branch names. Files of a model
     folder that an earlier upload left in the branch, and that this model does not have, are
     removed from it in the same commit; other files stay.
 
@@ -101,16 +104,17 @@ def _commit(
         api.create_branch(repo_id, branch=revision, exist_ok=True)
     now = api.model_info(repo_id, revision=revision)
     there = [each.rfilename for each in now.siblings or ()]
-    operations: list[CommitOperationAdd | CommitOperationDelete] = [
-        *(CommitOperationAdd(path_in_repo=name, path_or_fileobj=data)
-          for name, data in files.items()),
-        *(CommitOperationDelete(path_in_repo=name, is_folder=False)
-          for name in there if name not in files and _is_part(name)),
-    ]  # fmt: skip
+    own = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=data)
+           for name, data in files.items()]  # fmt: skip
+    gone = [CommitOperationDelete(path_in_repo=name, is_folder=False)
+            for name in there if name not in files and _is_part(name)]  # fmt: skip
     with bars_of_client():
+        # first, since create_commit() leaves out what the branch's .gitignore names, with no word
+        api.preupload_lfs_files(repo_id, own, revision=revision, gitignore_content=_NO_FILE)
         done = api.create_commit(
-            repo_id, operations, commit_message=message, revision=revision, parent_commit=now.sha
-        )
+            repo_id, [*own, *gone], commit_message=message, revision=revision,
+            parent_commit=now.sha,
+        )  # fmt: skip
     return str(done.oid)
 
 
