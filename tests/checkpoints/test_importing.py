@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 from hub_server import TOKEN, Hub, Repo
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from skinxai import Classifier
@@ -100,6 +101,23 @@ def test_from_the_hub(hub: Hub, saved, tmp_path) -> None:
     with pytest.raises(ModelNotFoundError, match="was not found"):
         import_timm("hf-hub:tester/absent", tmp_path / "x", labels=LABELS)
     assert not (tmp_path / "x").exists()
+
+
+def test_a_commit_in_the_cache_is_not_asked_for(hub: Hub, saved, tmp_path) -> None:
+    hub.repos["tester/timm"] = Repo()
+    files = {path.name: path.read_bytes() for path in saved.iterdir()}
+    commit = hub.repos["tester/timm"].commit(files)
+    revision = import_timm(f"hf-hub:tester/timm@{commit}", tmp_path / "first", labels=LABELS)
+    asked = list(hub.requests)
+    again = import_timm(f"hf-hub:tester/timm@{commit}", tmp_path / "again", labels=LABELS)
+    assert again == revision and hub.requests == asked
+    (snapshot,) = Path(constants.HF_HUB_CACHE).glob(f"models--tester--timm/snapshots/{commit}")
+    (snapshot / "model.safetensors").unlink()  # a download that was interrupted
+    assert import_timm(f"hf-hub:tester/timm@{commit}", tmp_path / "x", labels=LABELS) == revision
+    import_timm("hf-hub:tester/timm@main", tmp_path / "main", labels=LABELS)
+    assert hub.requests[-1] == ("HEAD", "/tester/timm/resolve/main/config.json")
+    hub.close()
+    import_timm(f"hf-hub:tester/timm@{commit}", tmp_path / "offline", labels=LABELS)
 
 
 CHANGES = {

@@ -11,14 +11,16 @@ from skinxai.errors import HubError, ModelError
 from skinxai.model_folders import hub_client
 from skinxai.model_folders.hub_client import line
 from skinxai.model_folders.parts import CONFIG, WEIGHTS
-from skinxai.model_folders.repository import Repository
+from skinxai.model_folders.repository import COMMIT, Repository
 
 
 def timm_snapshot(name: str, token: str | None = None) -> Path:
     """Return a folder with ``config.json`` and ``model.safetensors`` of a network that timm pushed.
 
+    A commit whose two files are in the cache is not requested; a branch or tag is looked up.
+
     Args:
-        name: ``org/name`` or ``org/name@revision``.
+        name: ``org/name`` or ``org/name@revision``; a commit has 40 digits.
         token: access token; the client's own by default.
 
     Raises:
@@ -27,6 +29,10 @@ def timm_snapshot(name: str, token: str | None = None) -> Path:
     """
     repo, _, revision = name.partition("@")
     repository = Repository(repo, token=token)
+    if COMMIT.fullmatch(revision):
+        with suppress(HubError):
+            repository.load(CONFIG, revision, local=True)
+            return repository.load(WEIGHTS, revision, local=True).parent
     commit = repository.look_up(revision or "main", CONFIG)
     repository.load(CONFIG, commit)
     return repository.load(WEIGHTS, commit).parent
