@@ -1,5 +1,6 @@
 """What a comparison of explainers refuses, or leaves unknown."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from skinxai.errors import (
 )
 from skinxai.model_folders.trained_on import Look
 from skinxai.testing.networks import colour_classifier
+from skinxai.version import __version__
 
 __all__ = ["data"]  # fixtures
 
@@ -67,6 +69,23 @@ def test_other_masks_weights_or_pixels_are_another_comparison(data, tmp_path) ->
         pytest.raises(OutputError, match="is in use"),
     ):
         benchmark_explainers(classifier, records, masks, tmp_path / "out", **settings)
+
+
+def test_a_comparison_of_an_earlier_version_is_named(data, tmp_path) -> None:
+    """Complete or not: its rows may have been measured in another way."""
+    out, settings = tmp_path / "out", SMALL | {"methods": ["gradcam"], "checked": 0}
+    benchmark_explainers(colour_classifier(), *data, out, **settings)
+    study = json.loads((out / "study.json").read_bytes())
+    fewer = {name: value for name, value in study.items() if name != "masks"}
+    for earlier, said in ((study | {"skinxai": "0.0.9"}, "0.0.9"), (fewer, __version__)):
+        (out / "study.json").write_text(json.dumps(earlier))
+        with pytest.raises(ResumeMismatchError) as caught:
+            benchmark_explainers(colour_classifier(), *data, out, **settings)
+        assert f"a comparison of this skinxai, {__version__}, but " in str(caught.value)
+        assert f"has one that another began, {said}; take a new folder, or " in str(caught.value)
+    (out / "study.json").write_text("[1]")
+    with pytest.raises(OutputError, match=r"must be readable JSON, an object: .*; take a new fold"):
+        benchmark_explainers(colour_classifier(), *data, out, **settings)
 
 
 def test_a_check_that_cannot_be_made_is_unknown(data, tmp_path, monkeypatch) -> None:

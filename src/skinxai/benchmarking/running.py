@@ -188,9 +188,17 @@ def _begin(
         write_atomic(path, json.dumps(study, indent=2).encode() + b"\n")
         return
     try:
-        known = json.loads(read_file(path, MAX_TEXT_BYTES))
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{str(path)!r} must be readable JSON: {error}.") from error
+        known = dict(json.loads(read_file(path, MAX_TEXT_BYTES)))
+    except (OSError, ValueError, TypeError) as error:
+        raise OutputError(
+            f"{str(path)!r} must be readable JSON, an object: {error}; take a new folder."
+        ) from error
+    if (version := known.get("skinxai")) != __version__ or set(known) != set(study):
+        raise ResumeMismatchError(
+            f"out must be a new folder or hold a comparison of this skinxai, {__version__}, but "
+            f"{str(folder)!r} has one that another began, {version}; take a new folder, or go on "
+            f"with the skinxai that began it."
+        )
     if changed := [key for key in study if known.get(key) != json.loads(json.dumps(study[key]))]:
         raise ResumeMismatchError(
             f"out must be a new folder or hold the same comparison, but {str(folder)!r} has one "
