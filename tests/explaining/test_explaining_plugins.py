@@ -207,6 +207,7 @@ def test_ctrl_c_passes_through(registered) -> None:
         ({"": torch.ones(1, 2, 2)}, "as it names a file, got ''"),
         ({"a\0": torch.ones(1, 2, 2)}, "as it names a file, got"),
         ({0: torch.ones(1, 2, 2)}, "as it names a file, got 0"),
+        ({"a": torch.ones(1, 2, 2), "A": torch.ones(1, 2, 2)}, r"upper and .*, got \['A', 'a'\]"),
         ({"map": torch.ones(1, 2, 2).to_sparse()}, r"dense tensor .*layout torch\.sparse_coo"),
         ({"map": torch.ones(1, 2, 2, device="meta")}, "that has its values, .*on meta"),
         ({}, "it returned neither a map nor a score"),

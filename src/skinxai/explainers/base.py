@@ -23,7 +23,8 @@ class Attribution:
 
     Args:
         maps: name → ``(N, h, w)`` float, any resolution, raw values; the first is the heatmap.
-            Names are 1 to 64 of a-z, A-Z, 0-9, blank and ``_ . + -``, as they name files.
+            Names are 1 to 64 of a-z, A-Z, 0-9, blank and ``_ . + -``, as they name files; no two
+            differ in upper and lower case alone.
         scores: name → ``(N,)`` float.
     """
 

@@ -120,6 +120,11 @@ def _checked(name: str, found: Attribution, count: int) -> tuple[Arrays, Arrays]
             if not np.isfinite(array).all():
                 raise ExplainError(f"{kind} {key!r} of {name!r} must be finite, but it is not.")
             part[key] = array
+        if kind == "map" and len({key.lower() for key in part}) < len(part):
+            raise PluginError(
+                f"the names of the maps of {name!r} must differ in more than upper and lower case, "
+                f"as they name files and some disks see no case, got {sorted(part)}."
+            )
         arrays.append(part)
     if not any(arrays):
         raise PluginError(
