@@ -5,13 +5,20 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from picture_files import chunk, encode, gradient, matrix_profile
 from PIL import Image, ImageCms, ImageOps
 
 from skinxai import read_image
 from skinxai.configs import PreprocessConfig
-from skinxai.errors import ImageDecodeError, ImageTooLargeError, InputRangeError
+from skinxai.errors import (
+    ImageDecodeError,
+    ImageTooLargeError,
+    InputError,
+    InputRangeError,
+    UnsupportedImageError,
+)
 from skinxai.images import rgb
 from skinxai.images.formats import sniff
 from skinxai.images.transforms import resize
@@ -40,6 +47,40 @@ def grey_ink_profile() -> bytes:
     )
     header = (header + bytes(12) + b"acsp" + bytes(28) + white).ljust(128, b"\0")
     return header + struct.pack(">I", len(tags)) + directory + body
+
+
+def test_grey_that_is_multiplied_by_its_opacity_is_read_as_grey_and_opacity() -> None:
+    grey = Image.fromarray(PIXELS).convert("LA")
+    grey.putalpha(128)
+    multiplied = grey.convert("La")
+    expected = read_image(multiplied.convert("LA"))
+    found = read_image(multiplied)
+    np.testing.assert_array_equal(found.pixels, expected.pixels)
+    assert found.warnings == expected.warnings != ()
+
+
+def test_a_mode_without_a_meaning_in_rgb_is_named_with_a_remedy() -> None:
+    with pytest.raises(UnsupportedImageError, match=r"got 'RGBX'; convert it to 'RGB' with its co"):
+        read_image(Image.new("RGBX", (64, 48)))
+    assert read_image(Image.new("RGBX", (64, 48)).convert("RGB")).pixels.shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (pd.Series(["a.png", "b.png"]), r"got Series; for several images pass its values as a "),
+        (pd.DataFrame({"image": ["a.png"]}), r"got DataFrame; .* those of one of its columns as a"),
+        (
+            np.array(["a.png", "b.png"]),
+            r"got \(2,\); for an array of images or paths pass arr",
+        ),
+        (np.array([Path("a.png")]), r"got \(1,\); for an array of images or paths pass arr"),
+        (3, r"got int; convert it to one of them\.$"),
+    ],
+)
+def test_what_holds_several_images_is_named_with_a_remedy(given, words) -> None:
+    with pytest.raises(InputError, match=words):
+        read_image(given)
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF"])

@@ -135,7 +135,9 @@ def _channels_last(values: npt.NDArray[Any], layout: str) -> npt.NDArray[Any]:
     if values.ndim == 3 and values.shape[2] in (1, 3, 4) and values.size:
         return values
     remedy = "pass one image at a time"
-    if values.ndim == 4:
+    if values.dtype.kind in "OSU":
+        remedy = "for an array of images or paths pass array.tolist()"
+    elif values.ndim == 4:
         remedy = "for a batch pass list(array)"
     elif len(shape) == 3 and layout == "HWC" and shape[0] in (1, 3, 4):
         remedy = 'for channels first pass layout="CHW"'

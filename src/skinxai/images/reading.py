@@ -120,6 +120,13 @@ def read_image(
     return SourceImage(pixels, source, format, notes)
 
 
+def _remedy(image: Any) -> str:
+    if not hasattr(image, "iloc"):
+        return "convert it to one of them"
+    own = "its values" if hasattr(image, "tolist") else "those of one of its columns"
+    return f"for several images pass {own} as a list, with tolist()"
+
+
 def _by_plugin(image: Any, source: str) -> Any:
     try:
         return plugins.read_image_hook(image)
@@ -151,7 +158,7 @@ def _data(image: Any, source: str) -> bytes:
         return data
     raise InputDtypeError(
         f"image must be a path, bytes, a binary file object, a PIL image, a NumPy array or a torch "
-        f"tensor, got {type(image).__name__}; convert it to one of them."
+        f"tensor, got {type(image).__name__}; {_remedy(image)}."
     )
 
 

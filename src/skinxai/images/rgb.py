@@ -139,6 +139,8 @@ def _to_pixels(
 
 def _colours(image: Image.Image, notes: dict[str, None]) -> tuple[RGB, RGB | None]:
     """Colours ``(H, W, 3)``, and opacity ``(H, W)`` where the image has one."""
+    if image.mode == "La":  # which Pillow turns into nothing else
+        image = image.convert("LA")
     mode = image.mode
     if image.has_transparency_data:
         whole = image.convert("RGBA")
@@ -154,5 +156,8 @@ def _colours(image: Image.Image, notes: dict[str, None]) -> tuple[RGB, RGB | Non
     if mode == "CMYK" and not image.info.get("icc_profile"):
         notes["colour_profile: CMYK without one, converted by the plain formula"] = None
     if image.mode not in ("RGB", "L", "P", "1", "CMYK", "YCbCr", "HSV"):
-        raise UnsupportedImageError(f"image must have a known colour mode, got {image.mode!r}.")
+        raise UnsupportedImageError(
+            f"image must have a known colour mode, got {image.mode!r}; convert it to 'RGB' with "
+            f"its convert()."
+        )
     return np.asarray(image.convert("RGB")), None
