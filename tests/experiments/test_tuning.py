@@ -14,14 +14,22 @@ import pytest
 from safetensors.torch import save_file
 from small_runs import BASE, build_small, coloured, model_folder
 
-from skinxai.data import Splits, prepare, split
-from skinxai.errors import OptionError, ResumeMismatchError, SkinxaiError, TrainingError
+from skinxai.data import Splits, TrainedOn, pixel_hash, prepare, split
+from skinxai.errors import (
+    LeakageError,
+    OptionError,
+    ResumeMismatchError,
+    SkinxaiError,
+    TrainingError,
+)
 from skinxai.experiments import study as studies
 from skinxai.experiments import tune
 from skinxai.experiments.search_space import USUAL, Choice, Range, parse_search, space_of
 from skinxai.experiments.study import Study
 from skinxai.experiments.trial_picture import COLOURS, drawn
 from skinxai.experiments.tuning import Search
+from skinxai.images.reading import read_image
+from skinxai.labels import LabelSet
 from skinxai.training.callbacks import Callback
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig
@@ -279,6 +287,30 @@ def test_starting_weights_that_do_not_fit_a_backbone_are_refused_first(parts, tm
         assert not (tmp_path / "x").exists()
     found = tune(parts, 1, search={"backbone": ["small"]}, output_dir=tmp_path / "x", **fixed | own)
     assert found.best.drawn == {"backbone": "small"}
+
+
+def test_a_teacher_of_other_labels_is_refused_first(parts, tmp_path) -> None:
+    other = str(model_folder(tmp_path / "other", LabelSet(("a", "b", "c"))))
+    search = {"teacher": ["none", other]}
+    with pytest.raises(TrainingError, match=r"must have the labels of the images .*take another"):
+        searched(parts, tmp_path / "x", 1, search=search)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_trial_that_draws_weights_of_validation_images_is_kept_as_failed(parts, tmp_path) -> None:
+    hashes = tuple(pixel_hash(read_image(item.path).pixels) for item in parts.val)
+    saw = str(model_folder(tmp_path / "saw", trained_on=TrainedOn.from_hashes(hashes)))
+    new = str(model_folder(tmp_path / "new", seed=1))
+    fixed = {name: value for name, value in SETTINGS.items() if name != "init_weights"}
+    search = {"init_weights": [saw, new]}
+    found = tune(parts, 6, search=search, output_dir=tmp_path / "x", prune=False, **fixed)
+    assert {each.drawn["init_weights"] for each in found.trials} == {saw, new}
+    for each in found.trials:
+        leaks = each.drawn["init_weights"] == saw
+        assert each.state == ("failed" if leaks else "complete")
+        assert each.reason.startswith("LeakageError: val must hold no image of") == leaks
+    with pytest.raises(LeakageError, match="val must hold no image of what the starting weights"):
+        searched(parts, tmp_path / "y", 1, init_weights=saw)  # no trial could draw another
 
 
 def test_a_torn_study_and_a_lost_one_are_named(parts, tmp_path) -> None:

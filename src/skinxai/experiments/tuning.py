@@ -11,16 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from skinxai.configs import PreprocessConfig
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
 from skinxai.disk.writing import write_atomic
-from skinxai.errors import NonFiniteLossError, OptionError, OutOfMemoryError, TrainingError
+from skinxai.errors import (
+    LeakageError,
+    NonFiniteLossError,
+    OptionError,
+    OutOfMemoryError,
+    SkinxaiError,
+    TrainingError,
+)
 from skinxai.experiments.search_space import Choice, ends, setting, space_of
 from skinxai.experiments.study import RUNS, Study, Trial, Turn
 from skinxai.experiments.trial_picture import drawn
 from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
 from skinxai.numeric import whole
+from skinxai.predicting.devices import device_named
 from skinxai.progress import Rounds, say
 from skinxai.reporting import read_log
 from skinxai.training.callbacks import Callback
@@ -29,12 +38,15 @@ from skinxai.training.data_checks import check_parts, check_prepared, fingerprin
 from skinxai.training.initial_weights import check_initial_weights
 from skinxai.training.run_folder import STUDY, RunFolder, held_in, taken
 from skinxai.training.settings import TrainConfig
+from skinxai.training.teaching import load_teacher
 from skinxai.training.trainer import Trainer
 
 MACHINE = ("device", "workers", "keep_checkpoints", "checkpoint_minutes", "max_pixels")
 """Settings in which processes of one search may differ."""
 NAMES = ("backbone", "init_weights", "loss", "augmentation", "teacher")
 """Settings whose values are names of things that must exist."""
+ORIGINS = ("init_weights", "teacher")
+"""Settings that name models, which may have been trained on validation images."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +123,10 @@ def tune(
     Raises:
         OptionError: if Optuna is not installed, or the space or a setting is wrong.
         ResumeMismatchError: if the folder holds another search.
-        TrainingError: if starting weights are absent or do not fit a backbone of the search, no
-            trial is complete, or the study is damaged or locked.
+        LeakageError: if the starting weights or the teacher were trained on validation images;
+            where they are searched, only the trials that draw such a model fail.
+        TrainingError: if starting weights are absent or do not fit a backbone of the search, a
+            teacher has other labels, no trial is complete, or the study is damaged or locked.
     """
     check_flags(prune=prune)
     trials = whole("trials", trials)
@@ -188,8 +202,11 @@ def _run(
             trainer = Trainer(**values, output_dir=run.path, callbacks=each)
         trainer.fit(splits)
     except (NonFiniteLossError, OutOfMemoryError, OptionError) as error:
-        say(f"trial {turn.number} failed: {error}")
-        study.end(turn, None, reason=f"{type(error).__name__}: {error}")
+        _failed(study, turn, error)
+    except LeakageError as error:
+        if not turn.settings.keys() & ORIGINS:  # of the fixed settings: no trial can do better
+            raise
+        _failed(study, turn, error)
     except TrainingError as error:
         if not isinstance(error.__cause__, _Stopped):
             raise
@@ -202,18 +219,30 @@ def _run(
     shutil.rmtree(run.path / "checkpoints", ignore_errors=True)  # an ended trial never goes on
 
 
+def _failed(study: Study, turn: Turn, error: SkinxaiError) -> None:
+    say(f"trial {turn.number} failed: {error}")
+    study.end(turn, None, reason=f"{type(error).__name__}: {error}")
+
+
 def _check_weights(space: Mapping[str, Any], config: TrainConfig, labels: LabelSet) -> None:
     """Refuse a new search whose starting weights are absent, or do not fit a network it may draw.
 
+    The same holds for a teacher of other labels.
+
     It has written nothing, and no trial has been trained that the refusal of another would end.
     """
-    each = {"backbone": (config.backbone,), "init_weights": (config.init_weights,)}
+    each: dict[str, tuple[Any, ...]] = {
+        name: (getattr(config, name),) for name in ("backbone", *ORIGINS)
+    }
     for name in each:
         if isinstance(values := space.get(name), Choice):
             each[name] = tuple(setting(name, text)[name] for text in values.values)
     for backbone in each["backbone"]:
         for weights in each["init_weights"]:
             check_initial_weights(str(backbone), weights, labels)
+    for teacher in filter(None, each["teacher"]):
+        input_of = PreprocessConfig(config.image_size)
+        load_teacher(teacher, labels, input_of, config.teacher_temperature, device_named("cpu"))
 
 
 def _figures(run_folder: Path) -> list[float]:
