@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import streamlit as st
@@ -42,24 +43,34 @@ def choose_image() -> Upload | None:
     given: Any = None
     if source == "File":
         given = st.file_uploader(
-            "JPEG, PNG, TIFF, WebP or BMP", key="file", on_change=_take, args=("file",),
+            "JPEG, PNG, TIFF, WebP or BMP", key="file", on_change=_forget,
             max_upload_size=MAX_FILE // MIB,
         )  # fmt: skip
     else:
-        given = st.camera_input(
-            "A picture through a dermatoscope", key="camera", on_change=_take, args=("camera",)
-        )
-    image: Upload | None = st.session_state.get("kept image")
-    if image is not None and given is None:
-        st.caption(f"Still shown: {plain(image.name)}")
-    return image
+        given = st.camera_input("A picture through a dermatoscope", key="camera", on_change=_forget)
+    kept: Kept | None = st.session_state.get("kept image")
+    # Not in a callback: the first file after the server was started again does not call one.
+    if given is not None and (kept is None or kept.file != given.file_id):
+        kept = Kept(given.file_id, Upload(given.name, given.getvalue()))
+        st.session_state["kept image"] = kept
+    if kept is None:
+        return None
+    if given is None:
+        st.caption(f"Still shown: {plain(kept.image.name)}")
+    return kept.image
 
 
-def _take(key: str) -> None:
-    """What was given becomes the image of all pages; what is taken back is forgotten."""
-    given = st.session_state[key]
-    image = None if given is None else Upload(given.name, given.getvalue())
-    st.session_state["kept image"] = image
+@dataclass(frozen=True)
+class Kept:
+    """The image of all pages, and the id of the file that it came as."""
+
+    file: str
+    image: Upload
+
+
+def _forget() -> None:
+    """The field changed: what it held before is no longer the image."""
+    st.session_state.pop("kept image", None)
 
 
 def title_of(method: str) -> str:

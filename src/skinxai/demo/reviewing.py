@@ -29,6 +29,11 @@ ROWS = 8
 SOON = 0.7
 """Seconds in which a case takes no label: a key that is held down labels one case, not two."""
 
+LOST = (
+    "This page lost its connection to the server. What you pressed or typed last was not kept, and "
+    "another case may be shown now: look at it, and label again."
+)
+
 
 @cache
 def opened() -> ReviewStore:
@@ -47,6 +52,10 @@ def review() -> None:
     # Behind the switch: keys count again as soon as Tab has left the field.
     typed = who.text_input("Your name", key="reviewer", max_chars=80, persist_state=KEPT)
     name = _name(typed)
+    anew = "review begun" not in st.session_state
+    st.session_state["review begun"] = True
+    if anew and name:  # the page is older than its session, which lost what was pressed
+        st.warning(LOST)
     keys.caption("Keys, once Tab has left a text field: the digits label, N is next, B is back.")
     if not name:
         st.info("Enter your name and press Enter: it is kept with each label.")
