@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hub_server import Repo
 from loopback_hub import files_of
 from small_runs import LABELS, model_folder
 from waiting import wait_for
@@ -206,6 +207,26 @@ def test_what_is_refused_leaves_the_old_model_answering(fleets, folders, change,
     assert not reload(fleet, "a")
     with pytest.raises(UnknownNameError):
         fleet.reload("none")
+
+
+def test_a_folder_that_is_gone_is_no_repository_of_its_name(
+    hub, fleets, folders, tmp_path, monkeypatch
+) -> None:
+    hub.repos["models/a"] = Repo()
+    hub.repos["models/a"].commit({each.name: each.read_bytes() for each in folders[1].iterdir()})
+    monkeypatch.chdir(tmp_path)
+    folders[0].rename(tmp_path / "kept")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "kept").rename(tmp_path / "models/a")
+    fleet = fleets(Member("models/a"))
+    before = asked(fleet)
+    shutil.rmtree(tmp_path / "models")
+    with pytest.warns(SkinxaiWarning, match="may change"):
+        assert load("models/a").model != before[0]  # of the Hub, which has one
+    seen = len(hub.requests)
+    with pytest.raises(ModelNotFoundError, match="found no folder"):
+        fleet.reload("a")
+    assert asked(fleet) == before and len(hub.requests) == seen
 
 
 def test_no_answer_is_mixed_or_lost_while_models_are_exchanged_under_load(fleets, folders) -> None:

@@ -37,7 +37,8 @@ class Member:
     """A model as it was configured.
 
     Args:
-        source: a folder, a name, or ``"bundled"``.
+        source: a folder, a name, or ``"bundled"``. What is a folder now stays one: where it is gone
+            when the model is loaded again, no repository of its name is asked for.
         weight: of its share of the requests, > 0.
         shadow: it sees what the live models answer, and answers nobody.
         name: in the place of the source's.
@@ -47,6 +48,10 @@ class Member:
     weight: float = 1.0
     shadow: bool = False
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.folder is not None:
+            object.__setattr__(self, "source", str(self.folder.absolute()))
 
     @property
     def folder(self) -> Path | None:
