@@ -1,6 +1,7 @@
 """The cache of answers in a real Redis that is down, hangs, is full or holds foreign values."""
 
 import asyncio
+import time
 
 import pytest
 from redis_server import RedisServer, needs_redis
@@ -66,6 +67,26 @@ def test_redis_that_hangs_is_left_alone_and_its_late_answers_belong_to_nobody(re
 
     assert asyncio.run(go()) == ([None] * 8, list(range(8)))
     assert looks[:8] == ["error"] * 8
+
+
+@needs_redis
+def test_an_event_loop_that_is_held_up_makes_no_error_of_redis(redis) -> None:
+    """Held up at each of its turns while an answer comes, as where all processors are busy."""
+    looks: list[str] = []
+
+    async def go():
+        cache = of_redis(redis, looks, seconds=1)
+        await cache.put(KEY, ANSWER)
+        for turns in range(6):
+            asked = asyncio.ensure_future(cache.get(KEY))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            time.sleep(1.6)
+            assert await asked == ANSWER
+        await cache.close()
+
+    asyncio.run(go())
+    assert looks == ["hit"] * 6
 
 
 @needs_redis

@@ -30,6 +30,6 @@ def pixel_hash(pixels: npt.NDArray[np.uint8]) -> str:
         for mirrored in (upright, cv2.flip(upright, 1)):
             for turned in (mirrored, mirrored[::-1]):
                 digest = hashlib.sha256(repr(turned.shape).encode())
-                digest.update(np.ascontiguousarray(turned))
+                digest.update(np.ascontiguousarray(turned).data)
                 digests.append(digest.hexdigest())
     return min(digests)
