@@ -13,7 +13,10 @@ from pathlib import Path
 from waiting import LIMIT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-NO_FILES = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))"
+NO_FILES = (
+    "import resource, sys; sys.dont_write_bytecode = True; "  # else half of a module would be kept
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))"
+)
 DEMO = (sys.executable, "-c", f"{NO_FILES}; from skinxai.cli import main; main()", "demo")
 FRAMED = (
     sys.executable, "-c",
