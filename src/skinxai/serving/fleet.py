@@ -50,8 +50,8 @@ class Member:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        if self.folder is not None:
-            object.__setattr__(self, "source", str(self.folder.absolute()))
+        if (folder := self.folder) is not None:
+            object.__setattr__(self, "source", str(folder.absolute()))
 
     @property
     def folder(self) -> Path | None:
