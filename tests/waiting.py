@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 LIMIT = 900.0
 """Seconds after which a test gives up: far above what any wait takes beside other programs."""
-PAUSES = (0.005, 0.1)
+PAUSES = (0.005, 0.02)
 """Seconds between two looks, the first and the longest: each may be a request of a busy service."""
 
 
