@@ -1,35 +1,29 @@
-"""A search: what it draws, what it keeps, how it goes on, and what is refused."""
+"""A search: what it draws, what it keeps and how it goes on."""
 
 import csv
 import multiprocessing
 import os
 import signal
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.torch import save_file
-from small_runs import BASE, build_small, coloured, model_folder
+from small_runs import BASE, coloured, model_folder
 
 from skinxai.data import Splits, TrainedOn, pixel_hash, prepare, split
 from skinxai.errors import (
     LeakageError,
     OptionError,
-    ResumeMismatchError,
-    SkinxaiError,
     TrainingError,
 )
-from skinxai.experiments import study as studies
 from skinxai.experiments import tune
 from skinxai.experiments.search_space import USUAL, Choice, Range, parse_search, space_of
 from skinxai.experiments.study import Study
 from skinxai.experiments.trial_picture import COLOURS, drawn
 from skinxai.experiments.tuning import Search
 from skinxai.images.reading import read_image
-from skinxai.labels import LabelSet
 from skinxai.training.callbacks import Callback
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig
@@ -233,70 +227,6 @@ def test_a_hopeless_trial_is_given_up(tmp_path) -> None:
     assert study.trials()[5].state == "pruned" and study.trials()[5].macro_f1 is None
 
 
-def test_another_search_in_the_folder_is_refused(done, parts) -> None:
-    def refused(**options: Any) -> str:
-        with pytest.raises(ResumeMismatchError) as caught:
-            searched(parts, done.folder, 8, **options)
-        return str(caught.value)
-
-    assert "goes on with the settings it began with, but ['epochs'] differ" in refused(epochs=3)
-    assert "the space it began with, but ['loss'] differ" in refused(
-        search={"learning_rate": (1e-4, 1e-1)}
-    )
-    other = Splits(parts.train, parts.val.subset([i.image_id for i in parts.val][1:]), parts.test)
-    with pytest.raises(
-        ResumeMismatchError, match=r"the images it began with, but \['files', 'val'\]"
-    ):
-        searched(other, done.folder, 8)
-
-
-@pytest.mark.parametrize("held", ["cross_validation.json", "train.json"])
-def test_a_folder_with_other_work_is_refused(parts, tmp_path, held) -> None:
-    (tmp_path / held).touch()
-    with pytest.raises(TrainingError, match=r"must be a new folder, but .* holds a ") as caught:
-        searched(parts, tmp_path, 1)
-    assert str(caught.value).endswith("; pass another output_dir.")
-    assert [each.name for each in tmp_path.iterdir()] == [held]
-
-
-def test_without_the_starting_weights_nothing_is_written(parts, tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-    network = {"backbone": "timm/resnet10t", "init_weights": "imagenet"}
-    with pytest.raises(TrainingError, match="ImageNet weights of 'timm/resnet10t' must come from"):
-        searched(parts, tmp_path / "x", 1, **network)
-    assert not (tmp_path / "x").exists()
-    settings = {name: value for name, value in SETTINGS.items() if name != "init_weights"}
-    searched_weights = {"init_weights": ["none"], "learning_rate": (1e-4, 1e-2)}
-    found = tune(parts, 1, search=searched_weights, output_dir=tmp_path / "y", **settings)
-    assert len(found.trials) == 1  # the default, ImageNet weights, is not fetched
-
-
-def test_starting_weights_that_do_not_fit_a_backbone_are_refused_first(parts, tmp_path) -> None:
-    fixed = {name: value for name, value in SETTINGS.items() if name != "backbone"}
-    start = model_folder(tmp_path / "start")
-    own = {"init_weights": tmp_path / "own.safetensors"}
-    save_file(build_small("small", 3).network.state_dict(), own["init_weights"])
-    search = {"backbone": ["small", "stacked"]}
-    for more, remedy in (({"init_weights": start}, "'small'"), (own, "they were saved from")):
-        with pytest.raises(TrainingError) as caught:
-            tune(parts, 1, search=search, output_dir=tmp_path / "x", **fixed | more)
-        said = str(caught.value)
-        assert "must fit the backbone 'stacked' outside its classifier, but 12 tensors" in said
-        assert said.endswith(f"; take the backbone {remedy}, or other starting weights.")
-        assert not (tmp_path / "x").exists()
-    found = tune(parts, 1, search={"backbone": ["small"]}, output_dir=tmp_path / "x", **fixed | own)
-    assert found.best.drawn == {"backbone": "small"}
-
-
-def test_a_teacher_of_other_labels_is_refused_first(parts, tmp_path) -> None:
-    other = str(model_folder(tmp_path / "other", LabelSet(("a", "b", "c"))))
-    search = {"teacher": ["none", other]}
-    with pytest.raises(TrainingError, match=r"must have the labels of the images .*take another"):
-        searched(parts, tmp_path / "x", 1, search=search)
-    assert not (tmp_path / "x").exists()
-
-
 def test_a_trial_that_draws_weights_of_validation_images_is_kept_as_failed(parts, tmp_path) -> None:
     hashes = tuple(pixel_hash(read_image(item.path).pixels) for item in parts.val)
     saw = str(model_folder(tmp_path / "saw", trained_on=TrainedOn.from_hashes(hashes)))
@@ -311,55 +241,6 @@ def test_a_trial_that_draws_weights_of_validation_images_is_kept_as_failed(parts
         assert each.reason.startswith("LeakageError: val must hold no image of") == leaks
     with pytest.raises(LeakageError, match="val must hold no image of what the starting weights"):
         searched(parts, tmp_path / "y", 1, init_weights=saw)  # no trial could draw another
-
-
-def test_a_torn_study_and_a_lost_one_are_named(parts, tmp_path) -> None:
-    searched(parts, tmp_path / "x", 1)
-    file = tmp_path / "x/study.db"
-    whole = file.read_bytes()
-    for torn in (b"no database at all" * 99, whole[:-4096], whole[:5000]):
-        file.write_bytes(torn)
-        with pytest.raises(TrainingError, match="must be the study of a search, but SQLite says"):
-            searched(parts, tmp_path / "x", 1)
-    file.unlink()
-    with pytest.raises(TrainingError, match=r"holds 1 trials, but its study\.db is gone"):
-        searched(parts, tmp_path / "x", 1)
-
-
-def test_a_locked_study_is_named(done, parts, monkeypatch) -> None:
-    monkeypatch.setattr(studies, "PATIENCE", 0.2)
-    file = sqlite3.connect(done.folder / "study.db")
-    file.execute("BEGIN EXCLUSIVE")
-    try:
-        with pytest.raises(TrainingError, match="is locked by another process for 0"):
-            searched(parts, done.folder, 7)
-    finally:
-        file.close()
-
-
-@pytest.mark.parametrize(
-    ("search", "fixed", "said"),
-    [
-        ({"learning_rte": (0, 1)}, {}, "unknown setting 'learning_rte'. Did you mean 'learning_r"),
-        ({"loss": []}, {}, "must give 'loss' a value, got none"),
-        ({}, {}, "must name at least one setting"),
-        ({"learning_rate": (0, 1)}, {}, "must give 'learning_rate' numbers with 0 < low < high"),
-        ({"mixup": (0.4, 0.1)}, {}, "must give 'mixup' numbers with low < high"),
-        ({"mixup": "much"}, {}, "a pair (low, high) or a list of values, got 'much'"),
-        ({"sampler": ["often"]}, {}, "sampler must be one of"),
-        ({"hair": (0.0, 1.5)}, {}, "hair must be in [0, 1], got 1.5"),
-        ({"seed": [1, 2]}, {}, "must not name 'seed'"),
-        ({"loss": ["focal"]}, {"loss": "focal"}, "because its value is given too"),
-        ({"loss": ["focl"]}, {}, "focal"),
-        ({"teacher": ["none", "somewhere"]}, {}, "found no folder 'somewhere'"),
-        ({"augmentation": ["heavy", "heavi"]}, {}, "heavy"),
-    ],
-)
-def test_spaces_that_cannot_be_searched(parts, tmp_path, search, fixed, said) -> None:
-    with pytest.raises(SkinxaiError) as caught:
-        searched(parts, tmp_path / "x", 1, search=search, **fixed)
-    assert said in str(caught.value)
-    assert not (tmp_path / "x").exists()
 
 
 def test_the_space_as_text() -> None:
@@ -380,9 +261,3 @@ def test_the_picture_has_a_dot_at_each_height(done) -> None:
     colours = {page.getpixel((x, y)) for x in range(60, 760) for y in range(60, 340)}
     assert COLOURS["complete"] in colours
     assert drawn([]).size == page.size
-
-
-def test_without_optuna_one_sentence(parts, tmp_path, monkeypatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
-    with pytest.raises(OptionError, match=r"needs Optuna; run pip install 'skinxai\[tune\]'"):
-        searched(parts, tmp_path / "x", 1)

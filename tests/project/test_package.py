@@ -85,7 +85,7 @@ def test_content(wheel) -> None:
 def test_size(wheel) -> None:
     sizes = {info.filename: info.file_size for info in wheel.infolist()}
     assert sizes["skinxai/bundled/model.safetensors"] <= 10 * 2**20
-    assert sum(sizes.values()) <= 15.25 * 2**20
+    assert sum(sizes.values()) <= 15 * 2**20
 
 
 def test_the_installed_version() -> None:

@@ -265,8 +265,7 @@ def private(tmp_path: Path) -> list[str]:
         with Image.open(path) as image:
             for copy in range(2):
                 name = f"{number}{copy}.png"
-                cropped = image.crop((copy, 0, image.width, image.height))
-                cropped.save(pictures / name, compress_level=1)
+                image.crop((copy, 0, *image.size)).save(pictures / name, compress_level=1)
                 rows.append(f"{name},{code},lesion{number},male")
                 parts.append(f"{name},{'val' if number else 'train'}")
     (tmp_path / "table.csv").write_text("\n".join(rows))
