@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-import numpy as np
-
 from skinxai.errors import OptionError, SkinxaiError
 
 
@@ -16,6 +14,10 @@ def plain(value: Any) -> Any:
     Anything else comes back as it is, NumPy's bools and time spans too, so that the rule of the
     argument refuses it.
     """
+    if type(value).__module__ != "numpy":
+        return value
+    import numpy as np  # which the command line and the settings begin without
+
     kind = value.dtype.kind if isinstance(value, np.generic) else ""
     return int(value) if kind in ("i", "u") else float(value) if kind == "f" else value
 
