@@ -28,8 +28,18 @@ class OwnFunction:
 
 
 def copied(value: Any) -> Any:
-    """A copy of the input of a function that may work in place, where it is one tensor."""
-    return value.clone() if isinstance(value, Tensor) else value
+    """A copy of what a function may change in place: a tensor, or those in lists, tuples, dicts."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, list | tuple):
+        parts = [copied(each) for each in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    if isinstance(value, dict):
+        made = copy.copy(value)  # of its own class
+        for name, each in value.items():
+            made[name] = copied(each)
+        return made
+    return value
 
 
 class SkinClassifier(nn.Module):

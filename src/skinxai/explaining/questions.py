@@ -127,10 +127,9 @@ class _Pass:
         """Maps ``(N, h, w)`` of the image, not of the view, and scores ``(N,)``."""
         method, size = question.method, (self.images.shape[2], self.images.shape[3])
         images, network = self.images, self.network
-        known: tuple[Any, Any] = (images, self.features)
         if not method.built_in:  # what it does to its inputs reaches no other call
             images, target = images.clone(), target.clone()
-            known = (images, self.features)
+        known: tuple[Any, Any] = (images, self.features)
         if method.explainer.changes_network:
             network, known = private_copy(network), (None, None)
         self.tape.rewind()
@@ -138,6 +137,7 @@ class _Pass:
             network, *known, score=method.score, against=method.against, image_size=size,
             watch=watch, tape=self.tape if question.targets.every and method.built_in else None,
             passes=self.graph if method.built_in else None, scaling=self.scaling,
+            unwritten=self.images,
         )  # fmt: skip
         maps, scores = attribute(method, view, images, target)
         flip = tuple(dimension - 1 for dimension in self.made_by.flip)  # of (N, h, w)

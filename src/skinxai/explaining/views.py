@@ -65,6 +65,7 @@ class View(SkinClassifier):
         tape: of passes without gradients that maps of several classes share, or ``None``.
         passes: compute logits in the network's place where no gradient is wanted, or ``None``.
         scaling: makes probabilities calibrated, or ``None``.
+        unwritten: the same images in memory of their own, where ``images`` may be written to.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class View(SkinClassifier):
         tape: Tape | None = None,
         passes: Callable[[Tensor], Tensor] | None = None,
         scaling: Scaling | None = None,
+        unwritten: Tensor | None = None,
     ) -> None:
         super().__init__(
             model.network,
@@ -92,7 +94,7 @@ class View(SkinClassifier):
         )
         self.training = model.training
         self._images, self._computed = images, features
-        self._version = -1 if images is None else int(images._version)
+        self._unwritten = images if unwritten is None else unwritten
         self._score, self._against = score, against
         self._image_size, self._watch, self._tape = image_size, watch, tape
         self._passes, self._scaling = passes, scaling
@@ -102,10 +104,10 @@ class View(SkinClassifier):
 
         What works in place on the features of one call finds them as they were in the next.
         """
-        known = images is self._images and images._version == self._version
-        if known and not images.requires_grad:
-            found = self._computed
-            return copied(found.detach() if isinstance(found, Tensor) else found)
+        known = images is self._images and not images.requires_grad
+        if known and torch.equal(images, self._unwritten):  # no counter sees NumPy's writes
+            with torch.no_grad():
+                return copied(self._computed)
         self._watch.passed(len(images))
         return super().features(images)
 
