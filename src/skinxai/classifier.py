@@ -403,15 +403,15 @@ class Classifier(Model):
             hardest: how many images of each class with the largest loss are named.
             skin_tone: estimate skin tone from the border of each image, for subgroups; camera and
                 light distort it, see `skinxai.assessment.skin_tone.VALIDITY`.
-            resamples: bootstrap resamples of the lesions.
-            seed: of the resampling.
+            resamples: bootstrap resamples of the lesions, >= 1.
+            seed: of the resampling, 0 to 2⁶³ − 1.
             tta: as in `predict`.
             not_copies: ids of images that are wrongly taken for copies; look at them first.
             **inputs: input options; ``on_error`` must be ``"raise"``.
 
         Raises:
-            OptionError: records with other labels than the model or ``against``, a number of
-                hardest images below 0, or an id in ``not_copies`` that is none.
+            OptionError: records with other labels than the model or ``against``, a number outside
+                its range, or an id in ``not_copies`` that is none.
             InputError: an image that cannot be read.
 
         Warns:

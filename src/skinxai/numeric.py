@@ -44,3 +44,22 @@ def whole(name: str, value: Any, least: int = 1, *, error: type[SkinxaiError] = 
     if type(found) is not int or found < least:
         raise error(f"{name} must be an integer >= {least}, got {value!r}.")
     return found
+
+
+def whole_seed(value: Any, *, error: type[SkinxaiError] = OptionError) -> int:
+    """The seed of random draws, as Python's own integer.
+
+    Generators take more than integers, and would draw other numbers each time for ``None``, and
+    the same ones for −1 as for 1.
+
+    Args:
+        value: what was given.
+        error: what is raised.
+
+    Raises:
+        SkinxaiError: ``error``, if it is no integer from 0 to 2⁶³ − 1; a bool is none.
+    """
+    found = plain(value)
+    if type(found) is not int or not 0 <= found < 2**63:
+        raise error(f"seed must be an integer from 0 to 2^63 - 1, got {value!r}.")
+    return found

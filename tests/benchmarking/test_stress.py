@@ -243,7 +243,7 @@ def test_what_cannot_be_tested(data) -> None:
     for wrong, words in (
         ({"lesions": 0}, "lesions must be an integer >= 1, got 0"),
         ({"maps": -1}, "maps must be an integer >= 0, got -1"),
-        ({"seed": 0.5}, "seed must be an integer >= 0, got 0.5"),
+        ({"seed": 0.5}, "seed must be an integer from 0 to 2\\^63 - 1, got 0.5"),
         ({"resamples": 0}, "resamples must be an integer >= 1"),
         ({"not_copies": ["i99"]}, "i99"),
     ):

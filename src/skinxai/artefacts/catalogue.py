@@ -20,6 +20,7 @@ from skinxai.errors import (
     UnknownNameError,
     did_you_mean,
 )
+from skinxai.numeric import whole_seed
 
 LEAST_SIDE = 32
 """Shortest side in pixels of an image that an artefact can be drawn on."""
@@ -62,12 +63,14 @@ class Artefact:
         Raises:
             InputDtypeError: pixels that are not uint8, or a mask that is not bool.
             InputShapeError: another shape, or a mask of another size.
-            OptionError: no mask, or an empty one, where there must be one.
+            OptionError: no mask, or an empty one, where there must be one; or a seed that is no
+                integer from 0 to 2⁶³ − 1.
         """
         _check(pixels, mask)
         if self.needs_mask and (mask is None or not mask.any()):
             missing = "none" if mask is None else "an empty one"
             raise OptionError(f"{self.name!r} needs a mask with the lesion, got {missing}.")
+        seed = whole_seed(seed)
         words = hashlib.sha256(f"{seed}\0{self.name}\0{image_id}".encode()).digest()
         draws = np.random.default_rng(np.frombuffer(words, np.uint32))
         return self.draw(pixels, mask, draws)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from skinxai.errors import OptionError
+from skinxai.numeric import whole_seed
 
 Map = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
@@ -54,8 +55,10 @@ def deletion_and_insertion(
         seed: seed of the order of pixels of the same value.
 
     Raises:
-        OptionError: if the heatmap has another size or is not finite, or ``steps`` is less than 1.
+        OptionError: if the heatmap has another size or is not finite, ``steps`` is less than 1, or
+            the seed is no integer from 0 to 2⁶³ − 1.
     """
+    seed = whole_seed(seed)
     heatmap = _finite("heatmap", heatmap)
     size = (image.shape[1], image.shape[2])
     if heatmap.shape != size or steps < 1:
@@ -180,7 +183,7 @@ def random_map(size: tuple[int, int], seed: int) -> Map:
 
     cell = min(size) / 7
     cells = (round(size[0] / cell), round(size[1] / cell))
-    return resize_map(np.random.default_rng(seed).random(cells, np.float32), size)
+    return resize_map(np.random.default_rng(whole_seed(seed)).random(cells, np.float32), size)
 
 
 def centre_map(size: tuple[int, int], seed: int) -> Map:

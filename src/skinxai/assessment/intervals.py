@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from skinxai.numeric import whole, whole_seed
 from skinxai.results import Figure
 from skinxai.trust.operating_points import Rate
 
@@ -29,14 +30,18 @@ def clustered_bootstrap(
     Args:
         statistic: image positions ``(n,)`` → values ``(S,)``; NaN where it is not defined.
         clusters: each image's cluster, ``(N,)``.
-        resamples: number of resamples.
+        resamples: number of resamples, >= 1.
         level: confidence level of the interval, 0–1.
-        seed: seed of the draws.
+        seed: seed of the draws, 0 to 2⁶³ − 1.
 
     Returns:
         Low and high end, each ``(S,)``. Resamples whose value is NaN are left out; if all are
         NaN, or there is one cluster, so that all resamples are alike, both ends are NaN.
+
+    Raises:
+        OptionError: resamples or a seed outside their ranges.
     """
+    resamples, seed = whole("resamples", resamples), whole_seed(seed)
     _, member = np.unique(np.asarray(clusters), return_inverse=True)
     order = np.argsort(member, kind="stable")
     starts = np.searchsorted(member[order], np.arange(member.max() + 2))
@@ -68,7 +73,11 @@ def cluster_weights(
 
     Returns:
         How often each of C clusters is drawn, ``(R, C)``, and each image's cluster, ``(N,)``.
+
+    Raises:
+        OptionError: resamples or a seed outside their ranges.
     """
+    resamples, seed = whole("resamples", resamples), whole_seed(seed)
     _, member = np.unique(np.asarray(clusters), return_inverse=True)
     count = int(member.max()) + 1
     draws = np.random.default_rng(seed)

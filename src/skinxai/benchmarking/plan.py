@@ -13,7 +13,7 @@ import numpy as np
 from skinxai import explainers
 from skinxai.benchmarking.lesion_masks import masked
 from skinxai.data.records import Record, Records
-from skinxai.numeric import plain_fields, whole
+from skinxai.numeric import plain_fields, whole, whole_seed
 
 CHEAP = 50  # passes of the network: methods with fewer are asked about more images
 
@@ -41,7 +41,9 @@ class Plan:
     def __post_init__(self) -> None:
         plain_fields(self)
         for name, value in asdict(self).items():
-            whole(name, value, 0 if name in ("seed", "checked") else 1)
+            if name != "seed":
+                whole(name, value, 0 if name == "checked" else 1)
+        whole_seed(self.seed)
 
     def options(self, method: str) -> dict[str, Any]:
         """Of a method: its defaults, with ``budget`` at most the plan's.

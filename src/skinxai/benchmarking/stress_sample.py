@@ -15,7 +15,7 @@ from skinxai.benchmarking.lesion_masks import mask_of, masked, read_mask
 from skinxai.data.records import Record, Records
 from skinxai.errors import DatasetError, OptionError
 from skinxai.images.reading import SourceImage, read_image
-from skinxai.numeric import whole
+from skinxai.numeric import whole, whole_seed
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class StressSample:
             DatasetError: no images, a folder of masks without a mask of any of them, or two images
                 of one file name, which would share a mask.
         """
-        seed = whole("seed", seed, 0)
+        seed = whole_seed(seed)
         if lesions is not None:
             lesions = whole("lesions", lesions)
         chosen = named(artefacts)

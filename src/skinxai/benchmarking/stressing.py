@@ -21,7 +21,7 @@ from skinxai.data.hashing import check_ids
 from skinxai.data.records import Record, Records
 from skinxai.errors import OptionError
 from skinxai.images.limits import MAX_PIXELS, check_max_pixels
-from skinxai.numeric import whole
+from skinxai.numeric import whole, whole_seed
 from skinxai.progress import Progress, watched
 from skinxai.results import Figure, Prediction
 from skinxai.results.stress_test import Stressed, StressTest
@@ -92,7 +92,7 @@ def stress_test(
         )
     check_ids(not_copies, records)
     maps, resamples = whole("maps", maps, 0), whole("resamples", resamples)
-    seed = whole("seed", seed, 0)
+    seed = whole_seed(seed)
     sample = StressSample.of(
         records, None if masks is None else Path(masks), artefacts, lesions=lesions, seed=seed,
         max_pixels=max_pixels,

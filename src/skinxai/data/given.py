@@ -16,6 +16,7 @@ from skinxai.disk.tar_members import read_stored, stored_size
 from skinxai.errors import DatasetError, LeakageError
 from skinxai.flags import check_flags
 from skinxai.images.limits import MAX_BYTES
+from skinxai.numeric import whole_seed
 from skinxai.plain_text import quoted
 
 VAL_SHARE = 0.15
@@ -72,13 +73,15 @@ def given_split(records: Records, seed: int = 0, *, allow_leakage: bool = False)
     Args:
         records: records whose attribute ``part``, or else ``split``, is ``train``, ``val`` or
             ``test``, or one of their longer names; the attribute's name and these in any case.
-        seed: seed of the random choice of validation images.
+        seed: seed of the random choice of validation images, 0 to 2⁶³ − 1.
         allow_leakage: as in `Splits.of`.
 
     Raises:
-        DatasetError: if an image has no part, or the training part is the only one.
+        DatasetError: if an image has no part, the training part is the only one, or the seed is
+            outside its range.
         LeakageError: a lesion, patient, image or file in two parts.
     """
+    seed = whole_seed(seed, error=DatasetError)
     ids = _ids_of_parts(records)
     if not has_parts(records):
         raise _no_parts(records, ", and some must be of 'train'")

@@ -19,7 +19,7 @@ from skinxai.disk.writing import escape_cell, unescape_cell, write_atomic
 from skinxai.errors import DatasetError, DatasetSchemaError, LeakageError
 from skinxai.flags import check_flags
 from skinxai.images.sources import describe
-from skinxai.numeric import whole
+from skinxai.numeric import whole, whole_seed
 from skinxai.plain_text import quoted
 
 PARTS = ("train", "val", "test")
@@ -169,7 +169,7 @@ def split(
         records: the records to split.
         fractions: shares of the images of each class for train, validation and test; each > 0,
             with sum 1.
-        seed: seed of the random order.
+        seed: seed of the random order, 0 to 2⁶³ − 1.
         by: ``"lesion"``, or ``"image"``, which puts images of one lesion into several parts.
         allow_leakage: needed for ``by="image"`` where lesions or patients have several images;
             every figure from such a split is marked as leaked.
@@ -184,6 +184,7 @@ def split(
     """
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
         raise DatasetError(f"fractions must be three numbers > 0 with sum 1, got {fractions}.")
+    seed = whole_seed(seed, error=DatasetError)
     groups = group(records, linked, by)
     forced = dict.fromkeys(_positions(records, groups, keep_in_test), PARTS.index("test"))
     if max(groups_with(groups, records.labels).values(), default=0) < len(PARTS):
@@ -209,17 +210,18 @@ def folds(
     Args:
         records: the records to split, e.g. train and validation part of a `Splits`.
         k: number of folds, >= 2.
-        seed: seed of the random order.
+        seed: seed of the random order, 0 to 2⁶³ − 1.
         linked: as in `split`.
 
     Returns:
         K splits with an empty test part; each image is in the validation part of one split.
 
     Raises:
-        DatasetError: if a class is in fewer groups than there are folds.
+        DatasetError: if an argument is outside its range, or a class is in fewer groups than there
+            are folds.
         LeakageError: if ``records`` are a test part.
     """
-    k = whole("k", k, 2, error=DatasetError)
+    k, seed = whole("k", k, 2, error=DatasetError), whole_seed(seed, error=DatasetError)
     groups = group(records, linked)
     for code, count in groups_with(groups, records.labels).items():
         if count < k:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from skinxai.data.records import Record, Records
 from skinxai.errors import DatasetError
-from skinxai.numeric import plain
 
 BY = ("lesion", "image")
 ORDERS = 20
@@ -92,7 +91,7 @@ def place(
         seed: seed of the random order.
         forced: the parts of groups whose part is fixed, by position in ``groups``.
     """
-    draws = random.Random(plain(seed))
+    draws = random.Random(seed)
     having = groups_with(groups, labels)
     rarest = sorted(having, key=having.__getitem__)
     best, fewest = [0] * len(groups), -1

@@ -28,7 +28,7 @@ from skinxai.experiments.out_of_fold import (
 )
 from skinxai.flags import check_flags
 from skinxai.model_folders.ensembles import write_ensemble
-from skinxai.numeric import plain
+from skinxai.numeric import plain, whole
 from skinxai.plain_text import MAX_NAME, markdown, printable
 from skinxai.predicting.judging import judge_rows
 from skinxai.progress import Rounds, say
@@ -95,7 +95,7 @@ def cross_validate(
             after its last checkpoint. Settings that are not given are those it began with.
         linked: pairs of image ids that belong together whatever their lesions.
         callbacks: as in `Trainer`; each run calls them.
-        resamples: bootstrap resamples of the lesions, for the intervals.
+        resamples: bootstrap resamples of the lesions, for the intervals, >= 1.
         **settings: as in `Trainer`. The folds are drawn with ``seed``, and the model of fold k has
             the seed ``seed + k − 1``.
 
@@ -107,7 +107,7 @@ def cross_validate(
         ResumeMismatchError: if a resumed cross-validation has other images, folds or settings.
     """
     check_flags(resume=resume)
-    folds, resamples = plain(folds), plain(resamples)
+    folds, resamples = plain(folds), whole("resamples", resamples)
     folder, images = RunFolder(Path(output_dir)), fold_plan.pooled(records)
     given = settings | ({} if backbone is None else {"backbone": backbone})
     state = _read_state(folder.path) if resume else None

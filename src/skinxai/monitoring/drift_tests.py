@@ -31,7 +31,7 @@ from skinxai.monitoring.two_samples import (
     median_distance,
     squared_mmd,
 )
-from skinxai.numeric import plain
+from skinxai.numeric import plain, whole_seed
 from skinxai.trust.reference_sample import Columns, ReferenceSample
 
 Doubles = npt.NDArray[np.float64]
@@ -52,14 +52,14 @@ class DriftTests:
         seed: of the windows that are drawn.
 
     Raises:
-        OptionError: a window or a rate outside its range.
+        OptionError: a window, a rate or a seed outside its range.
     """
 
     def __init__(
         self, reference: ReferenceSample, window: int = 100, false_alarms: float = 0.01, *,
         seed: int = 0,
     ) -> None:  # fmt: skip
-        window, false_alarms = plain(window), plain(false_alarms)
+        window, false_alarms, seed = plain(window), plain(false_alarms), whole_seed(seed)
         self.plan = Plan(window, len(reference))
         self.plan.check()
         if type(false_alarms) not in (int, float) or not LEAST_RATE <= false_alarms <= 0.5:

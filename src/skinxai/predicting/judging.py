@@ -22,7 +22,7 @@ from skinxai.data.records import Records
 from skinxai.errors import SkinxaiWarning
 from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
-from skinxai.numeric import plain_fields
+from skinxai.numeric import plain_fields, whole, whole_seed
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions
 from skinxai.predicting.labelled import LabelledImages, check_records
@@ -72,12 +72,14 @@ def judge(
         against: another model, which is compared on the same images.
 
     Raises:
-        OptionError: records with other labels, ``on_error="return"``, a number of hardest images
-            below 0, or an id in ``not_copies`` that is none.
+        OptionError: records with other labels, ``on_error="return"``, a number outside its range,
+            or an id in ``not_copies`` that is none.
         InputError: an image that cannot be read.
     """
     check_records(records, "evaluate()")
     check_count(how.hardest)
+    whole("resamples", how.resamples)
+    whole_seed(how.seed)
     if not records.part and names_parts(records):
         warnings.warn(
             "records hold several parts of the split that their data came with, and all are "

@@ -21,7 +21,7 @@ from skinxai.disk.writing import check_folder, write_atomic
 from skinxai.errors import OptionError
 from skinxai.flags import check_flags
 from skinxai.model_folders.trained_on import SILENT, TrainedOn
-from skinxai.numeric import plain
+from skinxai.numeric import plain, whole, whole_seed
 from skinxai.predicting.inputs import InputOptions, Inputs
 from skinxai.predicting.judging import judge_rows
 from skinxai.predicting.network_passes import FLIPS
@@ -100,7 +100,7 @@ def probe(
         OutputError: a folder that cannot be written.
     """
     check_flags(flips=flips)
-    folds, seed, resamples = plain(folds), plain(seed), plain(resamples)
+    folds, seed, resamples = plain(folds), whole_seed(seed), whole("resamples", resamples)
     options, _ = InputOptions.take(inputs)
     _check_options(class_weights, folds, options)
     splits = _splits(train, val)

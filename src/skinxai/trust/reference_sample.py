@@ -18,6 +18,7 @@ from skinxai.model_folders.ensembles import weights_of
 from skinxai.model_folders.files import ModelFiles
 from skinxai.model_folders.parts import REFERENCE
 from skinxai.model_folders.tensors import load_arrays, save_arrays
+from skinxai.numeric import whole_seed
 from skinxai.results.observation import Observation
 from skinxai.trust.gaussians import principal_axes
 from skinxai.trust.image_measures import MEASURES
@@ -124,10 +125,10 @@ class ReferenceSample:
             seed: of the order.
 
         Raises:
-            OptionError: no image, an observation of a model that was not calibrated, or not one
-                label and lesion for each.
+            OptionError: no image, an observation of a model that was not calibrated, not one label
+                and lesion for each, or a number outside its range.
         """
-        count = len(observations)
+        count, seed = len(observations), whole_seed(seed)
         named = list(range(count)) if lesions is None else list(lesions)
         known = [UNKNOWN] * count if labels is None else list(labels)
         if not count or not count == len(named) == len(known):
