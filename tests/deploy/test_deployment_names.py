@@ -13,6 +13,7 @@ from places import ROOT
 from starlette.datastructures import Headers
 
 from skinxai.cli import app
+from skinxai.serving.app import create_app
 from skinxai.serving.guards import guard
 from skinxai.serving.problems import Problem
 from skinxai.serving.service_metrics import Metrics
@@ -99,8 +100,8 @@ def test_every_value_that_a_query_asks_for_is_given() -> None:
     text = "\n".join(path.read_text() for path in source)
     for query in queries():
         for label, values in re.findall(r'(\w+)=~?"([^"$]+)"', query):
-            if label in ("job", "alertname", "alertstate", "status"):
-                continue
+            if label in ("job", "alertname", "alertstate", "status", "route"):
+                continue  # routes are looked for in `test_paths_and_ports_exist`
             for value in values.replace(".*", "").split("|"):
                 assert f'"{value}' in text, f"{label} is never {value}"
 
@@ -160,8 +161,13 @@ def test_paths_and_ports_exist() -> None:
     scraped = parsed(DEPLOY / "prometheus/prometheus.yml")["scrape_configs"][0]
     assert scraped["metrics_path"] in known
     assert scraped["static_configs"][0]["targets"] == [f"skinxai:{exposed}"]
-    for name in set(re.findall(r'route=~?"(/[^".]+)"', "\n".join(queries()))):
-        assert name in known
+    metrics = create_app().service.observing.metrics.text().decode()
+    served = set(re.findall(r'route="([^"]+)",status="500"', metrics))
+    for pattern in {
+        each for some in re.findall(r'route=~?"([^"]+)"', "\n".join(queries()))
+        for each in some.split("|")
+    }:  # fmt: skip
+        assert any(re.fullmatch(pattern, name) for name in served), pattern
     for name in re.findall(r"'(/[a-z]+)'", dockerfile):
         assert name in known
 
@@ -178,6 +184,8 @@ def test_the_parts_of_the_cluster_belong_together() -> None:
     assert files["disruption-budget.yaml"]["spec"]["selector"]["matchLabels"] == labels
     assert files["network-policy.yaml"]["spec"]["podSelector"]["matchLabels"] == labels
     assert files["autoscaler.yaml"]["spec"]["scaleTargetRef"]["name"] == "skinxai"
+    assert "replicas" not in deployment["spec"]  # kubectl apply would undo the autoscaler's
+    assert files["autoscaler.yaml"]["spec"]["minReplicas"] == 2
     pod = deployment["spec"]["template"]["spec"]
     settings = files["configuration.yaml"]["data"]
     assert pod["terminationGracePeriodSeconds"] > int(settings["SKINXAI_SERVE_GRACE"]) + 5

@@ -70,6 +70,19 @@ def test_an_answer_is_counted_logged_and_traced(open_service) -> None:
     assert value(client, f'skinxai_errors_total{{code="{code}"}}') == 1
 
 
+def test_a_first_fault_is_an_increase(open_service) -> None:
+    """A series that began with it would be none for a rate: the dashboard would say 0."""
+    client = open_service()
+    rows = client.get("/metrics").text.splitlines()
+    faults = [row for row in rows if 'status="500"' in row]
+    assert 'skinxai_requests_total{method="POST",route="/v1/predict",status="500"} 0.0' in faults
+    infer = 'method="POST",route="/v2/models/{name}/infer",status="500"'
+    assert f"skinxai_requests_total{{{infer}}} 0.0" in faults
+    assert len(faults) > 20 and all(row.endswith(" 0.0") for row in faults)
+    for label in colour_classifier().labels:
+        assert value(client, f'skinxai_predictions_total{{label="{label}",model="colours"}}') == 0
+
+
 def test_what_is_refused_is_counted_with_its_code_and_without_its_path(open_service) -> None:
     stream, client = io.StringIO(), open_service(max_body_mb=1)
     with json_logs(stream):

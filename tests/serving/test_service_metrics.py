@@ -90,6 +90,30 @@ def test_no_label_comes_from_a_request(metrics) -> None:
     assert 'skinxai_requests_total{method="other",route="other",status="404"} 1.0' in text
 
 
+def test_the_counters_of_a_model_and_of_faults_begin_at_zero() -> None:
+    """A first value without one before it is no increase, which rates would count."""
+    made = Metrics()
+    made.in_use("lite1", "aaaa", "live", labels=["mel", "nv"])
+    made.in_use("new", "bbbb", "shadow", labels=["mel", "nv"])
+    made.serves("/v1/predict", {"POST"})
+    rows = {row for row in made.text().decode().splitlines() if "_total{" in row}
+    assert {row for row in rows if "cache" not in row and "refusals" not in row} == {
+        'skinxai_requests_total{method="POST",route="/v1/predict",status="500"} 0.0',
+        'skinxai_predictions_total{label="mel",model="lite1"} 0.0',
+        'skinxai_predictions_total{label="nv",model="lite1"} 0.0',
+        *(
+            f'skinxai_decisions_total{{decision="{each}",model="lite1"}} 0.0'
+            for each in ("refer", "routine", "abstain")
+        ),
+        *(f'skinxai_shadow_total{{agrees="{each}",model="new"}} 0.0' for each in ("yes", "no")),
+        'skinxai_shadow_left_out_total{model="new"} 0.0',
+        'skinxai_images_total{outcome="answered"} 0.0',
+        'skinxai_images_total{outcome="refused"} 0.0',
+    }  # fmt: skip
+    assert 'skinxai_confidence_count{model="lite1"} 0.0' in made.text().decode()
+    assert 'skinxai_inference_seconds_count{model="lite1"} 0.0' in made.text().decode()
+
+
 def test_two_services_in_one_process_do_not_share_them(metrics) -> None:
     assert b"lite1" not in Metrics().text()
 
@@ -118,7 +142,9 @@ def test_a_real_prometheus_reads_every_value(target, tmp_path) -> None:
             {("/v1/predict", "2xx"): 0.22}
         )
         assert value("skinxai_predictions_total") == {("nv", "lite1"): 2}
-        assert value("skinxai_decisions_total") == {("refer", "lite1"): 1}
+        assert value("skinxai_decisions_total") == {
+            ("refer", "lite1"): 1, ("routine", "lite1"): 0, ("abstain", "lite1"): 0,
+        }  # fmt: skip
         assert value("skinxai_confidence_sum") == pytest.approx({("lite1",): 1.05})
         assert value("skinxai_images_total") == {("answered",): 2, ("refused",): 1}
         assert value("skinxai_errors_total") == {("image_decode",): 1}

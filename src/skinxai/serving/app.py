@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from skinxai.classifier import Classifier
@@ -72,6 +72,9 @@ class ServiceApp(FastAPI):
             router = routes(service)
             self.include_router(router)
             self._own += router.routes
+        for route in self._own:
+            if isinstance(route, Route):
+                service.observing.metrics.serves(route.path, route.methods or ())
         for kind in (
             Problem,
             SkinxaiError,

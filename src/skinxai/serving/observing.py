@@ -140,7 +140,10 @@ class Observing:
     def changed(self, new: Running, old: Running | None) -> None:
         """Note a model that answers from now on."""
         before = None if old is None or old.revision == new.revision else old.revision
-        self.metrics.in_use(new.name, new.revision, new.member.role, instead_of=before)
+        self.metrics.in_use(
+            new.name, new.revision, new.member.role, labels=new.classifier.labels,
+            instead_of=before,
+        )  # fmt: skip
         with self._lock:
             drift = getattr(new.worker, "drift", None)
             self._drift.pop(new.name, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -130,19 +130,42 @@ class Metrics:
         self.cache_requests.labels(result).inc()
 
     def in_use(
-        self, model: str, revision: str, role: str, *, instead_of: str | None = None
-    ) -> None:
-        """Note a model that answers.
+        self, model: str, revision: str, role: str, *, labels: Iterable[str] = (),
+        instead_of: str | None = None,
+    ) -> None:  # fmt: skip
+        """Note a model that answers; its counters begin at 0, for rates do not see a first value.
 
         Args:
             model: its configured name.
             revision: the short digest of its files.
             role: ``"live"`` or ``"shadow"``.
+            labels: of its classes.
             instead_of: the revision that it takes the place of.
         """
         if instead_of is not None:
             self.model_info.remove(model, instead_of, role)
         self.model_info.labels(model, revision, role).set(1)
+        if role == "shadow":
+            self.shadow_left_out.labels(model)
+            for agrees in ("yes", "no"):
+                self.shadow.labels(model, agrees)
+            return
+        self.inference_seconds.labels(model)
+        self.confidence.labels(model)
+        for label in labels:
+            self.predictions.labels(model, label)
+        for decision in ("refer", "routine", "abstain"):
+            self.decisions.labels(model, decision)
+
+    def serves(self, route: str, methods: Iterable[str]) -> None:
+        """Note a route; its faults begin at 0, so that the first one is an increase.
+
+        Args:
+            route: its template.
+            methods: of HTTP.
+        """
+        for method in methods:
+            self.requests.labels(route, method, "500")
 
     def forget_drift(self) -> None:
         """Drop what drift monitors said before."""
