@@ -70,3 +70,28 @@ def test_it_starts_in_a_fresh_home(tmp_path: Path, terminal: bool, before: str |
     else:
         assert [path.name for path in files.iterdir()] == ["credentials.toml"]
         assert (files / "credentials.toml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("secrets", "output", "said"),
+    [
+        (
+            'auth = "none"\n', os.devnull,
+            "starting the demo's page failed: AttributeError: 'str' object has no attribute 'get'; "
+            "check config.toml and secrets.toml in",
+        ),
+        ("", "/dev/full", "writing the output failed: No space left on device"),
+    ],
+)  # fmt: skip
+def test_a_page_that_cannot_start_ends_the_demo(
+    tmp_path: Path, secrets: str, output: str, said: str
+) -> None:
+    (tmp_path / ".streamlit").mkdir()
+    (tmp_path / ".streamlit" / "secrets.toml").write_text(secrets)
+    with Path(output).open("w") as stream:
+        ended = subprocess.run(
+            DEMO, env=fresh(tmp_path), cwd=tmp_path, text=True, stdin=subprocess.DEVNULL,
+            stdout=stream, stderr=subprocess.PIPE, timeout=LIMIT,
+        )  # fmt: skip
+    assert ended.returncode == 2 and f"skinxai: {said}" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -68,13 +68,34 @@ class Guarded(st.App):
         lifespan: of the application.
     """
 
+    failure: Exception | None = None
+    """Why the application did not start."""
+
     def __init__(self, script: Path, address: str, framed: bool, lifespan: Any) -> None:
         super().__init__(script, lifespan=lifespan)
         self._guard = Guard(super().__call__, headers(framed), address, Room())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, through the guard."""
-        await self._guard(scope, receive, send)
+        """Answer one request, through the guard; or start, serve and end."""
+        if scope["type"] != "lifespan":
+            await self._guard(scope, receive, send)
+            return
+        started = False
+
+        async def told(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "lifespan.startup.complete"
+            if started:  # why it did not start is said below
+                await send(message)
+
+        try:
+            await super().__call__(scope, receive, told)
+        except Exception as error:
+            if started:
+                raise
+            # The server takes an error alone for an application without a start, and listens.
+            self.failure = error
+            await send({"type": "lifespan.startup.failed"})
 
 
 class Guard:

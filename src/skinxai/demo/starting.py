@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from skinxai.errors import OptionError
+from skinxai.errors import OptionError, SkinxaiError
 from skinxai.images.limits import check_max_pixels
 from skinxai.memory import give_back
 
@@ -76,9 +76,10 @@ def serve(
         review_images: folder that keeps the store's images.
 
     Raises:
-        OptionError: streamlit is not installed, nothing can listen at the address and port, there
-            is no such folder, or ``max_pixels`` is outside its rule.
+        OptionError: streamlit is not installed or cannot start its page, nothing can listen at the
+            address and port, there is no such folder, or ``max_pixels`` is outside its rule.
         ModelError: no such model, or a damaged one.
+        OutputError: it cannot say where it listens.
         StoreError: the review store cannot be opened.
     """
     try:
@@ -141,7 +142,21 @@ def serve(
         (name.lower().encode(), value.encode()) for name, value in headers(framed).items()
     )
     HTTP_PROTOCOLS["auto"] = f"{Patient.__module__}:{Patient.__name__}"
-    Guarded(Path(__file__).with_name("script.py"), address, framed, announced).run(config=settings)
+    app = Guarded(Path(__file__).with_name("script.py"), address, framed, announced)
+    try:
+        app.run(config=settings)
+    except SystemExit:
+        if app.failure is None:
+            raise
+    if isinstance(app.failure, SkinxaiError):
+        raise app.failure
+    if app.failure is not None:
+        reason = f"{type(app.failure).__name__}: {app.failure}".rstrip(".: ")
+        raise OptionError(
+            f"starting the demo's page failed: {reason}; check config.toml and secrets.toml in the "
+            f"folders .streamlit, here and at home, and the environment variables STREAMLIT_*, or "
+            f"update streamlit."
+        ) from app.failure
 
 
 async def _tidy() -> None:
