@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from safetensors.torch import save_file
 from small_runs import build_small, model_folder
-from test_tuning import SETTINGS, done, parts, searched
+from test_tuning import SETTINGS, SPACE, done, parts, searched
 
-from skinxai.data import Splits
+from skinxai.data import Splits, TrainedOn
+from skinxai.data.hashing import looks
 from skinxai.errors import (
     OptionError,
     ResumeMismatchError,
@@ -86,6 +87,26 @@ def test_a_teacher_of_other_labels_is_refused_first(parts, tmp_path) -> None:
     with pytest.raises(TrainingError, match=r"must have the labels of the images .*take another"):
         searched(parts, tmp_path / "x", 1, search=search)
     assert not (tmp_path / "x").exists()
+
+
+def test_a_teacher_that_cannot_answer_unseen_is_refused_first(parts, tmp_path) -> None:
+    """One that says nothing of what it learnt, and one that learnt all images."""
+    silent = str(model_folder(tmp_path / "silent", trained_on=None))
+    learnt = TrainedOn.of_looks(looks(parts.train))
+    full = str(model_folder(tmp_path / "full", trained_on=learnt))
+    for teacher, words in ((silent, "1 of 1 do not; "), (full, "all members learnt 21 of 21")):
+        both = {"teacher_answers": ["all", "unseen"], "teacher": ["none", teacher]}
+        for search, fixed in (
+            ({"teacher_answers": ["all", "unseen"]}, {"teacher": teacher}),
+            ({"teacher": ["none", teacher]}, {"teacher_answers": "unseen"}),
+            (SPACE, {"teacher": teacher, "teacher_answers": "unseen"}),
+            (both, {}),
+        ):
+            with pytest.raises(TrainingError, match=words):
+                searched(parts, tmp_path / "x", 1, search=search, **fixed)
+            assert not (tmp_path / "x").exists()
+    found = searched(parts, tmp_path / "x", 1, search={"teacher": ["none", silent]})
+    assert len(found.trials) == 1
 
 
 def test_a_torn_study_and_a_lost_one_are_named(parts, tmp_path) -> None:

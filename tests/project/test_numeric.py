@@ -16,7 +16,7 @@ from skinxai.data import Records, folds, prepare, split
 from skinxai.data.tar_preparing import write_shards
 from skinxai.errors import OptionError, SkinxaiError
 from skinxai.experiments import cross_validate
-from skinxai.experiments.search_space import Range, space_of
+from skinxai.experiments.search_space import Choice, Range, space_of
 from skinxai.images.reading import read_image
 from skinxai.losses import bind
 from skinxai.manifests.sharding import Shard
@@ -96,6 +96,31 @@ def test_settings_of_a_run_can_be_written(tmp_path) -> None:
     with pytest.raises(OptionError, match="epochs must be an integer >= 1"):
         TrainConfig(epochs=np.True_)
     bind("focal", {"gamma": np.float32(2)}, (1, 1))
+
+
+@pytest.mark.parametrize("size", [[64, 96], (64, 96), np.array([64, 96]), np.array([64, 96], "u2")])
+def test_a_size_is_any_ordered_pair_wherever_one_is_asked_for(size, tmp_path) -> None:
+    records = small(tmp_path)
+    assert PreprocessConfig(size).image_size == TrainConfig(image_size=size).image_size == (64, 96)
+    made = prepare(records, tmp_path / "p", image_size=size, progress=False)
+    assert made.pixels is not None and made.pixels.image_size == (64, 96)
+    assert space_of({"image_size": [size]}, {}) == {"image_size": Choice(("64x96",))}
+    json.dumps(TrainConfig(image_size=size).to_dict())
+
+
+@pytest.mark.parametrize(
+    "size", [np.array(64), np.array([[64, 96]]), np.array([64.0, 96]), {64, 96}, {64: 96}, b"@`"]
+)
+def test_what_is_no_size_is_refused_wherever_one_is_asked_for(size, tmp_path) -> None:
+    for call in (
+        lambda: PreprocessConfig(size),
+        lambda: TrainConfig(image_size=size),
+        lambda: prepare(small(tmp_path), tmp_path / "p", image_size=size, progress=False),
+    ):
+        with pytest.raises(SkinxaiError, match="size"):
+            call()
+    with pytest.raises(SkinxaiError, match="mean must be three numbers"):
+        PreprocessConfig(64, np.array(0.5))
 
 
 def test_a_pair_of_numpys_numbers_is_a_range_and_no_choice() -> None:

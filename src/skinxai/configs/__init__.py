@@ -4,7 +4,13 @@ from skinxai.configs.checked_fields import SCHEMA_VERSION, check_keys, check_sch
 from skinxai.configs.ensemble_config import MAX_MEMBERS, EnsembleConfig, MemberConfig
 from skinxai.configs.json_bytes import MAX_JSON_BYTES, canonical_json, strict_json
 from skinxai.configs.model_config import ModelConfig
-from skinxai.configs.preprocess_config import INTERPOLATIONS, PreprocessConfig, as_size, parse_size
+from skinxai.configs.preprocess_config import (
+    INTERPOLATIONS,
+    PreprocessConfig,
+    as_size,
+    as_tuple,
+    parse_size,
+)
 
 __all__ = [
     "INTERPOLATIONS",
@@ -16,6 +22,7 @@ __all__ = [
     "ModelConfig",
     "PreprocessConfig",
     "as_size",
+    "as_tuple",
     "canonical_json",
     "check_keys",
     "check_schema",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -29,15 +30,26 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def as_size(value: Any) -> Any:
-    """``(side, side)`` for one integer, which means a square; anything else as it is."""
+    """``(side, side)`` for one integer, which means a square; else as of `as_tuple`."""
     side = plain(value)
-    return (side, side) if type(side) is int else value
+    return (side, side) if type(side) is int else as_tuple(value)
+
+
+def as_tuple(value: Any) -> Any:
+    """A tuple of the numbers of a list, an array or another ordered collection, as Python's own.
+
+    Anything else comes back as it is, so that the rule of the argument refuses it.
+    """
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping | Set):
+        with contextlib.suppress(TypeError):  # an array without a dimension
+            return tuple(map(plain, value))
+    return value
 
 
 def _as_tuple(name: str, given: Any) -> tuple[Any, ...]:
-    unordered = isinstance(given, str | bytes | Mapping | set | frozenset)
-    if isinstance(given, Iterable) and not unordered:
-        return tuple(map(plain, given))
+    found = as_tuple(given)
+    if isinstance(found, tuple):
+        return found
     wanted = "(height, width)" if name == "image_size" else "three numbers, one for each channel"
     raise ModelConfigError(f"{name} must be {wanted}, got {given!r}.")
 

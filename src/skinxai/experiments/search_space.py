@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from skinxai.configs import as_tuple
 from skinxai.errors import OptionError, did_you_mean
 from skinxai.numeric import plain
 from skinxai.training.settings import TrainConfig
@@ -160,6 +161,6 @@ def _number(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return "x".join(map(str, value))
+    if isinstance(found := as_tuple(value), tuple):
+        return "x".join(map(str, found))
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)

@@ -27,7 +27,6 @@ from skinxai.experiments.search_space import Choice, ends, setting, space_of
 from skinxai.experiments.study import RUNS, Study, Trial, Turn
 from skinxai.experiments.trial_picture import drawn
 from skinxai.flags import check_flags
-from skinxai.labels import LabelSet
 from skinxai.numeric import whole
 from skinxai.predicting.devices import device_named
 from skinxai.progress import Rounds, say
@@ -38,7 +37,7 @@ from skinxai.training.data_checks import check_parts, check_prepared, fingerprin
 from skinxai.training.initial_weights import check_initial_weights
 from skinxai.training.run_folder import STUDY, RunFolder, held_in, taken
 from skinxai.training.settings import TrainConfig
-from skinxai.training.teaching import load_teacher
+from skinxai.training.teaching import load_teacher, only_unseen
 from skinxai.training.trainer import Trainer
 
 MACHINE = ("device", "workers", "keep_checkpoints", "checkpoint_minutes", "max_pixels")
@@ -126,7 +125,8 @@ def tune(
         LeakageError: if the starting weights or the teacher were trained on validation images;
             where they are searched, only the trials that draw such a model fail.
         TrainingError: if starting weights are absent or do not fit a backbone of the search, a
-            teacher has other labels, no trial is complete, or the study is damaged or locked.
+            teacher has other labels or cannot give the ``teacher_answers`` of the search, no trial
+            is complete, or the study is damaged or locked.
     """
     check_flags(prune=prune)
     trials = whole("trials", trials)
@@ -143,7 +143,7 @@ def tune(
     if (held := held_in(folder)) not in (None, STUDY):
         raise taken(folder, held, STUDY)
     if held is None:
-        _check_weights(space, config, splits.train.labels)
+        _check_weights(space, config, splits.train)
     plain = {n: v for n, v in config.to_dict().items() if n not in MACHINE and n not in space}
     identity = {
         "space": {name: vars(values) for name, values in space.items()},
@@ -224,25 +224,28 @@ def _failed(study: Study, turn: Turn, error: SkinxaiError) -> None:
     study.end(turn, None, reason=f"{type(error).__name__}: {error}")
 
 
-def _check_weights(space: Mapping[str, Any], config: TrainConfig, labels: LabelSet) -> None:
+def _check_weights(space: Mapping[str, Any], config: TrainConfig, train: Records) -> None:
     """Refuse a new search whose starting weights are absent, or do not fit a network it may draw.
 
-    The same holds for a teacher of other labels.
+    The same holds for a teacher of other labels, and for one that cannot answer by the members
+    that did not learn an image where a trial may ask for that.
 
     It has written nothing, and no trial has been trained that the refusal of another would end.
     """
     each: dict[str, tuple[Any, ...]] = {
-        name: (getattr(config, name),) for name in ("backbone", *ORIGINS)
+        name: (getattr(config, name),) for name in ("backbone", "teacher_answers", *ORIGINS)
     }
     for name in each:
         if isinstance(values := space.get(name), Choice):
             each[name] = tuple(setting(name, text)[name] for text in values.values)
     for backbone in each["backbone"]:
         for weights in each["init_weights"]:
-            check_initial_weights(str(backbone), weights, labels)
-    for teacher in filter(None, each["teacher"]):
-        input_of = PreprocessConfig(config.image_size)
-        load_teacher(teacher, labels, input_of, config.teacher_temperature, device_named("cpu"))
+            check_initial_weights(str(backbone), weights, train.labels)
+    input_of, device = PreprocessConfig(config.image_size), device_named("cpu")
+    for name in filter(None, each["teacher"]):
+        teacher = load_teacher(name, train.labels, input_of, config.teacher_temperature, device)
+        if "unseen" in each["teacher_answers"]:
+            only_unseen(teacher, train, config.max_pixels)
 
 
 def _figures(run_folder: Path) -> list[float]:

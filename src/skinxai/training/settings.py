@@ -121,7 +121,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         plain_fields(self)
         size = as_size(self.image_size)
-        if not isinstance(size, list | tuple) or len(size) != 2 or not all(map(_is_side, size)):
+        if not isinstance(size, tuple) or len(size) != 2 or not all(map(_is_side, size)):
             raise OptionError(
                 f"image_size must be (height, width), or one number for a square, of 32 to 4096 "
                 f"pixels, got {self.image_size!r}."
@@ -134,7 +134,7 @@ class TrainConfig:
             raise OptionError(
                 f"loss_options must be a mapping from names to values, got {self.loss_options!r}."
             )
-        object.__setattr__(self, "image_size", tuple(map(plain, size)))
+        object.__setattr__(self, "image_size", size)
         ids = self.not_copies
         listed = isinstance(ids, Iterable) and not isinstance(ids, str | Mapping)
         if not listed or not all(isinstance(each, str) for each in ids):
@@ -276,8 +276,7 @@ def _at_least(low: float) -> tuple[Any, str]:
 
 
 def _is_side(value: object) -> bool:
-    side = plain(value)
-    return type(side) is int and 32 <= side <= 4096
+    return type(value) is int and 32 <= value <= 4096
 
 
 def _share(value: float) -> bool:
