@@ -119,5 +119,8 @@ def test_unknown_tokens_before_the_patches_are_refused(method: str, model, image
 @pytest.mark.parametrize("method", ["attention_rollout", "gradient_attention"])
 def test_a_network_without_attention_is_refused(method: str, images) -> None:
     explainer = explainers.get(method)(backbones.build("resnet18", 7))
-    with pytest.raises(ExplainError, match=r"need a transformer .* found no attention"):
+    with pytest.raises(
+        ExplainError,
+        match=r"need a transformer .* found no attention by .* \(nn.MultiheadAttention",
+    ):
         explainer.attribute(images, TARGET, options=None)

@@ -50,7 +50,7 @@ def folded(model: SkinClassifier, image_size: tuple[int, int]) -> SkinClassifier
         return model
     device = next(model.network.parameters()).device
     draws = torch.Generator().manual_seed(0)
-    images = torch.randn(1, 3, *image_size, generator=draws).to(device)
+    images = torch.randn(1, 3, *image_size, generator=draws, device="cpu").to(device)
     try:
         with torch.no_grad(), _followers(model.network) as pairs:
             before = _outputs(model, images)

@@ -204,7 +204,7 @@ def scrambled(classifier: Classifier, seed: int) -> Classifier:
     with torch.no_grad():
         for tensor in network.state_dict().values():
             if tensor.is_floating_point() and tensor.numel() > 1:
-                order = torch.randperm(tensor.numel(), generator=draws)
+                order = torch.randperm(tensor.numel(), generator=draws, device="cpu")
                 tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
     return Classifier(LoadedModel(network, config_of(classifier), "", "scrambled"))
 

@@ -124,7 +124,8 @@ def _checked(
     """Matrices, tokens before the patches, and the patches' grid.
 
     Raises:
-        ExplainError: no attention, or attention within windows or between other tokens.
+        ExplainError: no attention that is seen, or attention within windows or between other
+            tokens.
     """
     size = (images.shape[2], images.shape[3])
     grid = model.grid(features, size).shape[2:]
@@ -135,7 +136,12 @@ def _checked(
     odd = any(shape[1:] != (tokens, tokens) for shape in shapes)
     odd = odd or any(len(matrix) != len(images) for matrix in matrices)  # one for each window
     if not matrices or odd or len(matrices) != layers:
-        found = f"{len(matrices)} matrices {shapes}" if matrices else "no attention"
+        found = (
+            f"{len(matrices)} matrices {shapes}"
+            if matrices
+            else "no attention by torch's scaled_dot_product_attention (nn.MultiheadAttention "
+            "cannot be followed)"
+        )
         raise ExplainError(
             f"attention methods need a transformer in which each layer attends once, from each of "
             f"its {tokens} tokens to each, found {found}; use gradcam or a perturbation method."

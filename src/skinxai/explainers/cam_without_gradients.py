@@ -152,7 +152,7 @@ class AblationCAM(Explainer):
         def head(part: slice) -> Tensor:
             count = part.stop - part.start
             batch = features.expand(count, *features.shape[1:]).clone()
-            rows = torch.arange(count)
+            rows = torch.arange(count, device=features.device)
             self.model.grid(batch)[rows, rows + part.start] = 0  # a view of the batch
             return self.model.pool_and_classify(batch)[:, target]
 

@@ -131,7 +131,8 @@ class IntegratedGradients(Explainer):
                 internal_batch_size=max(size, len(images)), return_convergence_delta=True,
             )  # fmt: skip
 
-        values, gaps = backing_off(integrals, DIFFERENTIATED_PART)  # (N, 3, H, W), (N,)
+        with torch.device(images.device):  # Captum makes tensors on the default one
+            values, gaps = backing_off(integrals, DIFFERENTIATED_PART)  # (N, 3, H, W), (N,)
         return Attribution(
             maps={"integrated_gradients": values.detach().sum(dim=1)},
             scores={"completeness_gap": gaps.detach()},
@@ -193,4 +194,5 @@ def input_gradient(model: SkinClassifier, images: Tensor, target: Tensor) -> Ten
 def noise(image: Tensor, seed: int, number: int) -> Tensor:
     """Standard normal noise of the image's shape; each number has its own, whatever the parts."""
     draws = torch.Generator().manual_seed(seed * 1_000_003 + number)
-    return torch.randn(image.shape, generator=draws, dtype=image.dtype).to(image.device)
+    drawn = torch.randn(image.shape, generator=draws, dtype=image.dtype, device="cpu")
+    return drawn.to(image.device)

@@ -78,7 +78,7 @@ class Occlusion(Explainer):
             return self.model(batch)[:, target]
 
         falls = self.model(image[None])[0, target] - in_parts(len(windows), scores)
-        total, count = torch.zeros(size), torch.zeros(size)
+        total, count = (torch.zeros(size, device="cpu") for _ in range(2))
         for (rows, columns), fall in zip(windows, falls.cpu(), strict=True):
             total[rows, columns] += fall
             count[rows, columns] += 1
@@ -168,7 +168,7 @@ class RISE(Explainer):
             return self.model(cover + masks(part) * (image - cover))[:, target]
 
         found = in_parts(options.budget, scores)
-        total, kept = torch.zeros(size), torch.zeros(size)
+        total, kept = (torch.zeros(size, device="cpu") for _ in range(2))
         for number, score in enumerate(found.cpu()):
             mask = rise_mask(size, options, number)[0]
             total += score * mask
@@ -182,11 +182,12 @@ def rise_mask(size: tuple[int, int], options: RISEOptions, number: int) -> Tenso
     cell = math.ceil(min(size) / options.cells)
     rows, columns = (math.ceil(length / cell) for length in size)
     shape = (1, 1, rows + 1, columns + 1)
-    grid = (torch.rand(shape, generator=draws, dtype=torch.float32) < options.kept).float()
+    drawn = torch.rand(shape, generator=draws, dtype=torch.float32, device="cpu")
+    grid = (drawn < options.kept).float()
     large = functional.interpolate(
         grid, ((rows + 1) * cell, (columns + 1) * cell), mode="bilinear", align_corners=False
     )
-    y, x = (int(torch.randint(0, cell, (), generator=draws)) for _ in range(2))
+    y, x = (int(torch.randint(0, cell, (), generator=draws, device="cpu")) for _ in range(2))
     return large[0, :, y : y + size[0], x : x + size[1]]
 
 
@@ -241,7 +242,7 @@ class LIME(Explainer):
         found = [self._one(image, cover, k, options) for image, cover, k in each]
         return Attribution(
             maps={"lime": torch.stack([coefficients for coefficients, _ in found])},
-            scores={"r_squared": torch.tensor([fit for _, fit in found])},
+            scores={"r_squared": torch.tensor([fit for _, fit in found], device="cpu")},
         )
 
     def _one(
@@ -263,7 +264,8 @@ class LIME(Explainer):
 def _shown(segments: int, options: LIMEOptions) -> Tensor:
     """Which superpixels each perturbed image shows, bool ``(budget, S)``; the first shows all."""
     draws = torch.Generator().manual_seed(options.seed)
-    shown = torch.rand((options.budget, segments), generator=draws, dtype=torch.float32) < 0.5
+    shape = (options.budget, segments)
+    shown = torch.rand(shape, generator=draws, dtype=torch.float32, device="cpu") < 0.5
     shown[0] = True
     return shown
 

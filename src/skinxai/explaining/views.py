@@ -94,7 +94,7 @@ class View(SkinClassifier):
         )
         self.training = model.training
         self._images, self._computed = images, features
-        self._unwritten = images if unwritten is None else unwritten
+        self._unwritten: Any = images if unwritten is None else unwritten
         self._score, self._against = score, against
         self._image_size, self._watch, self._tape = image_size, watch, tape
         self._passes, self._scaling = passes, scaling

@@ -62,7 +62,7 @@ def class_map_kernel(model: SkinClassifier, image_size: tuple[int, int]) -> Tens
     """
     draws = torch.Generator().manual_seed(0)
     device = next(model.network.parameters()).device
-    images = torch.randn(2, 3, *image_size, generator=draws).to(device)
+    images = torch.randn(2, 3, *image_size, generator=draws, device="cpu").to(device)
     with torch.no_grad():
         features = model.features(images)
     try:

@@ -58,7 +58,8 @@ class Dropping(TorchFunctionMode):
             return values
         self.rates[p] += 1
         kept = values.shape[1 : values.ndim - together]
-        mask = torch.empty(1, *kept, *[1] * together).bernoulli_(1 - p, generator=self._draws)
+        mask = torch.empty(1, *kept, *[1] * together, device="cpu")
+        mask.bernoulli_(1 - p, generator=self._draws)
         if p < 1:
             mask /= 1 - p
         return values * mask.to(values.device, values.dtype)
