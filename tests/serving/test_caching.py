@@ -5,9 +5,11 @@ import json
 import math
 
 import pytest
+from PIL import features
 from redis_server import RedisServer, needs_redis
 
 from skinxai.errors import OptionError
+from skinxai.images.decoder_versions import decoder_versions
 from skinxai.serving import caching
 from skinxai.serving.caching import (
     OVERHEAD,
@@ -141,6 +143,20 @@ def test_a_key_depends_on_the_version_but_not_on_the_options_order(monkeypatch) 
     assert key == answer_key("one", "m@1", {"b": 2, "a": 1})
     monkeypatch.setattr(caching, "__version__", "another")
     assert key != answer_key("one", "m@1", {"a": 1, "b": 2})
+
+
+@pytest.mark.parametrize("library", ["pil", "libjpeg_turbo", "webp"])
+def test_a_key_depends_on_the_versions_that_decode_the_upload(monkeypatch, library) -> None:
+    known = features.version
+    older = {library: "1.0"}
+    monkeypatch.setattr(features, "version", lambda name: older.get(name, known(name)))
+    decoder_versions.cache_clear()
+    try:
+        assert answer_key("one", "m@1", {}) != KEY
+    finally:
+        monkeypatch.undo()
+        decoder_versions.cache_clear()
+    assert answer_key("one", "m@1", {}) == KEY
 
 
 def test_memory_is_bounded_in_bytes_and_the_oldest_goes_first() -> None:

@@ -139,6 +139,21 @@ def test_the_images_of_a_request_that_is_refused_as_a_whole_are_counted(open_ser
     assert value(client, f'skinxai_errors_total{{code="{code}"}}') == 1
 
 
+def test_a_probe_that_hears_no_is_no_refusal_and_loading_is_no_shutdown(open_service) -> None:
+    client = open_service()
+    service = client.app.service
+    service.loaded = False
+    assert client.get("/readyz").status_code == client.get("/ping").status_code == 503
+    assert value(client, 'skinxai_refusals_total{reason="loading"}') == 0
+    assert client.post("/v1/predict", files=files(RED)).json()["code"] == "loading"
+    service.loaded, service.draining = True, True
+    assert client.get("/readyz").json()["code"] == "shutdown"
+    assert value(client, 'skinxai_refusals_total{reason="loading"}') == 1
+    assert value(client, 'skinxai_refusals_total{reason="shutdown"}') == 0
+    assert client.post("/v1/predict", files=files(RED)).json()["code"] == "shutdown"
+    assert value(client, 'skinxai_refusals_total{reason="shutdown"}') == 1
+
+
 @pytest.fixture
 def redis(tmp_path):
     server = RedisServer(tmp_path)

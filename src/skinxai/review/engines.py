@@ -151,6 +151,19 @@ class Database:
             )
 
 
+def absolute_url(text: str) -> str:
+    """The URL of a store in any working folder; one that is SQLite's has an absolute file.
+
+    Raises:
+        OptionError: no such URL.
+    """
+    url = _url(text)
+    if url.get_backend_name() == SQLITE:
+        url = url.set(database=str(Path(str(url.database)).absolute()))
+        return url.render_as_string()
+    return text
+
+
 def is_full(error: BaseException | None) -> bool:
     """Whether an error of a file says that its disk is full."""
     return isinstance(error, OSError) and error.errno in _FULL

@@ -17,13 +17,14 @@ from starlette.types import Scope
 from skinxai.serving.batching import Batch
 from skinxai.serving.drift_watch import DriftWatch
 from skinxai.serving.fleet import Running
+from skinxai.serving.guards import PROBES
 from skinxai.serving.logs import RequestLine, log_request
 from skinxai.serving.service_metrics import METHODS, Metrics
 from skinxai.serving.tracing import Tracing, open_tracing
 
 REASONS = {
     "queue_full": "queue_full", "deadline": "deadline", "rate": "rate", "shutdown": "shutdown",
-    "loading": "shutdown", "body_too_large": "body", "too_many_images": "body", "framing": "body",
+    "loading": "loading", "body_too_large": "body", "too_many_images": "body", "framing": "body",
     "api_key": "key", "key": "key", "host": "host",
 }  # fmt: skip
 """Codes of problems by which the service protects itself → what the metric calls it."""
@@ -64,7 +65,7 @@ class Observing:
         method = _method(scope)
         self.metrics.answered(route, method, visit.status, seconds)
         if visit.code is not None:
-            self.problem(visit.code)
+            self.problem(visit.code, probe=scope["path"] in PROBES)
         self.tracing.answered(scope.get("skinxai.span"), route, method, visit.status, visit.images)
         log_request(
             RequestLine(
@@ -73,10 +74,16 @@ class Observing:
             )
         )  # fmt: skip
 
-    def problem(self, code: str) -> None:
-        """Count a request that was not answered, by the stable code of its error."""
+    def problem(self, code: str, *, probe: bool = False) -> None:
+        """Count a request that was not answered, by the stable code of its error.
+
+        Args:
+            code: of its error.
+            probe: whether it only asked if the service is ready: then nothing was refused.
+        """
         self.metrics.errors.labels(code).inc()
-        self._refused({code})
+        if not probe:
+            self._refused({code})
 
     def answers(
         self, model: str, rows: Iterable[tuple[Mapping[str, Any] | None, Any]], *, whole: bool

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from ray import serve
 
 from skinxai.serving.app import ServiceApp, create_app
+from skinxai.serving.pool import members_of
 from skinxai.serving.service_settings import ServiceSettings
 
 LOOK = 0.05
@@ -20,9 +22,14 @@ def ray_application(settings: ServiceSettings | None = None, *, replicas: int = 
     A replica gets requests once its models are loaded. Host, port and grace are Ray's.
 
     Args:
-        settings: of each replica; the defaults otherwise.
+        settings: of each replica; the defaults otherwise. Relative folders and files are those of
+            this program: replicas, whose working folder may be another one, get absolute paths.
         replicas: how many processes.
+
+    Raises:
+        OptionError: a weight of a model that is no number, or a wrong URL of a review store.
     """
+    settings = _absolute(settings or ServiceSettings())
     apps: list[ServiceApp] = []
     failures: list[BaseException] = []
 
@@ -44,3 +51,21 @@ def ray_application(settings: ServiceSettings | None = None, *, replicas: int = 
 
     ingress = serve.ingress(build)(Replica)
     return serve.deployment(num_replicas=replicas, name="skinxai")(ingress).bind()
+
+
+def _absolute(settings: ServiceSettings) -> ServiceSettings:
+    """The same, without a path that means another place in another working folder."""
+    members = members_of(settings)
+    keys, images, review = settings.api_keys, settings.keep_images, settings.review
+    if review is not None:
+        from skinxai.review.engines import absolute_url
+
+        review = absolute_url(review)
+    return replace(
+        settings,
+        models=tuple(f"{each.source}={each.weight!r}" for each in members if not each.shadow),
+        shadows=tuple(each.source for each in members if each.shadow),
+        api_keys=None if keys is None else keys.absolute(),
+        keep_images=None if images is None else images.absolute(),
+        review=review,
+    )

@@ -88,7 +88,9 @@ class Metrics:
         self.review_open_cases = self._gauge("review_open_cases", "Cases that wait for a reviewer")
         for result in ("hit", "miss", "error"):
             self.cache_requests.labels(result)
-        for reason in ("queue_full", "deadline", "rate", "shutdown", "body", "key", "host"):
+        for reason in (
+            "queue_full", "deadline", "rate", "shutdown", "loading", "body", "key", "host",
+        ):  # fmt: skip
             self.refusals.labels(reason)
         for outcome in ("answered", "refused"):
             self.images.labels(outcome)

@@ -1,0 +1,19 @@
+"""`decoder_versions`: of what decides the pixels that an encoded image becomes."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import metadata
+
+from PIL import features
+
+LIBRARIES = ("pil", "jpg", "libjpeg_turbo", "jpg_2000", "webp", "avif", "libtiff", "littlecms2")
+"""Pillow, and what it decodes and converts colours with."""
+PACKAGES = ("numpy", "simplejpeg")
+
+
+@cache
+def decoder_versions() -> tuple[str, ...]:
+    """``"name version"`` of each; ``"name None"`` of one that this installation does not have."""
+    found = [f"{name} {features.version(name)}" for name in LIBRARIES]
+    return (*found, *(f"{name} {metadata.version(name)}" for name in PACKAGES))
