@@ -18,7 +18,7 @@ from waiting import LIMIT, wait_for
 
 from skinxai import Classifier, samples
 from skinxai.labels import LabelSet
-from skinxai.review import Case, ReviewStore
+from skinxai.review import Case, ReviewedCase, ReviewStore
 
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="NO BROWSER: the review page is not tested in one; sh scripts/debian"
@@ -149,6 +149,8 @@ def test_cases_are_labelled_by_keyboard_alone(
         page.get_by_text("Hide the answer until I label").click()
         page.get_by_text("is hidden until you have labelled").wait_for()
         settled(page)
+        waiting = page.get_by_role("table", name=re.compile("Cases that wait")).inner_text()
+        assert queue[2] in waiting and "model says" not in waiting and "nv" not in waiting
         assert page.locator("table.findings").count() == 0
         assert page.get_by_alt_text("Heatmap over the image, Grad-CAM").count() == 0
         page.close()
@@ -219,4 +221,8 @@ def test_the_words_of_the_page_are_text(tmp_path: Path) -> None:
     assert {key: again[key] for key in kept.prediction if key != "uncertainty"} == {
         key: value for key, value in kept.prediction.items() if key != "uncertainty"
     } | {"quality": {}}
+    hidden = queue_table([ReviewedCase(kept)], hidden=True)
+    told = [str(kept.decision), "nv", "says"]
+    assert not any(word in hidden for word in told) and "0.562" in hidden
+    assert all(word in queue_table([ReviewedCase(kept)]) for word in told)
     assert queue_table(()) == "<p class='under'>No case waits.</p>"

@@ -12,6 +12,9 @@ from skinxai.readonly import ReadOnly
 from skinxai.results import Novelty, Prediction
 from skinxai.review import Agreement, Case, ReviewedCase
 
+ANSWER = ("decision", "model says")
+"""Columns of the queue that tell the model's answer."""
+
 
 def prediction_of(case: Case, labels: LabelSet) -> Prediction:
     """The prediction that a case keeps; its prediction set is the one that was given then.
@@ -41,20 +44,32 @@ def prediction_of(case: Case, labels: LabelSet) -> Prediction:
     )
 
 
-def queue_table(rows: Sequence[ReviewedCase]) -> str:
-    """The first cases that wait."""
+def queue_table(rows: Sequence[ReviewedCase], *, hidden: bool = False) -> str:
+    """The first cases that wait.
+
+    Args:
+        rows: the cases.
+        hidden: leave out what the model said of them.
+    """
     if not rows:
         return "<p class='under'>No case waits.</p>"
-    cells = "".join(
-        f"<tr><td>{html.escape(each.case.id)}</td><td>{html.escape(str(each.case.decision))}</td>"
-        f"<td>{each.case.uncertainty:.3f}</td>"
-        f"<td>{html.escape(each.case.prediction['label'])}</td><td>{len(each.current)}</td></tr>"
+    titles = ["case", "decision", "entropy, nats", "model says", "reviewers"]
+    cells = [
+        [
+            each.case.id, str(each.case.decision), f"{each.case.uncertainty:.3f}",
+            each.case.prediction["label"], str(len(each.current)),
+        ]
         for each in rows
+    ]  # fmt: skip
+    shown = [place for place, title in enumerate(titles) if not hidden or title not in ANSWER]
+    head = "".join(f"<th>{titles[place]}</th>" for place in shown)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{html.escape(row[place])}</td>' for place in shown)}</tr>"
+        for row in cells
     )
     return (
-        "<table class='review' aria-label='Cases that wait, the most uncertain first'><thead><tr>"
-        "<th>case</th><th>decision</th><th>entropy, nats</th><th>model says</th>"
-        f"<th>reviewers</th></tr></thead><tbody>{cells}</tbody></table>"
+        "<table class='review' aria-label='Cases that wait, the most uncertain first'><thead>"
+        f"<tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
 
 

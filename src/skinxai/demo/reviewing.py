@@ -67,7 +67,7 @@ def review() -> None:
             else:
                 _case(answers, store, found, name, hidden)
     with sentences():
-        _tables(store, name)
+        _tables(store, name, hidden)
 
 
 def _chosen(store: ReviewStore, name: str) -> ReviewedCase | None:
@@ -214,9 +214,12 @@ def _pictures(answers: Answers, store: ReviewStore, found: ReviewedCase, hidden:
             show_map(explanation, answers, OPACITY, uniform=False)
 
 
-def _tables(store: ReviewStore, name: str) -> None:
+def _tables(store: ReviewStore, name: str, hidden: bool) -> None:
     waiting = store.waiting(reviewer=name or None, opinions=OPINIONS)
     rows = store.queue(ROWS, reviewer=name or None, opinions=OPINIONS)
     queue, agreed = st.columns([7, 4], gap="large")
-    queue.html(heading(f"Waiting{' for you' if name else ''}: {waiting}") + queue_table(rows))
+    queue.html(
+        heading(f"Waiting{' for you' if name else ''}: {waiting}")
+        + queue_table(rows, hidden=hidden)
+    )
     agreed.html(heading("Agreement") + agreement_table(store.agreement()))
