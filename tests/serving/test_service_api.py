@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import threading
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -177,6 +178,24 @@ def test_names_that_cannot_be_kept_are_refused_before_anything_is_computed(
     row = service.predict(png(), subject=" s-9 ", lesion=" l-9").json["results"][0]
     case = service.app.service.store.case(row["id"]).case
     assert row["recorded"] is True and (case.subject, case.lesion) == ("s-9", "l-9")
+
+
+@pytest.mark.parametrize("field", ["subject", "lesion", "route_key"])
+def test_two_names_in_latin_1_are_refused_and_not_kept_as_one(service: Running, field: str) -> None:
+    store: ReviewStore = service.app.service.store
+    before = len(store.cases())
+    for name in (b"M\xfcller", b"M\xf6ller"):
+        body, kind = form([png()], {field: "NAME"})
+        in_form = service.ask("POST", "/v1/predict", body.replace(b"NAME", name), kind)
+        path = f"/v1/predict?{field}={quote(name)}"
+        in_query = service.ask("POST", path, png(), {"content-type": "image/png"})
+        for refused in (in_form, in_query):
+            assert (refused.status, refused.code) == (422, "option")
+            assert refused.json["errors"] == [{"field": field, "message": "must be text in UTF-8"}]
+    assert len(store.cases()) == before
+    row = service.predict(png(), **{field: "Müller"}).json["results"][0]
+    case = store.case(row["id"]).case
+    assert field == "route_key" or getattr(case, field) == "Müller"
 
 
 def test_without_a_store_there_is_no_feedback() -> None:

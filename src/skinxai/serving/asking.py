@@ -15,12 +15,16 @@ from skinxai.serving.problems import Problem
 
 LONGEST = 128
 """Most characters of a name."""
+LOST = "\ufffd"
+"""In the place of bytes that were not UTF-8."""
 
 
 def _printable(text: str) -> str:
     """The rule of the store, so that what is asked for can also be kept."""
     if not (text := text.strip()) or broken_rule("it", text, LONGEST):
         raise PydanticCustomError("name", "must be printable text on one line, and not empty")
+    if LOST in text:  # else 'Müller' and 'Möller' in Latin-1 would be one subject
+        raise PydanticCustomError("name", "must be text in UTF-8")
     return text
 
 
