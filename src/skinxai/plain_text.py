@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Any
 
 MAX_CODE, MAX_NAME, MAX_LICENCE, MAX_LINE = 100, 200, 1000, 20_000
 """Most characters of a label code, of a name or id, of a licence, and of any other line."""
@@ -45,6 +46,11 @@ def printable(text: str, longest: int | None = None, *, keep: str = "") -> str:
         return text
     half = longest // 2
     return f"{text[: half - 1]}…{text[half - longest :]}"
+
+
+def composed(text: Any) -> Any:
+    """Text in Unicode's composed form (NFC), in which names are compared; other values stay."""
+    return unicodedata.normalize("NFC", text) if isinstance(text, str) else text
 
 
 def quoted(text: str, longest: int | None = None) -> str:

@@ -24,7 +24,7 @@ from skinxai.errors import (
 )
 from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
-from skinxai.plain_text import MAX_CODE, MAX_NAME, broken_rule, printable
+from skinxai.plain_text import MAX_CODE, MAX_NAME, broken_rule, composed, printable
 
 LEAK_COLUMNS = frozenset(
     {
@@ -127,7 +127,7 @@ class _Assembly:
         self.items: list[Record] = []
         self.counted: Counter[str] = Counter()
         self._files, self._known, self._dedupe = files, known, dedupe
-        self._mapped = {clean(raw): code for raw, code in label_map.items()}
+        self._mapped = {clean(raw): composed(code) for raw, code in label_map.items()}
         self._problems: list[tuple[type[DatasetError], str]] = []
         self._seen: dict[str | Path, Listed] = {}  # by name and by file
         self._by_stem: dict[Path, int] = {}

@@ -32,11 +32,16 @@ def clean(text: str) -> str:
 
 
 def known_id(text: str) -> str:
-    """A lesion or patient id as `clean` returns it; empty if the text means "unknown".
+    """A lesion or patient id as `plain_id` returns it; empty if the text means "unknown"."""
+    return plain_id(_known(text))
 
-    ``12.0`` is ``12``: whole numbers are written so where a table has empty cells in their column.
+
+def plain_id(text: str) -> str:
+    """A lesion or patient id as `clean` returns it; ``12.0`` is ``12``.
+
+    Whole numbers are written so where a table has empty cells in their column.
     """
-    text = _known(text)
+    text = clean(text)
     number = _NUMBER.fullmatch(text)
     return number[1] if number else text
 

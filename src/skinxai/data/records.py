@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skinxai.data.cleaning import plain_id
 from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
 from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
@@ -17,6 +18,7 @@ from skinxai.plain_text import (
     MAX_LINE,
     MAX_NAME,
     broken_rule,
+    composed,
     one_line,
     printable,
     quoted,
@@ -49,9 +51,11 @@ class Record:
     Args:
         image_id: unique within its `Records`.
         path: the image file.
-        label: a code of the label set.
-        lesion_id: images of one lesion share it; defaults to ``image_id``.
-        patient_id: images of one patient share it; ``None`` or empty text if unknown.
+        label: a code of the label set, in Unicode's composed form (NFC).
+        lesion_id: images of one lesion share it; defaults to ``image_id``. Blanks around it and the
+            ``.0`` of a whole number are left out, and it is composed.
+        patient_id: images of one patient share it, written as ``lesion_id`` is; ``None`` or empty
+            text if unknown.
         attributes: further columns for subgroup tables; never an input to a network. Tabs and
             ends of lines around their names and texts are left out, and an escape such as ``\x1b``
             stands for each hidden character in them.
@@ -65,10 +69,17 @@ class Record:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lesion_id", self.lesion_id or self.image_id)
-        object.__setattr__(self, "patient_id", self.patient_id or None)
+        object.__setattr__(self, "label", composed(self.label))
+        lesion = "" if self.lesion_id == self.image_id else _id(self.lesion_id)
+        object.__setattr__(self, "lesion_id", lesion or self.image_id)
+        object.__setattr__(self, "patient_id", _id(self.patient_id) or None)
         plain = {_plain(name): _plain(value) for name, value in self.attributes.items()}
         object.__setattr__(self, "attributes", ReadOnly(plain))
+
+
+def _id(value: Any) -> Any:
+    """A lesion or patient id; what is not text stays."""
+    return plain_id(value) if isinstance(value, str) else value
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.configs import PreprocessConfig
-from skinxai.data.cleaning import known_id
+from skinxai.data.cleaning import alike, known_id
 from skinxai.data.prepared import file_sha256
 from skinxai.data.records import Record, Records
 from skinxai.data.tar_index import INDEX, REMEDY, Index, is_indexed, read_index
@@ -255,6 +255,11 @@ def _foreign(
             f"shards of {str(folder)!r} must hold two labels or more, got {found}",
             python="pass all of them: labels=[…]",
             command="give all of them with --labels",
+        )
+    if same := alike(found):
+        raise DatasetLabelError(
+            f"labels of the shards of {str(folder)!r} must not differ by blanks, case or zeros "
+            f"alone: {' and '.join(map(repr, same[0]))} do; write the shards anew with one of them."
         )
     notes = list(_notes(shards))
     if labels is None:
