@@ -364,7 +364,9 @@ class Classifier(Model):
         made = self._of(calibrated(self._in_use, records, options, wanted, not_copies))
         return made._with_own_card()
 
-    def with_reference(self, images: Any, **inputs: Unpack[Inputs]) -> Self:
+    def with_reference(
+        self, images: Any, *, not_copies: Collection[str] = (), **inputs: Unpack[Inputs]
+    ) -> Self:
         """Return the same model with a reference of other images, for `skinxai.monitoring`.
 
         `calibrate` makes a reference of its images. One's own clinic, with other cameras, differs
@@ -374,16 +376,23 @@ class Classifier(Model):
         Args:
             images: as in `predict`, or `Records`, whose labels and lesions are used. They took no
                 part in training: the network is surer of those that did.
+            not_copies: ids of records, or names of images as predictions have them in ``source``,
+                that are wrongly taken for copies of training images; look at them first.
             **inputs: input options; ``on_error`` must be ``"raise"``.
 
         Raises:
+            LeakageError: images that the model was trained on, or copies of them.
             ModelError: a model that was not calibrated.
-            OptionError: records with other labels, or no image.
+            OptionError: records with other labels, no image, or a name in ``not_copies`` that is
+                none.
+
+        Warns:
+            SkinxaiWarning: a model that does not say which images it was trained on.
         """
         from skinxai.predicting.referring import referenced
 
         options, _ = InputOptions.take(inputs)
-        return self._of(referenced(self._in_use, images, options))
+        return self._of(referenced(self._in_use, images, options, not_copies))
 
     def evaluate(
         self, records: Records, *, against: Classifier | None = None, hardest: int = 0,

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from typer.testing import CliRunner
 
 from skinxai import Classifier, monitoring
 from skinxai.cli import app
-from skinxai.data import Record, Records
-from skinxai.errors import ModelError, NoInputsError, OptionError
+from skinxai.data import Record, Records, TrainedOn
+from skinxai.errors import LeakageError, ModelError, NoInputsError, OptionError, SkinxaiWarning
 from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
+from skinxai.model_folders.trained_on import Look
 from skinxai.monitoring import DriftMonitor, Timeline
 from skinxai.monitoring.change_points import Change
 from skinxai.monitoring.drift_picture import ALARM, LEFT, LINE, ROW, TOP, WIDTH, drawn
@@ -190,6 +192,50 @@ def test_with_reference_keeps_labels_and_lesions_of_records(classifier, photos) 
         classifier.with_reference(records, on_error="return")
     with pytest.raises(OptionError, match="records must have the model's labels"):
         classifier.with_reference(replace(records, labels=LabelSet(("nv", "mel"))))
+
+
+def test_training_images_and_their_copies_are_no_reference(classifier, photos, tmp_path) -> None:
+    """The network is surer of them than of others: no alarm would be right."""
+    copy = tmp_path / "copy.jpg"
+    Image.open(photos[1]).convert("RGB").resize((400, 300)).save(copy, quality=90)
+    seen = TrainedOn.of_looks(Look.at(read_image(path).pixels) for path in photos[:2])
+    learnt = Classifier(replace(classifier._loaded, trained_on=seen))
+    given = [str(path) for path in (photos[0], copy, *photos[2:])]
+    with pytest.raises(LeakageError) as caught:
+        learnt.with_reference(given)
+    said = "1 has the pixels of a training image (%s) and 1 looks like a copy of a training image"
+    assert said % given[0] in str(caught.value) and f"({given[1]})" in str(caught.value)
+    with pytest.raises(LeakageError, match="1 has the pixels of a training image"):
+        learnt.with_reference(given, not_copies=given[:2])
+    made = learnt.with_reference(given[1:], not_copies=[given[1]])
+    assert len(made.reference) == 11
+    with pytest.raises(OptionError, match="not_copies must be ids of the images"):
+        learnt.with_reference(given[2:], not_copies=[given[1]])
+    items = [Record(Path(path).stem, Path(path), "nv") for path in given]
+    records = Records(tuple(items), classifier.config.labels, "photos")
+    with pytest.raises(LeakageError, match=r"training image \(copy\); leave them out"):
+        learnt.with_reference(replace(records, items=records.items[1:]))
+    arrays = [read_image(photos[k]).pixels for k in (3, 0, 6, 1)]
+    name = "array (240, 320, 3) uint8"
+    with pytest.raises(LeakageError, match=re.escape(f"({name} [1]")):
+        learnt.with_reference(arrays)
+    with pytest.warns(SkinxaiWarning, match="does not say which images it was trained on"):
+        Classifier(replace(classifier._loaded, trained_on=None)).with_reference(given)
+
+
+def test_the_commands_reference_holds_no_training_images(classifier, photos, tmp_path) -> None:
+    seen = TrainedOn.of_looks([Look.at(read_image(photos[0]).pixels)])
+    place = tmp_path / "learnt"
+    Classifier(replace(classifier._loaded, trained_on=seen)).save_pretrained(place)
+    own = [str(photos[k]) for k in range(1, 12)]
+    words = ["drift", *own, "--model", str(place), "--backend", "onnx", "--reference"]
+    copy = tmp_path / "copy.jpg"
+    Image.open(photos[0]).convert("RGB").resize((400, 300)).save(copy, quality=90)
+    made = CliRunner().invoke(app, [*words, str(copy)])
+    assert isinstance(made.exception, LeakageError)
+    assert made.exception.on_command_line.endswith("name copies that are none with --not-copies.")
+    made = CliRunner().invoke(app, ["drift", *own, "--not-copies", "a"])
+    assert made.exit_code == 2 and "give both" in made.stderr
 
 
 def test_the_pages_monitor_says_what_the_page_shows(photos, tmp_path: Path, monkeypatch) -> None:

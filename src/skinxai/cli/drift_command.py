@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skinxai.cli.image_arguments import bar, failed_line, listed, opened
-from skinxai.cli.options import Backend, BatchSize, Images, Json, MaxPixels, Model
+from skinxai.cli.options import (
+    Backend,
+    BatchSize,
+    Images,
+    Json,
+    MaxPixels,
+    Model,
+    NotCopies,
+    words,
+)
 from skinxai.cli.saying import note, tell
 from skinxai.images.limits import MAX_PIXELS
 
@@ -29,6 +38,7 @@ def drift(
             "calibration images]."
         ),
     ] = None,
+    not_copies: NotCopies = None,
     window: Annotated[
         int | None,
         typer.Option(help="Images in a window [100; fewer where images or reference are few]."),
@@ -56,6 +66,8 @@ def drift(
     from skinxai.monitoring.timeline import Timeline
     from skinxai.results import ItemError
 
+    if not_copies and not reference:
+        raise typer.BadParameter("--not-copies names images of --reference: give both.")
     if out is not None:
         check_folder(out)
     points = ChangePoints() if changes else None
@@ -64,8 +76,9 @@ def drift(
     if reference:
         known, _ = listed(reference)
         classifier = classifier.with_reference(
-            [opened(source) for source in known], batch_size=batch_size, max_pixels=max_pixels
-        )
+            [opened(source) for source in known], not_copies=words(not_copies) or (),
+            batch_size=batch_size, max_pixels=max_pixels,
+        )  # fmt: skip
     if classifier.reference is None:
         raise ModelError(
             f"drift needs a reference, and {classifier.model} has none; calibrate the model with "

@@ -66,15 +66,20 @@ def looks(
         yield from pool.map(one, records)
 
 
-def check_ids(not_copies: Collection[str], records: Iterable[Record]) -> None:
+def check_ids(not_copies: Collection[str], images: Iterable[Record | str]) -> None:
     """Refuse ids in ``not_copies`` that belong to no image.
+
+    Args:
+        not_copies: that a user gave.
+        images: that are compared, or their ids.
 
     Raises:
         OptionError: if ``not_copies`` is text instead of a list, or holds an unknown id.
     """
     if isinstance(not_copies, str):
         raise OptionError(f"not_copies must be a list of image ids, got {not_copies!r}.")
-    if unknown := sorted(set(not_copies) - {item.image_id for item in records}):
+    ids = {each if isinstance(each, str) else each.image_id for each in images}
+    if unknown := sorted(set(not_copies) - ids):
         raise OptionError(
             f"not_copies must be ids of the images that are compared, but {unknown[0]!r} is none "
             f"of them."

@@ -79,7 +79,7 @@ class LabelledImages:
         told = options.progress  # a function is told of images, and not of comparisons
         self._progress: bool | None = False if callable(told) else told
         calibration = model.predictor.calibration
-        self._trained, self._looks = _trained(model), dict[str, Look]()
+        self._trained, self._looks = trained_images(model), dict[str, Look]()
         self._calibrated = None if calibration is None else calibration.known
         self._keep = keep or self._trained is not None or self._calibrated is not None
 
@@ -125,7 +125,7 @@ class LabelledImages:
         )
 
 
-def _trained(model: ModelInUse) -> TrainedOn | None:
+def trained_images(model: ModelInUse) -> TrainedOn | None:
     """The training images of all members that say something, or ``None``."""
     members = () if model.exported else model.loaded.members  # a file does not say
     known = [own.trained_on for own in members if own.trained_on is not None]

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from skinxai.data.hashing import check_ids
 from skinxai.data.records import Records
-from skinxai.errors import ModelError, OptionError
+from skinxai.errors import LeakageError, ModelError, OptionError, SkinxaiWarning
+from skinxai.model_folders.trained_on import SILENT, Look
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, several
+from skinxai.predicting.labelled import trained_images
+from skinxai.predicting.streaming import predictions
 from skinxai.results.observation import Observation
 from skinxai.trust.reference_sample import ReferenceSample
 
@@ -19,17 +29,22 @@ class _Notes(list[Observation]):
         self.append(observation)
 
 
-def referenced(model: ModelInUse, images: Any, options: InputOptions) -> ModelInUse:
+def referenced(
+    model: ModelInUse, images: Any, options: InputOptions, not_copies: Collection[str] = ()
+) -> ModelInUse:
     """The model with a reference of other images; see `Classifier.with_reference`.
 
     Args:
         model: calibrated.
         images: any, or `Records`.
         options: of reading and batching.
+        not_copies: ids, or names, of images that look like copies of training images and are none.
 
     Raises:
+        LeakageError: images that the model was trained on, or copies of them.
         ModelError: a model without calibration, or an exported file.
-        OptionError: records with other labels, or ``on_error="return"``.
+        OptionError: records with other labels, ``on_error="return"``, or a name in ``not_copies``
+            that is none.
     """
     if model.exported or model.predictor.calibration is None:
         raise ModelError(
@@ -48,10 +63,39 @@ def referenced(model: ModelInUse, images: Any, options: InputOptions) -> ModelIn
             )
         labels, lesions = images.targets(), [item.lesion_id for item in images]
         many = [item.path for item in images]
-    notes = _Notes()
-    for _ in model.predictions(
-        several(many, options.progress)[1], options, tta=False, monitor=notes
-    ):
-        pass
-    made = ReferenceSample.fit(notes, labels, lesions)
-    return model.with_reference(made)
+        check_ids(not_copies, [item.image_id for item in images])
+    notes, looks, known = _Notes(), dict[int, Look](), trained_images(model)
+
+    def look(index: int, pixels: npt.NDArray[np.uint8]) -> None:
+        looks[index] = Look.at(pixels)
+
+    names = [
+        each.source
+        for each in predictions(
+            model.predictor, several(many, options.progress)[1], options, monitor=notes,
+            look=None if known is None else look,
+        )
+    ]  # fmt: skip
+    if isinstance(images, Records):
+        names = [item.image_id for item in images]
+    else:
+        names = _each_once(names)
+        check_ids(not_copies, names)
+    own = {names[place]: looks[place] for place in sorted(looks)}
+    seen = SILENT if known is None else known.seen(own, not_copies=not_copies, progress=False)
+    if seen:
+        raise LeakageError(
+            f"a reference needs images that the model did not learn from, but of these "
+            f"{len(names)} images, {seen.describe()}; leave them out",
+            python="or name copies that are none in not_copies",
+            command="or name copies that are none with --not-copies",
+        )
+    for text in seen.notes:
+        warnings.warn(f"{text}.", SkinxaiWarning, stacklevel=3)
+    return model.with_reference(ReferenceSample.fit(notes, labels, lesions))
+
+
+def _each_once(names: list[str]) -> list[str]:
+    """The names, and the place of each image whose name others have as well."""
+    count = Counter(names)
+    return [name if count[name] == 1 else f"{name} [{k}]" for k, name in enumerate(names)]
