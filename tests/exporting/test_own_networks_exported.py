@@ -9,6 +9,7 @@ from small_runs import INPUT, Small, rows
 
 from skinxai import Classifier
 from skinxai.backbones.network import SkinClassifier
+from skinxai.configs import PreprocessConfig
 from skinxai.errors import ExportError, SkinxaiWarning
 from skinxai.exporting import onnx_graphs
 from skinxai.graphs.onnx_checks import check_graph
@@ -77,6 +78,24 @@ def test_ones_own_head_in_place_or_without_gradients(kind, tmp_path, pictures) -
     np.testing.assert_allclose(
         rows(graph.predict(pictures)), rows(mine.predict(pictures)), atol=1e-5
     )
+
+
+def test_a_grid_that_turns_a_square_map_is_exported_without_maps(tmp_path) -> None:
+    """The graph's maps would lie as the features do, and torch's Grad-CAM the other way."""
+    torch.manual_seed(0)
+    network, square = Small(2, 0.0), PreprocessConfig((32, 32))
+    given = (network, ["a", "b"], square, network.features, network.head)
+    plain = Classifier.from_module(*given)
+    turned = Classifier.from_module(*given, grid=lambda maps: maps.transpose(2, 3))
+    draws = np.random.default_rng(0)
+    images = [draws.integers(0, 256, (32, 32, 3), np.uint8) for _ in range(3)]
+    heatmaps = [each.explain(images[0]).heatmap for each in (plain, turned)]
+    np.testing.assert_allclose(heatmaps[1], heatmaps[0].T, atol=1e-5)
+    assert heatmaps[0].max() > 0 and not np.allclose(heatmaps[0], heatmaps[1])
+    assert plain.export(tmp_path / "plain.onnx", images=images).map < 1e-5
+    assert turned.export(tmp_path / "turned.onnx", images=images).map is None
+    graph = Classifier.from_pretrained(tmp_path / "turned.onnx")
+    np.testing.assert_allclose(rows(graph.predict(images)), rows(turned.predict(images)), atol=1e-5)
 
 
 class Sorted(Small):

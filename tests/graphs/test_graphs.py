@@ -157,6 +157,24 @@ def test_an_ensemble_of_graphs(
         assert graph.explain(pictures[0]).backend == "torch cpu float32"  # of several maps
 
 
+def test_auto_takes_an_ensembles_graphs_where_each_member_has_one(
+    small: Path, other: Path, pictures: list, tmp_path: Path
+) -> None:
+    without = model_folder(tmp_path / "without", seed=3)
+    write_ensemble(tmp_path / "both", [small, other], name="two")
+    write_ensemble(tmp_path / "one", [small, without], name="two")
+    for model, name in (
+        (tmp_path / "both", "openvino"), ([small, other], "openvino"),
+        (tmp_path / "one", "torch"), ([without, other], "torch"),
+    ):  # fmt: skip
+        found = Classifier.from_pretrained(model, backend="auto", device="cpu")
+        own = Classifier.from_pretrained(model)
+        assert found.backend.startswith(f"{name} ") and found.model == own.model
+        np.testing.assert_allclose(
+            rows(found.predict(pictures)), rows(own.predict(pictures)), atol=1e-5
+        )
+
+
 def with_function(graph: onnx.ModelProto) -> None:
     graph.functions.add(name="f", domain="own")
 

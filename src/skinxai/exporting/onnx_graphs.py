@@ -58,7 +58,8 @@ def _is_pooled(model: SkinClassifier, image_size: tuple[int, int]) -> bool:
 def class_map_kernel(model: SkinClassifier, image_size: tuple[int, int]) -> Tensor | None:
     """``w_kc / (h · w)`` ``(K, C)`` where the head is the mean over space and a linear layer.
 
-    That is seen in its gradient, the same in every cell and for two images; else ``None``.
+    That is seen in its gradient, the same in every cell and for two images; else ``None``, as it is
+    where a ``grid`` of the network's places cells otherwise than its features have them.
     """
     draws = torch.Generator().manual_seed(0)
     device = next(model.network.parameters()).device
@@ -66,7 +67,7 @@ def class_map_kernel(model: SkinClassifier, image_size: tuple[int, int]) -> Tens
     with torch.no_grad():
         features = model.features(images)
     try:
-        if model.grid(features, image_size).shape != features.shape:
+        if not torch.equal(model.grid(features, image_size), features):
             return None
     except ExplainError:  # no map
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,12 @@ def opened(
     else:
         files = open_model(model, revision=revision, fits=_check_header, **hub)
     plain = precision != "float16" and not compiled
-    runner = choose(backend, has_graph=GRAPH in files.files and plain, device=device)
+    if backend == "auto" and plain and files.is_ensemble:
+        files = replace(
+            files, members=tuple(read_members(files, read_config(files, EnsembleConfig)))
+        )
+    graphs = all(GRAPH in each.files for each in files.members or (files,))
+    runner = choose(backend, has_graph=graphs and plain, device=device)
     parts = of_folder(files, device, runner, precision, compiled=compiled)
     if check:
         _check_answer(parts, files)

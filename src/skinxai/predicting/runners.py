@@ -222,7 +222,7 @@ def choose(backend: str, *, has_graph: bool, device: str) -> str:
     Args:
         backend: one of them, or ``"auto"``: torch on a GPU; on the processor OpenVINO where it is
             installed and the model has a graph, else torch, which is faster than ONNX Runtime here.
-        has_graph: whether the model's folder has one that can answer.
+        has_graph: whether the model's folder, or each member's, has one that can answer.
         device: ``"auto"`` (the GPU where there is one), ``"cpu"``, ``"cuda"`` …
     """
     if backend != "auto":
