@@ -99,6 +99,18 @@ def default_dtype(network) -> None:
     torch.set_default_dtype(torch.float64)
 
 
+def default_device(network) -> None:
+    torch.set_default_device("meta")
+
+
+def deterministic(network) -> None:
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def numpy_errors(network) -> None:
+    np.seterr(divide="raise")
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -122,6 +134,9 @@ def default_dtype(network) -> None:
         (seed_numpy, "NumPy's random state"),
         (threads, "torch's number of threads"),
         (default_dtype, "torch's default dtype"),
+        (default_device, "torch's default device"),
+        (deterministic, "torch's deterministic algorithms"),
+        (numpy_errors, "NumPy's error handling"),
     ],
 )
 @pytest.mark.parametrize("raises", [False, True])
@@ -145,6 +160,7 @@ def test_what_a_plugin_leaves_is_named_and_put_back(
     state, drawn = NetworkState.of(network), torch.get_rng_state()
     assert torch.get_default_dtype() == torch.float32
     number, drawn_numpy = torch.get_num_threads(), np.random.get_state()[1].copy()
+    numpy_before = np.geterr()
     with pytest.raises(PluginMannersError, match=f"but changed {named}"):
         classifier.explain(THREE, "rude", target="red")
     assert state.differences(network) == []
@@ -156,6 +172,8 @@ def test_what_a_plugin_leaves_is_named_and_put_back(
     assert network.colours.weight.grad[0].unique().tolist() == [1]
     assert type(network.dropout) is torch.nn.Dropout and "forward" not in vars(network.classifier)
     assert torch.equal(drawn, torch.get_rng_state()) and number == torch.get_num_threads()
+    assert torch.get_default_device() == torch.device("cpu") and np.geterr() == numpy_before
+    assert not torch.are_deterministic_algorithms_enabled()
     np.testing.assert_array_equal(drawn_numpy, np.random.get_state()[1])
     assert same(before, classifier.explain(THREE, target="red"))
 

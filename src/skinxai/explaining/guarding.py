@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,19 @@ from skinxai.errors import PluginMannersError
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _PARTS = ("_modules", "_parameters", "_buffers")
+_SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+    "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
+    "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "torch's default device": (
+        torch.get_default_device,
+        lambda device: torch.set_default_device(None if device.type == "cpu" else device),
+    ),
+    "torch's deterministic algorithms": (
+        torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode,
+    ),
+    "NumPy's error handling": (np.geterr, lambda kinds: np.seterr(**kinds)),
+}  # fmt: skip
+"""Of the process or the thread: what is named → what reads it and what sets it."""
 
 
 @dataclass(frozen=True)
@@ -182,9 +195,8 @@ def manners_checked(who: str, network: nn.Module, *, changes_network: bool) -> I
         changes_network: it is a private copy, so that only the process is looked at.
 
     Raises:
-        PluginMannersError: the network, a random state, torch's threads or default dtype, or the
-            hooks of all modules were left changed; also in the place of an error of the
-            explainer's own.
+        PluginMannersError: the network, a random state, one of `_SETTINGS`, or the hooks of all
+            modules were left changed; also in the place of an error of the explainer's own.
     """
     before = _Process.now()
     state = None if changes_network else NetworkState.of(network)
@@ -218,17 +230,17 @@ def _changed(who: str, left: list[str]) -> PluginMannersError:
 
 @dataclass(frozen=True)
 class _Process:
-    """Random states and torch's threads, default dtype and hooks that it calls for all modules.
+    """Random states, settings, and hooks that torch calls for all modules.
 
     Args:
+        settings: of `_SETTINGS`, by name.
         hooks: by their kind.
     """
 
     of_torch: list[Tensor]
     of_numpy: Any
     of_python: Any
-    threads: int
-    dtype: torch.dtype
+    settings: dict[str, Any]
     hooks: dict[str, dict[int, Any]]
 
     @classmethod
@@ -238,7 +250,7 @@ class _Process:
             of_torch += torch.cuda.get_rng_state_all()
         states = (of_torch, np.random.get_state(), random.getstate())
         hooks = {kind: dict(found) for kind, found in _hooks_of_all_modules().items()}
-        return cls(*states, torch.get_num_threads(), torch.get_default_dtype(), hooks)
+        return cls(*states, {name: read() for name, (read, _) in _SETTINGS.items()}, hooks)
 
     def put_back(self) -> list[str]:
         """Undo changes and name them."""
@@ -254,12 +266,10 @@ class _Process:
         if self.of_python != now.of_python:
             left.append("Python's random state")
             random.setstate(self.of_python)
-        if self.threads != now.threads:
-            left.append("torch's number of threads")
-            torch.set_num_threads(self.threads)
-        if self.dtype != now.dtype:
-            left.append("torch's default dtype")
-            torch.set_default_dtype(self.dtype)
+        for name, before in self.settings.items():
+            if now.settings[name] != before:
+                left.append(name)
+                _SETTINGS[name][1](before)
         if not all(_same_objects(each, now.hooks[kind]) for kind, each in self.hooks.items()):
             left.append("hooks of all modules")
             for kind, found in _hooks_of_all_modules().items():
