@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -222,6 +223,13 @@ def test_every_digit_of_the_hash_is_compared(place: int, tmp_path: Path) -> None
         ({"fractions": (0.7, 0.3)}, "three numbers > 0 with sum 1"),
         ({"fractions": (0.7, 0.2, 0.2)}, "three numbers > 0 with sum 1"),
         ({"fractions": (1.0, 0.0, 0.0)}, "three numbers > 0 with sum 1"),
+        ({"fractions": (math.nan, 0.5, 0.5)}, "three numbers > 0 with sum 1"),
+        ({"fractions": (0.5, math.nan, 0.5)}, "three numbers > 0 with sum 1"),
+        ({"fractions": (0.5, 0.5, math.nan)}, "three numbers > 0 with sum 1"),
+        ({"fractions": (math.inf, 0.5, 0.5)}, "three numbers > 0 with sum 1"),
+        ({"fractions": ("0.7", "0.15", "0.15")}, "three numbers > 0 with sum 1"),
+        ({"fractions": 0.7}, "three numbers > 0 with sum 1"),
+        ({"fractions": {0.5, 0.3, 0.2}}, "three numbers > 0 with sum 1"),
         ({"linked": [("i0_0", "nothing")]}, "linked must name images"),
         ({"keep_in_test": ["nothing"]}, "keep_in_test must name images"),
     ],

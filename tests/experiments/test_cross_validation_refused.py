@@ -8,7 +8,7 @@ from small_runs import model_folder
 from test_cross_validation import SETTINGS, done, records
 
 from skinxai import Trainer
-from skinxai.data import Records, TrainedOn, split
+from skinxai.data import Records, Splits, TrainedOn, split
 from skinxai.data.hashing import looks
 from skinxai.errors import (
     DatasetError,
@@ -122,3 +122,19 @@ def test_resuming_as_another_one_is_refused(done, records) -> None:
     assert "but its images changed" in resume(fewer)
     items = (replace(records[0], label="green"), *records.items[1:])
     assert "but its images changed" in resume(replace(records, items=items))
+
+
+def test_resuming_with_a_pair_that_the_folds_part_is_refused(done, records) -> None:
+    def resume(*pairs: tuple[str, str]) -> None:
+        cross_validate(records, output_dir=done.folder, resume=True, linked=pairs, resamples=20)
+
+    split_files = sorted((done.folder / "splits").glob("*.csv"))
+    folds = [Splits.from_csv(path, records) for path in split_files]
+    (one, *_), (other, *_) = folds[0].test, folds[1].test
+    before = (done.folder / "out_of_fold.csv").read_bytes()
+    with pytest.raises(ResumeMismatchError, match="linked must be the pairs that the cross-valid"):
+        resume((one.image_id, other.image_id))
+    with pytest.raises(DatasetError, match="linked must name images that are folded, got 'none'"):
+        resume((one.image_id, "none"))
+    resume((one.image_id, one.image_id))
+    assert (done.folder / "out_of_fold.csv").read_bytes() == before

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from skinxai.configs import as_tuple
 from skinxai.data.cleaning import clean
 from skinxai.data.records import Records
 from skinxai.data.stratifying import Group, group, groups_with, place
@@ -182,8 +183,11 @@ def split(
         LeakageError: if images of one lesion would be in several parts, or ``records`` are a test
             part.
     """
-    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
-        raise DatasetError(f"fractions must be three numbers > 0 with sum 1, got {fractions}.")
+    shares = as_tuple(fractions)
+    numbers = isinstance(shares, tuple) and all(type(each) in (int, float) for each in shares)
+    # NaN is neither above 0 nor below it
+    if not (numbers and len(shares) == 3 and min(shares) > 0 and abs(sum(shares) - 1) <= 1e-9):
+        raise DatasetError(f"fractions must be three numbers > 0 with sum 1, got {fractions!r}.")
     seed = whole_seed(seed, error=DatasetError)
     groups = group(records, linked, by)
     forced = dict.fromkeys(_positions(records, groups, keep_in_test), PARTS.index("test"))
@@ -192,7 +196,7 @@ def split(
             f"{records.name} must have at least {len(PARTS)} lesions of some class, one for each "
             f"part; it has {len(groups)} in all, fewer than {len(PARTS)} of any class."
         )
-    chosen = place(groups, records.labels, fractions, seed, forced)
+    chosen = place(groups, records.labels, shares, seed, forced)
     ids = {part: _ids(groups, chosen, n) for n, part in enumerate(PARTS)}
     if empty := [part for part in PARTS if not ids[part]]:
         raise DatasetError(

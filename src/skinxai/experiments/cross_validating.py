@@ -93,7 +93,8 @@ def cross_validate(
         output_dir: the folder to write, with a run folder ``fold-1``, ``fold-2``, … for each model.
         resume: go on with what ``output_dir`` holds: finished folds stay, a stopped one goes on
             after its last checkpoint. Settings that are not given are those it began with.
-        linked: pairs of image ids that belong together whatever their lesions.
+        linked: pairs of image ids that belong together whatever their lesions; one that is resumed
+            keeps the folds that it began with.
         callbacks: as in `Trainer`; each run calls them.
         resamples: bootstrap resamples of the lesions, for the intervals, >= 1.
         **settings: as in `Trainer`. The folds are drawn with ``seed``, and the model of fold k has
@@ -104,7 +105,8 @@ def cross_validate(
         LeakageError: if records are or hold a test part, or images that the starting weights or the
             teacher were trained on.
         TrainingError: if training fails, or the folder holds a run already.
-        ResumeMismatchError: if a resumed cross-validation has other images, folds or settings.
+        ResumeMismatchError: if a resumed cross-validation has other images, folds or settings, or
+            its folds part a linked pair.
     """
     check_flags(resume=resume)
     folds, resamples = plain(folds), whole("resamples", resamples)
@@ -130,6 +132,7 @@ def cross_validate(
         for number in range(1, state["folds"] + 1):  # before any of them goes on
             RunFolder(folder.path / f"fold-{number}").check_epochs(config.epochs)
         splits = _read_splits(folder.path, images, state)
+        fold_plan.check_linked(splits, linked)
     with folder.lock():
         if splits is None:
             splits = _begin(folder.path, images, 5 if folds is None else folds, linked, config)

@@ -9,9 +9,9 @@ from skinxai.data.given import in_two, names_parts
 from skinxai.data.hashing import check_ids
 from skinxai.data.linking import alike_pairs
 from skinxai.data.records import Records
-from skinxai.data.splits import Splits, folds
+from skinxai.data.splits import PARTS, Splits, folds
 from skinxai.data.stratifying import group
-from skinxai.errors import DatasetError, LeakageError
+from skinxai.errors import DatasetError, LeakageError, ResumeMismatchError
 from skinxai.model_folders.ensembles import training_pixels
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.trained_on import Look
@@ -103,6 +103,30 @@ def fold_splits(records: Records, k: int, seed: int, linked: Pairs = ()) -> tupl
     return tuple(
         _splits(records, each, seed, pairs) for each in folds(records, k, seed, linked=pairs)
     )
+
+
+def check_linked(splits: Iterable[Splits], linked: Pairs) -> None:
+    """Refuse pairs that folds which were drawn before have in two parts.
+
+    Args:
+        splits: of the folds.
+        linked: pairs of image ids that belong together whatever their lesions.
+
+    Raises:
+        DatasetError: if an id is of no image.
+        ResumeMismatchError: if a pair is in two parts.
+    """
+    pairs = tuple(linked)
+    for each in splits if pairs else ():
+        part_of = {item.image_id: part for part in PARTS for item in getattr(each, part)}
+        for pair in pairs:
+            if unknown := [name for name in pair if name not in part_of]:
+                raise DatasetError(f"linked must name images that are folded, got {unknown[0]!r}.")
+            if len({part_of[name] for name in pair}) > 1:
+                raise ResumeMismatchError(
+                    f"linked must be the pairs that the cross-validation began with, but its folds "
+                    f"part {' and '.join(map(repr, pair))}; start a new one in another folder."
+                )
 
 
 def _splits(
