@@ -93,6 +93,13 @@ def test_only_the_outputs_that_are_asked_for(client, path) -> None:
         (body(RED, outputs=[{"name": "logits"}]), 422, "outputs must be among"),
         (body(RED, parameters={"temperature": 2}), 422, "parameters must be among"),
         (body(RED, parameters={"tta": "perhaps"}), 422, "tta"),
+        (body(RED, subject="s-1"), 422, "'subject' must stand in 'parameters' of the request"),
+        ({"inputs": [tensor(RED, parameters={"tta": True})]}, 422, "'tta' must stand in"),
+        (
+            body(RED, outputs=[{"name": "label", "parameters": {"operating_point": "high"}}]),
+            422,
+            "'operating_point' must stand in",
+        ),
         (body(RED, parameters={"operating_point": "none"}), 422, ""),
         (body(RED, b"no image"), 415, "image 1"),
     ],
@@ -141,3 +148,11 @@ def test_paths_and_bodies_that_are_refused(client) -> None:
         headers = {"content-type": "application/json"}
         answer = client.post(f"{URL}/infer", content=broken, headers=headers)
         assert answer.status_code == 422, broken[:20]
+
+
+def test_what_clients_say_of_their_tensors_is_no_parameter(client) -> None:
+    known = {"content_type": "base64"}
+    sent = body(RED, outputs=[{"name": "label", "parameters": known}], trace="t-1")
+    sent["inputs"][0]["parameters"] = known
+    (label,) = client.post(f"{URL}/infer", json=sent).json()["outputs"]
+    assert label["data"] == ["red"]

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from skinxai.errors import InputError, OptionError
 from skinxai.plain_text import one_line
@@ -48,6 +48,8 @@ class WantedOutput(BaseModel):
 class InferenceRequest(BaseModel):
     """Body of ``POST /v2/models/{name}/infer``."""
 
+    model_config = ConfigDict(extra="allow")  # seen, to refuse what would be left out
+
     id: Short | None = None
     parameters: dict[Short, Any] = {}
     inputs: Annotated[list[InputTensor], Field(max_length=8)]
@@ -62,8 +64,8 @@ def images_of(request: InferenceRequest, most: int) -> list[bytes]:
         most: images.
 
     Raises:
-        OptionError: other tensors than the one that the model takes, or unknown outputs or
-            parameters.
+        OptionError: other tensors than the one that the model takes, unknown outputs or
+            parameters, or parameters in another place than the request's own.
         InputError: no base64.
     """
     if [each.name for each in request.inputs] != [IMAGE]:
@@ -82,6 +84,12 @@ def images_of(request: InferenceRequest, most: int) -> list[bytes]:
             raise OptionError(
                 f"outputs must be among {sorted(OUTPUTS)}, got {one_line(wanted.name)!r:.60}."
             )
+    elsewhere = set(request.model_extra or {}) | set(tensor.parameters)
+    elsewhere.update(*(wanted.parameters for wanted in request.outputs or ()))
+    for name in sorted(PARAMETERS & elsewhere):
+        raise OptionError(
+            f"{name!r} must stand in 'parameters' of the request: elsewhere it would be left out."
+        )
     for name in sorted(set(request.parameters) - PARAMETERS):
         raise OptionError(
             f"parameters must be among {sorted(PARAMETERS)}, got {one_line(name)!r:.60}."
