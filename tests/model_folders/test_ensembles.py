@@ -192,6 +192,17 @@ def test_the_same_model_twice_is_the_model(folders, members, photos, tmp_path) -
         np.testing.assert_array_equal(one.heatmap, other.heatmap)
 
 
+def test_members_have_folders_that_windows_can_make(members, tmp_path) -> None:
+    """It opens a device in the place of a reserved name, and leaves out a full stop at the end."""
+    names = ["NUL", "con.b0", "nul", 59 * "a" + ".b", "Com1"]
+    for number, name in enumerate(names):
+        members[0].save_pretrained(tmp_path / str(number), name=name)
+    write_ensemble(tmp_path / "all", [tmp_path / str(n) for n in range(len(names))], name="all")
+    config = Classifier.from_pretrained(tmp_path / "all").config
+    expected = ["model-NUL", "model-con.b0", "model-nul-2", 59 * "a", "model-Com1"]
+    assert [member.folder for member in config.members] == [f"members/{n}" for n in expected]
+
+
 def test_an_ensemble_of_one_is_the_model(folders, members, photos, tmp_path) -> None:
     write_ensemble(tmp_path / "one", folders[:1], name="one")
     one = Classifier.from_pretrained(tmp_path / "one")

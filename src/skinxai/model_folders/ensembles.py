@@ -33,6 +33,7 @@ from skinxai.model_folders.parts import CARD, CONFIG, MANIFEST, WEIGHTS, in_orde
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.numeric import plain
 from skinxai.plain_text import MAX_NAME, markdown
+from skinxai.results.folder import RESERVED
 
 
 def write_ensemble(
@@ -299,10 +300,13 @@ def _described(labels: LabelSet) -> str:
 
 
 def _folder_names(names: Iterable[str]) -> list[str]:
-    """A plain, unique folder name for each model's name."""
+    """A plain, unique folder name for each model's name, which Windows takes as well."""
     found: list[str] = []
     for name in names:
-        stem = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("._-")[:60] or "model"
+        stem = (
+            re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("._-")[:60].rstrip(".") or "model"
+        )
+        stem = f"model-{stem}" if RESERVED.fullmatch(stem) else stem
         own, count = stem, 1
         while own.lower() in [other.lower() for other in found]:
             count += 1
