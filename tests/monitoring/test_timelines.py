@@ -54,6 +54,8 @@ def test_alarms_are_those_of_the_looks(timeline: Timeline) -> None:
     assert text[-1] == "sharpness changed near image 41, noticed at 60: 0, then 3"
     calm = replace(timeline, looks=timeline.looks[:3], changes=())
     assert calm.to_text().splitlines()[-1] == "no alarm in 3 looks"
+    calm = replace(timeline, looks=timeline.looks[:1], changes=())
+    assert calm.to_text().splitlines()[-1] == "no alarm in 1 look"
 
 
 def test_the_file_has_every_number(timeline: Timeline, tmp_path: Path) -> None:
@@ -129,9 +131,12 @@ def test_noise_is_no_dermoscopy(folder: Path, tmp_path: Path) -> None:
     assert code == 1 and "05b.png  failed" in err and "the picture is" in err, (out, err)
     assert "the last 20 images up to number 20 of 20" in out
     assert "alarm of embedding after image 20, in 1 of 1 looks" in out
+    none = "no change found in the means of confidence, novelty, sharpness, brightness, colour_cast"
+    assert out.splitlines()[-1] == none
     values = json.loads((tmp_path / "out/drift.json").read_text())
     assert (values["images"], values["window"], values["changes"]) == (20, 20, [])
     code, out, _ = run(folder, "--json", "--window", 8, "--false-alarms", 0.2, "--backend", "onnx")
+    assert none not in out
     values = json.loads(out)
     assert code == 1 and (values["window"], values["false_alarms"]) == (8, 0.2)
     assert len(values["looks"]) == 7

@@ -61,7 +61,7 @@ def drift(
     from skinxai.disk.writing import check_folder
     from skinxai.errors import ModelError, NoInputsError
     from skinxai.monitoring import DriftMonitor
-    from skinxai.monitoring.change_points import ChangePoints
+    from skinxai.monitoring.change_points import WATCHED, ChangePoints
     from skinxai.monitoring.stretches import SMALLEST_WINDOW, largest_window
     from skinxai.monitoring.timeline import Timeline
     from skinxai.results import ItemError
@@ -117,6 +117,8 @@ def drift(
         typer.echo(json.dumps(timeline.to_dict(), indent=2))
     else:
         tell_lines(timeline.to_text())
+        if points is not None and not points.found:
+            tell(f"no change found in the means of {', '.join(WATCHED)}")
     raise typer.Exit(1 if failed else 0)
 
 

@@ -67,7 +67,7 @@ class Timeline:
                 f"looks"
             )
         if self.looks and not self.alarms:
-            lines.append(f"no alarm in {len(self.looks)} looks")
+            lines.append(f"no alarm in {len(self.looks)} look{'s' * (len(self.looks) > 1)}")
         for each in self.changes:
             lines.append(
                 f"{each.series} changed near image {each.since}, noticed at {each.noticed}: "
