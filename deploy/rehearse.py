@@ -129,7 +129,11 @@ def main() -> None:
     given = parser.parse_args()
     version = "import sys; print(sys.version_info[:2] == (3, 11) and sys.version_info[2] >= 3)"
     asked = [given.python or "python3.11", "-c", version]
-    if subprocess.run(asked, check=True, capture_output=True, text=True).stdout != "True\n":
+    try:
+        known = subprocess.run(asked, capture_output=True, text=True).stdout == "True\n"
+    except OSError:
+        known = False
+    if not known:
         raise SystemExit(f"--python must be a Python 3.11.3 or later, got {given.python!r}.")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

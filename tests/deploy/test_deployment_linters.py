@@ -113,3 +113,11 @@ def test_the_job_of_the_page_has_its_schema_and_a_command_of_ours(tmp_path: Path
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
 def test_kubernetes_has_its_schema(path: Path) -> None:
     check("kubernetes-validate", "--strict", path)
+
+
+@pytest.mark.parametrize("python", ["/no/python", shutil.which("false")])
+def test_a_rehearsal_says_which_python_it_needs(python: str) -> None:
+    words = [sys.executable, DEPLOY / "rehearse.py", "--python", python]
+    done = subprocess.run(words, capture_output=True, text=True)
+    said = f"--python must be a Python 3.11.3 or later, got {python!r}.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
