@@ -231,6 +231,10 @@ def test_every_digit_of_the_hash_is_compared(place: int, tmp_path: Path) -> None
         ({"fractions": 0.7}, "three numbers > 0 with sum 1"),
         ({"fractions": {0.5, 0.3, 0.2}}, "three numbers > 0 with sum 1"),
         ({"linked": [("i0_0", "nothing")]}, "linked must name images"),
+        ({"linked": [("i0_0", "i7_0", "i19_0")]}, "linked must hold pairs of image ids, got "),
+        ({"linked": [("i0_0",)]}, "linked must hold pairs of image ids, got "),
+        ({"linked": ("i0_0", "i7_0")}, "linked must hold pairs of image ids, got 'i0_0'"),
+        ({"linked": [{"i0_0", "i7_0"}]}, "linked must hold pairs of image ids, got "),
         ({"keep_in_test": ["nothing"]}, "keep_in_test must name images"),
     ],
 )

@@ -19,6 +19,7 @@ from skinxai.errors import (
     TrainingError,
 )
 from skinxai.experiments import cross_validate
+from skinxai.experiments.fold_plan import pooled
 
 __all__ = ["done", "records"]  # fixtures
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -77,6 +78,12 @@ def test_what_is_no_material_for_folds_is_refused(records, tmp_path) -> None:
     parts = split(records)
     error = refusal(parts.test, 2, output_dir=tmp_path / "x")
     assert isinstance(error, LeakageError) and "must not be the test part" in str(error)
+    for own in (
+        Splits(parts.train, parts.test, parts.val),
+        Splits(parts.test, parts.val, parts.val),
+    ):
+        error = refusal(own, 2, output_dir=tmp_path / "x")
+        assert isinstance(error, LeakageError) and "must not be the test part" in str(error)
     items = tuple(replace(item, attributes={"part": "test" if n % 3 else "train"})
                   for n, item in enumerate(records))  # fmt: skip
     error = refusal(replace(records, items=items), 2, output_dir=tmp_path / "x")
@@ -84,6 +91,15 @@ def test_what_is_no_material_for_folds_is_refused(records, tmp_path) -> None:
     error = refusal(records, 2, output_dir=tmp_path / "x", learning_rte=1)
     assert isinstance(error, OptionError) and "Did you mean 'learning_rate'?" in str(error)
     assert not (tmp_path / "x").exists()
+
+
+def test_folds_of_a_leaked_part_are_leaked(records) -> None:
+    parts = split(records)
+    for train, val in ((True, False), (False, True), (False, False)):
+        marked = Splits(
+            replace(parts.train, leaked=train), replace(parts.val, leaked=val), parts.test
+        )
+        assert pooled(marked).leaked is (train or val)
 
 
 def test_starting_weights_that_saw_an_image_are_refused(records, tmp_path) -> None:

@@ -29,7 +29,8 @@ def group(
         Groups, and the images of each, in the order of their image ids.
 
     Raises:
-        DatasetError: if ``by`` is another, or ``records`` lacks a linked id.
+        DatasetError: if ``by`` is another, ``linked`` holds no pairs, or ``records`` lacks a linked
+            id.
     """
     if by not in BY:
         raise DatasetError(f"by must be one of {BY}, got {by!r}.")
@@ -50,6 +51,8 @@ def group(
             if item.patient_id is not None:
                 parent[find(own)] = find(f"patient {item.patient_id}")
     for pair in linked:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise DatasetError(f"linked must hold pairs of image ids, got {pair!r:.200}.")
         if missing := [i for i in pair if f"image {i}" not in parent]:
             raise DatasetError(f"linked must name images of {records.name}, got {missing[0]!r}.")
         parent[find(f"image {pair[0]}")] = find(f"image {pair[1]}")

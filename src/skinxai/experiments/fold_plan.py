@@ -31,15 +31,17 @@ def pooled(records: Records | Splits) -> Records:
     Raises:
         LeakageError: if records are a test part, or hold one beside other parts.
     """
-    if isinstance(records, Splits):
-        both = (*records.train, *records.val)
-        items = tuple(sorted(both, key=lambda item: item.image_id))
-        return replace(records.train, items=items, part="")
-    if records.part == "test":
+    parts = (records.train, records.val) if isinstance(records, Splits) else (records,)
+    if any(each.part == "test" for each in parts):
         raise LeakageError(
             "records must not be the test part: folds of it are learnt, and then it says nothing "
             "about other images."
         )
+    if isinstance(records, Splits):
+        both = (item for each in parts for item in each)
+        items = tuple(sorted(both, key=lambda item: item.image_id))
+        leaked = any(each.leaked for each in parts)
+        return replace(records.train, items=items, part="", leaked=leaked)
     if names_parts(records):
         raise LeakageError(
             "records hold several parts of the split that their data came with, and the test part "
