@@ -18,6 +18,8 @@ from PIL import Image
 
 from skinxai.errors import ImageDecodeError
 
+SIMPLEJPEG = f"simplejpeg {simplejpeg.__version__}"
+"""With its version, which has a libjpeg-turbo of its own."""
 LONGEST_ZEROS = 15
 """Zero bytes in a row that scans may hold whose zero bits do not stand for flat blocks."""
 _IN_SCAN = frozenset({0x00, 0xFF, *range(0xD0, 0xD8)})  # after 0xff: data, a fill byte, restarts
