@@ -39,6 +39,18 @@ def test_an_update_that_ends_early_leaves_the_model_before(hub, published) -> No
     assert open_model(NAME, local_files_only=True).folder.name == newer
 
 
+def test_a_damaged_note_of_a_branch_is_written_anew(hub, published, tmp_path) -> None:
+    first = open_model(NAME)
+    note = refs(tmp_path) / "main"
+    for damaged in (b"\xff" * 40, b"", first.folder.name.encode()[:20], b"\0" * 40):
+        note.write_bytes(damaged)
+        with pytest.raises(HubError, match="'main' is not completely in the cache and skinxai may"):
+            open_model(NAME, local_files_only=True)
+        assert open_model(NAME) == first
+        assert note.read_text() == first.folder.name
+        assert open_model(NAME, local_files_only=True) == first
+
+
 def test_only_whole_models_are_at_hand(hub, published, classifier, tmp_path) -> None:
     hub.faults.append(refuse_weights)
     with pytest.raises(HubError):

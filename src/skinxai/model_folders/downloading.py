@@ -146,7 +146,7 @@ def _remember(repository: Repository, revision: str, folder: Path) -> None:
         return
     path = folder.parent.parent / "refs" / revision
     try:
-        if path.is_file() and path.read_text() == folder.name:
+        if path.is_file() and path.read_bytes() == folder.name.encode():
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, folder.name.encode())

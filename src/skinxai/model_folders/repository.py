@@ -101,7 +101,7 @@ class Repository:
             raise ModelNotFoundError(
                 f"model must be a folder or 'org/name', got {self.name!r}: {line(error)}."
             ) from error
-        except LocalEntryNotFoundError as error:
+        except (LocalEntryNotFoundError, ValueError) as error:  # also a branch's damaged note
             if local:
                 raise HubError(f"{self.not_cached(revision)}: {name}.") from error
         download = partial(
