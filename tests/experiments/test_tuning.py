@@ -254,6 +254,12 @@ def test_the_space_as_text() -> None:
     assert space_of({"epochs": (2, 5)}, {})["epochs"] == Range(2, 5, whole=True)
     with pytest.raises(OptionError, match="numbers with low < high"):
         parse_search(["mixup=a..b"])
+    for again in ("drop-rate=0.2,0.3", "drop_rate=0..1"):
+        with pytest.raises(OptionError, match="must name each setting once, got 'drop_rate' twice"):
+            parse_search(["drop_rate=0..0.5", again])
+    assert parse_search(["epochs=2..5"]) == {"epochs": Range(2, 5, whole=True)}
+    with pytest.raises(OptionError, match="must give 'epochs' integers with low < high"):
+        parse_search(["epochs=2.5..5"])
 
 
 def test_the_picture_has_a_dot_at_each_height(done) -> None:

@@ -141,6 +141,8 @@ def test_a_locked_study_is_named(done, parts, monkeypatch) -> None:
         ({}, {}, "must name at least one setting"),
         ({"learning_rate": (0, 1)}, {}, "must give 'learning_rate' numbers with 0 < low < high"),
         ({"mixup": (0.4, 0.1)}, {}, "must give 'mixup' numbers with low < high"),
+        ({"epochs": (2.7, 5.2)}, {}, "must give 'epochs' integers with low < high, got [2.7, 5.2]"),
+        ({"patience": (2, 5.5)}, {}, "must give 'patience' integers with low < high, got [2, 5.5]"),
         ({"mixup": "much"}, {}, "a pair (low, high) or a list of values, got 'much'"),
         ({"sampler": ["often"]}, {}, "sampler must be one of"),
         ({"hair": (0.0, 1.5)}, {}, "hair must be in [0, 1], got 1.5"),

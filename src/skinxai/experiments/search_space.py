@@ -66,7 +66,7 @@ def parse_search(texts: Iterable[str]) -> dict[str, Range | Choice]:
     """Read ``NAME=LOW..HIGH`` and ``NAME=VALUE,VALUE``.
 
     Raises:
-        OptionError: if a text is neither, or has no values.
+        OptionError: if a text is neither, or has no values, or a name comes twice.
     """
     found: dict[str, Range | Choice] = {}
     for text in texts:
@@ -76,6 +76,8 @@ def parse_search(texts: Iterable[str]) -> dict[str, Range | Choice]:
             raise OptionError(
                 f"search must look like NAME=LOW..HIGH or NAME=VALUE,VALUE, got {text!r}."
             )
+        if name in found:
+            raise OptionError(f"search must name each setting once, got {name!r} twice.")
         if len(ends) == 2:
             found[name] = _range(name, ends)
         else:
@@ -150,9 +152,11 @@ def _range(name: str, ends: Sequence[Any]) -> Range:
     except ValueError:
         low = high = math.nan
     log, whole = name in LOGARITHMIC, name in WHOLE
-    if not low < high or math.isinf(high - low) or (log and low <= 0):
+    broken = not low < high or math.isinf(high - low) or (log and low <= 0)
+    if broken or (whole and not (low.is_integer() and high.is_integer())):
         rule = "0 < low < high" if log else "low < high"
-        raise OptionError(f"search must give {name!r} numbers with {rule}, got {list(ends)}.")
+        kind = "integers" if whole else "numbers"
+        raise OptionError(f"search must give {name!r} {kind} with {rule}, got {list(ends)}.")
     return Range(low, high, log, whole)
 
 
