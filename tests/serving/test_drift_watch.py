@@ -20,7 +20,7 @@ from skinxai.testing import colour_classifier
 def running(watch: DriftWatch | None, revision: str = "0" * 12) -> SimpleNamespace:
     return SimpleNamespace(
         name="drawn", revision=revision, member=SimpleNamespace(role="live"),
-        worker=SimpleNamespace(drift=watch),
+        worker=SimpleNamespace(drift=watch), classifier=colour_classifier(),
     )  # fmt: skip
 
 
