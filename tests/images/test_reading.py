@@ -177,7 +177,7 @@ OWN = {
     ("disk/staging.py", "open"): 3,  # to write, and folders
     ("disk/staging.py", "fdopen"): 1,
     ("demo/middleware.py", "read_text"): 1,  # the system's
-    ("model_folders/downloading.py", "read_text"): 1,  # a note of the Hub's cache, after is_file
+    ("model_folders/downloading.py", "read_bytes"): 1,  # a note of the Hub's cache, after is_file
     ("disk/writing.py", "fdopen"): 2,
     ("data/shards.py", "open"): 1,  # to write
     ("data/shards.py", "memmap"): 1,  # after check_file
