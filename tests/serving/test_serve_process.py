@@ -145,5 +145,5 @@ def test_log_metrics_and_reload(folder) -> None:
 
 def test_every_reason_for_a_refusal_is_one_of_the_table() -> None:
     assert set(REASONS.values()) == {
-        "queue_full", "deadline", "rate", "shutdown", "body", "key", "host",
+        "queue_full", "deadline", "rate", "shutdown", "loading", "body", "key", "host",
     }  # fmt: skip
