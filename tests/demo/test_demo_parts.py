@@ -290,6 +290,8 @@ def test_what_is_loaded_is_not_looked_through_for_garbage(monkeypatch: pytest.Mo
     frozen: list[int] = []
 
     class Server:
+        failure = None
+
         def __init__(self, *_: object) -> None: ...
 
         def run(self, **_: object) -> None:

@@ -37,11 +37,11 @@ def known_id(text: str) -> str:
 
 
 def plain_id(text: str) -> str:
-    """A lesion or patient id as `clean` returns it; ``12.0`` is ``12``.
+    """A lesion or patient id without blanks around it, composed; ``12.0`` is ``12``.
 
     Whole numbers are written so where a table has empty cells in their column.
     """
-    text = clean(text)
+    text = unicodedata.normalize("NFC", text.strip())
     number = _NUMBER.fullmatch(text)
     return number[1] if number else text
 
