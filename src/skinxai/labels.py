@@ -19,7 +19,7 @@ class LabelSet(Sequence[str]):
 
     Args:
         codes: short label codes, unique, in logit order; each printable, on one line, and of at
-            most 100 characters. All texts are kept in Unicode's composed form (NFC).
+            most 100 characters.
         names: long name of each code, of at most 200 characters; a code without one is its own
             name.
         malignant: codes declared malignant, or ``None`` where nothing is declared.
@@ -34,12 +34,12 @@ class LabelSet(Sequence[str]):
     malignant: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
-        codes = tuple(map(composed, _in_order(self.codes)))
+        codes = _in_order(self.codes)
         if len(codes) > MAX_CLASSES:
             raise ModelConfigError(f"labels must be at most {MAX_CLASSES}, got {len(codes)}.")
         if (
             len(codes) < 2
-            or len(set(codes)) != len(codes)
+            or len(set(map(composed, codes))) != len(codes)
             or not all(isinstance(code, str) and code for code in codes)
         ):
             raise ModelConfigError(
@@ -49,25 +49,25 @@ class LabelSet(Sequence[str]):
             raise ModelConfigError(
                 f"labels.names must be codes with names, got {type(self.names).__name__}."
             )
-        names = {composed(code): composed(name) for code, name in self.names.items()}
         broken = [broken_rule("a label's code", code, MAX_CODE) for code in codes]
-        broken += [broken_rule(f"the name of label {c!r}", n, MAX_NAME) for c, n in names.items()]
+        broken += [
+            broken_rule(f"the name of label {c!r}", n, MAX_NAME) for c, n in self.names.items()
+        ]
         if any(broken):
             raise ModelConfigError(next(filter(None, broken)))
         try:
-            given = self.malignant
-            malignant = None if given is None else frozenset(map(composed, given))
+            malignant = None if self.malignant is None else frozenset(self.malignant)
         except TypeError as error:
             raise ModelConfigError(
                 f"labels.malignant must be a list of codes, got {self.malignant!r:.80}."
             ) from error
-        for part, known in (("names", set(names)), ("malignant", malignant or set())):
+        for part, known in (("names", set(self.names)), ("malignant", malignant or set())):
             if unknown := sorted(map(str, set(known) - set(codes))):
                 raise ModelConfigError(
                     f"labels.{part} must only name labels {list(codes)}, got {unknown}."
                 )
         object.__setattr__(self, "codes", codes)
-        object.__setattr__(self, "names", ReadOnly(names))
+        object.__setattr__(self, "names", ReadOnly(self.names))
         object.__setattr__(self, "malignant", malignant)
 
     @classmethod
@@ -91,8 +91,8 @@ class LabelSet(Sequence[str]):
 
     def position(self, code: str) -> int:
         """Column of ``code`` in the logits; an unknown code is an `UnknownNameError`."""
-        if composed(code) in self.codes:
-            return self.codes.index(composed(code))
+        if code in self.codes:
+            return self.codes.index(code)
         raise self._unknown(code)
 
     def code_of(self, text: str) -> str:
@@ -104,8 +104,8 @@ class LabelSet(Sequence[str]):
         Raises:
             UnknownNameError: no such label, or text that several labels fit.
         """
-        if composed(text) in self.codes:
-            return str(composed(text))
+        if text in self.codes:
+            return text
         plain = _plain(text)
         fitting = [c for c in self.codes if plain in (_plain(c), _plain(self.long_name(c)))]
         if len(fitting) > 1:
@@ -159,8 +159,8 @@ def _in_order(labels: object) -> tuple[Any, ...]:
 
 
 def _plain(text: object) -> str:
-    """Text as it is compared: composed, without case, outer blanks, and doubled ones."""
-    return " ".join(str(composed(text)).casefold().split())
+    """Text as it is compared: without case, outer blanks, and doubled ones."""
+    return " ".join(str(text).casefold().split())
 
 
 HAM10000_LABELS = LabelSet(

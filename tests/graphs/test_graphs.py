@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import pickle
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 import torch
 from safetensors.numpy import load, save
 from signed_folders import sign
-from small_runs import INPUT, Small, build_small, coloured, model_folder, rows
+from small_runs import INPUT, Small, build_small, model_folder, rows
 from torch import nn
 
 from skinxai import Classifier
@@ -25,7 +24,6 @@ from skinxai.graphs.exported import WEIGHTS_DIGEST
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.model_folders.parts import GRAPH, WEIGHTS
 from skinxai.model_folders.tensors import BINDING, pack_bytes, unpack_bytes, weights_metadata
-from skinxai.predicting.gpu_drivers import DRIVER_FILES
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 
@@ -39,11 +37,6 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     whole = Classifier.from_pretrained(model_folder(folder / "whole", seed=2))
     whole.with_graph().save_pretrained(folder / "other")
     return folder / "other"
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return [r.path for r in coloured(tmp_path_factory.mktemp("data") / "pictures", 3, seed=0)]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -310,27 +303,6 @@ def test_what_is_missing_is_named(
             Classifier.from_pretrained(small, backend=backend)
 
 
-ALONE = """
-import sys
-from skinxai import Classifier
-found = Classifier.from_pretrained(sys.argv[1], backend=sys.argv[2])
-print(found.predict(sys.argv[3]).label, found.explain(sys.argv[3]).heatmap.shape)
-heavy = {"torch", "timm", "torchvision", "pandas", "sklearn", "albumentations"} & set(sys.modules)
-assert not heavy, heavy
-"""
-
-
-@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
-def test_predictions_and_grad_cam_need_no_torch(small: Path, pictures: list, backend: str) -> None:
-    if backend == "auto" and any(path.exists() for path in DRIVER_FILES):
-        pytest.skip("torch is asked for this machine's GPU")
-    command = [sys.executable, "-c", ALONE, str(small), backend, str(pictures[0])]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    expected = Classifier.from_pretrained(small).predict(pictures[0]).label
-    assert done.stdout.split() == [expected, "(40,", "56)"]
-
-
 def test_a_graph_of_this_folder_builds_the_registered_network(small: Path) -> None:
     """It is saved again with the model, and serves the same weights under another name."""
     again = Classifier.from_pretrained(small)
@@ -339,23 +311,3 @@ def test_a_graph_of_this_folder_builds_the_registered_network(small: Path) -> No
     assert (folder / GRAPH).read_bytes() == (small / GRAPH).read_bytes()
     assert Classifier.from_pretrained(folder, backend="onnx").model.startswith("renamed@")
     assert isinstance(build_small("small", 3).network, nn.Module)
-
-
-SIGNALLED = """
-import gc, signal, sys
-from skinxai import Classifier
-first, second = (Classifier.from_pretrained(sys.argv[1], backend="openvino") for _ in range(2))
-del first
-gc.collect()
-del second
-gc.collect()
-signal.signal(signal.SIGINT, lambda *_: print("told", flush=True))
-signal.raise_signal(signal.SIGINT)
-"""
-
-
-def test_ctrl_c_ends_no_process_that_had_two_graphs(small: Path) -> None:
-    """OpenVINO's cores, one for each, would leave a stack for signals that is gone."""
-    command = [sys.executable, "-c", SIGNALLED, str(small)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "told\n")

@@ -95,28 +95,6 @@ def test_a_database_of_an_older_version_keeps_its_cases(opened, url: str) -> Non
     assert store.record(case("new")) and store.waiting() == 1
 
 
-def test_a_reviewer_who_was_named_in_another_form_is_one(opened, url: str) -> None:
-    """Names were once kept as they came: here decomposed, and with blanks around them."""
-    store = opened()
-    store.record(case("a"))
-    for name, label in (("Jos\u00e9", "mel"), ("ann", "nv"), ("Jose", "nv")):
-        store.label("a", label, name)
-    store.close()
-    engine = engine_of(url)
-    with engine.begin() as connection:
-        for kept, now in (("Jose\u0301", "Jos\u00e9"), (" ann ", "ann")):
-            asked = text("UPDATE review_labels SET reviewer = :kept WHERE reviewer = :now")
-            assert connection.execute(asked, {"kept": kept, "now": now}).rowcount == 1
-        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0003'"))
-    engine.dispose()
-    store = opened()
-    assert store.label("a", "nv", "Jos\u00e9").reviewer == "Jos\u00e9"
-    said = {name: given.label for name, given in store.case("a").current.items()}
-    assert said == {"Jos\u00e9": "nv", "ann": "nv", "Jose": "nv"}
-    assert store.case("a").agreed == "nv" and len(store.case("a").labels) == 4
-    assert store.waiting(opinions=4) == 1 and store.waiting(opinions=3) == 0
-
-
 def test_a_database_of_a_newer_version_is_left_as_it_is(opened, url: str) -> None:
     opened().close()
     engine = engine_of(url)

@@ -58,14 +58,14 @@ def path_id(path: str) -> str:
 
 
 def fold(label: str) -> str:
-    """A key that is the same for labels that differ only by blanks, case or a number's zeros."""
-    text = re.sub(_BLANKS, "", label).casefold()
+    """A key that is the same for labels that differ only as `alike` says."""
+    text = unicodedata.normalize("NFC", re.sub(_BLANKS, "", label).casefold())
     number = _NUMBER.fullmatch(text)
     return number[1].lstrip("0") or "0" if number else text
 
 
 def alike(labels: Iterable[str]) -> list[list[str]]:
-    """Groups of labels that differ only by blanks, case or a number's zeros, each sorted."""
+    """Groups of labels that differ only by blanks, case, zeros or composed letters, sorted."""
     groups: dict[str, set[str]] = {}
     for label in labels:
         groups.setdefault(fold(label), set()).add(label)

@@ -18,7 +18,6 @@ from skinxai.plain_text import (
     MAX_LINE,
     MAX_NAME,
     broken_rule,
-    composed,
     one_line,
     printable,
     quoted,
@@ -51,7 +50,7 @@ class Record:
     Args:
         image_id: unique within its `Records`.
         path: the image file.
-        label: a code of the label set, in Unicode's composed form (NFC).
+        label: a code of the label set.
         lesion_id: images of one lesion share it; defaults to ``image_id``. Blanks around it and the
             ``.0`` of a whole number are left out, and it is composed.
         patient_id: images of one patient share it, written as ``lesion_id`` is; ``None`` or empty
@@ -69,7 +68,6 @@ class Record:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "label", composed(self.label))
         lesion = "" if self.lesion_id == self.image_id else _id(self.lesion_id)
         object.__setattr__(self, "lesion_id", lesion or self.image_id)
         object.__setattr__(self, "patient_id", _id(self.patient_id) or None)

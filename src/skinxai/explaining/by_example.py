@@ -24,20 +24,7 @@ def index(
     predictor: TorchPredictor, records: Records, trained_on: TrainedOn | None,
     options: InputOptions, dimensions: int,
 ) -> Neighbours:  # fmt: skip
-    """Embed one image of each lesion, the first by its id.
-
-    Args:
-        predictor: a single model.
-        records: images that it was trained on.
-        trained_on: what the model says of them, or ``None``.
-        options: of reading and batching.
-        dimensions: that are kept.
-
-    Raises:
-        OptionError: other labels, or an image that the model was not trained on.
-        InputError: an image that cannot be read.
-        ModelError: an ensemble.
-    """
+    """Embed one image of each lesion, the first by its id; see `Classifier.index`."""
     check_records(records, "index()")
     if records.labels.codes != predictor.labels.codes:
         raise OptionError(
@@ -72,21 +59,7 @@ def nearest(
     predictor: TorchPredictor, neighbours: Neighbours | None, images: Iterable[Any],
     options: InputOptions, k: int, records: Records | None,
 ) -> list[list[Neighbour]]:  # fmt: skip
-    """The k most similar training lesions of each image, nearest first.
-
-    Args:
-        predictor: a single model.
-        neighbours: of its folder.
-        images: any.
-        options: of reading and batching.
-        k: how many.
-        records: training images, to find the lesions' pictures among.
-
-    Raises:
-        ModelError: a model without neighbours, with others than its embeddings', or whose
-            network was changed after they were made.
-        OptionError: k outside its rule.
-    """
+    """The most similar training lesions of each image; see `Classifier.nearest`."""
     member = predictor.single("nearest()")
     if neighbours is None:
         raise ModelError(

@@ -52,18 +52,7 @@ class Asked(Protocol):
 
 @dataclass(frozen=True)
 class CaseOptions:
-    """What is asked; see `Classifier.report`.
-
-    Args:
-        methods: one to three, or ``None``: those of `METHODS` that the model has.
-        tta: whether four flips are averaged.
-        operating_point: that decides, or ``None``.
-        dropout_passes: for the uncertainty; 0 for none.
-        coverage: of the prediction set.
-        neighbours: how many training lesions; 0 for none.
-        title: of the page.
-        date: of the page, or ``None``: today.
-    """
+    """What is asked; see `Classifier.report`."""
 
     methods: Sequence[str] | None = None
     tta: bool = False
@@ -95,18 +84,7 @@ def case_report(
     classifier: Asked, model: ModelInUse, image: Any, asked: CaseOptions,
     keywords: Mapping[str, Any],
 ) -> CaseReport:  # fmt: skip
-    """Predict, explain and compare one image.
-
-    Args:
-        classifier: that is asked.
-        model: of it.
-        image: one, as in `Classifier.predict`.
-        asked: what is asked.
-        keywords: input options, and the methods' own.
-
-    Raises:
-        OptionError: several images, an unknown option, or a method without a map.
-    """
+    """Predict, explain and compare one image; see `Classifier.report`."""
     if not iter_sources(image)[0]:
         raise OptionError(
             f"image must be a single one in report(), got {type(image).__name__} of several; call "

@@ -44,14 +44,7 @@ FLAGGED = 0.005
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is fitted; see `Classifier.calibrate`.
-
-    Args:
-        method: one of `METHODS`.
-        sensitivity: of an operating point of one's own, in (0, 1), or ``None``.
-        specificity: of an operating point of one's own, in (0, 1), or ``None``.
-        default: name of the operating point that decides; ``None``: ``"screening"``.
-    """
+    """What is fitted; see `Classifier.calibrate`."""
 
     method: str = "temperature"
     sensitivity: float | None = None
@@ -101,21 +94,7 @@ def calibrated(
     model: ModelInUse, records: Records, options: InputOptions, wanted: Wanted,
     not_copies: Collection[str],
 ) -> ModelInUse:  # fmt: skip
-    """The model with a calibration that was fitted on labelled images.
-
-    Args:
-        model: that is calibrated.
-        records: with the model's labels.
-        options: of reading and batching.
-        wanted: what is fitted.
-        not_copies: as in `LabelledImages`.
-
-    Raises:
-        LeakageError: the test part of a split, or images that the model was trained on.
-        CalibrationError: images that do not suffice.
-        ModelError: an exported file, or a network of `Classifier.from_module`.
-        OptionError: as in `LabelledImages`, or a model that rounds.
-    """
+    """The model with a calibration of labelled images; see `Classifier.calibrate`."""
     _check(model, records)
     labelled = LabelledImages(model, records, options, "calibrate()", not_copies, keep=True)
     records = replace(records, labels=model.config.labels)  # what predict() takes for malignant

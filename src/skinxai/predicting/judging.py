@@ -35,16 +35,7 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Judged:
-    """What is judged, and how; see `Classifier.evaluate`.
-
-    Args:
-        resamples: of the lesions.
-        seed: of the resampling.
-        tta: as in `skinxai.predicting.predictor.Predictor.predict`.
-        not_copies: ids of images that look like copies of training images and are none.
-        hardest: how many of the hardest images of each class are named.
-        skin_tone: whether skin tone is estimated from the images' borders.
-    """
+    """What is judged, and how; see `Classifier.evaluate`."""
 
     resamples: int
     seed: int
@@ -62,20 +53,7 @@ def judge(
     model: ModelInUse, records: Records, options: InputOptions, how: Judged,
     against: ModelInUse | None = None,
 ) -> Evaluation:  # fmt: skip
-    """Predict labelled images and judge the answers; see `Classifier.evaluate`.
-
-    Args:
-        model: that predicts.
-        records: with the model's labels.
-        options: of reading and batching.
-        how: what is judged.
-        against: another model, which is compared on the same images.
-
-    Raises:
-        OptionError: records with other labels, ``on_error="return"``, a number outside its range,
-            or an id in ``not_copies`` that is none.
-        InputError: an image that cannot be read.
-    """
+    """Predict labelled images and judge the answers; see `Classifier.evaluate`."""
     check_records(records, "evaluate()")
     check_count(how.hardest)
     whole("resamples", how.resamples)

@@ -48,18 +48,7 @@ def opened(
     check: bool,
     hub: Mapping[str, Any],
 ) -> ModelInUse:
-    """Of a name or folder, of several, or of an exported file; see `from_pretrained`.
-
-    Args:
-        model: names and folders.
-        revision: of a single one.
-        device: of torch's networks.
-        backend: ``"torch"``, a runtime's name, ``"auto"`` or ``None``.
-        precision: of predictions.
-        compiled: whether torch compiles the networks.
-        check: whether the drawn picture is asked for.
-        hub: ``cache_dir``, ``local_files_only`` and ``token`` of downloads.
-    """
+    """Of a name or folder, of several, or of an exported file; see `from_pretrained`."""
     if isinstance(model, str | os.PathLike) and _is_exported(model):
         if check or compiled or precision != "float32" or revision is not None:
             raise OptionError(

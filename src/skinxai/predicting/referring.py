@@ -32,20 +32,7 @@ class _Notes(list[Observation]):
 def referenced(
     model: ModelInUse, images: Any, options: InputOptions, not_copies: Collection[str] = ()
 ) -> ModelInUse:
-    """The model with a reference of other images; see `Classifier.with_reference`.
-
-    Args:
-        model: calibrated.
-        images: any, or `Records`.
-        options: of reading and batching.
-        not_copies: ids, or names, of images that look like copies of training images and are none.
-
-    Raises:
-        LeakageError: images that the model was trained on, or copies of them.
-        ModelError: a model without calibration, or an exported file.
-        OptionError: records with other labels, ``on_error="return"``, or a name in ``not_copies``
-            that is none.
-    """
+    """The model with a reference of other images; see `Classifier.with_reference`."""
     if model.exported or model.predictor.calibration is None:
         raise ModelError(
             f"a reference needs a calibrated model, and {model.predictor.model} was not",
