@@ -259,8 +259,8 @@ def _foreign(
     if same := alike(found):
         raise DatasetLabelError(
             f"labels of the shards of {str(folder)!r} must not differ by blanks, case, zeros or "
-            f"composed letters alone: {' and '.join(map(ascii, same[0]))} do; write the shards anew "
-            f"with one of them."
+            f"composed letters alone: {' and '.join(map(ascii, same[0]))} do; write the shards "
+            f"anew with one of them."
         )
     notes = list(_notes(shards))
     if labels is None:
