@@ -30,12 +30,9 @@ class Changed(NamedTuple):
 
 
 def blended(pixels: Pixels, over: npt.ArrayLike, alpha: Floats) -> Changed:
-    """Lay colours over an image, rounded once.
+    """Lay colours, 0–255, ``(3,)`` or ``(H, W, 3)``, over an image, rounded once.
 
-    Args:
-        pixels: RGB uint8 ``(H, W, 3)``.
-        over: RGB 0–255, ``(3,)`` or ``(H, W, 3)``.
-        alpha: opacity 0–1, ``(H, W)``; the artefact is where it is at least a fiftieth.
+    The artefact is where the opacity ``(H, W)``, 0–1, is at least a fiftieth.
     """
     where = alpha >= 0.02
     share = alpha[..., None]
@@ -45,23 +42,14 @@ def blended(pixels: Pixels, over: npt.ArrayLike, alpha: Floats) -> Changed:
 
 
 def whole(pixels: npt.NDArray[np.generic]) -> Changed:
-    """A change of the whole image.
-
-    Args:
-        pixels: RGB ``(H, W, 3)``; rounded to uint8 where they are floats.
-    """
+    """A change of the whole image ``(H, W, 3)``, rounded to uint8 where it has floats."""
     if pixels.dtype != np.uint8:
         pixels = np.rint(np.clip(pixels.astype(np.float32), 0, 255)).astype(np.uint8)
     return Changed(np.ascontiguousarray(pixels), np.ones(pixels.shape[:2], np.bool_))
 
 
 def smoothed(values: npt.NDArray[np.generic], sigma: float) -> Floats:
-    """Gaussian blur; the image is mirrored at its borders.
-
-    Args:
-        values: ``(H, W)`` or ``(H, W, 3)``.
-        sigma: standard deviation in pixels, > 0.
-    """
+    """Gaussian blur of ``(H, W)`` or ``(H, W, 3)``, mirrored at the borders; sigma in pixels."""
     source = np.ascontiguousarray(values, np.float32)
     height, width = source.shape[:2]
     coarse = max(1, int(sigma / COARSE))  # a wide blur of a reduced copy is the same, and quick
@@ -75,23 +63,13 @@ def smoothed(values: npt.NDArray[np.generic], sigma: float) -> Floats:
 
 
 def noise(size: tuple[int, int], sigma: float, draws: np.random.Generator) -> Floats:
-    """Smooth noise of mean 0 and standard deviation 1.
-
-    Args:
-        size: ``(H, W)``.
-        sigma: how far neighbours are alike, in pixels, > 0.
-        draws: generator that decides.
-    """
+    """Smooth noise ``(H, W)`` of mean 0 and deviation 1, whose pixels are alike over sigma > 0."""
     found = smoothed(draws.standard_normal(size, np.float32), sigma)
     return np.asarray((found - found.mean()) / (found.std() + 1e-6), np.float32)
 
 
 def distance_to(mask: Mask) -> Floats:
-    """Distance of each pixel to the nearest of the mask, in pixels; 0 within it.
-
-    Args:
-        mask: bool ``(H, W)``, not empty.
-    """
+    """Distance of each pixel to the nearest of the mask, not empty, in pixels; 0 within it."""
     found = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.asarray(found, np.float32)
 

@@ -26,10 +26,7 @@ CLIP = 4.0
 
 def lesion_by_mean(pixels: Pixels, mask: Mask, draws: np.random.Generator) -> Changed | None:
     """Fill the lesion with the median colour of the skin; its outline stays visible."""
-    inside = _grown(mask, MARGIN * unit(pixels))
-    if (~inside).mean() < LEAST_SKIN:
-        return None
-    return blended(pixels, _skin(pixels, ~inside), inside.astype(np.float32))
+    return _without_lesion(pixels, _around(pixels, mask))
 
 
 def lesion_by_box(pixels: Pixels, mask: Mask, draws: np.random.Generator) -> Changed | None:
@@ -39,14 +36,12 @@ def lesion_by_box(pixels: Pixels, mask: Mask, draws: np.random.Generator) -> Cha
     """
     rows, columns = (np.nonzero(mask.any(axis=axis))[0] for axis in (1, 0))
     margin = round(MARGIN * unit(pixels))
-    inside = np.zeros_like(mask)
-    inside[
+    skin = np.ones_like(mask)
+    skin[
         max(0, rows[0] - margin) : rows[-1] + margin + 1,
         max(0, columns[0] - margin) : columns[-1] + margin + 1,
-    ] = True
-    if (~inside).mean() < LEAST_SKIN:
-        return None
-    return blended(pixels, _skin(pixels, ~inside), inside.astype(np.float32))
+    ] = False
+    return _without_lesion(pixels, skin)
 
 
 def lesion_inpainted(pixels: Pixels, mask: Mask, draws: np.random.Generator) -> Changed | None:
@@ -55,36 +50,39 @@ def lesion_inpainted(pixels: Pixels, mask: Mask, draws: np.random.Generator) -> 
     The colour is a weighted mean of the skin nearby, the texture is taken from skin elsewhere in
     the image.
     """
-    inside = _grown(mask, MARGIN * unit(pixels))
-    if (~inside).mean() < LEAST_SKIN:
+    skin = _around(pixels, mask)
+    if skin.mean() < LEAST_SKIN:
         return None
-    skin = ~inside
-    base = _continued(pixels, skin)
-    texture = _moved_texture(pixels, skin, draws)
-    depth = distance_to(skin)
-    alpha = np.clip(depth / max(2.0, 0.02 * unit(pixels)), 0, 1).astype(np.float32)
-    return blended(pixels, base + texture, alpha)
+    colour = _continued(pixels, skin) + _moved_texture(pixels, skin, draws)
+    alpha = np.clip(distance_to(skin) / max(2.0, 0.02 * unit(pixels)), 0, 1).astype(np.float32)
+    return blended(pixels, colour, alpha)
 
 
 def skin_by_mean(pixels: Pixels, mask: Mask, draws: np.random.Generator) -> Changed | None:
     """Fill everything but the lesion with the median colour of the skin."""
-    skin = ~_grown(mask, MARGIN * unit(pixels))
-    if not skin.any():
-        return None
-    return blended(pixels, _skin(pixels, skin), skin.astype(np.float32))
+    skin = _around(pixels, mask)
+    return blended(pixels, _colour(pixels, skin), skin.astype(np.float32)) if skin.any() else None
 
 
 def skin_by_black(pixels: Pixels, mask: Mask, draws: np.random.Generator) -> Changed | None:
     """Fill everything but the lesion with black."""
-    skin = ~_grown(mask, MARGIN * unit(pixels))
+    skin = _around(pixels, mask)
     return blended(pixels, (0, 0, 0), skin.astype(np.float32)) if skin.any() else None
 
 
-def _grown(mask: Mask, margin: float) -> Mask:
-    return np.asarray(distance_to(mask) <= margin, np.bool_)
+def _around(pixels: Pixels, mask: Mask) -> Mask:
+    """Where the skin is: outside of the lesion's mask and a margin."""
+    return np.asarray(distance_to(mask) > MARGIN * unit(pixels), np.bool_)
 
 
-def _skin(pixels: Pixels, skin: Mask) -> Floats:
+def _without_lesion(pixels: Pixels, skin: Mask) -> Changed | None:
+    """All but the skin in its median colour; ``None`` where there is too little of it."""
+    if skin.mean() < LEAST_SKIN:
+        return None
+    return blended(pixels, _colour(pixels, skin), (~skin).astype(np.float32))
+
+
+def _colour(pixels: Pixels, skin: Mask) -> Floats:
     """The median of the skin's colours, ``(3,)``: hairs and dark corners do not move it."""
     return np.asarray(np.median(pixels[skin], axis=0), np.float32)
 
@@ -93,7 +91,7 @@ def _continued(pixels: Pixels, skin: Mask) -> Floats:
     """Smooth colours everywhere, from the skin nearby: the finest blur that reaches it counts."""
     known = skin.astype(np.float32)
     shown = pixels.astype(np.float32) * known[..., None]
-    result: Floats = np.broadcast_to(_skin(pixels, skin), pixels.shape).astype(np.float32)
+    result: Floats = np.broadcast_to(_colour(pixels, skin), pixels.shape).astype(np.float32)
     for share in (0.4, 0.2, 0.1, 0.05, 0.025):
         sigma = share * unit(pixels)
         weight = smoothed(known, sigma)

@@ -20,14 +20,7 @@ FRACTION = 4
 
 
 def hairs(pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, count: int) -> Changed:
-    """Draw dark hairs across the image, over the lesion as well.
-
-    Args:
-        pixels: RGB uint8 ``(H, W, 3)``.
-        mask: not used.
-        draws: generator that decides where and how.
-        count: how many.
-    """
+    """Draw so many dark hairs across RGB uint8 ``(H, W, 3)``, over the lesion as well."""
     shade = int(draws.integers(*SHADES))
     height, width = pixels.shape[:2]
     finer = max(1, round(FINE / height))
@@ -39,12 +32,7 @@ def hairs(pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, coun
 
 
 def draw_hairs(pixels: Pixels, draws: np.random.Generator) -> Pixels:
-    """Draw 3 to 20 dark, thin, curved hairs across a copy of the image.
-
-    Args:
-        pixels: RGB uint8 ``(H, W, 3)``.
-        draws: generator that decides where and how.
-    """
+    """Draw 3 to 20 dark, thin, curved hairs across a copy of RGB uint8 ``(H, W, 3)``."""
     return hairs(pixels, None, draws, count=int(draws.integers(3, 21))).pixels
 
 

@@ -30,17 +30,9 @@ ANGLES = 180
 def ink(
     pixels: Pixels, mask: Mask, draws: np.random.Generator, *, strokes: int, opacity: float
 ) -> Changed | None:
-    """Draw violet strokes around the lesion, none of them on it.
+    """Draw violet strokes around the lesion, none of them on it; ``None`` where there is no room.
 
-    Args:
-        pixels: RGB uint8 ``(H, W, 3)``.
-        mask: of the lesion.
-        draws: generator that decides where and how.
-        strokes: how many.
-        opacity: of the dye where it is thickest, 0–1.
-
-    Returns:
-        The image, or ``None`` where the lesion leaves no room.
+    The opacity, 0–1, is that of the dye where it is thickest.
     """
     side = unit(pixels)
     thickness = draws.uniform(0.035, 0.05) * side

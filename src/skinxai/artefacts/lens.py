@@ -15,11 +15,8 @@ def dark_corners(
 ) -> Changed:
     """Blacken what lies outside of a circle, the edge of the dermatoscope's field.
 
-    Args:
-        pixels: RGB uint8 ``(H, W, 3)``.
-        mask: not used.
-        draws: generator that decides where the centre is, a little off the image's.
-        radius: of the circle, in halves of the image's diagonal.
+    Its radius is given in halves of the image's diagonal; its centre is drawn, a little off the
+    image's.
     """
     height, width = pixels.shape[:2]
     half = np.hypot(height, width) / 2
@@ -35,14 +32,7 @@ def dark_corners(
 def bubbles(
     pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, count: int
 ) -> Changed:
-    """Put air bubbles into the gel: dark rims, a lens's image within, and highlights.
-
-    Args:
-        pixels: RGB uint8 ``(H, W, 3)``.
-        mask: not used.
-        draws: generator that decides where and how large.
-        count: how many.
-    """
+    """Put air bubbles into the gel: dark rims, a lens's image within, and highlights."""
     side = unit(pixels)
     result, where = pixels.copy(), np.zeros(pixels.shape[:2], np.bool_)
     light = draws.uniform(0, 2 * np.pi)

@@ -1,4 +1,7 @@
-"""The same skin photographed otherwise: light, focus, storage, angle and distance."""
+"""The same skin photographed otherwise: light, focus, storage, angle and distance.
+
+Each function takes RGB uint8 ``(H, W, 3)``; none uses the lesion's mask, and two draw at random.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +18,14 @@ def colour_cast(
     pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *,
     gains: tuple[float, float, float],
 ) -> Changed:  # fmt: skip
-    """Multiply red, green and blue.
-
-    Args:
-        pixels: RGB uint8 ``(H, W, 3)``.
-        mask: not used.
-        draws: not used.
-        gains: of red, green and blue.
-    """
+    """Multiply red, green and blue by the gains."""
     return whole(pixels * np.array(gains, np.float32))
 
 
 def hue(
     pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, degrees: float
 ) -> Changed:
-    """Turn the hue on its circle; saturation and value stay.
-
-    Args:
-        pixels: RGB uint8 ``(H, W, 3)``.
-        mask: not used.
-        draws: not used.
-        degrees: from red towards yellow; below 0, towards violet.
-    """
+    """Turn the hue on its circle from red towards yellow; below 0 degrees, towards violet."""
     hsv: Floats = np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2HSV))
     hsv[..., 0] = (hsv[..., 0] + degrees) % 360
     return whole(255 * np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)))
@@ -45,28 +34,16 @@ def hue(
 def exposed(
     pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, gamma: float
 ) -> Changed:
-    """Brighten or darken by a power of each value; black and white stay.
-
-    Args:
-        pixels: RGB uint8 ``(H, W, 3)``.
-        mask: not used.
-        draws: not used.
-        gamma: exponent of value / 255; below 1, brighter.
-    """
+    """Raise each value / 255 to the power gamma; below 1 brightens, black and white stay."""
     return whole(255 * (pixels.astype(np.float32) / 255) ** gamma)
 
 
 def uneven_light(
     pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, fall: float
 ) -> Changed:
-    """Multiply by a plane that falls from one side of the image to the other.
+    """Multiply by a plane that falls from 1 + fall / 2 in one corner to 1 − fall / 2 in another.
 
-    Args:
-        pixels: RGB uint8 ``(H, W, 3)``.
-        mask: not used.
-        draws: generator that decides in which direction.
-        fall: from the brightest to the darkest corner, whose factors are 1 + fall / 2 and
-            1 − fall / 2; the middle keeps its light.
+    The direction is drawn; the middle keeps its light.
     """
     height, width = pixels.shape[:2]
     angle = draws.uniform(0, 2 * np.pi)
@@ -79,50 +56,22 @@ def uneven_light(
 def sensor_noise(
     pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, sigma: float
 ) -> Changed:
-    """Add normal noise to each value of each pixel by itself.
-
-    Args:
-        pixels: RGB uint8 ``(H, W, 3)``.
-        mask: not used.
-        draws: generator of the noise.
-        sigma: standard deviation in grey levels of 256.
-    """
+    """Add normal noise, of this deviation in grey levels of 256, to each value by itself."""
     return whole(pixels + sigma * draws.standard_normal(pixels.shape, np.float32))
 
 
 def blur(pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, sigma: float) -> Changed:
-    """Blur, as out of focus.
-
-    Args:
-        pixels: RGB uint8 ``(H, W, 3)``.
-        mask: not used.
-        draws: not used.
-        sigma: standard deviation, of the image's shorter side; at least half a pixel.
-    """
+    """Blur, as out of focus, by a deviation in shorter sides; it is at least half a pixel."""
     return whole(smoothed(pixels, max(0.5, sigma * unit(pixels))))
 
 
 def jpeg(pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, quality: int) -> Changed:
-    """Store as JPEG and read again.
-
-    Args:
-        pixels: RGB uint8 ``(H, W, 3)``.
-        mask: not used.
-        draws: not used.
-        quality: 1–95.
-    """
+    """Store as JPEG of the quality 1–95 and read again."""
     return whole(_stored(pixels, "JPEG", quality))
 
 
 def webp(pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, quality: int) -> Changed:
-    """Store as lossy WebP and read again.
-
-    Args:
-        pixels: RGB uint8 ``(H, W, 3)``.
-        mask: not used.
-        draws: not used.
-        quality: 0–100.
-    """
+    """Store as lossy WebP of the quality 0–100 and read again."""
     return whole(_stored(pixels, "WEBP", quality))
 
 
@@ -136,15 +85,7 @@ def turned(
     pixels: Pixels, mask: Mask | None, draws: np.random.Generator, *, degrees: float,
     enlarged: float = 1.0,
 ) -> Changed:  # fmt: skip
-    """Turn and enlarge around the middle; what was outside is mirrored in.
-
-    Args:
-        pixels: RGB uint8 ``(H, W, 3)``.
-        mask: not used.
-        draws: not used.
-        degrees: anticlockwise.
-        enlarged: times larger; below 1, smaller.
-    """
+    """Turn anticlockwise and enlarge around the middle; what was outside is mirrored in."""
     if degrees == 180 and enlarged == 1:
         return whole(pixels[::-1, ::-1])
     height, width = pixels.shape[:2]

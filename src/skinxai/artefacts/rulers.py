@@ -17,16 +17,9 @@ TILT = 3.0
 
 
 def ruler(pixels: Pixels, mask: Mask, draws: np.random.Generator, *, paper: bool) -> Changed | None:
-    """Draw a millimetre scale with numbers along an edge, nowhere on the lesion.
+    """Draw a millimetre scale along an edge, nowhere on the lesion; ``None``: there is no room.
 
-    Args:
-        pixels: RGB uint8 ``(H, W, 3)``.
-        mask: of the lesion.
-        draws: generator that decides where and how.
-        paper: a white paper ruler; else black marks on the glass of the dermatoscope.
-
-    Returns:
-        The image, or ``None`` where the lesion leaves no room along any edge.
+    It is on a white paper ruler, or in black on the glass of the dermatoscope.
     """
     tilt, start = draws.uniform(-TILT, TILT), int(draws.integers(0, 10))
     side = unit(pixels)
