@@ -19,7 +19,7 @@ from serving_clients import NAME
 from waiting import LIMIT, wait_for
 
 from skinxai import Classifier, samples
-from skinxai.serving.observing import REASONS
+from skinxai.serving.service_metrics import REASONS
 
 START = "from skinxai.cli import main; main()"
 BOUNDARY = "a-boundary"

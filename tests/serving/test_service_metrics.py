@@ -1,6 +1,7 @@
 """What the service measures, as a real Prometheus reads it."""
 
 import http.server
+import re
 import threading
 
 import pytest
@@ -97,7 +98,7 @@ def test_the_counters_of_a_model_and_of_faults_begin_at_zero() -> None:
     made.in_use("new", "bbbb", "shadow", labels=["mel", "nv"])
     made.serves("/v1/predict", {"POST"})
     rows = {row for row in made.text().decode().splitlines() if "_total{" in row}
-    assert {row for row in rows if "cache" not in row and "refusals" not in row} == {
+    assert {row for row in rows if not re.search("cache|refusals|errors", row)} == {
         'skinxai_requests_total{method="POST",route="/v1/predict",status="500"} 0.0',
         'skinxai_predictions_total{label="mel",model="lite1"} 0.0',
         'skinxai_predictions_total{label="nv",model="lite1"} 0.0',
@@ -147,7 +148,7 @@ def test_a_real_prometheus_reads_every_value(target, tmp_path) -> None:
         }  # fmt: skip
         assert value("skinxai_confidence_sum") == pytest.approx({("lite1",): 1.05})
         assert value("skinxai_images_total") == {("answered",): 2, ("refused",): 1}
-        assert value("skinxai_errors_total") == {("image_decode",): 1}
+        assert value("skinxai_errors_total > 0") == {("image_decode",): 1}
         assert value("skinxai_cache_requests_total") == {("hit",): 1, ("miss",): 0, ("error",): 0}
         assert value("skinxai_model_info") == {("lite1", "bbbb", "live"): 1}
         assert value("skinxai_refusals_total > 0") == {("rate",): 3}

@@ -9,6 +9,7 @@ from places import ROOT
 from skinxai import errors
 from skinxai.serving.problems import STATUSES
 from skinxai.serving.server import CODES
+from skinxai.serving.service_metrics import Metrics
 
 PAGE = ROOT / "docs/reference/errors.md"
 GIVEN = r"""Problem\(\s*(?:401 if \w+ else )?(\d{3}),\s*"(\w+)\""""
@@ -37,6 +38,11 @@ def test_each_status_has_its_codes() -> None:
         of_the_code()
     )
     assert [number for number, _ in rows] == sorted({number for number, _ in rows})
+
+
+def test_each_code_begins_at_zero_so_that_its_first_error_is_an_increase() -> None:
+    rows = re.findall(r'(?m)^skinxai_errors_total{code="(\w+)"} 0.0$', Metrics().text().decode())
+    assert sorted(rows) == sorted(set().union(*of_the_code().values()))
 
 
 def test_the_pattern_finds_the_refusals_of_the_service() -> None:

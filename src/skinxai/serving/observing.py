@@ -19,15 +19,8 @@ from skinxai.serving.drift_watch import DriftWatch
 from skinxai.serving.fleet import Running
 from skinxai.serving.guards import PROBES
 from skinxai.serving.logs import RequestLine, log_request
-from skinxai.serving.service_metrics import METHODS, Metrics
+from skinxai.serving.service_metrics import METHODS, REASONS, Metrics
 from skinxai.serving.tracing import Tracing, open_tracing
-
-REASONS = {
-    "queue_full": "queue_full", "deadline": "deadline", "rate": "rate", "shutdown": "shutdown",
-    "loading": "loading", "body_too_large": "body", "too_many_images": "body", "framing": "body",
-    "api_key": "key", "key": "key", "host": "host",
-}  # fmt: skip
-"""Codes of problems by which the service protects itself → what the metric calls it."""
 
 STORE = 1.0
 """Seconds that a look at the metrics waits for the store."""

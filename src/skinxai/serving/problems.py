@@ -8,43 +8,37 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from skinxai.errors import (
-    ExplainError,
-    ExplainTimeoutError,
-    ImageTooLargeError,
-    InputError,
-    IntegrityError,
-    ModelError,
-    NonFiniteOutputError,
-    OptionError,
-    OutOfMemoryError,
-    SkinxaiError,
-    StoreError,
-    StoreFullError,
-    UnknownCaseError,
-    UnknownNameError,
-    UnsupportedImageError,
-)
+from skinxai import errors
+from skinxai.errors import SkinxaiError
 from skinxai.results import DISCLAIMER
 
 TYPE = "application/problem+json"
 STATUSES: tuple[tuple[type[SkinxaiError], int], ...] = (
-    (ImageTooLargeError, 413),
-    (UnsupportedImageError, 415),
-    (InputError, 422),
-    (OptionError, 422),
-    (UnknownNameError, 422),
-    (ExplainTimeoutError, 504),
-    (ExplainError, 422),
-    (UnknownCaseError, 404),
-    (StoreFullError, 507),
-    (StoreError, 503),
-    (OutOfMemoryError, 503),
-    (NonFiniteOutputError, 500),
-    (IntegrityError, 500),
-    (ModelError, 422),
+    (errors.ImageTooLargeError, 413),
+    (errors.UnsupportedImageError, 415),
+    (errors.InputError, 422),
+    (errors.OptionError, 422),
+    (errors.UnknownNameError, 422),
+    (errors.ExplainTimeoutError, 504),
+    (errors.ExplainError, 422),
+    (errors.UnknownCaseError, 404),
+    (errors.StoreFullError, 507),
+    (errors.StoreError, 503),
+    (errors.OutOfMemoryError, 503),
+    (errors.NonFiniteOutputError, 500),
+    (errors.IntegrityError, 500),
+    (errors.ModelError, 422),
 )
 """HTTP status of each kind of error, the first that fits; 500 for all others."""
+
+KNOWN_CODES = sorted(
+    {getattr(errors, name).code for name in errors.__all__ if name.endswith("Error")}
+    | {"accept", "bad_request", "body_too_large", "content_encoding", "content_type", "deadline",
+       "framing", "host", "internal", "key", "loading", "method_not_allowed", "multipart",
+       "no_store", "not_found", "queue_full", "rate", "shutdown", "too_many_connections",
+       "too_many_images", "too_slow", "worker_ended"}
+)  # fmt: skip
+"""Codes of all errors but those of plugins."""
 
 
 class Problem(Exception):

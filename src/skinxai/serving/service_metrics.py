@@ -9,10 +9,18 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from skinxai.serving.problems import KNOWN_CODES
+
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 IMAGES = (1, 2, 4, 8, 16, 32, 64)
 SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
+REASONS = {
+    "queue_full": "queue_full", "deadline": "deadline", "rate": "rate", "shutdown": "shutdown",
+    "loading": "loading", "body_too_large": "body", "too_many_images": "body", "framing": "body",
+    "key": "key", "host": "host",
+}  # fmt: skip
+"""Codes of problems by which the service protects itself → what the metric calls it."""
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """Of what `Metrics.text` returns."""
 _CREATED = re.compile(rb"(?m)^(# (HELP|TYPE) )?skinxai_\w+_created[ {].*\n")
@@ -78,19 +86,17 @@ class Metrics:
         self.shadow_left_out = self._counter(
             "shadow_left_out", "Images that a shadow did not see or could not answer", "model"
         )
-        self.model_info = self._gauge(
-            "model_info", "Models in use", "model", "revision", "role"
-        )  # fmt: skip
+        self.model_info = self._gauge("model_info", "Models in use", "model", "revision", "role")
         self.ready = self._gauge("ready", "Whether the service takes requests")
         self.store_errors = self._counter(
             "store_errors", "Answers that could not be recorded for review"
         )
         self.review_open_cases = self._gauge("review_open_cases", "Cases that wait for a reviewer")
+        for code in KNOWN_CODES:
+            self.errors.labels(code)
         for result in ("hit", "miss", "error"):
             self.cache_requests.labels(result)
-        for reason in (
-            "queue_full", "deadline", "rate", "shutdown", "loading", "body", "key", "host",
-        ):  # fmt: skip
+        for reason in REASONS.values():
             self.refusals.labels(reason)
         for outcome in ("answered", "refused"):
             self.images.labels(outcome)
@@ -111,12 +117,7 @@ class Metrics:
         self.request_seconds.labels(route, f"{status // 100}xx").observe(seconds)
 
     def predicted(self, model: str, answer: Mapping[str, Any]) -> None:
-        """Count an answer for an image.
-
-        Args:
-            model: its configured name.
-            answer: of `Prediction.to_dict`.
-        """
+        """Count an answer for an image, as `Prediction.to_dict` gives it."""
         self.images.labels("answered").inc()
         self.predictions.labels(model, answer["label"]).inc()
         self.confidence.labels(model).observe(answer["probability"])
@@ -160,12 +161,7 @@ class Metrics:
             self.decisions.labels(model, decision)
 
     def serves(self, route: str, methods: Iterable[str]) -> None:
-        """Note a route; its faults begin at 0, so that the first one is an increase.
-
-        Args:
-            route: its template.
-            methods: of HTTP.
-        """
+        """Note a route, by its template; its faults begin at 0, as each error does."""
         for method in methods:
             self.requests.labels(route, method, "500")
 
