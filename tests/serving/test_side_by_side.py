@@ -213,3 +213,16 @@ def test_no_answer_is_mixed_or_lost_while_a_folder_is_exchanged(open_service, fo
     text = client.get("/metrics").text
     infos = [row for row in text.splitlines() if row.startswith("skinxai_model_info{")]
     assert len(infos) == 1 and next(m[2:] for m in seen if m.startswith("b@")) in infos[0]
+
+
+def test_no_folder_takes_the_place_of_a_classifier_that_is_given(
+    open_service, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = colour_classifier()
+    for name in ("classifiers[0]", given.model, given.model.partition("@")[0]):
+        model_folder(tmp_path / name)
+    client = open_service([given])
+    assert row_of(client, PICTURES[0])["model"] == given.model
+    client.app.service.pool._fleet.reload("colours")
+    assert row_of(client, PICTURES[1])["model"] == given.model

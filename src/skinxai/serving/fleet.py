@@ -41,13 +41,13 @@ class Member:
             when the model is loaded again, no repository of its name is asked for.
         weight: of its share of the requests, > 0.
         shadow: it sees what the live models answer, and answers nobody.
-        name: in the place of the source's.
+        given: a model that is loaded already, under its own name.
     """
 
     source: str
     weight: float = 1.0
     shadow: bool = False
-    name: str | None = None
+    given: Classifier | None = None
 
     def __post_init__(self) -> None:
         if (folder := self.folder) is not None:
@@ -56,8 +56,9 @@ class Member:
     @property
     def folder(self) -> Path | None:
         """The folder that it comes from, if it is one."""
-        path = Path(self.source)
-        return path if self.source != "bundled" and path.is_dir() else None
+        if self.given is not None or self.source == "bundled":
+            return None
+        return path if (path := Path(self.source)).is_dir() else None
 
     @property
     def role(self) -> str:
@@ -128,7 +129,7 @@ class Fleet:
             raise OptionError("model must be given at least once, got shadows alone.")
         loaded: list[tuple[str, Member, Classifier]] = []
         for member in members:
-            classifier = _tried(load(member.source))
+            classifier = _tried(member.given or load(member.source))
             name = _name(member, classifier)
             if any(name == other for other, _, _ in loaded):
                 raise OptionError(
@@ -201,7 +202,7 @@ class Fleet:
                 old = self._running.get(name)
             if old is None:
                 raise UnknownNameError(f"Unknown model {name!r}; there are {list(self._running)}.")
-            classifier = _tried(self._load(old.member.source))
+            classifier = _tried(old.member.given or self._load(old.member.source))
             if classifier.config.labels != old.classifier.config.labels:
                 raise ModelConfigError(
                     f"{name!r} must keep its labels {list(old.classifier.labels)}, but the new "
@@ -242,10 +243,8 @@ def _tried(classifier: Classifier) -> Classifier:
 
 
 def _name(member: Member, classifier: Classifier) -> str:
-    """A folder's or repository's own name; of the bundled model its name."""
-    if member.name is not None:
-        return member.name
-    if member.source == "bundled":
+    """A folder's or repository's own name; of others the model's."""
+    if member.given is not None or member.source == "bundled":
         return classifier.model.partition("@")[0]
     last = Path(member.source).absolute().name.partition("@")[0]
     return _PLAIN.sub("-", last) or "model"

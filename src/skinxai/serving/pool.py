@@ -139,20 +139,14 @@ class Pool:
             # Given ones may differ from the files that their revision names, or have none.
             return served if classifiers is None else replace(served, own=uuid.uuid4().hex)
 
-        given = {f"classifiers[{k}]": each for k, each in enumerate(classifiers or ())}
-
         def load(source: str) -> Classifier:
-            if source in given:
-                return given[source]
             return Classifier.from_pretrained(
                 source, backend=settings.backend, device=settings.device
             )
 
         members = members_of(settings)
         if classifiers is not None:
-            members = [
-                Member(source, name=each.model.partition("@")[0]) for source, each in given.items()
-            ]
+            members = [Member(each.model, given=each) for each in classifiers]
         folders = [each.folder for each in members]
         states = {folder: state_of(folder) for folder in folders if folder is not None}
         self._fleet = Fleet(members, load, begin, observing.changed)
