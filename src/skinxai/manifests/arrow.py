@@ -6,9 +6,11 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from skinxai.configs import canonical_json
 from skinxai.errors import DatasetSchemaError, OptionError, PartsError
 from skinxai.manifests.manifest import ManifestRow
 from skinxai.results import ItemError, Prediction
@@ -24,11 +26,7 @@ PACKED: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
 
 
 def pa() -> Any:
-    """The package.
-
-    Raises:
-        OptionError: it is not installed.
-    """
+    """The package; an `OptionError` where it is not installed."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -62,15 +60,9 @@ def answer(
     number: int, row: ManifestRow, found: Prediction | ItemError, error: str, model: str,
     backend: str,
 ) -> dict[str, Any]:  # fmt: skip
-    """One row of answers.
+    """One row of answers: the number of the manifest's row, that row, and what is said of it.
 
-    Args:
-        number: of the manifest's row.
-        row: of the manifest.
-        found: what the classifier says of it.
-        error: its sentence, where it is an error.
-        model: ``name@revision``.
-        backend: what computed.
+    ``error`` is the sentence of an `ItemError`, and ``model`` is ``name@revision``.
     """
     made: dict[str, Any] = {
         "row": number, "image": row.image, "id": row.id or None, "model": model,
@@ -97,16 +89,9 @@ def answer(
 def part_bytes(
     rows: list[dict[str, Any]], labels: Sequence[str], about: Mapping[str, Any]
 ) -> bytes:
-    """A part: the same bytes for the same rows.
-
-    Args:
-        rows: of `answer`.
-        labels: of the model.
-        about: what the part says about itself.
-    """
+    """A part of rows of `answer`, which says this about itself: one for one input, bit by bit."""
     types = pa()
-    schema = answer_schema(labels).with_metadata({KEY: _canonical(about)})
-    table = types.Table.from_pylist(rows, schema=schema)
+    table = types.Table.from_pylist(rows, schema=_schema(labels, about))
     out = io.BytesIO()
     types.parquet.write_table(table, out, row_group_size=max(1, len(rows)), **PACKED)
     return out.getvalue()
@@ -131,34 +116,27 @@ def read_part(data: bytes, labels: Sequence[str]) -> tuple[pyarrow.Table, dict[s
         raise PartsError("it has other columns than the answers of this run")
     try:
         about = json.loads(text)
+        if not isinstance(about, dict) or canonical_json(about) != text:
+            raise ValueError("it is not as it was written")
     except ValueError as error:
         raise PartsError("what it says about itself is damaged") from error
-    if not isinstance(about, dict) or _canonical(about) != text:
-        raise PartsError("what it says about itself is damaged")
     return table.replace_schema_metadata(None), about
 
 
-def _canonical(about: Mapping[str, Any]) -> bytes:
-    return json.dumps(about, sort_keys=True, separators=(",", ":")).encode()
+def _schema(labels: Sequence[str], about: Mapping[str, Any]) -> pyarrow.Schema:
+    """The columns of a file of answers that says something about itself."""
+    return answer_schema(labels).with_metadata({KEY: canonical_json(about)})
 
 
 class Merged:
-    """A Parquet file that is written part by part; memory holds some tens of thousands of rows.
-
-    Args:
-        out: an open file.
-        labels: of the model.
-        about: metadata of the whole.
-    """
+    """A Parquet file that is written part by part; memory holds some tens of thousands of rows."""
 
     GROUP = 65_536
     """Rows of a row group, and most rows that wait to be written, less one part."""
 
     def __init__(self, out: BinaryIO, labels: Sequence[str], about: Mapping[str, Any]) -> None:
-        types = pa()
-        schema = answer_schema(labels).with_metadata({KEY: _canonical(about)})
-        self._writer = types.parquet.ParquetWriter(out, schema, **PACKED)
-        self._schema, self._rows = schema, 0
+        self._schema, self._rows = _schema(labels, about), 0
+        self._writer = pa().parquet.ParquetWriter(out, self._schema, **PACKED)
         self._waiting: list[pyarrow.Table] = []
 
     def add(self, table: pyarrow.Table) -> None:
@@ -181,14 +159,7 @@ class Merged:
 
 
 class ParquetRows:
-    """A manifest in Parquet; a row's place is its number.
-
-    Args:
-        path: the file.
-
-    Raises:
-        DatasetSchemaError: it is damaged.
-    """
+    """A manifest in Parquet; a row's place is its number. Damage is a `DatasetSchemaError`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -197,24 +168,12 @@ class ParquetRows:
             self.columns = tuple(file.schema_arrow.names)
 
     def scan(self) -> Iterator[tuple[int, ManifestRow]]:
-        """Each row with its place, in order.
-
-        Raises:
-            DatasetSchemaError: damaged, or columns of another kind than text and whole numbers.
-        """
-        place = 0
+        """Each row with its place, in order."""
         with self._open() as file:
-            for batch in self._batches(file, None):
-                for row in batch:
-                    yield place, row
-                    place += 1
+            yield from enumerate(chain.from_iterable(self._batches(file, None)))
 
     def read(self, place: int, count: int) -> list[ManifestRow]:
-        """Some rows from a place on.
-
-        Raises:
-            DatasetSchemaError: damaged.
-        """
+        """Some rows from a place on."""
         found: list[ManifestRow] = []
         with self._open() as file:
             sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]

@@ -57,6 +57,11 @@ class Chunk(NamedTuple):
     place: int
     digest: bytes
 
+    @property
+    def rows(self) -> int:
+        """How many they are."""
+        return self.stop - self.start
+
 
 class Rows(Protocol):
     """A table of one format; ``chosen`` is set before it is read: role → column."""
@@ -96,19 +101,7 @@ class Manifest:
         cls, path: str | os.PathLike[str], columns: Mapping[str, str] | None = None, *,
         delimiter: str = ",", chunk: int = CHUNK, progress: bool | None = None,
     ) -> Manifest:  # fmt: skip
-        """Read a manifest from end to end.
-
-        Args:
-            path: CSV, or Parquet.
-            columns: role → column; ``image`` and ``id`` by default, the latter where it is there.
-            delimiter: between the cells of CSV.
-            chunk: rows of a chunk, >= 1.
-            progress: of `skinxai.progress.busy`.
-
-        Raises:
-            OptionError: a chunk below 1, or a package that is missing.
-            DatasetSchemaError: no table, without rows, without the column, or with an id twice.
-        """
+        """Read a manifest from end to end; arguments and errors are those of `predict_manifest`."""
         chunk = whole("chunk", chunk)
         path = Path(path)
         try:
@@ -134,13 +127,9 @@ class Manifest:
             return cls(path, rows, chosen, _sha256(path), count, found)
 
     def read(self, chunk: Chunk) -> list[ManifestRow]:
-        """The rows of a chunk.
-
-        Raises:
-            PartsError: the file was changed since it was opened.
-        """
+        """The rows of a chunk; a `PartsError` where the file was changed since it was opened."""
         try:
-            found = self.rows.read(chunk.place, chunk.stop - chunk.start)
+            found = self.rows.read(chunk.place, chunk.rows)
             same = _digest(found) == chunk.digest
         except (DatasetSchemaError, OSError):
             same = False
@@ -153,15 +142,7 @@ class Manifest:
 
 
 class CsvRows:
-    """A table in CSV; a row's place is its first byte.
-
-    Args:
-        path: the file.
-        delimiter: between cells.
-
-    Raises:
-        DatasetSchemaError: as of `skinxai.data.tables.Table`.
-    """
+    """A table in CSV; a row's place is its first byte. Errors are those of `Table`."""
 
     def __init__(self, path: Path, delimiter: str) -> None:
         self._table = Table(path, delimiter, most=MAX_MANIFEST_BYTES)
@@ -169,21 +150,13 @@ class CsvRows:
         self.chosen: Mapping[str, str] = {}
 
     def scan(self) -> Iterator[tuple[int, ManifestRow]]:
-        """Each row with its place, in order; blank lines are skipped.
-
-        Raises:
-            DatasetSchemaError: a row with another number of cells, or text that is not UTF-8.
-        """
+        """Each row with its place, in order; blank lines are skipped."""
         records = self._records(0)
         next(records)
         yield from records
 
     def read(self, place: int, count: int) -> list[ManifestRow]:
-        """Some rows from a place on.
-
-        Raises:
-            DatasetSchemaError: as in `scan`.
-        """
+        """Some rows from a place on."""
         return [row for _, (_, row) in zip(range(count), self._records(place), strict=False)]
 
     def _records(self, place: int) -> Iterator[tuple[int, ManifestRow]]:
@@ -293,8 +266,5 @@ def _bytes(row: ManifestRow) -> bytes:
 
 
 def _sha256(path: Path) -> str:
-    found = hashlib.sha256()
     with open_file(path, MAX_MANIFEST_BYTES) as file:
-        while block := file.read(2**20):
-            found.update(block)
-    return found.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -21,12 +21,7 @@ BLOCKS = 1000
 
 
 class ChunkMaker:
-    """What an actor does: it holds one model, and makes parts.
-
-    Args:
-        run: of all parts.
-        classifier: the model.
-    """
+    """What an actor does: it holds one model, and makes parts."""
 
     def __init__(self, run: PartRun, classifier: Classifier) -> None:
         self._run, self._classifier = run, classifier
@@ -36,7 +31,7 @@ class ChunkMaker:
         numbers = [int(number) for number in batch["chunk"]]
         chunks = [self._run.manifest.chunks[number] for number in numbers]
         return {
-            "rows": [chunk.stop - chunk.start for chunk in chunks],
+            "rows": [chunk.rows for chunk in chunks],
             "failed": [self._run.make(self._classifier, chunk) for chunk in chunks],
         }
 
@@ -77,11 +72,9 @@ def work_with_ray(
     if actors is not None:
         actors = whole("actors", actors)
     chunks = run.manifest.chunks
-    done = {chunk.number: run.finished(chunk) for chunk in chunks}
-    failed = sum(each for each in done.values() if each is not None)
-    left = [chunk for chunk in chunks if done[chunk.number] is None]
-    rows = sum(chunk.stop - chunk.start for chunk in left)
+    left, failed = run.left(chunks)
     if left:
+        rows = sum(chunk.rows for chunk in left)
         with _cluster(ray), counter(rows, progress, "image") as count:
             for made in _made(ray, run, classifier, left, actors):
                 failed += int(made["failed"])

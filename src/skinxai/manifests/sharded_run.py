@@ -83,17 +83,19 @@ class PartRun:
     identity: Mapping[str, Any]
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def path(self, chunk: Chunk) -> Path:
-        """Where a chunk's part is."""
-        return self.out / part_name(chunk.number)
-
-    def finished(self, chunk: Chunk) -> int | None:
-        """How many images failed in the finished part of a chunk; ``None``: it is to be made.
+    def left(self, chunks: Sequence[Chunk]) -> tuple[list[Chunk], int]:
+        """Those of the chunks that are to be made, and how many images failed in the others.
 
         Raises:
-            PartsError: a part of another run is in its place.
+            PartsError: a part of another run is in the place of one.
         """
-        path = self.path(chunk)
+        done = {chunk.number: self._finished(chunk) for chunk in chunks}
+        failed = sum(each for each in done.values() if each is not None)
+        return [chunk for chunk in chunks if done[chunk.number] is None], failed
+
+    def _finished(self, chunk: Chunk) -> int | None:
+        """How many images failed in the finished part of a chunk; ``None``: it is to be made."""
+        path = self.out / part_name(chunk.number)
         if not os.path.lexists(path):
             return None
         try:
@@ -104,14 +106,14 @@ class PartRun:
         except OSError as error:
             raise PartsError(f"part {str(path)!r} cannot be read: {error.strerror}.") from error
         failed = about.pop("failed", None)
-        if about != self.about(chunk) or type(failed) is not int:
+        if about != self._about(chunk) or type(failed) is not int:
             raise PartsError(
                 f"{str(path)!r} must be chunk {chunk.number} of this run, but it holds another "
                 f"one's; give a new folder, or delete it."
             )
         return failed
 
-    def about(self, chunk: Chunk) -> dict[str, Any]:
+    def _about(self, chunk: Chunk) -> dict[str, Any]:
         """What a part says about itself, but for how many images failed."""
         return {
             "run": dict(self.identity), "chunk": chunk.number, "start": chunk.start,
@@ -119,15 +121,9 @@ class PartRun:
         }  # fmt: skip
 
     def make(self, classifier: Classifier, chunk: Chunk, stop: Interruption | None = None) -> int:
-        """Answer a chunk's images and write its part.
+        """Answer a chunk's images, write its part, and return how many images failed.
 
-        Args:
-            classifier: the run's.
-            chunk: of the manifest.
-            stop: is looked at before each batch.
-
-        Returns:
-            How many images failed.
+        ``stop`` is looked at before each batch.
         """
         rows, made = self.manifest.read(chunk), list[dict[str, Any]]()
         size: int = self.options["batch_size"]
@@ -141,8 +137,8 @@ class PartRun:
                     arrow.answer(number, row, found, error, classifier.model, classifier.backend)
                 )
         failed = sum("error" in each for each in made)
-        data = arrow.part_bytes(made, self.labels, self.about(chunk) | {"failed": failed})
-        write_atomic(self.path(chunk), data)
+        data = arrow.part_bytes(made, self.labels, self._about(chunk) | {"failed": failed})
+        write_atomic(self.out / part_name(chunk.number), data)
         return failed
 
     def _answers(
@@ -335,15 +331,11 @@ def work(
 ) -> ShardReport:
     """Make the parts of one shard that are not there yet."""
     own = [chunk for chunk in run.manifest.chunks if shard.has(chunk.number)]
-    done = {chunk.number: run.finished(chunk) for chunk in own}
-    failed = sum(each for each in done.values() if each is not None)
-    left = [chunk for chunk in own if done[chunk.number] is None]
-    rows = sum(chunk.stop - chunk.start for chunk in left)
+    left, failed = run.left(own)
+    rows = sum(chunk.rows for chunk in left)
     with Interruption() as stop, counter(rows, progress, "image") as count:
         for chunk in left:
             failed += run.make(classifier, chunk, stop)
-            count(chunk.stop - chunk.start)
-    return ShardReport(
-        run.out, shard, sum(chunk.stop - chunk.start for chunk in own), failed, len(own),
-        len(own) - len(left),
-    )  # fmt: skip
+            count(chunk.rows)
+    images, skipped = sum(chunk.rows for chunk in own), len(own) - len(left)
+    return ShardReport(run.out, shard, images, failed, len(own), skipped)

@@ -9,6 +9,13 @@ from typing import NamedTuple, Self
 from skinxai.errors import OptionError
 from skinxai.numeric import plain
 
+_RANK, _ARRAY, _TASK, _INDEX = (
+    "RANK", "SLURM_ARRAY_TASK_ID", "SLURM_PROCID", "JOB_COMPLETION_INDEX",
+)  # fmt: skip
+"""The variable of each launcher that numbers its processes."""
+_REMEDY = {"python": "pass shard=(number, count)", "command": "give --shard NUMBER/COUNT"}
+_Environment = Mapping[str, str]
+
 
 class Shard(NamedTuple):
     """One of several processes that share a manifest.
@@ -80,11 +87,8 @@ def shard_from_environment(
         OptionError: variables that are incomplete, no numbers, or contradict each other or
             ``count``.
     """
-    launchers = (_torchrun, _array, _srun, _kubernetes)
     found = {
-        each.names[0]: each.shard(environment, count)
-        for each in launchers
-        if each.names[0] in environment
+        name: read(environment, count) for name, read in _LAUNCHERS.items() if name in environment
     }
     shards = [(shard, name) for name, shard in _joined(found).items()]
     several = [each for each in shards if each[0].of > 1] or shards
@@ -92,8 +96,7 @@ def shard_from_environment(
         if shard != several[0][0]:
             raise OptionError(
                 f"{several[0][1]} says that this is shard {several[0][0]}, but {name} says {shard}",
-                python="pass shard=(number, count)",
-                command="give --shard NUMBER/COUNT",
+                **_REMEDY,
             )
         if count is not None and shard.of != count:
             raise OptionError(
@@ -104,90 +107,61 @@ def shard_from_environment(
 
 def _joined(found: dict[str, Shard]) -> dict[str, Shard]:
     """The shards by variable, where those of ``srun`` are part of another launcher's, or whole."""
-    (ranks, _), (array, _), (task, _) = _torchrun.names, _array.names, _srun.names
-    own = found.get(task, _WHOLE)
-    rest = {name: shard for name, shard in found.items() if name != task}
-    if rest.get(ranks, _WHOLE).of >= own.of:
+    own = found.get(_TASK, _WHOLE)
+    rest = {name: shard for name, shard in found.items() if name != _TASK}
+    if rest.get(_RANK, _WHOLE).of >= own.of:
         return rest
-    if array not in rest:
-        return rest | {task: own}
-    outer = rest.pop(array)
+    if _ARRAY not in rest:
+        return rest | {_TASK: own}
+    outer = rest.pop(_ARRAY)
     inner = Shard(outer.number * own.of + own.number, outer.of * own.of)
-    return rest | {f"{array} and {task}": inner}
+    return rest | {f"{_ARRAY} and {_TASK}": inner}
 
 
-class _Launcher:
-    """The variables of one launcher, the number's first."""
-
-    names: tuple[str, ...] = ()
-
-    def shard(self, environment: Mapping[str, str], count: int | None) -> Shard:
-        """What they say."""
-        raise NotImplementedError
-
-    def number(self, environment: Mapping[str, str], name: str, default: int | None = None) -> int:
-        """One variable.
-
-        Raises:
-            OptionError: it is missing, or no number.
-        """
-        text = environment.get(name)
-        if text is None and default is not None:
-            return default
-        if text is None or not re.fullmatch(r"\d{1,9}", text.strip()):
-            given = "is not set" if text is None else f"is {text!r:.40}, which is no number"
-            raise OptionError(
-                f"{self.names[0]} is set, but {name} {given}",
-                python="pass shard=(number, count)",
-                command="give --shard NUMBER/COUNT",
-            )
-        return int(text)
+def _torchrun(environment: _Environment, count: int | None) -> Shard:
+    number, size = (_number(environment, name, _RANK) for name in (_RANK, "WORLD_SIZE"))
+    return _within(number, size, "RANK and WORLD_SIZE")
 
 
-class _Torchrun(_Launcher):
-    names = ("RANK", "WORLD_SIZE")
-
-    def shard(self, environment: Mapping[str, str], count: int | None) -> Shard:
-        number, size = (self.number(environment, name) for name in self.names)
-        return _within(number, size, " and ".join(self.names))
-
-
-class _Array(_Launcher):
-    names = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT")
-
-    def shard(self, environment: Mapping[str, str], count: int | None) -> Shard:
-        task = self.number(environment, self.names[0])
-        size = self.number(environment, self.names[1], count)
-        least = self.number(environment, "SLURM_ARRAY_TASK_MIN", 0)
-        step = max(1, self.number(environment, "SLURM_ARRAY_TASK_STEP", 1))
-        number, rest = divmod(task - least, step)
-        return _within(-1 if rest else number, size, "SLURM_ARRAY_TASK_ID, _MIN and _COUNT")
+def _array(environment: _Environment, count: int | None) -> Shard:
+    task = _number(environment, _ARRAY, _ARRAY)
+    size = _number(environment, "SLURM_ARRAY_TASK_COUNT", _ARRAY, count)
+    least = _number(environment, "SLURM_ARRAY_TASK_MIN", _ARRAY, 0)
+    step = max(1, _number(environment, "SLURM_ARRAY_TASK_STEP", _ARRAY, 1))
+    number, rest = divmod(task - least, step)
+    return _within(-1 if rest else number, size, "SLURM_ARRAY_TASK_ID, _MIN and _COUNT")
 
 
-class _Srun(_Launcher):
-    names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")
-
-    def shard(self, environment: Mapping[str, str], count: int | None) -> Shard:
-        if self.names[1] in environment:
-            size = self.number(environment, self.names[1])
-        elif environment.get("ENVIRONMENT") == "BATCH":
-            return _WHOLE  # the script itself is one process, for however many tasks it has asked
-        else:
-            size = self.number(environment, "SLURM_NTASKS", 1)
-        return _within(self.number(environment, self.names[0]), size, " and ".join(self.names))
+def _srun(environment: _Environment, count: int | None) -> Shard:
+    tasks = "SLURM_STEP_NUM_TASKS"
+    if tasks in environment:
+        size = _number(environment, tasks, _TASK)
+    elif environment.get("ENVIRONMENT") == "BATCH":
+        return _WHOLE  # the script itself is one process, for however many tasks it has asked
+    else:
+        size = _number(environment, "SLURM_NTASKS", _TASK, 1)
+    return _within(_number(environment, _TASK, _TASK), size, f"{_TASK} and {tasks}")
 
 
-class _Kubernetes(_Launcher):
-    names = ("JOB_COMPLETION_INDEX",)
+def _kubernetes(environment: _Environment, count: int | None) -> Shard:
+    if count is None:
+        raise OptionError(
+            f"{_INDEX} is set, but does not say how many shards there are",
+            python="pass count, the Job's completions",
+            command="give --shards with the Job's completions",
+        )
+    return _within(_number(environment, _INDEX, _INDEX), count, _INDEX)
 
-    def shard(self, environment: Mapping[str, str], count: int | None) -> Shard:
-        if count is None:
-            raise OptionError(
-                "JOB_COMPLETION_INDEX is set, but does not say how many shards there are",
-                python="pass count, the Job's completions",
-                command="give --shards with the Job's completions",
-            )
-        return _within(self.number(environment, self.names[0]), count, self.names[0])
+
+def _number(environment: _Environment, name: str, first: str, default: int | None = None) -> int:
+    """One variable of a launcher, whose ``first`` is set."""
+    text = environment.get(name)
+    if text is None and default is not None:
+        return default
+    if text is None or not re.fullmatch(r"\d{1,9}", text.strip()):
+        given = "is not set" if text is None else f"is {text!r:.40}, which is no number"
+        raise OptionError(f"{first} is set, but {name} {given}", **_REMEDY)
+    return int(text)
 
 
 def _within(number: int, count: int, names: str) -> Shard:
@@ -195,11 +169,10 @@ def _within(number: int, count: int, names: str) -> Shard:
         raise OptionError(
             f"{names} must give a shard numbered from 0 to {count - 1}, but they give {number}, as "
             f"arrays with gaps do",
-            python="pass shard=(number, count)",
-            command="give --shard NUMBER/COUNT",
+            **_REMEDY,
         )
     return Shard(number, count)
 
 
-_torchrun, _array, _srun, _kubernetes = _Torchrun(), _Array(), _Srun(), _Kubernetes()
 _WHOLE = Shard(0, 1)
+_LAUNCHERS = {_RANK: _torchrun, _ARRAY: _array, _TASK: _srun, _INDEX: _kubernetes}
