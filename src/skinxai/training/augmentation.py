@@ -62,11 +62,7 @@ class Augmentation:
             )
 
     def __call__(self, pixels: Pixels, seed: int) -> Pixels:
-        """Augment one image; the same seed gives the same result.
-
-        Args:
-            pixels: RGB uint8 ``(H, W, 3)``.
-            seed: 0 to 2³² − 1.
+        """Augment RGB uint8 ``(H, W, 3)``; the same seed, 0 to 2³² − 1, gives the same result.
 
         Returns:
             RGB uint8 ``(h, w, 3)`` with ``(h, w) = image_size``.
@@ -155,13 +151,10 @@ MINKOWSKI = 6.0
 
 
 def shades_of_gray(pixels: Pixels) -> Pixels:
-    """Make the lighting neutral: scale all channels to the same Minkowski mean.
+    """Make the lighting of RGB uint8 ``(H, W, 3)`` neutral: one Minkowski mean for all channels.
 
     Finlayson & Trezzi, "Shades of Gray and Colour Constancy", CIC 2004, with p = 6, as Barata
     et al. (IEEE JBHI 19, 2015) use it on dermatoscopic images; brightness is kept.
-
-    Args:
-        pixels: RGB uint8 ``(H, W, 3)``.
     """
     result: Pixels = np.clip(pixels * neutral_gains(pixels), 0, 255).round().astype(np.uint8)
     return result

@@ -35,19 +35,7 @@ from skinxai.training.stored_images import StoredImages
 def new_run(
     config: TrainConfig, folder: RunFolder, splits: Splits, ranks: Ranks | None = None
 ) -> Run:
-    """Build a run and store what it began with.
-
-    Args:
-        config: settings of the run.
-        folder: the run folder to create.
-        splits: train and validation part; the test part is only stored.
-        ranks: the processes that train together; ``None`` for this one alone.
-
-    Raises:
-        TrainingError: if the starting weights do not fit.
-        DatasetImageError: if images cannot be read.
-        LeakageError: if the starting weights were trained on validation images.
-    """
+    """Build a run and store what it began with; the test part is only stored."""
     ranks = ranks or Ranks()
     train, val = splits.train, splits.val
     images = fingerprint(train, val)
@@ -98,13 +86,7 @@ def new_run(
 def resumed_run(
     config: TrainConfig, folder: RunFolder, splits: Splits, ranks: Ranks | None = None
 ) -> Run:
-    """Build a run again and restore its newest checkpoint.
-
-    Args:
-        config: settings of the run, some of them changed.
-        folder: the run folder.
-        splits: the split that the run began with.
-        ranks: the processes that train together; ``None`` for this one alone.
+    """Build a run again, of the split that it began with, and restore its newest checkpoint.
 
     Raises:
         TrainingError: if data, starting weights or teacher differ from those that the run began

@@ -16,12 +16,7 @@ def write_card(
 ) -> str:  # fmt: skip
     """Return a model card in Markdown: what was trained on which data, and the chosen epoch.
 
-    Args:
-        config: config of the model.
-        settings: settings of the run.
-        log: log of the run, one row for each epoch.
-        epoch: the chosen epoch, counted from 1.
-        trained_on: which images the model was trained on, or ``None``: not known.
+    The epoch counts from 1, and the log has a row for each.
     """
     row, data = log[epoch - 1], config.training_data
     run = {

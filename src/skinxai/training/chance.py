@@ -28,16 +28,10 @@ _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 def philox(counters: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64]) -> Any:
-    """Random 32-bit words of counters and keys: Philox4x32 with 10 rounds.
+    """Random 32-bit words of counters ``(4, …)`` and keys ``(2, …)``: Philox4x32 with 10 rounds.
 
-    Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
-
-    Args:
-        counters: words of the counters, uint64 below 2³², ``(4, …)``.
-        keys: words of the keys, ``(2, …)``; they are broadcast against the counters.
-
-    Returns:
-        uint64 below 2³², ``(4, …)``.
+    All are uint64 below 2³², and broadcast against each other. Salmon et al., "Parallel random
+    numbers: as easy as 1, 2, 3", SC 2011.
     """
     c0, c1, c2, c3 = counters
     k0, k1 = keys
@@ -51,12 +45,7 @@ def philox(counters: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64]) -> An
 
 
 def uniform(seeds: npt.NDArray[np.uint64], count: int) -> Floats:
-    """Numbers between 0 and 1, ``(N, count)``: row i depends on seed i alone.
-
-    Args:
-        seeds: 0 to 2³² − 1, ``(N,)``.
-        count: numbers for each seed.
-    """
+    """Numbers between 0 and 1, ``(N, count)``: row i depends on seed i, 0 to 2³² − 1, alone."""
     blocks = -(-count // 4)
     counters = np.zeros((4, 1, blocks), np.uint64)
     counters[0, 0] = np.arange(blocks)
@@ -115,12 +104,8 @@ def draw(
 ) -> Draws:  # fmt: skip
     """Draw what `recipe` does to each image; it takes some microseconds an image.
 
-    Args:
-        recipe: ranges and probabilities.
-        seeds: seed of each image, 0 to 2³² − 1.
-        source: ``(height, width)`` of the images.
-        size: ``(height, width)`` of the results.
-        colour_constancy: share of the images whose lighting is made neutral.
+    The images of size ``source`` become ``size``, both ``(height, width)``; the lighting of the
+    share ``colour_constancy`` of them is made neutral.
     """
     columns = iter(uniform(np.asarray(seeds, np.uint64), 64).T)
 

@@ -17,16 +17,7 @@ _WEIGHTS = {"init_weights": ("imagenet", "bundled"), "teacher": ("bundled",)}
 
 
 def check_names(config: TrainConfig) -> None:
-    """Refuse unknown names, and a device that this machine does not have.
-
-    Args:
-        config: settings whose values are already checked.
-
-    Raises:
-        UnknownNameError: if there is no backbone or loss of that name.
-        OptionError: if the loss lacks an option, or the augmentation, the device, the starting
-            weights or the teacher do not exist.
-    """
+    """Refuse unknown names, and a device that this machine lacks; errors are those of `Trainer`."""
     backbones.check_name(config.backbone)
     losses.bind(config.loss, config.loss_options, class_counts=(1, 1))
     Augmentation(config.image_size, config.augmentation)

@@ -30,15 +30,11 @@ NAME = re.compile(r"(\d{9})-([0-9a-f]{32})\.safetensors")
 
 
 class CheckpointFolder:
-    """The checkpoints of one run.
+    """The newest ``keep`` checkpoints of one run.
 
     A checkpoint is one file, written under another name, synced to disk and then renamed, so
     that a kill at any moment leaves the old ones as they were. Its name holds its number and the
     first half of its sha256; there is no second file that could disagree.
-
-    Args:
-        folder: folder that is created with the first checkpoint.
-        keep: number of newest checkpoints to keep.
     """
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
@@ -48,10 +44,8 @@ class CheckpointFolder:
     def write(self, number: int, data: bytes) -> Path:
         """Write a checkpoint, then remove older ones beyond ``keep``.
 
-        Args:
-            number: number that grows while the run goes on. Checkpoints with a higher number were
-                damaged and skipped; they are removed as well.
-            data: content of the checkpoint.
+        The number grows while the run goes on. Checkpoints with a higher number were damaged and
+        skipped; they are removed as well.
 
         Raises:
             CheckpointWriteError: if the disk is full or cannot be written; older checkpoints stay.
@@ -83,9 +77,6 @@ class CheckpointFolder:
         """The newest checkpoint whose bytes match the hash in its name; ``None`` if there is none.
 
         A damaged checkpoint is skipped with a warning.
-
-        Args:
-            most: largest size of a checkpoint in bytes.
 
         Raises:
             CheckpointCorruptError: if there are checkpoints, but all are damaged.

@@ -28,10 +28,7 @@ def compression(images: Tensor, qualities: Tensor) -> Tensor:
 
     Quantisation tables of annex K of ITU-T T.81, scaled by the quality as libjpeg does, with half
     the resolution of the colours. Colours are enlarged by repetition, where libjpeg interpolates.
-
-    Args:
-        images: RGB ``(N, 3, h, w)``, float32, 0–255.
-        qualities: int64.
+    Images are RGB ``(N, 3, h, w)``, float32, 0–255.
     """
     height, width = images.shape[2:]
     edge = (0, -width % 16, 0, -height % 16)

@@ -41,15 +41,12 @@ def fewer_pixels(images: Tensor, scales: Tensor) -> Tensor:
 
 
 def noise(images: Tensor, draws: Tensor) -> Tensor:
-    """Add Gaussian noise, which depends on the image's seed alone, on every device.
+    """Add Gaussian noise in place, which depends on the image's seed alone, on every device.
 
-    Each pair of values comes from two words of 32 bits, by the method of Box and Muller (Ann. Math.
+    Each row of ``draws``, float64 ``(N, 2)``, is a standard deviation, of 255, and a seed. Each
+    pair of values comes from two words of 32 bits, by the method of Box and Muller (Ann. Math.
     Stat. 29, 1958). The words are hashes of their places and of the seed, by the finaliser of
     MurmurHash3.
-
-    Args:
-        images: changed in place.
-        draws: standard deviation, of 255, and seed, float64 ``(N, 2)``.
     """
     count = images[0].numel()
     half = (count + 1) // 2

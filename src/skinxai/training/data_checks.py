@@ -25,12 +25,7 @@ HASHED_FILES = 64
 
 
 def check_parts(train: Records, val: Records) -> None:
-    """Refuse parts that are unfit to learn from or to choose on.
-
-    Raises:
-        LeakageError: if parts share lesions or patients, or one is a test part.
-        TrainingError: if a class or a part has no images, or the labels differ.
-    """
+    """Refuse parts that are unfit to learn from or to choose on; errors as of `Trainer.fit`."""
     for name, records in (("train", train), ("val", val)):
         _refuse_test(name, records)
     if not len(train) or not len(val):
@@ -54,12 +49,7 @@ def check_parts(train: Records, val: Records) -> None:
 
 
 def check_alone(train: Records) -> None:
-    """Refuse images that are unfit to learn from, where there is no validation part.
-
-    Raises:
-        LeakageError: if they are a test part.
-        TrainingError: if there are none, or none of a class.
-    """
+    """Refuse images that are unfit to learn from, where there is no validation part."""
     _refuse_test("train", train)
     if not len(train):
         raise TrainingError("train must hold images, got none.")
@@ -73,11 +63,7 @@ def check_classes(train: Records) -> None:
 
 
 def check_prepared(train: Records, image_size: tuple[int, int]) -> None:
-    """Refuse an input that is larger than the pixels that a prepared folder keeps.
-
-    Raises:
-        OptionError: if it is higher or wider.
-    """
+    """Refuse an input that is larger than the pixels that a prepared folder keeps."""
     size = train.pixels.image_size if train.pixels is not None else None
     if size is not None and (size[0] < image_size[0] or size[1] < image_size[1]):
         raise OptionError(
@@ -143,15 +129,9 @@ def check_images(
 ) -> dict[str, Look]:
     """Read every image once; returns what each is recognised by, by image id.
 
-    Several ranks read a part of the images each, and all get all results.
-
-    Args:
-        records: a part; those of a prepared folder were read when it was prepared.
-        what: name of the part, for the progress bar and messages.
-        spare: number of unreadable images that are tolerated; they are not in the result.
-        cached: check prepared pixels, if training will read these; otherwise the files.
-        max_pixels: largest number of pixels of an image that is decoded.
-        ranks: the processes that read the images together; ``None`` for this one alone.
+    Several ranks read a part of the images each, and all get all results. Images that cannot be
+    read are left out, up to ``spare`` of them. Where ``cached``, prepared pixels are read in the
+    place of files; those were read when they were prepared.
 
     Raises:
         DatasetImageError: if more images are unreadable; the message lists all of them.
@@ -181,15 +161,8 @@ def check_unseen(
 ) -> None:  # fmt: skip
     """Refuse validation images that something was trained on, or copies of such images.
 
-    Args:
-        val: what each validation image is recognised by.
-        trained_on: the images that it was trained on.
-        source: what was trained on them, for the message.
-        remedy: remedy in Python.
-        not_copies: ids of images that look like copies but are not.
-        part: name of the argument that holds the images, for the message.
-        ranks: the processes that share the images; ``None`` for this one alone.
-        command: remedy on the command line; ``remedy`` where it is empty.
+    ``source`` says what was trained on them, ``part`` names the argument that holds the images,
+    and the remedy is ``remedy`` in Python and ``command``, or the same, on the command line.
 
     Raises:
         LeakageError: if there are such images.

@@ -66,15 +66,10 @@ class DeviceAugmentation:
         return draw(self._recipe, seeds, source, self._size, colour_constancy=self._constancy)
 
     def __call__(self, pixels: Tensor, draws: Draws, gains: Tensor | None = None) -> Tensor:
-        """Augment a batch.
+        """Augment a batch of RGB uint8 ``(N, H, W, 3)``, on the device where it is.
 
-        Args:
-            pixels: RGB uint8 ``(N, H, W, 3)``, on the device to compute on.
-            draws: draws for these images.
-            gains: factors on the channels ``(N, 3)`` that make each image's lighting neutral.
-
-        Returns:
-            RGB float32 ``(N, h, w, 3)``, 0–255, of ``image_size``, on the same device.
+        ``gains`` are the factors on the channels, ``(N, 3)``, that make each image's lighting
+        neutral. The result is RGB float32 ``(N, h, w, 3)``, 0–255, of ``image_size``.
 
         Raises:
             OutOfMemoryError: if memory is too small for one image.
@@ -112,17 +107,7 @@ class DeviceAugmentation:
 
 
 def warped(images: Tensor, matrix: Any, finer: Any, size: tuple[int, int]) -> Tensor:
-    """Sample images at the places that their affine maps name.
-
-    Args:
-        images: float32 ``(N, 3, H, W)``.
-        matrix: as in `Draws`, ``(N, 2, 3)``.
-        finer: as in `Draws`, ``(N,)``.
-        size: ``(height, width)`` of the result.
-
-    Returns:
-        float32 ``(N, 3, height, width)``.
-    """
+    """Sample images, float32 ``(N, 3, H, W)``, where their affine maps say; see `Draws`."""
     counts = np.unique(finer)
     if len(counts) == 1:
         return _sampled(images, matrix, int(counts[0]), size)

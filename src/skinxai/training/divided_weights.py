@@ -34,12 +34,6 @@ def divide(
     All ranks agree before each exchange of weights or gradients that none has run out of memory, so
     that `take_back` can follow.
 
-    Args:
-        network: network on the CPU or on ``device``; changed in place, as are its parameters.
-        blocks: modules of it that are gathered one at a time, see `blocks_of`.
-        ranks: the ranks.
-        device: device that this rank computes on.
-
     Raises:
         OptionError: if a weight is a single number, or torch is too old.
     """
@@ -105,11 +99,9 @@ def piece(tensor: Tensor) -> Tensor:
 
 
 def divided_as(tensor: Tensor, like: Tensor | None) -> Tensor:
-    """A whole tensor divided as another of its shape is; no rank sends anything.
+    """A whole tensor, the same on all ranks, divided as another is; no rank sends anything.
 
-    Args:
-        tensor: the same on all ranks.
-        like: the other; if it is not divided or has another shape, nothing is done.
+    If the other is not divided or has another shape, nothing is done.
     """
     if like is None or not _has_pieces(like) or tensor.shape != like.shape:
         return tensor
@@ -120,11 +112,9 @@ def divided_as(tensor: Tensor, like: Tensor | None) -> Tensor:
 
 
 def copy_with(network: Module, weights: Mapping[str, Tensor]) -> Module:
-    """A copy of a network with other weights.
+    """A copy of a network with other weights: all of its ``state_dict()``.
 
-    Args:
-        network: network whose own weights are not read, so that they may be divided.
-        weights: name → parameter or buffer, all of ``network.state_dict()``.
+    Its own are not read, so that they may be divided.
     """
     own = {
         id(weight): nn.Parameter(weights[name].detach().clone(), weight.requires_grad)
@@ -143,14 +133,8 @@ def blocks_of(network: SkinClassifier, image_size: tuple[int, int]) -> list[nn.M
     A block is an entry of a ``Sequential`` or ``ModuleList`` that consists of several layers and
     has no such blocks within it: a transformer's layer, a residual block. It must be called exactly
     once in a pass, which one black image shows: the weights of a module that is never called, but
-    whose layers are, would not be gathered.
-
-    Args:
-        network: network with whole weights; its mode is restored.
-        image_size: ``(height, width)`` of its input.
-
-    Returns:
-        The blocks in the order in which they are called; none if the network has none.
+    whose layers are, would not be gathered. They come in the order of their calls; the network,
+    whose weights are whole, gets its mode back.
     """
     found: dict[nn.Module, int] = dict.fromkeys(_blocks_within(network), 0)
     order: list[nn.Module] = []

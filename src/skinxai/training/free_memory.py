@@ -28,13 +28,9 @@ class Free(NamedTuple):
 
 
 def free_memory(device: torch.device, among: int = 1) -> Free:
-    """The free memory of a device and of its host.
+    """The free memory of a device and of its host, which so many ranks share.
 
     Memory that torch keeps for reuse counts as free.
-
-    Args:
-        device: the device.
-        among: number of ranks on the host.
     """
     own = None
     if device.type == "cuda":

@@ -57,10 +57,7 @@ class Exchange:
             self._message(torch.empty(0, dtype=torch.float64), failed=1.0)
 
     def end(self, gradients: int) -> None:
-        """Agree that the pass is complete on all ranks.
-
-        Args:
-            gradients: number of weights that have a gradient.
+        """Agree that the pass, with so many weights that have a gradient, is complete on all ranks.
 
         Raises:
             OtherRankOutOfMemoryError: if another rank called `fail`.
@@ -118,11 +115,7 @@ class OwnNorms(TorchFunctionMode):
 
 
 class GlobalNorms(OwnNorms):
-    """Context in which batch statistics are those of all ranks' images.
-
-    Args:
-        exchange: sums over all ranks.
-    """
+    """Context in which batch statistics are those of all ranks' images."""
 
     def __init__(self, exchange: Exchange) -> None:
         super().__init__()

@@ -21,15 +21,6 @@ def inherited_config(
 
     Its licence is that of the images and of every origin together, all of them are to be named,
     and an origin's mark as leaked stays.
-
-    Args:
-        name: of the model.
-        backbone: name in `skinxai.backbones`.
-        train: images that it learnt from.
-        preprocessing: of its input.
-        origins: starting weights, then the teacher where there is one.
-        drop_rate: dropout before the classifier.
-        splits_sha256: of the run's ``splits.csv``; empty where there is none.
     """
     named = dict.fromkeys(filter(None, (part.attribution for part in (train, *origins))))
     data = {"name": train.name, "licence": train.licence, "attribution": "; ".join(named)}

@@ -66,16 +66,10 @@ class InitialWeights:
 def load_initial_weights(
     model: SkinClassifier, backbone: str, init_weights: str | None, labels: LabelSet
 ) -> InitialWeights:
-    """Load starting weights into ``model``.
+    """Load starting weights, as of `Trainer`, into a newly built model of a backbone.
 
     The classifier is taken over only from a model with the same labels in the same order, because
     its rows belong to these labels. Any other difference is an error.
-
-    Args:
-        model: a newly built model.
-        backbone: name of the backbone.
-        init_weights: as in `Trainer`.
-        labels: labels of the classifier to be trained.
 
     Raises:
         TrainingError: if there are no such weights, or they belong to another network.
@@ -131,13 +125,7 @@ def _copy(
 ) -> int | None:  # fmt: skip
     """Copy all tensors, or all but the classifier; returns the number of classes in ``tensors``.
 
-    Args:
-        model: network of ``backbone``.
-        tensors: the weights.
-        source: where they come from, for the message.
-        backbone: name of the network.
-        known: name of the network that the weights are of; empty where nobody says it.
-        classifier: whether the classifier is taken over.
+    ``known`` names the network that the weights are of; it is empty where nobody says it.
     """
     own = model.network.state_dict()
     left = set() if classifier else backbones.classifier_names(model)
@@ -165,13 +153,8 @@ def _check_features(
     """Refuse a network whose tensors fit, but which computes something else with them.
 
     ``efficientnet_b0`` and ``tf_efficientnet_b0`` of timm differ in the borders of convolutions
-    alone, which no tensor shows. One network may also have two names.
-
-    Args:
-        model: network with the weights of ``start``, in evaluation mode.
-        start: model that they come from.
-        backbone: name of the network.
-        source: name of the model, for the message.
+    alone, which no tensor shows. One network may also have two names. ``model`` has the weights of
+    ``start`` and is in evaluation mode.
     """
     images = torch.from_numpy(picture(start.config.preprocessing)[None])
     with exact_float32():
@@ -201,10 +184,6 @@ def fetch_initial_weights(backbone: str, init_weights: str | None) -> None:
 
     A run without its weights is refused before it reads any image.
 
-    Args:
-        backbone: name of the backbone.
-        init_weights: as in `Trainer`.
-
     Raises:
         TrainingError: if there are no such weights.
         ModelError: one of its subclasses, if a model cannot be opened.
@@ -223,16 +202,8 @@ def fetch_initial_weights(backbone: str, init_weights: str | None) -> None:
 def check_initial_weights(backbone: str, init_weights: str | None, labels: LabelSet) -> None:
     """Download starting weights where that is needed, and load them into a network once.
 
-    Work of several runs is refused before the first of them.
-
-    Args:
-        backbone: name of the backbone.
-        init_weights: as in `Trainer`.
-        labels: labels of the classifier to be trained.
-
-    Raises:
-        TrainingError: if there are no such weights, or they belong to another network.
-        ModelError: one of its subclasses, if a model cannot be opened.
+    Work of several runs is refused before the first of them, with the errors of
+    `load_initial_weights`.
     """
     fetch_initial_weights(backbone, init_weights)
     with kept_random_states():

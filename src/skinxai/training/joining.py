@@ -30,13 +30,10 @@ _joinings = itertools.count()
 
 @contextmanager
 def joined(device: str) -> Iterator[Ranks]:
-    """Context in which this process and the others of its launch are ranks.
+    """Context in which this process and the others of its launch are ranks, each on its device.
 
     All but the first are silent in it. Where an error ends it, ``error.told_elsewhere`` says
     whether another rank has the same to say, and only one traceback is printed.
-
-    Args:
-        device: the setting; ``"auto"`` and ``"cuda"`` are each rank's own GPU.
 
     Raises:
         OptionError: if the environment contradicts itself, or a rank has no GPU of its own.
@@ -71,11 +68,7 @@ def joined(device: str) -> Iterator[Ranks]:
 
 
 def device_of(device: str, launch: Launch | Ranks) -> str:
-    """Name of the device of this rank.
-
-    Raises:
-        OptionError: if the ranks would share one GPU.
-    """
+    """Name of the device of this rank; an `OptionError` if the ranks would share one GPU."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if launch.count == 1 or device == "cpu":

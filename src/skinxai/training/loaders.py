@@ -28,12 +28,7 @@ WORKER_SECONDS = 300  # without a batch, then a worker hangs
 
 
 class Failure(NamedTuple):
-    """An image that could not be read.
-
-    Args:
-        position: position in its records.
-        reason: message of the error.
-    """
+    """Position of an image that could not be read, and the error's message."""
 
     position: int
     reason: str
@@ -123,14 +118,10 @@ def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
 
 
 def epoch_order(records: Records, sampler: str | None, seed: int, epoch: int) -> list[int]:
-    """Choose the positions of one epoch, in order.
+    """Choose the positions of one epoch, in order; epochs count from 0.
 
-    Args:
-        records: the training part.
-        sampler: ``None``: each image once. ``"balanced"``: with replacement, each class equally
-            often; ``"square_root"``: each class in proportion to the square root of its count.
-        seed: seed of the run.
-        epoch: number of the epoch, from 0.
+    Without a sampler it is each image once. ``"balanced"`` draws with replacement, each class
+    equally often, and ``"square_root"`` each class in proportion to the square root of its count.
     """
     order = np.random.default_rng([seed, epoch])
     if sampler is None:
@@ -155,12 +146,10 @@ def plan(positions: Sequence[int], batch_size: int) -> list[list[int]]:
 def keys_of(
     steps: Sequence[Sequence[int]], *, augment_seed: tuple[int, int] | None = None, first: int = 0
 ) -> list[list[Key]]:
-    """Position and seed of each image of each batch.
+    """Position and seed of each image of each batch of `plan`.
 
-    Args:
-        steps: positions of each batch, from `plan`.
-        augment_seed: ``(seed, epoch)``; ``None`` gives no image a seed.
-        first: number of batches that were done before and are left out.
+    The seeds come from ``(seed, epoch)``; without these no image has one. The ``first`` batches,
+    which were done before, are left out.
     """
     total = sum(map(len, steps))
     seeds: list[int | None] = [None] * total
@@ -181,17 +170,11 @@ def batches(
     part: slice = slice(None),
     pinned: bool = False,
 ) -> Iterator[Batch]:
-    """Yield batches in the order of ``steps``.
+    """Yield batches in the order of ``steps``, from `plan`, by so many processes besides this one.
 
-    Args:
-        images: the images.
-        steps: positions of each batch, from `plan`.
-        workers: number of decoding processes besides this one.
-        augment_seed: ``(seed, epoch)``; ``None`` gives the evaluation transform's resize.
-        first: number of batches that were done before; the other batches do not depend on it.
-        part: images of each batch that are wanted; they do not depend on the others.
-        pinned: whether batches are in page-locked memory, from which a GPU copies while it
-            computes; see `skinxai.training.free_memory.is_pinned_for`.
+    Without ``augment_seed`` images are only resized, as the evaluation transform does it. ``first``
+    and ``part`` choose batches, and images of each, which do not depend on the others. Batches that
+    are ``pinned`` are in page-locked memory, from which a GPU copies while it computes.
 
     Raises:
         WorkerCrashError: if a worker died, raised, or did not answer for some minutes.

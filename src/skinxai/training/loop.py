@@ -26,13 +26,7 @@ from skinxai.training.validation import validate
 
 @dataclass(frozen=True)
 class Loop:
-    """The loop of one run, from its present state to its end.
-
-    Args:
-        run: the run.
-        callbacks: callbacks of the run.
-        interruption: context that notes signals.
-    """
+    """The loop of one run, from its present state to its end."""
 
     run: Run
     callbacks: Sequence[Callback]

@@ -87,12 +87,8 @@ class Materials:
     ) -> Self:  # fmt: skip
         """Build them from the settings and the seed.
 
-        Args:
-            config: settings of the run.
-            splits: data of the run.
-            stored: headers of the network's tensors in the newest checkpoint.
-            known: ``train.json`` of a run that is resumed.
-            ranks: the processes that train together; ``None`` for this one alone.
+        Of a run that is resumed, ``stored`` are the headers of the network's tensors in the newest
+        checkpoint, and ``known`` is its ``train.json``.
 
         Raises:
             ResumeMismatchError: other starting weights or another teacher than the run began with.
@@ -140,11 +136,8 @@ class Materials:
     ) -> Run:  # fmt: skip
         """The run before its first step, with the random states of its seed.
 
-        Args:
-            folder: the run folder.
-            trained_on: images that its model will have been trained on.
-            precision: type of mixed precision; ``None`` for float32 throughout.
-            split_hash: sha256 of its ``splits.csv``.
+        ``trained_on`` is what its model will have learnt, ``split_hash`` the sha256 of
+        ``splits.csv``.
         """
         config, train = self.config, self.splits.train
         average, groups = self.average, self.groups
@@ -173,11 +166,7 @@ class Materials:
         )  # fmt: skip
 
     def _divided(self) -> tuple[SkinClassifier, list[dict[str, Any]]]:
-        """Divide the network among the ranks.
-
-        Returns:
-            The average and the optimiser's groups, divided in the same way.
-        """
+        """Divide the network among the ranks; its average and the optimiser's groups likewise."""
         names = {id(weight): name for name, weight in self.network.named_parameters()}
         blocks = blocks_of(self.network, self.config.image_size)
         divide(self.network, blocks, self.ranks, self.device)

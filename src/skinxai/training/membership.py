@@ -23,14 +23,6 @@ def learnt_images(
 ) -> tuple[TrainedOn | None, list[str | None]]:  # fmt: skip
     """Find the images of the training part and of everything else that the run learns from.
 
-    Args:
-        config: settings of the run.
-        train: images to learn from.
-        val: images to choose the epoch on.
-        origins: starting weights and teacher.
-        preprocessing: preprocessing of the network's input.
-        ranks: the processes that read the images together; ``None`` for this one alone.
-
     Returns:
         The images, ``None`` if an origin does not say which images it was trained on; and the
         `skinxai.data.pixel_hash` of each image of ``train`` and then of ``val``, ``None`` of one
@@ -67,16 +59,8 @@ def known_images(
 ) -> TrainedOn | None:  # fmt: skip
     """The images that a model learns from, none of which may be validation images.
 
-    Args:
-        learnt: what each training image is recognised by.
-        checked: what each validation image is recognised by.
-        origins: starting weights and teacher.
-        leaked: whether the parts are leaked by their user's will; then nothing is refused.
-        not_copies: ids of validation images that look like copies but are not.
-        ranks: the processes that share the validation images; ``None`` for this one alone.
-
-    Returns:
-        The images; ``None`` if an origin does not say which images it was trained on.
+    If the parts are ``leaked``, by their user's will, nothing is refused. The result is ``None`` if
+    an origin does not say which images it was trained on.
 
     Raises:
         LeakageError: if validation images are among them, or look like copies of them.

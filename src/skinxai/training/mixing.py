@@ -51,17 +51,10 @@ def mix(
     Mixup (Zhang et al., ICLR 2018, equation 1): ``λ x_i + (1 − λ) x_j`` with λ from
     Beta(α, α). CutMix (Yun et al., ICCV 2019, section 3.1): a box of the other image with an
     area of ``1 − λ``; the share is corrected if the box leaves the image. The whole batch has one
-    λ and, for CutMix, one box; if both are on, one of them is drawn.
+    λ and, for CutMix, one box; if both are on, one of them is drawn. An α of 0 is off.
 
-    Args:
-        images: ``(N, 3, h, w)``.
-        target: int64 ``(N,)``.
-        mixup: α of mixup, 0 for none.
-        cutmix: α of CutMix, 0 for none.
-        seed: seed of all random draws.
-        count: number of images in the whole batch, if other ranks have the rest of it.
-        partners: gives, of ``(N, …)`` and the order of all partners ``(count,)``, those of these
-            images.
+    Other ranks may have the rest of a batch of ``count`` images; ``partners`` then gives, of values
+    ``(N, …)`` and the order of all partners ``(count,)``, those of these images.
     """
     if not mixup and not cutmix:
         return MixedBatch(images, target, target, 1.0)

@@ -23,13 +23,8 @@ def parameter_groups(
 
     Matrices and kernels have weight decay, vectors have none. The group of layers before the head
     has the scale ``layer_decay``, the one before that its square, and so on (Clark et al.,
-    "ELECTRA", ICLR 2020). The first ``frozen_groups`` groups of layers are left out and stop
-    learning.
-
-    Args:
-        network: network; its frozen parameters get ``requires_grad = False``.
-        layers: parameter names from the input to the head, from ``backbones.layer_groups``.
-        config: the run's settings.
+    "ELECTRA", ICLR 2020). The first ``frozen_groups`` groups of layers, of those that
+    ``backbones.layer_groups`` names from the input to the head, are left out and stop learning.
 
     Raises:
         OptionError: if at most the head would learn.
@@ -69,14 +64,9 @@ def frozen_norms(network: nn.Module) -> list[nn.Module]:
 
 
 def learning_rate(config: TrainConfig, step: int, steps_each: int) -> float:
-    """Learning rate of a step: a linear warm-up, then half a cosine down to 1 %.
+    """Learning rate of a step, from 0 over all epochs: a linear warm-up, then half a cosine to 1 %.
 
     Loshchilov & Hutter, "SGDR", ICLR 2017, equation 5, without restarts.
-
-    Args:
-        config: the run's settings.
-        step: number of the step, from 0, over all epochs.
-        steps_each: number of steps in one epoch.
     """
     total = config.epochs * steps_each
     warm_up = max(1, int(total * config.warm_up))
@@ -88,13 +78,10 @@ def learning_rate(config: TrainConfig, step: int, steps_each: int) -> float:
 
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, step: int, decay: float) -> None:
-    """Move the average towards the network: ``a ← d a + (1 − d) w``, buffers included.
+    """Move the average, in place, towards the network: ``a ← d a + (1 − d) w``, buffers included.
 
-    Args:
-        average: the average; it is changed in place.
-        model: the network; divided among the ranks as the average is.
-        step: number of the step, from 0; at the start d is at most ``(1 + step) / (10 + step)``.
-        decay: the factor d.
+    d is ``decay``, and at the start at most ``(1 + step) / (10 + step)``, with steps from 0. Both
+    are divided among the ranks alike.
     """
     decay = min(decay, (1 + step) / (10 + step))
     own, weights = (

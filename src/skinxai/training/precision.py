@@ -63,15 +63,9 @@ def choose_precision(
     """Choose the precision for `mixed_precision`, or ``None`` for float32 throughout.
 
     On CUDA ``amp=True`` means bfloat16 if the card has it, otherwise float16. On the CPU it means
-    bfloat16 if training steps on ``images``, timed in turn, are clearly faster with it; none are
-    timed where torch knows no more than AVX2.
-
-    Args:
-        amp: ``True``, ``False``, ``"bfloat16"`` or ``"float16"``.
-        device: device that the run trains on.
-        network: network in training mode, for the timing on a CPU; its batch statistics are
-            restored.
-        images: one batch ``(N, 3, H, W)``, for the timing.
+    bfloat16 if training steps of the network on a batch ``(N, 3, H, W)``, timed in turn, are
+    clearly faster with it; none are timed where torch knows no more than AVX2. The network, in
+    training mode, gets its batch statistics back.
     """
     if amp is not True:
         return PRECISIONS[amp or "float32"]

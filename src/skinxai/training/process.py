@@ -73,13 +73,8 @@ def check_main_guard(workers: int) -> None:
 
     On Windows and macOS, and wherever `multiprocessing` starts by ``spawn`` or ``forkserver``, each
     decoding process imports the script that started it. Without a main guard it would train, too.
-    One process is started that imports the script and does nothing else.
-
-    Args:
-        workers: number of decoding processes that the run is going to start.
-
-    Raises:
-        TrainingError: if the script has no main guard, or this process is one that imports it.
+    One process is started that imports the script and does nothing else; it is a `TrainingError`
+    if the script has no main guard, or this process is one that imports it.
     """
     here = multiprocessing.current_process()
     if getattr(here, "_inheriting", False):  # true as long as the script is being imported

@@ -62,11 +62,7 @@ class Ranks:
         return slice(self.rank, None, self.count)
 
     def seed(self, *numbers: int) -> int:
-        """A seed for what differs from rank to rank; the first number itself on the first rank.
-
-        Args:
-            numbers: what else it depends on.
-        """
+        """A seed for what differs from rank to rank; the first number itself on the first rank."""
         if self.first:
             return numbers[0]
         return int(np.random.SeedSequence([*numbers, self.rank]).generate_state(1)[0])
@@ -110,12 +106,7 @@ class Ranks:
         return [int(each) for each in found.tolist()]
 
     def share(self, images: int, failures: Sequence[Any]) -> Share:
-        """What all ranks have of one batch.
-
-        Args:
-            images: number of images that this rank has.
-            failures: what this rank could not read.
-        """
+        """What all ranks have of one batch, of which this one has so many images and failures."""
         if self.alone:
             return Share((images,), 0, list(failures))
         own = torch.tensor([images, len(failures)], dtype=torch.int64)
@@ -137,10 +128,7 @@ class Ranks:
     def partners(self, share: Share, values: Tensor, order: Tensor) -> Tensor:
         """``values[order]`` of the whole batch, those for this rank's images.
 
-        Args:
-            share: what all ranks have of the batch.
-            values: of this rank's images, ``(n, …)``.
-            order: place of the partner of each image of the whole batch.
+        Its own values are ``(n, …)``; the order has the place of each image's partner.
         """
         if self.alone:
             return values[order]
@@ -164,10 +152,7 @@ class Ranks:
 
         It comes after the backward pass, some megabytes at a time. Sums that overlap with the
         backward pass, as those of ``DistributedDataParallel``, could not be taken back where one
-        rank runs out of memory in the middle of it.
-
-        Args:
-            tensors: the same number and shapes on all ranks.
+        rank runs out of memory in the middle of it. All ranks pass the same number and shapes.
         """
         if self.alone:
             return
@@ -179,14 +164,7 @@ class Ranks:
             torch._foreach_copy_(list(some), whole)
 
     def check_same(self, facts: Mapping[str, Any]) -> None:
-        """Refuse ranks that begin with something else than the first one.
-
-        Args:
-            facts: name → plain value.
-
-        Raises:
-            ResumeMismatchError: naming the rank, the fact and both values.
-        """
+        """Refuse ranks that begin with something else than the first: a `ResumeMismatchError`."""
         every = self.gather(dict(facts))
         for rank, own in enumerate(every):
             for name, value in every[0].items():

@@ -154,10 +154,6 @@ def workers_of(config: TrainConfig, beside: int = 1) -> int:
     """Number of decoding processes of a rank; ``"auto"`` leaves one core to its network.
 
     There are none if the device augments.
-
-    Args:
-        config: settings of the run.
-        beside: number of ranks on this machine, which share its cores.
     """
     if config.augment_on == "device":
         return 0

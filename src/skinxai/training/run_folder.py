@@ -49,13 +49,7 @@ _LATER_HASHES = ("files",)  # earlier runs have none
 def check_keys(
     values: Any, keys: Sequence[str] | None, name: str, *, optional: Sequence[str] = ()
 ) -> None:
-    """Refuse anything but a JSON object with exactly these keys.
-
-    Args:
-        values: the value to check.
-        keys: keys that it must have; ``None`` allows any.
-        name: name of the value, for the message.
-        optional: further keys that it may have.
+    """Refuse anything but a JSON object with exactly these keys; ``None`` allows any.
 
     Raises:
         ValueError: if it is not an object, or a key is missing or unknown.
@@ -76,13 +70,10 @@ def held_in(path: Path) -> str | None:
 
 
 def taken(path: Path, held: str, own: str, *, python: str = "") -> TrainingError:
-    """The refusal of a folder for new work that holds other work.
+    """The refusal of a folder for new work that holds other work, as `held_in` has found it.
 
-    Args:
-        path: the folder.
-        held: what `held_in` has found there.
-        own: the file that marks the new work.
-        python: how Python goes on with work of the same kind; needed where there is a way.
+    ``own`` is the file that marks the new work; ``python`` says how Python goes on with work of the
+    same kind, where there is a way.
     """
     same = held == own
     return TrainingError(
@@ -112,10 +103,9 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Context in which no other process can train here; leftovers of killed writes are removed.
+        """Context in which no other process can train here: a `TrainingError` if one does.
 
-        Raises:
-            TrainingError: if another process trains here.
+        Leftovers of killed writes are removed.
         """
         if not self._writes:
             yield
@@ -184,11 +174,7 @@ class RunFolder:
         return values
 
     def check_epochs(self, epochs: int) -> None:
-        """Refuse to go on with fewer epochs than have been trained.
-
-        Raises:
-            ResumeMismatchError: if ``log.csv`` has more epochs.
-        """
+        """Refuse to go on with fewer epochs than have been trained, by a `ResumeMismatchError`."""
         if (trained := len(read_log(self.path))) > epochs:
             raise ResumeMismatchError(
                 f"epochs must be at least {trained} to go on with {str(self.path)!r}, which has "
@@ -223,9 +209,6 @@ class RunFolder:
     def read_images(self, count: int) -> list[str | None] | None:
         """Read what `write_images` wrote; ``None`` of a run that was begun before there was it.
 
-        Args:
-            count: number of images that it must be of.
-
         Raises:
             IntegrityError: if the file is damaged, or of another number of images.
         """
@@ -237,11 +220,9 @@ class RunFolder:
         return [None if row == _UNREAD else row.hex() for row in each]
 
     def write_images(self, hashes: Sequence[str | None]) -> None:
-        """Store what each image was when the run began.
+        """Store what each training image and then each validation image was when the run began.
 
-        Args:
-            hashes: `skinxai.data.pixel_hash` of each training image and then of each validation
-                image, of which the first 32 digits are kept; ``None`` of one that was unreadable.
+        It is the first 32 digits of its `skinxai.data.pixel_hash`; ``None`` of an unreadable one.
         """
         if not self._writes:
             return

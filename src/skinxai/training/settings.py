@@ -235,10 +235,6 @@ class TrainConfig:
 def changed_settings(known: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings with which a run is resumed that differ from those it began with.
 
-    Args:
-        known: settings that it began with.
-        values: all settings that it goes on with.
-
     Raises:
         ResumeMismatchError: if a change would make it another run, or an augmentation of your own
             is missing.

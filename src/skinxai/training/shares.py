@@ -33,21 +33,13 @@ class Share:
         return self.counts[self.rank]
 
     def rows(self, where: slice) -> slice:
-        """This rank's rows that lie in a part of the whole batch.
-
-        Args:
-            where: places in the whole batch.
-        """
+        """This rank's rows that lie in a part, given by its places, of the whole batch."""
         places = places_of(self.counts)[self.rank]
         return slice(bisect_left(places, where.start), bisect_left(places, where.stop))
 
 
 def places_of(counts: Sequence[int]) -> list[list[int]]:
-    """Place of each image of each rank in the whole batch: the ranks take turns.
-
-    Args:
-        counts: number of images of each rank.
-    """
+    """Place of each image of each rank in the whole batch: the ranks take turns."""
     places: list[list[int]] = [[] for _ in counts]
     for place, (rank, _) in enumerate(homes(counts)):
         places[rank].append(place)
@@ -55,10 +47,6 @@ def places_of(counts: Sequence[int]) -> list[list[int]]:
 
 
 def homes(counts: Sequence[int]) -> list[tuple[int, int]]:
-    """Rank and row of each place in the whole batch.
-
-    Args:
-        counts: number of images of each rank.
-    """
+    """Rank and row of each place in the whole batch."""
     turns = sorted((row, rank) for rank, number in enumerate(counts) for row in range(number))
     return [(rank, row) for row, rank in turns]

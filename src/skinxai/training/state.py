@@ -53,11 +53,7 @@ class Progress:
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
-        """Strict inverse of ``vars()``, from JSON values.
-
-        Raises:
-            ValueError: if names differ, or a value is outside its range.
-        """
+        """Strict inverse of ``vars()``, from JSON values; a `ValueError` for any others."""
         names = {f.name for f in fields(cls)}
         if not isinstance(values, dict) or set(values) != names:
             raise ValueError(f"its progress must have {sorted(names)}")
@@ -128,11 +124,9 @@ class RunState:
     def to_bytes(self, each: Sequence[RandomStates] = (), *, keep: bool = True) -> bytes:
         """Safetensors with one JSON text: all that the rest of the run depends on, except data.
 
-        Where the weights are divided, all ranks call it; the bytes are those of whole weights.
-
-        Args:
-            each: random states of each rank; empty for those of this process alone.
-            keep: whether this rank needs the bytes; it gets none otherwise.
+        Where the weights are divided, all ranks call it; the bytes are those of whole weights, and
+        a rank that need not ``keep`` them gets none. ``each`` are the random states of each rank;
+        empty for those of this process alone.
         """
         random, *others = each or [RandomStates.now()]
         parts: dict[str, dict[str, Tensor]] = {
@@ -165,12 +159,7 @@ class RunState:
         return save(tensors, {"state": json.dumps(rest)})
 
     def restore(self, data: bytes, rank: int = 0, count: int = 1) -> bool:
-        """Restore what `to_bytes` wrote, including random states.
-
-        Args:
-            data: the checkpoint.
-            rank: number of this rank.
-            count: number of ranks.
+        """Restore what `to_bytes` wrote, including random states, on this rank of so many.
 
         Returns:
             Whether as many ranks wrote it, so that this one has its own random states again.

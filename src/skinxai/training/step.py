@@ -62,18 +62,11 @@ class TrainingStep:
         self, images: Tensor, target: Tensor, number: int, rate: float,
         positions: Sequence[int] = (), share: Share | None = None,
     ) -> float:  # fmt: skip
-        """Learn from one batch.
+        """Learn from one batch, and return the mean loss of the whole batch.
 
-        Args:
-            images: network input ``(N, 3, h, w)``, of this rank.
-            target: int64 ``(N,)``.
-            number: number of the step, from 0.
-            rate: learning rate.
-            positions: position of each image in the training part, for the teacher.
-            share: what all ranks have of the batch; ``None`` if these are all images.
-
-        Returns:
-            The mean loss of the whole batch.
+        This rank has the network input ``(N, 3, h, w)``, the target int64 ``(N,)``, and the
+        positions in the training part, for the teacher; ``share`` is what all ranks have, ``None``
+        if these are all images. Steps count from 0.
 
         Raises:
             NonFiniteLossError: if loss or gradients are not finite; the weights are unchanged.
@@ -110,12 +103,9 @@ class TrainingStep:
         return whole(nn.utils.get_total_norm([grad for grad in grads if grad is not None]))
 
     def _gradients(self, mixed: MixedBatch, share: Share) -> list[tuple[Tensor, float]]:
-        """Gradients of the mean loss; if memory runs out, halve the micro-batch and start again.
+        """The loss of each micro-batch, on the device, and its weight in the mean, after gradients.
 
-        All ranks halve it where one of them runs out of memory.
-
-        Returns:
-            The loss of each micro-batch, on the device, and its weight in the mean.
+        If memory runs out on any rank, all halve the micro-batch and start again.
         """
         random, exchange = RandomStates.now(), Exchange(self.ranks, self.state.network)
         buffers = list(self.state.network.buffers())

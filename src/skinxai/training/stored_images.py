@@ -99,11 +99,7 @@ class StoredImages:
         return key[0], batch.pixels[0], self.targets[key[0]]
 
     def batches(self, keys: Sequence[Sequence[Key]]) -> Iterator[Batch]:
-        """Yield a batch of the images of each list of (position, seed), on the device.
-
-        Raises:
-            OutOfMemoryError: if the images do not fit into memory.
-        """
+        """Yield a batch of the images of each list of (position, seed), on the device."""
         with ThreadPoolExecutor(1) as beside:  # drawn while the step before is computed
             waiting = deque(beside.submit(self._drawn, each) for each in keys[:1])
             for number, each in enumerate(keys):

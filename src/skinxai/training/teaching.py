@@ -63,13 +63,10 @@ class Teacher:
     def __call__(self, images: Tensor, positions: Sequence[int] = ()) -> Tensor:
         """The teacher's softened probabilities ``(N, K)``, float32, of the images as they are.
 
-        It gets the same input as the student, with the same crop, colours and mixture: a teacher
-        that sees another view than the student teaches worse (Beyer et al.,
-        "Knowledge distillation: A good teacher is patient and consistent", CVPR 2022).
-
-        Args:
-            images: input of the run's own network ``(N, 3, h, w)``.
-            positions: position of each image in the training part; needed with ``unseen``.
+        It gets the same input ``(N, 3, h, w)`` as the student, with the same crop, colours and
+        mixture: a teacher that sees another view than the student teaches worse (Beyer et al.,
+        "Knowledge distillation: A good teacher is patient and consistent", CVPR 2022). With
+        ``unseen`` it needs the position of each image in the training part.
         """
         if self.unseen is None:
             asked = [np.arange(len(images))] * len(self.members)
@@ -94,12 +91,9 @@ class Teacher:
     def distance(self, answer: Tensor, logits: Tensor) -> Tensor:
         """Distance of a student from the teacher: ``T² · KL(teacher ‖ student)``, mean over images.
 
-        Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2: T² keeps
-        the gradient's size whatever the temperature T is.
-
-        Args:
-            answer: probabilities of the teacher, ``(N, K)``.
-            logits: logits of the student, float32 ``(N, K)``.
+        Both are ``(N, K)``: the teacher's probabilities, the student's logits in float32. Hinton et
+        al., "Distilling the Knowledge in a Neural Network", 2015, section 2: T² keeps the
+        gradient's size whatever the temperature T is.
         """
         own = functional.log_softmax(logits / self.temperature, dim=1)
         return self.temperature**2 * functional.kl_div(own, answer, reduction="batchmean")
@@ -109,14 +103,9 @@ def load_teacher(
     model: str, labels: LabelSet, expected: PreprocessConfig, temperature: float,
     device: torch.device,
 ) -> Teacher:  # fmt: skip
-    """Load a model or ensemble to learn from.
+    """Load a model or ensemble, as of `Trainer`, to learn from on a device.
 
-    Args:
-        model: ``"bundled"``, a folder, or ``"org/name"``.
-        labels: labels of the run.
-        expected: ``(mean, std)`` of the input of the run's own network.
-        temperature: temperature, > 0.
-        device: device that it computes on.
+    Its networks get input that is normalised as ``expected``.
 
     Raises:
         TrainingError: if the teacher has other labels, or the same in another order.
@@ -148,11 +137,6 @@ def only_unseen(teacher: Teacher, train: Records, max_pixels: int) -> Teacher:
 
     A member's answer to an image that it learnt is mostly that image's label. Copies of an image
     that a member learnt, as its fingerprints find them, count as learnt.
-
-    Args:
-        teacher: teacher whose members know which images they were trained on.
-        train: images of the training part.
-        max_pixels: largest number of pixels of an image that is decoded.
 
     Raises:
         TrainingError: if a member does not say what it was trained on, or all members learnt an

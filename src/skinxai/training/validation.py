@@ -27,14 +27,8 @@ def validate(
 ) -> ClassificationMetrics:
     """Compute metrics of the validation images in float32; only the model's mode changes.
 
-    Args:
-        model: the model; it is put into evaluation mode.
-        loader: batches of the validation images.
-        preprocessing: preprocessing of the network.
-        classes: K.
-        device: device of the model.
-        note: function that is called with one sentence if memory runs out.
-        total: sum of a count ``(K, K)`` over all ranks, each of which has some of the batches.
+    ``note`` is told in one sentence if memory runs out; ``total`` sums a count ``(K, K)`` over all
+    ranks, each of which has some of the batches.
 
     Raises:
         OutOfMemoryError: if memory is too small for a single image.
