@@ -103,25 +103,12 @@ ENTRIES: Mapping[str, Entry] = {
 
 
 def read_optional(files: Files, config: ModelConfig) -> dict[str, Any]:
-    """Field of `LoadedModel` → what a folder holds for it, or ``None``.
-
-    Args:
-        files: of a folder, verified.
-        config: of the same folder.
-
-    Raises:
-        IntegrityError: a damaged part, or one that does not fit the config.
-    """
+    """Field of `LoadedModel` → what a folder holds for it, or ``None``."""
     return {field: entry.read(files, config) for field, entry in ENTRIES.items()}
 
 
 def write_optional(loaded: object, others: Files) -> dict[str, bytes]:
-    """Files of the optional parts that a `LoadedModel` has.
-
-    Args:
-        loaded: the model.
-        others: files of its folder that are there always.
-    """
+    """Files of the optional parts that a `LoadedModel` has."""
     files: dict[str, bytes] = {}
     for field, entry in ENTRIES.items():
         if (part := getattr(loaded, field)) is not None:

@@ -80,11 +80,7 @@ class LoadedModel:
         return (1.0,)
 
     def save(self, folder: str, name: str | None = None) -> str:
-        """Write a model folder and return its revision.
-
-        Raises:
-            ModelError: the network's builder is no registered backbone.
-        """
+        """Write a model folder and return its revision; the backbone must be a registered one."""
         if not self.config.backbone:
             raise ModelError(
                 "a model from from_module() cannot be saved: nothing could build it again; "
@@ -165,17 +161,12 @@ def pack(
     The network is asked about a drawn picture, and its answer is kept beside the weights.
 
     Matrices and kernels that half precision holds exactly are stored in it; with ``half`` all of
-    them, rounded. Vectors (biases, batch statistics) keep float32, since their range is wider and
-    their size is nothing.
+    them, rounded, so that what is loaded is the rounded network. Vectors (biases, batch statistics)
+    keep float32, since their range is wider and their size is nothing.
 
-    Args:
-        network: what to save.
-        config: its config; its hash goes into the weights file.
-        card: model card, Markdown.
-        trained_on: every image that the weights, and those they started from, were trained on;
-            ``None`` where that is not known: nothing is written.
-        neighbours: embeddings of the training lesions, or ``None``.
-        half: round to half precision: half the size, and what is loaded is the rounded network.
+    The hash of the config goes into the weights file. ``trained_on`` is every image that the
+    weights, and those they started from, were trained on; ``None``, nothing is written, where that
+    is not known.
     """
     tensors = _tensors(network, half)
     probe = _probe(network, config, tensors)
@@ -213,11 +204,7 @@ def save(
 def load(files: ModelFiles) -> LoadedModel | LoadedEnsemble:
     """Build the network, or all of an ensemble's networks, of verified files.
 
-    Raises:
-        ModelConfigError: a config that breaks its schema, or members with other labels.
-        IntegrityError: as in `unpack`, or members that the ensemble was not written with.
-        ModelNotFoundError: a missing member.
-        UnsafeFormatError: a member with pickled weights.
+    Errors are those of `unpack` and of `skinxai.model_folders.ensembles.read_members`.
     """
     if not files.is_ensemble:
         return unpack(files)
@@ -267,8 +254,7 @@ def unpack(files: ModelFiles) -> LoadedModel:
 def load_weights(network: SkinClassifier, weights: bytes) -> None:
     """Load safetensors bytes into ``network``, every name and shape matching, all values finite.
 
-    Raises:
-        IntegrityError: damaged bytes, other names or shapes, NaN or infinite values.
+    Anything else is an `IntegrityError`.
     """
     try:
         tensors = load_tensors(weights)

@@ -44,12 +44,7 @@ def wrapped(
     grid: Callable[[Tensor], Tensor] | None,
     name: str,
 ) -> LoadedModel:
-    """The arguments of `Classifier.from_module` as a model that has no folder.
-
-    Raises:
-        OptionError: an argument of another kind.
-        ModelConfigError: labels that are no label set.
-    """
+    """The arguments of `Classifier.from_module` as a model that has no folder."""
     checked_callables(module, features, head, grid)
     config = ModelConfig(
         name=name, backbone="", labels=LabelSet.of(labels),

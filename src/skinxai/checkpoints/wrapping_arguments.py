@@ -17,11 +17,7 @@ _EXAMPLE = (
 
 
 def checked_callables(module: Any, features: Any, head: Any, grid: Any) -> None:
-    """Refuse what is no network, or cannot be called.
-
-    Raises:
-        OptionError: such an argument.
-    """
+    """Refuse what is no network, or cannot be called."""
     if not isinstance(module, nn.Module):
         raise OptionError(
             f"module must be the torch.nn.Module that holds all weights, got {_kind(module)}."
@@ -34,11 +30,7 @@ def checked_callables(module: Any, features: Any, head: Any, grid: Any) -> None:
 
 
 def checked_preprocessing(given: Any) -> PreprocessConfig:
-    """The settings themselves.
-
-    Raises:
-        OptionError: anything else; the message has the call that corresponds to it.
-    """
+    """The settings themselves; of anything else, an error with the call that corresponds to it."""
     if isinstance(given, PreprocessConfig):
         return given
     raise OptionError(

@@ -15,10 +15,6 @@ def modules_beside(module: nn.Module, *functions: Callable[..., Any]) -> list[nn
     """Modules that functions use and ``module`` does not hold, such as a head's own dropout.
 
     They are those that a function is, is bound to, or names.
-
-    Args:
-        module: the wrapped network.
-        functions: features and head.
     """
     held = {id(each) for each in module.modules()}
     seen: set[int] = set()

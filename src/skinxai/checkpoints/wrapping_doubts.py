@@ -20,10 +20,8 @@ _ONE_LABEL = "predict() is right only where each image has exactly one of the la
 def doubt(model: SkinClassifier, images: Tensor, logits: Tensor) -> str:
     """The first sentence that holds, or none.
 
-    Args:
-        model: the network.
-        images: of noise, of different brightness, ``(3, 3, H, W)``.
-        logits: of the first one, ``(1, K)``, finite; random numbers were drawn with the seed 0.
+    The images ``(3, 3, H, W)`` are of noise, of different brightness; the logits of the first one,
+    ``(1, K)``, are finite, and random numbers were drawn with the seed 0.
     """
     return (
         _probabilities(logits)

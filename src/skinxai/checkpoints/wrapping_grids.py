@@ -32,11 +32,7 @@ class OwnGrid:
     def __call__(
         self, network: nn.Module, features: Tensor, image_size: tuple[int, int] | None
     ) -> Tensor:
-        """Features → ``(N, C, h, w)``.
-
-        Raises:
-            ExplainError: they have no such part.
-        """
+        """Features → ``(N, C, h, w)``; an `ExplainError` where they have no such part."""
         if self.refusal:
             raise ExplainError(self.refusal)
         return features if self.function is None else self.function(features)
@@ -45,16 +41,10 @@ class OwnGrid:
 def refusal_of(
     model: SkinClassifier, grid: OwnGrid, features: Any, image_size: tuple[int, int]
 ) -> str:
-    """Why features can have no map, in a sentence; empty where they may.
+    """Why features of one image of this size can have no map, in a sentence; empty where they may.
 
     A map has no more cells than the image has pixels, and without a ``grid`` of the caller's about
     the image's aspect ratio; and the head's first weights are as many as its channels.
-
-    Args:
-        model: the network.
-        grid: of it.
-        features: of one image.
-        image_size: of that image, ``(H, W)``.
     """
     if not isinstance(features, Tensor):
         return (

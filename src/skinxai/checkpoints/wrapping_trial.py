@@ -22,13 +22,8 @@ from skinxai.memory import is_out_of_memory
 def try_out(loaded: LoadedModel) -> str:
     """Ask a wrapped network about drawn images, and note why its features have no map.
 
-    Random states, train flags and statistics are afterwards as before.
-
-    Args:
-        loaded: on the device where it is to answer.
-
-    Returns:
-        A sentence about what may make its answers wrong, or none.
+    Random states, train flags and statistics are afterwards as before. What is returned is a
+    sentence about what may make its answers wrong, or none.
 
     Raises:
         ModelError: features or a head that raise, or a head that returns no logits.
@@ -77,12 +72,7 @@ def _asked(name: str, takes: str, function: Callable[[Any], Any], value: Any) ->
 
 
 def _checked_logits(given: Any, classes: int) -> Tensor:
-    """Logits ``(1, K)``, finite.
-
-    Raises:
-        ModelError: anything else.
-        NonFiniteOutputError: NaN or infinite ones.
-    """
+    """Logits ``(1, K)``, finite; anything else is an error of `try_out`."""
     must = f"head must return logits, one tensor (N, {classes}) with a column for each label"
     if not isinstance(given, Tensor):
         place = next((place for place, item in items_of(given) if fits(item, classes)), None)

@@ -65,12 +65,9 @@ def partners(
 ) -> Candidates:
     """The most alike images of other groups, with the similarity in the best orientation.
 
-    Args:
-        thumb: place of an image → grey uint8 ``(64, 64)``.
-        group: number of the group of each image, ``(N,)``.
-        count: most partners of an image.
-        least: least similarity of partners in any view, −1 to 1.
-        progress: as in `skinxai.data.near_duplicates.find_pairs`.
+    ``thumb`` gives the grey uint8 ``(64, 64)`` of an image, and ``group`` the number of the group
+    of each, ``(N,)``. At most ``count`` partners of an image have at least the similarity
+    ``least``, −1 to 1, in any view.
     """
     rows = np.empty((len(group), COARSE * COARSE), np.float16)
     for place in progress(range(len(rows)), "texture", len(rows)):
@@ -104,11 +101,8 @@ def voted(
 ) -> Candidates:
     """Pairs of images of which one has several strong keypoints near to keypoints of the other.
 
-    Args:
-        descriptors: place of an image → of its keypoints, uint8 ``(n, 128)``, strongest first.
-        group: number of the group of each image, ``(N,)``.
-        distance: largest distance of two descriptors.
-        progress: as in `skinxai.data.near_duplicates.find_pairs`.
+    ``descriptors`` gives those of an image's keypoints, uint8 ``(n, 128)``, strongest first, which
+    are near up to ``distance``; ``group`` is the number of the group of each image, ``(N,)``.
     """
     points, ends, step = _points(descriptors, len(group), progress)
     owner = np.repeat(np.arange(len(group), dtype=np.int32), np.diff(ends))

@@ -77,18 +77,7 @@ def assemble(
     licence: str = "",
     attribution: str = "",
 ) -> Records:
-    """Check all rows, find their files and build `Records`, sorted by image id.
-
-    Args:
-        rows: the rows of the table.
-        files: the folders of the images.
-        table: the table's name, for messages.
-        labels: the label set; ``None`` takes the labels that occur, sorted.
-        label_map: codes of labels in the table; other labels are not renamed.
-        dedupe: keep the first of several rows that agree on one image.
-        name: name of the data set.
-        licence: licence of the data set.
-        attribution: who must be named.
+    """Check all rows, find their files and build `Records`, sorted by image id, as `load_csv` does.
 
     Raises:
         DatasetError: the subclass of the first problem; the message lists all problems.

@@ -52,9 +52,9 @@ class Association:
 def telling_columns(records: Records) -> list[Association]:
     """Find the attributes that give the label away, the strongest first.
 
-    A column and the label are compared over distinct triples of a group (images that share a
-    lesion or patient), a label and a value, so that many images of one patient count once. The
-    column gives the label away where one of four shares is large:
+    A column and the label are compared over distinct triples of a group (images that share a lesion
+    or patient), a label and a value, so that many images of one patient count once. The column
+    gives the label away where one of four shares is large:
 
     * the share of the label's uncertainty that its values remove, from 0.5;
     * the share of its own uncertainty that the label removes, from 0.5: the column then follows
@@ -65,15 +65,12 @@ def telling_columns(records: Records) -> list[Association]:
     The first two are uncertainty coefficients (Theil 1970) of cross-validated entropies:
     frequencies are counted on other groups than those they are evaluated on. Values that occur
     once, such as ids and free text, therefore remove no uncertainty. In the last two, "almost
-    always" means at most a twentieth of the exceptions that chance would give, and a probability
-    of at most one in a million by chance.
+    always" means at most a twentieth of the exceptions that chance would give, and a probability of
+    at most one in a million by chance.
 
     A column is compared as it stands and by where it is empty. Numbers of many values are also
     compared by tenths of their ranks and by each cut between these (whole numbers that hardly
     repeat are ids), and texts of many values without digits and case, and by each frequent word.
-
-    Args:
-        records: records with attributes; an attribute that a record lacks counts as empty.
     """
     groups = group(records)
     found = []

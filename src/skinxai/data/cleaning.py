@@ -75,11 +75,8 @@ def alike(labels: Iterable[str]) -> list[list[str]]:
 def known_attributes(values: Mapping[str, str], counted: Counter[str]) -> dict[str, str]:
     """Attributes with sexes in lower case, ages with a decimal point, and neither if impossible.
 
-    The columns are found whatever the case of their names.
-
-    Args:
-        values: attributes of one row.
-        counted: remark on a row → number of rows; what is left out is counted.
+    The columns are found whatever the case of their names. What is left out is counted: remark on a
+    row → number of rows.
     """
     kept = dict(values)
     for name, text in values.items():

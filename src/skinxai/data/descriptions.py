@@ -89,10 +89,9 @@ def write_description(
 
 
 def read_description(folder: Path, kind: Kind) -> Description:
-    """Read the description of a folder.
+    """Read the description of a folder; a `DatasetError` if there is none.
 
     Raises:
-        DatasetError: if there is none.
         IntegrityError: if it is damaged, or of another version.
     """
     where = f"{kind.file} in {str(folder)!r}"

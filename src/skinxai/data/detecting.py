@@ -27,14 +27,9 @@ def open_records(
 ) -> Records:
     """Read labelled images with the loader of their form, such as `load_csv` or `load_shards`.
 
-    Args:
-        data: a table (then ``images`` is its folder), a prepared folder, a folder of shards, a
-            folder with HAM10000, or a folder with one subfolder for each class.
-        images: folder of a table's images; by default the table's own.
-        columns: as in `load_csv`.
-        labels: as in `load_csv`, `load_folder` and `load_shards`.
-        label_map: as in `load_csv`.
-        delimiter: as in `load_csv`.
+    The data are a table (then ``images`` is its folder, by default its own), a prepared folder, a
+    folder of shards, a folder with HAM10000, or a folder with one subfolder for each class. The
+    other arguments are those of `load_csv`.
 
     Raises:
         OptionError: if arguments that only a table takes are given without one, or labels are

@@ -156,11 +156,6 @@ def in_two(
 ) -> tuple[list[str], list[str]]:
     """Ids of the images that stay in the training part, and of the new validation part.
 
-    Args:
-        train: images without a validation part.
-        seed: seed of the random choice.
-        linked: as in `skinxai.data.split`.
-
     Raises:
         DatasetError: if there are too few lesions for both.
     """

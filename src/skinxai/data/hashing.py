@@ -19,10 +19,7 @@ def pixel_hashes(
 ) -> Iterator[str | SkinxaiError]:
     """The `pixel_hash` of each image, in order, or the error of an image that cannot be read.
 
-    Args:
-        records: the images.
-        cached: take the hashes that a prepared folder keeps; otherwise read the files.
-        max_pixels: largest number of pixels of an image that is decoded.
+    Where ``cached``, they are those that a prepared folder keeps; otherwise the files are read.
     """
     if cached and records.pixels is not None:
         yield from (records.pixels.hash_of(item.image_id) for item in records)
@@ -43,10 +40,7 @@ def looks(
 ) -> Iterator[Look | SkinxaiError]:
     """What each image is recognised by, in order, or the error of an image that cannot be read.
 
-    Args:
-        records: the images.
-        cached: read the pixels that a prepared folder keeps; otherwise the files.
-        max_pixels: largest number of pixels of an image that is decoded.
+    Where ``cached``, the pixels of a prepared folder are read in the place of the files.
     """
     pixels = records.pixels if cached else None
 
@@ -67,11 +61,7 @@ def looks(
 
 
 def check_ids(not_copies: Collection[str], images: Iterable[Record | str]) -> None:
-    """Refuse ids in ``not_copies`` that belong to no image.
-
-    Args:
-        not_copies: that a user gave.
-        images: that are compared, or their ids.
+    """Refuse ids in ``not_copies`` that belong to none of the images that are compared.
 
     Raises:
         OptionError: if ``not_copies`` is text instead of a list, or holds an unknown id.

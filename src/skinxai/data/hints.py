@@ -46,12 +46,7 @@ def read_table(path: Path, loose: Iterable[str] = ()) -> Table:
 
 
 def table_remedy(path: Path, images: Path) -> Remedy:
-    """Say how to read a table with its own columns, in Python and on the command line.
-
-    Args:
-        path: the table.
-        images: folder of its images.
-    """
+    """Say how to read a table with its own columns, in Python and on the command line."""
     try:
         table = read_table(path)
     except DatasetError:

@@ -21,17 +21,12 @@ def alike_pairs(
 
     They are what `Trainer` refuses in two parts: images with the same pixels, and images that look
     like copies by their fingerprints. Each image that is like some image of another group is in a
-    pair; it is not in a pair with every image that it is like. Images of one group are not
-    compared.
+    pair; it is not in a pair with every image that it is like. Images of one group, which stay
+    together anyway, are not compared.
 
-    Args:
-        groups: images that stay together anyway, from `skinxai.data.stratifying.group`.
-        looks: image id → what it is recognised by.
-        not_copies: ids of images that look like copies but are not. A pair is left out if both of
-            its images are named: `Trainer` takes each image of two parts for a copy of the other,
-            and either may come into the part that is judged. Pairs with the same pixels are found
-            nevertheless.
-        progress: as in `skinxai.progress.Progress`.
+    A pair is left out if both of its images are in ``not_copies``: `Trainer` takes each image of
+    two parts for a copy of the other, and either may come into the part that is judged. Pairs with
+    the same pixels are found nevertheless.
     """
     items = [(item.image_id, number) for number, own in enumerate(groups) for item in own]
     found = set(_identical(items, looks))

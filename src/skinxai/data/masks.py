@@ -40,9 +40,6 @@ def grey_strays(paths: Iterable[Path]) -> list[Path]:
     """Files with one channel outside the main folder, if the files in the main folder have several.
 
     Only headers are read. A JPEG file is never taken for a mask: masks are stored without loss.
-
-    Args:
-        paths: the files that were found for the ids of a table.
     """
     folders: dict[Path, list[Path]] = {}
     for path in paths:

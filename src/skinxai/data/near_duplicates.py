@@ -103,12 +103,9 @@ def find_pairs(
     *,
     progress: Progress = lambda loop, name, total: loop,
 ) -> tuple[Pair, ...]:
-    """Find all pairs of different groups that show the same skin, the surest first.
+    """Find all pairs of different groups, such as lesions, that show the same skin, surest first.
 
-    Args:
-        prints: fingerprints of the images.
-        groups: each image's lesion; pairs within one lesion are left out.
-        progress: wraps the long loops, e.g. in a bar: ``(loop, name, length) -> loop``.
+    ``progress`` wraps the long loops, e.g. in a bar: ``(loop, name, length) -> loop``.
     """
     found = {
         pair: Pair(*pair, "identical", 1.0, 0)

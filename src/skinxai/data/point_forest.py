@@ -33,13 +33,8 @@ def nearest(
     """Places of the nearest points of other owners and squares of their distances, ``(M, count)``.
 
     Places are -1, and squares infinite, where fewer were found. The result depends on nothing but
-    the points.
-
-    Args:
-        points: int8 ``(M, d)``; squares of distances must be below 2²⁴, so that they are exact.
-        owner: of each point, int32 >= 0 ``(M,)``; points of one owner are no neighbours.
-        count: most neighbours of a point.
-        progress: as in `skinxai.data.near_duplicates.find_pairs`.
+    the points: int8 ``(M, d)``, whose squares of distances are below 2²⁴, so that they are exact,
+    and the owner of each, int32 >= 0 ``(M,)``.
     """
     draws = np.random.default_rng(0)
     places = np.full((len(points), count), -1, np.int32)

@@ -125,12 +125,8 @@ def describe_folder(
 ) -> None:
     """Write the table and, last, the manifest of a folder that has its shards.
 
-    Args:
-        folder: where the shards are.
-        records: the records that were prepared.
-        places: image id → where its pixels are.
-        shards: file name → size in bytes and sha256.
-        config: size and interpolation of the resizing; ``None`` without one.
+    The places are by image id; of each shard, by file name, the size in bytes and the sha256 are
+    listed.
     """
     data = _table(records, places)
     write_atomic(folder / TABLE, data)
@@ -153,9 +149,8 @@ def file_sha256(path: Path) -> str:
 def changed_files(records: Records, *, gone: bool = False) -> list[str]:
     """Ids of images whose original files are no longer those that were prepared.
 
-    Args:
-        records: records of a prepared folder; of others none is named.
-        gone: name files that cannot be read as well.
+    Of records that are of no prepared folder none is named. Files that cannot be read are named
+    where they count as ``gone``.
     """
     pixels = records.pixels
     if not isinstance(pixels, PreparedPixels):
@@ -170,13 +165,10 @@ def changed_files(records: Records, *, gone: bool = False) -> list[str]:
 
 
 def check_originals_of(records: Records) -> None:
-    """Refuse to read original files that are no longer those that were prepared.
+    """Refuse, by a `DatasetError`, to read original files that are no longer what was prepared.
 
     It is for whoever reads the originals because the prepared pixels have another size, and finds
     out by itself that a file cannot be read.
-
-    Raises:
-        DatasetError: naming the first one.
     """
     if changed := changed_files(records):
         raise DatasetError(

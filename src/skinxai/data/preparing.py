@@ -122,11 +122,7 @@ def _write(
     progress: bool | None,
     max_pixels: int,
 ) -> None:
-    """Write all files of a prepared folder.
-
-    Raises:
-        DatasetImageError: if images cannot be read; all are tried first.
-    """
+    """Write all files of a prepared folder."""
 
     def read(item: Record) -> _Read:
         sha256 = file_sha256(item.path)  # first: a file that changes meanwhile is noticed later

@@ -118,8 +118,7 @@ def load_ham10000(root: Root) -> Records:
 def find_published(root: Path) -> Published | None:
     """The published table that a folder or one of its subfolders holds; ``None`` if there is none.
 
-    Raises:
-        DatasetSchemaError: if there are two different tables of one kind.
+    Two different tables of one kind are a `DatasetSchemaError`.
     """
     found: dict[str, list[Table]] = {"ham10000": [], "isic2018": [], "isic": []}
     for path in sorted(root.rglob("*")):

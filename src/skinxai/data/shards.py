@@ -54,15 +54,9 @@ class Place(NamedTuple):
         return self.height * self.width * 3
 
     def check(self, name: str, shards: Sequence[int], size: Sequence[int] | None) -> None:
-        """Refuse a place outside the shards, or of another size than all images have.
+        """Refuse, by a `ValueError`, a place outside the shards, or pixels of another size.
 
-        Args:
-            name: name of the image.
-            shards: size of each shard in bytes.
-            size: ``[height, width]`` of every image, or ``None``.
-
-        Raises:
-            ValueError: if the place is refused, or a hash is not one.
+        It gets the size of each shard in bytes, and ``[height, width]`` of all images, or ``None``.
         """
         hashes = (self.pixel_hash, self.file_sha256)
         if (
@@ -179,11 +173,7 @@ def check_file_size(path: Path, expected: int) -> None:
 
 
 class ShardWriter:
-    """Appends images to shards and hashes them on the way; memory holds one image.
-
-    Args:
-        folder: where the shards are written.
-    """
+    """Appends images to shards and hashes them on the way; memory holds one image."""
 
     def __init__(self, folder: Path) -> None:
         self.files: dict[str, dict[str, int | str]] = {}  # name → bytes, sha256; of closed shards

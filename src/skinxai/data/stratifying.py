@@ -20,13 +20,8 @@ def group(
 ) -> list[Group]:
     """Connected components of images under shared lesion, shared patient and links.
 
-    Args:
-        records: the records to group.
-        linked: pairs of image ids that belong together whatever their lesions.
-        by: ``"lesion"``, or ``"image"``, where only ``linked`` joins images.
-
-    Returns:
-        Groups, and the images of each, in the order of their image ids.
+    By ``"image"``, only the linked pairs of image ids join images. The groups, and the images of
+    each, are in the order of their image ids.
 
     Raises:
         DatasetError: if ``by`` is another, ``linked`` holds no pairs, or ``records`` lacks a linked

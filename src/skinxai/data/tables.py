@@ -50,8 +50,8 @@ class Table:
         most: bytes that the file may have.
 
     Raises:
-        DatasetSchemaError: if there is no such file, it has another encoding or delimiter, or its
-            header is empty or has a column twice.
+        DatasetSchemaError: if there is no such file, it has another encoding or delimiter, its
+            header is empty or has a column twice, or a row has another number of cells.
     """
 
     def __init__(
@@ -114,11 +114,7 @@ class Table:
                 )
 
     def rows(self) -> Iterator[Row]:
-        """The rows, in order; blank lines are skipped.
-
-        Raises:
-            DatasetSchemaError: if a row has another number of cells, or text that is not UTF-8.
-        """
+        """The rows, in order; blank lines are skipped. Errors are those of the table."""
         with self._open() as lines:
             reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
             next(reader)
@@ -166,14 +162,8 @@ def check_encoding(
 ) -> None:
     """Refuse a picture, and a table in UTF-16 or UTF-32, with or without its mark.
 
-    Args:
-        start: the file's first bytes, or all of them.
-        name: name of the file, for the message.
-        what: what the file must be, for the message.
-        remedy: remedy for a picture.
-
-    Raises:
-        DatasetSchemaError: if it is a picture, or has another encoding.
+    It looks at the file's first bytes; ``what`` says what the file must be, and ``remedy`` is for a
+    picture.
     """
     if is_image(start):
         raise DatasetSchemaError(f"{name} must be {what}, but it is a picture; {remedy}.")
@@ -182,11 +172,7 @@ def check_encoding(
 
 
 class ImageFiles:
-    """Finds image files below some folders by their name in a table.
-
-    Args:
-        folders: folders to look in, subfolders included.
-    """
+    """Finds image files below some folders by their name in a table."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._root, self._folders = folders[0], folders
@@ -208,8 +194,8 @@ class ImageFiles:
     def find(self, name: str) -> Path | None:
         """Find the file ``name``: a path below the folder, with or without its suffix, or an id.
 
-        Names are compared in Unicode's composed form. Absolute paths are accepted if they lead
-        into the folder. A file in a folder of masks is only found by its path.
+        Names are compared in Unicode's composed form. Absolute paths are accepted if they lead into
+        the folder. A file in a folder of masks is only found by its path.
 
         Raises:
             DatasetPathError: if a path leads out of the folder, or several files have the name.

@@ -68,26 +68,13 @@ def write_index(
     shards: Mapping[str, Listed],
     plan: str,
 ) -> None:
-    """Write the index of a folder that has its tars.
-
-    Args:
-        folder: where the tars are.
-        records: what they hold.
-        config: size and interpolation of the resizing; ``None`` without one.
-        shards: file name → what to say of it.
-        plan: hash of what was to be written.
-    """
+    """Write the index of a folder that has its tars."""
     listed = {name: each._asdict() for name, each in shards.items()}
     write_description(folder, KIND, records, config, plan=plan, shards=listed)
 
 
 def read_index(folder: Path) -> Index:
-    """Read the index of a folder of shards.
-
-    Raises:
-        DatasetError: if there is none.
-        IntegrityError: if it is damaged, or of another version.
-    """
+    """Read the index of a folder of shards; errors are those of `read_description`."""
     found = read_description(folder, KIND)
     try:
         return Index(found, *_checked(found.content))

@@ -147,11 +147,7 @@ class _Made(NamedTuple):
 
 
 def _write(part: Path, job: _Job) -> None:
-    """Write all files of a folder of shards, behind what an earlier process finished.
-
-    Raises:
-        DatasetImageError: if images cannot be read; all are tried first.
-    """
+    """Write all files of a folder of shards, behind what an earlier process finished."""
     order, plan = job.order(), job.plan
     shards = _finished(part, job, order, plan)
     done = sum(each.samples for each in shards.values())

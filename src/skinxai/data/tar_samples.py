@@ -58,10 +58,7 @@ class Shard:
 
 
 def read_shard(path: Path) -> Shard:
-    """The samples of a tar; images are not decoded.
-
-    Args:
-        path: a plain tar.
+    """The samples of a plain tar; images are not decoded.
 
     Raises:
         DatasetPathError: the tar cannot be read, is torn, or holds a name twice, a path that leads

@@ -25,12 +25,7 @@ def png(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 
 class TarWriter:
-    """One tar while it is written; it gets its name when it is whole and on the disk.
-
-    Args:
-        folder: where it comes to lie.
-        name: its file name.
-    """
+    """One tar while it is written; it gets its name when it is whole and on the disk."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.name, self.size, self._samples = name, 0, 0

@@ -21,11 +21,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def views(thumb: Pixels) -> Floats:
-    """Details of eight orientations and of 25 crops, float32 ``(33, 1024)``.
-
-    Args:
-        thumb: grey uint8 ``(64, 64)``.
-    """
+    """Details of eight orientations and of 25 crops of grey uint8 ``(64, 64)``: ``(33, 1024)``."""
     seen = list(orientations(resized(thumb, COARSE)))
     side = round(0.837 * THUMB)
     for row, column in product(GRID, GRID):
@@ -35,11 +31,7 @@ def views(thumb: Pixels) -> Floats:
 
 
 def details(thumb: Pixels) -> Floats:
-    """Texture at 32×32 as a row of mean 0 and norm 1.
-
-    Args:
-        thumb: grey uint8 of any size.
-    """
+    """Texture of a grey uint8 of any size at 32×32, as a row of mean 0 and norm 1."""
     rows = _unit(_texture(resized(thumb, COARSE)).reshape(1, -1))
     return np.asarray(rows[0], np.float32)
 
@@ -53,10 +45,6 @@ def crop_similarity(image: Pixels, crop: Pixels) -> float:
     """Best correlation of a crop, shrunk, with a place in an image, −1 to 1.
 
     Other sizes are only tried if a crop of 70 % of the area fits to some degree.
-
-    Args:
-        image: grey uint8 ``(64, 64)``.
-        crop: the same of what may be a crop of it.
     """
     place, margin, best = _texture(image), BLUR // 2, -1.0
     sides = [round(THUMB * side) for side in CROP_SIDES]

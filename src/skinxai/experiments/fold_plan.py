@@ -23,14 +23,7 @@ Pairs = Iterable[tuple[str, str]]
 
 
 def pooled(records: Records | Splits) -> Records:
-    """The images that are folded; of `Splits` those of the train and validation part.
-
-    Args:
-        records: all labelled images, or a split whose test part is to stay unseen.
-
-    Raises:
-        LeakageError: if records are a test part, or hold one beside other parts.
-    """
+    """The images that are folded; of `Splits` those of the train and validation part alone."""
     parts = (records.train, records.val) if isinstance(records, Splits) else (records,)
     if any(each.part == "test" for each in parts):
         raise LeakageError(
@@ -54,14 +47,7 @@ def pooled(records: Records | Splits) -> Records:
 def copies_among(records: Records, config: TrainConfig) -> tuple[tuple[str, str], ...]:
     """Read every image; pairs of images of different lesions and patients that look like copies.
 
-    Args:
-        records: the images that are folded.
-        config: settings of the runs.
-
-    Raises:
-        DatasetImageError: if images cannot be read; all are named.
-        LeakageError: if the starting weights or the teacher were trained on images.
-        OptionError: if ``not_copies`` has ids of no image.
+    Errors are those of `cross_validate`.
     """
     check_ids(config.not_copies, records)
     looks = check_images(records, "all", max_pixels=config.max_pixels)
@@ -90,12 +76,6 @@ def fold_splits(records: Records, k: int, seed: int, linked: Pairs = ()) -> tupl
     part, on which the epoch is chosen; the network learns the rest. So neither the weights nor the
     epoch of a fold's model depend on the fold.
 
-    Args:
-        records: the images.
-        k: number of folds, >= 2.
-        seed: seed of the random order.
-        linked: pairs of image ids that belong together whatever their lesions.
-
     Raises:
         DatasetError: if a class is in fewer lesions, with their patients and copies, than there
             are folds, or some training part would lack a class.
@@ -108,16 +88,7 @@ def fold_splits(records: Records, k: int, seed: int, linked: Pairs = ()) -> tupl
 
 
 def check_linked(splits: Iterable[Splits], linked: Pairs) -> None:
-    """Refuse pairs that folds which were drawn before have in two parts.
-
-    Args:
-        splits: of the folds.
-        linked: pairs of image ids that belong together whatever their lesions.
-
-    Raises:
-        DatasetError: if an id is of no image.
-        ResumeMismatchError: if a pair is in two parts.
-    """
+    """Refuse pairs that folds which were drawn before have in two parts."""
     pairs = tuple(linked)
     for each in splits if pairs else ():
         part_of = {item.image_id: part for part in PARTS for item in getattr(each, part)}

@@ -69,14 +69,7 @@ class FoldAnswers:
 def answer(
     classifier: Classifier, fold: int, splits: Splits, epoch: int, config: TrainConfig
 ) -> FoldAnswers:
-    """Let a fold's model answer its fold.
-
-    Args:
-        classifier: the model.
-        fold: number of the fold, from 1.
-        splits: what it learnt, was chosen on, and answers: the test part.
-        epoch: its epoch.
-        config: settings of its run.
+    """Let a fold's model, of this epoch, answer its fold: the test part.
 
     Raises:
         LeakageError: if an image of the fold, or a copy of one, was learnt.
@@ -105,11 +98,6 @@ def joined(
     records: Records, splits: Sequence[Splits], answers: Sequence[FoldAnswers]
 ) -> tuple[Floats, list[int]]:
     """Probabilities ``(N, K)`` of all images in order, and the fold of each.
-
-    Args:
-        records: the images.
-        splits: of each fold.
-        answers: of each fold.
 
     Raises:
         TrainingError: if an image has no answer or several, or an answer to another image.

@@ -63,11 +63,7 @@ USUAL: dict[str, Range | Choice] = {
 
 
 def parse_search(texts: Iterable[str]) -> dict[str, Range | Choice]:
-    """Read ``NAME=LOW..HIGH`` and ``NAME=VALUE,VALUE``.
-
-    Raises:
-        OptionError: if a text is neither, or has no values, or a name comes twice.
-    """
+    """Read ``NAME=LOW..HIGH`` and ``NAME=VALUE,VALUE``."""
     found: dict[str, Range | Choice] = {}
     for text in texts:
         name, equals, values = text.partition("=")
@@ -86,12 +82,7 @@ def parse_search(texts: Iterable[str]) -> dict[str, Range | Choice]:
 
 
 def space_of(search: Mapping[str, Any] | None, fixed: Mapping[str, Any]) -> dict[str, Any]:
-    """The space of a search.
-
-    Args:
-        search: name of a setting → `Range`, `Choice`, a pair ``(low, high)`` or a list of values;
-            ``None``: what is usual.
-        fixed: settings that are given, which are not searched.
+    """The space of a search, as `tune` takes it; ``fixed`` are the settings that are given.
 
     Raises:
         OptionError: if a setting does not exist, cannot be searched, is given as well, or has no

@@ -129,11 +129,7 @@ class Study:
             raise self._held() from error
 
     def turn(self, most: int) -> Turn | None:
-        """A trial to train: one whose process died, or a new one; ``None`` if there are enough.
-
-        Args:
-            most: number of trials of the whole search, by all processes.
-        """
+        """A trial to train: one whose process died, or a new one; ``None`` if there are enough."""
         with self.locked(), self._typed():
             trials = self._study.get_trials(deepcopy=False)
             for each in trials:

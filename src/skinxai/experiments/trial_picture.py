@@ -14,14 +14,7 @@ COLOURS = {"complete": (59, 110, 165), "pruned": (150, 150, 150), "failed": (196
 
 
 def drawn(trials: Sequence[Trial]) -> Image.Image:
-    """Draw each ended trial by its number; the line is the best complete trial so far.
-
-    Args:
-        trials: in order; running ones are left out.
-
-    Returns:
-        An RGB picture.
-    """
+    """Draw each ended trial by its number; the line is the best complete trial so far."""
     page = Image.new("RGB", (LEFT + WIDTH + RIGHT, TOP + HEIGHT + BOTTOM), "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
     draw.text((8, 8), "Validation macro-F1 of each trial", INK, font)

@@ -69,12 +69,7 @@ class ShardReport:
 class PartRun:
     """What makes the parts of one folder, in one process or in many.
 
-    Args:
-        manifest: the images.
-        out: the folder.
-        labels: of the model.
-        identity: what each part must agree in.
-        options: of `Classifier.predict`.
+    Each part must agree in ``identity``; the options are those of `Classifier.predict`.
     """
 
     manifest: Manifest

@@ -30,11 +30,7 @@ class Shard(NamedTuple):
 
     @classmethod
     def checked(cls, number: int, count: int) -> Self:
-        """The shard.
-
-        Raises:
-            OptionError: a number that is not below the count, or a count below 1.
-        """
+        """The shard; an `OptionError` of a number not below the count, or of a count below 1."""
         number, count = plain(number), plain(count)
         if type(number) is not int or type(count) is not int or not 0 <= number < count:
             last = f" to {count - 1}" if type(count) is int and count > 0 else ""
@@ -46,11 +42,7 @@ class Shard(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From ``"3/16"``.
-
-        Raises:
-            OptionError: another text, or a number that is not below the count.
-        """
+        """From ``"3/16"``; an `OptionError` of other texts."""
         found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text.strip())
         if found is None:
             raise OptionError(f"shard must look like 3/16, numbered from 0 to 15, got {text!r}.")

@@ -51,20 +51,15 @@ def best_similarities(
     known: Reliefs, asked: Reliefs, owners: tuple[Ints, Ints] | None = None,
     tell: Callable[[int], object] = lambda count: None,
 ) -> tuple[Floats, Ints]:  # fmt: skip
-    """Correlation of each asked relief with the known one that fits best, and the place of that.
+    """Correlation of each of M asked reliefs with the known one that fits best, and its place.
 
     Up to `ALL_PAIRS` pairs all are compared. Of more, trees choose which (`_from_trees`), so that
-    time grows like n log n.
+    time grows like n log n. Both results, ``(M,)``, are -1 where none of the N >= 1 known ones
+    fits.
 
-    Args:
-        known: N >= 1 reliefs.
-        asked: M reliefs.
-        owners: of each known and each asked one, ``(N,)`` and ``(M,)``; reliefs of one owner are
-            not compared. ``None``: all are.
-        tell: is told how many of the N * M pairs have been dealt with, again and again.
-
-    Returns:
-        ``(M,)`` and ``(M,)``; both are -1 where none fits.
+    Reliefs of one owner, of those of the known and of the asked ones, ``(N,)`` and ``(M,)``, are
+    not compared. ``tell`` is told how many of the N * M pairs have been dealt with, again and
+    again.
     """
     best = np.full(len(asked.values), -1, np.float32)
     place = np.full(len(asked.values), -1, np.int32)

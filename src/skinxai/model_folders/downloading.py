@@ -30,12 +30,8 @@ _PLAIN = re.compile(r"\w[\w.-]*\.(json|safetensors)")
 def snapshot(repository: Repository, revision: str) -> Path:
     """Return a folder with every file of the model, all of one commit and checked.
 
-    A commit that is completely in the cache is not requested. A branch or tag is looked up;
-    if the Hub does not answer, it is taken from the cache with a warning.
-
-    Args:
-        repository: of the model.
-        revision: commit, tag or branch.
+    A commit that is completely in the cache is not requested. A branch or tag is looked up; if the
+    Hub does not answer, it is taken from the cache with a warning.
 
     Raises:
         ModelNotFoundError: if there is no such repository, revision or model, or the token has
@@ -164,9 +160,6 @@ def _throw_away(path: Path) -> None:
     """Remove a file of a snapshot and what its repository has of it, so that it is fetched anew.
 
     What repositories share stays: it may be right, and another's manifest wrong.
-
-    Raises:
-        OutputError: if it cannot be removed.
     """
     try:
         blob = path.parent / path.readlink() if path.is_symlink() else path

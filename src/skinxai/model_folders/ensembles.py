@@ -94,14 +94,8 @@ def open_models(
 ) -> ModelFiles:
     """Open several models as one ensemble with equal weights; nothing is written.
 
-    Its revision is the one that its folder would have. An ensemble among them counts as one model.
-
-    Args:
-        models: at least one, each as in `open_model`; a single one is opened as that model.
-        cache_dir: where downloads are kept; the Hub's own cache by default.
-        local_files_only: never go online.
-        token: token of the Hugging Face Hub; ``HF_TOKEN`` or that of ``hf auth login`` by default.
-        fits: as in `skinxai.model_folders.files.read_model_folder`.
+    Its revision is the one that its folder would have. An ensemble among them counts as one model,
+    and a single one is opened as that model. The other arguments are those of `open_model`.
 
     Raises:
         ModelNotFoundError: if there is no such model, or it is an exported file.
@@ -140,11 +134,7 @@ def open_models(
 
 
 def weights_of(files: ModelFiles) -> tuple[str, int, int]:
-    """What is bound to the weights of a folder: their digest, and how many classes and networks.
-
-    Args:
-        files: of a model, or of an ensemble.
-    """
+    """What is bound to the weights of a folder: their digest, and how many classes and networks."""
     if not files.is_ensemble:
         config = read_config(files, ModelConfig)
         return weights_digest([files.files[WEIGHTS]]), len(config.labels), 1
@@ -179,15 +169,9 @@ def write_members(
 ) -> str:
     """Write the folder of an ensemble; an existing one is replaced whole or not at all.
 
-    Args:
-        folder: folder to write; it is created if it does not exist.
-        config: config of the ensemble; its members' revisions are replaced by the written ones.
-        members: files of each member's model folder.
-        card: model card, Markdown.
-        parts: other files of the ensemble's own, name → bytes.
-
-    Returns:
-        The revision: the first twelve digits of the manifest's digest.
+    The members' revisions in the config are replaced by those of the files that are written;
+    ``parts`` are other files of the ensemble's own. What is returned is the revision, the first
+    twelve digits of the manifest's digest.
     """
     written = []
     with Staged(folder) as staged:
@@ -211,10 +195,6 @@ def _own_files(config: EnsembleConfig, card: str) -> dict[str, bytes]:
 
 def read_members(files: ModelFiles, config: EnsembleConfig) -> Iterator[ModelFiles]:
     """Read and verify the files of each member, one member after the other.
-
-    Args:
-        files: files of an ensemble's folder.
-        config: config in these files.
 
     Raises:
         ModelNotFoundError: if a member is missing.
@@ -257,11 +237,7 @@ class TrainingPixels:
 
 
 def training_pixels(files: ModelFiles) -> TrainingPixels:
-    """Read the training images of a model, or of all members of an ensemble.
-
-    Args:
-        files: files of its folder.
-    """
+    """Read the training images of a model, or of all members of an ensemble."""
     members: Iterable[ModelFiles] = [files]
     if files.is_ensemble:
         members = read_members(files, read_config(files, EnsembleConfig))

@@ -74,11 +74,8 @@ class ModelFiles:
 def weights_digest(weights: Iterable[bytes], shares: Iterable[float] | None = None) -> str:
     """sha256 of a weights file; of an ensemble, of a line for each member: share, its own sha256.
 
-    What a folder holds besides the weights may change without another answer.
-
-    Args:
-        weights: content of each member's file; one, of a single model.
-        shares: of an ensemble's members; ``None`` of a single model.
+    What a folder holds besides the weights may change without another answer. A single model has no
+    shares.
     """
     digests = [hashlib.sha256(data).hexdigest() for data in weights]
     if shares is None:
@@ -174,11 +171,7 @@ def _state(path: Path) -> tuple[int, int, int] | None:
 
 
 def read_config(files: ModelFiles, kind: type[Config]) -> Config:
-    """Read the config from verified files.
-
-    Args:
-        files: files of a model or of an ensemble.
-        kind: class of the config, for a model or for an ensemble.
+    """Read the config of a model or of an ensemble from verified files.
 
     Raises:
         ModelConfigError: if it is not JSON, or breaks the schema of ``kind``.
@@ -202,10 +195,6 @@ def contents(folder: Path, prefix: str = "") -> Iterator[tuple[str, bytes]]:
     """Yield name and bytes of every verified file of a model, or of an ensemble and its members.
 
     The manifest comes last, so that a folder that is not whole has none.
-
-    Args:
-        folder: folder of the model.
-        prefix: prefix of the names.
     """
     files = read_model_folder(folder)
     if files.is_ensemble:
@@ -217,14 +206,10 @@ def contents(folder: Path, prefix: str = "") -> Iterator[tuple[str, bytes]]:
 
 
 def write_model_folder(folder: str | os.PathLike[str], files: Mapping[str, bytes]) -> str:
-    """Write a model folder; an existing one is replaced whole or not at all.
+    """Write a model folder, and return the manifest's digest.
 
-    Args:
-        folder: folder to write; it is created if it does not exist, and its other files stay.
-        files: name → bytes, without the manifest.
-
-    Returns:
-        The manifest's digest.
+    The files are given without the manifest. An existing folder is replaced whole or not at all,
+    but for its other files.
     """
     manifest, digest = manifest_file(files)
     write_together(folder, in_order({**files, MANIFEST: manifest}))

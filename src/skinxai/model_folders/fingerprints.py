@@ -41,12 +41,10 @@ Floats = npt.NDArray[np.float32]
 
 
 def image_fingerprint(pixels: npt.NDArray[np.uint8], *, resized: bool = False) -> bytes:
-    """Compute the fingerprint of 200 bytes; it is empty for an image without structure.
+    """Compute the fingerprint of 200 bytes of RGB uint8 ``(H, W, 3)``.
 
-    Args:
-        pixels: RGB uint8 ``(H, W, 3)``.
-        resized: whether the aspect ratio may have changed, so that it is unknown which side was
-            the longer one.
+    It is empty for an image without structure. Of one that was ``resized`` the aspect ratio may
+    have changed, so that it is unknown which side was the longer one.
     """
     import cv2
 
@@ -115,11 +113,7 @@ class Fingerprints:
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str = TRAINING_FINGERPRINTS) -> Self:
-        """Strict inverse of `to_bytes`.
-
-        Args:
-            data: content of the file.
-            name: of the file, for messages.
+        """Strict inverse of `to_bytes`, with the file's name for messages.
 
         Raises:
             IntegrityError: if the bytes are damaged, or as the class raises.
@@ -155,12 +149,7 @@ class Fingerprints:
         return found
 
     def copies(self, asked: Sequence[bytes], progress: bool | None = None) -> list[bool]:
-        """Whether each asked image looks like a copy of one of these.
-
-        Args:
-            asked: fingerprints from `image_fingerprint`.
-            progress: as in `similarities`.
-        """
+        """Whether each asked image looks like a copy of one of these; see `similarities`."""
         return [bool(alike >= SAME_IMAGE) for alike in self.similarities(asked, progress)]
 
     def __len__(self) -> int:
@@ -182,14 +171,12 @@ def alike_places(
     prints: Sequence[bytes], owners: Sequence[int],
     tell: Callable[[int], object] = lambda count: None, *, excused: Collection[int] = (),
 ) -> list[int | None]:  # fmt: skip
-    """For each image, the place of one of another owner that it looks like a copy of.
+    """For each of N images, the place of one of another owner that it looks like a copy of.
 
-    Args:
-        prints: `image_fingerprint` of each image, N.
-        owners: of each image, such as its lesion; images of one owner are not compared.
-        tell: is told how many of the N * N pairs have been dealt with, again and again; those of
-            images without a fingerprint are not among them, nor are those of two excused ones.
-        excused: places of images that are compared with all others, but not with each other.
+    Images of one owner, such as a lesion, are not compared, and nor are those at ``excused`` places
+    with each other. ``tell`` is told how many of the N * N pairs have been dealt with, again and
+    again; those of images without a fingerprint are not among them, nor are those of two excused
+    ones.
     """
     from skinxai.model_folders.copies import best_similarities  # it loads OpenCV
 

@@ -21,21 +21,13 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def manifest_file(files: Mapping[str, bytes]) -> tuple[bytes, str]:
-    """The bytes of a folder's manifest, and its digest.
-
-    Args:
-        files: name → bytes.
-    """
+    """The bytes of a folder's manifest, and its digest."""
     content, digest = manifest_of(files)
     return canonical_json(content | {"digest": digest}), digest
 
 
 def manifest_of(files: Mapping[str, bytes]) -> tuple[dict[str, Any], str]:
-    """The content of a folder's manifest, and its digest.
-
-    Args:
-        files: name → bytes.
-    """
+    """The content of a folder's manifest, and its digest."""
     listed = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     content: dict[str, Any] = {"files": listed, "schema_version": 1}
     return content, hashlib.sha256(canonical_json(content)).hexdigest()
@@ -44,8 +36,7 @@ def manifest_of(files: Mapping[str, bytes]) -> tuple[dict[str, Any], str]:
 def parse_manifest(data: bytes, folder: Path) -> tuple[dict[str, str], str]:
     """Parse a manifest; returns names with hashes, and the digest.
 
-    Raises:
-        IntegrityError: if it deviates from the schema.
+    A deviation from the schema is an `IntegrityError`.
     """
     where = f"{MANIFEST} in {str(folder)!r}"
     damaged = IntegrityError(

@@ -16,11 +16,7 @@ _REVISION = re.compile(r"(?!.*\.\.)\w[\w.+/-]{0,199}", re.ASCII)
 
 
 def check_revision(revision: str) -> None:
-    """Refuse what cannot be a commit, tag or branch.
-
-    Raises:
-        OptionError: if it has other characters than their names.
-    """
+    """Refuse what cannot be a commit, tag or branch."""
     if not _REVISION.fullmatch(revision):
         raise OptionError(f"revision must be a commit, tag or branch, got {revision!r}.")
 

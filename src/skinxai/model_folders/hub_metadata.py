@@ -51,14 +51,9 @@ def with_metadata(
 ) -> str:  # fmt: skip
     """Return a model card with metadata for the Hub and an example of how to load the model.
 
-    Args:
-        card: Markdown; one that has its own metadata block keeps it as it is. An example from an
-            earlier upload is replaced.
-        model: ``name@revision``.
-        members: config of the model, or of each member of an ensemble; all licences apply.
-        repo_id: repository that it is for.
-        evaluation: evaluation whose figures go into the metadata.
-        revision: branch that it is for; ``None``: ``main``.
+    A card that has its own metadata block keeps it as it is; an example from an earlier upload is
+    replaced. The model is ``name@revision``, and all members' licences apply; where no branch is
+    named, it is ``main``.
 
     Raises:
         LeakageError: if the evaluation is on training images.

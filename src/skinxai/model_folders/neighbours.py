@@ -168,11 +168,7 @@ class Neighbours:
 
 
 def by_hash(hashes: list[str]) -> list[int]:
-    """Positions in the order of the hashes, which reveals nothing about the images' names.
-
-    Args:
-        hashes: hexadecimal hashes.
-    """
+    """Positions in the order of the hashes, which reveals nothing about the images' names."""
     return sorted(range(len(hashes)), key=hashes.__getitem__)
 
 

@@ -47,16 +47,9 @@ def open_model(
 ) -> ModelFiles:
     """Read the verified files of a model: the bundled one, a folder, or a repository of the Hub.
 
-    Args:
-        model: ``None`` or ``"bundled"`` for the bundled model, a folder, or ``"org/name"``, also
-            ``"org/name@revision"``. A folder of that name takes precedence. To open
-            a folder called ``bundled``, pass ``"./bundled"``.
-        revision: for a repository, a commit (40 digits; only a commit cannot change), a tag or a
-            branch, ``"main"`` by default; for a folder, the beginning of its manifest's digest.
-        cache_dir: where downloads are kept; the Hub's own cache by default.
-        local_files_only: never go online.
-        token: token of the Hugging Face Hub; ``HF_TOKEN`` or that of ``hf auth login`` by default.
-        fits: as in `skinxai.model_folders.files.read_model_folder`.
+    Arguments are those of `Classifier.from_pretrained`, but for ``fits``, which is that of
+    `read_model_folder`. A folder takes precedence over a repository of its name; to open a folder
+    called ``bundled``, pass ``"./bundled"``.
 
     Raises:
         ModelNotFoundError: if there is no such folder, repository or revision, or it is not a

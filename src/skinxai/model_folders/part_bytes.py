@@ -25,14 +25,9 @@ def read_part(
 ) -> bytes:  # fmt: skip
     """Read one file of a model folder without comparing it with the manifest.
 
-    A large file of tensors whose header does not account for all of its bytes is refused before
-    these are read.
-
-    Args:
-        path: path of the file.
-        most: largest size in bytes, in addition to the limit of its kind.
-        look: function that gets the header of more than `HUGE` bytes of tensors, and raises if it
-            is wrong.
+    It may have ``most`` bytes, in addition to the limit of its kind. A large file of tensors whose
+    header does not account for all of its bytes is refused before these are read; of more than
+    `HUGE` bytes ``look`` gets the header, and raises if it is wrong.
 
     Raises:
         IntegrityError: if it is not a regular file, is too large, cannot be read, or is a link out
@@ -86,11 +81,8 @@ def check_length(
 ) -> dict[str, Any]:
     """Read the header of safetensors and check that it accounts for every byte of the file.
 
-    Args:
-        start: first bytes of the file, including the whole header.
-        size: size of the whole file in bytes.
-        name: name of the file, for messages.
-        longest: largest size of the header in bytes.
+    ``start`` are its first bytes, including the whole header; the sizes of the file and, at most,
+    of the header are in bytes.
 
     Raises:
         IntegrityError: if the header is damaged, too long, or of another file.

@@ -128,10 +128,6 @@ def size_limit(name: str) -> int:
 
 
 def in_order(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Files in the order in which a folder is written, unknown ones just before the manifest.
-
-    Args:
-        files: name → bytes.
-    """
+    """Files in the order in which a folder is written, unknown ones just before the manifest."""
     places = {part.name: place for place, part in enumerate(PARTS)}
     return dict(sorted(files.items(), key=lambda item: places.get(item[0], places[MANIFEST] - 0.5)))

@@ -35,11 +35,7 @@ def picture(config: PreprocessConfig) -> npt.NDArray[np.float32]:
 
 
 def to_bytes(row: Sequence[float]) -> bytes:
-    """Write probabilities ``(K,)`` as ``probe.json``.
-
-    Raises:
-        ModelError: if probabilities are not finite.
-    """
+    """Write probabilities ``(K,)`` as ``probe.json``; not finite ones are a `ModelError`."""
     if not np.isfinite(row).all():
         raise ModelError(
             "the model cannot be saved, because its answer for a drawn picture is not finite; "

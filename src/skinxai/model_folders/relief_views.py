@@ -137,14 +137,10 @@ class Views:
     def in_any_orientation(
         self, asked: Reliefs, square: npt.NDArray[np.bool_], pool: Executor
     ) -> Floats:
-        """Similarity in the best view and orientation, ``(N, M)``.
+        """Similarity of N known and M asked reliefs in the best view and orientation, ``(N, M)``.
 
-        Rows and columns are exchanged where one of both images is about square.
-
-        Args:
-            asked: M reliefs.
-            square: which of the N known ones are of such images.
-            pool: of threads.
+        Rows and columns are exchanged where one of both images is about square; ``square`` says
+        which of the known ones are.
         """
         found = self._flipped(asked.values, pool)
         turned = asked.values.transpose(0, 2, 1)
@@ -181,11 +177,9 @@ class Views:
         return found
 
     def best(self, places: npt.NDArray[np.intp], turned: Floats) -> tuple[list[int], list[int]]:
-        """Orientation and view in which each known relief is most alike.
+        """Orientation and view in which each of some known reliefs, ``(C,)``, is most alike.
 
-        Args:
-            places: of the known reliefs, ``(C,)``.
-            turned: one relief in eight orientations.
+        ``turned`` is one relief in eight orientations.
         """
         level = coarse()
         is_even, rows = _is_even(level), level.asked(turned)

@@ -30,9 +30,6 @@ def weights_metadata(weights: bytes) -> dict[str, str]:
     """The ``__metadata__`` of safetensors bytes: 8 bytes of length, then a JSON header.
 
     The header is checked here first, because the library accepts one that names a tensor twice.
-
-    Raises:
-        IntegrityError: if there is no such header.
     """
     metadata = check_length(weights[: 8 + MAX_JSON_BYTES], len(weights), WEIGHTS).get(
         "__metadata__"
@@ -53,11 +50,7 @@ class Stored(NamedTuple):
 
 
 def stored_tensors(data: bytes, name: str) -> dict[str, Stored]:
-    """The tensors that the header of safetensors bytes lists.
-
-    Args:
-        data: all bytes.
-        name: name of the file, for messages.
+    """The tensors that the header of the safetensors bytes of a named file lists.
 
     Raises:
         IntegrityError: if the header is damaged, or has a type that skinxai does not read.
@@ -85,11 +78,7 @@ def listed_tensors(header: Mapping[str, Any], name: str) -> dict[str, Stored]:
 
 
 def load_arrays(data: bytes, name: str) -> dict[str, Any]:
-    """Load all arrays of safetensors bytes.
-
-    Args:
-        data: all bytes.
-        name: name of the file, for messages.
+    """Load all arrays of the safetensors bytes of a named file.
 
     Raises:
         IntegrityError: if bytes are damaged, or NumPy lacks a type.
@@ -109,34 +98,21 @@ def load_arrays(data: bytes, name: str) -> dict[str, Any]:
 
 
 def save_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Safetensors bytes of arrays, for `load_arrays`.
-
-    Args:
-        arrays: name → array of any shape.
-    """
+    """Safetensors bytes of arrays, for `load_arrays`."""
     from safetensors.numpy import save
 
     return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
 def pack_bytes(name: str, rows: npt.NDArray[np.uint8]) -> bytes:
-    """Pack one uint8 array as safetensors.
-
-    Args:
-        name: name of the array.
-        rows: the array, of any shape.
-    """
+    """Pack one uint8 array as safetensors."""
     return save_arrays({name: rows})
 
 
 def unpack_bytes(name: str, data: bytes, shape: tuple[int, ...], file: str) -> bytes:
-    """Strict inverse of `pack_bytes`; returns the array's bytes.
+    """Strict inverse of `pack_bytes`; returns the bytes of the named array of a named file.
 
-    Args:
-        name: name of the array.
-        data: safetensors.
-        shape: shape that it must have; −1 for any size.
-        file: name of the file, for the message.
+    Its shape has −1 where it may have any size.
 
     Raises:
         IntegrityError: if bytes are damaged, or the arrays are others.

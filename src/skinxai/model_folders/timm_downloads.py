@@ -17,11 +17,8 @@ from skinxai.model_folders.repository import COMMIT, Repository
 def timm_snapshot(name: str, token: str | None = None) -> Path:
     """Return a folder with ``config.json`` and ``model.safetensors`` of a network that timm pushed.
 
-    A commit whose two files are in the cache is not requested; a branch or tag is looked up.
-
-    Args:
-        name: ``org/name`` or ``org/name@revision``; a commit has 40 digits.
-        token: access token; the client's own by default.
+    Its name is ``org/name`` or ``org/name@revision``. A commit of 40 digits whose two files are in
+    the cache is not requested; a branch or tag is looked up.
 
     Raises:
         ModelNotFoundError: if there is no such repository, revision or file.
@@ -39,15 +36,10 @@ def timm_snapshot(name: str, token: str | None = None) -> Path:
 
 
 def weights_of_timm(name: str) -> Path:
-    """Fetch the weights of a network of timm's own repositories, from the cache or the Hub.
+    """Fetch the weights of a network of timm's, ``timm/name``, from the cache or the Hub.
 
-    Only ``model.safetensors`` is requested, never a file that could run code.
-
-    Args:
-        name: ``timm/name``.
-
-    Raises:
-        HubError: if the Hub does not answer within some seconds as it should.
+    Only ``model.safetensors`` is requested, never a file that could run code. It is a `HubError` if
+    the Hub does not answer within some seconds as it should.
     """
     repository, answer = Repository(name), Future[str]()
     with suppress(HubError):

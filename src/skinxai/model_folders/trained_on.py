@@ -53,12 +53,10 @@ class Look(NamedTuple):
     def at(
         cls, pixels: npt.NDArray[np.uint8], digest: str | None = None, *, resized: bool = False
     ) -> Look:
-        """Compute it from RGB uint8 ``(H, W, 3)``.
+        """Compute it from RGB uint8 ``(H, W, 3)``: the image's pixels, or those of a smaller copy.
 
-        Args:
-            pixels: pixels of the image, or of a smaller copy.
-            digest: `pixel_hash` of the image itself, if it is known.
-            resized: whether the aspect ratio of the pixels may differ from that of the image.
+        The `pixel_hash` of the image itself is passed if it is known; ``resized``: the aspect ratio
+        of the pixels may differ from that of the image.
         """
         own = pixel_hash(pixels) if digest is None else digest
         return cls(own, image_fingerprint(pixels, resized=resized))

@@ -30,18 +30,10 @@ def upload(
 ) -> str:  # fmt: skip
     """Upload a model folder, or that of an ensemble with all members, in one commit.
 
-    Only files that the manifests list are uploaded, after they were checked, and all of these,
-    also what a ``.gitignore`` of the branch names. Files of a model
-    folder that an earlier upload left in the branch, and that this model does not have, are
-    removed from it in the same commit; other files stay.
-
-    Args:
-        folder: folder of the model.
-        repo_id: ``"org/name"``; the repository is created if it does not exist.
-        private: make a new repository private.
-        revision: branch; it is created if it does not exist.
-        message: message of the commit.
-        token: token that may write.
+    Only files that the manifests list are uploaded, after they were checked, and all of these, also
+    what a ``.gitignore`` of the branch names. Files of a model folder that an earlier upload left
+    in the branch, and that this model does not have, are removed from it in the same commit; other
+    files stay. The repository and the branch are made where they do not exist.
 
     Returns:
         ``"org/name@commit"``.
@@ -71,13 +63,7 @@ def upload(
 
 
 def upload_saved(save: Callable[[str], object], repo_id: str, **options: Any) -> str:
-    """`upload` what ``save(folder)`` writes.
-
-    Args:
-        save: method of a model or an ensemble that writes its folder.
-        repo_id: as in `upload`.
-        **options: as in `upload`.
-    """
+    """`upload` what ``save(folder)``, of a model or an ensemble, writes."""
     with tempfile.TemporaryDirectory() as folder:
         save(folder)
         return upload(folder, repo_id, **options)
