@@ -3,39 +3,26 @@
 import dataclasses
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from page_commands import commands_of, run_page
 from places import ROOT
-from waiting import LIMIT
 
 from skinxai.training.settings import TrainConfig
 
-PAGE = (ROOT / "docs/how-to/fine-tune.md").read_text()
-COMMANDS = re.findall(r"^\$ (.+)$", PAGE, re.MULTILINE)
+PAGE = "how-to/fine-tune.md"
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which all commands of the page have run, in order."""
-    folder = tmp_path_factory.mktemp("page")
-    (folder / "examples").symlink_to(ROOT / "examples")
-    binaries = Path(sys.executable).parent
-    for command in COMMANDS:
-        done = subprocess.run(
-            ["bash", "-c", f'PATH="{binaries}:$PATH" {command}'],
-            cwd=folder, capture_output=True, text=True, timeout=LIMIT,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return folder
+    return run_page(PAGE, tmp_path_factory.mktemp("page"))
 
 
 def test_the_page_has_its_commands() -> None:
-    assert [command.split()[1] for command in COMMANDS if command.startswith("skinxai")] == [
-        "audit", "prepare", "train", "evaluate", "predict",
-    ]  # fmt: skip
+    ours = [line.split() for line in commands_of(PAGE) if line.startswith("skinxai ")]
+    assert [words[1] for words in ours] == ["audit", "prepare", "train", "evaluate", "predict"]
 
 
 def test_a_model_a_report_and_a_prediction(place: Path) -> None:

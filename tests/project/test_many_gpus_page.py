@@ -1,18 +1,18 @@
 """The commands of "Train on many GPUs", run as they stand on the page, by two ranks with gloo."""
 
 import csv
-import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import ranked
+from page_commands import commands_of
 from places import ROOT
 from waiting import LIMIT
 
-PAGE = (ROOT / "docs/how-to/train-on-many-gpus.md").read_text()
-COMMANDS = [c for c in re.findall(r"^\$ (.+)$", PAGE, re.MULTILINE) if "my_training.py" not in c]
+PAGE = "how-to/train-on-many-gpus.md"
+COMMANDS = [c for c in commands_of(PAGE) if "my_training.py" not in c]
 
 
 def test_two_ranks_train_and_refuse_in_one_sentence(tmp_path: Path) -> None:

@@ -2,34 +2,20 @@
 
 import csv
 import json
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from places import ROOT
-from waiting import LIMIT
+from page_commands import run_page
 
 from skinxai import Classifier
 
 pytest.importorskip("optuna")
-PAGE = (ROOT / "docs/how-to/search-and-cross-validate.md").read_text()
-COMMANDS = re.findall(r"^\$ (.+)$", PAGE, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which all commands of the page have run, in order."""
-    folder = tmp_path_factory.mktemp("page")
-    (folder / "examples").symlink_to(ROOT / "examples")
-    for command in COMMANDS:
-        done = subprocess.run(
-            ["bash", "-c", f'PATH="{Path(sys.executable).parent}:$PATH" {command}'],
-            cwd=folder, capture_output=True, text=True, timeout=LIMIT,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return folder
+    return run_page("how-to/search-and-cross-validate.md", tmp_path_factory.mktemp("page"))
 
 
 def test_what_the_page_says_is_there(place: Path) -> None:

@@ -7,28 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from page_commands import run, run_page
 from places import ROOT
-from waiting import LIMIT
 
-PAGE = (ROOT / "docs/how-to/small-data.md").read_text()
-COMMANDS = re.findall(r"^\$ (.+)$", PAGE, re.MULTILINE)
-CODE = re.findall(r"^```\{\.python.*?\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+PAGE = "how-to/small-data.md"
+CODE = r"^```\{\.python.*?\n(.*?)^```$"
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which all commands of the page have run, in order."""
-    folder = tmp_path_factory.mktemp("page")
-    (folder / "examples").symlink_to(ROOT / "examples")
-    for command in COMMANDS:
-        _run(folder, ["bash", "-c", f'PATH="{Path(sys.executable).parent}:$PATH" {command}'])
-    return folder
-
-
-def _run(folder: Path, words: list[str]) -> str:
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=LIMIT)
-    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    return run_page(PAGE, tmp_path_factory.mktemp("page"))
 
 
 def test_the_commands_make_a_model_that_has_learnt(place: Path) -> None:
@@ -44,7 +33,9 @@ def test_the_commands_make_a_model_that_has_learnt(place: Path) -> None:
 def test_the_python_does_the_same_and_computes_nothing_again(place: Path) -> None:
     before = {path.name: path.read_bytes() for path in (place / "probed/features").iterdir()}
     model = json.loads((place / "probed/probing.json").read_text())["model"]
-    printed = _run(place, [sys.executable, "-c", CODE[0]])
+    text = (ROOT / "docs" / PAGE).read_text()
+    code = re.findall(CODE, text, re.DOTALL | re.MULTILINE)[0]
+    printed = run([sys.executable, "-c", code], place)
     assert printed.startswith("| figure | linear probe") and f"model='{model}'" in printed
     assert before == {p.name: p.read_bytes() for p in (place / "probed/features").iterdir()}
 
