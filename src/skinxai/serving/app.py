@@ -161,8 +161,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def _problem(request: Request, error: Exception) -> Response:
     visit, problem = visit_of(request.scope), Problem.of(error)
     visit.code = problem.code
-    headers = {name.decode(): value.decode() for name, value in problem.headers()}
-    return Response(problem.body(visit.id), problem.status, headers)
+    return problem.response(visit.id)
 
 
 async def _http(request: Request, error: Exception) -> Response:

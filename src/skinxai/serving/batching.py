@@ -244,6 +244,11 @@ def too_late() -> Problem:
     )  # fmt: skip
 
 
+def no_answer() -> Problem:
+    """Of work that was begun and took too long."""
+    return Problem(504, "deadline", "The model did not answer before the deadline.", retry=1)
+
+
 def ended() -> Problem:
     """Of an image whose model answers no more."""
     return Problem(503, "worker_ended", "The model's worker ended; the image has no answer.")

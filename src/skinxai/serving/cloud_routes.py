@@ -6,13 +6,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from skinxai.results import DISCLAIMER
-from skinxai.serving.arriving import unless_gone
 from skinxai.serving.asking import PredictFields, asked
 from skinxai.serving.bodies import content_type, read_form
 from skinxai.serving.cloud_contracts import InstancesRequest, instances_of
 from skinxai.serving.gate import visit_of
 from skinxai.serving.json_bodies import asked_by, read_json
-from skinxai.serving.problems import Problem
+from skinxai.serving.predicting_routes import answered_images
+from skinxai.serving.problems import Problem, told
 from skinxai.serving.service import Service
 
 PING, INVOCATIONS, SCORE = "/ping", "/invocations", "/score"
@@ -41,21 +41,7 @@ def clouds(service: Service) -> APIRouter:
         else:
             form = await read_form(visit.arriving, request.headers, service.settings.max_images)
             images, fields = list(form.images), asked(PredictFields, request, form.fields)
-        visit.images = len(images)
-        served, rows = await unless_gone(
-            visit.arriving,
-            service.predict(images, fields.how, route_key=fields.key, since=visit.since),
-        )
-        if len(rows) == 1 and rows[0].problem is not None:
-            raise rows[0].problem
-        visit.model = served.model
-        return JSONResponse(
-            {
-                "predictions": await service.told(rows, images, fields.subject, fields.lesion),
-                "deployedModelId": served.model,
-                "request_id": visit.id,
-                "disclaimer": DISCLAIMER,
-            }
-        )
+        answers = await answered_images(service, visit, images, fields)
+        return told(visit.id, {"predictions": answers, "deployedModelId": visit.model})
 
     return router

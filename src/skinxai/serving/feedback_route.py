@@ -7,15 +7,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from skinxai.results import DISCLAIMER
 from skinxai.serving.answer_examples import PREDICTED
-from skinxai.serving.asking import Name, problem_of
-from skinxai.serving.bodies import content_type
+from skinxai.serving.asking import Name
 from skinxai.serving.describing import problems, with_json
 from skinxai.serving.gate import visit_of
-from skinxai.serving.problems import Problem
+from skinxai.serving.json_bodies import read_json
+from skinxai.serving.problems import Problem, told
 from skinxai.serving.service import Service
 
 MAX_BODY = 64 * 1024
@@ -50,25 +49,10 @@ def feedback(service: Service) -> APIRouter:
                 501, "no_store", "The service keeps no answers; start it with --review.", close=True
             )
         visit = visit_of(request.scope)
-        if content_type(request.headers)[0] != "application/json":
-            raise Problem(415, "content_type", "content-type must be application/json.", close=True)
-        data = bytearray()
-        async for chunk in visit.arriving.chunks():
-            data += chunk
-            if len(data) > MAX_BODY:
-                raise Problem(
-                    413, "body_too_large", f"feedback must have at most {MAX_BODY} bytes.",
-                    close=True,
-                )  # fmt: skip
-        try:
-            said = Feedback.model_validate_json(bytes(data))
-        except ValidationError as error:
-            raise problem_of(error) from None
+        said = await read_json(visit.arriving, request.headers, Feedback, MAX_BODY)
         await asyncio.to_thread(
             service.store.label, said.id, said.label, said.reviewer, said.comment
         )
-        return JSONResponse(
-            {"id": said.id, "kept": True, "request_id": visit.id, "disclaimer": DISCLAIMER}
-        )
+        return told(visit.id, {"id": said.id, "kept": True})
 
     return router

@@ -93,7 +93,7 @@ class Gate:
             await send(message)
 
         try:
-            problem: Problem | None = None
+            problem = None
             try:
                 self._check(scope, headers)
                 await self._app(scope, arriving, sent)
@@ -106,7 +106,8 @@ class Gate:
                 logger.error("a request failed", exc_info=error)
                 problem = Problem.of(error)
             if problem is not None and not began:
-                await answer(problem, visit, sent)
+                visit.code = problem.code
+                await problem.response(visit.id)(scope, arriving, sent)
         finally:
             self._service.hold(-arriving.bytes)
             self._ended(scope, visit)
@@ -138,12 +139,3 @@ class Gate:
         if self._service.draining:
             found.append((b"connection", b"close"))
         return found
-
-
-async def answer(problem: Problem, visit: Visit, send: Send) -> None:
-    """Send a problem."""
-    visit.code = problem.code
-    body = problem.body(visit.id)
-    headers = [*problem.headers(), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

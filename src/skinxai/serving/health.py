@@ -12,7 +12,7 @@ from skinxai.serving.answer_examples import MODELS
 from skinxai.serving.describing import answered, problems
 from skinxai.serving.gate import visit_of
 from skinxai.serving.pool import Served
-from skinxai.serving.problems import Problem
+from skinxai.serving.problems import Problem, told
 from skinxai.serving.service import Service
 from skinxai.serving.service_metrics import CONTENT_TYPE
 
@@ -47,8 +47,7 @@ def health(service: Service) -> APIRouter:
     )
     async def models(request: Request) -> JSONResponse:
         found = [_described(each) for each in service.pool.served.values()]
-        name = visit_of(request.scope).id
-        return JSONResponse({"models": found, "request_id": name, "disclaimer": DISCLAIMER})
+        return told(visit_of(request.scope).id, {"models": found})
 
     @router.get("/metrics", summary="What the service measures, for Prometheus.")
     def metrics() -> Response:

@@ -9,14 +9,14 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import Field
 
 from skinxai import explainers
 from skinxai.classifier import Classifier
 from skinxai.errors import ExplainError, ExplainTimeoutError, did_you_mean
 from skinxai.reporting import CaseReport
-from skinxai.results import DISCLAIMER, Explanation
+from skinxai.results import Explanation
 from skinxai.serving.answer_examples import EXPLAINED, NEAREST
 from skinxai.serving.arriving import unless_gone
 from skinxai.serving.asking import Asking, Name, asked, refused
@@ -24,18 +24,26 @@ from skinxai.serving.bodies import read_form
 from skinxai.serving.describing import answered, problems, with_images
 from skinxai.serving.gate import visit_of
 from skinxai.serving.preparing_uploads import named
-from skinxai.serving.problems import Problem
+from skinxai.serving.problems import Problem, told
 from skinxai.serving.service import Service
 from skinxai.serving.slow_work import PATIENCE
 
-Fields = TypeVar("Fields", bound=Asking)
 Value = TypeVar("Value")
 QUICK = ("gradcam", "layercam", "saliency")
 """Methods of a report: they need one pass each."""
 PAGE_RULES = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
-class ExplainFields(Asking):
+class OneImageFields(Asking):
+    """Fields of all of them."""
+
+    route_key: Annotated[Name | None, Field(description="As in /v1/predict.")] = None
+
+
+Fields = TypeVar("Fields", bound=OneImageFields)
+
+
+class ExplainFields(OneImageFields):
     """Fields of ``/v1/explain``."""
 
     method: Annotated[
@@ -45,22 +53,19 @@ class ExplainFields(Asking):
         str | None, Field(max_length=64, description="Label; the most probable by default.")
     ] = None
     map: Annotated[bool, Field(description="Also the raw map, float32, row by row.")] = False
-    route_key: Annotated[Name | None, Field(description="As in /v1/predict.")] = None
 
 
-class ReportFields(Asking):
+class ReportFields(OneImageFields):
     """Fields of ``/v1/report``."""
 
     operating_point: Annotated[Name | None, Field(description="As in /v1/predict.")] = None
     title: Annotated[Name | None, Field(description="Of the page, such as a case number.")] = None
-    route_key: Annotated[Name | None, Field(description="As in /v1/predict.")] = None
 
 
-class NearestFields(Asking):
+class NearestFields(OneImageFields):
     """Fields of ``/v1/nearest``."""
 
     k: Annotated[int, Field(ge=1, le=50, description="How many training lesions.")] = 5
-    route_key: Annotated[Name | None, Field(description="As in /v1/predict.")] = None
 
 
 def one_image(service: Service) -> APIRouter:
@@ -75,14 +80,13 @@ def one_image(service: Service) -> APIRouter:
         form = await read_form(visit.arriving, request.headers, 1)
         fields = asked(kind, request, form.fields)
         visit.images = 1
-        key: str | None = getattr(fields, "route_key", None)
         found: Value
         found, model = await unless_gone(
             visit.arriving,
             service.slowly(
                 lambda classifier: work(classifier, named(form.images[0], 0), fields),
                 form.images[0],
-                route_key=key,
+                route_key=fields.route_key,
                 since=visit.since,
             ),
         )
@@ -107,7 +111,7 @@ def one_image(service: Service) -> APIRouter:
             )  # fmt: skip
             if kind == "image/png":
                 return Response(found.png(), media_type="image/png")
-            return JSONResponse(_explanation(found, fields.map, visit_of(request.scope).id))
+            return told(visit_of(request.scope).id, _explanation(found, fields.map))
 
         return (await outcome(request, ExplainFields, work))[0]
 
@@ -158,14 +162,7 @@ def one_image(service: Service) -> APIRouter:
             ]
 
         found, model = await outcome(request, NearestFields, work)
-        return JSONResponse(
-            {
-                "neighbours": found,
-                "model": model,
-                "request_id": visit_of(request.scope).id,
-                "disclaimer": DISCLAIMER,
-            }
-        )
+        return told(visit_of(request.scope).id, {"neighbours": found, "model": model})
 
     return router
 
@@ -191,8 +188,8 @@ def _accepted(request: Request, kinds: tuple[str, ...]) -> str:
     raise Problem(406, "accept", f"accept must name one of {list(kinds)}.", close=True)
 
 
-def _explanation(found: Explanation, raw: bool, request_id: str) -> dict[str, Any]:
-    plain = found.to_dict() | {"request_id": request_id, "disclaimer": DISCLAIMER}
+def _explanation(found: Explanation, raw: bool) -> dict[str, Any]:
+    plain = found.to_dict()
     if found.heatmap is None:
         return plain
     plain["overlay_png"] = base64.b64encode(found.png()).decode()

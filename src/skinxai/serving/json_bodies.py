@@ -17,16 +17,24 @@ from skinxai.serving.problems import Problem
 Body = TypeVar("Body", bound=BaseModel)
 
 
-async def read_json(arriving: Arriving, headers: Headers, kind: type[Body]) -> Body:
-    """The body of a request.
+async def read_json(
+    arriving: Arriving, headers: Headers, kind: type[Body], most: int | None = None
+) -> Body:
+    """The body of a request, of at most so many bytes.
 
     Raises:
         Problem: 413, 415 or 422.
     """
     if content_type(headers)[0] != "application/json":
         raise Problem(415, "content_type", "content-type must be application/json.", close=True)
-    whole = b"".join([chunk async for chunk in arriving.chunks()])
-    return _checked(lambda: kind.model_validate_json(whole))
+    whole = bytearray()
+    async for chunk in arriving.chunks():
+        whole += chunk
+        if most is not None and len(whole) > most:
+            raise Problem(
+                413, "body_too_large", f"the body must have at most {most} bytes.", close=True
+            )
+    return _checked(lambda: kind.model_validate_json(bytes(whole)))
 
 
 def asked_by(request: Request, parameters: Mapping[str, Any] | None) -> PredictFields:

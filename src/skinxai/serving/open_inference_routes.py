@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -134,8 +133,4 @@ async def _told(request: Request, answer: Callable[[], Awaitable[Response]]) -> 
             logger.error("a request failed", exc_info=error)
         visit, problem = visit_of(request.scope), Problem.of(error)
         visit.code = problem.code
-        body: dict[str, Any] = {"error": problem.detail} | problem.to_dict()
-        headers = {name.decode(): value.decode() for name, value in problem.headers()}
-        return JSONResponse(
-            body | {"request_id": visit.id, "disclaimer": DISCLAIMER}, problem.status, headers
-        )
+        return problem.response(visit.id, error=problem.detail)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from skinxai.errors import ImageTooLargeError
+from skinxai.predicting.inputs import CORES
 from skinxai.serving.pool import Served
 from skinxai.serving.problems import Problem
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 AT_ONCE = 5_000_000
 """Most pixels of images that are decoded side by side; of larger ones, one at a time."""
 AT_HAND = 512 * 1024

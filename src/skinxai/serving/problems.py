@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
+
+from starlette.responses import JSONResponse, Response
 
 from skinxai import errors
 from skinxai.errors import SkinxaiError
@@ -85,19 +86,22 @@ class Problem(Exception):
         }
         return found | ({"errors": [dict(each) for each in self.fields]} if self.fields else {})
 
-    def body(self, request_id: str) -> bytes:
-        """The whole answer."""
-        return json.dumps(
-            self.to_dict() | {"request_id": request_id, "disclaimer": DISCLAIMER}
-        ).encode()
-
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """Of the whole answer."""
-        found = [(b"content-type", TYPE.encode())]
+    def response(self, request_id: str, **more: str) -> Response:
+        """The whole answer, which also says ``more``."""
+        headers = {"content-type": TYPE}
         if self.retry is not None:
-            found.append((b"retry-after", b"%d" % self.retry))
+            headers["retry-after"] = str(self.retry)
         if self.close:
-            found.append((b"connection", b"close"))
+            headers["connection"] = "close"
         if self.status == 401:
-            found.append((b"www-authenticate", b"Bearer"))
-        return found
+            headers["www-authenticate"] = "Bearer"
+        return told(request_id, more | self.to_dict(), self.status, headers)
+
+
+def told(
+    request_id: str, content: Mapping[str, Any], status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:  # fmt: skip
+    """What a client is told: JSON with the id of its request and the disclaimer."""
+    whole = {**content, "request_id": request_id, "disclaimer": DISCLAIMER}
+    return JSONResponse(whole, status, headers)

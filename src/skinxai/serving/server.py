@@ -43,12 +43,11 @@ class ServicePatient(Patient):
         app = self.config.app
         assert isinstance(app, ServiceApp)
         app.service.observing.unheard(name, status, problem.code, alone=alone)
-        found = [
-            *problem.headers(),
-            (b"x-request-id", name.encode()),
-            (b"x-skinxai-disclaimer", DISCLAIMER.encode()),
-        ]
-        return found, problem.body(name)
+        answer = problem.response(name)
+        del answer.headers["content-length"]  # the connection's own
+        answer.headers["x-request-id"] = name
+        answer.headers["x-skinxai-disclaimer"] = DISCLAIMER
+        return answer.raw_headers, bytes(answer.body)
 
 
 class Server(uvicorn.Server):

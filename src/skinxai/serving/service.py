@@ -15,7 +15,7 @@ from skinxai.errors import ModelError
 from skinxai.results import ItemError
 from skinxai.review import ReviewStore
 from skinxai.serving.answer_rows import Row, row_json, row_of
-from skinxai.serving.batching import Asked, Job, Outcome, too_late
+from skinxai.serving.batching import Asked, Job, Outcome, no_answer, too_late
 from skinxai.serving.caching import answer_key, open_cache
 from skinxai.serving.observing import Observing
 from skinxai.serving.pool import Pool, Served
@@ -283,9 +283,7 @@ class Service:
                 job.done.set_result(too_late())
                 waiting.discard(job.done)
         for done in waiting:
-            done.set_result(
-                Problem(504, "deadline", "The model did not answer before the deadline.", retry=1)
-            )
+            done.set_result(no_answer())
 
 
 def check_point(served: Served, operating_point: str | None) -> None:

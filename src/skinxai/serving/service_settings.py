@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,6 @@ class ServiceSettings:
 
 
 def _check(settings: ServiceSettings, name: str, least: float, *, whole: bool = False) -> None:
-    assert name in {each.name for each in fields(settings)}
     value: Any = getattr(settings, name)
     right = type(value) is int if whole else type(value) in (int, float)
     if not right or not math.isfinite(value) or value < least:

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from skinxai.serving.batching import too_late
-from skinxai.serving.problems import Problem
+from skinxai.serving.batching import no_answer, too_late
 
 PATIENCE = 60.0
 """Seconds that an explanation or a report may take once it has begun."""
@@ -48,9 +47,7 @@ class SlowWork:
         try:
             return await asyncio.wait_for(asked, deadline + PATIENCE - time.monotonic())
         except TimeoutError:
-            raise Problem(
-                504, "deadline", "The model did not answer before the deadline.", retry=1
-            ) from None
+            raise no_answer() from None
 
     def alive(self, hang: float) -> bool:
         """Whether the work takes no longer than some seconds."""

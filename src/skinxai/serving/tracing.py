@@ -11,13 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol
+from typing import Any
 
 NAME = "skinxai.serving"
 
 
-class Tracing(Protocol):
-    """Where spans begin."""
+class Tracing:
+    """Where spans begin; here none does, as where the package is not installed."""
 
     def request(self, method: str, headers: Mapping[str, str]) -> AbstractContextManager[Any]:
         """A span of a request, which is entered.
@@ -27,7 +27,7 @@ class Tracing(Protocol):
             headers: of the request, names in lower case; only ``traceparent`` and ``tracestate``
                 are read.
         """
-        ...
+        return nullcontext()
 
     def answered(self, span: Any, route: str, method: str, status: int, images: int) -> None:
         """Note the answer in the span of a request.
@@ -39,11 +39,9 @@ class Tracing(Protocol):
             status: of the answer.
             images: how many came.
         """
-        ...
 
     def place(self) -> Any:
         """The span of the request that is at work here, whose child a batch becomes."""
-        ...
 
     def batch(
         self, places: Sequence[Any], waited: Sequence[float], seconds: float, model: str
@@ -56,30 +54,9 @@ class Tracing(Protocol):
             seconds: that the model took.
             model: its configured name.
         """
-        ...
 
 
-class NoTracing:
-    """Where the package is not installed."""
-
-    def request(self, method: str, headers: Mapping[str, str]) -> AbstractContextManager[Any]:
-        """Nothing."""
-        return nullcontext()
-
-    def answered(self, span: Any, route: str, method: str, status: int, images: int) -> None:
-        """Nothing."""
-
-    def place(self) -> Any:
-        """Nothing."""
-        return None
-
-    def batch(
-        self, places: Sequence[Any], waited: Sequence[float], seconds: float, model: str
-    ) -> None:
-        """Nothing."""
-
-
-class OpenTelemetry:
+class OpenTelemetry(Tracing):
     """Spans of OpenTelemetry.
 
     Args:
@@ -159,13 +136,9 @@ class OpenTelemetry:
         batch.end(now)
 
 
-def open_tracing(provider: Any = None) -> Tracing:
-    """What traces: OpenTelemetry where its package is installed.
-
-    Args:
-        provider: see `OpenTelemetry`.
-    """
+def open_tracing() -> Tracing:
+    """What traces: OpenTelemetry where its package is installed."""
     try:
-        return OpenTelemetry(provider)
+        return OpenTelemetry()
     except ImportError:
-        return NoTracing()
+        return Tracing()
