@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from skinxai.cli.options import Model
-from skinxai.cli.saying import tell
+from skinxai.cli.saying import tell_lines
 
 
 def card(
@@ -25,7 +25,6 @@ def card(
     known = None if evaluation is None else read_evaluation(evaluation)[0]
     text = card_of(model, known)
     if out is None:
-        for line in text.splitlines():
-            tell(line)
+        tell_lines(text)
     else:
         write_atomic(out, text.encode())

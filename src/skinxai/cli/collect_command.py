@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from skinxai.cli.saying import tell
+from skinxai.cli.saying import tell_lines
 
 
 def collect(
@@ -17,5 +17,4 @@ def collect(
     """Check the parts of all shards, and merge them in the manifest's order."""
     from skinxai.manifests.collecting import collect as merge
 
-    for line in merge(parts, out).to_text().splitlines():
-        tell(line)
+    tell_lines(merge(parts, out).to_text())

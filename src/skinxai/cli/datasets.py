@@ -18,7 +18,7 @@ from skinxai.cli.table_options import (
     TableOptions,
     check_apart,
     open_data,
-    own_split,
+    parts_of,
     with_table,
 )
 from skinxai.configs import parse_size
@@ -52,15 +52,11 @@ def audit(
         check_apart("--out", out, "DATA", data)
         check_folder(out)
     records = open_data(data, table)
-    if splits is not None:
-        parts = Splits.from_csv(splits, records, allow_leakage=True)
-    elif records.part == "test":  # it is one part, and stays one
+    if splits is None and records.part == "test":  # it is one part, and stays one
         ids = {"test": [item.image_id for item in records]}
         parts = Splits.of(records, ids, allow_leakage=True)
     else:
-        parts = own_split(records, seed, allow_leakage=True)
-    for text in parts.notes:
-        note(text)
+        parts = parts_of(records, splits, seed, allow_leakage=True)
     report = run_audit(
         parts, trained_on=_trained_on(init_weights), not_copies=words(not_copies) or [],
         max_pixels=max_pixels,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,11 +19,8 @@ from skinxai.cli.options import (
     NotCopies,
     words,
 )
-from skinxai.cli.saying import note, tell
+from skinxai.cli.saying import note, tell, tell_lines
 from skinxai.images.limits import MAX_PIXELS
-
-if TYPE_CHECKING:
-    from skinxai.results import Observation
 
 WINDOW = 100
 
@@ -65,6 +62,7 @@ def drift(
     from skinxai.monitoring.stretches import SMALLEST_WINDOW, largest_window
     from skinxai.monitoring.timeline import Timeline
     from skinxai.results import ItemError
+    from skinxai.results.observation import Observations
 
     if not_copies and not reference:
         raise typer.BadParameter("--not-copies names images of --reference: give both.")
@@ -84,7 +82,7 @@ def drift(
             f"drift needs a reference, and {classifier.model} has none; calibrate the model with "
             f"'skinxai calibrate', or give images with --reference."
         )
-    seen = _Seen()
+    seen = Observations()
     stream = classifier.stream(
         [opened(source) for source in sources], batch_size=batch_size, max_pixels=max_pixels,
         on_error="return", progress=False, monitor=seen,
@@ -120,16 +118,3 @@ def drift(
         if points is not None and not points.found:
             tell(f"no change found in the means of {', '.join(WATCHED)}")
     raise typer.Exit(1 if failed else 0)
-
-
-def tell_lines(text: str) -> None:
-    """Print lines."""
-    for line in text.splitlines():
-        tell(line)
-
-
-class _Seen(list["Observation"]):
-    """A monitor that keeps what it is told."""
-
-    def add(self, observation: Observation) -> None:
-        self.append(observation)

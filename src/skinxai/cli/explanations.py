@@ -16,9 +16,9 @@ from skinxai.cli.image_arguments import (
     opened,
 )
 from skinxai.cli.options import Backend, Images, MaxPixels, Model, Score, Tta, Uniform, words
+from skinxai.cli.saying import tell_above
 from skinxai.errors import OptionError
 from skinxai.images.limits import MAX_PIXELS
-from skinxai.plain_text import printable
 from skinxai.progress import counter
 
 if TYPE_CHECKING:
@@ -125,16 +125,14 @@ def _keep(
             continue
         found = item[1]
         place = folder.put(names[f".{name}"], found.files(uniform=uniform))
-        _print(f"{found.source}  {found.target}  {place}")
-        for line in [] if made else notes_of(found.warnings):  # once for all methods
-            _print(line)
+        notes = [] if made else notes_of(found.warnings)  # once for all methods
+        tell_above([f"{found.source}  {found.target}  {place}", *notes])
         made.append(found)
-    for line in failures:
-        _print(line)
+    tell_above(failures)
     if sheet and not failures:
         picture = encode_png(compare(made, uniform=uniform))
         path = folder.put(names[".sheet.png"], picture)
-        _print(f"{made[0].source}  {path}")
+        tell_above([f"{made[0].source}  {path}"])
     return not failures
 
 
@@ -158,10 +156,3 @@ def _has_budget(method: str) -> bool:
     from skinxai import explainers
 
     return hasattr(explainers.get(method).options_type, "budget")
-
-
-def _print(line: str) -> None:
-    """Print above the progress bar."""
-    from tqdm import tqdm
-
-    tqdm.write(printable(line))

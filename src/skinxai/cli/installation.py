@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skinxai.cli.options import Json
 from skinxai.cli.saying import note, tell
 from skinxai.errors import SkinxaiError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def plugins(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
     check: Annotated[
         bool,
         typer.Option(

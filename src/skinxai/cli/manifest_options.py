@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skinxai.cli.saying import note, with_parameters
+from skinxai.cli.saying import note, with_group
 
 
 class Engine(StrEnum):
@@ -168,16 +165,4 @@ NO_MANIFEST = ManifestOptions()
 """Of a command that was given none of these options."""
 
 
-def with_manifest(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command that takes ``table``, a `ManifestOptions`, the options of which it is made."""
-
-    @functools.wraps(command)
-    def run(*arguments: Any, **options: Any) -> None:
-        given = {name: options.pop(name) for name in _OPTIONS if name in options}
-        command(*arguments, table=ManifestOptions(**given), **options)
-
-    more = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-        for name, kind in _OPTIONS.items()
-    ]
-    return with_parameters(run, *more, without=("table",))
+with_manifest = with_group(_OPTIONS, ManifestOptions)

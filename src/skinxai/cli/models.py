@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from skinxai.cli.options import Model
+from skinxai.cli.options import Model, words
 from skinxai.cli.saying import note, tell
 
 Repo = Annotated[str, typer.Argument(help="org/name, or org/name@revision.", metavar="REPO")]
@@ -108,12 +108,13 @@ def import_network(
     from skinxai.configs import parse_size
     from skinxai.labels import LabelSet
 
-    codes = tuple(code.strip() for code in labels.split(",") if code.strip())
-    known = None if malignant is None else {c.strip() for c in malignant.split(",") if c.strip()}
+    known = words(malignant)
+    label_set = LabelSet(
+        tuple(words(labels) or ()), {}, None if known is None else frozenset(known)
+    )
     revision = import_timm(
-        source, out, labels=LabelSet(codes, {}, None if known is None else frozenset(known)),
-        image_size=None if image_size is None else parse_size(image_size), licence=licence,
-        name=name,
+        source, out, labels=label_set, licence=licence, name=name,
+        image_size=None if image_size is None else parse_size(image_size),
     )  # fmt: skip
     tell(revision)
 

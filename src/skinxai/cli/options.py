@@ -45,11 +45,11 @@ JudgedPart = Annotated[Part | None, typer.Option(help=_PART.format("evaluate [te
 CalibrationPart = Annotated[Part | None, typer.Option(help=_PART.format("calibrate on [val]"))]
 StressedPart = Annotated[Part | None, typer.Option(help=_PART.format("test on [val]"))]
 Images = Annotated[list[str], typer.Argument(help=IMAGES)]
-Data = Annotated[
-    Path,
-    typer.Argument(
-        help="Folder of HAM10000, of class folders or of shards, prepared folder, or CSV table."
-    ),
+DATA = "Folder of HAM10000, of class folders or of shards, prepared folder, or CSV table."
+Data = Annotated[Path, typer.Argument(help=DATA)]
+OperatingPoint = Annotated[
+    str | None,
+    typer.Option(help="That decides, of a calibrated model [the model's default one]."),
 ]
 Backend = Annotated[
     str | None,

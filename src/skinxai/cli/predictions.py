@@ -27,12 +27,12 @@ from skinxai.cli.options import (
     Format,
     MaxPixels,
     Model,
+    OperatingPoint,
     Tta,
     Uniform,
 )
-from skinxai.cli.saying import note
+from skinxai.cli.saying import note, tell_above
 from skinxai.images.limits import MAX_PIXELS
-from skinxai.plain_text import printable
 
 
 @with_manifest
@@ -49,10 +49,7 @@ def predict(
     backend: Backend = None,
     format: Annotated[Format, typer.Option(help="Format of the output.")] = Format.table,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    operating_point: Annotated[
-        str | None,
-        typer.Option(help="That decides, of a calibrated model [the model's default one]."),
-    ] = None,
+    operating_point: OperatingPoint = None,
     dropout_passes: Annotated[
         int,
         typer.Option(help="Uncertainty by so many passes with dropout, in CSV and JSON.", min=0),
@@ -114,7 +111,7 @@ def predict(
             failed += isinstance(result, ItemError)
             rows.append(result.to_dict() | more)
             if format is Format.table:
-                _print(_lines(result))
+                tell_above(_lines(result))
     finally:  # also after an interruption: what is done is kept, and what is not is named
         done = len(rows)
         if done:
@@ -142,11 +139,3 @@ def _lines(result: Any) -> list[str]:
     )
     line = "  ".join([result.source, shown, *result.said()])
     return [line, *notes_of((*result.doubts, *result.warnings))]
-
-
-def _print(lines: list[str]) -> None:
-    """Print above the progress bar."""
-    from tqdm import tqdm
-
-    for line in lines:
-        tqdm.write(printable(line))

@@ -15,7 +15,7 @@ from skinxai.cli.table_options import (
     TableOptions,
     check_apart,
     open_data,
-    own_split,
+    parts_of,
     with_table,
 )
 from skinxai.images.limits import MAX_PIXELS
@@ -59,7 +59,6 @@ def probe(
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:  # fmt: skip
     """Fit a linear head, and compare neighbours, on features of a network that is not trained."""
-    from skinxai.data import Splits
     from skinxai.probing import probe as fit
     from skinxai.training.settings import TrainConfig
 
@@ -67,9 +66,7 @@ def probe(
     parsed = TrainConfig.parse(given)
     check_apart("--out", out, "DATA", data)
     records = open_data(data, table, labels=words(labels), malignant=words(malignant))
-    parts = Splits.from_csv(splits, records) if splits else own_split(records, seed)
-    for text in parts.notes:
-        note(text)
+    parts = parts_of(records, splits, seed)
     found = fit(
         parts, backbone=backbone, init_weights=parsed["init_weights"],
         image_size=parsed.get("image_size"), flips=flips, class_weights=class_weights, folds=folds,

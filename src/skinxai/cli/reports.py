@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from skinxai.cli.image_arguments import bar, failed_line, listed, named, note_end, notes_of, opened
-from skinxai.cli.options import Backend, Images, MaxPixels, Model, Tta, words
+from skinxai.cli.options import Backend, Images, MaxPixels, Model, OperatingPoint, Tta, words
+from skinxai.cli.saying import tell_above
 from skinxai.errors import InputError, NonFiniteOutputError
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.plain_text import MAX_NAME, printable
@@ -37,10 +38,7 @@ def report(
         typer.Option(help="One to three methods, separated by commas [gradcam, smoothgrad, "
                      "occlusion]."),
     ] = None,
-    operating_point: Annotated[
-        str | None,
-        typer.Option(help="That decides, of a calibrated model [the model's default one]."),
-    ] = None,
+    operating_point: OperatingPoint = None,
     dropout_passes: Annotated[
         int, typer.Option(help="Uncertainty by so many passes with dropout.", min=0)
     ] = 0,
@@ -96,7 +94,7 @@ def report(
                 made = classifier.report(opened(source), title=title, **given)
             except (InputError, NonFiniteOutputError) as error:
                 failed += 1
-                _print(failed_line(ItemError(number, name, error)))
+                tell_above([failed_line(ItemError(number, name, error))])
             else:
                 data = made.encoded(suffix)
                 if folder is None:
@@ -108,19 +106,11 @@ def report(
                 prediction = made.prediction
                 shown = f"{prediction.label} {prediction.probability:.3f}"
                 decided = f"  {prediction.decision}" if prediction.decision else ""
-                _print(f"{name}  {shown}{decided}  {place}")
-                for line in notes_of(prediction.warnings):
-                    _print(line)
+                line = f"{name}  {shown}{decided}  {place}"
+                tell_above([line, *notes_of(prediction.warnings)])
             done += 1
     finally:
         if folder is not None:
             folder.write()
         note_end(done, len(sources), out)
     raise typer.Exit(1 if failed else 0)
-
-
-def _print(line: str) -> None:
-    """Print above the progress bar."""
-    from tqdm import tqdm
-
-    tqdm.write(printable(line))

@@ -14,7 +14,7 @@ import typer
 
 from skinxai.cli.evaluations import in_words
 from skinxai.cli.fold_runs import folded, report
-from skinxai.cli.options import NewSplits, words
+from skinxai.cli.options import DATA, NewSplits, words
 from skinxai.cli.run_files import Images, NoteImages, images_of, path_of, read_run_file, settings_of
 from skinxai.cli.saying import first_rank_alone, note, tell, with_parameters
 from skinxai.cli.table_options import (
@@ -23,7 +23,7 @@ from skinxai.cli.table_options import (
     TableOptions,
     check_apart,
     open_data,
-    own_split,
+    parts_of,
     with_table,
 )
 from skinxai.errors import OptionError
@@ -54,12 +54,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 @first_rank_alone()
 def train(
     table: TableOptions,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of HAM10000, of class folders or of shards, prepared folder, or CSV table."
-        ),
-    ] = None,
+    data: Annotated[Path | None, typer.Option(help=DATA)] = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder: a new one, or with --resume one to continue.")
     ] = None,
@@ -82,7 +77,6 @@ def train(
     **settings: str | None,
 ) -> None:  # fmt: skip
     """Fine-tune a network on labelled images; the test part is split off and not looked at."""
-    from skinxai.data import Splits
     from skinxai.disk.writing import check_folder
     from skinxai.experiments.cross_validating import cross_validate, number_of_folds
     from skinxai.experiments.trackers import trackers_named
@@ -134,10 +128,7 @@ def train(
     records = opened(asked)
     if not resume:  # a download comes after what costs less
         fetch_initial_weights(trainer.config.backbone, trainer.config.init_weights)
-    seed = trainer.config.seed
-    parts = Splits.from_csv(splits, records) if splits else own_split(records, seed)
-    for text in parts.notes:
-        note(text)
+    parts = parts_of(records, splits, trainer.config.seed)
     for line in _parts(parts):
         say(line, error=True)
     with told_how_to_go_on(out):

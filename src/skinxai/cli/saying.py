@@ -9,7 +9,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from typing import Annotated, Any, TextIO, get_type_hints
 
@@ -92,6 +92,20 @@ def tell(line: object, *, error: bool = False) -> None:
     typer.echo(printable(str(line)), err=error)
 
 
+def tell_lines(text: str) -> None:
+    """Print each line of a text."""
+    for line in text.splitlines():
+        tell(line)
+
+
+def tell_above(lines: Iterable[str]) -> None:
+    """Print lines above the progress bar."""
+    from tqdm import tqdm
+
+    for line in lines:
+        tqdm.write(printable(line))
+
+
 def note(text: object) -> None:
     """Tell of something that changes no result, in one line on standard error."""
     say(f"note: {' '.join(str(text).split())}", error=True)
@@ -148,6 +162,29 @@ def with_parameters(
     command.__dict__["__signature__"] = inspect.Signature([*own, *more])
     command.__annotations__ = {each.name: each.annotation for each in (*own, *more)}
     return command
+
+
+def with_group(options: Mapping[str, Any], made: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Give a command that takes ``table`` the options of which ``made`` makes it.
+
+    Args:
+        options: name → annotation; each is ``None`` where it is not given.
+        made: of the options that were given.
+    """
+
+    def decorated(command: Callable[..., None]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def run(*arguments: Any, **given: Any) -> None:
+            own = {name: given.pop(name) for name in options if name in given}
+            command(*arguments, table=made(**own), **given)
+
+        more = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+            for name, kind in options.items()
+        ]
+        return with_parameters(run, *more, without=("table",))
+
+    return decorated
 
 
 def with_quiet(command: Callable[..., None]) -> Callable[..., None]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from skinxai.cli.options import Part
-from skinxai.cli.saying import note, with_parameters
+from skinxai.cli.saying import note, with_group
 from skinxai.disk.regular_files import is_folder
 from skinxai.errors import DatasetError, DatasetLabelError, OptionError
 
@@ -104,19 +102,7 @@ class TableOptions:
         return TableOptions(**chosen | {"columns": columns or None})
 
 
-def with_table(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command that takes ``table``, a `TableOptions`, the options of which it is made."""
-
-    @functools.wraps(command)
-    def run(*arguments: Any, **options: Any) -> None:
-        given = {name: options.pop(name) for name in _OPTIONS if name in options}
-        command(*arguments, table=TableOptions.of(**given), **options)
-
-    more = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-        for name, kind in _OPTIONS.items()
-    ]
-    return with_parameters(run, *more, without=("table",))
+with_table = with_group(_OPTIONS, TableOptions.of)
 
 
 def mapping(option: str, pairs: list[str] | None) -> dict[str, str]:
@@ -198,6 +184,25 @@ def own_split(records: Records, seed: int, *, allow_leakage: bool = False) -> Sp
     return given_split(records, seed, allow_leakage=allow_leakage)
 
 
+def parts_of(
+    records: Records, splits: Path | None, seed: int, *, allow_leakage: bool = False
+) -> Splits:
+    """The parts that a file names, or else `own_split`; what their reader should know is printed.
+
+    Raises:
+        LeakageError: a lesion, patient or image in two parts.
+    """
+    from skinxai.data import Splits
+
+    if splits is None:
+        parts = own_split(records, seed, allow_leakage=allow_leakage)
+    else:
+        parts = Splits.from_csv(splits, records, allow_leakage=allow_leakage)
+    for text in parts.notes:
+        note(text)
+    return parts
+
+
 def judged(
     records: Records, splits: Path | None, part: Part | None, *, allow_leakage: bool = False,
     default: Part | None = None, done: str = "evaluated",
@@ -217,15 +222,12 @@ def judged(
         DatasetError: no image in the part.
         LeakageError: a lesion, patient or image in two parts.
     """
-    from skinxai.data import Splits
     from skinxai.data.given import given_part, has_part_names
 
     if splits is not None:
         if (part := part or default) is None:
             raise typer.BadParameter("--splits needs --part val or --part test.")
-        parts = Splits.from_csv(splits, records, allow_leakage=allow_leakage)
-        for text in parts.notes:
-            note(text)
+        parts = parts_of(records, splits, 0, allow_leakage=allow_leakage)
         found: Records = getattr(parts, part.value)
         if not len(found):
             raise DatasetError(f"the {part} part of {str(splits)!r} must hold images, got none.")

@@ -12,13 +12,13 @@ import typer
 from skinxai.cli.options import NewSplits, words
 from skinxai.cli.run_files import Images, NoteImages, images_of
 from skinxai.cli.runs import opened, told_how_to_go_on, with_settings
-from skinxai.cli.saying import note, tell
+from skinxai.cli.saying import tell
 from skinxai.cli.table_options import (
     Labels,
     Malignant,
     TableOptions,
     check_apart,
-    own_split,
+    parts_of,
     with_table,
 )
 from skinxai.training.settings import TrainConfig
@@ -48,7 +48,6 @@ def tune(
     **settings: str | None,
 ) -> None:  # fmt: skip
     """Search settings with the best validation macro-F1; the test part is not looked at."""
-    from skinxai.data import Splits
     from skinxai.disk.writing import check_folder
     from skinxai.experiments.search_space import parse_search, space_of
     from skinxai.experiments.tuning import tune as run_search
@@ -60,10 +59,7 @@ def tune(
     space_of(space, chosen)  # a wrong one costs no reading
     check_folder(out)
     records = opened(asked)
-    seed = chosen.get("seed", 0)
-    parts = Splits.from_csv(splits, records) if splits else own_split(records, seed)
-    for text in parts.notes:
-        note(text)
+    parts = parts_of(records, splits, chosen.get("seed", 0))
     with told_how_to_go_on(out, "repeat the command"):
         found = run_search(
             parts, trials, search=space, output_dir=out, prune=not no_prune,

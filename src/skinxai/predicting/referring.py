@@ -18,15 +18,8 @@ from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, several
 from skinxai.predicting.labelled import trained_images
 from skinxai.predicting.streaming import predictions
-from skinxai.results.observation import Observation
+from skinxai.results.observation import Observations
 from skinxai.trust.reference_sample import ReferenceSample
-
-
-class _Notes(list[Observation]):
-    """A monitor that keeps what it is told."""
-
-    def add(self, observation: Observation) -> None:
-        self.append(observation)
 
 
 def referenced(
@@ -51,7 +44,7 @@ def referenced(
         labels, lesions = images.targets(), [item.lesion_id for item in images]
         many = [item.path for item in images]
         check_ids(not_copies, [item.image_id for item in images])
-    notes, looks, known = _Notes(), dict[int, Look](), trained_images(model)
+    notes, looks, known = Observations(), dict[int, Look](), trained_images(model)
 
     def look(index: int, pixels: npt.NDArray[np.uint8]) -> None:
         looks[index] = Look.at(pixels)
