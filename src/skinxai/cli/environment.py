@@ -46,11 +46,7 @@ def describe_environment() -> dict[str, str]:
 
 
 def threads_line(threads: int) -> str:
-    """Threads that torch computes with, and what they share the cores with.
-
-    Args:
-        threads: of torch.
-    """
+    """Threads that torch computes with, and what they share the cores with."""
     parts = [f"{threads} of {os.cpu_count()} cores"]
     if hasattr(os, "getloadavg"):  # not on Windows
         parts.append(f"load {os.getloadavg()[0]:.1f}")

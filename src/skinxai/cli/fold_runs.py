@@ -15,13 +15,7 @@ if TYPE_CHECKING:
 
 
 def folded(records: Records, splits: Path | None, seed: int) -> Records | Splits:
-    """What is folded: all images, or those of the train and validation part of a split.
-
-    Args:
-        records: the labelled images.
-        splits: a file of parts, or ``None``: those that the data comes with, if it does.
-        seed: of a validation part that is missing there.
-    """
+    """What is folded: all images, or those of the train and validation part of a split."""
     from skinxai.data import Splits, given_split
     from skinxai.data.given import names_parts
 

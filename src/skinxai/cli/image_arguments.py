@@ -61,11 +61,6 @@ def note_end(done: int, total: int, out: Path | None) -> None:
     """Say how many images a run has answered that ended before the last.
 
     Nothing is said of an error that refused the whole run before its first image.
-
-    Args:
-        done: images that were finished.
-        total: how many there were.
-        out: the folder of results, if there is one.
     """
     refused = not done and isinstance(sys.exc_info()[1], SkinxaiError)
     if done < total and not refused:
@@ -102,10 +97,6 @@ class ReadImages(Sequence[Any]):
 
     After they have been iterated over, ``warnings`` has the notes of each image that could be
     read, and ``errors`` those that could not be, by their position.
-
-    Args:
-        sources: paths, or `STDIN`.
-        max_pixels: most pixels that are decoded.
     """
 
     def __init__(self, sources: list[str], max_pixels: int) -> None:

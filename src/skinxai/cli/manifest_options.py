@@ -101,14 +101,7 @@ class ManifestOptions:
         return [word for name, value in pairs.items() for word in (name, str(value)) if word]
 
     def run(self, model: str | None, backend: str | None, out: Path, given: dict[str, Any]) -> Any:
-        """Answer the manifest, and say what was done.
-
-        Args:
-            model: of the command.
-            backend: of the command.
-            out: the folder.
-            given: of `skinxai.manifests.predict_manifest`.
-        """
+        """Answer the manifest, and say what was done."""
         from skinxai.classifier import Classifier
         from skinxai.manifests.manifest import CHUNK
         from skinxai.manifests.sharded_run import begin, work

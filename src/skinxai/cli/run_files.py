@@ -26,14 +26,7 @@ _SETTINGS = TrainConfig.names()
 
 @dataclass(frozen=True)
 class Images:
-    """Which labelled images a run learns from, as the command line has it.
-
-    Args:
-        data: a table, or a folder that is known.
-        table: how it is read.
-        labels: in the order of the logits, or ``None``.
-        malignant: of the labels, or ``None``.
-    """
+    """Which labelled images a run learns from, as the command line has it."""
 
     data: Path
     table: TableOptions
@@ -56,11 +49,7 @@ class Images:
 
 @final
 class NoteImages(Callback):
-    """Adds to a run's ``train.json`` which images it learns from, so that it can be repeated.
-
-    Args:
-        images: as the command line was given them.
-    """
+    """Adds to a run's ``train.json`` which images it learns from, so that it can be repeated."""
 
     def __init__(self, images: Images) -> None:
         self._images = images

@@ -83,12 +83,7 @@ def show_traceback(kind: type[BaseException], error: BaseException, trace: Any) 
 
 
 def tell(line: object, *, error: bool = False) -> None:
-    """Print one line, whatever is quoted in it.
-
-    Args:
-        line: what to print.
-        error: on standard error, in place of standard output.
-    """
+    """Print one line, whatever is quoted in it."""
     typer.echo(printable(str(line)), err=error)
 
 

@@ -168,13 +168,7 @@ def check_apart(option: str, out: Path, source: str, data: Path) -> None:
 
 
 def own_split(records: Records, seed: int, *, allow_leakage: bool = False) -> Splits:
-    """The split that the data comes with, or else a new one.
-
-    Args:
-        records: the labelled images.
-        seed: of what is drawn.
-        allow_leakage: of the data's own split.
-    """
+    """The split that the data comes with, or else a new one."""
     from skinxai.data import given_split, split
     from skinxai.data.given import names_parts
 

@@ -37,7 +37,7 @@ Value = TypeVar("Value")
 
 
 class Answers:
-    """Answers of one classifier to all visitors.
+    """Answers of one classifier to all visitors; ``waits`` hears how many others are before one.
 
     Args:
         classifier: shared by all threads.
@@ -67,10 +67,6 @@ class Answers:
 
         Each image is decoded once: its thumbnail is made on the way, and the pixels of one that
         comes alone are kept for what is asked of it next.
-
-        Args:
-            uploads: images.
-            waits: hears how many others are before one.
         """
         with self._lock:
             known = {upload.key: self._find(upload.key) for upload in uploads}
@@ -112,12 +108,7 @@ class Answers:
             self._keep(upload.key, result, 4096 + 8 * len(upload.name))
 
     def image(self, upload: Upload, waits: Waits = patiently) -> SourceImage:
-        """An image as it was read.
-
-        Args:
-            upload: an image that has a prediction.
-            waits: hears how many others are before one.
-        """
+        """An image as it was read."""
         with self._lock:
             known: SourceImage | None = self._find((*upload.key, "image"))
         if known is not None:
@@ -169,11 +160,11 @@ class Answers:
 
         Args:
             upload: an image.
-            method: name in `skinxai.explainers`.
+            method: its name.
             target: label; ``None``: the most probable.
             tell: is told of network passes, where the method has a budget of them; and of 0 of
                 ``None`` while the same question is being computed for somebody else.
-            waits: hears how many others are before one.
+            waits: see `Answers`.
         """
 
         def compute() -> Explanation:
@@ -199,13 +190,7 @@ class Answers:
         return self._once((*upload.key, method, target), compute, size, same)
 
     def nearest(self, upload: Upload, k: int, waits: Waits = patiently) -> list[Neighbour]:
-        """As `Classifier.nearest`; none of a model that does not have its training lesions.
-
-        Args:
-            upload: an image that has a prediction.
-            k: most lesions.
-            waits: hears how many others are before one.
-        """
+        """As `Classifier.nearest`; none of a model that does not have its training lesions."""
         own = self.classifier.neighbours
         if own is None:
             return []
@@ -221,13 +206,7 @@ class Answers:
         return self._once(key, compute, lambda found: 500 * len(found), lambda: None)
 
     def report(self, upload: Upload, point: str | None, waits: Waits = patiently) -> bytes:
-        """The case report of an image as an HTML page, with methods that need one pass each.
-
-        Args:
-            upload: an image that has a prediction.
-            point: name of the operating point that decides; ``None``: the default.
-            waits: hears how many others are before one.
-        """
+        """A case report as HTML, with methods of one pass each; see `Classifier.report`."""
 
         def asked(methods: Sequence[str] | None) -> bytes:
             image = self._image(upload)

@@ -59,14 +59,7 @@ def headers(framed: bool) -> dict[str, str]:
 
 
 class Guarded(st.App):
-    """The framework's application behind a `Guard`.
-
-    Args:
-        script: that the framework runs for each visitor.
-        address: where the server listens.
-        framed: as in `headers`.
-        lifespan: of the application.
-    """
+    """The framework's application behind a `Guard`."""
 
     failure: Exception | None = None
     """Why the application did not start."""
@@ -99,14 +92,7 @@ class Guarded(st.App):
 
 
 class Guard:
-    """An application in front of another.
-
-    Args:
-        app: the framework's.
-        answers: headers of every answer.
-        address: where the server listens, see `own_hosts`.
-        room: of uploads.
-    """
+    """An application in front of another."""
 
     def __init__(self, app: ASGIApp, answers: dict[str, str], address: str, room: Room) -> None:
         self._app, self._headers, self._room = app, answers, room

@@ -17,12 +17,7 @@ ANSWER = ("decision", "model says")
 
 
 def prediction_of(case: Case, labels: LabelSet) -> Prediction:
-    """The prediction that a case keeps; its prediction set is the one that was given then.
-
-    Args:
-        case: a case.
-        labels: of its model.
-    """
+    """The prediction that a case keeps; its prediction set is the one that was given then."""
     kept = case.prediction
     doubtful = kept.get("novelty")
     known = kept.get("prediction_set")
@@ -45,12 +40,7 @@ def prediction_of(case: Case, labels: LabelSet) -> Prediction:
 
 
 def queue_table(rows: Sequence[ReviewedCase], *, hidden: bool = False) -> str:
-    """The first cases that wait.
-
-    Args:
-        rows: the cases.
-        hidden: leave out what the model said of them.
-    """
+    """The first cases that wait; ``hidden`` leaves out what the model said of them."""
     if not rows:
         return "<p class='under'>No case waits.</p>"
     titles = ["case", "decision", "entropy, nats", "model says", "reviewers"]

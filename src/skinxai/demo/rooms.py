@@ -48,12 +48,7 @@ class Room:
         self._since: dict[tuple[str, str], float] = {}
 
     def knows(self, session: str, cookies: str) -> bool:
-        """Whether this browser has this session.
-
-        Args:
-            session: that a request names.
-            cookies: of the request.
-        """
+        """Whether this browser has this session."""
         client = _runtime().get_client(session)
         if client is None:
             return False
@@ -67,10 +62,6 @@ class Room:
     @contextmanager
     def arriving(self, session: str, declared: int) -> Iterator[_Arriving]:
         """While a file comes.
-
-        Args:
-            session: whose it is.
-            declared: bytes of the request, as far as they are known.
 
         Raises:
             TooMuch: there is no room for it.

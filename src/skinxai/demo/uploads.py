@@ -63,12 +63,7 @@ class _Named(io.BytesIO):
 
 @dataclass(frozen=True)
 class Refused:
-    """In the place of a file that gets no answer.
-
-    Args:
-        name: of the file.
-        reason: a sentence.
-    """
+    """In the place of a file that gets no answer."""
 
     name: str
     reason: str

@@ -38,11 +38,7 @@ class Queue:
 
     @contextmanager
     def turn(self, waits: Waits = patiently) -> Iterator[Turn]:
-        """Within it, one computes.
-
-        Args:
-            waits: hears how many others are before one.
-        """
+        """Within it, one computes."""
         turn = Turn(self, waits)
         self._enter(turn)
         try:
@@ -87,12 +83,7 @@ class Queue:
 
 
 class Turn:
-    """One who waits, or computes.
-
-    Args:
-        queue: whose turn it is.
-        waits: hears how many others are before one.
-    """
+    """One who waits, or computes."""
 
     def __init__(self, queue: Queue, waits: Waits) -> None:
         self._queue, self.waits = queue, waits

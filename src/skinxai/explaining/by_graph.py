@@ -32,15 +32,7 @@ def explanations(
     predictor: GraphPredictor, images: Iterable[Any], method: str, targets: Targets,
     options: InputOptions,
 ) -> Iterator[tuple[Prediction, Explanation | dict[str, Explanation]] | ItemError]:  # fmt: skip
-    """Predict and explain lazily, in order, in one pass of the graph.
-
-    Args:
-        predictor: a single model whose graph has maps.
-        images: as in `Classifier.predict`.
-        method: one of `GRAPH_METHODS`.
-        targets: which class of each image.
-        options: as in `Classifier.predict`.
-    """
+    """Predict and explain lazily, in order, in one pass of the graph of a single model."""
     count = 0
     for batch in prepared_batches(
         images, predictor.preprocessings, options, keep_pixels=True, measured=predictor.measured

@@ -22,19 +22,7 @@ if TYPE_CHECKING:
 def explained(
     model: ModelInUse, images: Any, method: str, asked: ExplainOptions, keywords: Mapping[str, Any]
 ) -> tuple[bool, Iterator[Any]]:
-    """Whether one image came, and pairs of a prediction and its explanation, made one by one.
-
-    Args:
-        model: that predicts and explains.
-        images: as in `Classifier.predict`.
-        method: name in `skinxai.explainers`.
-        asked: what is explained.
-        keywords: input options, and the method's own.
-
-    Raises:
-        UnknownNameError: no such method or label.
-        OptionError: an unknown option, or options that exclude each other.
-    """
+    """Whether one image came, and pairs of a prediction and its explanation, made one by one."""
     keywords = {name: plain(value) for name, value in keywords.items()}
     single, many, count = several(images, keywords.get("progress"))
     graph = _graph_for(model, method, asked)

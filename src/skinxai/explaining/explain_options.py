@@ -15,20 +15,7 @@ from skinxai.labels import LabelSet
 
 @dataclass(frozen=True)
 class ExplainOptions:
-    """The keywords of every call that explains; `Classifier.explain` says what they mean.
-
-    Args:
-        target: a label, one label for each image, or ``None`` for each image's top class.
-        against: label whose score is subtracted, or ``None``.
-        score: ``"logit"`` or ``"probability"``.
-        all_classes: whether every class is explained.
-        tta: whether the four flips of an image are averaged.
-        timeout: seconds for one batch, > 0, or ``None``.
-        isolate: ``"process"`` for a process of its own, or ``None``.
-
-    Raises:
-        OptionError: a timeout outside its rule.
-    """
+    """The keywords of every call that explains; `Classifier.explain` says what they mean."""
 
     target: str | Sequence[str] | None = None
     against: str | None = None
@@ -57,12 +44,7 @@ class ExplainOptions:
         return cls(**{name: value for name, value in values.items() if name in own}), rest
 
     def targets(self, labels: LabelSet) -> Targets:
-        """Which class of each image is explained.
-
-        Raises:
-            UnknownNameError: no such label.
-            OptionError: options that exclude each other.
-        """
+        """Which class of each image is explained."""
         one_each = isinstance(self.target, list | tuple)
         codes: Any = tuple(self.target or ()) if one_each else self.target
         return Targets(labels, codes, self.all_classes, self.against)

@@ -64,13 +64,6 @@ def explain_in_process(
 ) -> Any:
     """`Classifier.explain`, in a process of its own.
 
-    Args:
-        explain: of the classifier.
-        isolate: ``"process"``.
-        images: as there.
-        method: name of a built-in method, or one of an installed plugin.
-        **keywords: as there.
-
     Raises:
         OptionError: another ``isolate``, or a method that only this process knows.
     """

@@ -63,13 +63,6 @@ def choose_method(
 ) -> Method:
     """Look a method up and build its options.
 
-    Args:
-        name: in `skinxai.explainers`.
-        options: the method's own.
-        labels: the label set.
-        score: ``"logit"`` or ``"probability"``.
-        against: label whose score is subtracted, or ``None``.
-
     Raises:
         UnknownNameError: no such method or label.
         OptionError: an unknown option or score, ``against`` for a method without a score, or

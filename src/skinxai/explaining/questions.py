@@ -37,15 +37,7 @@ Pair = tuple[Prediction, Answer]
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of all images of a call.
-
-    Args:
-        method: which, with its options.
-        targets: which class of each image.
-        tta: whether the four flips of an image are averaged, as `predict` does.
-        timeout: seconds for the explanation of one batch, or ``None``.
-        watch: counts network passes.
-    """
+    """What is asked of all images of a call."""
 
     method: Method
     targets: Targets
@@ -154,15 +146,8 @@ def explanations(
     """Predict and explain lazily, in order; memory holds one batch.
 
     One forward pass of each member and view serves the prediction, the choice of the class, and
-    the explainer. A batch that does not fit into memory is halved.
-
-    Args:
-        predictor: predicts, and gives gradients.
-        images: as in `Classifier.predict`.
-        question: what is asked.
-        options: as in `Classifier.predict`.
-        graph: of the same model in float32: computes passes of built-in methods that need no
-            gradient.
+    the explainer. A batch that does not fit into memory is halved. A graph of the same model in
+    float32 computes passes of built-in methods that need no gradient.
     """
     predictor, count = predictor.in_float32(), 0
     for batch in prepared_batches(

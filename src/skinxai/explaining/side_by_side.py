@@ -21,19 +21,7 @@ def questions(
     method: str,
     keywords: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    """Keywords of one call of `Classifier.explain` for each explanation.
-
-    Args:
-        methods: names, or ``None``.
-        targets: labels, or ``None``.
-        method: for ``targets``.
-        keywords: of all calls; a method's own option goes to the methods that have it.
-
-    Raises:
-        OptionError: both or neither of ``methods`` and ``targets``, none of them, or an option
-            that no method has.
-        UnknownNameError: no such method.
-    """
+    """Keywords of one call of `Classifier.explain` for each explanation."""
     if (methods is None) == (targets is None):
         raise OptionError("compare() must be given either methods=[…] or targets=[…].")
     for name, values in (("methods", methods), ("targets", targets)):
@@ -68,16 +56,7 @@ def questions(
 def explanations_of_one(
     explain: Callable[..., Any], image: Any, asked: Sequence[Mapping[str, Any]]
 ) -> list[Explanation]:
-    """The explanations, all of the same image; a file object is read once.
-
-    Args:
-        explain: `Classifier.explain`.
-        image: one.
-        asked: keywords of each call.
-
-    Raises:
-        OptionError: several images, or a method that gives no map.
-    """
+    """The explanations, all of the same image; a file object is read once."""
     if not iter_sources(image)[0]:
         raise OptionError(f"image must be a single one in compare(), got {type(image).__name__}.")
     data = image.read() if hasattr(image, "read") else None

@@ -33,11 +33,7 @@ class Watch:
     count: Callable[[int], object] | None = None
 
     def check(self) -> None:
-        """Stop where the time is up.
-
-        Raises:
-            ExplainTimeoutError: it is.
-        """
+        """Stop where the time is up."""
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise ExplainTimeoutError(
                 "timeout was reached before all network passes were done; give a longer timeout, "

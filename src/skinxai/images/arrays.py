@@ -43,15 +43,7 @@ def array_to_rgb(
     max_pixels: int,
     min_side: int,
 ) -> RGB:
-    """Array or tensor to RGB uint8 ``(H, W, 3)``; the input is never changed.
-
-    Args:
-        array: uint8 0–255 or floating 0–1; ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or
-            ``(H, W, 4)``, channels first with ``layout="CHW"``.
-        layout: ``"HWC"`` or ``"CHW"``.
-        value_range: what stands for black and white, for any other numbers.
-        max_pixels: as in `check_size`.
-        min_side: as in `check_size`.
+    """Array or tensor, as `read_image` takes it, to RGB uint8 ``(H, W, 3)``; it is never changed.
 
     Raises:
         InputShapeError: another shape.

@@ -20,12 +20,6 @@ def check_size(
 ) -> None:
     """Refuse images that are too large, too elongated or too small.
 
-    Args:
-        width: in pixels.
-        height: in pixels.
-        max_pixels: most pixels that are decoded.
-        min_side: fewest pixels of a side; less would be enlarged into a guess.
-
     Raises:
         ImageTooLargeError: more than ``max_pixels``.
         UnsupportedImageError: one side more than 20 times the other.

@@ -111,16 +111,7 @@ def describe(image: Any) -> str:
 
 
 class ImageFiles(Iterator[str]):
-    """The image files of a folder or of a pattern, found one by one.
-
-    Args:
-        place: the folder or the pattern.
-        out: real path of the folder that results go to, or ``None``.
-        report: as in `iter_sources`.
-
-    Raises:
-        NoInputsError: no image at all.
-    """
+    """The image files of a folder or of a pattern, found one by one; see `iter_sources`."""
 
     def __init__(self, place: str, out: str | None, report: Callable[[LeftOut], None]) -> None:
         folder = os.path.isdir(place)  # noqa: PTH112

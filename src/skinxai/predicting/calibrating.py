@@ -67,13 +67,7 @@ class Wanted:
         return [scores.screening(), scores.balanced(), *(scores.holding(**each) for each in given)]
 
     def check(self, records: Records) -> None:
-        """Refuse what would fail once all images were read.
-
-        Raises:
-            CalibrationError: images of one class, or no malignant or no benign one.
-            OptionError: an operating point, where nothing is declared malignant.
-            UnknownNameError: a default that will be no operating point.
-        """
+        """Refuse what would fail once all images were read."""
         targets = np.asarray(records.targets())
         check_classes(targets)
         if records.labels.malignant:

@@ -46,12 +46,7 @@ class GraphMember(Member):
     def of_folder(
         cls, files: ModelFiles, runner: str, precision: str = "float32", weight: float = 1.0
     ) -> Self:
-        """The network of a model folder.
-
-        Raises:
-            ModelError: a folder without a graph.
-            IntegrityError: a graph of another model, or without logits.
-        """
+        """The network of a model folder."""
         config = read_config(files, ModelConfig)
         if GRAPH not in files.files:
             raise ModelError(
@@ -80,14 +75,9 @@ class GraphPredictor(Predictor[GraphMember]):
     def of_folder(cls, files: ModelFiles, runner: str, precision: str = "float32") -> Self:
         """Of verified files.
 
-        Args:
-            files: of a model, or of an ensemble.
-            runner: name in `RUNNERS`.
-            precision: that it computes in.
-
         Raises:
             ModelError: a folder, or a member's, without a graph.
-            IntegrityError: as in `GraphMember.of_folder` and `read_members`.
+            IntegrityError: a graph of another model, or without logits; or as in `read_members`.
         """
         calibration = calibration_of(files)
         if not files.is_ensemble:

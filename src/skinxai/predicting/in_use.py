@@ -159,11 +159,7 @@ class ModelInUse:
 
     @cached_property
     def torch_predictor(self) -> TorchPredictor:
-        """Torch's answers, whatever predicts.
-
-        Raises:
-            ModelError: an exported file, which has no network.
-        """
+        """Torch's answers, whatever predicts."""
         from skinxai.predicting.torch_predictor import TorchPredictor
 
         precision = "float32" if self._graph else self.precision
@@ -203,11 +199,7 @@ class ModelInUse:
 
     @property
     def predictor(self) -> Predictor[Any]:
-        """What predicts.
-
-        Raises:
-            ModelError: as `graph`.
-        """
+        """What predicts."""
         return self.graph or self.torch_predictor
 
     @property

@@ -159,15 +159,7 @@ def answers_of(
 ) -> Answers:  # fmt: skip
     """Answer labelled images once, at the first operating point of a model that has some.
 
-    Args:
-        model: that predicts.
-        records: with the model's labels.
-        options: of reading and batching.
-        how: as in `judge`.
-        angles: filled with each image's typology angle, where skin tone is wanted.
-
-    Raises:
-        OptionError, InputError: as in `judge`.
+    Where there are ``angles``, each image's typology angle is put there.
     """
     labelled = LabelledImages(model, records, options, "evaluate()", how.not_copies)
     looks: list[Callable[[int, Pixels], None]] = [labelled.look] if labelled.look else []

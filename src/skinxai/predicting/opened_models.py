@@ -92,15 +92,7 @@ def of_folder(
     *,
     compiled: bool = False,
 ) -> ModelInUse:
-    """Of a verified folder.
-
-    Args:
-        files: of a model, or of an ensemble.
-        device: of torch's networks.
-        runner: ``"torch"``, or a name in `skinxai.predicting.runners.RUNNERS`.
-        precision: of predictions.
-        compiled: whether torch compiles the networks.
-    """
+    """Of a verified folder."""
     if precision not in PRECISIONS:
         raise OptionError(f"precision must be one of {PRECISIONS}, got {precision!r}.")
     if runner == "torch":

@@ -122,12 +122,7 @@ class Predictor(ABC, Generic[M]):
         return from_logits(logits)
 
     def predict(self, items: Sequence[Prepared], *, tta: bool = False) -> list[Answer]:
-        """What all passes say of each image.
-
-        Args:
-            items: N >= 1 images.
-            tta: as in `passes`.
-        """
+        """What all passes say of each image."""
         passes = self.passes(tta=tta)
         return self.answers(items, passes, self.outputs(items, passes, embeddings=self.measured))
 
@@ -192,11 +187,7 @@ class Predictor(ABC, Generic[M]):
         return len(rows) > len(self.members)
 
     def mean(self, rows: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
-        """The mean ``(N, K)`` of each member's views, then that of the members.
-
-        Args:
-            rows: as in `calibrated_mean`.
-        """
+        """The mean ``(N, K)`` of each member's views, then that of the members."""
         views = len(rows) // len(self.members)
         shares = [1 / views] * views
         starts = range(0, len(rows), views)
@@ -207,11 +198,6 @@ class Predictor(ABC, Generic[M]):
         self, item: Prepared, answer: Answer, options: InputOptions
     ) -> Prediction | ItemError:
         """The result of one answer; one that is not finite is an error, never a class.
-
-        Args:
-            item: the image.
-            answer: to it.
-            options: of the call.
 
         Raises:
             NonFiniteOutputError: with ``on_error="raise"``.
@@ -243,13 +229,7 @@ class Predictor(ABC, Generic[M]):
         )  # fmt: skip
 
     def observation(self, item: Prepared, answer: Answer, made: Prediction) -> Observation:
-        """What a monitor sees of one image.
-
-        Args:
-            item: the image.
-            answer: to it.
-            made: its result.
-        """
+        """What a monitor sees of one image."""
         upright = answer.row if answer.upright is None else answer.upright
         return Observation(
             self.model, upright, answer.embedding, item.measured, item.colours, answer.novelty,

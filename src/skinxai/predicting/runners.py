@@ -201,9 +201,6 @@ RUNNERS: dict[str, type[OnnxRuntime] | type[OpenVino]] = {
 def check_backend(backend: str) -> None:
     """Refuse what cannot predict on this machine, before a model is fetched or opened.
 
-    Args:
-        backend: ``"torch"``, ``"auto"``, or a name in `RUNNERS`.
-
     Raises:
         OptionError: another name, or a runtime that is not installed.
     """

@@ -21,17 +21,7 @@ def predictions(
     predictor: Predictor[Any], images: Iterable[Any], options: InputOptions, *, tta: bool = False,
     look: Look | None = None, doubts: Doubts | None = None, monitor: Monitor | None = None,
 ) -> Iterator[Prediction | ItemError]:  # fmt: skip
-    """Predict lazily, in order; memory holds one batch.
-
-    Args:
-        predictor: what computes.
-        images: any.
-        options: of reading and batching.
-        tta: as in `Predictor.predict`.
-        look: sees each image once.
-        doubts: gives the uncertainty; ``None``: the passes do, where there are several.
-        monitor: is told of each image that is answered.
-    """
+    """Predict lazily, in order; memory holds one batch."""
 
     def answered(some: Sequence[Prepared]) -> list[Answer]:
         found = predictor.predict(some, tta=tta)

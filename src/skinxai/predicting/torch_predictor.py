@@ -76,11 +76,7 @@ class TorchMember(Member):
 
     @property
     def answering(self) -> SkinClassifier:
-        """What answers.
-
-        Raises:
-            ModelError: as `check_unchanged`.
-        """
+        """What answers."""
         self.check_unchanged()
         return self.folded
 
@@ -146,18 +142,7 @@ class TorchPredictor(Predictor[TorchMember]):
         *,
         compiled: bool = False,
     ) -> Self:
-        """Of a model, or of an ensemble, whose networks are moved to a device.
-
-        Args:
-            loaded: the networks.
-            device: ``"auto"``, or what torch takes.
-            precision: ``"float32"``, ``"bfloat16"``, or on CUDA ``"float16"``.
-            compiled: whether torch compiles the networks, for predictions.
-
-        Raises:
-            OptionError: a device that this machine does not have, half precision on a processor,
-                or networks that cannot be compiled here.
-        """
+        """Of a model, or an ensemble, whose networks are moved there; see `from_pretrained`."""
         place = device_named(device)
         if precision == "float16" and place.type != "cuda":
             raise OptionError(

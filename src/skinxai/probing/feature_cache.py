@@ -60,11 +60,7 @@ class FeatureCache:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits.
-
-        Raises:
-            OutputError: the disk is full, or the folder cannot be written.
-        """
+        """Write what waits."""
         if not self._waiting:
             return
         digests = [np.frombuffer(bytes.fromhex(each), np.uint8) for each in self._waiting]

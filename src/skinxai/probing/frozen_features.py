@@ -50,11 +50,6 @@ class Features:
 def check_memory(network: FrozenNetwork, images: int, views: int) -> None:
     """Refuse features that do not fit into memory, before any is computed.
 
-    Args:
-        network: that computes them.
-        images: N.
-        views: V.
-
     Raises:
         OutOfMemoryError: features of more bytes than are free.
     """
@@ -75,14 +70,6 @@ def compute_features(
     cache: Path | None,
 ) -> Features:  # fmt: skip
     """Read every image once, and compute the features that the cache does not have.
-
-    Args:
-        network: that computes them.
-        records: the images.
-        what: name of the part, for the bar and messages.
-        options: of reading and batching.
-        views: of each image: 1, or 4 with its flips.
-        cache: folder of kept features, or ``None``.
 
     Raises:
         DatasetError: original files that are read in the place of prepared pixels have changed.

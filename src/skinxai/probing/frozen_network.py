@@ -69,11 +69,7 @@ class FrozenNetwork:
         return len(self.answer)
 
     def key(self, views: int) -> str:
-        """sha256 of everything that features depend on besides an image's pixels.
-
-        Args:
-            views: of each image, 1 or 4.
-        """
+        """sha256 of everything that features depend on besides an image's pixels."""
         parts = {
             "format": FORMAT,
             "backbone": self.config.backbone,
@@ -116,24 +112,7 @@ def freeze(
     train: Records, backbone: str | None, init_weights: str | None,
     image_size: int | tuple[int, int] | None, name: str, device: str, seed: int,
 ) -> FrozenNetwork:  # fmt: skip
-    """Build a network with its starting weights.
-
-    Args:
-        train: images that a head will be fitted on.
-        backbone: name in `skinxai.backbones`; ``None``: that of the model which ``init_weights``
-            names, or else the `Trainer`'s.
-        init_weights: as in `Trainer`.
-        image_size: ``(height, width)``; ``None``: that of the model, or else the `Trainer`'s.
-        name: of the model to come.
-        device: that it computes on.
-        seed: of random weights.
-
-    Raises:
-        OptionError: an ``image_size`` outside its rule.
-        TrainingError: no such weights, or weights of another network.
-        ModelError: a model that cannot be opened, or a network without a linear head.
-        UnknownNameError: no such backbone.
-    """
+    """Build a network with its starting weights; see `probe`."""
     usual = TrainConfig()
     chosen = usual.backbone if backbone is None else backbone
     size = usual.image_size if image_size is None else image_size

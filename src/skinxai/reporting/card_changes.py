@@ -24,12 +24,7 @@ _TEST = re.compile(
 
 
 def with_calibration(text: str, calibration: Calibration) -> str:
-    """A card with what it says of a calibration; cards of another form stay as they are.
-
-    Args:
-        text: Markdown.
-        calibration: that the model has now.
-    """
+    """A card with what it says of a calibration; cards of another form stay as they are."""
     for name, value in calibration_rows(calibration):
         text = _with_row(text, name, value)
     return _POINTS.sub(lambda _: operating_points(calibration), text, count=1)

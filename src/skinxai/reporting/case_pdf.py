@@ -80,11 +80,7 @@ class _Column:
 
 
 def case_pdf(report: CaseReport) -> bytes:
-    """The sheet as PDF.
-
-    Raises:
-        OptionError: reportlab is not installed.
-    """
+    """The sheet as PDF."""
     sheet = PdfSheet(words.heading(report))
     y = _header(sheet, report)
     for part in (_lead, _classes, _agreement, _three):

@@ -29,6 +29,9 @@ PLAIN, BOLD = "Vera", "VeraBd"
 class PdfSheet:
     """A sheet of A4 that is drawn on from its upper left corner.
 
+    Places are left and upper edges; they and lengths are in millimetres, sizes of a font in points,
+    colours ``#rrggbb``. Of more than the ``most`` lines of a text the rest is replaced by ``…``.
+
     Args:
         title: of the document.
 
@@ -68,13 +71,7 @@ class PdfSheet:
         return self._buffer.getvalue()
 
     def width(self, text: str, size: float, bold: bool = False) -> float:
-        """Width of a line of text, in millimetres.
-
-        Args:
-            text: plain.
-            size: of the font, in points.
-            bold: whether it is.
-        """
+        """Width of a line of text."""
         font = BOLD if bold else PLAIN
         return float(self._canvas.stringWidth(self._known(text, bold), font, size)) * POINT
 
@@ -82,32 +79,14 @@ class PdfSheet:
         self, x: float, y: float, text: str, size: float, *, bold: bool = False,
         colour: str = "#1b2430", right: bool = False,
     ) -> None:  # fmt: skip
-        """Draw one line.
-
-        Args:
-            x: its left end, or its right one.
-            y: upper edge of its letters.
-            text: plain.
-            size: of the font, in points.
-            bold: whether it is.
-            colour: ``#rrggbb``.
-            right: whether ``x`` is the right end.
-        """
+        """Draw one line; ``x`` is its left end, or its right one where ``right``."""
         self._canvas.setFillColor(colour)
         self._canvas.setFont(BOLD if bold else PLAIN, size)
         draw = self._canvas.drawRightString if right else self._canvas.drawString
         draw(x / POINT, (A4[1] - y) / POINT - size * 0.8, self._known(text, bold))
 
     def fitted(self, x: float, y: float, width: float, text: str, size: float) -> None:
-        """Draw one line; a long one in smaller letters, and a longer one cut as well.
-
-        Args:
-            x: left edge.
-            y: upper edge.
-            width: in millimetres.
-            text: plain.
-            size: of the font, in points.
-        """
+        """Draw one line; a long one in smaller letters, and a longer one cut as well."""
         smaller = max(size * min(1.0, width / max(self.width(text, size), 1e-9)), size * 0.8)
         for line in self.lines(text, width + 0.01, smaller, most=1):
             self.text(x, y + (size - smaller) * 0.4 * POINT, line, smaller)
@@ -116,18 +95,7 @@ class PdfSheet:
         self, x: float, y: float, width: float, text: str, size: float, *, bold: bool = False,
         colour: str = "#1b2430", most: int = 99,
     ) -> float:  # fmt: skip
-        """Draw text in lines and return the place below it.
-
-        Args:
-            x: its left edge.
-            y: its upper edge.
-            width: of its lines, in millimetres.
-            text: plain.
-            size: of the font, in points.
-            bold: whether it is.
-            colour: ``#rrggbb``.
-            most: lines; what does not fit is replaced by ``…``.
-        """
+        """Draw text in lines and return the place below it."""
         for line in self.lines(text, width, size, bold=bold, most=most):
             self.text(x, y, line, size, bold=bold, colour=colour)
             y += size * LEADING * POINT
@@ -136,15 +104,7 @@ class PdfSheet:
     def lines(
         self, text: str, width: float, size: float, *, bold: bool = False, most: int = 99
     ) -> list[str]:
-        """Text divided into lines; words that are too long for one are divided as well.
-
-        Args:
-            text: plain.
-            width: of a line, in millimetres.
-            size: of the font, in points.
-            bold: whether it is.
-            most: lines; what does not fit is replaced by ``…``.
-        """
+        """Text divided into lines; words that are too long for one are divided as well."""
         found: list[str] = []
         line = ""
         for word in re.findall(r"\S*\d %\S*|\S+", text):  # a number keeps its sign of per cent
@@ -168,14 +128,7 @@ class PdfSheet:
         return found
 
     def picture(self, x: float, y: float, box: tuple[float, float], picture: Image.Image) -> float:
-        """Draw a picture as large as fits into a box, at its upper left, and return its lower edge.
-
-        Args:
-            x: left edge.
-            y: upper edge.
-            box: width and height in millimetres.
-            picture: any.
-        """
+        """Draw a picture as large as fits into a box, at its upper left; return its lower edge."""
         from reportlab.lib.utils import ImageReader
 
         scale = min(box[0] / picture.width, box[1] / picture.height)
@@ -190,17 +143,7 @@ class PdfSheet:
         self, x: float, y: float, width: float, height: float, *, fill: str | None = None,
         line: str | None = None, radius: float = 0.0,
     ) -> None:  # fmt: skip
-        """Draw a rectangle.
-
-        Args:
-            x: left edge.
-            y: upper edge.
-            width: in millimetres.
-            height: in millimetres.
-            fill: colour, or ``None``.
-            line: colour of its border, or ``None``.
-            radius: of its corners.
-        """
+        """Draw a rectangle, with the colours of its inside and its border, if it has them."""
         if fill:
             self._canvas.setFillColor(fill)
         if line:
@@ -214,15 +157,7 @@ class PdfSheet:
     def gradient(
         self, x: float, y: float, width: float, height: float, colours: Sequence[Sequence[int]]
     ) -> None:
-        """Draw a bar of colours, the first at its left.
-
-        Args:
-            x: left edge.
-            y: upper edge.
-            width: in millimetres.
-            height: in millimetres.
-            colours: ``(r, g, b)``, 0–255.
-        """
+        """Draw a bar of colours ``(r, g, b)``, 0–255, the first at its left."""
         step = width / len(colours)
         for k, (r, g, b) in enumerate(colours):
             rest = width - k * step  # up to the right end, so that there are no seams

@@ -208,11 +208,7 @@ def sha256(data: bytes) -> str:
 
 
 def check_name(what: str, text: object, longest: int = MAX_NAME) -> None:
-    """Refuse text that is empty, hidden in part, or long.
-
-    Raises:
-        OptionError: such text.
-    """
+    """Refuse text that is empty, hidden in part, or long."""
     broken = broken_rule(what, text, longest)
     if not broken and not str(text).strip():
         broken = f"{what} must not be empty."
@@ -221,11 +217,7 @@ def check_name(what: str, text: object, longest: int = MAX_NAME) -> None:
 
 
 def check_label(case: Case, label: object) -> None:
-    """Refuse what is no label of the case's model.
-
-    Raises:
-        OptionError: such a label.
-    """
+    """Refuse what is no label of the case's model."""
     if label not in (*case.codes, UNSURE):
         raise OptionError(
             f"label of case {case.id!r} must be one of {[*case.codes, UNSURE]}, got {label!r:.100}."

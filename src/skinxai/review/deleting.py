@@ -40,12 +40,6 @@ def delete_expired(
 ) -> int:
     """Delete images that were kept long enough, and those that no case names.
 
-    Args:
-        database: whose images they are.
-        folder: of the images.
-        keep: how long an image is kept; ``None``: for ever.
-        clock: whose time counts.
-
     Returns:
         Number of files.
     """
@@ -74,13 +68,7 @@ def delete_expired(
 
 
 def delete_subject(database: Database, folder: ImageFolder | None, subject: str) -> Deletion:
-    """Delete a subject's predictions, labels and images, and what their bytes left behind.
-
-    Args:
-        database: of the store.
-        folder: of the images; ``None``: the subject has none.
-        subject: whose.
-    """
+    """Delete a subject's predictions, labels and images, and what their bytes left behind."""
     with database.writing() as session:
         # Locked, images first as `delete_expired` does, so that neither waits for the other for
         # ever: a label that is being given was given before, or finds no case.

@@ -34,17 +34,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Database:
-    """A database that was opened and migrated; threads share it.
-
-    Args:
-        url: ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
-        patience: seconds to wait for a connection, or for another's lock.
-        create: make a store where there is none.
-
-    Raises:
-        OptionError: another URL, or a missing package.
-        StoreError: a database that cannot be opened.
-    """
+    """A database that was opened and migrated; threads share it. See `ReviewStore.open`."""
 
     def __init__(self, url: str, patience: float = 10.0, *, create: bool = True) -> None:
         given = _url(url)
@@ -152,11 +142,7 @@ class Database:
 
 
 def absolute_url(text: str) -> str:
-    """The URL of a store in any working folder; one that is SQLite's has an absolute file.
-
-    Raises:
-        OptionError: no such URL.
-    """
+    """The URL of a store in any working folder; one that is SQLite's has an absolute file."""
     url = _url(text)
     if url.get_backend_name() == SQLITE:
         url = url.set(database=str(Path(str(url.database)).absolute()))

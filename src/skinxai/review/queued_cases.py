@@ -22,11 +22,7 @@ def every_case(labelled: bool) -> Select[CaseRow]:
 
 
 def queued(reviewer: str | None, opinions: int) -> Select[CaseRow]:
-    """Cases that wait, in their order; see `ReviewStore.queue`.
-
-    Raises:
-        OptionError: a name or a number outside its rule.
-    """
+    """Cases that wait, in their order; see `ReviewStore.queue`."""
     opinions = whole("opinions", opinions)
     own = LabelRow.case_id == CaseRow.id
     given = select(func.count(LabelRow.reviewer.distinct())).where(own).scalar_subquery()

@@ -50,13 +50,7 @@ SILENT: TelemetryConfig = {
 
 
 class ServiceApp(FastAPI):
-    """The routes behind a `Gate`.
-
-    Args:
-        service: what answers.
-        failed: is told where a model cannot be loaded; then the service is never ready.
-        classifiers: models that are loaded already.
-    """
+    """The routes behind a `Gate`."""
 
     def __init__(
         self, service: Service, classifiers: Sequence[Classifier] | None = None,

@@ -26,12 +26,7 @@ KEPT = 0.7
 
 @dataclass(frozen=True)
 class Asked:
-    """How images are predicted; only images that are asked in one way share a batch.
-
-    Args:
-        tta: as in `Classifier.predict`.
-        operating_point: as there.
-    """
+    """How images are predicted; only images that are asked in one way share a batch."""
 
     tta: bool = False
     operating_point: str | None = None

@@ -131,12 +131,7 @@ class AnswerCache:
         return found
 
     async def put(self, key: str, answer: Mapping[str, Any]) -> bool:
-        """Keep an answer, and return whether it is kept.
-
-        Args:
-            key: of `answer_key`.
-            answer: plain values for JSON.
-        """
+        """Keep an answer, and return whether it is kept."""
         try:
             text = json.dumps(answer, allow_nan=False, separators=(",", ":")).encode()
         except ValueError:  # not finite
@@ -174,12 +169,7 @@ def answer_key(digest: str, model: str, options: Mapping[str, Any]) -> str:
 
 
 def open_cache(where: str, count: Count = len, secret: bytes = b"") -> AnswerCache | None:
-    """The cache that was asked for; ``None`` for none. Nothing is connected before its first use.
-
-    Args:
-        where: ``"memory"``, ``"off"``, or the URL of a Redis, ``redis://…`` or ``rediss://…``.
-        count: see `AnswerCache`.
-        secret: see there.
+    """The cache of `ServiceSettings.cache`, or ``None``. Nothing is connected before its first use.
 
     Raises:
         OptionError: another text, or the package redis is not installed.

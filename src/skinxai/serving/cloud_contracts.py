@@ -21,13 +21,7 @@ _ROUTE = re.compile(r"/[A-Za-z0-9/_.:-]{0,200}")
 
 @dataclass(frozen=True)
 class VertexRoutes:
-    """What Vertex AI's environment says; ``None`` elsewhere.
-
-    Args:
-        port: ``AIP_HTTP_PORT``.
-        health: ``AIP_HEALTH_ROUTE``.
-        predict: ``AIP_PREDICT_ROUTE``.
-    """
+    """What Vertex AI's environment says; ``None`` elsewhere."""
 
     port: int | None = None
     health: str | None = None
@@ -66,10 +60,6 @@ class InstancesRequest(BaseModel):
 
 def instances_of(request: InstancesRequest, most: int) -> list[bytes]:
     """The encoded images of a request.
-
-    Args:
-        request: its body.
-        most: images.
 
     Raises:
         OptionError: too many.

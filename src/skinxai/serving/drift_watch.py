@@ -19,11 +19,7 @@ logger = logging.getLogger("skinxai.serving")
 
 
 class DriftWatch:
-    """A monitor that is told of each image, and never delays it.
-
-    Args:
-        monitor: of one model.
-    """
+    """A monitor of one model that is told of each image, and never delays it."""
 
     def __init__(self, monitor: DriftMonitor) -> None:
         self._monitor = monitor

@@ -29,11 +29,7 @@ logger = logging.getLogger("skinxai.serving")
 
 
 class Observing:
-    """What a service tells of itself.
-
-    Args:
-        tracing: where spans begin.
-    """
+    """What a service tells of itself."""
 
     def __init__(self, tracing: Tracing | None = None) -> None:
         self.metrics = Metrics()

@@ -59,10 +59,6 @@ class InferenceRequest(BaseModel):
 def images_of(request: InferenceRequest, most: int) -> list[bytes]:
     """The encoded images of a request.
 
-    Args:
-        request: its body.
-        most: images.
-
     Raises:
         OptionError: other tensors than the one that the model takes, unknown outputs or
             parameters, or parameters in another place than the request's own.
@@ -149,14 +145,7 @@ def response(
 
 
 def metadata(name: str, version: str, platform: str, classes: int) -> dict[str, Any]:
-    """What ``GET /v2/models/{name}`` says.
-
-    Args:
-        name: of the model, as it was configured.
-        version: its revision.
-        platform: what computes it.
-        classes: how many labels it has.
-    """
+    """What ``GET /v2/models/{name}`` says."""
     shapes = {"probabilities": [-1, classes]}
     return {
         "name": name,

@@ -47,14 +47,7 @@ class Served:
         cls, classifier: Classifier, settings: ServiceSettings,
         tell: Callable[[str, Batch], object] = lambda name, batch: None, name: str | None = None,
     ) -> Served:  # fmt: skip
-        """A model that is ready to answer: its first batch is behind it.
-
-        Args:
-            classifier: the model.
-            settings: of the service.
-            tell: is told of each batch, with the model's name.
-            name: configured; the model's own by default.
-        """
+        """A model that is ready to answer: its first batch is behind it."""
         name = name or classifier.model.partition("@")[0]
         path = samples.paths()[0]
         for count in sorted({1, settings.max_batch}):
@@ -120,14 +113,7 @@ class Pool:
         self, settings: ServiceSettings, observing: Observing, busy: Callable[[], bool],
         classifiers: Sequence[Classifier] | None = None,
     ) -> None:  # fmt: skip
-        """Load the models and let them answer.
-
-        Args:
-            settings: of the service.
-            observing: is told of batches, shadows and exchanges.
-            busy: whether live images wait, for which shadows wait.
-            classifiers: models that are loaded already, in the place of those of the settings.
-        """
+        """Load the models and let them answer; shadows wait while live images wait (``busy``)."""
 
         def begin(name: str, member: Member, classifier: Classifier) -> Worker:
             if member.shadow:

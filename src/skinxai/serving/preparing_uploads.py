@@ -20,11 +20,7 @@ AT_HAND = 512 * 1024
 
 
 class Preparing:
-    """Threads that read the images of uploads.
-
-    Args:
-        max_pixels: of an image.
-    """
+    """Threads that read the images of uploads."""
 
     def __init__(self, max_pixels: int) -> None:
         self._most = max_pixels

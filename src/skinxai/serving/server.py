@@ -55,9 +55,6 @@ class Server(uvicorn.Server):
 
     Told to end, the service says at once that it is not ready and refuses what is new; told twice,
     it ends now.
-
-    Args:
-        app: the service.
     """
 
     def __init__(self, app: ServiceApp) -> None:

@@ -31,11 +31,7 @@ Value = TypeVar("Value")
 
 
 class Service:
-    """All that the routes share.
-
-    Args:
-        settings: of the service.
-    """
+    """All that the routes share."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.settings, self.pool = settings, Pool()
@@ -223,14 +219,7 @@ class Service:
         self, rows: Sequence[Row], uploads: Sequence[bytes], subject: str | None = None,
         lesion: str | None = None,
     ) -> list[dict[str, Any]]:  # fmt: skip
-        """What a request's client is told of each image; its answers are kept for review first.
-
-        Args:
-            rows: of `predict`.
-            uploads: its images.
-            subject: pseudonym, if it was given.
-            lesion: pseudonym, if it was given.
-        """
+        """What a request's client is told of each image; its answers are kept for review first."""
         kept = await asyncio.gather(
             *(
                 self._record(row, upload, subject, lesion)

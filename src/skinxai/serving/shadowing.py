@@ -49,13 +49,7 @@ class Shadow:
         self._thread.start()
 
     def see(self, upload: bytes, live: str, **options: Any) -> bool:
-        """Take an image in, and return whether there was room; never waits for the shadow.
-
-        Args:
-            upload: the encoded image.
-            live: the most probable class, as the live model said.
-            **options: of `Classifier.predict`.
-        """
+        """Take an image in, and return whether there was room; never waits for the shadow."""
         with self._changed:
             full = len(self._waiting) >= IMAGES or self._bytes + len(upload) > BYTES
             if full or self._ends:
