@@ -174,6 +174,8 @@ def test_options_win_over_the_file(table: Path, tmp_path: Path, kind: str) -> No
          "config 'x.toml' has an unknown option 'label-colum'. Did you mean 'label_column'?"),
         ("x.json", '{"zzzz": 1}',
          "config 'x.json' has an unknown option 'zzzz'. 'skinxai train --help' lists the options."),
+        ("x.toml", "image-size = 64\nimage_size = 96\n",
+         "config 'x.toml' must have each option once: it has a key twice: 'image_size'."),
         ("x.json", "[1]", "config 'x.json' must hold names and values, got a list."),
         ("x.json", '{"data": 3}', "data in 'x.json' must be text, got 3."),
         ("x.json", '{"labels": {"a": 1}}',

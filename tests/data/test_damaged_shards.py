@@ -259,7 +259,7 @@ def test_every_sample_at_fault_is_named(tmp_path) -> None:
         assert f"'{key}' must have a label" in text
     for key in "ef":
         assert f"'{key}' must have one image" in text
-    assert "'g.json' must be JSON" in text and "a name occurs twice" in text
+    assert "'g.json' must be JSON" in text and "it has a key twice: 'label'" in text
 
 
 def test_a_member_that_is_no_image(tmp_path) -> None:

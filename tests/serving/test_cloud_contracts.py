@@ -69,6 +69,29 @@ def test_bodies_that_are_refused(client, body, status) -> None:
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+TWICE = {
+    "/invocations": ('{"instances": ["RED"], "instances": ["GREEN"]}', "instances"),
+    "/score": ('{"instances": [{"b64": "RED", "b64": "GREEN"}]}', "b64"),
+    "/v2/models/colours/infer": (
+        '{"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": ["RED"], '
+        '"d\\u0061ta": ["GREEN"]}]}',
+        "data",
+    ),
+    "/v1/feedback": ('{"id": "1", "label": "red", "reviewer": "r", "label": "green"}', "label"),
+}
+
+
+def test_a_key_twice_is_refused_by_each_route_that_takes_json(tmp_path) -> None:
+    with services() as make:
+        client = make(review=f"sqlite:///{tmp_path}/cases.db")
+        for path, (text, key) in TWICE.items():
+            text = text.replace("RED", b64(RED)).replace("GREEN", b64(GREEN))
+            answer = client.post(path, content=text, headers={"content-type": "application/json"})
+            assert (answer.status_code, answer.json()["code"]) == (422, "option"), path
+            message = f"it has a key twice: {key!r}"
+            assert answer.json()["errors"] == [{"field": "body", "message": message}], path
+
+
 def told(client) -> list:
     """What each request asks of the service, in order."""
     asked, real = [], client.app.service.predict

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, final
 
 from skinxai.cli.table_options import ROLES, TableOptions
-from skinxai.configs import MAX_JSON_BYTES, strict_json
+from skinxai.configs import MAX_JSON_BYTES, strict_json, unique_keys
 from skinxai.disk.regular_files import read_file
 from skinxai.disk.writing import write_atomic
 from skinxai.errors import OptionError, did_you_mean
@@ -89,7 +89,11 @@ def read_run_file(path: Path, *, split: bool = True) -> dict[str, Any]:
         own = values["settings"] | values.get(COMMAND, {})
         splits = path.parent / "splits.csv"
         values = own | ({"splits": str(splits)} if split and splits.exists() else {})
-    return {_known(path, name): _checked(path, name, value) for name, value in values.items()}
+    pairs = [(_known(path, name), _checked(path, name, value)) for name, value in values.items()]
+    try:
+        return unique_keys(pairs)  # as 'image-size' beside 'image_size'
+    except ValueError as error:
+        raise OptionError(f"config {str(path)!r} must have each option once: {error}.") from error
 
 
 def images_of(

@@ -2,7 +2,7 @@
 
 from skinxai.configs.checked_fields import SCHEMA_VERSION, check_keys, check_schema
 from skinxai.configs.ensemble_config import MAX_MEMBERS, EnsembleConfig, MemberConfig
-from skinxai.configs.json_bytes import MAX_JSON_BYTES, canonical_json, strict_json
+from skinxai.configs.json_bytes import MAX_JSON_BYTES, canonical_json, strict_json, unique_keys
 from skinxai.configs.model_config import ModelConfig
 from skinxai.configs.preprocess_config import (
     INTERPOLATIONS,
@@ -28,4 +28,5 @@ __all__ = [
     "check_schema",
     "parse_size",
     "strict_json",
+    "unique_keys",
 ]

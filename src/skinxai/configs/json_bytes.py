@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import Any
 
 MAX_JSON_BYTES = 2**20
@@ -26,7 +27,7 @@ def strict_json(data: bytes, most: int = MAX_JSON_BYTES) -> Any:
         raise ValueError(f"it must have at most {most} bytes, but it has {len(data)}")
     try:
         value = json.loads(
-            data.decode(), object_pairs_hook=_unique, parse_constant=_refuse,
+            data.decode(), object_pairs_hook=unique_keys, parse_constant=_refuse,
             parse_float=_finite, parse_int=_in_64_bits,
         )  # fmt: skip
         json.dumps(value, ensure_ascii=False).encode()  # text that is none, or nested too deep
@@ -35,11 +36,12 @@ def strict_json(data: bytes, most: int = MAX_JSON_BYTES) -> Any:
         raise ValueError("it is nested too deep") from error
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, for `json.loads`; a key that it has twice is a `ValueError`."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"it has a key twice: {max(keys, key=keys.count)!r}")
+        ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"it has a key twice: {key!r:.100}")
     return found
 
 

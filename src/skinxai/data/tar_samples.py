@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from skinxai.configs import unique_keys
 from skinxai.data.records import Record
 from skinxai.disk.regular_files import open_file
 from skinxai.disk.tar_members import MAX_TAR_BYTES, members
@@ -159,19 +160,12 @@ def _values(key: str, text: str | None, data: bytes) -> dict[str, Any]:
     try:
         if text.endswith(".cls"):
             return {"label": data.decode().strip()}
-        values = json.loads(data, object_pairs_hook=_once)
+        values = json.loads(data, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise DatasetSchemaError(f"{text!r} must be JSON in UTF-8: {error}.") from error
     if not isinstance(values, dict):
         raise DatasetSchemaError(f"{text!r} must be names with values, got {str(values)[:40]!r}.")
     return values
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name occurs twice")
-    return found
 
 
 def _word(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -9,6 +10,7 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers
 
+from skinxai.configs import unique_keys
 from skinxai.serving.arriving import Arriving
 from skinxai.serving.asking import PredictFields, problem_of, refused
 from skinxai.serving.bodies import content_type
@@ -34,7 +36,12 @@ async def read_json(
             raise Problem(
                 413, "body_too_large", f"the body must have at most {most} bytes.", close=True
             )
-    return _checked(lambda: kind.model_validate_json(bytes(whole)))
+    found = _checked(lambda: kind.model_validate_json(bytes(whole)))
+    try:
+        json.loads(whole, object_pairs_hook=unique_keys)  # pydantic would take the last
+    except ValueError as error:
+        raise refused([{"field": "body", "message": str(error)}]) from None
+    return found
 
 
 def asked_by(request: Request, parameters: Mapping[str, Any] | None) -> PredictFields:
