@@ -5,12 +5,14 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import nn
 
-from skinxai import explainers
+from skinxai import Classifier, explainers
 from skinxai.backbones.folding import folded
 from skinxai.backbones.network import SkinClassifier
+from skinxai.checkpoints.importing import import_timm
 from skinxai.testing.networks import NETWORKS, of_network
 from skinxai.testing.pictures import picture
 
@@ -59,3 +61,15 @@ def test_folding() -> None:
     with elsewhere():
         found = folded(model, (8, 8))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in found.network.modules())
+
+
+def test_a_model_folder_is_loaded_and_a_network_of_timm_imported(tmp_path) -> None:
+    network = timm.create_model("resnet10t", num_classes=3)
+    timm.models.save_for_hf(network, tmp_path / "timm", safe_serialization=True)
+    asked = {"labels": ("a", "b", "c"), "image_size": (64, 64), "name": "own"}
+    expected = import_timm(tmp_path / "timm", tmp_path / "expected", **asked)
+    known = Classifier.from_pretrained(tmp_path / "expected").predict(PHOTO)
+    with elsewhere():
+        assert import_timm(tmp_path / "timm", tmp_path / "found", **asked) == expected
+        found = Classifier.from_pretrained(tmp_path / "found").predict(PHOTO)
+    assert found.probabilities == known.probabilities

@@ -178,8 +178,10 @@ def test_large_weights_are_compared_before_anything_is_allocated(
     build = backbones.build
     monkeypatch.setattr(
         "skinxai.backbones.fitting.build",
-        lambda *args: devices.add(str(next((made := build(*args)).parameters()).device)) or made,
-    )  # fmt: skip
+        lambda *args, **more: (
+            devices.add(str(next((made := build(*args, **more)).parameters()).device)) or made
+        ),
+    )
     backbones.check_fit(name, 3, stored)
     for forged in (
         stored | {"extra": Stored("F32", (1,))},

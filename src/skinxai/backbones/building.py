@@ -53,8 +53,9 @@ def check_name(name: str) -> None:
 
 
 def build(
-    name: str, num_classes: int, drop_rate: float = 0.0, *, drop_path_rate: float = 0.0
-) -> SkinClassifier:
+    name: str, num_classes: int, drop_rate: float = 0.0, *, drop_path_rate: float = 0.0,
+    device: str = "cpu",
+) -> SkinClassifier:  # fmt: skip
     """Build a registered backbone with random weights, in evaluation mode.
 
     Args:
@@ -65,6 +66,7 @@ def build(
             Depth", ECCV 2016), 0 ≤ rate < 1: how often an image skips the last residual branch;
             earlier ones are skipped less often, in proportion to their depth. Only builders of
             networks that have residual branches take it; 0 is not passed on.
+        device: where its tensors are made, whatever torch's default device is.
 
     Raises:
         UnknownNameError: no backbone of that name.
@@ -77,7 +79,10 @@ def build(
         if not _takes(builder, "drop_path_rate"):
             raise _no_drop_path(name, drop_path_rate)
         more["drop_path_rate"] = drop_path_rate
-    model: SkinClassifier = builder(name, num_classes, drop_rate, **more)
+    import torch
+
+    with torch.device(device):
+        model: SkinClassifier = builder(name, num_classes, drop_rate, **more)
     return model.eval()
 
 

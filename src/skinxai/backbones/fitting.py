@@ -46,15 +46,13 @@ def check_fit(name: str, num_classes: int, stored: Mapping[str, Stored]) -> None
         UnknownNameError: no backbone of that name.
         IntegrityError: other names, shapes or types.
     """
-    import torch
-
     values = sum(math.prod(each.shape) for each in stored.values())
     # Another builder is its author's own, who may keep what was built on "meta".
     if get(name) is not build_timm or values < LARGE:
         return
     try:
-        with no_more_than(stored, name), torch.device("meta"):
-            model = build(name, num_classes)
+        with no_more_than(stored, name):
+            model = build(name, num_classes, device="meta")
     except SkinxaiError:
         raise
     except Exception:  # of any kind: what a builder does with values, and there are none
@@ -176,13 +174,10 @@ def check_bytes(config: ModelConfig, size: int) -> None:
         UnknownNameError: no backbone of that name.
         IntegrityError: more than twice the bytes that the network has in float32.
     """
-    import torch
-
     if size <= HUGE or not config.backbone or get(config.backbone) is not build_timm:
         return
     try:
-        with torch.device("meta"):
-            model = build(config.backbone, len(config.labels))
+        model = build(config.backbone, len(config.labels), device="meta")
     except SkinxaiError:
         raise
     except Exception:  # of any kind: what a builder does with values, and there are none

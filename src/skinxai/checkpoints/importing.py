@@ -90,7 +90,8 @@ def import_timm(
     )
     model = backbones.build(own.backbone, classes)
     checkpoints.load_weights(model, read_part(folder / WEIGHTS))
-    _compare(model.network, folder, own.preprocessing.image_size, architecture)
+    with torch.device("cpu"):  # torch's default device may be another
+        _compare(model.network, folder, own.preprocessing.image_size, architecture)
     card = _CARD.format(
         name=markdown(own.name), architecture=markdown_code(architecture), classes=classes
     )

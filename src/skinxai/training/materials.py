@@ -187,7 +187,7 @@ def _is_divided(config: TrainConfig, ranks: Ranks) -> bool:
 
 def _build(config: TrainConfig, classes: int, stored: dict[str, Stored] | None) -> SkinClassifier:
     """The run's network, no larger than the one that its newest checkpoint holds."""
-    options = {"drop_path_rate": config.drop_path_rate}
+    options: dict[str, Any] = {"drop_path_rate": config.drop_path_rate}
     if stored is None:
         return backbones.build(config.backbone, classes, config.drop_rate, **options)
     try:
