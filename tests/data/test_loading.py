@@ -100,6 +100,13 @@ def test_one_column_a_class(folder: Path) -> None:
 REFUSED = {
     "a column of another name": (("a,nv",), "image,labels", DatasetSchemaError,
                                  "'label'.*Did you mean 'labels'"),
+    "a column in another case": (
+        ("a,nv,x",), "image,label, Label ", DatasetSchemaError,
+        "must have each column once, but 'Label' is there twice, once as 'label'; rename one or r",
+    ),
+    "an attribute in another case": (
+        ("a,nv,x,y",), "image,label,Sex,sex", DatasetSchemaError, "'sex' is there twice, once as 'S"
+    ),
     "a column twice": (("a,nv,x",), "image,label,label", DatasetSchemaError, "'label' is there tw"),
     "semicolons": (("a;nv",), "image;label", DatasetSchemaError, "pass delimiter=';'"),
     "a ragged row": (("a,nv", "b,mel,x"), "image,label", DatasetSchemaError, "line 3 has 3"),

@@ -12,7 +12,7 @@ from places import ROOT
 
 from skinxai.data import Record, Records, Splits, folds, load_ham10000, split
 from skinxai.data.given import has_part_names
-from skinxai.errors import DatasetError, LeakageError
+from skinxai.errors import DatasetError, DatasetSchemaError, LeakageError
 from skinxai.labels import LabelSet
 
 HAM10000 = ROOT.parent / "shared/data/ham10000"
@@ -94,6 +94,16 @@ def test_the_seed_decides_and_the_order_of_rows_does_not() -> None:
     random.Random(9).shuffle(items)
     assert split(Records(tuple(items), LABELS), seed=1) == split(records, seed=1)
     assert split(records, seed=1) != split(records, seed=2)
+
+
+@pytest.mark.parametrize(
+    "header", ["image_id,part,Part", "image_id,part,part ", "image_id,part,part"]
+)
+def test_a_split_with_a_column_twice_is_refused(header: str, tmp_path: Path) -> None:
+    path = tmp_path / "splits.csv"
+    path.write_text(header + "\n" + "".join(f"{item.image_id},train,val\n" for item in table()))
+    with pytest.raises(DatasetSchemaError, match=r"splits.csv must have each column once"):
+        Splits.from_csv(path, table())
 
 
 def test_leakage_is_refused_or_marked(tmp_path: Path) -> None:

@@ -132,8 +132,9 @@ def test_names_of_columns_of_lesions_and_patients_may_be_in_any_case(tmp_path: P
         ("a", "p"), ("b", "p"), ("c", "q")
     ]  # fmt: skip
     assert not records[0].attributes
-    exact = table(tmp_path, "1,nv,x,p", "2,mel,y,p", header="image,label,Patient_ID,patient_id")
-    assert {item.patient_id for item in load_csv(exact, tmp_path)} == {"p"}
+    both = table(tmp_path, "1,nv,x,p", "2,mel,y,p", header="image,label,Patient_ID,patient_id")
+    with pytest.raises(DatasetSchemaError, match="'patient_id' is there twice, once as 'P"):
+        load_csv(both, tmp_path)
 
 
 @pytest.mark.parametrize(

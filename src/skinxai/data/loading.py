@@ -63,7 +63,7 @@ def load_csv(
         raise DatasetSchemaError(f"columns must have keys of {list(ROLES)}, got {unknown[0]!r}.")
     notes = []
     for role in ("lesion_id", "patient_id"):
-        if role in (columns or {}) or role in table.columns:
+        if role in (columns or {}):
             continue
         del chosen[role]
         if same := [name for name in table.columns if name.lower() == role]:

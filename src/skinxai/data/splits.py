@@ -14,7 +14,7 @@ from skinxai.configs import as_tuple
 from skinxai.data.cleaning import clean
 from skinxai.data.records import Records
 from skinxai.data.stratifying import Group, group, groups_with, place
-from skinxai.data.tables import SAVE_ANEW, check_encoding
+from skinxai.data.tables import SAVE_ANEW, check_columns, check_encoding
 from skinxai.disk.regular_files import MAX_TABLE_BYTES, read_file
 from skinxai.disk.writing import escape_cell, unescape_cell, write_atomic
 from skinxai.errors import DatasetError, DatasetSchemaError, LeakageError
@@ -252,7 +252,9 @@ def _read_parts(data: bytes, name: str, records: Records) -> dict[str, list[str]
     ids: dict[str, list[str]] = {part: [] for part in PARTS}
     text = io.StringIO(data.decode("utf-8-sig", "surrogateescape"), newline="")
     try:
-        for row in csv.DictReader(text, strict=True):
+        rows = csv.DictReader(text, strict=True)
+        check_columns(rows.fieldnames or (), name)
+        for row in rows:
             part, image = clean(row.get("part") or ""), row.get("image_id")
             if part not in ids or image is None:
                 raise DatasetSchemaError(

@@ -51,7 +51,8 @@ class Table:
 
     Raises:
         DatasetSchemaError: if there is no such file, it has another encoding or delimiter, its
-            header is empty or has a column twice, or a row has another number of cells.
+            header is empty or has a column twice, in any case, or a row has another number of
+            cells.
     """
 
     def __init__(
@@ -90,10 +91,7 @@ class Table:
             raise DatasetSchemaError(
                 f"{self.path.name} must have a header, but its first line is empty."
             )
-        if doubled := sorted({c for c in self.columns if self.columns.count(c) > 1}):
-            raise DatasetSchemaError(
-                f"{self.path.name} must have each column once, but {doubled[0]!r} is there twice."
-            )
+        check_columns(self.columns, self.path.name)
         for other in ";\t,|":
             if len(self.columns) == 1 and other in self.columns[0]:
                 raise DatasetSchemaError(
@@ -155,6 +153,19 @@ class Table:
             io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as lines,
         ):
             yield lines
+
+
+def check_columns(columns: Iterable[str], name: str) -> None:
+    """Refuse two columns of a table whose names differ in nothing, or in case and blanks alone."""
+    seen: dict[str, str] = {}
+    for column in columns:
+        if (own := clean(column).casefold()) in seen:
+            other = f", once as {seen[own]!r:.80}" if seen[own] != column else ""
+            raise DatasetSchemaError(
+                f"{name} must have each column once, but {column!r:.80} is there twice{other}; "
+                f"rename one or remove it."
+            )
+        seen[own] = column
 
 
 def check_encoding(
