@@ -262,6 +262,27 @@ def test_the_space_as_text() -> None:
         parse_search(["epochs=2.5..5"])
 
 
+def test_a_space_that_is_made_by_hand_has_the_rules_of_the_others() -> None:
+    for name, own, words in (
+        ("epochs", Range(2.7, 5.2, whole=True), "'epochs' integers with low < high, got .2.7, 5.2"),
+        ("epochs", Range(5, 2, whole=True), "integers with low < high, got .5, 2"),
+        ("drop_rate", Range(0.4, 0.1), "'drop_rate' numbers with low < high"),
+        ("drop_rate", Range(float("nan"), 0.1), "numbers with low < high, got .nan"),
+        ("drop_rate", Range(None, 0.1), "numbers with low < high, got .None"),
+        ("mixup", Range(0, float("inf")), "numbers with low < high, got .0, inf"),
+        ("mixup", Range(0, 0.4, log=True), "numbers with 0 < low < high, got .0, 0.4"),
+        ("mixup", Range(0, 0.4, log="no"), "log must be True or False, got 'no'"),
+        ("mixup", Range(False, True), "numbers with low < high, got .False, True"),
+        ("epochs", Choice("12"), "a pair .low, high. or a list of values, got Choice"),
+        ("epochs", Choice(()), "'epochs' a value, got none"),
+    ):
+        with pytest.raises(OptionError, match=words):
+            space_of({name: own}, {})
+    assert space_of({"epochs": Range(2, 5, whole=True)}, {}) == space_of({"epochs": (2, 5)}, {})
+    assert space_of({"mixup": Range(0.1, 0.4, log=True)}, {})["mixup"].log
+    assert space_of({"epochs": Choice((2, "5"))}, {}) == {"epochs": Choice(("2", "5"))}
+
+
 def test_the_picture_has_a_dot_at_each_height(done) -> None:
     page = drawn(done.trials)
     colours = {page.getpixel((x, y)) for x in range(60, 760) for y in range(60, 340)}

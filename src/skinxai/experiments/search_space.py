@@ -9,6 +9,7 @@ from typing import Any
 
 from skinxai.configs import as_tuple
 from skinxai.errors import OptionError, did_you_mean
+from skinxai.flags import check_flags
 from skinxai.numeric import plain
 from skinxai.training.settings import TrainConfig
 
@@ -75,7 +76,7 @@ def parse_search(texts: Iterable[str]) -> dict[str, Range | Choice]:
         if name in found:
             raise OptionError(f"search must name each setting once, got {name!r} twice.")
         if len(ends) == 2:
-            found[name] = _range(name, ends)
+            found[name] = _range(name, ends, **_kind(name))
         else:
             found[name] = Choice(tuple(each.strip() for each in values.split(",") if each.strip()))
     return found
@@ -124,12 +125,15 @@ def ends(values: Range | Choice) -> Sequence[Any]:
 
 
 def _read(name: str, values: Any) -> Range | Choice:
-    if isinstance(values, Range | Choice):
-        return values
+    if isinstance(values, Range):
+        check_flags(log=values.log, whole=values.whole)
+        return _range(name, (values.low, values.high), log=values.log, whole=values.whole)
+    if isinstance(values, Choice) and not isinstance(values.values, str):
+        values = list(values.values)
     if isinstance(values, list | tuple):
         values = type(values)(map(plain, values))
     if isinstance(values, tuple) and len(values) == 2 and all(_number(each) for each in values):
-        return _range(name, values)
+        return _range(name, values, **_kind(name))
     if isinstance(values, list | tuple):
         return Choice(tuple(_text(each) for each in values))
     raise OptionError(
@@ -137,12 +141,15 @@ def _read(name: str, values: Any) -> Range | Choice:
     )
 
 
-def _range(name: str, ends: Sequence[Any]) -> Range:
+def _kind(name: str) -> dict[str, bool]:
+    return {"log": name in LOGARITHMIC, "whole": name in WHOLE}
+
+
+def _range(name: str, ends: Sequence[Any], *, log: bool, whole: bool) -> Range:
     try:
-        low, high = (float(each) for each in ends)
-    except ValueError:
+        low, high = (math.nan if isinstance(each, bool) else float(each) for each in ends)
+    except (TypeError, ValueError):
         low = high = math.nan
-    log, whole = name in LOGARITHMIC, name in WHOLE
     broken = not low < high or math.isinf(high - low) or (log and low <= 0)
     if broken or (whole and not (low.is_integer() and high.is_integer())):
         rule = "0 < low < high" if log else "low < high"
