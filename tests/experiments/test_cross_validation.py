@@ -75,6 +75,13 @@ def test_each_image_is_answered_once_by_the_model_that_has_not_seen_its_lesion(
         np.testing.assert_allclose(given, expected, atol=1e-6)
 
 
+def test_the_largest_seed_is_followed_by_the_smallest(records, tmp_path) -> None:
+    settings = BASE | {"epochs": 1, "seed": 2**63 - 1}
+    found = cross_validate(records, 2, output_dir=tmp_path / "x", resamples=2, **settings)
+    told = [json.loads((member / "train.json").read_text()) for member in found.members]
+    assert [each["settings"]["seed"] for each in told] == [2**63 - 1, 0]
+
+
 def test_the_figures_are_those_of_the_table(done, records) -> None:
     lines = table(done)
     truth, guess = ([line[name] for line in lines] for name in ("label", "predicted"))

@@ -98,7 +98,7 @@ def cross_validate(
         callbacks: as in `Trainer`; each run calls them.
         resamples: bootstrap resamples of the lesions, for the intervals, >= 1.
         **settings: as in `Trainer`. The folds are drawn with ``seed``, and the model of fold k has
-            the seed ``seed + k − 1``.
+            the seed ``seed + k − 1``, modulo 2⁶³.
 
     Raises:
         DatasetError: if there are fewer than two folds, or a class has fewer lesions than folds.
@@ -238,7 +238,7 @@ def _fold(
     run = RunFolder(path / f"fold-{number}")
     val = {item.image_id for item in splits.val}
     own = replace(
-        config, seed=config.seed + number - 1,
+        config, seed=(config.seed + number - 1) % 2**63,
         not_copies=tuple(name for name in config.not_copies if name in val),
     )  # fmt: skip
     if run.begun:
