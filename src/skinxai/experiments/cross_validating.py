@@ -35,7 +35,7 @@ from skinxai.progress import Rounds, say
 from skinxai.reporting import card_of, read_log, write_evaluation
 from skinxai.results import Evaluation, OutOfFold
 from skinxai.training.callbacks import Callback
-from skinxai.training.checking import check_names
+from skinxai.training.checking import check_names, check_teacher
 from skinxai.training.data_checks import fingerprint
 from skinxai.training.initial_weights import check_initial_weights
 from skinxai.training.run_folder import (
@@ -116,6 +116,7 @@ def cross_validate(
     if state is None:
         config = TrainConfig.of({name: _plain(value) for name, value in given.items()})
         check_names(config)
+        check_teacher(config)
         changes: dict[str, Any] = {}
         _check_new(folder.path)
         check_initial_weights(config.backbone, config.init_weights, images.labels)

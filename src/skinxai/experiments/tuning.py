@@ -32,11 +32,11 @@ from skinxai.predicting.devices import device_named
 from skinxai.progress import Rounds, say
 from skinxai.reporting import read_log
 from skinxai.training.callbacks import Callback
-from skinxai.training.checking import check_names
+from skinxai.training.checking import check_names, check_teacher
 from skinxai.training.data_checks import check_parts, check_prepared, fingerprint
 from skinxai.training.initial_weights import check_initial_weights
 from skinxai.training.run_folder import STUDY, RunFolder, held_in, taken
-from skinxai.training.settings import TrainConfig
+from skinxai.training.settings import OF_TEACHER, TrainConfig
 from skinxai.training.teaching import load_teacher, only_unseen
 from skinxai.training.trainer import Trainer
 
@@ -134,6 +134,7 @@ def tune(
     config = TrainConfig.of(fixed)
     check_names(config)
     space = space_of(search, fixed)
+    check_teacher(config, space)
     for name in (each for each in NAMES if each in space):
         for value in ends(space[name]):
             check_names(TrainConfig.of({**fixed, **setting(name, value)}))
@@ -190,7 +191,7 @@ def _run(
 ) -> None:  # fmt: skip
     """Train a trial, or go on with it as this process has the settings, and record how it ended."""
     run = RunFolder(folder / RUNS / f"{turn.number:04d}")
-    values = {**fixed, **turn.settings}
+    values = _settings(fixed, turn.settings)
     best = max(_figures(run.path), default=-1.0)
     try:
         config = TrainConfig.of(values)
@@ -217,6 +218,13 @@ def _run(
     finally:
         turn.release()
     shutil.rmtree(run.path / "checkpoints", ignore_errors=True)  # an ended trial never goes on
+
+
+def _settings(fixed: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """All of a trial's, without those of a teacher where none is drawn."""
+    values = {**fixed, **drawn}
+    left_out = OF_TEACHER if values.get("teacher") is None else ()
+    return {name: value for name, value in values.items() if name not in left_out}
 
 
 def _failed(study: Study, turn: Turn, error: SkinxaiError) -> None:
@@ -294,7 +302,7 @@ def _found(study: Study, folder: Path, fixed: Mapping[str, Any]) -> Search:
             f"{str(folder / 'trials.csv')!r}, and give more trials or other ranges."
         )
     best = max(complete, key=lambda each: (each.macro_f1 or 0.0, -each.number))
-    own = TrainConfig.of({**fixed, **best.settings}).to_dict()
+    own = TrainConfig.of(_settings(fixed, best.settings)).to_dict()
     usual = TrainConfig().to_dict()
     settings = {name: value for name, value in own.items() if value != usual[name]}
     return Search(folder, trials, best, settings, folder / RUNS / f"{best.number:04d}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from skinxai import backbones, losses
@@ -11,7 +12,7 @@ from skinxai.model_folders.opening import is_repository
 from skinxai.predicting.devices import device_named
 from skinxai.training.augmentation import Augmentation
 from skinxai.training.device_augmentation import DeviceAugmentation
-from skinxai.training.settings import TrainConfig
+from skinxai.training.settings import OF_TEACHER, TrainConfig
 
 _WEIGHTS = {"init_weights": ("imagenet", "bundled"), "teacher": ("bundled",)}
 
@@ -30,6 +31,26 @@ def check_names(config: TrainConfig) -> None:
             raise OptionError(
                 f"{name} must be None, {', '.join(map(repr, words))}, a model folder or "
                 f"'org/name', found no folder {value!r}.{did_you_mean(value, words)}"
+            )
+
+
+def check_teacher(config: TrainConfig, searched: Collection[str] = ()) -> None:
+    """Refuse what is asked of a teacher where there is none; it would be left out.
+
+    Args:
+        config: settings whose values are already checked.
+        searched: names of settings that a search varies.
+
+    Raises:
+        OptionError: if there is such a setting.
+    """
+    for name in OF_TEACHER:
+        given = name in searched or getattr(config, name) != getattr(TrainConfig, name)
+        if given and config.teacher is None and "teacher" not in searched:
+            raise OptionError(
+                f"{name} must be left out where there is no teacher, to whose answers it applies",
+                python="leave it out, or pass teacher",
+                command="leave it out, or give --teacher",
             )
 
 

@@ -20,8 +20,8 @@ CHANGEABLE = frozenset(
      "max_pixels")
 )  # fmt: skip
 """Settings that `Trainer.resume` may change; any other change would make it another run."""
-
-
+OF_TEACHER = ("teacher_share", "teacher_temperature", "teacher_answers")
+"""Settings that mean nothing without a teacher."""
 MAX_WORKERS = 1024
 
 

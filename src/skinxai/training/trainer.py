@@ -20,7 +20,7 @@ from skinxai.interruption import Interruption
 from skinxai.reporting import write_evaluation
 from skinxai.training.beginning import new_run, resumed_run
 from skinxai.training.callbacks import Callback
-from skinxai.training.checking import check_names
+from skinxai.training.checking import check_names, check_teacher
 from skinxai.training.data_checks import check_parts
 from skinxai.training.joining import joined
 from skinxai.training.launch import Launch
@@ -46,8 +46,8 @@ class Trainer:
         **settings: the fields of `skinxai.training.settings.TrainConfig`.
 
     Raises:
-        OptionError: if a setting does not exist, a value is outside its range, or this machine
-            does not have the device.
+        OptionError: if a setting does not exist, a value is outside its range, one that applies to
+            a teacher's answers is given without one, or this machine does not have the device.
         UnknownNameError: if there is no backbone or loss of that name.
     """
 
@@ -64,6 +64,7 @@ class Trainer:
                 settings[name] = os.fspath(settings[name])
         self.config = TrainConfig.of({"backbone": backbone} | settings)
         check_names(self.config)
+        check_teacher(self.config)
         self.folder = RunFolder(Path(output_dir), self.config.keep_checkpoints)
         self._callbacks, self._resumed = tuple(callbacks), False
 
