@@ -16,9 +16,9 @@ from skinxai.errors import IntegrityError, ModelError, OptionError
 from skinxai.explaining.by_example import recall
 from skinxai.labels import LabelSet
 from skinxai.model_folders.ensembles import write_ensemble
-from skinxai.model_folders.files import read_config, read_model_folder
+from skinxai.model_folders.files import read_config, read_model_folder, write_model_folder
 from skinxai.model_folders.neighbours import Neighbours
-from skinxai.model_folders.parts import NEIGHBOURS
+from skinxai.model_folders.parts import MANIFEST, NEIGHBOURS
 from skinxai.testing.networks import COLOURS, colour_classifier
 from skinxai.testing.pictures import PLACES, picture
 
@@ -172,6 +172,25 @@ def test_a_folder_keeps_them_without_names(records, tmp_path) -> None:
     unknown = saved(tmp_path / "other", trained_on=TrainedOn())
     with pytest.raises(OptionError, match="9 of 9 lesions are not; pass the training part"):
         Classifier.from_pretrained(unknown, device="cpu").index(records)
+
+
+def test_the_lesions_of_another_model_are_refused(records, tmp_path) -> None:
+    """By the manifest, and by what each was trained on where the manifest is written anew."""
+    halves = [records.subset([i.image_id for i in records if (i.lesion_id[-1] in "01") == own])
+              for own in (True, False)]  # fmt: skip
+    for name, half in zip("ab", halves, strict=True):
+        known = TrainedOn.from_hashes(pixel_hash(np.array(Image.open(i.path))) for i in half)
+        start = Classifier.from_pretrained(saved(tmp_path / f"{name}0", trained_on=known))
+        start.index(half, dimensions=2).save_pretrained(tmp_path / name)
+    (tmp_path / "a" / NEIGHBOURS).write_bytes((tmp_path / "b" / NEIGHBOURS).read_bytes())
+    with pytest.raises(IntegrityError, match=r"neighbours\.safetensors .* must have the sha256"):
+        Classifier.from_pretrained(tmp_path / "a")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    del files[MANIFEST]
+    write_model_folder(tmp_path / "a", files)
+    count = len({item.lesion_id for item in halves[1]})
+    with pytest.raises(IntegrityError, match=f"{count} of {count} are not: it is another model's"):
+        Classifier.from_pretrained(tmp_path / "a")
 
 
 def test_models_that_cannot_answer(records, tmp_path) -> None:

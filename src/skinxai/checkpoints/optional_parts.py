@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from skinxai.configs import ModelConfig
 from skinxai.errors import IntegrityError
 from skinxai.model_folders.files import weights_digest
@@ -21,6 +23,7 @@ from skinxai.model_folders.parts import (
     NOVELTY,
     PROBE,
     REFERENCE,
+    TRAINING_PIXELS,
     WEIGHTS,
 )
 from skinxai.model_folders.trained_on import TrainedOn
@@ -63,6 +66,13 @@ def _read_neighbours(files: Files, config: ModelConfig) -> Neighbours | None:
             f"labels of {NEIGHBOURS} must be positions among the model's {classes} labels, but "
             f"{found.labels.max()} is none of them; fetch or save the model again."
         )
+    if TRAINING_PIXELS in files:
+        known = np.frombuffer(TrainedOn.from_bytes(files[TRAINING_PIXELS]).prefixes, ">u8")
+        if unknown := int((~np.isin(found.pixels.view(">u8"), known)).sum()):
+            raise IntegrityError(
+                f"lesions of {NEIGHBOURS} must be images that the model was trained on, but "
+                f"{unknown} of {len(found)} are not: it is another model's; fetch the model again."
+            )
     return found
 
 
