@@ -37,11 +37,7 @@ _KINDS = {
 
 @contextmanager
 def open_file(path: str | bytes | os.PathLike[str], most: int) -> Iterator[BufferedReader]:
-    """Context with a regular file that is open for reading bytes.
-
-    Args:
-        path: links are followed.
-        most: bytes that it may have.
+    """Context with a regular file of at most so many bytes, open for reading; links are followed.
 
     Raises:
         OSError: no such file, no regular file, a larger one, or a name that no file can have.
@@ -52,15 +48,7 @@ def open_file(path: str | bytes | os.PathLike[str], most: int) -> Iterator[Buffe
 
 
 def read_file(path: str | bytes | os.PathLike[str], most: int) -> bytes:
-    """All bytes of a regular file.
-
-    Args:
-        path: links are followed.
-        most: bytes that it may have.
-
-    Raises:
-        OSError: as in `open_file`, or a file that grows while it is read.
-    """
+    """All bytes of such a file; an `OSError` as of `open_file`, or where it grows meanwhile."""
     with open_file(path, most) as file:
         size = os.fstat(file.fileno()).st_size
         data = file.read(size + 1)
@@ -70,15 +58,7 @@ def read_file(path: str | bytes | os.PathLike[str], most: int) -> bytes:
 
 
 def check_file(path: str | bytes | os.PathLike[str], most: int | None = None) -> int:
-    """Size in bytes of a regular file, which is not opened.
-
-    Args:
-        path: links are followed.
-        most: bytes that it may have; ``None``: any number.
-
-    Raises:
-        OSError: as in `open_file`.
-    """
+    """Size in bytes of such a file, which is not opened; errors are those of `open_file`."""
     try:
         status = os.stat(path)  # noqa: PTH116  (path may be bytes)
     except ValueError as error:  # NUL, or text that this system's names cannot hold

@@ -16,7 +16,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Self, TypeVar
@@ -34,15 +34,7 @@ _LEVELS = 3  # of folders that one write fills: an ensemble's has members/NAME/F
 
 
 def write_together(folder: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
-    """Write several files of a folder, all or none of them: see `Staged`.
-
-    Args:
-        folder: created where it does not exist; its other files stay.
-        files: name, also of a file in a folder below, → bytes.
-
-    Raises:
-        OutputError: a file that cannot be written, or a full disk.
-    """
+    """Write several files of a folder, all or none of them: name → bytes, see `Staged`."""
     with Staged(folder) as staged:
         for name, data in files.items():
             staged.add(name, data)
@@ -52,10 +44,11 @@ class Staged:
     """Files of one folder that replace the old ones at one moment, or not at all.
 
     As a context it commits, or discards after an error. The new files need room on the disk beside
-    the old ones. What an earlier process left when it was killed is removed.
+    the old ones, in a folder that is made where there is none; its other files stay. What an
+    earlier process left when it was killed is removed.
 
-    Args:
-        folder: created with the first file; its other files stay.
+    Raises:
+        OutputError: from all methods: files that cannot be written or moved, or a full disk.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -75,15 +68,7 @@ class Staged:
             self.discard()
 
     def add(self, name: str, data: bytes) -> None:
-        """Write one file beside the old ones.
-
-        Args:
-            name: of the file; slashes lead to folders below.
-            data: its content.
-
-        Raises:
-            OutputError: the file cannot be written, or a folder has its name.
-        """
+        """Write one file beside the old ones; slashes in its name lead to folders below."""
         try:
             self._check_free(name)
             self._stage = self._stage or self._begin()
@@ -99,11 +84,7 @@ class Staged:
         self._names.append(name)
 
     def commit(self) -> None:
-        """Let the files that were added replace the old ones; without any, do nothing.
-
-        Raises:
-            OutputError: they cannot be moved to their places.
-        """
+        """Let the files that were added replace the old ones; without any, do nothing."""
         if self._stage is None:
             return
         try:
@@ -126,9 +107,7 @@ class Staged:
         self._end()
         if stage is not None:
             shutil.rmtree(stage, ignore_errors=True)
-            with suppress(OSError):  # the first that holds something ends it
-                for each in self._made:
-                    each.rmdir()
+            remove_empty(self._made)
 
     def _check_free(self, name: str) -> None:
         """Refuse what could not be moved to its place once the new files count."""
@@ -140,11 +119,7 @@ class Staged:
 
     def _begin(self) -> Path:
         """A new hidden folder that no other process takes for one that a killed one left."""
-        self._made = [
-            each
-            for each in (self.folder, *self.folder.absolute().parents)
-            if not os.path.lexists(each)
-        ]
+        self._made = to_be_made(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(self.folder)
         while True:
@@ -177,11 +152,7 @@ class Staged:
 
 
 def present(path: Path) -> Path:
-    """Where the content of a file lies now: its own place, or in an `UNFINISHED` folder above.
-
-    Args:
-        path: of the file, as it is once all is moved to its place.
-    """
+    """Where the content of a file lies now: its own place, or in an `UNFINISHED` folder above."""
     whole = path.absolute()
     for folder in list(whole.parents)[:_LEVELS]:
         waiting = folder / UNFINISHED / whole.relative_to(folder)
@@ -191,15 +162,7 @@ def present(path: Path) -> Path:
 
 
 def at_present(path: Path, read: Callable[[Path], Content]) -> Content:
-    """What a function reads from a file, also while another process replaces it: see `present`.
-
-    Args:
-        path: of the file.
-        read: gets the path where its content lies.
-
-    Raises:
-        OSError: as ``read`` raises it.
-    """
+    """What a function reads from a file, also while another process replaces it: see `present`."""
     while True:
         place = present(path)
         try:
@@ -211,9 +174,6 @@ def at_present(path: Path, read: Callable[[Path], Content]) -> Content:
 
 def finish_writing(folder: str | os.PathLike[str]) -> None:
     """Move to their places what a killed process left in `UNFINISHED`, and remove what it began.
-
-    Args:
-        folder: that files are written to.
 
     Raises:
         OutputError: they cannot be moved.
@@ -229,11 +189,7 @@ def finish_writing(folder: str | os.PathLike[str]) -> None:
 
 
 def finish_above(folder: Path) -> None:
-    """Move what a killed process left in `UNFINISHED`, of a folder and of those above it.
-
-    Raises:
-        OSError: they cannot be moved.
-    """
+    """Move what a killed process left in `UNFINISHED`, of a folder and of those above it."""
     whole = folder.absolute()
     for each in [whole, *whole.parents][:_LEVELS]:
         _finish(each)
@@ -273,18 +229,39 @@ def _remove_leftovers(folder: Path) -> None:
 
 def _locked(folder: Path, *, wait: bool) -> int:
     """A handle that holds the lock of a folder; -1 where there is none to be had."""
-    if sys.platform == "win32":  # folders cannot be locked there, and leftovers stay
+    if sys.platform == "win32":  # folders cannot be opened there
         return -1
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
         return -1
+    if lock_file(handle, wait=wait):
+        return handle
+    os.close(handle)
+    return -1
+
+
+def lock_file(handle: int, *, wait: bool) -> bool:
+    """Whether an open file could be locked; never on Windows, where leftovers stay."""
+    if sys.platform == "win32":
+        return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:  # held, or a file system without locks
-        os.close(handle)
-        return -1
-    return handle
+        return False
+    return True
+
+
+def to_be_made(folder: Path) -> list[Path]:
+    """A folder and those above it that do not exist, the lowest first."""
+    return [each for each in (folder, *folder.absolute().parents) if not os.path.lexists(each)]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders in order; the first that holds something ends it."""
+    with suppress(OSError):
+        for each in folders:
+            each.rmdir()
 
 
 def sync_folder(folder: Path) -> None:

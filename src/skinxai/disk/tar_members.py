@@ -42,10 +42,7 @@ _KNOWN: dict[str, _Tar] = {}
 
 
 def members(tar: str | os.PathLike[str]) -> Mapping[str, tuple[int, int]]:
-    """Offset and size of each file in a tar, in order; the headers are read anew.
-
-    Args:
-        tar: a plain tar, without compression.
+    """Offset and size of each file in a plain tar, in order; the headers are read anew.
 
     Raises:
         OSError: a tar that cannot be read, that is torn, or that holds a name twice, a path that
@@ -60,11 +57,7 @@ def members(tar: str | os.PathLike[str]) -> Mapping[str, tuple[int, int]]:
 
 
 def read_stored(path: str | bytes | os.PathLike[str], most: int) -> bytes:
-    """All bytes of a regular file, or of a file in a tar.
-
-    Args:
-        path: links are followed.
-        most: bytes that it may have.
+    """All bytes of a regular file, or of a file in a tar, at most so many; links are followed.
 
     Raises:
         OSError: as in `skinxai.disk.regular_files.open_file` and `members`; also a tar that has
@@ -74,7 +67,7 @@ def read_stored(path: str | bytes | os.PathLike[str], most: int) -> bytes:
     if inside is None:
         return read_file(path, most)
     tar, name = inside
-    handle = _opened(tar) if _PREAD else _Handle(tar)
+    handle = _open(tar)
     offset, size = _place(tar, name, handle.stamp())
     if size > most:
         raise OSError(errno.EFBIG, f"it has {size} bytes and may have at most {most}")
@@ -89,8 +82,7 @@ def stored_size(path: str | bytes | os.PathLike[str]) -> int:
     inside = _inside(path)
     if inside is None:
         return check_file(path)
-    handle = _opened(inside[0]) if _PREAD else _Handle(inside[0])
-    return _place(*inside, handle.stamp())[1]
+    return _place(*inside, _open(inside[0]).stamp())[1]
 
 
 class _Handle:
@@ -120,6 +112,10 @@ class _Handle:
 
 
 _opened = lru_cache(MAX_OPEN)(_Handle)
+
+
+def _open(tar: str) -> _Handle:
+    return _opened(tar) if _PREAD else _Handle(tar)
 
 
 def _inside(path: str | bytes | os.PathLike[str]) -> tuple[str, str] | None:

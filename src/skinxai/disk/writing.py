@@ -6,29 +6,28 @@ import errno
 import os
 import re
 import stat
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from skinxai.disk.staging import UMASK, finish_above, sync_folder
+from skinxai.disk.staging import (
+    UMASK,
+    finish_above,
+    lock_file,
+    remove_empty,
+    sync_folder,
+    to_be_made,
+)
 from skinxai.errors import OutputError
-
-if sys.platform != "win32":
-    import fcntl
 
 _TEMPORARY = re.compile(r"\.[a-z0-9_]{8}\.part")
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write ``data`` to ``path`` whole or not at all: a crash leaves what was there before.
-
-    Raises:
-        OutputError: the path is a folder, cannot be written, or the disk is full.
-    """
+    """Write ``data`` as by `atomic_file`: a crash leaves what was there before."""
     with atomic_file(path) as out:
         out.write(data)
 
@@ -79,7 +78,7 @@ def remove_leftovers(folder: Path) -> None:
             with suppress(OSError):  # gone meanwhile, or somebody else's
                 handle = os.open(path, os.O_RDWR | _NO_LINK)
                 try:
-                    if _lock(handle, wait=False):
+                    if lock_file(handle, wait=False):
                         path.unlink()
                 finally:
                     os.close(handle)
@@ -92,27 +91,15 @@ def remove_leftovers(folder: Path) -> None:
 def _temporary_in(folder: Path) -> tuple[int, str, int]:
     """A new file that `remove_leftovers` of no other process takes for a leftover.
 
-    Returns:
-        Its handle, its path, and a second handle that holds its lock, or -1.
+    It is its handle, its path, and a second handle that holds its lock, or -1.
     """
     while True:
         handle, path = tempfile.mkstemp(dir=folder, prefix=".", suffix=".part")
-        if not _lock(handle, wait=True):
+        if not lock_file(handle, wait=True):
             return handle, path, -1
         if os.fstat(handle).st_nlink:  # else it was removed before it was locked
             return handle, path, os.dup(handle)
         os.close(handle)
-
-
-def _lock(handle: int, *, wait: bool) -> bool:
-    """Whether an open file could be locked; never on Windows, where leftovers stay."""
-    if sys.platform == "win32":
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:  # held, or a file system without locks
-        return False
-    return True
 
 
 def append_line(path: str | os.PathLike[str], line: str) -> None:
@@ -165,19 +152,13 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def made_folder(path: Path) -> Iterator[None]:
-    """Context in which a folder exists; what was made for it goes where an error leaves it empty.
-
-    Raises:
-        OutputError: the folder cannot be made.
-    """
-    made = [each for each in (path, *path.absolute().parents) if not os.path.lexists(each)]
+    """Context in which a folder exists; what was made for it goes if an error leaves it empty."""
+    made = to_be_made(path)
     make_folder(path)
     try:
         yield
     except BaseException:
-        with suppress(OSError):  # the first that holds something ends it
-            for each in made:
-                each.rmdir()
+        remove_empty(made)
         raise
 
 
