@@ -48,7 +48,10 @@ def open_file(path: str | bytes | os.PathLike[str], most: int) -> Iterator[Buffe
 
 
 def read_file(path: str | bytes | os.PathLike[str], most: int) -> bytes:
-    """All bytes of such a file; an `OSError` as of `open_file`, or where it grows meanwhile."""
+    """All bytes of a regular file; limit and errors are those of `open_file`.
+
+    A file that grows while it is read is an `OSError` as well.
+    """
     with open_file(path, most) as file:
         size = os.fstat(file.fileno()).st_size
         data = file.read(size + 1)
@@ -58,7 +61,7 @@ def read_file(path: str | bytes | os.PathLike[str], most: int) -> bytes:
 
 
 def check_file(path: str | bytes | os.PathLike[str], most: int | None = None) -> int:
-    """Size in bytes of such a file, which is not opened; errors are those of `open_file`."""
+    """Size in bytes of a regular file, which is not opened; errors are those of `open_file`."""
     try:
         status = os.stat(path)  # noqa: PTH116  (path may be bytes)
     except ValueError as error:  # NUL, or text that this system's names cannot hold
