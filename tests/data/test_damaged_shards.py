@@ -252,7 +252,8 @@ def test_every_sample_at_fault_is_named(tmp_path) -> None:
         tmp_path / "x",
         GOOD | {"c.png": PNG, "d.png": PNG, "d.json": b'{"label": ""}', "e.json": NV,
                 "f.png": PNG, "f.jpg": PNG, "f.json": NV, "g.png": PNG, "g.json": b"[1",
-                "h.png": PNG, "h.json": b'{"label": "nv", "label": "mel"}'},
+                "h.png": PNG, "h.json": b'{"label": "nv", "label": "mel"}',
+                "i.png": PNG, "i.json": b'{"label": "nv", "Label ": "mel"}'},
     )  # fmt: skip
     text = refused(tmp_path / "x", DatasetLabelError)
     for key in "cd":
@@ -260,6 +261,7 @@ def test_every_sample_at_fault_is_named(tmp_path) -> None:
     for key in "ef":
         assert f"'{key}' must have one image" in text
     assert "'g.json' must be JSON" in text and "it has a key twice: 'label'" in text
+    assert "'i.json' must have each name once, but 'Label ' is there twice, once as 'label'" in text
 
 
 def test_a_member_that_is_no_image(tmp_path) -> None:

@@ -155,14 +155,14 @@ class Table:
             yield lines
 
 
-def check_columns(columns: Iterable[str], name: str) -> None:
-    """Refuse two columns of a table whose names differ in nothing, or in case and blanks alone."""
+def check_columns(columns: Iterable[str], name: str, what: str = "column") -> None:
+    """Refuse two columns, or names of a sample, that differ in nothing, or in case and blanks."""
     seen: dict[str, str] = {}
     for column in columns:
         if (own := clean(column).casefold()) in seen:
             other = f", once as {seen[own]!r:.80}" if seen[own] != column else ""
             raise DatasetSchemaError(
-                f"{name} must have each column once, but {column!r:.80} is there twice{other}; "
+                f"{name} must have each {what} once, but {column!r:.80} is there twice{other}; "
                 f"rename one or remove it."
             )
         seen[own] = column

@@ -12,6 +12,7 @@ from typing import Any
 
 from skinxai.configs import unique_keys
 from skinxai.data.records import Record
+from skinxai.data.tables import check_columns
 from skinxai.disk.regular_files import open_file
 from skinxai.disk.tar_members import MAX_TAR_BYTES, members
 from skinxai.errors import DatasetLabelError, DatasetPathError, DatasetSchemaError, SkinxaiError
@@ -165,6 +166,7 @@ def _values(key: str, text: str | None, data: bytes) -> dict[str, Any]:
         raise DatasetSchemaError(f"{text!r} must be JSON in UTF-8: {error}.") from error
     if not isinstance(values, dict):
         raise DatasetSchemaError(f"{text!r} must be names with values, got {str(values)[:40]!r}.")
+    check_columns(values, repr(text), "name")
     return values
 
 
