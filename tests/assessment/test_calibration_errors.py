@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binom
 from torchmetrics.functional.classification import (
     binary_calibration_error,
     multiclass_calibration_error,
@@ -188,3 +189,18 @@ def test_the_interval_of_a_share_covers_it() -> None:
         found = clustered_share(hits, np.repeat(np.arange(60), sizes).astype(str).tolist())
         covered += found.low <= 0.8 <= found.high
     assert 0.93 * 400 <= covered <= 0.985 * 400
+
+
+@pytest.mark.parametrize(("images", "sure"), [(20, 0.97), (40, 0.99), (100, 0.99)])
+@pytest.mark.parametrize("sort", [equal_width, equal_mass, classwise])
+def test_all_right_answers_of_a_sure_model_are_no_error(sort, images, sure) -> None:
+    """Of each number of right answers, as often as it comes: chance alone explains the error."""
+    rows, names = np.tile([sure, 1 - sure], (images, 1)), [str(n) for n in range(images)]
+    by_chance = 0.0
+    for wrong in range(12):
+        found = sort([1] * wrong + [0] * (images - wrong), rows).figure(names, resamples=200)
+        by_chance += binom.pmf(wrong, images, 1 - sure) * (found.low == 0)
+        assert found.low <= found.value <= found.high
+    assert by_chance > 0.93
+    right = sort([0] * images, rows).figure(names, resamples=200)
+    assert right.value == pytest.approx(1 - sure) and right.high > right.value

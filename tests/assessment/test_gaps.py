@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from skinxai.assessment.gaps import gaps
 from skinxai.assessment.subgroups import small_groups, subgroups
@@ -143,3 +144,15 @@ def test_attributes_of_records_made_in_a_program(row, group) -> None:
         each.attribute: each.value for each in subgroups(truth, truth, [""] * 20, [row] * 20, 2)
     }
     assert (found.get("age"), found.get("sex")) == group
+
+
+def test_groups_that_are_all_right_may_differ_all_the_same() -> None:
+    rows = [{"sex": "female"}] * 20 + [{"sex": "male"}] * 30
+    lesions = [str(n) for n in range(50)]
+    for wrong in (0, 20):  # of the women
+        right = np.where(np.arange(50) < wrong, 0, 1)
+        found = named(gaps(np.ones(50, int), right, lesions, rows, LABELS))["sex", "accuracy"]
+        wide, narrow = (1 - binomtest(n, n).proportion_ci(method="wilson").low for n in (20, 30))
+        own = found.difference
+        expected = (1, 1 - math.hypot(wide, narrow), 1) if wrong else (0, 0, wide)
+        assert (own.value, own.low, own.high) == pytest.approx(expected)

@@ -1,10 +1,15 @@
 """The clustered bootstrap against numbers worked out by hand and against a plain loop."""
 
+import math
+
 import numpy as np
 import pytest
+from scipy.stats import binom, binomtest
 
 from skinxai.assessment.evaluating import evaluate_probabilities
 from skinxai.assessment.intervals import clustered_bootstrap
+from skinxai.assessment.metrics import confusion_matrix, metrics_of
+from skinxai.assessment.selective import selective_answers
 from skinxai.labels import LabelSet
 from skinxai.results import Evaluation
 
@@ -122,3 +127,61 @@ def test_figures_of_a_class_of_one_lesion_have_no_interval() -> None:
         target[:50], scores[:50], lesions[:50], labels, resamples=50, model="m", data="d"
     )
     assert str(pair.auc["nv"]).endswith(" (–)") and pair.recall["nv"].low < pair.recall["nv"].high
+
+
+def wilson(hits: int, of: int) -> list[float]:
+    found = binomtest(hits, of).proportion_ci(method="wilson")
+    return [hits / of, found.low, found.high]
+
+
+def test_what_is_all_right_is_not_certain() -> None:
+    """All 11 lesions of one class and all 3 of another are right, and so they are in a resample."""
+    labels, names = LabelSet(("a", "b", "c")), [str(n) for n in range(54)]
+    target = np.repeat([0, 1, 2], [40, 11, 3])
+    guesses = np.where(np.arange(54) < 5, 1, target)
+    scores = 0.1 + 0.7 * np.eye(3)[guesses]
+    found = evaluate_probabilities(target, scores, names, labels, model="m", data="d")
+    for figure, count in ((found.recall["b"], 11), (found.precision["a"], 35)):
+        assert [figure.value, figure.low, figure.high] == pytest.approx(wilson(count, count))
+    assert str(found.recall["c"]) == "1.000 (0.439–1.000)"
+    assert str(found.auc["c"]) == str(found.f1["c"]) == "1.000 (–)"
+    assert found.auc["b"].low < found.auc["b"].high
+
+    def statistic(rows):
+        made = metrics_of(confusion_matrix(target[rows], guesses[rows], 3))
+        return np.array([made.balanced_accuracy, made.macro_f1])
+
+    plain, _ = clustered_bootstrap(statistic, names)
+    more = [(1 - wilson(count, count)[1]) / 3 for count in (11, 3)]
+    for figure, end in zip((found.balanced_accuracy, found.macro_f1), plain, strict=True):
+        assert figure.low == pytest.approx(figure.value - math.hypot(figure.value - end, *more))
+        assert figure.value < figure.high < 1
+    right = evaluate_probabilities(
+        target, np.eye(3)[target], names, labels, model="m", data="d", resamples=20
+    )
+    whole = [right.accuracy.value, right.accuracy.low, right.accuracy.high]
+    assert whole == pytest.approx(wilson(54, 54))
+    assert right.balanced_accuracy.low < 0.8 and str(right.brier_score) == "0.000 (–)"
+
+
+def test_the_interval_of_a_recall_of_eleven_lesions_covers() -> None:
+    """Over all numbers of right answers that there are, each as often as it comes."""
+    labels, names = LabelSet(("a", "b")), [str(n) for n in range(41)]
+    target, covered = np.repeat([0, 1], [30, 11]), np.zeros(4)
+    shares = np.array([0.7, 0.9, 0.95, 0.97])
+    for right in range(12):
+        guesses = np.where(np.arange(41) < 30 + right, target, 0)
+        scores = 0.1 + 0.8 * np.eye(2)[guesses]
+        own = evaluate_probabilities(
+            target, scores, names, labels, model="m", data="d", resamples=200
+        ).recall["b"]
+        covered += binom.pmf(right, 11, shares) * ((own.low <= shares) & (shares <= own.high))
+    assert (covered > [0.85, 0.9, 0.9, 0.9]).all(), covered  # a percentile interval: 0.28 at 0.97
+
+
+def test_the_surest_answers_are_all_right() -> None:
+    right = np.arange(40) < 30
+    found = selective_answers(np.linspace(1, 0.5, 40), right, [str(n) for n in range(40)], {})
+    half = found.accuracy_at["0.50"]
+    assert [half.value, half.low, half.high] == pytest.approx(wilson(20, 20))
+    assert found.accuracy_at["0.95"].low < 30 / 38 < found.accuracy_at["0.95"].high

@@ -138,6 +138,24 @@ def test_the_test_refuses_equal_models_as_rarely_as_it_says() -> None:
     assert refused <= 0.05 * 400 * 1.3
 
 
+def test_a_difference_without_other_values_has_no_interval() -> None:
+    """One model has the class right and the other not, of one lesion and of three."""
+    for lesions in (1, 3):
+        target = np.array([0] * 40 + [4] * 6)
+        first = np.full((46, 7), 0.05) + 0.65 * np.eye(7)[target]
+        second = np.full((46, 7), 0.05) + 0.65 * np.eye(7)[0]
+        second[:4] = first[45]  # nor are both right of all others
+        names = [str(n) if n < 40 else f"one {n % lesions}" for n in range(46)]
+        found = compared(target, first, second, names).figures
+        own = found[f"recall of {HAM10000_LABELS.codes[4]}"].difference
+        assert own.value == 1 and math.isnan(own.low) and math.isnan(own.high)
+        accuracy = found["accuracy"].difference
+        assert accuracy.low < accuracy.value < accuracy.high
+        assert math.isnan(found[f"AUC of {HAM10000_LABELS.codes[4]}"].difference.low) == (
+            lesions == 1
+        )
+
+
 def test_what_is_not_defined_is_nan() -> None:
     target, first, second, lesions = answers()
     some = target != 4

@@ -38,14 +38,28 @@ class BinnedGaps:
     def resampled(self, lesions: Sequence[str], resamples: int, seed: int) -> tuple[Floats, Floats]:
         """The mean gap of each bin as it is, ``(B,)``, and in each resample of lesions, ``(R, B)``.
 
-        Both are weighted by the bin's share of images; the bins stay.
+        Both are weighted by the bin's share of images; the bins stay. Where all outcomes in a bin
+        are alike, resamples have no others: there, outcomes are drawn from the probabilities, the
+        same for all images of a lesion.
         """
         weights, member = cluster_weights(lesions, resamples, seed)
-        columns = self.gaps.shape[1]
+        columns, place = self.gaps.shape[1], self.bins.ravel()
         sums = np.zeros((weights.shape[1], int(self.bins.max()) + 1))
-        np.add.at(sums, (np.repeat(member, columns), self.bins.ravel()), self.gaps.ravel())
+        np.add.at(sums, (np.repeat(member, columns), place), self.gaps.ravel())
         counts = weights @ np.bincount(member)
-        return sums.sum(axis=0) / self._all, (weights @ sums) / (counts[:, None] * columns)
+        own, drawn = sums.sum(axis=0) / self._all, (weights @ sums) / (counts[:, None] * columns)
+        came, images = self.gaps < 0, np.bincount(place)
+        hits = np.bincount(place, came.ravel())
+        alike = (images > 0) & ((hits == 0) | (hits == images))
+        some = alike[self.bins].any(axis=1)
+        rows, bins, member = (self.gaps + came)[some], self.bins[some].ravel(), member[some]
+        ends, draws = np.cumsum(rows, axis=1), np.random.default_rng([seed, 1])
+        for found in drawn if some.any() else ():
+            level = draws.random(len(sums))[member][:, None]
+            chance = rows - ((level < ends) & (level >= ends - rows))
+            sizes = np.bincount(bins, chance.ravel(), len(own))
+            found[alike] = own[alike] + sizes[alike] / self._all
+        return own, drawn
 
     def figure(self, lesions: Sequence[str], *, resamples: int = 2000, seed: int = 0) -> Figure:
         """The error with a 95 % interval that covers what the error would be of many images.

@@ -22,13 +22,6 @@ def decisions(
 ) -> Decisions:  # fmt: skip
     """Count what is decided about images whose classes are known.
 
-    Args:
-        decided: the decision about each image, ``(N,)``.
-        malignant: bool ``(N,)``.
-        lesions: each image's.
-        point: the operating point that decided.
-        default: whether it is the model's default.
-
     Raises:
         DatasetError: no image, or arguments of different lengths.
         OptionError: a decision that is none.
@@ -88,10 +81,6 @@ def at_each_point(
     """The decisions that `Classifier.predict` makes at each point, from its answers at one of them.
 
     What speaks against an image does so at every point; only the threshold differs.
-
-    Args:
-        predictions: the decision and the malignant probability of each prediction, at any point.
-        points: whose decisions are wanted.
     """
     given = list(predictions)
     return [

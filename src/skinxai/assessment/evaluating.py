@@ -84,12 +84,11 @@ def evaluate_probabilities(
     statistic = FigureRows(truth, scores, labels)
     values = statistic(np.arange(len(truth)))
     low, high = clustered_bootstrap(statistic, lesions, resamples=resamples, seed=seed)
-    rows = zip(values.tolist(), low.tolist(), high.tolist(), strict=True)
-    named = dict(zip(statistic.names, (Figure(*row) for row in rows), strict=True))
-    each_lesion = np.asarray(lesions)
-    for key, known in named.items():
-        if any(len(set(each_lesion[group].tolist())) < 2 for group in statistic.groups(key)):
-            named[key] = Figure(known.value, float("nan"), float("nan"))
+    rows = np.stack([values, low, high], axis=1).tolist()
+    named = {
+        key: statistic.figure(key, row, lesions)
+        for key, row in zip(statistic.names, rows, strict=True)
+    }
 
     def of_classes(figure: str) -> dict[str, Figure]:
         return {code: named[figure, code] for code in labels}

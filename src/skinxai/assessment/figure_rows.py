@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
+from skinxai.assessment.intervals import mean_of_shares, with_width
 from skinxai.assessment.metrics import brier_score, confusion_matrix, metrics_of, one_vs_rest_auc
 from skinxai.assessment.net_benefit import THRESHOLDS, worth_of
 from skinxai.assessment.roc import area, area_above, rate_at, roc_curve
 from skinxai.labels import LabelSet
+from skinxai.results import Figure
 
 Floats = npt.NDArray[np.float64]
 Name = tuple[str, str]
@@ -21,6 +25,8 @@ ROC_POINTS = (
     ("sensitivity", 0.95),
 )
 """Points of melanoma's ROC curve: the rate that is held, and its value."""
+SHARES = ("accuracy", "precision", "recall")
+MEANS = ("balanced accuracy", "macro-F1")
 ISIC_SENSITIVITY = 0.8
 """Above which the partial area of the ISIC 2024 challenge lies."""
 
@@ -28,13 +34,7 @@ ISIC_SENSITIVITY = 0.8
 def malignant_scores(
     truth: npt.NDArray[np.int64], probabilities: Floats, labels: LabelSet
 ) -> tuple[npt.NDArray[np.bool_], Floats] | None:
-    """Which images are malignant, and their malignant probability, ``(N,)`` each.
-
-    Args:
-        truth: ``(N,)``, class positions.
-        probabilities: ``(N, K)``.
-        labels: the label set; ``None`` is returned where it declares nothing malignant.
-    """
+    """Which images are malignant, and their malignant probability, ``(N,)`` each, if any may be."""
     kinds = [labels.position(code) for code in labels if code in (labels.malignant or ())]
     if not kinds:
         return None
@@ -92,19 +92,48 @@ class FigureRows:
             parts.append(self._worth[rows].mean(axis=0))
         return np.concatenate([np.asarray(part, np.float64) for part in parts])
 
-    def groups(self, name: Name) -> tuple[npt.NDArray[np.bool_], ...]:
-        """Which images a figure is the rate of, or tells apart, ``(N,)`` each; none: all images.
+    def figure(self, name: Name, ends: Sequence[float], lesions: Sequence[str]) -> Figure:
+        """A figure with its interval, as far as a bootstrap over lesions knows one.
 
-        Where a group is of one lesion, a resample has that lesion or no value, so that a bootstrap
-        over lesions knows no interval.
+        Args:
+            name: of `names`.
+            ends: its value, and the ends of `clustered_bootstrap`.
+            lesions: each image's, ``(N,)``.
+
+        Returns:
+            With NaN ends if `lone`, or no resample had another value; but then with those of
+            `clustered_share` if it is a share of images. Means over classes: see `mean_of_shares`.
         """
+        found, each = Figure(*ends), np.asarray(lesions)
+        if self.lone(name, each):
+            return Figure(found.value, float("nan"), float("nan"))
+        if name[0] == "net benefit":  # 0 where no image is referred
+            return found
+        right = self._guesses == self._truth
+        if name[0] in MEANS:
+            return mean_of_shares(found, right, self._truth, lesions)
+        if name[0] not in SHARES:
+            return with_width(found)
+        own = (*self._groups(name), np.ones(len(each), np.bool_))[0]
+        return with_width(found, right[own], each[own].tolist())
+
+    def lone(self, name: Name, lesions: npt.NDArray[np.str_]) -> bool:
+        """Whether a group that a figure is the rate of, or tells apart, is of one lesion.
+
+        A resample has that lesion or no value, so that a bootstrap over lesions knows no interval.
+        """
+        return any(len(np.unique(lesions[group])) < 2 for group in self._groups(name))
+
+    def _groups(self, name: Name) -> tuple[npt.NDArray[np.bool_], ...]:
+        """``(N,)`` each; none: all images."""
         figure, code = name
-        if figure in ("recall", "AUC"):
-            group = self._truth == self._labels.position(code)
+        if figure in ("precision", "recall", "AUC"):
+            answers = self._guesses if figure == "precision" else self._truth
+            group = answers == self._labels.position(code)
         elif figure == "ROC point":
             group = self._truth == self._melanoma
         elif self._malignant is not None and figure in ("malignant AUC", "malignant partial AUC"):
             group = self._malignant[0]
         else:
             return ()
-        return (group,) if figure == "recall" else (group, ~group)
+        return (group,) if figure in SHARES else (group, ~group)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.assessment.intervals import Floats, cluster_weights
+from skinxai.assessment.intervals import Floats, cluster_weights, clustered_share
 from skinxai.assessment.subgroups import SMALLEST, groups
 from skinxai.labels import LabelSet
 from skinxai.results import Figure, Gap
@@ -37,12 +38,14 @@ def gaps(
 
     Returns:
         For each attribute with at least two groups, and each figure with at least two of them;
-        for images of one lesion without ends (NaN).
+        for images of one lesion without ends (NaN). Of groups that are all right or all wrong,
+        the ends are from the widths of their `clustered_share` (as in Newcombe, 1998).
     """
     named = list(groups(attributes))
     if not named:
         return ()
     weights, member = cluster_weights(lesions, resamples, seed)
+    several, each = weights.shape[1] > 1, np.asarray(lesions)
     weights = np.concatenate([np.ones((1, weights.shape[1])), weights])  # the images as they are
     found = []
     for attribute, values in named:
@@ -50,11 +53,12 @@ def gaps(
             names = [name for name in dict.fromkeys(values.tolist()) if name]
             names = [n for n in names if (among & (values == n)).sum() >= SMALLEST]
             if len(names) > 1:
+                parts = [among & (values == n) for n in names]
                 shares = np.stack(
-                    [_shares(weights, member, among & (values == n), right) for n in names], axis=1
+                    [_shares(weights, member, own, right) for own in parts], axis=1
                 )  # (1 + R, G)
-                alone = weights.shape[1] < 2
-                found.append(_gap(attribute, figure, names, shares, alone=alone))
+                alone = [clustered_share(right[own], each[own].tolist()) for own in parts]
+                found.append(_gap(attribute, figure, names, shares, alone, several))
     return tuple(found)
 
 
@@ -79,15 +83,17 @@ def _shares(weights: Floats, member: Whole, among: Bools, right: Bools) -> Float
 
 
 def _gap(
-    attribute: str, figure: str, names: Sequence[str], shares: Floats, *, alone: bool
+    attribute: str, figure: str, names: Sequence[str], shares: Floats, alone: Sequence[Figure],
+    several: bool,
 ) -> Gap:  # fmt: skip
     own, drawn = shares[0], shares[1:]
     value = float(np.ptp(own))
-    chance = np.percentile(_range(drawn - own), 97.5)  # the most that it adds, as of a range
-    low = np.percentile(_range(drawn), 2.5)
-    ends = max(0.0, value - float(chance)), min(1.0, max(value, 2 * value - low))
-    if alone:  # all resamples are alike
-        ends = float("nan"), float("nan")
+    chance = float(np.percentile(_range(drawn - own), 97.5))  # the most that it adds, as of a range
+    high = max(value, 2 * value - float(np.percentile(_range(drawn), 2.5)))
+    if not chance:  # resamples have no other shares: of groups that are all right or all wrong
+        *_, second, first = sorted(each.high - each.low for each in alone)
+        chance, high = math.hypot(first, second), value + first
+    ends = (max(0.0, value - chance), min(1.0, high)) if several else (math.nan, math.nan)
     return Gap(
         attribute, figure, names[int(own.argmax())], names[int(own.argmin())],
         Figure(value, *ends),

@@ -19,13 +19,6 @@ def hardest(
 ) -> tuple[HardCase, ...]:  # fmt: skip
     """The images with the largest loss, which is ``−ln`` of the true class's probability.
 
-    Args:
-        image_ids: of each image, ``(N,)``.
-        target: ``(N,)``, class positions.
-        probabilities: ``(N, K)``.
-        labels: the label set.
-        count: of each class, >= 0; a class with fewer images has fewer.
-
     Returns:
         In label order, the hardest image of each class first; of equal ones by id.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -59,6 +60,46 @@ def clustered_bootstrap(
     if known.any():
         low[known], high[known] = np.nanpercentile(found[:, known], [tail, 100 - tail], axis=0)
     return low, high
+
+
+def with_width(figure: Figure, hits: npt.ArrayLike = (), clusters: Sequence[str] = ()) -> Figure:
+    """A bootstrap's figure; if no resample had another value, of which it knows nothing.
+
+    Args:
+        figure: with an interval of `clustered_bootstrap`.
+        hits: of a share, which then has the interval of `clustered_share`; none: NaN ends.
+        clusters: each hit's.
+    """
+    if not figure.high - figure.low < 1e-12:
+        return figure
+    share = clustered_share(hits, clusters)
+    return Figure(figure.value, share.low, share.high)
+
+
+def mean_of_shares(
+    figure: Figure, hits: npt.ArrayLike, classes: npt.ArrayLike, clusters: Sequence[str]
+) -> Figure:
+    """A mean over classes, of which a bootstrap takes some for certain.
+
+    These are all right, all wrong, or of one lesion. The ends are moved by the widths of their
+    `clustered_share`, as independent parts of the mean (Zou & Donner, Stat. Med. 27, 2008).
+
+    Args:
+        figure: with an interval of `clustered_bootstrap`.
+        hits: bool ``(n,)``.
+        classes: each image's, ``(n,)``.
+        clusters: each image's.
+    """
+    own, place, names = np.asarray(hits), np.asarray(classes), np.asarray(clusters)
+    kinds, down, up = np.unique(place), [figure.value - figure.low], [figure.high - figure.value]
+    for kind in kinds:
+        some = place == kind
+        share = clustered_share(own[some], names[some].tolist())
+        if share.value in (0, 1) or len(np.unique(names[some])) < 2:
+            down.append((share.value - share.low) / len(kinds))
+            up.append((share.high - share.value) / len(kinds))
+    ends = figure.value - math.hypot(*down), figure.value + math.hypot(*up)
+    return Figure(figure.value, *np.clip(ends, 0, 1).tolist())
 
 
 def cluster_weights(

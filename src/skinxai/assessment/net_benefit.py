@@ -16,11 +16,7 @@ def net_benefit(
 ) -> float:
     """Net benefit of referring some images (Vickers & Elkin, Med. Decis. Making 26, 2006).
 
-    Args:
-        positive: bool ``(N,)``, malignant images.
-        referred: bool ``(N,)``.
-        threshold: in (0, 1); a false alarm costs ``threshold / (1 − threshold)`` of what a hit is
-            worth.
+    A false alarm costs ``threshold / (1 − threshold)`` of what a hit is worth.
     """
     odds = threshold / (1 - threshold)
     return float(((positive & referred).mean() - odds * (~positive & referred).mean()).item())
@@ -30,10 +26,6 @@ def worth_of(positive: npt.NDArray[np.bool_], scores: Floats) -> Floats:
     """What each image adds to the net benefit at each of `THRESHOLDS`, ``(N, T)``.
 
     The mean over images is the net benefit of referring from each threshold on.
-
-    Args:
-        positive: bool ``(N,)``, malignant images.
-        scores: malignant probabilities, ``(N,)``.
     """
     limits = np.asarray(THRESHOLDS)
     odds = limits / (1 - limits)

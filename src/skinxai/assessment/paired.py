@@ -11,7 +11,7 @@ import numpy.typing as npt
 from skinxai.assessment.calibration_errors import BinnedGaps, classwise, equal_mass, equal_width
 from skinxai.assessment.evaluating import checked
 from skinxai.assessment.figure_rows import FigureRows
-from skinxai.assessment.intervals import clustered_bootstrap
+from skinxai.assessment.intervals import clustered_bootstrap, with_width
 from skinxai.errors import DatasetError
 from skinxai.labels import LabelSet
 from skinxai.results import Comparison, Figure, McNemar, PairedFigure, SeenImages
@@ -49,7 +49,8 @@ def compare_probabilities(
     Returns:
         Percentile intervals of the differences; of calibration errors, whose few images add to
         both, intervals of the basic bootstrap, widened to the difference itself where chance adds
-        more to one of them. NaN where a figure is not defined.
+        more to one of them. NaN where a figure is not defined, and NaN ends where a bootstrap over
+        lesions knows none, see `FigureRows.figure`; without a difference 0 for equal answers.
 
     Raises:
         DatasetError: arguments of different lengths, or one lesion, which has no interval.
@@ -65,15 +66,17 @@ def compare_probabilities(
     low, high = clustered_bootstrap(
         lambda rows: both[0](rows) - both[1](rows), lesions, resamples=resamples, seed=seed
     )
-    everything = np.arange(len(truth))
-    found = {}
-    values = zip(both[0](everything).tolist(), both[1](everything).tolist(), strict=True)
-    for (figure, code), (first, second), ends in zip(
-        both[0].names, values, zip(low.tolist(), high.tolist(), strict=True), strict=True
-    ):
-        if figure in COMPARED:
-            shown = f"{figure} of {code}" if code else figure
-            found[shown] = PairedFigure(first, second, Figure(first - second, *ends))
+    everything, names = np.arange(len(truth)), np.asarray(lesions)
+    found, nan = {}, float("nan")
+    rows = np.stack([both[0](everything), both[1](everything), low, high], axis=1).tolist()
+    for key, (first, second, *ends) in zip(both[0].names, rows, strict=True):
+        if key[0] in COMPARED:
+            gap = Figure(first - second, *ends)
+            if any(each.lone(key, names) for each in both):
+                gap = Figure(gap.value, nan, nan)
+            elif not np.array_equal(own, other):
+                gap = with_width(gap)
+            found[" of ".join(filter(None, key))] = PairedFigure(first, second, gap)
     for shown, sort in ERRORS.items():
         pair = (sort(truth, own), sort(truth, other))
         found[shown] = _errors(pair, lesions, resamples, seed)

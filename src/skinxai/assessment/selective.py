@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.assessment.intervals import Floats, clustered_bootstrap
+from skinxai.assessment.intervals import Floats, clustered_bootstrap, with_width
 from skinxai.errors import DatasetError, InputRangeError, InputShapeError, OptionError
 from skinxai.results import Figure, ScoreComparison, SelectiveAnswers
 
@@ -60,8 +60,7 @@ class RiskCoverage:
         """
         if not 0 < coverage <= 1:
             raise OptionError(f"coverage must be in (0, 1], got {coverage!r}.")
-        answered = math.ceil(coverage * len(self.risk) * (1 - 1e-12))
-        return float(1 - self.risk[answered - 1])
+        return float(1 - self.risk[_answered(coverage, len(self.risk)) - 1])
 
 
 def risk_coverage(scores: npt.ArrayLike, right: npt.ArrayLike) -> RiskCoverage:
@@ -154,6 +153,11 @@ def selective_answers(
     low, high = clustered_bootstrap(statistic, lesions, resamples=resamples, seed=seed)
     values = statistic(np.arange(len(hits)))
     figures = [Figure(*row) for row in np.stack([values, low, high], axis=1).tolist()]
+    figures[0] = with_width(figures[0])
+    order = np.argsort(-sure, kind="stable")
+    for k, coverage in enumerate(COVERAGES, 1):
+        own = order[: _answered(coverage, len(order))]
+        figures[k] = with_width(figures[k], hits[own], [lesions[n] for n in own.tolist()])
     whole = _curve(sure, ~hits)
     shown = np.unique(np.linspace(0, len(hits) - 1, min(MOST_POINTS, len(hits))).astype(int))
     return SelectiveAnswers(
@@ -167,6 +171,10 @@ def selective_answers(
             for name, own in scores.items()
         },
     )
+
+
+def _answered(coverage: float, images: int) -> int:
+    return math.ceil(coverage * images * (1 - 1e-12))
 
 
 def _curve(sure: Floats, wrong: npt.NDArray[np.bool_]) -> RiskCoverage:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.assessment.intervals import clustered_bootstrap
+from skinxai.assessment.intervals import clustered_bootstrap, mean_of_shares, with_width
 from skinxai.assessment.metrics import confusion_matrix, metrics_of
 from skinxai.results import Figure, Subgroup
 
@@ -150,4 +150,7 @@ def _figures(
 
     low, high = clustered_bootstrap(statistic, lesions, resamples=resamples, seed=seed)
     values = statistic(np.arange(len(target)))
-    return [Figure(*row) for row in np.stack([values, low, high], axis=1).tolist()]
+    found = [Figure(*row) for row in np.stack([values, low, high], axis=1).tolist()]
+    right = target == predicted
+    means = [mean_of_shares(each, right, target, lesions) for each in found[1:]]
+    return [with_width(found[0], right, lesions), *means]

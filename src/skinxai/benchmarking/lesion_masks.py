@@ -21,21 +21,12 @@ NEAREST = Image.Resampling.NEAREST
 
 
 def mask_of(item: Record, masks: Path) -> Path:
-    """Where an image's mask is, if it has one: ``IMAGE_segmentation.png``.
-
-    Args:
-        item: the image, whose file is ``IMAGE.jpg`` or of another format.
-        masks: folder.
-    """
+    """Where an image's mask is, if it has one: ``IMAGE_segmentation.png``."""
     return masks / MASK.format(item.path.stem)
 
 
 def masked(items: Sequence[Record], masks: Path) -> list[Record]:
     """The images that have a mask, in their order.
-
-    Args:
-        items: images.
-        masks: folder.
 
     Raises:
         DatasetError: no image with a mask, or two images of one file name, such as ``nv/1.jpg`` and
@@ -63,10 +54,6 @@ def masked(items: Sequence[Record], masks: Path) -> list[Record]:
 
 def read_mask(path: Path, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """A lesion's mask, brought to its image's size.
-
-    Args:
-        path: of a picture that is black outside and white (255, or 1) in the lesion.
-        size: ``(H, W)`` of the image.
 
     Raises:
         DatasetError: no picture, other values, no lesion, or another shape than the image's.

@@ -26,12 +26,6 @@ def peak_memory(
 ) -> dict[str, float]:  # fmt: skip
     """MiB by which one explanation raises the peak of a process that has predicted before.
 
-    Args:
-        classifier: a model that can be saved; for others, and outside Linux, nothing is measured.
-        image: a file.
-        methods: name → options.
-        max_pixels: most pixels of the image that are decoded.
-
     Returns:
         Method → MiB, of those that could be measured; why others could not is printed.
     """

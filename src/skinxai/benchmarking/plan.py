@@ -46,11 +46,7 @@ class Plan:
         whole_seed(self.seed)
 
     def options(self, method: str) -> dict[str, Any]:
-        """Of a method: its defaults, with ``budget`` at most the plan's.
-
-        Args:
-            method: name in `skinxai.explainers`.
-        """
+        """Of a method: its defaults, with ``budget`` at most the plan's."""
         kind = explainers.get(method).options_type
         own = asdict(kind())
         if "budget" in own:
@@ -61,10 +57,6 @@ class Plan:
         """One image of each lesion, the stratified ones first; the same whatever the rows' order.
 
         The stratified ones come class by class in turn, as long as each has any.
-
-        Args:
-            records: of the part that is judged.
-            masks: folder of the lesions' masks, see `skinxai.benchmarking.lesion_masks`.
 
         Raises:
             DatasetError: no image with a mask, or two images that one mask would be of.
@@ -94,9 +86,6 @@ def passes_of(options: Mapping[str, Any]) -> int:
 
 def check_methods(names: Iterable[str]) -> list[str]:
     """The names, each once, after a look at the registry.
-
-    Args:
-        names: in `skinxai.explainers`.
 
     Raises:
         UnknownNameError: no such method.

@@ -46,14 +46,6 @@ class StressSample:
         The lesions come class by class in turn, as long as each class has any, so that rare
         classes have images.
 
-        Args:
-            records: labelled images.
-            masks: folder, or ``None``.
-            artefacts: names; all by default, without masks all that need none.
-            lesions: most lesions; ``None``: all of them.
-            seed: of the choice, and of all that is drawn.
-            max_pixels: most pixels of an image that are decoded.
-
         Raises:
             OptionError: fewer than one lesion, a negative seed, or artefacts that need masks
                 where there are none.

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from skinxai.artefacts import Artefact, Changed
 from skinxai.assessment.faithfulness import mass_inside
-from skinxai.assessment.intervals import clustered_bootstrap
+from skinxai.assessment.intervals import clustered_bootstrap, with_width
 from skinxai.benchmarking.running import check_unseen
 from skinxai.benchmarking.stress_sample import StressSample
 from skinxai.classifier import Classifier
@@ -30,6 +30,7 @@ Floats = npt.NDArray[np.float64]
 FIGURES = (
     "true_class", "malignant", "top_class", "decision", "abstained", "covered", "mass", "area",
 )  # fmt: skip
+SHARES = ("top_class", "decision", "abstained")
 BALANCED = ("balanced_before", "balanced_after", "balanced_change")
 LEFT_OUT = {"no_mask": "have no mask", "no_room": "leave no room beside the lesion"}
 
@@ -153,6 +154,9 @@ class _Tally:
                 name: Figure(*map(float, ends))
                 for name, *ends in zip(FIGURES + BALANCED, mean, low, high, strict=True)
             }
+            for name in SHARES:
+                hits = values[:, FIGURES.index(name)] > 0
+                figures[name] = with_width(figures[name], hits, self.lesions)
         counts = {"images": len(self.values), "lesions": len(set(self.lesions)), "maps": self.maps}
         fields: dict[str, Any] = counts | self.left_out | figures
         return Stressed(artefact.name, artefact.strength, artefact.meaning, **fields)

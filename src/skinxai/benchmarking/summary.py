@@ -33,9 +33,6 @@ Table = dict[str, Any]
 def read_rows(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """All whole rows of a comparison; one that a kill left half written is dropped.
 
-    Args:
-        folder: of `benchmark_explainers`.
-
     Raises:
         OutputError: rows that are no JSON, elsewhere than at the end.
     """
@@ -149,11 +146,7 @@ def _mean_of(values: Sequence[float | None]) -> float | None:
 
 
 def to_markdown(table: Table) -> str:
-    """The tables as a page.
-
-    Args:
-        table: of `summarise`.
-    """
+    """The tables as a page."""
     parts = []
     for name, title in (("stratified", "Every method"), ("all", "Methods of few passes")):
         methods = table[name]

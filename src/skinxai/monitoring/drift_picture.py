@@ -19,9 +19,6 @@ def drawn(timeline: Timeline) -> Image.Image:
     Blue is below the limit, the darker the nearer; orange is an alarm. Below is the accuracy that
     the probabilities promise, with the reference's as a dashed line.
 
-    Args:
-        timeline: with or without looks.
-
     Returns:
         An RGB picture.
     """

@@ -25,11 +25,7 @@ def ks_distance(window: npt.NDArray[Any], reference: npt.NDArray[Any]) -> float:
     """Two-sample Kolmogorov-Smirnov distance ``max |F_w - F_r|``.
 
     Between two values of the window, F_w is constant and F_r rises: the largest gap is at one of
-    these values, or just below it.
-
-    Args:
-        window: values ``(W,)``.
-        reference: values ``(n,)``, sorted.
+    these values, or just below it. The reference is sorted.
     """
     own = np.sort(window)
     at, below = (
@@ -41,13 +37,7 @@ def ks_distance(window: npt.NDArray[Any], reference: npt.NDArray[Any]) -> float:
 
 
 def ks_p_values(distances: npt.ArrayLike, window: int, reference: int) -> Doubles:
-    """Asymptotic p-values of `ks_distances` (Smirnov, 1939), at least `SMALLEST`.
-
-    Args:
-        distances: any shape.
-        window: images in the window.
-        reference: images in the reference.
-    """
+    """Asymptotic p-values of `ks_distances` (Smirnov, 1939), at least `SMALLEST`."""
     size = np.sqrt(window * reference / (window + reference))
     return np.asarray(
         np.maximum(kolmogorov(size * np.asarray(distances, np.float64)), SMALLEST), np.float64
@@ -81,23 +71,13 @@ def squared_mmd(
 
 
 def gaussian_kernel(first: Doubles, second: Doubles, width: float) -> Doubles:
-    """``exp(-|x - y|² / (2 width²))``, ``(N, M)``.
-
-    Args:
-        first: ``(N, d)``.
-        second: ``(M, d)``.
-        width: of the kernel, > 0.
-    """
+    """``exp(-|x - y|² / (2 width²))``, ``(N, M)``."""
     squares = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1) - 2 * first @ second.T
     return np.asarray(np.exp(-np.maximum(squares, 0) / (2 * width**2)))
 
 
 def median_distance(points: Doubles) -> float:
-    """Median distance of two different points, which is the kernel's usual width; 1 where it is 0.
-
-    Args:
-        points: ``(n, d)``, n >= 2.
-    """
+    """Median distance of two different points, the kernel's usual width; 1 where it is 0."""
     squares = (points**2).sum(axis=1)
     far = squares[:, None] + squares - 2 * points @ points.T
     above = far[np.triu_indices(len(points), 1)]

@@ -51,13 +51,7 @@ class Choice:
 
 
 def best(answers: Answers, target: Targets, classes: int) -> Choice:
-    """The candidate with the highest macro-F1; of several, the first.
-
-    Args:
-        answers: candidate -> probabilities ``(M, K)``.
-        target: class positions ``(M,)``.
-        classes: K.
-    """
+    """The candidate with the highest macro-F1; of several, the first."""
     scores = {
         value: metrics_of(confusion_matrix(target, rows.argmax(axis=1), classes)).macro_f1
         for value, rows in answers.items()
@@ -71,14 +65,6 @@ def answers_for(
     rows: Rows, target: Targets, asked: Rows, classes: int, *, balanced: bool, progress: bool | None
 ) -> tuple[Answers, Answers, dict[float, LinearHead]]:
     """Fit every candidate on some images, and let it answer for others.
-
-    Args:
-        rows: features to fit on, ``(N, V, D)``.
-        target: their classes, ``(N,)``.
-        asked: features of the other images, ``(M, D)``.
-        classes: K.
-        balanced: as in `fit_head`.
-        progress: as in `skinxai.progress.bar`.
 
     Returns:
         C -> probabilities ``(M, K)``, from the strongest regularisation to the weakest; k -> the
@@ -100,15 +86,6 @@ def out_of_fold(
     seed: int, progress: bool | None,
 ) -> tuple[Answers, Answers]:  # fmt: skip
     """Answers for each image by candidates that were fitted without its lesion and its patient.
-
-    Args:
-        train: the images.
-        rows: their features, ``(N, V, D)``.
-        k: number of folds, grouped by lesion and patient and stratified by class.
-        linked: pairs of image ids that are in one fold whatever their lesions.
-        balanced: as in `fit_head`.
-        seed: of the folds.
-        progress: as in `skinxai.progress.bar`.
 
     Raises:
         DatasetError: a class with fewer lesions than folds.

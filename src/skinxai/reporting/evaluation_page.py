@@ -167,8 +167,8 @@ def _facts(evaluation: Evaluation) -> str:
         if evaluation.calibrated_on
         else "not calibrated",
         "intervals": "95 %; bootstraps draw whole lesions, shares have Wilson intervals of as many "
-        "images as the lesions are worth. A bootstrap finds no other value where all images of a "
-        "class are right, or none is: with few lesions, an interval without width is no certainty",
+        "images as the lesions are worth. Where no resample has another value, as of a class that "
+        "is all right, shares have these as well, and other figures have no interval",
         "calibration error": "expected calibration error of the top class, 15 equal bins",
     }
     shown = "".join(

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 class Figure:
     """One figure with its 95 % interval.
 
-    The interval is from a bootstrap over lesions; that of a share of decisions, or of a bin's
-    accuracy, is Wilson's, see `skinxai.assessment.intervals.clustered_share`. NaN where the figure
-    is not defined, e.g. the recall of a class without images; shown as ``–``.
+    The interval is from a bootstrap over lesions; that of a share of decisions, of a bin's
+    accuracy, or of a share for which no resample has another value, is Wilson's, see
+    `skinxai.assessment.intervals.clustered_share`. NaN where the figure, or its interval, is not
+    defined, e.g. the recall of a class without images; shown as ``–``.
     """
 
     value: float

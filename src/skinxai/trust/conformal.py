@@ -251,13 +251,7 @@ class Conformal:
 def prediction_set(
     conformal: Conformal, probabilities: Sequence[tuple[str, float]], coverage: float
 ) -> tuple[str, ...]:
-    """The classes that one image may have, most probable first.
-
-    Args:
-        conformal: what was calibrated.
-        probabilities: label code and probability of each class, in label order.
-        coverage: as in `Conformal.sets`.
-    """
+    """The classes that one image may have, most probable first."""
     (chosen,) = conformal.sets([[value for _, value in probabilities]], coverage)
     kept = [pair for pair, inside in zip(probabilities, chosen, strict=True) if inside]
     return tuple(code for code, _ in sorted(kept, key=lambda pair: -pair[1]))

@@ -46,16 +46,7 @@ def trusted(
     made: Prediction, calibration: Calibration, measured: Mapping[str, float], score: float, *,
     operating_point: str | None, tta: bool,
 ) -> Prediction:  # fmt: skip
-    """A prediction with all that a calibrated model says beside its probabilities.
-
-    Args:
-        made: with calibrated probabilities.
-        calibration: of the model.
-        measured: measures of the image's quality.
-        score: novelty of the image.
-        operating_point: that decides; ``None``: the calibration's default.
-        tta: whether four views were averaged.
-    """
+    """A prediction with all that a calibrated model says beside its probabilities."""
     fitted, limits = calibration.fitted(tta=tta), calibration.quality
     flags, novelty = limits.flags(measured), Novelty(score, score > LIMIT)
     made = replace(
@@ -75,12 +66,7 @@ def trusted(
 
 
 def decided_at(made: Prediction, point: OperatingPoint) -> Prediction:
-    """A prediction with what another operating point decides; what speaks against it stays.
-
-    Args:
-        made: with the decision of one point; without any it stays as it is.
-        point: of the same calibration and the same number of views.
-    """
+    """A prediction with what another operating point decides; what speaks against it stays."""
     if made.decision is None:
         return made
     return _decided(made, point, made.doubts)

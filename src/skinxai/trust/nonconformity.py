@@ -28,12 +28,6 @@ def nonconformity(
     A score is rounded to the nearest millionth, for calibration and for new images alike. So it is
     still one fixed function of image and class, which is all that the guarantee asks of it.
 
-    Args:
-        probabilities: ``(N, K)``.
-        method: one of `METHODS`.
-        penalty: of RAPS, ≥ 0.
-        free_classes: of RAPS, ≥ 0.
-
     Returns:
         ``(N, K)``, ≥ 0.
     """

@@ -199,9 +199,6 @@ def novelty(distances: npt.ArrayLike, limit: float) -> Doubles:
 def to_bytes(references: Sequence[Reference]) -> bytes:
     """Content of ``novelty.safetensors``: the arrays of each member's reference.
 
-    Args:
-        references: in the order of the members; names are ``0/embeddings/means`` and so on.
-
     Raises:
         OptionError: none, or more than 64.
     """

@@ -78,14 +78,6 @@ class NoveltyGate:
         Fewer images than ``1 / rejected - 1`` cannot show so small a share: then the limit is the
         largest distance of one of them.
 
-        Args:
-            embeddings: of each network, float32 ``(N, D)``.
-            colours: of the images, float32 ``(N, 12)``.
-            labels: of each, integers ``(N,)``.
-            lesions: of each.
-            weights: of the networks; they sum to 1.
-            rejected: share of images of the right kind that may be refused.
-
         Raises:
             CalibrationError: images of one lesion.
         """
@@ -103,13 +95,7 @@ class NoveltyGate:
     def scores(
         self, embeddings: Sequence[Floats], colours: Floats, weights: Sequence[float]
     ) -> Doubles:
-        """Novelty of each image, ``(N,)``; NaN where an embedding is not finite.
-
-        Args:
-            embeddings: of each network, float32 ``(N, D)``.
-            colours: of the images, float32 ``(N, 12)``.
-            weights: of the networks; they sum to 1.
-        """
+        """Novelty of each image, ``(N,)``; NaN where an embedding is not finite."""
         usable = np.ones(len(colours), bool)
         for each in embeddings:
             usable &= (np.abs(each) < LARGEST).all(axis=1)

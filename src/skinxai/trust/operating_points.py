@@ -58,13 +58,7 @@ class Rate:
 
 
 def told_apart(value: float, limit: float, digits: int = 3) -> tuple[str, str]:
-    """A number and its limit as text, with the digits that show which is the larger.
-
-    Args:
-        value: finite.
-        limit: finite.
-        digits: after the point, at least.
-    """
+    """A number and its limit as text, with the digits that show which is the larger."""
     while round(value, digits) == round(limit, digits) and value != limit:
         digits += 1  # 0.150 is not below 0.150
     return f"{value:.{digits}f}", f"{limit:.{digits}f}"

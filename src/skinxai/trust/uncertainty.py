@@ -85,13 +85,7 @@ def uncertainty(
 
 
 def of_passes(probabilities: npt.ArrayLike, weights: Sequence[float], by: str) -> Uncertainty:
-    """Of one image.
-
-    Args:
-        probabilities: of each pass, ``(P, K)``, before calibration.
-        weights: of the passes.
-        by: what gave them.
-    """
+    """Of one image."""
     found = uncertainty(np.asarray(probabilities)[:, None], weights)
     return Uncertainty(
         total=float(found.total[0]), aleatoric=float(found.aleatoric[0]),
