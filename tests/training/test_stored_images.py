@@ -14,7 +14,7 @@ from skinxai.configs import PreprocessConfig
 from skinxai.data import Records, prepare
 from skinxai.errors import DatasetImageError, ImageDecodeError, OptionError, OutOfMemoryError
 from skinxai.images.transforms import resize
-from skinxai.training import free_memory, stored_images
+from skinxai.training import free_memory, loaders, stored_images
 from skinxai.training.device_augmentation import DeviceAugmentation
 from skinxai.training.free_memory import Free
 from skinxai.training.loaders import TrainingImages, batches, keys_of
@@ -129,14 +129,14 @@ def test_the_others_are_there(tmp_path) -> None:
 def test_a_run_counts_them_as_ever(tmp_path, monkeypatch) -> None:
     """An image that can be read when the run begins, and a moment later no longer."""
     data = [coloured(tmp_path / name, 5, n) for n, name in enumerate(("train", "val"))]
-    whole = stored_images.read_image
+    whole = loaders.read_image
 
     def gone(path: Any, **more: Any) -> Any:
         if Path(path) == data[0][2].path:
             raise ImageDecodeError("it is damaged.")
         return whole(path, **more)
 
-    monkeypatch.setattr(stored_images, "read_image", gone)
+    monkeypatch.setattr(loaders, "read_image", gone)
     settings = BASE | {"augment_on": "device", "epochs": 2}
     with pytest.raises(DatasetImageError, match="must stay readable while training: it is damaged"):
         Trainer(**settings, output_dir=tmp_path / "strict").fit(*data)
@@ -203,11 +203,9 @@ def test_ranks_of_one_machine_share_its_memory(tmp_path, monkeypatch) -> None:
 
 def test_reading_stops_as_soon_as_memory_is_not_enough(tmp_path, monkeypatch) -> None:
     records, read = written(tmp_path / "data", [(40, 56)] * 6), []
-    whole = stored_images.read_image
+    whole = loaders.read_image
     monkeypatch.setattr(stored_images, "BLOCK", 2)
-    monkeypatch.setattr(
-        stored_images, "read_image", lambda *a, **b: (read.append(a), whole(*a, **b))[1]
-    )
+    monkeypatch.setattr(loaders, "read_image", lambda *a, **b: (read.append(a), whole(*a, **b))[1])
     images = kept(records, free=lambda device: Free(None, 2 * 3 * 40 * 56 * 3))
     with pytest.raises(OutOfMemoryError, match="the first 4 of 6 images take"):
         next(images.batches(keys_of([[0]])))

@@ -12,7 +12,7 @@ share of planted copies they lose.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -22,12 +22,10 @@ import numpy.typing as npt
 
 from skinxai.data import point_forest
 from skinxai.data.claims import ordered
-from skinxai.data.textures import COARSE, details, views
+from skinxai.data.point_forest import Progress
+from skinxai.data.textures import COARSE, Floats, Pixels, details, views
 
-Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
-Pixels = npt.NDArray[np.uint8]
-Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 AXES, STRONGEST, KEYPOINT_AXES = 64, 40, 24
 """Principal axes of textures, keypoints of each image, principal axes of their descriptors."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
-from itertools import combinations
 from typing import Any
 
 from skinxai.data.associations import telling_columns
@@ -14,7 +13,7 @@ from skinxai.data.near_duplicates import Fingerprint, find_pairs, fingerprint
 from skinxai.data.prepared import changed_files
 from skinxai.data.records import Record, Records
 from skinxai.data.shards import REMEDY
-from skinxai.data.splits import PARTS, Splits
+from skinxai.data.splits import PARTS, Splits, in_two_parts
 from skinxai.data.stored_prints import StoredPrints
 from skinxai.errors import SkinxaiError
 from skinxai.images.limits import MAX_PIXELS, check_max_pixels
@@ -98,9 +97,7 @@ def audit(
 def _overlaps(parts: dict[str, Records]) -> list[Finding]:
     found = []
     for kind, key in (("lesion", "lesion_id"), ("patient", "patient_id")):
-        sets = [{getattr(item, key) for item in part} - {None} for part in parts.values()]
-        names = sorted({name for a, b in combinations(sets, 2) for name in a & b})
-        if names:
+        if names := in_two_parts(parts.values(), key):
             message = f"in more than one part: {_some(names)}"
             found.append(Finding(f"shared {kind}", "error", message, len(names)))
     return found

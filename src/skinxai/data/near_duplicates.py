@@ -11,18 +11,26 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from skinxai.data.alike_index import Candidates, partners, voted
 from skinxai.data.claims import ordered
-from skinxai.data.textures import MIN_ALIKE, THUMB, crop_similarity, details, resized, views
+from skinxai.data.point_forest import Progress
+from skinxai.data.textures import (
+    MIN_ALIKE,
+    THUMB,
+    Floats,
+    Pixels,
+    crop_similarity,
+    details,
+    resized,
+    views,
+)
 from skinxai.images.pixels import pixel_hash
 
 PARTNERS, ALL_PAIRS = 5, 20
@@ -37,10 +45,6 @@ CONFIRMED = 64
 """Candidates that a thread takes at once."""
 MIN_SPREAD = 0.15
 KEYPOINTS, KEYPOINT_SIDE = 300, 320
-
-Floats = npt.NDArray[np.float32]
-Pixels = npt.NDArray[np.uint8]
-Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 
 @dataclass(frozen=True)

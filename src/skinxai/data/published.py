@@ -112,7 +112,8 @@ def load_ham10000(root: Root) -> Records:
     else:
         rows = _ham10000(found.table)
         folders = [path for path in sorted(root.rglob("HAM10000_images*")) if path.is_dir()]
-    return _records(found.table, rows, folders or [root], {}, _claim(rows))
+    own = _HAM10000 if _is_ham10000(rows) else _Named()
+    return _records(found.table, rows, folders or [root], {}, own)
 
 
 def find_published(root: Path) -> Published | None:
@@ -245,10 +246,6 @@ def _records(
     if table.joined:
         notes.append(f"{table.joined} rows of {table.path.name} have a comma that is not quoted")
     return replace(records, notes=tuple(notes))
-
-
-def _claim(rows: Sequence[Listed]) -> _Named:
-    return _HAM10000 if _is_ham10000(rows) else _Named()
 
 
 def _is_ham10000(rows: Iterable[Listed]) -> bool:

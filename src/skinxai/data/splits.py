@@ -302,15 +302,18 @@ def _joined(groups: Sequence[Group], code: str, count: int) -> str:
     return f" (its {len(lesions)} lesions share patients or are linked)"
 
 
+def in_two_parts(parts: Iterable[Records], key: str) -> list[str]:
+    """The ids, of the field ``key``, that images of two of the parts have, sorted."""
+    sets = [{getattr(item, key) for item in part} - {None} for part in parts]
+    return sorted({name for a, b in combinations(sets, 2) for name in a & b})
+
+
 def _shared(parts: Sequence[Records]) -> tuple[str, ...]:
     """What is in two of the parts, as text."""
-    found = []
-    for kind, key in (("image", "image_id"), ("lesion", "lesion_id"), ("patient", "patient_id")):
-        sets = [{value for item in part if (value := getattr(item, key)) is not None}
-                for part in parts]  # fmt: skip
-        names = sorted({name for a, b in combinations(sets, 2) for name in a & b})
-        found += [f"{kind} {quoted(name)}" for name in names]
-    return tuple(found)
+    kinds = (("image", "image_id"), ("lesion", "lesion_id"), ("patient", "patient_id"))
+    return tuple(
+        f"{kind} {quoted(name)}" for kind, key in kinds for name in in_two_parts(parts, key)
+    )
 
 
 def _found(row: Mapping[str | None, object]) -> str:

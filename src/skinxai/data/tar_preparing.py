@@ -17,7 +17,7 @@ from skinxai.data.claims import alone, check_originals, ordered, other, taken
 from skinxai.data.prepared import file_sha256
 from skinxai.data.preparing import config_of
 from skinxai.data.records import Record, Records
-from skinxai.data.tar_index import Listed, is_indexed, read_index, write_index
+from skinxai.data.tar_index import Index, Listed, is_indexed, read_index, write_index
 from skinxai.data.tar_samples import read_shard
 from skinxai.data.tar_shards import load_shards
 from skinxai.data.tar_writer import TarWriter, png
@@ -281,15 +281,15 @@ def _existing(target: Path, job: _Job) -> Records:
         what = f"it was written with image_size={size}, not {own}"
     elif index.plan != job.plan:
         what = "it was written from other records"
-    elif changed := next(_changed(target, job.records), None):
+    elif changed := next(_changed(target, index, job.records), None):
         what = f"original files have changed or are gone, {changed!r} first"
     else:
         return found
     raise other(target, "written", what)
 
 
-def _changed(folder: Path, records: Records) -> Iterator[str]:
-    for name in read_index(folder).shards:
+def _changed(folder: Path, index: Index, records: Records) -> Iterator[str]:
+    for name in index.shards:
         for sample in read_shard(folder / name).samples:
             item: Record = records[sample.position]
             if file_sha256(item.path) != sample.file_sha256:

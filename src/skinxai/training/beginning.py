@@ -24,7 +24,7 @@ from skinxai.training.materials import Materials
 from skinxai.training.membership import learnt_images
 from skinxai.training.precision import PRECISIONS, choose_precision, precision_name
 from skinxai.training.randomness import seed_all
-from skinxai.training.ranks import Ranks
+from skinxai.training.ranks import ALONE, Ranks
 from skinxai.training.run import Run
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig
@@ -32,11 +32,8 @@ from skinxai.training.step import SMALLEST
 from skinxai.training.stored_images import StoredImages
 
 
-def new_run(
-    config: TrainConfig, folder: RunFolder, splits: Splits, ranks: Ranks | None = None
-) -> Run:
+def new_run(config: TrainConfig, folder: RunFolder, splits: Splits, ranks: Ranks = ALONE) -> Run:
     """Build a run and store what it began with; the test part is only stored."""
-    ranks = ranks or Ranks()
     train, val = splits.train, splits.val
     images = fingerprint(train, val)
     _check_alike(ranks, config, images)
@@ -84,7 +81,7 @@ def new_run(
 
 
 def resumed_run(
-    config: TrainConfig, folder: RunFolder, splits: Splits, ranks: Ranks | None = None
+    config: TrainConfig, folder: RunFolder, splits: Splits, ranks: Ranks = ALONE
 ) -> Run:
     """Build a run again, of the split that it began with, and restore its newest checkpoint.
 
@@ -92,7 +89,7 @@ def resumed_run(
         TrainingError: if data, starting weights or teacher differ from those that the run began
             with, or a checkpoint is damaged.
     """
-    known, ranks = folder.read_settings(), ranks or Ranks()
+    known = folder.read_settings()
     images = fingerprint(splits.train, splits.val)
     _check_alike(ranks, config, images)
     _check_same(known, images, skips=config.unreadable == "skip")

@@ -11,6 +11,7 @@ from itertools import compress
 from skinxai.configs import canonical_json
 from skinxai.data.hashing import looks
 from skinxai.data.records import Records
+from skinxai.data.splits import in_two_parts
 from skinxai.disk.tar_members import read_stored, stored_size
 from skinxai.errors import DatasetImageError, LeakageError, OptionError, TrainingError
 from skinxai.images.limits import MAX_BYTES, MAX_PIXELS
@@ -18,7 +19,7 @@ from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.plain_text import quoted
 from skinxai.progress import watched
 from skinxai.results import SeenImages
-from skinxai.training.ranks import Ranks
+from skinxai.training.ranks import ALONE, Ranks
 
 HASHED_FILES = 64
 """Image files of a part whose content `fingerprint` reads, about."""
@@ -37,11 +38,10 @@ def check_parts(train: Records, val: Records) -> None:
         )
     allowed = train.leaked and val.leaked
     for kind, key in (("lesion", "lesion_id"), ("patient", "patient_id")):
-        sets = [{getattr(item, key) for item in part} - {None} for part in (train, val)]
-        if (shared := sets[0] & sets[1]) and not allowed:
+        if (shared := in_two_parts((train, val), key)) and not allowed:
             raise LeakageError(
                 f"train and val must share no {kind}, but {len(shared)} are in both, e.g. "
-                f"{min(shared)!r}",
+                f"{shared[0]!r}",
                 python="split with skinxai.data.split()",
                 command="leave --splits out, so that the images are split anew",
             )
@@ -125,7 +125,7 @@ def check_images(
     spare: int = 0,
     cached: bool = True,
     max_pixels: int = MAX_PIXELS,
-    ranks: Ranks | None = None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Look]:
     """Read every image once; returns what each is recognised by, by image id.
 
@@ -136,7 +136,6 @@ def check_images(
     Raises:
         DatasetImageError: if more images are unreadable; the message lists all of them.
     """
-    ranks = ranks or Ranks()
     own = replace(records, items=records.items[ranks.part])
     found = looks(own, cached=cached, max_pixels=max_pixels)
     read = watched(found, len(own), None, "image", f"check {what} images")
@@ -157,7 +156,7 @@ def check_images(
 
 def check_unseen(
     val: Mapping[str, Look], trained_on: TrainedOn, source: str, remedy: str,
-    not_copies: Collection[str], part: str = "val", ranks: Ranks | None = None, command: str = "",
+    not_copies: Collection[str], part: str = "val", ranks: Ranks = ALONE, command: str = "",
 ) -> None:  # fmt: skip
     """Refuse validation images that something was trained on, or copies of such images.
 
@@ -167,7 +166,7 @@ def check_unseen(
     Raises:
         LeakageError: if there are such images.
     """
-    ranks, names = ranks or Ranks(), list(val)
+    names = list(val)
     own = names[ranks.part]
     found = trained_on.seen({name: val[name] for name in own}, not_copies=not_copies)
     kinds = ([name in some for name in own] for some in map(set, (found.exact, found.copies)))
@@ -177,10 +176,8 @@ def check_unseen(
     message = f"{part} must hold no image of {source}: of {len(val)}, {seen.describe()}"
     command = command or remedy
     if not seen.exact:
-        ids, look = (
-            [*not_copies, *seen.copies],
-            "Look at the images first; where they show other skin",
-        )
+        ids = [*not_copies, *seen.copies]
+        look = "Look at the images first; where they show other skin"
         remedy += f". {look}, pass not_copies={ids!r}"
         command += f". {look}, give --not-copies {','.join(ids)}"
     raise LeakageError(message, python=remedy, command=command)

@@ -101,9 +101,7 @@ def is_told_elsewhere(error: SkinxaiError) -> bool:
         launch = Launch.now()
     except OptionError:
         return False
-    if launch.count == 1:
-        return False
-    if not launch.hosted:
+    if launch.count == 1 or not launch.hosted:
         return False
     try:
         _claim(error, _store(launch, "before", datetime.timedelta(seconds=10)))

@@ -54,10 +54,7 @@ class Launch:
                 raise OptionError(f"{name} must be an integer >= 0, got {value!r}; {_REMEDY}.")
         numbers = {name: int(value) for name, value in given.items()}
         rank, count = numbers["RANK"], numbers["WORLD_SIZE"]
-        for name in (
-            "LOCAL_RANK",
-            "LOCAL_WORLD_SIZE",
-        ):  # a guess would be wrong on two machines
+        for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"):  # a guess would be wrong on two machines
             if count > 1 and name not in numbers:
                 raise OptionError(f"{name} must be set where {count} ranks are started; {_REMEDY}.")
         local, beside = numbers.get("LOCAL_RANK", 0), numbers.get("LOCAL_WORLD_SIZE", 1)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -82,21 +83,30 @@ class TrainingImages(Dataset[Item]):
 
     def __getitem__(self, key: Key) -> Item:
         position, seed = key
-        record = self.records[position]
-        try:
-            cache = self.records.pixels
-            if cache is not None and (seed is not None or cache.fits(self.preprocessing)):
-                pixels = cache.read(record.image_id)
-            else:
-                pixels = read_image(record.path, max_pixels=self._max_pixels).pixels
-        except SkinxaiError as error:
-            return Failure(position, str(error))
+        cache = self.records.pixels
+        cached = cache is not None and (seed is not None or cache.fits(self.preprocessing))
+        pixels = read_pixels(self.records, position, self._max_pixels, cached=cached)
+        if isinstance(pixels, Failure):
+            return pixels
         if seed is None or self._augmentation is None:
             pixels = resize(pixels, self.preprocessing)
         else:
             pixels = self._augmentation(pixels, seed)
         array = torch.from_numpy(np.array(pixels))  # a copy: sources may be read-only
         return position, array, self.targets[position]
+
+
+def read_pixels(
+    records: Records, position: int, most: int, *, cached: bool
+) -> npt.NDArray[np.uint8] | Failure:
+    """An image, from prepared pixels where ``cached``, or why it cannot be read."""
+    record = records[position]
+    try:
+        if cached and records.pixels is not None:
+            return records.pixels.read(record.image_id)
+        return read_image(record.path, max_pixels=most).pixels
+    except SkinxaiError as error:
+        return Failure(position, str(error))
 
 
 def network_input(pixels: Tensor, preprocessing: PreprocessConfig, device: torch.device) -> Tensor:

@@ -36,7 +36,7 @@ from skinxai.training.joining import device_of
 from skinxai.training.loaders import TrainingImages
 from skinxai.training.optimising import frozen_norms, parameter_groups
 from skinxai.training.randomness import seed_all
-from skinxai.training.ranks import Ranks
+from skinxai.training.ranks import ALONE, Ranks
 from skinxai.training.run import Run
 from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig
@@ -83,7 +83,7 @@ class Materials:
     @classmethod
     def of(
         cls, config: TrainConfig, splits: Splits, *, stored: dict[str, Stored] | None,
-        known: Mapping[str, Any] | None = None, ranks: Ranks | None = None,
+        known: Mapping[str, Any] | None = None, ranks: Ranks = ALONE,
     ) -> Self:  # fmt: skip
         """Build them from the settings and the seed.
 
@@ -93,7 +93,7 @@ class Materials:
         Raises:
             ResumeMismatchError: other starting weights or another teacher than the run began with.
         """
-        train, val, ranks = splits.train, splits.val, ranks or Ranks()
+        train, val = splits.train, splits.val
         device = device_named(device_of(config.device, ranks))
         seed_all(config.seed)
         network = _build(config, len(train.labels), stored)

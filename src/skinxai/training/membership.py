@@ -12,14 +12,14 @@ from skinxai.data.records import Records
 from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.training.data_checks import check_images, check_unseen, most_skipped
 from skinxai.training.initial_weights import InitialWeights
-from skinxai.training.ranks import Ranks
+from skinxai.training.ranks import ALONE, Ranks
 from skinxai.training.settings import TrainConfig
 from skinxai.training.teaching import Teacher
 
 
 def learnt_images(
     config: TrainConfig, train: Records, val: Records, origins: Sequence[InitialWeights | Teacher],
-    preprocessing: PreprocessConfig, ranks: Ranks | None = None,
+    preprocessing: PreprocessConfig, ranks: Ranks = ALONE,
 ) -> tuple[TrainedOn | None, list[str | None]]:  # fmt: skip
     """Find the images of the training part and of everything else that the run learns from.
 
@@ -36,7 +36,7 @@ def learnt_images(
     """
     check_ids(config.not_copies, val)
     fits = val.pixels is not None and val.pixels.fits(preprocessing)  # else validation reads files
-    most, ranks = config.max_pixels, ranks or Ranks()
+    most = config.max_pixels
     checked = check_images(
         val, "validation", spare=_spare(config, val), cached=fits, max_pixels=most, ranks=ranks
     )
@@ -55,7 +55,7 @@ def learnt_images(
 def known_images(
     learnt: Mapping[str, Look], checked: Mapping[str, Look],
     origins: Sequence[InitialWeights | Teacher], *, leaked: bool, not_copies: Collection[str],
-    ranks: Ranks | None = None,
+    ranks: Ranks = ALONE,
 ) -> TrainedOn | None:  # fmt: skip
     """The images that a model learns from, none of which may be validation images.
 
@@ -66,18 +66,16 @@ def known_images(
         LeakageError: if validation images are among them, or look like copies of them.
     """
     own = TrainedOn.of_looks(learnt.values())
-    found = [own]
-    for origin in origins:
-        found += [origin.trained_on] if origin.trained_on is not None else []
+    found = [origin.trained_on for origin in origins if origin.trained_on is not None]
     if not leaked:
-        others = [known for origin in origins for known in origin.known]
         # each: a silent member hides none of the others'; what is learnt anyway is checked below
-        for known in [known for known in others if not known.is_within(own)]:
-            check_unseen(
-                checked, known, "what the starting weights or the teacher were trained on",
-                "take other images, or start from 'imagenet' without a teacher",
-                not_copies, ranks=ranks,
-            )  # fmt: skip
+        for known in (known for origin in origins for known in origin.known):
+            if not known.is_within(own):
+                check_unseen(
+                    checked, known, "what the starting weights or the teacher were trained on",
+                    "take other images, or start from 'imagenet' without a teacher",
+                    not_copies, ranks=ranks,
+                )  # fmt: skip
         check_unseen(
             checked, own, "the training part",
             "find them with skinxai.data.audit() and put both copies into one part (linked= of "
@@ -86,7 +84,7 @@ def known_images(
             command="remove one of both images, or give both one lesion in the table, so that they "
             "come into one part",
         )  # fmt: skip
-    return reduce(or_, found) if len(found) == 1 + len(origins) else None
+    return reduce(or_, found, own) if len(found) == len(origins) else None
 
 
 def _spare(config: TrainConfig, records: Records) -> int:

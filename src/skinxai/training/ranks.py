@@ -176,6 +176,10 @@ class Ranks:
                     )
 
 
+ALONE = Ranks()
+"""This process, where no others train with it."""
+
+
 @contextmanager
 def answering() -> Iterator[None]:
     """Context that turns the errors of torch's collectives into one typed error."""

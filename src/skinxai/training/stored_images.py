@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 
 from skinxai.configs import PreprocessConfig
+from skinxai.data.claims import ordered
 from skinxai.data.records import Records
-from skinxai.errors import OutOfMemoryError, SkinxaiError
+from skinxai.errors import OutOfMemoryError
 from skinxai.images.limits import MAX_PIXELS
-from skinxai.images.reading import read_image
 from skinxai.images.transforms import resize
 from skinxai.training.augmentation import neutral_gains
 from skinxai.training.chance import Draws
 from skinxai.training.device_augmentation import DeviceAugmentation
 from skinxai.training.free_memory import Free, free_memory, is_pinned_for
-from skinxai.training.loaders import Batch, Failure, Item, Key
+from skinxai.training.loaders import Batch, Failure, Item, Key, read_pixels
 from skinxai.training.transfers import to_device
 
 SHARE = 0.5
@@ -100,13 +100,9 @@ class StoredImages:
 
     def batches(self, keys: Sequence[Sequence[Key]]) -> Iterator[Batch]:
         """Yield a batch of the images of each list of (position, seed), on the device."""
-        with ThreadPoolExecutor(1) as beside:  # drawn while the step before is computed
-            waiting = deque(beside.submit(self._drawn, each) for each in keys[:1])
-            for number, each in enumerate(keys):
-                waiting.extend(
-                    beside.submit(self._drawn, next) for next in keys[number + 1 : number + 2]
-                )
-                yield self._batch(each, waiting.popleft().result())
+        drawn = ordered(self._drawn, keys, workers=1)  # while the step before is computed
+        for each, draws in zip(keys, drawn, strict=True):
+            yield self._batch(each, draws)
 
     @cached_property
     def stored(self) -> Stored:
@@ -142,14 +138,11 @@ class StoredImages:
         taken = [0, 0]
 
         def read(position: int) -> Pixels | Failure:
-            record = self.records[position]
-            try:
-                if cache is not None:
-                    return cache.read(record.image_id)
-                pixels = read_image(record.path, max_pixels=self._max_pixels).pixels
-            except SkinxaiError as error:
-                return Failure(position, str(error))
-            return pixels if self._augmentation else resize(pixels, self.preprocessing)
+            cached = cache is not None
+            pixels = read_pixels(self.records, position, self._max_pixels, cached=cached)
+            if cached or self._augmentation or isinstance(pixels, Failure):
+                return pixels
+            return resize(pixels, self.preprocessing)
 
         found: list[Pixels | Failure | None] = []
         for start in range(0, len(self), BLOCK):
