@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 MAX_CODE, MAX_NAME, MAX_LICENCE, MAX_LINE = 100, 200, 1000, 20_000
@@ -61,6 +62,11 @@ def quoted(text: str, longest: int | None = None) -> str:
 def counted(count: int, noun: str) -> str:
     """A number and its noun, such as ``1 case`` and ``2 cases``."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def each_once(texts: Iterable[str]) -> list[str]:
+    """The texts that are not empty, each once, in order."""
+    return [text for text in dict.fromkeys(texts) if text]
 
 
 def one_line(text: str, longest: int = MAX_LINE) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
@@ -137,14 +136,11 @@ class LoadedEnsemble:
         """Write an ensemble's folder, members and all, and return its revision."""
         config = replace(self.config, name=name) if name else self.config
         files = [member.files() for member in self.members]
-        return ensembles.write_members(folder, config, files, self.card, self._own_parts(files))
-
-    def _own_parts(self, members: Sequence[Mapping[str, bytes]]) -> dict[str, bytes]:
-        digest = weights_digest([files[WEIGHTS] for files in members], self.weights)
+        digest = weights_digest([each[WEIGHTS] for each in files], self.weights)
         own = {} if self.calibration is None else self.calibration.to_files(digest)
         if self.reference is not None:
             own[REFERENCE] = self.reference.to_bytes(digest)
-        return own
+        return ensembles.write_members(folder, config, files, self.card, own)
 
 
 def pack(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import stat
@@ -10,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from skinxai.disk.staging import (
     UMASK,
@@ -30,6 +31,11 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` as by `atomic_file`: a crash leaves what was there before."""
     with atomic_file(path) as out:
         out.write(data)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write a value as JSON for people to read, as by `atomic_file`."""
+    write_atomic(path, json.dumps(value, indent=2).encode() + b"\n")
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from skinxai.configs import MAX_JSON_BYTES, SCHEMA_VERSION, check_schema, strict
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
 from skinxai.disk.regular_files import read_file
-from skinxai.disk.writing import write_atomic
+from skinxai.disk.writing import write_atomic, write_json
 from skinxai.errors import ModelConfigError, ResumeMismatchError, TrainingError
 from skinxai.experiments import fold_plan
 from skinxai.experiments.out_of_fold import (
@@ -114,7 +113,7 @@ def cross_validate(
     given = settings | ({} if backbone is None else {"backbone": backbone})
     state = _read_state(folder.path) if resume else None
     if state is None:
-        config = TrainConfig.of({name: _plain(value) for name, value in given.items()})
+        config = TrainConfig.of(given)
         check_names(config)
         check_teacher(config)
         changes: dict[str, Any] = {}
@@ -127,7 +126,7 @@ def cross_validate(
                 f"folds must be the {state['folds']} that the cross-validation began with, got "
                 f"{folds}; leave it out, or start a new one in another folder."
             )
-        values = state["settings"] | {name: _plain(value) for name, value in given.items()}
+        values = state["settings"] | given
         changes = changed_settings(state["settings"], values)
         config = TrainConfig.of(values)
         for number in range(1, state["folds"] + 1):  # before any of them goes on
@@ -148,10 +147,6 @@ def cross_validate(
 def number_of_folds(folder: Path) -> int | None:
     """Number of folds of the cross-validation in a folder; ``None`` if there is none."""
     return int(_read_state(folder)["folds"]) if (folder / STATE).exists() else None
-
-
-def _plain(value: Any) -> Any:
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _check_new(path: Path) -> None:
@@ -185,7 +180,7 @@ def _begin(
 
 
 def _write_state(path: Path, values: dict[str, Any]) -> None:
-    write_atomic(path / STATE, json.dumps(values, indent=2).encode() + b"\n")
+    write_json(path / STATE, values)
 
 
 def _read_state(path: Path) -> dict[str, Any]:
@@ -243,7 +238,8 @@ def _fold(
         not_copies=tuple(name for name in config.not_copies if name in val),
     )  # fmt: skip
     if run.begun:
-        if _is_finished(run, own) and (found := FoldAnswers.read(run.path)) is not None:
+        found = FoldAnswers.read(run.path)
+        if found is not None and _is_finished(run, own, found):
             say(f"fold {number} of {rounds.total} is finished")
             return found
         (run.path / ANSWERS).unlink(missing_ok=True)  # of a model that is going to change
@@ -261,11 +257,10 @@ def _fold(
     return made
 
 
-def _is_finished(run: RunFolder, config: TrainConfig) -> bool:
-    """Whether a fold's model has answered, and nothing in the settings asks for more epochs."""
+def _is_finished(run: RunFolder, config: TrainConfig, found: FoldAnswers) -> bool:
+    """Whether a fold's present model gave the answers, and no setting asks for more epochs."""
     known = TrainConfig.of(run.read_settings()["settings"])
-    found = FoldAnswers.read(run.path)
-    if found is None or known.to_dict() != config.to_dict():
+    if known.to_dict() != config.to_dict():
         return False
     return found.model == Classifier.from_pretrained(run.path).model
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from skinxai.configs import MAX_JSON_BYTES, strict_json
 from skinxai.disk.regular_files import read_file
-from skinxai.disk.writing import write_atomic
+from skinxai.disk.writing import write_json
 from skinxai.errors import SkinxaiError
 from skinxai.plain_text import one_line
 from skinxai.progress import say
@@ -169,8 +168,7 @@ class Tracker(Callback, ABC):
 
     def _note_down(self, values: Mapping[str, Any]) -> None:
         self._record |= values
-        text = json.dumps(self._read() | {self.name: self._record}, indent=2)
-        write_atomic(self._folder / RECORD, text.encode() + b"\n")
+        write_json(self._folder / RECORD, self._read() | {self.name: self._record})
 
 
 def shown_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -130,14 +130,13 @@ def tune(
     """
     check_flags(prune=prune)
     trials = whole("trials", trials)
-    fixed = {n: os.fspath(v) if isinstance(v, os.PathLike) else v for n, v in settings.items()}
-    config = TrainConfig.of(fixed)
+    config = TrainConfig.of(settings)
     check_names(config)
-    space = space_of(search, fixed)
+    space = space_of(search, settings)
     check_teacher(config, space)
     for name in (each for each in NAMES if each in space):
         for value in ends(space[name]):
-            check_names(TrainConfig.of({**fixed, **setting(name, value)}))
+            check_names(TrainConfig.of({**settings, **setting(name, value)}))
     check_parts(splits.train, splits.val)
     space = _prepared(space, splits.train, config, usual=search is None)
     folder = Path(output_dir)
@@ -155,9 +154,9 @@ def tune(
     rounds = Rounds(trials)
     while (turn := study.turn(trials)) is not None:
         say(f"trial {rounds.begin(turn.number)}: {_words(turn.settings)}")
-        _run(study, turn, splits, fixed, folder, tuple(callbacks))
+        _run(study, turn, splits, settings, folder, tuple(callbacks))
         _write(study, folder)
-    return _found(study, folder, fixed)
+    return _found(study, folder, settings)
 
 
 def _prepared(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from skinxai import plugins
 from skinxai.configs import ModelConfig
 from skinxai.errors import LeakageError, OptionError
-from skinxai.plain_text import quoted
+from skinxai.plain_text import each_once, quoted
 from skinxai.results import Evaluation
 
 USE = """
@@ -92,10 +92,10 @@ def _metadata(
     yield "pipeline_tag", "image-classification"
     yield "tags", ["dermatoscopy", "explainability", *members[0].labels]
     yield "model_name", model.partition("@")[0]
-    names = _each(config.training_data.get("name", "") for config in members)
+    names = each_once(config.training_data.get("name", "") for config in members)
     if known := [name for name in names if _DATA_SET.fullmatch(name)]:
         yield "datasets", known
-    if bases := _each(map(_base, members)):
+    if bases := each_once(map(_base, members)):
         yield "base_model", bases[0] if len(bases) == 1 else bases
     yield from _licence(members)
     if evaluation is not None:
@@ -111,7 +111,7 @@ def _base(config: ModelConfig) -> str:
 
 
 def _licence(members: Sequence[ModelConfig]) -> Iterator[tuple[str, str]]:
-    licences = _each(config.licence.lower() for config in members)
+    licences = each_once(config.licence.lower() for config in members)
     if len(licences) == 1 and licences[0] in _LICENCES and all(own.licence for own in members):
         yield "license", licences[0]
     elif licences:
@@ -134,8 +134,3 @@ def _figures(evaluation: Evaluation) -> Iterator[tuple[str, Any]]:
             )
             for name, value in known.items()
         ]  # fmt: skip
-
-
-def _each(values: Iterable[str]) -> list[str]:
-    """The texts that are not empty, each once."""
-    return [value for value in dict.fromkeys(values) if value]

@@ -12,11 +12,10 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import save
 
 from skinxai.errors import IntegrityError, OptionError
 from skinxai.model_folders.parts import NEIGHBOURS
-from skinxai.model_folders.tensors import load_arrays
+from skinxai.model_folders.tensors import load_arrays, save_arrays
 from skinxai.model_folders.trained_on import BYTES
 from skinxai.numeric import plain, whole
 
@@ -130,7 +129,7 @@ class Neighbours:
 
     def to_bytes(self) -> bytes:
         """Content of ``neighbours.safetensors``."""
-        return save({f.name: np.ascontiguousarray(getattr(self, f.name)) for f in fields(self)})
+        return save_arrays({f.name: getattr(self, f.name) for f in fields(self)})
 
     def __len__(self) -> int:
         return len(self.vectors)

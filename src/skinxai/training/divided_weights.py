@@ -182,20 +182,18 @@ def _agreed(exchange: Exchange) -> tuple[Any, Any]:
         DefaultReduceScatter,
     )
 
-    class Gather(DefaultAllGather):
+    class Agreed:
         def __call__(
             self, output_tensor: Tensor, input_tensor: Tensor, *more: Any, **names: Any
         ) -> Any:
             exchange.end(input_tensor.numel())
             with answering():
-                return super().__call__(output_tensor, input_tensor, *more, **names)
+                return super().__call__(output_tensor, input_tensor, *more, **names)  # type: ignore[misc]
 
-    class Reduce(DefaultReduceScatter):
-        def __call__(
-            self, output_tensor: Tensor, input_tensor: Tensor, *more: Any, **names: Any
-        ) -> Any:
-            exchange.end(input_tensor.numel())
-            with answering():
-                return super().__call__(output_tensor, input_tensor, *more, **names)
+    class Gather(Agreed, DefaultAllGather):
+        pass
+
+    class Reduce(Agreed, DefaultReduceScatter):
+        pass
 
     return Gather(), Reduce()

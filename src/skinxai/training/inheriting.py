@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.data.records import Records
-from skinxai.plain_text import MAX_NAME, printable
+from skinxai.plain_text import MAX_NAME, each_once, printable
 from skinxai.training.initial_weights import InitialWeights
 from skinxai.training.teaching import Teacher
 
@@ -22,8 +22,8 @@ def inherited_config(
     Its licence is that of the images and of every origin together, all of them are to be named,
     and an origin's mark as leaked stays.
     """
-    named = dict.fromkeys(filter(None, (part.attribution for part in (train, *origins))))
-    data = {"name": train.name, "licence": train.licence, "attribution": "; ".join(named)}
+    named = "; ".join(each_once(part.attribution for part in (train, *origins)))
+    data = {"name": train.name, "licence": train.licence, "attribution": named}
     if splits_sha256:
         data["splits_sha256"] = splits_sha256
     data |= dict(zip(("init_weights", "teacher"), (origin.source for origin in origins),
@@ -32,7 +32,6 @@ def inherited_config(
         data["leaked"] = "images of one lesion or patient are in several parts"
     elif leaks := [origin.leaked for origin in origins if origin.leaked]:
         data["leaked"] = f"of what it learnt from: {'; '.join(leaks)}"
-    licences = dict.fromkeys(filter(None, (part.licence for part in (train, *origins))))
     return ModelConfig(
         name=printable(name, MAX_NAME),
         backbone=backbone,
@@ -40,5 +39,5 @@ def inherited_config(
         preprocessing=preprocessing,
         drop_rate=drop_rate,
         training_data=data,
-        licence=" AND ".join(licences),
+        licence=" AND ".join(each_once(part.licence for part in (train, *origins))),
     )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skinxai.disk.writing import write_atomic
+from skinxai.disk.writing import write_json
 from skinxai.errors import DatasetImageError, NonFiniteLossError, TrainingError
 from skinxai.interruption import Interruption
 from skinxai.plain_text import quoted
@@ -105,7 +104,7 @@ class Loop:
             path = run.folder.path / "failed_batch.json"
             content = {"step": number + 1, "learning_rate": rate, "image_ids": ids}
             if run.ranks.first:
-                write_atomic(path, json.dumps(content, indent=2).encode() + b"\n")
+                write_json(path, content)
             raise NonFiniteLossError(
                 f"{error} in epoch {run.state.progress.epoch + 1}, step "
                 f"{run.state.progress.step + 1}; the weights were not changed, and {path} names "

@@ -6,7 +6,6 @@ import csv
 import datetime
 import errno
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ from filelock import FileLock, Timeout
 from skinxai.configs import MAX_JSON_BYTES, SCHEMA_VERSION, check_schema, strict_json
 from skinxai.disk.regular_files import check_file, read_file
 from skinxai.disk.staging import finish_writing
-from skinxai.disk.writing import append_line, made_folder, write_atomic
+from skinxai.disk.writing import append_line, made_folder, write_atomic, write_json
 from skinxai.errors import ModelConfigError, ResumeMismatchError, TrainingError
 from skinxai.model_folders.part_bytes import read_part
 from skinxai.model_folders.tensors import pack_bytes, unpack_bytes
@@ -185,8 +184,7 @@ class RunFolder:
         """Write ``train.json``."""
         if not self._writes:
             return
-        text = json.dumps({**values, "schema_version": SCHEMA_VERSION}, indent=2)
-        write_atomic(self.path / SETTINGS, text.encode() + b"\n")
+        write_json(self.path / SETTINGS, {**values, "schema_version": SCHEMA_VERSION})
 
     def read_trained_on(self) -> TrainedOn | None:
         """Read what `write_trained_on` wrote.

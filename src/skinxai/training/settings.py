@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
@@ -187,14 +188,18 @@ class TrainConfig:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """Make settings from names and values; an unknown name is an error with a suggestion."""
+        """Make settings from names and values; an unknown name is an error with a suggestion.
+
+        Paths become text.
+        """
         known = [f.name for f in fields(cls)]
         for name in values:
             if name not in known:
                 raise OptionError(
                     f"Unknown setting {name!r}.{did_you_mean(name, known)} There are {known}."
                 )
-        return cls(**values)
+        texts = {n: os.fspath(v) for n, v in values.items() if isinstance(v, os.PathLike)}
+        return cls(**{**values, **texts})
 
     @classmethod
     def parse(cls, texts: Mapping[str, str]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from skinxai.errors import TrainingError
 from skinxai.labels import LabelSet
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.trained_on import Look, TrainedOn
+from skinxai.plain_text import each_once
 from skinxai.training.transfers import to_device
 
 
@@ -121,13 +122,13 @@ def load_teacher(
         member.network.to(device).to(memory_format=torch.channels_last)
     configs = [member.config for member in loaded.members]
     attribution, leaked = (
-        "; ".join(dict.fromkeys(filter(None, (c.training_data.get(name) for c in configs))))
+        "; ".join(each_once(c.training_data.get(name, "") for c in configs))
         for name in ("attribution", "leaked")
     )
     return Teacher(
         loaded.members, loaded.weights, expected, temperature,
         f"{loaded.config.name}@{loaded.revision}",
-        " AND ".join(dict.fromkeys(c.licence for c in configs if c.licence)), attribution, leaked,
+        " AND ".join(each_once(c.licence for c in configs)), attribution, leaked,
         loaded.trained_on,
     )  # fmt: skip
 

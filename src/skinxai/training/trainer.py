@@ -59,9 +59,6 @@ class Trainer:
         callbacks: Iterable[Callback] = (),
         **settings: Any,
     ) -> None:
-        for name in ("init_weights", "teacher"):
-            if isinstance(settings.get(name), os.PathLike):
-                settings[name] = os.fspath(settings[name])
         self.config = TrainConfig.of({"backbone": backbone} | settings)
         check_names(self.config)
         check_teacher(self.config)
