@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, Self
 
 from skinxai.configs import as_size, parse_size
@@ -24,12 +24,27 @@ CHANGEABLE = frozenset(
 OF_TEACHER = ("teacher_share", "teacher_temperature", "teacher_answers")
 """Settings that mean nothing without a teacher."""
 MAX_WORKERS = 1024
+Rule = tuple[Callable[[Any], bool], str]
 
 
-def _setting(default: Any, help: str) -> Any:
+def _at_least(low: float) -> Rule:
+    return (lambda value: low <= value < math.inf, f">= {low:g}")
+
+
+_POSITIVE: Rule = (lambda value: 0 < value < math.inf, "> 0")
+_SHARE: Rule = (lambda value: 0 <= value <= 1, "in [0, 1]")
+_BELOW_ONE: Rule = (lambda value: 0 <= value < 1, "in [0, 1)")
+_ABOVE_ZERO: Rule = (lambda value: 0 < value <= 1, "in (0, 1]")
+
+
+def _setting(
+    default: Any, help: str, rule: Rule | None = None, *, choices: tuple[Any, ...] = ()
+) -> Any:
+    """A setting: its number passes the rule, or its value is one of the choices."""
+    metadata = {"help": help, "rule": rule, "choices": choices}
     if isinstance(default, dict):
-        return field(default_factory=lambda: default, metadata={"help": help})
-    return field(default=default, metadata={"help": help})
+        return field(default_factory=lambda: default, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,21 +59,29 @@ class TrainConfig:
     image_size: tuple[int, int] = _setting(
         (192, 256), "HEIGHTxWIDTH of the network's input, or one number for a square."
     )
-    epochs: int = _setting(30, "Passes over the training part.")
-    batch_size: int = _setting(32, "Images in one optimiser step.")
-    accumulate: int = _setting(1, "Micro-batches into which a step is split, to save memory.")
-    learning_rate: float = _setting(
-        1e-3, "Highest learning rate of the cosine schedule, for AdamW."
+    epochs: int = _setting(30, "Passes over the training part.", _at_least(1))
+    batch_size: int = _setting(32, "Images in one optimiser step.", _at_least(2))
+    accumulate: int = _setting(
+        1, "Micro-batches into which a step is split, to save memory.", _at_least(1)
     )
-    warm_up: float = _setting(0.05, "Share of the steps with a rising learning rate.")
-    weight_decay: float = _setting(0.02, "Weight decay of matrices and kernels; vectors have none.")
+    learning_rate: float = _setting(
+        1e-3, "Highest learning rate of the cosine schedule, for AdamW.", _POSITIVE
+    )
+    warm_up: float = _setting(0.05, "Share of the steps with a rising learning rate.", _BELOW_ONE)
+    weight_decay: float = _setting(
+        0.02, "Weight decay of matrices and kernels; vectors have none.", _at_least(0)
+    )
     layer_decay: float = _setting(
-        1.0, "Factor on the learning rate for each group of layers further from the head."
+        1.0,
+        "Factor on the learning rate for each group of layers further from the head.",
+        _ABOVE_ZERO,
     )
     frozen_groups: int = _setting(
-        0, "Number of layer groups, from the input on, that are not trained."
+        0, "Number of layer groups, from the input on, that are not trained.", _at_least(0)
     )
-    clip_norm: float | None = _setting(None, "Largest norm of the gradient; none for no limit.")
+    clip_norm: float | None = _setting(
+        None, "Largest norm of the gradient; none for no limit.", (_POSITIVE[0], "> 0, or None")
+    )
     loss: str = _setting("cross_entropy", "Name of the loss, in skinxai.losses.")
     loss_options: Mapping[str, float] = _setting(
         {}, "Options of the loss, NAME=VALUE, e.g. label_smoothing=0.1."
@@ -66,37 +89,54 @@ class TrainConfig:
     teacher: str | None = _setting(
         None, "Also learn from the answers of bundled, or of a model or ensemble folder."
     )
-    teacher_share: float = _setting(0.5, "Share of the loss that is the distance from the teacher.")
+    teacher_share: float = _setting(
+        0.5, "Share of the loss that is the distance from the teacher.", _ABOVE_ZERO
+    )
     teacher_temperature: float = _setting(
-        1.0, "Temperature that softens both answers in that distance."
+        1.0, "Temperature that softens both answers in that distance.", _POSITIVE
     )
     teacher_answers: str = _setting(
         "all",
         "all members of the teacher, or unseen: to each image, those that did not learn it.",
+        choices=("all", "unseen"),
     )
     sampler: str | None = _setting(
-        None, "none (each image once an epoch), square_root or balanced classes."
+        None,
+        "none (each image once an epoch), square_root or balanced classes.",
+        choices=(None, "square_root", "balanced"),
     )
     augmentation: object = _setting("standard", "light, standard or heavy.")
     augment_on: str = _setting(
-        "cpu", "cpu (decoding processes), or device (images stay in memory, for a fast GPU)."
+        "cpu",
+        "cpu (decoding processes), or device (images stay in memory, for a fast GPU).",
+        choices=("cpu", "device"),
     )
-    hair: float = _setting(0.0, "Share of the images on which hairs are drawn.")
-    colour_constancy: float = _setting(0.0, "Share of the images whose lighting is made neutral.")
-    mixup: float = _setting(0.0, "Alpha of mixup, 0 for none.")
-    cutmix: float = _setting(0.0, "Alpha of CutMix, 0 for none.")
-    drop_rate: float = _setting(0.2, "Dropout before the classifier.")
-    drop_path_rate: float = _setting(0.0, "Stochastic depth, where the backbone has it.")
+    hair: float = _setting(0.0, "Share of the images on which hairs are drawn.", _SHARE)
+    colour_constancy: float = _setting(
+        0.0, "Share of the images whose lighting is made neutral.", _SHARE
+    )
+    mixup: float = _setting(0.0, "Alpha of mixup, 0 for none.", _at_least(0))
+    cutmix: float = _setting(0.0, "Alpha of CutMix, 0 for none.", _at_least(0))
+    drop_rate: float = _setting(0.2, "Dropout before the classifier.", _BELOW_ONE)
+    drop_path_rate: float = _setting(
+        0.0, "Stochastic depth, where the backbone has it.", _BELOW_ONE
+    )
     average_decay: float = _setting(
-        0.998, "Decay of the moving average of the weights, which is validated and saved."
+        0.998,
+        "Decay of the moving average of the weights, which is validated and saved.",
+        _BELOW_ONE,
     )
     patience: int | None = _setting(
-        None, "Stop after this many epochs without a better validation macro-F1."
+        None, "Stop after this many epochs without a better validation macro-F1.", _at_least(1)
     )
     amp: bool | str = _setting(
-        True, "true (mixed precision where it is faster), false, bfloat16 or float16."
+        True,
+        "true (mixed precision where it is faster), false, bfloat16 or float16.",
+        choices=(True, False, "bfloat16", "float16"),
     )
-    max_pixels: int = _setting(MAX_PIXELS, "Refuse images of more pixels, width times height.")
+    max_pixels: int = _setting(
+        MAX_PIXELS, "Refuse images of more pixels, width times height.", _at_least(1)
+    )
     device: str = _setting("auto", "auto, cpu, cuda, …")
     workers: int | str = _setting(
         "auto", "Number of decoding processes besides the one that trains, if the CPU augments."
@@ -104,20 +144,30 @@ class TrainConfig:
     strategy: str = _setting(
         "ddp",
         "What a rank keeps: ddp (all weights), or fsdp (its piece of them, to save memory).",
+        choices=("ddp", "fsdp"),
     )
     sync_batch_norm: bool = _setting(
-        True, "true (batch statistics of all ranks' images), or false (of each rank's; faster)."
+        True,
+        "true (batch statistics of all ranks' images), or false (of each rank's; faster).",
+        choices=(True, False),
     )
-    seed: int = _setting(0, "Seed of weights, order, augmentation and dropout.")
+    seed: int = _setting(
+        0,
+        "Seed of weights, order, augmentation and dropout.",
+        (lambda value: 0 <= value < 2**63, "from 0 to 2^63 - 1"),
+    )
     unreadable: str = _setting(
         "raise",
         "raise, or skip images that cannot be read: one in a thousand of a part, as many later.",
+        choices=("raise", "skip"),
     )
     not_copies: tuple[str, ...] = _setting(
         (), "IDS of validation images that are wrongly taken for copies of training images."
     )
-    checkpoint_minutes: float = _setting(10.0, "Minutes between checkpoints within an epoch.")
-    keep_checkpoints: int = _setting(2, "Number of newest checkpoints to keep.")
+    checkpoint_minutes: float = _setting(
+        10.0, "Minutes between checkpoints within an epoch.", _POSITIVE
+    )
+    keep_checkpoints: int = _setting(2, "Number of newest checkpoints to keep.", _at_least(1))
 
     def __post_init__(self) -> None:
         plain_fields(self)
@@ -129,7 +179,8 @@ class TrainConfig:
             )
         for name in ("backbone", "loss", "device", "init_weights", "teacher"):
             value = getattr(self, name)
-            if not isinstance(value, str) and (value is not None or name not in _OPTIONAL):
+            optional = name in ("init_weights", "teacher")
+            if not isinstance(value, str) and (value is not None or not optional):
                 raise OptionError(f"{name} must be a name, got {value!r}.")
         if not isinstance(self.loss_options, Mapping):
             raise OptionError(
@@ -149,27 +200,11 @@ class TrainConfig:
             )
         options = {name: plain(value) for name, value in self.loss_options.items()}
         object.__setattr__(self, "loss_options", ReadOnly(options))
-        for name, (test, rule) in _RULES.items():
-            value = getattr(self, name)
-            kind = int if name in _INTEGERS else int | float
-            number = isinstance(value, kind) and not isinstance(value, bool)
-            if (value is None and name in _OPTIONAL) or (number and test(value)):
-                continue
-            whole = "an integer " if name in _INTEGERS else ""
-            raise OptionError(f"{name} must be {whole}{rule}, got {value!r}.")
-        for name, allowed in _CHOICES.items():
-            value = getattr(self, name)
-            if not any(value is choice or value == choice != bool(choice) for choice in allowed):
-                texts = [choice for choice in allowed if isinstance(choice, str)]
-                meant = _MEANT.get((name, str(value).partition(":")[0].lower()))
-                raise OptionError(
-                    f"{name} must be one of {list(allowed)}, got {value!r}."
-                    + (
-                        f" Did you mean {meant!r}?"
-                        if meant
-                        else did_you_mean(value, texts, cutoff=0.5)
-                    )
-                )
+        for each in fields(self):
+            if each.metadata["rule"] is not None:
+                _check_number(each, getattr(self, each.name))
+            elif each.metadata["choices"]:
+                _check_choice(each, getattr(self, each.name))
         if self.teacher_answers == "unseen" and (self.mixup or self.cutmix):
             raise OptionError(
                 f"mixup and cutmix must be 0 with teacher_answers 'unseen', because members may "
@@ -261,6 +296,26 @@ def changed_settings(known: Mapping[str, Any], values: Mapping[str, Any]) -> dic
     return differ
 
 
+def _check_number(of: Field[Any], value: Any) -> None:
+    kind, (test, rule) = str(of.type), of.metadata["rule"]  # the annotation is text here
+    whole, optional = kind.startswith("int"), kind.endswith("None")
+    number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if not (value is None and optional) and not (number and test(value)):
+        raise OptionError(
+            f"{of.name} must be {'an integer ' if whole else ''}{rule}, got {value!r}."
+        )
+
+
+def _check_choice(of: Field[Any], value: Any) -> None:
+    allowed = of.metadata["choices"]
+    if any(value is choice or value == choice != bool(choice) for choice in allowed):
+        return
+    texts = [choice for choice in allowed if isinstance(choice, str)]
+    meant = _MEANT.get((of.name, str(value).partition(":")[0].lower()))
+    hint = f" Did you mean {meant!r}?" if meant else did_you_mean(value, texts, cutoff=0.5)
+    raise OptionError(f"{of.name} must be one of {list(allowed)}, got {value!r}.{hint}")
+
+
 def _value(text: str) -> Any:
     """A number, boolean or ``None`` if ``text`` is one, otherwise the text."""
     named = {"true": True, "false": False, "none": None}
@@ -272,64 +327,9 @@ def _value(text: str) -> Any:
     return text
 
 
-def _at_least(low: float) -> tuple[Any, str]:
-    return (lambda value: low <= value < math.inf, f">= {low:g}")
-
-
 def _is_side(value: object) -> bool:
     return type(value) is int and 32 <= value <= 4096
 
 
-def _share(value: float) -> bool:
-    return 0 <= value < 1
-
-
-_RULES: dict[str, tuple[Any, str]] = {
-    "epochs": _at_least(1),
-    "batch_size": _at_least(2),
-    "accumulate": _at_least(1),
-    "max_pixels": _at_least(1),
-    "learning_rate": (lambda value: 0 < value < math.inf, "> 0"),
-    "warm_up": (_share, "in [0, 1)"),
-    "weight_decay": _at_least(0),
-    "layer_decay": (lambda value: 0 < value <= 1, "in (0, 1]"),
-    "frozen_groups": _at_least(0),
-    "clip_norm": (lambda value: 0 < value < math.inf, "> 0, or None"),
-    "hair": (lambda value: 0 <= value <= 1, "in [0, 1]"),
-    "colour_constancy": (lambda value: 0 <= value <= 1, "in [0, 1]"),
-    "teacher_share": (lambda value: 0 < value <= 1, "in (0, 1]"),
-    "teacher_temperature": (lambda value: 0 < value < math.inf, "> 0"),
-    "mixup": _at_least(0),
-    "cutmix": _at_least(0),
-    "drop_rate": (_share, "in [0, 1)"),
-    "drop_path_rate": (_share, "in [0, 1)"),
-    "average_decay": (_share, "in [0, 1)"),
-    "patience": _at_least(1),
-    "seed": (lambda value: 0 <= value < 2**63, "from 0 to 2^63 - 1"),
-    "checkpoint_minutes": (lambda value: 0 < value < math.inf, "> 0"),
-    "keep_checkpoints": _at_least(1),
-}
 _MEANT = {("augment_on", name): "device" for name in ("gpu", "cuda", "mps")}
 """Name and value → the choice that is meant, where another is spelt more alike."""
-_OPTIONAL = ("clip_norm", "patience", "init_weights", "teacher")
-_INTEGERS = frozenset(
-    (
-        "epochs",
-        "batch_size",
-        "accumulate",
-        "frozen_groups",
-        "patience",
-        "seed",
-        "keep_checkpoints",
-        "max_pixels",
-    )
-)
-_CHOICES: dict[str, tuple[Any, ...]] = {
-    "augment_on": ("cpu", "device"),
-    "teacher_answers": ("all", "unseen"),
-    "amp": (True, False, "bfloat16", "float16"),
-    "sampler": (None, "square_root", "balanced"),
-    "strategy": ("ddp", "fsdp"),
-    "sync_batch_norm": (True, False),
-    "unreadable": ("raise", "skip"),
-}
