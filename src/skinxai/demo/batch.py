@@ -13,9 +13,10 @@ import streamlit as st
 from skinxai import samples
 from skinxai.demo.answering import Answers, shared
 from skinxai.demo.controls import Line, choose_point
-from skinxai.demo.showing import full_name, heading, said
+from skinxai.demo.showing import full_name, heading
 from skinxai.demo.uploads import MAX_FILES, MAX_ZIP, MIB, Images, Refused, Upload
 from skinxai.labels import LabelSet
+from skinxai.reporting.case_words import sentence
 from skinxai.results import Prediction
 from skinxai.results.folder import table
 from skinxai.trust.deciding import decided_at
@@ -111,7 +112,7 @@ def frame(labels: LabelSet, rows: Sequence[Row]) -> pd.DataFrame:
         | ({} if labels.malignant is None else {"malignant": row.answer.malignant_probability})
         | {f"p_{code}": share for code, share in row.answer.probabilities.items()}
         | ({} if row.answer.decision is None else {"decision": row.answer.decision})
-        | {"notes": " ".join(said(f": {why}") for why in doubts(row.answer))}
+        | {"notes": " ".join(map(sentence, doubts(row.answer)))}
         for row in rows
     ])  # fmt: skip
 

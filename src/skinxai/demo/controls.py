@@ -91,10 +91,7 @@ def choose_method() -> str:
         "Method", names, index=names.index("gradcam"), format_func=title_of, key="method",
         persist_state=KEPT,
     )  # fmt: skip
-    shows = next(
-        (entry.shows or entry.help for entry in explainers.entries() if entry.name == name), ""
-    )
-    st.caption(plain(shows))
+    st.caption(plain(shown_by(name)))
     return name
 
 

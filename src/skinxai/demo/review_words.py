@@ -10,7 +10,7 @@ from skinxai.labels import LabelSet
 from skinxai.plain_text import counted
 from skinxai.readonly import ReadOnly
 from skinxai.results import Novelty, Prediction
-from skinxai.review import Agreement, Case, ReviewedCase
+from skinxai.review import Agreement, Case, ModelAgreement, PairAgreement, ReviewedCase
 
 ANSWER = ("decision", "model says")
 """Columns of the queue that tell the model's answer."""
@@ -65,12 +65,9 @@ def queue_table(rows: Sequence[ReviewedCase], *, hidden: bool = False) -> str:
 
 def agreement_table(found: Agreement) -> str:
     """How far reviewers agree with each other and with the model."""
-    rows = [(f"{each.first} and {each.second}", each) for each in found.pairs]
-    shown = [(who, each.agreed, each.cases, each.kappa) for who, each in rows]
-    shown += [
-        (f"{each.reviewer} and {each.model}", each.agreed, each.cases, each.kappa)
-        for each in found.models
-    ]
+    shown: list[tuple[str, PairAgreement | ModelAgreement]] = []
+    shown += [(f"{each.first} and {each.second}", each) for each in found.pairs]
+    shown += [(f"{each.reviewer} and {each.model}", each) for each in found.models]
     said = (
         f"<p class='under'>{counted(found.labelled, 'case')} labelled, {found.disputed} disputed. "
         "These are the cases that the model was least sure of: agreement on them says nothing "
@@ -79,9 +76,9 @@ def agreement_table(found: Agreement) -> str:
     if not shown:
         return said
     cells = "".join(
-        f"<tr><td>{html.escape(who)}</td><td>{agreed} of {cases}</td>"
-        f"<td>{'–' if math.isnan(kappa) else f'{kappa:.2f}'}</td></tr>"
-        for who, agreed, cases, kappa in shown
+        f"<tr><td>{html.escape(who)}</td><td>{each.agreed} of {each.cases}</td>"
+        f"<td>{'–' if math.isnan(each.kappa) else f'{each.kappa:.2f}'}</td></tr>"
+        for who, each in shown
     )
     return (
         f"{said}<table class='review' aria-label='Agreement'><thead><tr><th></th><th>agree</th>"

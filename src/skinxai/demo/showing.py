@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import re
 from collections.abc import Sequence
 
@@ -14,6 +12,7 @@ from PIL import Image
 
 from skinxai.labels import LabelSet
 from skinxai.reporting import map_pictures as pictures
+from skinxai.reporting.case_words import said
 from skinxai.results import Explanation, Prediction
 
 SIDE = 900
@@ -44,14 +43,7 @@ def heading(text: str) -> str:
 
 def note(text: str) -> str:
     """What is to be known of an image, without the code in front of it."""
-    words = said(text)
-    return f"<p class='note'>{html.escape(words)}</p>"
-
-
-def said(text: str) -> str:
-    """A note, ``"code: what happened"``, as a sentence."""
-    words = text.partition(": ")[2] or text
-    return words[:1].upper() + words[1:].rstrip(".") + "."
+    return f"<p class='note'>{html.escape(said(text))}</p>"
 
 
 def findings(prediction: Prediction) -> str:
@@ -85,9 +77,7 @@ NO_SCALE = "<div class='scale'></div><div class='ends'><span>&nbsp;</span></div>
 
 def thumbnail(pixels: npt.NDArray[np.uint8]) -> str:
     """A small picture as a data URL."""
-    buffer = io.BytesIO()
-    pictures.smaller(pixels, SMALL).save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return pictures.data_url(pictures.jpeg(pictures.smaller(pixels, SMALL), 80, 2))
 
 
 def lesions(rows: Sequence[tuple[str, float, str | None]], pictures: bool) -> str:

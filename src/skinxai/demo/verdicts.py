@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 
-from skinxai.demo.showing import full_name, said
+from skinxai.demo.showing import full_name
+from skinxai.reporting.case_words import sentence
 from skinxai.results import Prediction
 
 WORDS = {"refer": "Refer", "routine": "Routine", "abstain": "No decision"}
@@ -22,7 +23,7 @@ def decision(prediction: Prediction) -> str:
             f"<p class='verdict'>{WORDS[prediction.decision]} "
             f"<span class='under'>at the operating point “{point}”</span></p>"
         )
-    lines += [f"<p>{html.escape(_sentence(each))}</p>" for each in prediction.reasons]
+    lines += [f"<p>{html.escape(sentence(each))}</p>" for each in prediction.reasons]
     if prediction.novelty is None or not prediction.novelty.refused:  # else it promises nothing
         named = [full_name(prediction.labels, code) for code in prediction.prediction_set(COVERAGE)]
         lines.append(
@@ -31,7 +32,3 @@ def decision(prediction: Prediction) -> str:
         )
     kind = prediction.decision or "none"
     return f"<div class='decision {kind}' role='status'>{''.join(lines)}</div>"
-
-
-def _sentence(reason: str) -> str:
-    return said(f": {reason}")

@@ -1,7 +1,7 @@
 """Statistics of two samples, a window and a reference, and how likely each is by chance.
 
 The p-values here take images for independent. They only put different statistics on one scale: an
-alarm is raised by `skinxai.monitoring.alarm_limits`, which draws windows from the reference.
+alarm is raised by `skinxai.monitoring.drift_tests`, which draws windows from the reference.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def ks_distance(window: npt.NDArray[Any], reference: npt.NDArray[Any]) -> float:
 
 
 def ks_p_values(distances: npt.ArrayLike, window: int, reference: int) -> Doubles:
-    """Asymptotic p-values of `ks_distances` (Smirnov, 1939), at least `SMALLEST`."""
+    """Asymptotic p-values of `ks_distance` (Smirnov, 1939), at least `SMALLEST`."""
     size = np.sqrt(window * reference / (window + reference))
     return np.asarray(
         np.maximum(kolmogorov(size * np.asarray(distances, np.float64)), SMALLEST), np.float64

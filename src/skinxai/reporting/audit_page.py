@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import json
 import os
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from skinxai.disk.writing import check_folder
 from skinxai.errors import SkinxaiError
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.images.reading import read_image
+from skinxai.reporting.map_pictures import data_url, jpeg
 from skinxai.reporting.page import page
 from skinxai.results import AuditedPair, AuditReport
 
@@ -59,8 +58,7 @@ def write_audit(
         return _picture(paths[image_id], max_pixels)
 
     values = json.dumps(report.to_dict(), indent=2).encode() + b"\n"
-    page = _page(report, picture).encode()
-    write_together(target, {data.name: values, shown.name: page})
+    write_together(target, {data.name: values, shown.name: _page(report, picture).encode()})
     return shown, data
 
 
@@ -104,7 +102,4 @@ def _picture(path: Path, max_pixels: int) -> str:
     except SkinxaiError as error:  # it could be read a moment ago
         return f"<p>{html.escape(str(error))}</p>"
     image.thumbnail((WIDTH, WIDTH))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f"<img alt='' src='data:image/jpeg;base64,{data}'>"
+    return f"<img alt='' src='{data_url(jpeg(image, 85, 2))}'>"

@@ -80,21 +80,15 @@ def _lead(report: CaseReport) -> str:
     image = pictures.as_img(pictures.smaller(report.pixels, SIDE), "The image", SIDE)
     shown = f"<figure>{image}<figcaption>The image</figcaption></figure>"
     if report.maps:
-        first = report.maps[0]
-        label = words.full_name(report, first.target)
-        of = f": {label}" if first.score != "none" else ""
-        caption = f"{words.method_name(first.method)}{of}.{words.constant(first)}"
-        shown += _figure(first, caption, SIDE)
+        shown += _figure(report.maps[0], words.about_first(report), SIDE)
     else:
         shown += f"<p class='soft'>{_t(words.missing(report, 'maps'))}</p>"
     title, rests_on = words.verdict(report)
-    kind = report.prediction.decision or ""
-    first_class = words.class_rows(report)[0]
-    most = f"{first_class.name}, {100 * first_class.value:.1f} %"
+    kind, most = report.prediction.decision or "", words.most_probable(report)
     return (
         f"<section class='card lead c12'>{shown}<div class='verdict {_t(kind)}'>"
         f"<b>{_t(title)}</b><p class='soft'>{_t(rests_on)}</p>"
-        f"<p class='strong'>Most probable: {_t(most)}</p>{_paragraphs(words.reasons(report))}"
+        f"<p class='strong'>{_t(most)}</p>{_paragraphs(words.reasons(report))}"
         f"</div></section>"
     )
 
@@ -145,11 +139,11 @@ def _agreement(report: CaseReport) -> str:
     about = f"<p class='small soft'>{_t(words.AGREEMENT)}</p>"
     missing = _paragraphs([words.missing(report, "maps")], "small")
     body = f"<div class='maps'>{maps}<div><table class='pairs'>{pairs}</table>{about}</div></div>"
-    return _card("Do several methods agree?", body + missing, "c12")
+    return _card(words.METHODS, body + missing, "c12")
 
 
 def _nearest(report: CaseReport) -> str:
-    title = "Most similar training lesions"
+    title = words.LESIONS
     if not report.nearest:
         why = words.missing(report, "nearest")
         return _card(title, _paragraphs([why], "small"), "c4") if why else ""

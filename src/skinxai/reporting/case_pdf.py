@@ -111,10 +111,7 @@ def _lead(sheet: PdfSheet, report: CaseReport, y: float) -> float:
     image.y += 1.4
     image.say("The image", NOTE, colour=SOFT)
     if report.maps:
-        first = report.maps[0]
-        of = f": {words.full_name(report, first.target)}" if first.score != "none" else ""
-        caption = f"{words.method_name(first.method)}{of}.{words.constant(first)}"
-        places[1].figure(first, height, caption, most=2)
+        places[1].figure(report.maps[0], height, words.about_first(report), most=2)
     else:
         places[1].say(words.missing(report, "maps"), colour=SOFT)
     column = places[2]
@@ -125,10 +122,7 @@ def _lead(sheet: PdfSheet, report: CaseReport, y: float) -> float:
     sheet.text(column.x + 3.5, y + 2.5, title, 17, bold=True, colour="#ffffff")
     column.y = y + 12.6
     column.say(rests_on, NOTE, colour=SOFT, most=3)
-    most = words.class_rows(report)[0]
-    column.say(
-        f"Most probable: {most.name}, {100 * most.value:.1f} %", TEXT + 0.6, bold=True, most=3
-    )
+    column.say(words.most_probable(report), TEXT + 0.6, bold=True, most=3)
     for each in words.reasons(report):
         column.say(each)
     return _rule(sheet, max(each.y for each in places) + 0.8)
@@ -169,7 +163,7 @@ def _agreement(sheet: PdfSheet, report: CaseReport, y: float) -> float:
     if not report.agreement:
         return y
     width, bottom, first = 37.0, y + METHODS, _Column(sheet, LEFT, y, WIDTH)
-    first.head("Do several methods agree?")
+    first.head(words.METHODS)
     places = []
     for k, made in enumerate(report.maps):
         place = _Column(sheet, LEFT + k * (width + 4), first.y, width, bottom)
@@ -190,15 +184,14 @@ def _three(sheet: PdfSheet, report: CaseReport, y: float) -> float:
     parts: list[tuple[str, Sequence[str]]] = [
         (words.IMAGE, words.about_image(report)), ("Limits", words.limits(report)),
     ]  # fmt: skip
-    lesions = "Most similar training lesions"
     if report.nearest or (why := words.missing(report, "nearest")):
-        parts.insert(0, (lesions, [words.about_nearest(report)] if report.nearest else [why]))
+        parts.insert(0, (words.LESIONS, [words.about_nearest(report)] if report.nearest else [why]))
     width = (WIDTH - (len(parts) - 1) * GAP) / len(parts)
     lowest = y
     for k, (title, sentences) in enumerate(parts):
         column = _Column(sheet, LEFT + k * (width + GAP), y, width, BOTTOM - FACTS - 3)
         column.head(title)
-        if title == lesions:
+        if title == words.LESIONS:
             for name, distance, own in words.nearest(report):
                 _pair(column, name, distance, own)
         for each in sentences:

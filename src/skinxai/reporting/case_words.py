@@ -27,6 +27,8 @@ AGREEMENT = (
     f"right; where they disagree, rely on none of them."
 )
 IMAGE = "Image quality and uncertainty"
+METHODS = "Do several methods agree?"
+LESIONS = "Most similar training lesions"
 NEAREST = (
     "Their own labels, not predictions. Cosine distance of the network's features: 0 is the most "
     "similar, 2 the least."
@@ -82,6 +84,19 @@ def shows(method: str) -> str:
         return printable(plugins.explainers.entry(method).shows)
     except UnknownNameError:
         return ""
+
+
+def about_first(report: CaseReport) -> str:
+    """Name of the first map's method, and the class that it explains."""
+    first = report.maps[0]
+    of = f": {full_name(report, first.target)}" if first.score != "none" else ""
+    return f"{method_name(first.method)}{of}.{constant(first)}"
+
+
+def most_probable(report: CaseReport) -> str:
+    """The first class with its probability."""
+    first = class_rows(report)[0]
+    return f"Most probable: {first.name}, {100 * first.value:.1f} %"
 
 
 def about_method(explanation: Explanation) -> str:

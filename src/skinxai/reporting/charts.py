@@ -78,13 +78,19 @@ class Plot:
 
     def curve(self, points: Points, series: int = 0) -> str:
         """A line through points, with dots if there are few."""
-        places = [self.at(*point) for point in points]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        drawn = f"<polyline class='curve s{series % SERIES}' points='{path}'/>"
+        drawn = self.line(points, series)
         if len(points) <= 40:
-            for (x, y), (px, py) in zip(points, places, strict=True):
-                drawn += dot(px, py, 2.5, f"d{series % SERIES}", f"{short(x)}: {y:.4g}")
+            for x, y in points:
+                drawn += dot(*self.at(x, y), 2.5, f"d{series % SERIES}", f"{short(x)}: {y:.4g}")
         return drawn
+
+    def line(self, points: Points, series: int = 0) -> str:
+        """A line through points."""
+        return f"<polyline class='curve s{series % SERIES}' points='{self.path(points)}'/>"
+
+    def path(self, points: Points) -> str:
+        """Positions of points, as SVG has them."""
+        return " ".join("{:.1f},{:.1f}".format(*self.at(*point)) for point in points)
 
 
 def svg(width: float, height: float, label: str, body: str) -> str:

@@ -77,10 +77,8 @@ def roc_chart(evaluation: Evaluation, code: str) -> str:
     body += line(plot.at(0, 0), plot.at(1, 1), "chance")
     points = evaluation.roc[code]
     if points:
-        path = " ".join("{:.1f},{:.1f}".format(*plot.at(*point)) for point in points)
-        corner = "{:.1f},{:.1f}".format(*plot.at(1, 0))
-        body += f"<polygon class='under' points='{path} {corner}'/>"
-        body += f"<polyline class='curve s0' points='{path}'/>"
+        body += f"<polygon class='under' points='{plot.path([*points, (1, 0)])}'/>"
+        body += plot.line(points)
     for point in evaluation.roc_points.values():
         if point.label == code and not math.isnan(point.figure.value):
             body += _roc_point(plot, point)

@@ -84,11 +84,16 @@ def scale(explanation: Explanation) -> str:
     )
 
 
-def jpeg(picture: Image.Image, quality: int = 88) -> bytes:
-    """JPEG bytes."""
+def jpeg(picture: Image.Image, quality: int = 88, subsampling: int = 0) -> bytes:
+    """JPEG bytes; what Pillow calls 4:4:4 and 4:2:0 are the numbers 0 and 2."""
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=quality, subsampling=0)
+    picture.save(buffer, "JPEG", quality=quality, subsampling=subsampling)
     return buffer.getvalue()
+
+
+def data_url(encoded: bytes) -> str:
+    """A JPEG as a URL that holds it."""
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded).decode()}"
 
 
 def as_img(picture: Image.Image, alt: str, side: int) -> str:
@@ -99,10 +104,9 @@ def as_img(picture: Image.Image, alt: str, side: int) -> str:
         alt: what it shows, plain text.
         side: its longest side on the page, in pixels of CSS, where there is room.
     """
-    data = base64.b64encode(jpeg(picture)).decode()
     enlarged = side / max(picture.size)
     width, height = (round(each * enlarged) for each in picture.size)
     return (
-        f"<img src='data:image/jpeg;base64,{data}' width='{width}' "
+        f"<img src='{data_url(jpeg(picture))}' width='{width}' "
         f"height='{height}' alt='{html.escape(alt, quote=True)}'>"
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 from skinxai.reporting import trust_charts
 from skinxai.reporting.blocks import card, figure_cell, figure_text, table, tile, tiles
 from skinxai.reporting.charts import legend
+from skinxai.reporting.map_pictures import data_url, jpeg
 from skinxai.results import Evaluation, Tally
 from skinxai.results.evaluation_tables import signed
 from skinxai.trust.operating_points import threshold_text
@@ -169,7 +168,5 @@ def hard_cases(evaluation: Evaluation, pictures: Mapping[str, Image]) -> str:
 def _picture(pictures: Mapping[str, Image], name: str) -> str:
     if name not in pictures:
         return ""
-    buffer = io.BytesIO()
-    pictures[name].convert("RGB").save(buffer, "JPEG", quality=85)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f"<img alt='Maps of {html.escape(name)}' src='data:image/jpeg;base64,{data}'>"
+    shown = data_url(jpeg(pictures[name].convert("RGB"), 85, 2))
+    return f"<img alt='Maps of {html.escape(name)}' src='{shown}'>"

@@ -23,12 +23,10 @@ def decision_chart(curve: Sequence[NetBenefit]) -> str:
     if known:
         upper = [(each.threshold, each.model.high) for each in curve]
         lower = [(each.threshold, max(each.model.low, marks[0])) for each in curve]
-        path = " ".join("{:.1f},{:.1f}".format(*plot.at(*p)) for p in [*upper, *lower[::-1]])
-        body += f"<polygon class='under' points='{path}'/>"
+        body += f"<polygon class='under' points='{plot.path([*upper, *lower[::-1]])}'/>"
     lines = (_above(model, marks[0]), _above(everybody, marks[0]), [(0.0, 0.0), (0.5, 0.0)])
     for k, points in enumerate(lines):
-        path = " ".join("{:.1f},{:.1f}".format(*plot.at(*point)) for point in points)
-        body += f"<polyline class='curve s{k}' points='{path}'/>"
+        body += plot.line(points, k)
     return svg(360, 262, "Decision curve", body)
 
 
@@ -51,6 +49,5 @@ def risk_chart(curve: Points) -> str:
     marks = ticks(0.0, max([0.01, *(risk for _, risk in curve)]), 4)
     plot = Plot(46, 22, 300, 200, (0.0, 1.0), (0.0, marks[-1]))
     body = plot.axes((0, 0.25, 0.5, 0.75, 1), marks, ("share of images answered", "wrong"))
-    path = " ".join("{:.1f},{:.1f}".format(*plot.at(*point)) for point in curve)
-    body += f"<polyline class='curve s0' points='{path}'/>"
+    body += plot.line(curve)
     return svg(360, 262, "Wrong answers by coverage", body)

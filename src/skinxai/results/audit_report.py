@@ -8,8 +8,6 @@ from typing import Any
 
 from skinxai.plain_text import one_line
 
-SEVERITIES = ("error", "warning")
-
 
 @dataclass(frozen=True)
 class Finding:

@@ -67,12 +67,22 @@ def map_colours(
     Returns:
         RGB float, the shape of ``values`` plus ``(3,)``, 0–255, not rounded.
     """
-    values = np.asarray(values, np.float64)
-    low = float(values.min()) if low is None else low
-    high = float(values.max()) if high is None else high
+    values, low, high = _scaled(values, low, high)
     if has_signs(low, high):
         return _between(_PURPLE_ORANGE, values / max(-low, high) / 2 + 0.5)
-    return colour_map(np.zeros_like(values) if high <= low else (values - low) / (high - low))
+    return colour_map(scale_to_unit(values, low, high))
+
+
+def _scaled(
+    values: npt.ArrayLike, low: float | None, high: float | None
+) -> tuple[npt.NDArray[np.float64], float, float]:
+    """Values as float64, and the ends of their scale, which are their own where none are given."""
+    found = np.asarray(values, np.float64)
+    return (
+        found,
+        float(found.min()) if low is None else low,
+        float(found.max()) if high is None else high,
+    )
 
 
 def _between(anchors: npt.NDArray[np.float64], values: Any) -> npt.NDArray[np.float64]:
@@ -85,10 +95,6 @@ def has_signs(low: float, high: float) -> bool:
 
     Not where its values below 0 are less than 1/255 of the highest one: nobody would see their
     purple, and what is 0 but for rounding would change the colours of the whole map.
-
-    Args:
-        low: lowest value.
-        high: highest value.
     """
     return low < 0 <= high < -low * 255
 
@@ -100,12 +106,10 @@ def scale_to_unit(
 
     Args:
         heatmap: float ``(H, W)``, finite.
-        low: lowest value of the scale; the heatmap's own by default.
-        high: its highest value.
+        low: as in `map_colours`.
+        high: as there.
     """
-    values = np.asarray(heatmap, np.float64)
-    low = float(values.min()) if low is None else low
-    high = float(values.max()) if high is None else high
+    values, low, high = _scaled(heatmap, low, high)
     return np.zeros_like(values) if high <= low else (values - low) / (high - low)
 
 
@@ -120,12 +124,10 @@ def opacity(
 
     Args:
         heatmap: float ``(H, W)``, finite.
-        low: lowest value of the scale; the heatmap's own by default.
-        high: its highest value.
+        low: as in `map_colours`.
+        high: as there.
     """
-    values = np.asarray(heatmap, np.float64)
-    low = float(values.min()) if low is None else low
-    high = float(values.max()) if high is None else high
+    values, low, high = _scaled(heatmap, low, high)
     if low < high and has_signs(low, high):
         return np.abs(values) / max(-low, high)
     return scale_to_unit(values, low, high)

@@ -11,6 +11,7 @@ from skinxai.results.cross_validation import SPREAD
 from skinxai.results.figures import Figure
 
 if TYPE_CHECKING:
+    from skinxai.results.comparison import Comparison
     from skinxai.results.cross_validation import OutOfFold
     from skinxai.results.evaluation import Evaluation
 
@@ -45,7 +46,7 @@ def _tables(found: Evaluation) -> Iterator[str]:
         ),
     )  # fmt: skip
     if found.comparison is not None:
-        yield _compared(found)
+        yield _compared(found.model, found.comparison)
     if found.out_of_fold is not None:
         yield _by_fold(found.out_of_fold)
     yield _table(
@@ -100,19 +101,16 @@ def _by_fold(found: OutOfFold) -> str:
     return _table(heads, rows)
 
 
-def _compared(found: Evaluation) -> str:
-    other = found.comparison
-    if other is None:
-        return ""
+def _compared(model: str, other: Comparison) -> str:
     rows = (
         (name, f"{pair.model:.3f}", f"{pair.against:.3f}", signed(pair.difference))
         for name, pair in other.figures.items()
     )
-    table = _table(("figure", found.model, other.against, "difference"), rows)
+    table = _table(("figure", model, other.against, "difference"), rows)
     test = other.mcnemar
     words = (
         f"{'**LEAKED: the other model was trained on these images.** ' if other.leaked else ''}"
-        f"McNemar test on lesions: {test.model} for {markdown(found.model)}, {test.against} for "
+        f"McNemar test on lesions: {test.model} for {markdown(model)}, {test.against} for "
         f"{markdown(other.against)}, p = {test.p_value:.3g}."
     )
     return f"{table}\n\n{words}"

@@ -69,17 +69,16 @@ def sheet(
     return page
 
 
-def contour(heatmap: npt.NDArray[np.float32], share: float = TOP_SHARE) -> npt.NDArray[np.bool_]:
-    """Border of the region with the highest values, bool ``(H, W)``, two pixels wide.
+def contour(heatmap: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Border of the highest values, a share of `TOP_SHARE`, bool ``(H, W)``, two pixels wide.
 
     Where more pixels than that share the highest value, they are the region. A constant map has
     none.
 
     Args:
         heatmap: float ``(H, W)``.
-        share: of the pixels that are in the region, > 0 and < 1.
     """
-    least, highest = np.quantile(heatmap, 1 - share), heatmap.max()
+    least, highest = np.quantile(heatmap, 1 - TOP_SHARE), heatmap.max()
     top = heatmap > least
     if least == highest > heatmap.min():
         top = heatmap == highest
