@@ -74,6 +74,11 @@ def one_line(text: str, longest: int = MAX_LINE) -> str:
     return printable(re.sub(r"\s*[\r\n]+\s*", " ", text.strip("\r\n")), longest)
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def broken_rule(what: str, text: object, longest: int) -> str:
     """Why text is not accepted, as a sentence; empty where it is printable, on one line and short.
 

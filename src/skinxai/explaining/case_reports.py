@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 from skinxai import explainers
 from skinxai.assessment.faithfulness import rank_correlation
-from skinxai.errors import ExplainError, ExplainTimeoutError, OptionError, did_you_mean
+from skinxai.errors import ExplainError, ExplainTimeoutError, OptionError
 from skinxai.explaining.by_graph import GRAPH_METHODS
 from skinxai.explaining.explain_options import ExplainOptions
+from skinxai.explaining.side_by_side import check_map
 from skinxai.images.pixels import pixel_hash
 from skinxai.images.reading import SourceImage, read_image
 from skinxai.images.sources import iter_sources
@@ -22,7 +23,7 @@ from skinxai.model_folders.trained_on import Look
 from skinxai.numeric import plain_fields, whole
 from skinxai.plain_text import MAX_NAME, broken_rule
 from skinxai.predicting.in_use import ModelInUse
-from skinxai.predicting.inputs import InputOptions
+from skinxai.predicting.inputs import InputOptions, check_names
 from skinxai.readonly import ReadOnly
 from skinxai.reporting.case_report import CaseReport
 from skinxai.results import Explanation, Neighbour, Prediction
@@ -151,11 +152,7 @@ def _questions(
     own = {name: _options_of(name) for name in (METHODS if methods is None else methods)}
     reading = {each.name for each in fields(InputOptions)} - {"batch_size", "on_error"}
     known = reading.union(("timeout",), *own.values())
-    if unknown := sorted(set(keywords) - known):
-        raise OptionError(
-            f"Unknown option {unknown[0]!r}; the options here are {sorted(known)}."
-            f"{did_you_mean(unknown[0], known)}"
-        )
+    check_names(keywords, known)
     options, rest = InputOptions.take(keywords, *known)
     return options, {
         name: {k: v for k, v in rest.items() if k in names} for name, names in own.items()
@@ -197,11 +194,7 @@ def _maps(
                 raise
             absent.setdefault("maps", str(error))
             continue
-        if made.heatmap is None:
-            raise OptionError(
-                f"methods must be ones that give a map, but {method!r} gives only scores; call "
-                f"explain() for it."
-            )
+        check_map(made)
         found.append(made)
     if not chosen:
         absent["maps"] = "The exported file of this model has no class activation maps."

@@ -8,10 +8,10 @@ from dataclasses import fields
 from typing import Any
 
 from skinxai import explainers
-from skinxai.errors import OptionError, did_you_mean
+from skinxai.errors import OptionError
 from skinxai.explaining.explain_options import ExplainOptions
 from skinxai.images.sources import iter_sources
-from skinxai.predicting.inputs import InputOptions
+from skinxai.predicting.inputs import InputOptions, check_names
 from skinxai.results import Explanation
 
 
@@ -39,11 +39,7 @@ def questions(
     names = [method] if methods is None else list(methods)
     own = {name: {f.name for f in fields(explainers.get(name).options_type)} for name in names}
     known = common.union(*own.values())
-    if unknown := sorted(set(keywords) - known):
-        raise OptionError(
-            f"Unknown option {unknown[0]!r}; the options here are {sorted(known)}."
-            f"{did_you_mean(unknown[0], known)}"
-        )
+    check_names(keywords, known)
     asked = [
         {"method": name} | {k: v for k, v in keywords.items() if k in common | own[name]}
         for name in names
@@ -67,10 +63,19 @@ def explanations_of_one(
             one = io.BytesIO(data)
             one.name = getattr(image, "name", None)
         explanation = explain(one, **keywords)
-        if not explanation.maps:
-            raise OptionError(
-                f"methods must be ones that give a map, but {keywords['method']!r} gives only "
-                f"scores; call explain() for it."
-            )
+        check_map(explanation)
         found.append(explanation)
     return found
+
+
+def check_map(explanation: Explanation) -> None:
+    """Refuse an explanation that has only scores, where maps are drawn.
+
+    Raises:
+        OptionError: it has.
+    """
+    if not explanation.maps:
+        raise OptionError(
+            f"methods must be ones that give a map, but {explanation.method!r} gives only scores; "
+            f"call explain() for it."
+        )

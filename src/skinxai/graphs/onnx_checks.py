@@ -19,6 +19,7 @@ from onnx import shape_inference
 from skinxai.errors import IntegrityError
 from skinxai.graphs.budget import LEAST, Step, check_budget, largest
 from skinxai.graphs.names import IMAGES
+from skinxai.plain_text import first_line
 
 OPERATORS = frozenset((
     "Abs", "Add", "And", "ArgMax", "AveragePool", "BatchNormalization", "Cast", "CastLike",
@@ -57,8 +58,9 @@ def check_graph(graph: onnx.ModelProto, name: str) -> None:
     except IntegrityError:
         raise
     except Exception as error:  # of many kinds: onnx has its own for each part
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise IntegrityError(f"{name} must be a sound ONNX graph: {line[:200]}") from error
+        raise IntegrityError(
+            f"{name} must be a sound ONNX graph: {first_line(error)[:200]}"
+        ) from error
 
 
 class _Sizes:

@@ -49,7 +49,7 @@ def decode(
             if name == "TIFF":
                 check_tiff(data, image)
             decoded = decode_jpeg(data, image) if name == "JPEG" else None
-            pixels, notes = image_to_rgb(image, value_range, max_pixels, min_side, decoded)
+            pixels, notes = image_to_rgb(image, value_range, decoded)
     except SkinxaiError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds
@@ -95,7 +95,7 @@ def decode_opened(
         return decode(data, value_range=value_range, max_pixels=max_pixels, min_side=min_side)
     try:
         with reports() as said:
-            pixels, notes = image_to_rgb(image, value_range, max_pixels, min_side)
+            pixels, notes = image_to_rgb(image, value_range)
     except SkinxaiError:
         raise
     except Exception as error:  # Pillow raises many kinds

@@ -11,7 +11,6 @@ from PIL import Image, ImageFile
 from skinxai.errors import ImageDecodeError, InputRangeError, UnsupportedImageError
 from skinxai.images.arrays import on_white, to_uint8
 from skinxai.images.colour_profiles import in_srgb, lab_in_srgb
-from skinxai.images.limits import check_size
 from skinxai.images.tiffs import check_meaning
 from skinxai.results.drawing import MARK
 
@@ -35,17 +34,13 @@ _TURNS: dict[int, Callable[[RGB], RGB]] = {  # views: nothing is copied
 def image_to_rgb(
     image: Image.Image,
     value_range: tuple[float, float] | None,
-    max_pixels: int,
-    min_side: int,
     decoded: RGB | None = None,
 ) -> tuple[RGB, tuple[str, ...]]:
     """Pillow image to RGB uint8 ``(H, W, 3)``, upright, and notes; the image is not changed.
 
     Args:
-        image: open or loaded.
-        value_range: see `skinxai.images.decoding.decode`, as are ``max_pixels`` and ``min_side``.
-        max_pixels: the largest area.
-        min_side: the shortest side.
+        image: open or loaded, of a size that was checked.
+        value_range: as in `read_image`.
         decoded: its pixels in its own mode, ``(H, W, channels)``, where they were read already.
 
     Raises:
@@ -53,7 +48,6 @@ def image_to_rgb(
             picture that skinxai drew.
         ImageDecodeError: Pillow is set to accept truncated images.
     """
-    check_size(*image.size, max_pixels=max_pixels, min_side=min_side)
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise ImageDecodeError(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES must be False, but it is True, so that missing "

@@ -116,21 +116,33 @@ def open_models(
     weights: list[float] = []
     names: list[str] = []
     for files in found:
-        if not files.is_ensemble:
-            members.append(files)
-            weights.append(1 / len(found))
-            names.append(read_config(files, ModelConfig).name)
-        else:
-            config = read_config(files, EnsembleConfig)
-            members += read_members(files, config)
-            weights += [member.weight / len(found) for member in config.members]
-            names.append(config.name)
+        names.append(config_of(files).name)
+        for own, weight in members_of(files):
+            members.append(own)
+            weights.append(weight / len(found))
     name = f"mean({', '.join(names)})"
     if len(names) > 3 or len(name) > MAX_NAME:
         name = f"mean of {len(names)} models"
     config, card = _together(members, weights, name)
     made = _own_files(config, card)
     return ModelFiles(Path(), made, manifest_of(made)[1], tuple(members))
+
+
+def config_of(files: ModelFiles) -> ModelConfig | EnsembleConfig:
+    """The config of a model, or of an ensemble."""
+    if files.is_ensemble:
+        return read_config(files, EnsembleConfig)
+    return read_config(files, ModelConfig)
+
+
+def members_of(files: ModelFiles) -> Iterator[tuple[ModelFiles, float]]:
+    """The model itself, or an ensemble's members as `read_members` gives them, with weights."""
+    config = config_of(files)
+    if isinstance(config, ModelConfig):
+        yield files, 1.0
+        return
+    for own, entry in zip(read_members(files, config), config.members, strict=True):
+        yield own, entry.weight
 
 
 def weights_of(files: ModelFiles) -> tuple[str, int, int]:
@@ -238,12 +250,9 @@ class TrainingPixels:
 
 def training_pixels(files: ModelFiles) -> TrainingPixels:
     """Read the training images of a model, or of all members of an ensemble."""
-    members: Iterable[ModelFiles] = [files]
-    if files.is_ensemble:
-        members = read_members(files, read_config(files, EnsembleConfig))
     found = [
         (f"{read_config(each, ModelConfig).name}@{each.revision}", TrainedOn.from_files(each.files))
-        for each in members
+        for each, _ in members_of(files)
     ]
     return TrainingPixels(
         reduce(or_, [known for _, known in found if known is not None], TrainedOn()),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +15,6 @@ from skinxai.errors import (
     ModelError,
     NonFiniteOutputError,
     OptionError,
-    SkinxaiWarning,
     UnknownNameError,
     did_you_mean,
 )
@@ -25,7 +23,7 @@ from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.numeric import plain_fields
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
-from skinxai.predicting.labelled import LabelledImages, check_records
+from skinxai.predicting.labelled import LabelledImages, check_records, refuse_learnt
 from skinxai.predicting.network_passes import embeddings_of
 from skinxai.predicting.predictor import Predictor
 from skinxai.results.observation import Observation
@@ -107,22 +105,13 @@ def calibrated(
         leaked = leaked or bool(labelled.seen(item.index for item in items))
         if items and not leaked:
             rows += in_batches(items, lambda some: _answers(predictor, some))
-    seen = labelled.seen()
-    if seen:
-        raise LeakageError(
-            f"calibrate() needs images that the model did not learn from, but of these "
-            f"{len(records)} images, {seen.describe()}; leave them out",
-            python="or name copies that are none in not_copies",
-            command="or name copies that are none with --not-copies",
-        )
+    refuse_learnt("calibrate()", len(records), labelled.seen())
     found = np.asarray([row.means for row in rows])  # (N, 2, K)
     if not np.isfinite(found).all():
         raise NonFiniteOutputError(
             f"logits must be finite, but those of {model.predictor.model} are not for "
             f"{int((~np.isfinite(found).all(axis=(1, 2))).sum())} of {len(found)} images."
         )
-    for text in seen.notes:
-        warnings.warn(f"{text}.", SkinxaiWarning, stacklevel=3)
     views = [_fitted(found[:, place], records, wanted) for place in (0, 1)]
     default = wanted.default or (SCREENING if views[0].operating_points else None)
     lesions = [item.lesion_id for item in records]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from skinxai.errors import OptionError, closest
+from skinxai.plain_text import first_line
 
 _MEANT = {"auto": "auto", "cpu": "cpu", "cuda": "cuda", "gpu": "cuda", "nvidia": "cuda"}
 
@@ -55,4 +56,4 @@ def _reason(name: str, error: Exception) -> str:
     there = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     if name not in ("cuda", *there):
         return f": the GPUs are {there}"
-    return f": {(str(error).strip().splitlines() or [type(error).__name__])[0].rstrip('.')}"
+    return f": {first_line(error).rstrip('.')}"

@@ -9,11 +9,11 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.configs import EnsembleConfig, ModelConfig
+from skinxai.configs import ModelConfig
 from skinxai.errors import IntegrityError, ModelError
 from skinxai.graphs.exported import Exported, with_weights
 from skinxai.graphs.names import EMBEDDINGS, LOGITS, MAPS
-from skinxai.model_folders.ensembles import read_members
+from skinxai.model_folders.ensembles import config_of, members_of
 from skinxai.model_folders.files import ModelFiles, read_config
 from skinxai.model_folders.parts import GRAPH, WEIGHTS
 from skinxai.predicting.inputs import Prepared
@@ -62,9 +62,12 @@ class GraphMember(Member):
             preprocessing=config.preprocessing, weight=weight, model=name, run=run, layer=layer
         )
 
-    def run_on(self, items: Sequence[Prepared]) -> dict[str, npt.NDArray[np.float32]]:
-        """Of the graph, for images as they are."""
-        return self.run(np.stack([item.arrays[self.preprocessing] for item in items]))
+    def run_on(
+        self, items: Sequence[Prepared], flip: tuple[int, ...] = ()
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Of the graph, for images with some dimensions of ``(N, 3, h, w)`` reversed."""
+        images = np.stack([item.arrays[self.preprocessing] for item in items])
+        return self.run(np.ascontiguousarray(np.flip(images, flip)) if flip else images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,17 +82,10 @@ class GraphPredictor(Predictor[GraphMember]):
             ModelError: a folder, or a member's, without a graph.
             IntegrityError: a graph of another model, or without logits; or as in `read_members`.
         """
-        calibration = calibration_of(files)
-        if not files.is_ensemble:
-            member = GraphMember.of_folder(files, runner, precision)
-            labels = read_config(files, ModelConfig).labels
-            return cls(
-                members=(member,), labels=labels, model=member.model, calibration=calibration
-            )
-        config = read_config(files, EnsembleConfig)
+        calibration, config = calibration_of(files), config_of(files)
         members = tuple(
-            GraphMember.of_folder(own, runner, precision, entry.weight)
-            for own, entry in zip(read_members(files, config), config.members, strict=True)
+            GraphMember.of_folder(own, runner, precision, weight)
+            for own, weight in members_of(files)
         )
         name = f"{config.name}@{files.revision}"
         return cls(members=members, labels=config.labels, model=name, calibration=calibration)
@@ -142,9 +138,7 @@ class GraphPredictor(Predictor[GraphMember]):
             self._check_embeddings()
         found = []
         for each in passes:
-            images = np.stack([item.arrays[each.member.preprocessing] for item in items])
-            flipped = np.ascontiguousarray(np.flip(images, each.flip)) if each.flip else images
-            made = each.member.run(flipped)
+            made = each.member.run_on(items, each.flip)
             pooled = made[EMBEDDINGS] if embeddings and not each.flip else None
             found.append(Outputs(self.probabilities(made[LOGITS]), pooled))
         return found

@@ -84,13 +84,22 @@ class InputOptions:
     def take(cls, values: Mapping[str, Any], *more: str) -> tuple[InputOptions, dict[str, Any]]:
         """Split keywords into input options and the rest, whose names must be in ``more``."""
         own = {f.name for f in fields(cls)}
-        if unknown := sorted(set(values) - own - set(more)):
-            raise OptionError(
-                f"Unknown option {unknown[0]!r}; the options here are {sorted(own | set(more))}."
-                f"{did_you_mean(unknown[0], own | set(more))}"
-            )
+        check_names(values, own.union(more))
         rest = {name: value for name, value in values.items() if name not in own}
         return cls(**{name: value for name, value in values.items() if name in own}), rest
+
+
+def check_names(given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse the name of an option that a call does not have.
+
+    Raises:
+        OptionError: it is in ``given`` and not in ``known``.
+    """
+    if unknown := sorted(set(given) - set(known)):
+        raise OptionError(
+            f"Unknown option {unknown[0]!r}; the options here are {sorted(known)}."
+            f"{did_you_mean(unknown[0], known)}"
+        )
 
 
 class ReadingInputs(TypedDict, total=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable
 from functools import reduce
 from operator import or_
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from skinxai.data.hashing import check_ids
 from skinxai.data.prepared import check_originals_of
 from skinxai.data.records import Records
-from skinxai.errors import OptionError
+from skinxai.errors import LeakageError, OptionError, SkinxaiWarning
 from skinxai.model_folders.trained_on import SILENT, Look, TrainedOn
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, several
@@ -32,6 +33,23 @@ def check_records(records: object, wanted_by: str) -> None:
             f"{wanted_by} needs Records, which skinxai.data.load_folder(folder) and "
             f"load_csv(csv, images) return, got {type(records).__name__} {records!r:.80}."
         )
+
+
+def refuse_learnt(wanted_by: str, images: int, seen: SeenImages) -> None:
+    """Refuse images that a model learnt from; what is not known of them is a warning.
+
+    Raises:
+        LeakageError: it learnt from one, or from one that looks like it.
+    """
+    if seen:
+        raise LeakageError(
+            f"{wanted_by} needs images that the model did not learn from, but of these {images} "
+            f"images, {seen.describe()}; leave them out",
+            python="or name copies that are none in not_copies",
+            command="or name copies that are none with --not-copies",
+        )
+    for text in seen.notes:
+        warnings.warn(f"{text}.", SkinxaiWarning, stacklevel=4)
 
 
 class LabelledImages:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skinxai.configs import EnsembleConfig, ModelConfig
+from skinxai.configs import ModelConfig
 from skinxai.disk.regular_files import is_folder
 from skinxai.errors import ModelError, OptionError
 from skinxai.graphs.exported import open_exported
-from skinxai.model_folders.ensembles import open_models, read_members
-from skinxai.model_folders.files import EXPORTED, ModelFiles, read_config
+from skinxai.model_folders.ensembles import config_of, members_of, open_models
+from skinxai.model_folders.files import EXPORTED, ModelFiles
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.part_bytes import HUGE
 from skinxai.model_folders.parts import CARD, GRAPH
@@ -73,9 +73,7 @@ def opened(
         files = open_model(model, revision=revision, fits=_check_header, **hub)
     plain = precision != "float16" and not compiled
     if backend == "auto" and plain and files.is_ensemble:
-        files = replace(
-            files, members=tuple(read_members(files, read_config(files, EnsembleConfig)))
-        )
+        files = replace(files, members=tuple(own for own, _ in members_of(files)))
     graphs = all(GRAPH in each.files for each in files.members or (files,))
     runner = choose(backend, has_graph=graphs and plain, device=device)
     parts = of_folder(files, device, runner, precision, compiled=compiled)
@@ -100,15 +98,10 @@ def of_folder(
     if compiled:
         raise OptionError(f"compile must be left out for backend {runner!r}: only torch compiles.")
     _on_cpu(runner, device)
-    config: ModelConfig | EnsembleConfig
-    if files.is_ensemble:
-        config = read_config(files, EnsembleConfig)
-    else:
-        config = read_config(files, ModelConfig)
     card = files.files.get(CARD, b"").decode(errors="replace")
     graph = GraphPredictor.of_folder(files, runner, precision)
     return ModelInUse(
-        config, card, partial(_read, files), device, graph, precision=precision,
+        config_of(files), card, partial(_read, files), device, graph, precision=precision,
         reference=reference_of(files),
     )  # fmt: skip
 
@@ -138,10 +131,7 @@ def _check_answer(parts: ModelInUse, files: ModelFiles) -> None:
     """
     if parts.precision != "float32":
         raise OptionError(f"check needs precision='float32', got {parts.precision!r}.")
-    models, weights = [files], [1.0]
-    if isinstance(parts.config, EnsembleConfig):
-        models = list(read_members(files, parts.config))
-        weights = [member.weight for member in parts.config.members]
+    models, weights = zip(*members_of(files), strict=True)
     probes = read_probes(models, len(parts.config.labels))
     predictor = parts.predictor
     arrays = {each: picture(each) for each in predictor.preprocessings}

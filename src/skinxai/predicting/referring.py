@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Collection
 from typing import Any
@@ -12,11 +11,11 @@ import numpy.typing as npt
 
 from skinxai.data.hashing import check_ids
 from skinxai.data.records import Records
-from skinxai.errors import LeakageError, ModelError, OptionError, SkinxaiWarning
+from skinxai.errors import ModelError, OptionError
 from skinxai.model_folders.trained_on import SILENT, Look
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, several
-from skinxai.predicting.labelled import trained_images
+from skinxai.predicting.labelled import refuse_learnt, trained_images
 from skinxai.predicting.streaming import predictions
 from skinxai.results.observation import Observations
 from skinxai.trust.reference_sample import ReferenceSample
@@ -63,15 +62,7 @@ def referenced(
         check_ids(not_copies, names)
     own = {names[place]: looks[place] for place in sorted(looks)}
     seen = SILENT if known is None else known.seen(own, not_copies=not_copies, progress=False)
-    if seen:
-        raise LeakageError(
-            f"a reference needs images that the model did not learn from, but of these "
-            f"{len(names)} images, {seen.describe()}; leave them out",
-            python="or name copies that are none in not_copies",
-            command="or name copies that are none with --not-copies",
-        )
-    for text in seen.notes:
-        warnings.warn(f"{text}.", SkinxaiWarning, stacklevel=3)
+    refuse_learnt("a reference", len(names), seen)
     return model.with_reference(ReferenceSample.fit(notes, labels, lesions))
 
 

@@ -20,6 +20,7 @@ from skinxai.checkpoints import LoadedEnsemble, LoadedModel
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import ModelError, OptionError
 from skinxai.memory import in_batches
+from skinxai.plain_text import first_line
 from skinxai.predicting.devices import device_named
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
 from skinxai.predicting.network_passes import Member, NetworkPass, Outputs
@@ -183,10 +184,9 @@ class TorchPredictor(Predictor[TorchMember]):
                         else:
                             member.folded(images)
         except Exception as error:  # of many kinds: no compiler, or a network it cannot follow
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise OptionError(
                 f"compile needs a C++ compiler and a network that torch.compile can follow: "
-                f"{reason}; leave it out."
+                f"{first_line(error)}; leave it out."
             ) from error
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +88,10 @@ class FeatureCache:
             Positions that could not be filled, because a file went or changed in the meantime.
         """
         lost: list[int] = []
-        for path, places in self._by_file(wanted):
+        files: dict[Path, dict[str, list[int]]] = {}
+        for digest, positions in wanted.items():
+            files.setdefault(self._places[digest][0], {})[digest] = positions
+        for path, places in files.items():
             arrays = self._read(path)
             for digest, positions in places.items():
                 row = self._places[digest][1]
@@ -97,14 +100,6 @@ class FeatureCache:
                 else:
                     rows[positions] = arrays["features"][row]
         return lost
-
-    def _by_file(
-        self, wanted: Mapping[str, list[int]]
-    ) -> Iterator[tuple[Path, dict[str, list[int]]]]:
-        files: dict[Path, dict[str, list[int]]] = {}
-        for digest, positions in wanted.items():
-            files.setdefault(self._places[digest][0], {})[digest] = positions
-        yield from files.items()
 
     def _read(self, path: Path) -> dict[str, npt.NDArray[np.generic]] | None:
         """The arrays of a file that is whole and of this network; a damaged one is deleted."""

@@ -96,20 +96,17 @@ def _card(
     config: ModelConfig, fitted: Fitted, trained_on: TrainedOn | None, *, balanced: bool,
     flips: bool,
 ) -> str:  # fmt: skip
-    choice = "these images, so no test" if not fitted.independent else fitted.chosen_on
-    target = fitted.linear.tried
-    chosen = next(each for each in target if each.value == fitted.linear.value)
+    choice, where = fitted.chosen_on, "there"
+    if not fitted.independent:
+        choice, where = "these images, so no test", f"on {fitted.judged_on}"
+    chosen = next(each for each in fitted.linear.tried if each.value == fitted.linear.value)
     run = {
         "training": "linear probe: the backbone stays as it was, and a multinomial logistic "
         f"regression on its standardised features is the head, C = {fitted.linear.value:g}",
         "class weights": "balanced" if balanced else "none",
         "augmentation": "four flips" if flips else "none",
     }
-    validation = (
-        f"C was chosen on {choice}: macro-F1 {chosen.macro_f1:.3f} on {fitted.judged_on}."
-        if not fitted.independent
-        else f"C was chosen on {choice}: macro-F1 {chosen.macro_f1:.3f} there."
-    )
+    validation = f"C was chosen on {choice}: macro-F1 {chosen.macro_f1:.3f} {where}."
     return card(
         CardFacts(
             model=config.name, labels=config.labels, members=(config,), trained_on=trained_on,

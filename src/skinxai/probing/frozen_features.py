@@ -19,7 +19,7 @@ from skinxai.data.tar_shards import ResizedImages
 from skinxai.errors import DatasetImageError, OutOfMemoryError
 from skinxai.model_folders.trained_on import Look
 from skinxai.plain_text import quoted
-from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
+from skinxai.predicting.inputs import InputOptions, prepared_batches
 from skinxai.probing.feature_cache import FeatureCache
 from skinxai.probing.frozen_network import FrozenNetwork
 from skinxai.progress import watched
@@ -102,7 +102,11 @@ def compute_features(
                 wanted.setdefault(digest, []).append(item.index)
             else:
                 missing.append(item)
-        computed += _compute(network, missing, seen, rows, kept, views)
+        computed += len(missing)
+        for item, own in zip(missing, network.features(missing, views), strict=True):
+            rows[item.index] = own
+            if kept is not None:
+                kept.add(seen.digests[item.index], own)
     if kept is not None:
         kept.flush()
         if lost := sorted(kept.read(wanted, rows)):  # deleted meanwhile
@@ -117,18 +121,6 @@ def compute_features(
         )
     looks = {record.image_id: seen.looks[place] for place, record in enumerate(records)}
     return Features(rows, looks, computed)
-
-
-def _compute(
-    network: FrozenNetwork, items: list[Prepared], seen: _Seen, rows: Rows,
-    kept: FeatureCache | None, views: int,
-) -> int:  # fmt: skip
-    if items:
-        for item, found in zip(items, network.features(items, views), strict=True):
-            rows[item.index] = found
-            if kept is not None:
-                kept.add(seen.digests[item.index], found)
-    return len(items)
 
 
 class _Seen:

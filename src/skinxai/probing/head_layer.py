@@ -12,6 +12,7 @@ from torch import Tensor
 from skinxai import backbones
 from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import ModelError, OptionError, SkinxaiError
+from skinxai.plain_text import first_line
 
 Floats = npt.NDArray[np.float64]
 MOST_DIFFERENT = 1e-3
@@ -64,9 +65,8 @@ def check_linear(model: SkinClassifier, images: Tensor, image_size: tuple[int, i
     except SkinxaiError:
         raise
     except Exception as error:  # of many kinds: each network has its own way to say it
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise OptionError(
-            f"image_size must be one that the backbone takes, got {image_size}: {reason}"
+            f"image_size must be one that the backbone takes, got {image_size}: {first_line(error)}"
         ) from error
     if pooled.ndim != 2:
         raise _refused(model, f"its pooled features have the shape {tuple(pooled.shape)}")

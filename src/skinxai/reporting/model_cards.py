@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from skinxai.configs import EnsembleConfig, ModelConfig
+from skinxai.configs import ModelConfig
 from skinxai.errors import LeakageError, OptionError
 from skinxai.labels import LabelSet
-from skinxai.model_folders.ensembles import read_members
+from skinxai.model_folders.ensembles import config_of, members_of
 from skinxai.model_folders.files import ModelFiles, read_config
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.parts import NEIGHBOURS
@@ -81,14 +81,8 @@ def card_of(model: str | os.PathLike[str] | None, evaluation: Evaluation | None 
 
 
 def _facts(files: ModelFiles, evaluation: Evaluation | None) -> CardFacts:
-    config: ModelConfig | EnsembleConfig
-    if files.is_ensemble:
-        config = read_config(files, EnsembleConfig)
-        each = list(read_members(files, config))
-        weights = tuple(member.weight for member in config.members)
-    else:
-        config = read_config(files, ModelConfig)
-        each, weights = [files], (1.0,)
+    config = config_of(files)
+    each, weights = zip(*members_of(files), strict=True)
     known = [TrainedOn.from_files(member.files) for member in each]
     together: TrainedOn | None = TrainedOn()
     for one in known:

@@ -77,13 +77,11 @@ def export_cases(
         )
     images, left = agreed_images(cases, labels, reviewers)
     seen, gone = _look_at(images, read, max_pixels)
-    left += [LeftOutCase(case, gone[each.digest]) for each in images if each.digest in gone
-             for case in each.cases]  # fmt: skip
     records = Records(tuple(_record(each) for each in images if each.digest in seen), labels)
     linked = _same_skin(records, seen)
     known, notes = _known(classifier, old, max_pixels)
-    reasons = _reasons(records, linked, seen, known, old, not_copies)
-    kept = [each for each in images if each.digest in seen and each.digest not in reasons]
+    reasons = gone | _reasons(records, linked, seen, known, old, not_copies)
+    kept = [each for each in images if each.digest not in reasons]
     left += [LeftOutCase(case, reasons[each.digest]) for each in images if each.digest in reasons
              for case in each.cases]  # fmt: skip
     left.sort(key=lambda each: each.case_id)
