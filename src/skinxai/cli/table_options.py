@@ -119,14 +119,7 @@ def open_data(
     labels: LabelSet | Sequence[str] | None = None,
     malignant: Sequence[str] | None = None,
 ) -> Records:
-    """The labelled images that a command was given; what their reader should know is printed.
-
-    Args:
-        data: a table, or a folder that is known.
-        table: how it is read.
-        labels: in the order of the logits.
-        malignant: labels or their long names; ``None``: as the data has it.
-    """
+    """The labelled images that a command was given; what their reader should know is printed."""
     from skinxai.data.detecting import open_records
     from skinxai.data.prepared import is_prepared
     from skinxai.data.tar_index import is_indexed

@@ -125,9 +125,8 @@ class Answers:
     def _image(self, upload: Upload) -> SourceImage:
         """As `image`, by one whose turn it is."""
         return self._once(
-            (*upload.key, "image"), lambda: self._read(upload), lambda image: image.pixels.nbytes,
-            lambda: None,
-        )  # fmt: skip
+            (*upload.key, "image"), lambda: self._read(upload), lambda image: image.pixels.nbytes
+        )
 
     def _read(self, upload: Upload) -> SourceImage:
         small = min(AT_ONCE, self._max_pixels)
@@ -203,7 +202,7 @@ class Answers:
                 return found
 
         key = (*upload.key, "nearest", str(k))
-        return self._once(key, compute, lambda found: 500 * len(found), lambda: None)
+        return self._once(key, compute, lambda found: 500 * len(found))
 
     def report(self, upload: Upload, point: str | None, waits: Waits = patiently) -> bytes:
         """A case report as HTML, with methods of one pass each; see `Classifier.report`."""
@@ -222,7 +221,7 @@ class Answers:
                 except ExplainError:  # the network does not fit one of them
                     return asked(None)
 
-        return self._once((*upload.key, "report", point), compute, len, lambda: None)
+        return self._once((*upload.key, "report", point), compute, len)
 
     def knows(self, upload: Upload, method: str, target: str | None) -> bool:
         """Whether `explain` has the answer at hand."""
@@ -240,7 +239,7 @@ class Answers:
         key: Hashable,
         compute: Callable[[], Value],
         size: Callable[[Value], int],
-        waits: Callable[[], object],
+        waits: Callable[[], object] = bool,
     ) -> Value:
         while True:
             with self._lock:

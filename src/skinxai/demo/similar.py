@@ -27,11 +27,7 @@ DIGITS = 16
 
 
 def checked(folder: str | os.PathLike[str]) -> str:
-    """The folder's absolute path.
-
-    Raises:
-        OptionError: it is no folder.
-    """
+    """The folder's absolute path."""
     if not Path(folder).is_dir():
         raise OptionError(
             f"training_images must be a folder, got {os.fspath(folder)!r}.",

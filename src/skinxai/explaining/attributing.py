@@ -33,12 +33,6 @@ WANTED = "Attribution(maps={'name': tensor (N, h, w)}) or Attribution(scores={'n
 def attribute(method: Method, view: View, images: Tensor, target: Tensor) -> tuple[Arrays, Arrays]:
     """Maps ``(N, h, w)`` and scores ``(N,)`` of one explainer, float32 and finite.
 
-    Args:
-        method: which, with its options.
-        view: the network as the explainer sees it.
-        images: ``(N, 3, H, W)``.
-        target: ``(N,)``.
-
     Raises:
         PluginError: a plugin that raised, or left the network or a random state changed.
         ExplainError: values that are not finite.

@@ -14,7 +14,7 @@ from skinxai.model_folders.neighbours import Neighbours, by_hash
 from skinxai.model_folders.parts import NEIGHBOURS
 from skinxai.model_folders.trained_on import BYTES, TrainedOn
 from skinxai.predicting.inputs import InputOptions
-from skinxai.predicting.labelled import check_records
+from skinxai.predicting.labelled import check_labels, check_records
 from skinxai.predicting.torch_predictor import TorchPredictor, embeddings
 from skinxai.progress import watched
 from skinxai.results import Neighbour
@@ -26,11 +26,7 @@ def index(
 ) -> Neighbours:  # fmt: skip
     """Embed one image of each lesion, the first by its id; see `Classifier.index`."""
     check_records(records, "index()")
-    if records.labels.codes != predictor.labels.codes:
-        raise OptionError(
-            f"records must have the model's labels {list(predictor.labels)} in the same order, got "
-            f"{list(records.labels)}."
-        )
+    check_labels(records, predictor.labels)
     chosen = first_of_each_lesion(records)
     hashes = [
         value

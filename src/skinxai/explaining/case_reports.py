@@ -119,13 +119,12 @@ def case_report(
         seen = trained_on.seen({"": Look.at(source.pixels, digest)}, progress=False)
     copy = None if seen is None or (seen.notes and not seen.copies) else bool(seen.copies)
     calibration = model.predictor.calibration
-    quality = None
+    quality = point = None
     if calibration is not None:
         limits = calibration.quality
         quality = tuple(limits.sentence(flag, v) for flag, v in prediction.quality.items())
-    point = None
-    if calibration is not None and prediction.operating_point is not None:
-        point = calibration.fitted(tta=asked.tta).operating_points[prediction.operating_point]
+        if prediction.operating_point is not None:
+            point = calibration.fitted(tta=asked.tta).operating_points[prediction.operating_point]
     names = {each.training_data.get("name", "") for each in model.configs}
     versions = {"skinxai": __version__} | (dict(maps[0].versions) if maps else {})
     return CaseReport(

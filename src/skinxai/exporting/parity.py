@@ -12,7 +12,7 @@ import torch
 from skinxai import samples
 from skinxai.backbones.evaluation_mode import plain_float32
 from skinxai.backbones.network import SkinClassifier
-from skinxai.errors import ExportError, OptionError
+from skinxai.errors import ExportError
 from skinxai.explainers.cam import GradCAM
 from skinxai.graphs.names import EMBEDDINGS, LOGITS, MAPS
 from skinxai.predicting.graph_predictor import GraphPredictor
@@ -63,8 +63,7 @@ def check_parity(
             than `TOLERANCE`, or another label.
         OptionError: ``on_error="return"``, which would leave images out.
     """
-    if options.on_error != "raise":
-        raise OptionError("on_error must be 'raise' for a comparison: no image may be left out.")
+    options.check_raises("for a comparison")
     predictor = predictor.in_float32().uncalibrated
     member = predictor.single("a graph")
     kernel = graph.members[0]

@@ -115,11 +115,7 @@ def decode_jpeg(data: bytes, image: Image.Image) -> npt.NDArray[np.uint8] | None
 
 
 def refuse_warnings(data: bytes) -> None:
-    """Decode JPEG data for what libjpeg warns of alone.
-
-    Raises:
-        ImageDecodeError: damaged data.
-    """
+    """Decode JPEG data for what libjpeg warns of alone."""
     try:
         simplejpeg.decode_jpeg(data, "GRAY", strict=True)
     except ValueError as error:

@@ -65,9 +65,6 @@ def check_meaning(tags: Any) -> None:
     numbers of 8 bits for bright ones, and mixes up the bytes of 16 bits whose colours lie in planes
     one after the other, uncompressed.
 
-    Args:
-        tags: of a TIFF, as Pillow has them.
-
     Raises:
         UnsupportedImageError: one of these.
     """

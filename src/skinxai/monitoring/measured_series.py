@@ -4,34 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.trust.reference_sample import QUALITY
+from skinxai.trust.reference_sample import QUALITY, Columns, ReferenceSample
 
 Floats = npt.NDArray[np.float32]
 
 
-class Answers(Protocol):
-    """Columns of a window, or of a reference."""
-
-    @property
-    def probabilities(self) -> Floats:
-        """``(N, K)``."""
-
-    @property
-    def novelty(self) -> Floats:
-        """``(N,)``."""
-
-    @property
-    def quality(self) -> Floats:
-        """``(N, 9)``."""
-
-    @property
-    def colours(self) -> Floats:
-        """``(N, 12)``."""
+Answers = Columns | ReferenceSample
+"""Of a window, or of a reference."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +67,6 @@ TESTS: Mapping[str, str] = {
 """Name of every test → what it compares."""
 
 
-def top_classes(answers: Any) -> npt.NDArray[np.intp]:
+def top_classes(answers: Answers) -> npt.NDArray[np.intp]:
     """Position of each answer's top class, ``(N,)``."""
     return np.asarray(answers.probabilities.argmax(axis=1), np.intp)

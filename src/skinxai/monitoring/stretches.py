@@ -21,12 +21,7 @@ CHUNK = 50
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes of a window.
-
-    Args:
-        window: images in it.
-        images: in the reference.
-    """
+    """Sizes of a window, of so many images, of a reference of so many."""
 
     window: int
     images: int

@@ -73,16 +73,8 @@ def dropout_uncertainty(
     Each of an ensemble's networks is thinned. A network whose features have no dropout computes
     them once. The n-th pass thins in the same way in every call.
 
-    Args:
-        predictor: whose networks have dropout.
-        items: N >= 1 images; they are not flipped.
-        passes: of each network, >= 2.
-
     Returns:
         One for each image, ``None`` where a probability is not finite.
-
-    Raises:
-        ModelError: a network without dropout.
     """
     rows: list[npt.NDArray[np.float64]] = []
     layers: list[str] = []

@@ -80,6 +80,15 @@ class InputOptions:
         if self.on_error not in ("raise", "return"):
             raise OptionError(f"on_error must be 'raise' or 'return', got {self.on_error!r}.")
 
+    def check_raises(self, where: str) -> None:
+        """Refuse ``on_error="return"`` in a call that needs every image.
+
+        Raises:
+            OptionError: it is that.
+        """
+        if self.on_error != "raise":
+            raise OptionError(f"on_error must be 'raise' {where}: no image may be left out.")
+
     @classmethod
     def take(cls, values: Mapping[str, Any], *more: str) -> tuple[InputOptions, dict[str, Any]]:
         """Split keywords into input options and the rest, whose names must be in ``more``."""
@@ -161,12 +170,6 @@ class Prepared:
         measured: bool,
     ) -> Prepared:  # fmt: skip
         """The same image in another call, which does not read it a second time.
-
-        Args:
-            index: position in that call's order.
-            preprocessings: that the call needs.
-            pixels: the call needs the source's pixels.
-            measured: the call needs the measures of the image's quality.
 
         Raises:
             InputShapeError: an image that was prepared for a model with other needs.

@@ -106,19 +106,10 @@ def judge_rows(
     seen: SeenImages, attributes: Sequence[Mapping[str, str]],
     scores: Mapping[str, Sequence[float]], resamples: int, seed: int,
 ) -> Evaluation:  # fmt: skip
-    """Judge the answers to labelled images, whoever gave them.
+    """Judge the answers to labelled images, whoever gave them; see `Classifier.evaluate`.
 
-    Args:
-        records: the images.
-        rows: float64 ``(N, K)``, probabilities in the order of the labels.
-        labels: with the malignant ones declared, if there are any.
-        model: name of what answered.
-        leaked: whether the images were learnt.
-        seen: which of them.
-        attributes: of each image, for subgroups.
-        scores: further scores of how sure each answer is, higher is surer.
-        resamples: of the lesions.
-        seed: of the resampling.
+    The rows are probabilities, float64 ``(N, K)``, in the order of the labels, of which the
+    malignant ones are declared. Of further scores of each answer, higher is surer.
     """
     target, lesions = records.targets(), [item.lesion_id for item in records]
     found = evaluate_probabilities(

@@ -15,6 +15,7 @@ from skinxai.data.hashing import check_ids
 from skinxai.data.prepared import check_originals_of
 from skinxai.data.records import Records
 from skinxai.errors import LeakageError, OptionError, SkinxaiWarning
+from skinxai.labels import LabelSet
 from skinxai.model_folders.trained_on import SILENT, Look, TrainedOn
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, several
@@ -32,6 +33,19 @@ def check_records(records: object, wanted_by: str) -> None:
         raise OptionError(
             f"{wanted_by} needs Records, which skinxai.data.load_folder(folder) and "
             f"load_csv(csv, images) return, got {type(records).__name__} {records!r:.80}."
+        )
+
+
+def check_labels(records: Records, labels: LabelSet) -> None:
+    """Refuse records of other labels than the model's, or in another order.
+
+    Raises:
+        OptionError: they are.
+    """
+    if records.labels.codes != labels.codes:
+        raise OptionError(
+            f"records must have the model's labels {list(labels)} in this order, got "
+            f"{list(records.labels)}; load them with labels=classifier.config.labels."
         )
 
 
@@ -55,13 +69,7 @@ def refuse_learnt(wanted_by: str, images: int, seen: SeenImages) -> None:
 class LabelledImages:
     """The images of records, read once, with a look at each to recognise it.
 
-    Args:
-        model: that reads them.
-        records: with the model's labels.
-        options: of reading and batching.
-        wanted_by: the call, for messages.
-        not_copies: ids of images that look like copies of training images and are none.
-        keep: whether the looks are wanted in any case.
+    Where nothing is known to compare them with, they are not looked at, unless ``keep``.
 
     Raises:
         OptionError: records with other labels, ``on_error="return"``, or an id in ``not_copies``
@@ -73,14 +81,8 @@ class LabelledImages:
         self, model: ModelInUse, records: Records, options: InputOptions, wanted_by: str,
         not_copies: Collection[str], *, keep: bool = False,
     ) -> None:  # fmt: skip
-        codes = model.config.labels.codes
-        if options.on_error != "raise":
-            raise OptionError(f"on_error must be 'raise' in {wanted_by}: no image may be left out.")
-        if records.labels.codes != codes:
-            raise OptionError(
-                f"records must have the model's labels {list(codes)}, got {list(records.labels)}; "
-                f"load them with labels=classifier.config.labels."
-            )
+        options.check_raises(f"in {wanted_by}")
+        check_labels(records, model.config.labels)
         check_ids(not_copies, records)
         images: Any = [item.path for item in records]
         self._cache, self._resized = records.pixels, False

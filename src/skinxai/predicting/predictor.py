@@ -131,11 +131,6 @@ class Predictor(ABC, Generic[M]):
     ) -> list[Answer]:
         """The calibrated mean of all passes, and how novel each image is.
 
-        Args:
-            items: N >= 1 images.
-            passes: of `passes`.
-            found: of each pass, with embeddings where `measured`.
-
         Raises:
             ModelError: a pass with more or fewer rows than there are images.
         """

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from skinxai.data.hashing import check_ids
 from skinxai.data.records import Records
-from skinxai.errors import ModelError, OptionError
+from skinxai.errors import ModelError
 from skinxai.model_folders.trained_on import SILENT, Look
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, several
-from skinxai.predicting.labelled import refuse_learnt, trained_images
+from skinxai.predicting.labelled import check_labels, refuse_learnt, trained_images
 from skinxai.predicting.streaming import predictions
 from skinxai.results.observation import Observations
 from skinxai.trust.reference_sample import ReferenceSample
@@ -31,15 +31,10 @@ def referenced(
             python="make one with Classifier.calibrate(records)",
             command="make one with 'skinxai calibrate'",
         )
-    if options.on_error != "raise":
-        raise OptionError("on_error must be 'raise' in with_reference(): no image may be left out.")
+    options.check_raises("in with_reference()")
     labels, lesions, many = None, None, images
     if isinstance(images, Records):
-        if images.labels.codes != model.config.labels.codes:
-            raise OptionError(
-                f"records must have the model's labels {list(model.config.labels.codes)}, got "
-                f"{list(images.labels)}."
-            )
+        check_labels(images, model.config.labels)
         labels, lesions = images.targets(), [item.lesion_id for item in images]
         many = [item.path for item in images]
         check_ids(not_copies, [item.image_id for item in images])

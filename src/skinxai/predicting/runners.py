@@ -42,10 +42,6 @@ class OnnxRuntime:
         graph: ONNX.
         weights: none; the graph holds its own.
         precision: of most of its arithmetic, for results.
-
-    Raises:
-        OptionError: not installed.
-        IntegrityError: a graph that it cannot run.
     """
 
     package: ClassVar[str] = "onnxruntime"
@@ -102,10 +98,6 @@ class OpenVino:
         graph: ONNX, or the XML of OpenVINO's own format.
         weights: of that format.
         precision: of most of its arithmetic, for results.
-
-    Raises:
-        OptionError: not installed.
-        IntegrityError: a graph that it cannot run.
     """
 
     package: ClassVar[str] = "openvino"

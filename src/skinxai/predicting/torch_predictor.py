@@ -213,9 +213,6 @@ class TorchPredictor(Predictor[TorchMember]):
     def single(self, wanted_by: str) -> TorchMember:
         """The only member.
 
-        Args:
-            wanted_by: what needs one network, for the message.
-
         Raises:
             ModelError: an ensemble of several.
         """

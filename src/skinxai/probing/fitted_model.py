@@ -35,16 +35,13 @@ NEAR = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A fitted head, and what was chosen for it.
+    """A fitted head, and what was chosen for it; the other fields are those of `Probed`.
 
     Args:
         head: fitted on the whole training part.
         linear: the choice of C.
         neighbours: the choice of k.
         rows: probabilities of the judged images by the linear probe and by the neighbours.
-        chosen_on: words for the images of the choice.
-        judged_on: words for the judged images.
-        independent: whether the judged images took no part in the choice.
     """
 
     head: LinearHead

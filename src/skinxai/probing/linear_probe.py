@@ -231,8 +231,7 @@ def _check_options(class_weights: str | None, folds: int | None, options: InputO
         raise OptionError(f"class_weights must be None or 'balanced', got {class_weights!r}.")
     if folds is not None and (type(folds) is not int or folds < 2):
         raise OptionError(f"folds must be an integer >= 2, or None, got {folds!r}.")
-    if options.on_error != "raise":
-        raise OptionError("on_error must be 'raise' in probe(): no image may be left out.")
+    options.check_raises("in probe()")
 
 
 def _check_output(out: Path) -> None:

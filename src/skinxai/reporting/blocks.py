@@ -42,14 +42,7 @@ def tiles(shown: Sequence[str]) -> str:
 
 
 def tile(name: str, figure: Figure, why: str = "", note: str = "") -> str:
-    """A large figure with a scale from 0 to 1, or with a note instead of the scale.
-
-    Args:
-        name: name of the figure, plain text.
-        figure: the figure.
-        why: why the figure is not defined, if it is NaN.
-        note: plain text instead of the scale.
-    """
+    """A large figure with a scale from 0 to 1, or a note instead; ``why`` stands for a NaN."""
     below = f"<br><span class='interval'>{html.escape(note)}</span>" if note else _scale(figure)
     return (
         f"<div class='tile'><span class='soft'>{html.escape(name)}</span>"

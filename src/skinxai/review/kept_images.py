@@ -75,11 +75,7 @@ class ImageFolder:
             ) from error
 
     def read(self, digest: str) -> bytes | None:
-        """An image's bytes; ``None`` where it is no longer there.
-
-        Raises:
-            StoreError: a damaged file.
-        """
+        """An image's bytes; ``None`` where it is no longer there."""
         try:
             data = read_file(self.path(digest), MAX_BYTES)
         except FileNotFoundError:
@@ -96,11 +92,7 @@ class ImageFolder:
         return data
 
     def delete(self, digest: str) -> bool:
-        """Delete an image's file; whether there was one.
-
-        Raises:
-            StoreError: it cannot be deleted.
-        """
+        """Delete an image's file; whether there was one."""
         try:
             self.path(digest).unlink()
         except FileNotFoundError:

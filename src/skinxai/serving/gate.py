@@ -55,14 +55,7 @@ def visit_of(scope: Scope) -> Visit:
 
 
 class Gate:
-    """An application in front of another.
-
-    Args:
-        app: the routes.
-        service: behind them.
-        check: of each request; raises a `Problem` or does nothing.
-        ended: is told of each request when it ended.
-    """
+    """In front of an application: asks ``check`` before and tells ``ended`` after each request."""
 
     def __init__(
         self, app: ASGIApp, service: Service, check: Callable[[Scope, Headers], object],

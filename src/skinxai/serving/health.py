@@ -21,25 +21,24 @@ def health(service: Service) -> APIRouter:
     """The routes."""
     router = APIRouter()
 
+    def check_alive() -> None:
+        if not service.alive:
+            raise Problem(503, "worker_ended", "A model's worker is dead or hangs.")
+
     @router.get(
         "/healthz", summary="Whether the service works, or has to be started again.",
         responses=problems(),
     )  # fmt: skip
     async def healthz() -> JSONResponse:
-        if not service.alive:
-            raise Problem(503, "worker_ended", "A model's worker is dead or hangs.")
+        check_alive()
         return JSONResponse({"status": "alive", "disclaimer": DISCLAIMER})
 
     @router.get(
         "/readyz", summary="Whether the service answers requests now.", responses=problems()
     )
     async def readyz() -> JSONResponse:
-        if service.draining:
-            raise Problem(503, "shutdown", "The service is shutting down.", retry=5)
-        if not service.loaded:
-            raise Problem(503, "loading", "The service is loading its models.", retry=2)
-        if not service.alive:
-            raise Problem(503, "worker_ended", "A model's worker is dead or hangs.")
+        service.check_begun()
+        check_alive()
         return JSONResponse({"status": "ready", "disclaimer": DISCLAIMER})
 
     @router.get(

@@ -32,18 +32,7 @@ logger = logging.getLogger("skinxai.serving")
 
 @dataclass(frozen=True)
 class RequestLine:
-    """What is logged of a request.
-
-    Args:
-        request_id: of its answer.
-        route: template of its route, ``"other"`` for none.
-        method: of HTTP.
-        status: of HTTP.
-        seconds: from the request to its answer.
-        images: how many came.
-        model: ``name@revision`` that answered, if one did.
-        code: stable code of the error, if there is one.
-    """
+    """What is logged of a request; see `Visit`. A route is its template, or ``"other"``."""
 
     request_id: str
     route: str

@@ -110,14 +110,7 @@ def decoded(text: object) -> bytes:
 def response(
     request: InferenceRequest, name: str, version: str, answers: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """The answer to a request.
-
-    Args:
-        request: its body.
-        name: of the model, as it was configured.
-        version: the revision of the model that answered.
-        answers: of `Service.told`, one for each image.
-    """
+    """The answer to a request."""
     count = len(answers)
     classes = len(answers[0]["probabilities"])
     data: dict[str, list[Any]] = {

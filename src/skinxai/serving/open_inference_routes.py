@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -61,59 +63,50 @@ def open_inference(service: Service) -> APIRouter:
 
     @router.get(VERSION + "/ready", summary="Whether a model answers.")
     @router.get(MODEL + "/ready", summary="Whether a model answers.")
+    @_with_error
     async def model_ready(request: Request, name: str, version: str | None = None) -> Response:
-        async def answer() -> Response:
-            served = found(name, version)
-            is_ready = service.ready
-            return JSONResponse(
-                {"name": served.name, "ready": is_ready}, 200 if is_ready else 503
-            )  # fmt: skip
-
-        return await _told(request, answer)
+        served, is_ready = found(name, version), service.ready
+        return JSONResponse({"name": served.name, "ready": is_ready}, 200 if is_ready else 503)
 
     @router.get(VERSION, summary="What a model takes and gives.")
     @router.get(MODEL, summary="What a model takes and gives.")
+    @_with_error
     async def model(request: Request, name: str, version: str | None = None) -> Response:
-        async def answer() -> Response:
-            served = found(name, version)
-            classifier = served.classifier
-            return JSONResponse(
-                metadata(name, _version(served), classifier.backend, len(classifier.labels))
-            )
-
-        return await _told(request, answer)
+        served = found(name, version)
+        classifier = served.classifier
+        return JSONResponse(
+            metadata(name, _version(served), classifier.backend, len(classifier.labels))
+        )
 
     @router.post(VERSION + "/infer", summary="Predict images in base64.", openapi_extra=BODY)
     @router.post(MODEL + "/infer", summary="Predict images in base64.", openapi_extra=BODY)
+    @_with_error
     async def infer(request: Request, name: str, version: str | None = None) -> Response:
-        async def answer() -> Response:
-            service.check_open()
-            found(name, version)
-            visit = visit_of(request.scope)
-            if "inference-header-content-length" in request.headers:
-                raise Problem(415, "content_type", "Tensors must be JSON, not binary.", close=True)
-            body = await read_json(visit.arriving, request.headers, InferenceRequest)
-            images = images_of(body, service.settings.max_images)
-            visit.images = len(images)
-            fields = asked_by(request, body.parameters)
-            served, rows = await unless_gone(
-                visit.arriving,
-                service.predict(
-                    images, fields.how, route_key=fields.key, since=visit.since, model=name,
-                    whole=True,
-                ),
-            )  # fmt: skip
-            for row in rows:
-                if row.problem is not None:
-                    raise row.problem
-            if version not in (None, _version(served)):
-                raise Problem(404, "unknown_name", "The model was exchanged meanwhile; ask again.")
-            visit.model = served.model
-            answers = await service.told(rows, images, fields.subject, fields.lesion)
-            made = response(body, name, _version(served), answers)
-            return JSONResponse(made | {"parameters": {"disclaimer": DISCLAIMER}})
-
-        return await _told(request, answer)
+        service.check_open()
+        found(name, version)
+        visit = visit_of(request.scope)
+        if "inference-header-content-length" in request.headers:
+            raise Problem(415, "content_type", "Tensors must be JSON, not binary.", close=True)
+        body = await read_json(visit.arriving, request.headers, InferenceRequest)
+        images = images_of(body, service.settings.max_images)
+        visit.images = len(images)
+        fields = asked_by(request, body.parameters)
+        served, rows = await unless_gone(
+            visit.arriving,
+            service.predict(
+                images, fields.how, route_key=fields.key, since=visit.since, model=name,
+                whole=True,
+            ),
+        )  # fmt: skip
+        for row in rows:
+            if row.problem is not None:
+                raise row.problem
+        if version not in (None, _version(served)):
+            raise Problem(404, "unknown_name", "The model was exchanged meanwhile; ask again.")
+        visit.model = served.model
+        answers = await service.told(rows, images, fields.subject, fields.lesion)
+        made = response(body, name, _version(served), answers)
+        return JSONResponse(made | {"parameters": {"disclaimer": DISCLAIMER}})
 
     return router
 
@@ -122,15 +115,20 @@ def _version(served: Served) -> str:
     return served.model.rpartition("@")[2]
 
 
-async def _told(request: Request, answer: Callable[[], Awaitable[Response]]) -> Response:
-    """An answer, or a problem that also has the protocol's own ``error``."""
-    try:
-        return await answer()
-    except Gone:
-        raise
-    except Exception as error:
-        if not isinstance(error, (Problem, SkinxaiError)):
-            logger.error("a request failed", exc_info=error)
-        visit, problem = visit_of(request.scope), Problem.of(error)
-        visit.code = problem.code
-        return problem.response(visit.id, error=problem.detail)
+def _with_error(route: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
+    """A route whose problems also have the protocol's own ``error``."""
+
+    @functools.wraps(route)
+    async def answered(request: Request, **path: Any) -> Response:
+        try:
+            return await route(request, **path)
+        except Gone:
+            raise
+        except Exception as error:
+            if not isinstance(error, (Problem, SkinxaiError)):
+                logger.error("a request failed", exc_info=error)
+            visit, problem = visit_of(request.scope), Problem.of(error)
+            visit.code = problem.code
+            return problem.response(visit.id, error=problem.detail)
+
+    return answered

@@ -29,8 +29,6 @@ class RedisStore(Store):
 
     Args:
         url: ``redis://…``, ``rediss://…`` or ``unix://…``; its password is never written anywhere.
-        seconds: see `SECONDS`.
-        pause: see `PAUSE`.
 
     Raises:
         OptionError: no such URL, or the package redis is not installed.

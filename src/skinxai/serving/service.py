@@ -83,11 +83,19 @@ class Service:
         Raises:
             Problem: 503.
         """
+        self.check_begun(close=True)
+        self.check_room(1)
+
+    def check_begun(self, *, close: bool = False) -> None:
+        """Refuse before the models are loaded and after the end has begun.
+
+        Raises:
+            Problem: 503; ``close``: whose connection ends, where the service does.
+        """
         if self.draining:
-            raise Problem(503, "shutdown", "The service is shutting down.", retry=5, close=True)
+            raise Problem(503, "shutdown", "The service is shutting down.", retry=5, close=close)
         if not self.loaded:
             raise Problem(503, "loading", "The service is loading its models.", retry=2)
-        self.check_room(1)
 
     def check_room(self, images: int) -> None:
         """Refuse more images than may wait, or than can be answered before their deadline.

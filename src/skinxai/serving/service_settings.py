@@ -9,7 +9,7 @@ from typing import Any
 
 from skinxai.errors import OptionError
 from skinxai.flags import check_flags
-from skinxai.numeric import plain_fields
+from skinxai.numeric import plain_fields, whole
 
 MIB = 1024**2
 
@@ -82,8 +82,8 @@ class ServiceSettings:
     def __post_init__(self) -> None:
         plain_fields(self)
         for name in ("max_batch", "queue", "max_body_mb", "max_images", "max_pixels"):
-            _check(self, name, 1, whole=True)
-        _check(self, "port", 0, whole=True)
+            whole(name, getattr(self, name))
+        whole("port", self.port, 0)
         for name in ("max_wait", "rate", "grace", "watch"):
             _check(self, name, 0)
         for name in ("deadline", "hang"):
@@ -107,9 +107,7 @@ class ServiceSettings:
         return self.max_body_mb * MIB
 
 
-def _check(settings: ServiceSettings, name: str, least: float, *, whole: bool = False) -> None:
+def _check(settings: ServiceSettings, name: str, least: float) -> None:
     value: Any = getattr(settings, name)
-    right = type(value) is int if whole else type(value) in (int, float)
-    if not right or not math.isfinite(value) or value < least:
-        kind = "an integer" if whole else "a number"
-        raise OptionError(f"{name} must be {kind} >= {least:g}, got {value!r}.")
+    if type(value) not in (int, float) or not math.isfinite(value) or value < least:
+        raise OptionError(f"{name} must be a number >= {least:g}, got {value!r}.")
