@@ -55,6 +55,8 @@ def audit(
     if splits is None and records.part == "test":  # it is one part, and stays one
         ids = {"test": [item.image_id for item in records]}
         parts = Splits.of(records, ids, allow_leakage=True)
+        for text in parts.notes:
+            note(text)
     else:
         parts = parts_of(records, splits, seed, allow_leakage=True)
     report = run_audit(
