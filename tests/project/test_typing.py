@@ -106,6 +106,7 @@ def flags(
         print([lesion.distance for lesion in lesions])
     assert_type(c.explain(array, all_classes=several), Any)
     assert_type(c.stream([path], explain=method), Iterator[Any])
+    assert_type(c.stream([path], dropout_passes=4), Iterator[Prediction])
     assert_type(c.predict(anything), Any)
     print(c.predict(photo).label)
 """

@@ -76,13 +76,13 @@ class Stream(Protocol):
     @overload
     def __call__(
         self, images: Images, *, explain: None = ..., tta: bool = ...,
-        operating_point: str | None = ..., monitor: Monitor | None = ...,
+        operating_point: str | None = ..., dropout_passes: int = ..., monitor: Monitor | None = ...,
         **inputs: Unpack[Inputs]
     ) -> Iterator[Prediction]: ...  # fmt: skip
     @overload
     def __call__(
         self, images: Images, *, explain: None = ..., tta: bool = ...,
-        operating_point: str | None = ..., monitor: Monitor | None = ...,
+        operating_point: str | None = ..., dropout_passes: int = ..., monitor: Monitor | None = ...,
         **inputs: Unpack[InputsOrErrors]
     ) -> Iterator[Prediction | ItemError]: ...  # fmt: skip
     @overload
