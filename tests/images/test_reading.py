@@ -201,6 +201,7 @@ OWN = {
     ("manifests/sharded_run.py", "open"): 1,  # a manifest, by open_file
     ("serving/app.py", "open"): 1,  # the models
     ("serving/cloud_routes.py", "read_json"): 1,  # of a request
+    ("serving/feedback_route.py", "read_json"): 1,
     ("serving/open_inference_routes.py", "read_json"): 1,
 }
 """File, call → how many of it open nothing that a user names."""

@@ -103,7 +103,8 @@ def compute_features(
             else:
                 missing.append(item)
         computed += len(missing)
-        for item, own in zip(missing, network.features(missing, views), strict=True):
+        made = network.features(missing, views) if missing else ()
+        for item, own in zip(missing, made, strict=True):
             rows[item.index] = own
             if kept is not None:
                 kept.add(seen.digests[item.index], own)

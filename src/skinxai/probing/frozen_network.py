@@ -86,8 +86,6 @@ class FrozenNetwork:
             NonFiniteOutputError: features that are not finite.
             OutOfMemoryError: no memory for one image.
         """
-        if not items:
-            return []
         found = in_batches(items, lambda some: list(self._features(some, views)))
         for item, rows in zip(items, found, strict=True):
             if not np.isfinite(rows).all():
