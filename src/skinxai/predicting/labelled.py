@@ -44,7 +44,7 @@ def check_labels(records: Records, labels: LabelSet) -> None:
     """
     if records.labels.codes != labels.codes:
         raise OptionError(
-            f"records must have the model's labels {list(labels)} in this order, got "
+            f"records must have the model's labels {list(labels)} in the same order, got "
             f"{list(records.labels)}; load them with labels=classifier.config.labels."
         )
 
