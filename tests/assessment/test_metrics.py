@@ -16,7 +16,7 @@ from skinxai.assessment.intervals import clustered_bootstrap
 from skinxai.assessment.metrics import brier_score, confusion_matrix, metrics_of, one_vs_rest_auc
 from skinxai.assessment.roc import rate_at, roc_curve, thinned
 from skinxai.assessment.subgroups import subgroups
-from skinxai.errors import DatasetError, OptionError
+from skinxai.errors import DatasetError, DatasetLabelError, InputRangeError, OptionError
 from skinxai.labels import HAM10000_LABELS, LabelSet
 
 
@@ -351,3 +351,24 @@ def test_wrong_lengths_are_refused() -> None:
         evaluate_probabilities(
             [0], np.array([[0.5, 0.5]]), ["a", "b"], LabelSet(("x", "y")), model="", data=""
         )
+
+
+@pytest.mark.parametrize("wrong", [[0, -1], [0, 2], [0, 0.9], [0, math.nan]])
+def test_a_position_that_is_none_counts_for_no_other_class(wrong) -> None:
+    rows = [[0.9, 0.1], [0.2, 0.8]]
+    for call in (
+        lambda: confusion_matrix(wrong, [0, 1], 2),
+        lambda: confusion_matrix([0, 1], wrong, 2),
+        lambda: brier_score(wrong, rows),
+        lambda: one_vs_rest_auc(wrong, rows),
+    ):
+        with pytest.raises(DatasetLabelError, match="whole numbers from 0 to 1"):
+            call()
+
+
+def test_what_is_not_known_has_no_place_among_scores() -> None:
+    """Else an image without a probability would be the surest, or the least sure."""
+    with pytest.raises(InputRangeError, match="NaN in 1 places"):
+        roc_curve([True, True, False], [math.nan, 0.5, 0.6])
+    with pytest.raises(InputRangeError, match="NaN in 2 places"):
+        one_vs_rest_auc([0, 1], [[0.9, 0.1], [math.nan, math.nan]])

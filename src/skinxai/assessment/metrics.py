@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from skinxai.assessment.roc import known
+from skinxai.errors import DatasetLabelError
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -19,9 +22,24 @@ def confusion_matrix(
         target: int ``(N,)``, class positions.
         predicted: int ``(N,)``, class positions.
         num_classes: K.
+
+    Raises:
+        DatasetLabelError: a class position that is none.
     """
-    pairs = np.asarray(target, np.int64) * num_classes + np.asarray(predicted, np.int64)
+    pairs = positions(target, num_classes) * num_classes + positions(predicted, num_classes)
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def positions(given: npt.ArrayLike, num_classes: int) -> npt.NDArray[np.int64]:
+    """Class positions as int64; -1 or K would count for another class."""
+    found = np.asarray(given)
+    whole = found.dtype.kind in "iub"
+    if found.size and not (whole and 0 <= found.min() <= found.max() < num_classes):
+        raise DatasetLabelError(
+            f"class positions must be whole numbers from 0 to {num_classes - 1}, got "
+            f"{np.unique(found)[:8].tolist()}."
+        )
+    return np.asarray(found, np.int64)
 
 
 @dataclass(frozen=True)
@@ -78,8 +96,13 @@ def one_vs_rest_auc(target: npt.ArrayLike, probabilities: npt.ArrayLike) -> Floa
 
     Returns:
         ``(K,)``, 0–1.
+
+    Raises:
+        DatasetLabelError: a class position that is none.
+        InputRangeError: a probability that is NaN.
     """
-    truth, scores = np.asarray(target), np.asarray(probabilities, np.float64)
+    scores = known(probabilities)
+    truth = positions(target, scores.shape[1])
     areas = np.full(scores.shape[1], np.nan)
     for k in range(scores.shape[1]):
         own = truth == k
@@ -98,7 +121,10 @@ def brier_score(target: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
     Args:
         target: int ``(N,)``.
         probabilities: float ``(N, K)``, rows sum to 1.
+
+    Raises:
+        DatasetLabelError: a class position that is none.
     """
     scores = np.array(probabilities, np.float64)
-    scores[np.arange(len(scores)), np.asarray(target)] -= 1
+    scores[np.arange(len(scores)), positions(target, scores.shape[1])] -= 1
     return float((scores**2).sum(axis=1).mean())

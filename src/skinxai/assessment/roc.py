@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from skinxai.errors import InputRangeError
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -18,13 +20,24 @@ def roc_curve(positive: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, F
     Returns:
         False and true positive rate, each ``(T + 1,)`` for T different scores, from 0 to 1; NaN
         if there are no images of the class, or no others.
+
+    Raises:
+        InputRangeError: a score that is NaN.
     """
     own = np.asarray(positive, np.bool_)
-    _, place = np.unique(-np.asarray(scores, np.float64), return_inverse=True)
+    _, place = np.unique(-known(scores), return_inverse=True)
     hits = np.concatenate([[0.0], np.cumsum(np.bincount(place, own))])
     alarms = np.concatenate([[0.0], np.cumsum(np.bincount(place, ~own))])
     with np.errstate(invalid="ignore"):
         return alarms / alarms[-1], hits / hits[-1]
+
+
+def known(scores: npt.ArrayLike) -> Floats:
+    """Scores as float64, of which none is NaN, which has no place in any order."""
+    found = np.asarray(scores, np.float64)
+    if np.isnan(found).any():
+        raise InputRangeError(f"scores must be numbers, got NaN in {np.isnan(found).sum()} places.")
+    return found
 
 
 def rate_at(held: str, at_least: float, false_positive: Floats, true_positive: Floats) -> float:
