@@ -11,7 +11,7 @@ from skinxai.assessment.intervals import clustered_bootstrap
 from skinxai.assessment.metrics import confusion_matrix, metrics_of
 from skinxai.assessment.selective import selective_answers
 from skinxai.labels import LabelSet
-from skinxai.results import Evaluation
+from skinxai.results import Evaluation, Figure
 
 VALUES = np.random.default_rng(5).normal(size=12)
 SCATTERED = [f"lesion {n % 4}" for n in range(12)]  # no lesion's images stand together
@@ -185,3 +185,10 @@ def test_the_surest_answers_are_all_right() -> None:
     half = found.accuracy_at["0.50"]
     assert [half.value, half.low, half.high] == pytest.approx(wilson(20, 20))
     assert found.accuracy_at["0.95"].low < 30 / 38 < found.accuracy_at["0.95"].high
+
+
+def test_figures_that_lack_the_same_are_equal() -> None:
+    """As those of an evaluation that is written and read."""
+    one, other = (Figure(1.0, float(text), float(text)) for text in ("nan", "-nan"))
+    assert one == other and len({one, other}) == 1
+    assert one != Figure(1.0, 0.5, 1.0)

@@ -107,7 +107,7 @@ def test_the_figures_are_those_of_the_table(done, records) -> None:
 
 def test_the_verdict_says_what_the_figures_are_of(done) -> None:
     read, _ = read_evaluation(done.folder / "evaluation.json")
-    assert read.to_dict() == done.evaluation.to_dict()
+    assert read == done.evaluation
     for text in (read.verdict, done.page.read_text(), (done.ensemble / "README.md").read_text()):
         assert "out-of-fold: each image was answered by the one of 3 models" in text
         assert "must be judged on others" in text
@@ -170,8 +170,7 @@ def test_a_resumed_one_is_the_same_to_the_bit_and_does_nothing_twice(
     each = whole.steps["fold-2"]
     assert counts.steps == {"fold-2": each - 4, "fold-3": whole.steps["fold-3"]}
     assert "fold 1 of 3 is finished" in capsys.readouterr().out
-    assert table(found) == table(done)
-    assert found.evaluation.to_dict() == done.evaluation.to_dict()
+    assert table(found) == table(done) and found.evaluation == done.evaluation
     for own, other in zip(found.members, done.members, strict=True):
         assert differences(own, other) == []
         assert (own / "answers.json").read_bytes() == (other / "answers.json").read_bytes()

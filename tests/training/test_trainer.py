@@ -62,7 +62,7 @@ def test_the_run_folder_says_what_was_done(run, data) -> None:
     assert [row[0] for row in table] == [1, 2, 3, 4] and table[-1][1] < table[0][1]
     assert all(row[6] > 0 and row[7] == 8 for row in table)
     rates = [learning_rate(TrainConfig(**LEARNS), 6 * epoch - 1, 6) for epoch in (1, 2, 3, 4)]
-    assert [row[5] for row in table] == pytest.approx(rates, abs=1e-5)  # of its last step
+    assert [row[5] for row in table] == pytest.approx(rates, rel=1e-5)  # of its last step
     assert (folder / "splits.csv").read_text().count("\n") == 1 + 48 + 18
     assert "training in float32 on cpu" in (folder / "events.log").read_text()
     shown = json.loads((folder / "evaluation.json").read_text())

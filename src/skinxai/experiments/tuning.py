@@ -35,7 +35,7 @@ from skinxai.training.callbacks import Callback
 from skinxai.training.checking import check_names, check_teacher
 from skinxai.training.data_checks import check_parts, check_prepared, fingerprint
 from skinxai.training.initial_weights import check_initial_weights
-from skinxai.training.run_folder import STUDY, RunFolder, held_in, taken
+from skinxai.training.run_folder import STUDY, RunFolder, as_logged, held_in, taken
 from skinxai.training.settings import OF_TEACHER, TrainConfig
 from skinxai.training.teaching import load_teacher, only_unseen
 from skinxai.training.trainer import Trainer
@@ -276,18 +276,15 @@ def _write(study: Study, folder: Path) -> None:
         writer.writerow(["trial", "state", "macro_f1", "reached", *names, "reason"])
         for each in trials:
             own = [each.drawn.get(name, "") for name in names]
-            writer.writerow(
-                [each.number, each.state, *_rounded(each.macro_f1, each.reached), *own, each.reason]
-            )
+            figures = [
+                None if figure is None else as_logged(figure)
+                for figure in (each.macro_f1, each.reached)
+            ]
+            writer.writerow([each.number, each.state, *figures, *own, each.reason])
         write_atomic(folder / "trials.csv", text.getvalue().encode())
         picture = io.BytesIO()
         drawn(trials).save(picture, "PNG")
         write_atomic(folder / "trials.png", picture.getvalue())
-
-
-def _rounded(*values: float | None) -> list[float | None]:
-    """Figures as ``log.csv`` has them."""
-    return [None if value is None else round(value, 5) for value in values]
 
 
 def _found(study: Study, folder: Path, fixed: Mapping[str, Any]) -> Search:

@@ -20,6 +20,13 @@ class Figure:
     low: float
     high: float
 
+    def __post_init__(self) -> None:
+        # One object for all NaN: tuples compare what they hold by identity first, so that figures
+        # that lack the same are equal.
+        for name in ("value", "low", "high"):
+            if math.isnan(getattr(self, name)):
+                object.__setattr__(self, name, math.nan)
+
     def __str__(self) -> str:
         if math.isnan(self.value):
             return "–"

@@ -179,8 +179,8 @@ def _scheme(text: object) -> str:
 def _sqlite(url: URL, shown: str, patience: float) -> Any:
     path = Path(str(url.database))
     try:
-        # Made here, so that nobody else of this machine can read it.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600)) if not path.exists() else None
+        if not path.exists():  # made here, so that nobody else of this machine can read it
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         check_file(path)
     except OSError as error:
         raise StoreUnavailableError(

@@ -82,6 +82,11 @@ def taken(path: Path, held: str, own: str, *, python: str = "") -> TrainingError
     )
 
 
+def as_logged(value: float) -> float:
+    """A figure as ``log.csv`` has it: whole, or of six significant digits."""
+    return value if isinstance(value, int) else float(f"{value:.6g}")
+
+
 class RunFolder:
     """The folder of one run; holds ``train.json`` as soon as the run has begun.
 
@@ -235,7 +240,7 @@ class RunFolder:
         text = io.StringIO()
         writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: round(value, 5) for name, value in row.items()} for row in rows)
+        writer.writerows({name: as_logged(value) for name, value in row.items()} for row in rows)
         write_atomic(self.path / LOG, text.getvalue().encode())
 
     def note(self, sentence: str) -> None:
