@@ -6,8 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
-LIMIT = 900.0
-"""Seconds after which a test gives up: far above what any wait takes beside other programs."""
+LIMIT = 600.0
+"""Seconds after which a test gives up: far above what any wait takes beside other programs, and
+below pytest's `faulthandler_timeout`, which ends the process and does not say what is awaited."""
 PAUSES = (0.005, 0.02)
 """Seconds between two looks, the first and the longest: each may be a request of a busy service."""
 
