@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from places import ROOT
 
-from skinxai import backbones, data, explainers, losses
+from skinxai import Classifier, backbones, data, explainers, losses
 from skinxai.errors import PluginError, UnknownNameError
 from skinxai.plugins.registry import Entry, Registry
 
@@ -30,6 +31,25 @@ def test_listings(registry) -> None:
     assert registry.names() == tuple(sorted(registry.names()))
     for entry in registry.entries():
         assert entry.help and entry.source == "skinxai" and callable(entry.load())
+
+
+def test_every_built_in_name_is_in_the_reference() -> None:
+    pages = {
+        name: (ROOT / f"docs/reference/{name}.md").read_text() for name in ("training", "plugins")
+    }
+    for entry in backbones.entries():
+        assert f"| `{entry.name}` | {entry.help} |" in pages["training"]
+    for entry in losses.entries():
+        options = ", ".join(f"`{name}=" for name in losses.options_of(entry.name))
+        assert f"| `{entry.name}` | {options}" in pages["training"]
+    for name in data.names():
+        assert f"`{name}`" in pages["plugins"] and f"`load_{name}`" in pages["plugins"]
+
+
+def test_the_backbone_of_the_bundled_model_is_named_so() -> None:
+    """Whoever starts from its weights has to choose it."""
+    named = [entry.name for entry in backbones.entries() if "bundled" in entry.help]
+    assert named == [Classifier.from_pretrained().config.backbone]
 
 
 def test_built_in_explainers_have_a_title_and_say_what_they_show() -> None:

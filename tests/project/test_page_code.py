@@ -110,3 +110,19 @@ def test_the_site_has_the_demos_mark_and_asks_no_other_host() -> None:
     assert (ROOT / "docs/assets/logo.svg").read_text() == mark
     assert "font: false" in (ROOT / "mkdocs.yml").read_text()
     assert "//" not in (ROOT / "docs/assets/site.css").read_text()
+
+
+def test_what_is_shared_without_fingerprints_has_none(tmp_path: Path, monkeypatch) -> None:
+    page = (ROOT / "docs/explanation/splits.md").read_text()
+    code = page.split('title="with a classifier in memory"}\n')[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(code, {"classifier": Classifier.from_pretrained()})
+    shared = {path.name for path in (tmp_path / "to-share").iterdir()}
+    assert shared == {
+        "model.safetensors",
+        "config.json",
+        "README.md",
+        "probe.json",
+        "manifest.json",
+    }
+    assert Classifier.from_pretrained(tmp_path / "to-share").trained_on is None

@@ -152,18 +152,7 @@ def pack(
     *,
     half: bool = False,
 ) -> dict[str, bytes]:
-    """Files of a model folder for a network that was not saved before.
-
-    The network is asked about a drawn picture, and its answer is kept beside the weights.
-
-    Matrices and kernels that half precision holds exactly are stored in it; with ``half`` all of
-    them, rounded, so that what is loaded is the rounded network. Vectors (biases, batch statistics)
-    keep float32, since their range is wider and their size is nothing.
-
-    The hash of the config goes into the weights file. ``trained_on`` is every image that the
-    weights, and those they started from, were trained on; ``None``, nothing is written, where that
-    is not known.
-    """
+    """Files of a model folder for a network that was not saved before; arguments as in `save`."""
     tensors = _tensors(network, half)
     probe = _probe(network, config, tensors)
     made = LoadedModel(network, config, card, UNSAVED, trained_on, neighbours, probe=probe)
@@ -192,7 +181,22 @@ def save(
     *,
     half: bool = False,
 ) -> str:
-    """Write a model folder and return its revision; the arguments are those of `pack`."""
+    """Write the folder of a network that was not saved before, and return its revision.
+
+    The network is asked about a drawn picture, and its answer is kept beside the weights, which
+    hold the hash of the config. Matrices and kernels that half precision holds exactly are stored
+    in it; vectors (biases, batch statistics) keep float32.
+
+    Args:
+        folder: to write.
+        network: as `Classifier.network` gives it.
+        config: of the model.
+        card: the model card, Markdown.
+        trained_on: every image that the weights, and those they started from, were trained on;
+            with ``None``, no hashes and no fingerprints are written.
+        neighbours: the training lesions, for `Classifier.nearest`.
+        half: store all matrices and kernels in half precision, rounded.
+    """
     files = pack(network, config, card, trained_on, neighbours, half=half)
     return write_model_folder(folder, files)[:12]
 

@@ -131,8 +131,8 @@ _ANY_NETWORK = (
 def skinxai_backbones() -> list[Entry]:
     """Networks of timm whose last feature map is a grid."""
     return [
-        Entry("tf_efficientnet_lite0", _TIMM, "EfficientNet-Lite0, of the bundled model"),
-        Entry("tf_efficientnet_lite1", _TIMM, "EfficientNet-Lite1, 240 px"),
+        Entry("tf_efficientnet_lite0", _TIMM, "EfficientNet-Lite0, 224 px"),
+        Entry("tf_efficientnet_lite1", _TIMM, "EfficientNet-Lite1, 240 px, of the bundled model"),
         Entry("tf_efficientnet_lite2", _TIMM, "EfficientNet-Lite2, 260 px"),
         Entry("efficientnet_b0", _TIMM, "EfficientNet-B0 (Tan & Le, 2019)"),
         Entry("efficientnet_b3", _TIMM, "EfficientNet-B3 (Tan & Le, 2019)"),
