@@ -69,6 +69,12 @@ RECIPES: dict[str, tuple[dict[str, object], ...]] = {
         LITE1 | LITE2 | dict(image_size=(192, 256), epochs=4, learning_rate=6e-4,
                              drop_path_rate=0.2, seed=8),
     ),
+    "mixed-long": (
+        LITE1 | dict(image_size=(144, 192), epochs=20, learning_rate=1e-3, drop_path_rate=0.1,
+                     seed=9),
+        LITE1 | dict(image_size=(224, 304), epochs=8, learning_rate=4e-4, drop_path_rate=0.2,
+                     seed=10),
+    ),
 }  # fmt: skip
 
 
