@@ -36,6 +36,18 @@ def test_a_model_a_report_and_a_prediction(place: Path) -> None:
     assert (place / "audit/audit.html").exists()
 
 
+def test_the_reference_lists_every_file_of_a_run(place: Path) -> None:
+    page = (ROOT / "docs/reference/model-folder.md").read_text()
+    rows = re.findall(r"(?m)^\| (`.+?) \| (.+) \|$", page.split("## The folder of a run")[1])
+    listed = {name for names, _ in rows for name in re.findall(r"`([^`]+?)/?`", names)}
+    files = json.loads((place / "runs/mine/manifest.json").read_text())["files"]
+    there = {path.name for path in (place / "runs/mine").iterdir()} - {*files, "manifest.json"}
+    assert there == listed - {"failed_batch.json"}
+    (log,) = (what for names, what in rows if "log.csv" in names)
+    columns = (place / "runs/mine/log.csv").read_text().split("\n")[0]
+    assert re.findall(r"`(\w+)`", log) == columns.split(",")
+
+
 def test_the_drawn_classes_are_learnt(place: Path) -> None:
     report = json.loads((place / "report/evaluation.json").read_text())
     assert report["accuracy"]["value"] > 0.5  # 0.25 is chance

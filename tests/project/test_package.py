@@ -2,6 +2,8 @@
 
 import dataclasses
 import email
+import importlib
+import inspect
 import re
 import runpy
 import subprocess
@@ -112,6 +114,22 @@ def test_every_name_that_a_page_imports_is_in_the_reference() -> None:
     assert len(asked) > 40 and not asked - names - {"hookimpl"}  # which has a section
 
 
+@pytest.mark.parametrize(
+    "package",
+    ["data", "experiments", "manifests", "monitoring", "probing", "reporting", "results", "review"],
+)
+def test_every_class_and_function_of_a_public_package_is_in_the_reference_once(
+    package: str,
+) -> None:
+    listed = re.findall(r"^::: (\S+)$", DOCS, re.MULTILINE)
+    assert len(set(listed)) == len(listed)
+    module = importlib.import_module(f"skinxai.{package}")
+    own = {name for name in module.__all__ if inspect.isroutine(getattr(module, name))}
+    own |= {name for name in module.__all__ if inspect.isclass(getattr(module, name))}
+    own -= {"entries", "get", "names", "register"}  # of each registry: the page of plugins
+    assert own and not own - {name.rpartition(".")[2] for name in listed}
+
+
 def test_every_hook_is_in_the_docs() -> None:
     hooks = [name for name in dir(hookspecs) if name.startswith("skinxai_")]
     assert len(hooks) == 5
@@ -129,19 +147,44 @@ def test_every_method_its_options_and_its_test_are_in_the_docs() -> None:
             assert f"::: {options.__module__}.{options.__name__}\n" in page
 
 
-def test_every_command_and_option_is_in_the_docs() -> None:
+def test_every_command_and_its_options_are_in_the_docs() -> None:
     group = typer.main.get_command(app)
     page = (ROOT / "docs/reference/command-line.md").read_text()
+    overview = page.split("These rules hold")[0]
+    sections = dict(re.findall(r"(?ms)^## skinxai ([\w -]+)\n(.*?)(?=^## |\Z)", page))
+    settings, columns = (
+        set(re.findall(r"`(--[a-z-]+)", text))
+        for text in (
+            sections["train"].split("* **Settings**")[1].split("`--config`")[0],
+            page.split("## Table options")[1].split("## ")[0],
+        )
+    )
     commands = dict(group.commands)
     for name in [name for name, each in commands.items() if hasattr(each, "commands")]:
         own = commands.pop(name)
         commands |= {f"{name} {inner}": command for inner, command in own.commands.items()}
+    assert set(sections) == set(commands)
     for name, command in commands.items():
-        assert f"## skinxai {name}" in page
-        for parameter in command.params:
-            for option in parameter.opts:
-                if option.startswith("--"):
-                    assert option in page, f"{name} {option}"
+        shown = "".join(re.findall(r"(?m)^\$ skinxai .*$", sections[name]))
+        given = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", shown))
+        given |= settings if "--SETTING" in shown else set()
+        given |= columns if "[TABLE OPTIONS]" in shown else set()
+        known = {option for each in command.params for option in each.opts + each.secondary_opts}
+        known = {option for option in known if option.startswith("-")} - {"--quiet", "-q"}
+        assert given == known, name
+        assert f"](#skinxai-{name.split()[0]}" in overview, name
+
+
+def test_every_environment_variable_is_in_the_docs() -> None:
+    page = (ROOT / "docs/reference/command-line.md").read_text()
+    source = "".join(p.read_text() for p in (ROOT / "src/skinxai").rglob("*.py"))
+    named = set(re.findall(r"\bSKINXAI_[A-Z_]+\b", source))
+    own = {f"SKINXAI_DEMO_{name}" for name in ("REVIEW", "REVIEW_IMAGES", "TRAINING_IMAGES")}
+    named -= own  # which the demo sets for its own pages
+    assert len(named) >= 5
+    rows = "".join(re.findall(r"(?m)^\| `[A-Z].*$", page.split("## Environment variables")[1]))
+    for name in named:
+        assert f"`{name}`" in rows or (name.startswith("SKINXAI_SERVE_") and "_SERVE_…`" in rows)
 
 
 def test_every_error_has_a_code_of_its_own_and_is_in_the_tree() -> None:
