@@ -297,14 +297,14 @@ def test_nothing_jumps_while_it_computes(page) -> None:
     expect(page.get_by_alt_text("The image", exact=True)).to_be_visible()
     settled(page)
     image, button = places(page)
-    choose(page, "Method", "Occlusion")
-    bar = page.get_by_text(re.compile(r"of 200 network passes, about \d+ s left"))
+    choose(page, "Method", "SmoothGrad")
+    bar = page.get_by_text(re.compile(r"of 25 network passes, about \d+ s left"))
     expect(bar).to_be_visible()
     seen = []
     while bar.is_visible():
         seen.append(places(page))
         page.wait_for_timeout(100)  # a browser that is asked all the time takes the network's share
-    expect(page.get_by_text("Occlusion: Melanoma")).to_be_visible()
+    expect(page.get_by_text("SmoothGrad: Melanoma")).to_be_visible()
     expect(page.get_by_role("button", name="JSON")).to_be_visible()
     seen.append(places(page))
     assert len(seen) > 3 and image and button and seen[-1] == [image, button]
