@@ -1,6 +1,8 @@
 """Folded networks are the same functions with less in them."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -186,3 +188,16 @@ def test_a_copy_answers_for_itself() -> None:
         twin.predict(path)
     with pytest.raises(ModelError, match="was changed"):  # a copy must not make it the truth
         copy.deepcopy(twin)
+
+
+def test_a_network_of_ones_own_waits_for_no_import_of_timm() -> None:
+    """It takes as long as that of torch."""
+    code = """
+import sys
+import numpy as np
+from skinxai.testing import colour_classifier
+found = colour_classifier().explain(np.zeros((32, 32, 3), np.uint8), "gradcam")
+print(found.method, "timm" in sys.modules)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["gradcam", "False"]

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -104,7 +103,7 @@ def _followers(network: nn.Module) -> Iterator[dict[str, str]]:
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
             handles.append(module.register_forward_hook(after(name)))
-        elif type(module) in (nn.BatchNorm2d, BatchNormAct2d) and module.track_running_stats:
+        elif (type(module) is nn.BatchNorm2d or _rectifies(module)) and module.track_running_stats:
             handles.append(module.register_forward_pre_hook(before(name)))
     try:
         yield pairs
@@ -114,6 +113,12 @@ def _followers(network: nn.Module) -> Iterator[dict[str, str]]:
     for convolution, norm in list(pairs.items()):
         if calls[convolution] != 1 or calls[norm] != 1:
             del pairs[convolution]
+
+
+def _rectifies(module: nn.Module) -> bool:
+    """Whether it is timm's ``BatchNormAct2d``, told without timm, whose import takes seconds."""
+    kind = type(module)
+    return (kind.__module__, kind.__name__) == ("timm.layers.norm_act", "BatchNormAct2d")
 
 
 def _fold(modules: dict[str, nn.Module], convolution: str, norm: str) -> None:
@@ -126,6 +131,6 @@ def _fold(modules: dict[str, nn.Module], convolution: str, norm: str) -> None:
     conv.bias = bias
     parent, _, own = norm.rpartition(".")
     left: nn.Module = nn.Identity()
-    if isinstance(bn, BatchNormAct2d):
-        left = Activation(bn.drop, bn.act)
+    if _rectifies(bn):
+        left = Activation(bn.get_submodule("drop"), bn.get_submodule("act"))
     setattr(modules[parent], own, left)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 from skinxai import plugins, samples
@@ -22,7 +23,6 @@ def describe_environment() -> dict[str, str]:
     import huggingface_hub
     import numpy
     import PIL
-    import timm
     import torch
 
     bundled = opening.open_model(None)
@@ -33,7 +33,7 @@ def describe_environment() -> dict[str, str]:
         "skinxai": __version__,
         "python": f"{platform.python_version()} on {platform.platform()}",
         "torch": torch.__version__,
-        "timm": timm.__version__,
+        "timm": version("timm"),
         "numpy": numpy.__version__,
         "pillow": PIL.__version__,
         "device": torch.cuda.get_device_name() if cuda else "cpu",
