@@ -8,6 +8,7 @@ import re
 import runpy
 import subprocess
 import sys
+import tomllib
 import zipfile
 from importlib.metadata import version
 from itertools import pairwise
@@ -173,6 +174,13 @@ def test_every_command_and_its_options_are_in_the_docs() -> None:
         known = {option for option in known if option.startswith("-")} - {"--quiet", "-q"}
         assert given == known, name
         assert f"](#skinxai-{name.split()[0]}" in overview, name
+
+
+def test_every_extra_is_in_the_docs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    table = (ROOT / "docs/faq.md").read_text().split("### Which extras")[1].split("### ")[0]
+    rows = re.findall(r"(?m)^\| `(\w+)` \|", table)
+    assert sorted(rows) == sorted(project["optional-dependencies"])
 
 
 def test_every_environment_variable_is_in_the_docs() -> None:

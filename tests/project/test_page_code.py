@@ -45,7 +45,7 @@ def only_own_names():
         ("docs/reference/images.md", MELANOMA, 1),
         ("docs/reference/plugins.md", MELANOMA, 1),
         ("docs/reference/explainers.md", MELANOMA, 1),
-        ("docs/tutorials/first-prediction.md", MELANOMA, 4),
+        ("docs/tutorials/first-prediction.md", MELANOMA, 5),
     ],
 )
 def test_python_prints_what_the_page_shows(

@@ -23,15 +23,19 @@ def test_code_of_the_page_runs(capsys):
         "scores": top**2,
         "right": draws.random(60) < top,
     }
-    blocks = BLOCK.findall((ROOT / "docs/explanation/uncertainty.md").read_text())
-    assert len(blocks) == 4
-    exec(blocks[0], names)
+    page = (ROOT / "docs/explanation/uncertainty.md").read_text()
+    blocks = BLOCK.findall(page)
+    assert len(blocks) == 5
+    exec(blocks[0], {})
+    shown = re.search(r"^```text\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert capsys.readouterr().out == shown[1]
+    exec(blocks[1], names)
     assert names["sets"].shape == (60, 3)
     names["probabilities"] = rows
-    exec(blocks[1], names)
-    assert names["found"].passes == 20 and names["found"].by == "dropout (head: p = 0.2)"
     exec(blocks[2], names)
-    assert names["found"].passes == 4
+    assert names["found"].passes == 20 and names["found"].by == "dropout (head: p = 0.2)"
     exec(blocks[3], names)
+    assert names["found"].passes == 4
+    exec(blocks[4], names)
     assert names["compared"].difference.value == 0
     assert "Entropy is not shown to be better" in capsys.readouterr().out
