@@ -16,7 +16,7 @@ from skinxai.cli import app
 from skinxai.serving.app import create_app
 from skinxai.serving.guards import guard
 from skinxai.serving.problems import Problem
-from skinxai.serving.service_metrics import Metrics
+from skinxai.serving.service_metrics import REASONS, Metrics
 from skinxai.serving.service_settings import ServiceSettings
 
 DEPLOY = ROOT / "deploy"
@@ -275,6 +275,27 @@ def test_every_alert_says_what_to_do_and_is_tested(rule: dict[str, Any]) -> None
     assert any(check["exp_alerts"] for check in checks)
     if rule["alert"] != "Watchdog":
         assert any(not check["exp_alerts"] for check in checks)
+
+
+def test_the_runbook_says_which_alerts_ring_the_pager() -> None:
+    text = RUNBOOK.read_text()
+    said = dict(re.findall(r"(?m)^## (\w+)\n\n(?:\*\*(\w+)\.\*\*)?", text))
+    words = {"page": "Page", "ticket": "Ticket", "heartbeat": ""}
+    assert said == {rule["alert"]: words[rule["labels"]["severity"]] for rule in alerts()}
+    assert "has sixteen alerts" in text and len(said) == 16
+
+
+def test_the_table_of_metrics_has_each_with_its_labels() -> None:
+    page = (ROOT / "docs/how-to/serve-several-models.md").read_text()
+    rows = re.findall(r"(?m)^\| (`skinxai_.+?`) \| (.+) \|$", page)
+    named = [each for cell, _ in rows for each in re.findall(r"`(\w+)(?:\{(.+?)\})?`", cell)]
+    said = {name: set(filter(None, labels.split(","))) for name, labels in named}
+    series = {
+        name: labels for name, labels in measured().items() if not name.endswith(("_sum", "_count"))
+    }
+    assert said == {name.removesuffix("_bucket"): labels for name, labels in series.items()}
+    (reasons,) = (what for cell, what in rows if "skinxai_refusals" in cell)
+    assert set(re.findall(r"`(\w+)`", reasons)) == set(REASONS.values())
 
 
 def test_every_severity_has_a_receiver() -> None:

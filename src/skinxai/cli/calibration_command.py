@@ -65,4 +65,4 @@ def calibrate(
     typer.echo(made.calibration)
     if made.calibration is not None and made.calibration.default is not None:
         note("some pictures that show no lesion pass the limits and get a decision: keep these out")
-    note(f"the calibrated model is {out}; skinxai predict IMAGE --model {out}")
+    note(f"the calibrated model is in {out}; skinxai predict IMAGE --model {out}")

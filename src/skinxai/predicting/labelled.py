@@ -58,9 +58,9 @@ def refuse_learnt(wanted_by: str, images: int, seen: SeenImages) -> None:
     if seen:
         raise LeakageError(
             f"{wanted_by} needs images that the model did not learn from, but of these {images} "
-            f"images, {seen.describe()}; leave them out",
-            python="or name copies that are none in not_copies",
-            command="or name copies that are none with --not-copies",
+            f"images, {seen.describe()}",
+            python="leave them out, or name copies that are none in not_copies",
+            command="leave them out, or name copies that are none with --not-copies",
         )
     for text in seen.notes:
         warnings.warn(f"{text}.", SkinxaiWarning, stacklevel=4)
