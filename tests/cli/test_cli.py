@@ -196,7 +196,8 @@ def test_version_plugins_doctor() -> None:
     assert code == 0 and "gradcam" in text and "efficientnet_b0" in text
     listed = json.loads(run("plugins", "--json")[1])
     assert {"explainer", "backbone", "loss", "dataset"} == {e["kind"] for e in listed["entries"]}
-    text = run("doctor")[1]
+    # in a process that has imported nothing else
+    text = subprocess.run([*RUN, "doctor"], capture_output=True, text=True, check=True).stdout
     for word in ("torch", "device", "threads", "cache", "every file verified"):
         assert word in text
 
@@ -224,3 +225,15 @@ def test_standard_input_is_predicted_and_explained_without_training_packages(
     assert (tmp_path / "out/stdin.gradcam.png").exists() and "'torch'" in loaded
     for heavy in ("'albumentations'", "'pandas'", "'sklearn'"):
         assert heavy not in loaded
+
+
+def test_a_graph_explains_on_the_command_line_without_torch(photos, tmp_path) -> None:
+    pytest.importorskip("onnxruntime")
+    code = (
+        "import sys; from skinxai.cli import main\n"
+        "try: main()\nfinally: print('torch' in sys.modules)"
+    )
+    words = ["explain", photos[0], "--backend", "onnx", "--out", tmp_path / "out"]
+    result = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert result.returncode == 0 and result.stdout.endswith("\nFalse\n"), result.stderr
+    assert (tmp_path / "out/photo_00.gradcam/explanation.json").exists()

@@ -20,10 +20,10 @@ OLD_SHARE = Path("/sys/fs/cgroup/cpu")
 
 def describe_environment() -> dict[str, str]:
     """Versions, device, threads, cache, plugins and the bundled model's hash."""
-    import huggingface_hub
     import numpy
     import PIL
     import torch
+    from huggingface_hub.constants import HF_HUB_CACHE
 
     bundled = opening.open_model(None)
     statuses = plugins.statuses()
@@ -38,7 +38,7 @@ def describe_environment() -> dict[str, str]:
         "pillow": PIL.__version__,
         "device": torch.cuda.get_device_name() if cuda else "cpu",
         "threads": threads_line(torch.get_num_threads()),
-        "cache": huggingface_hub.constants.HF_HUB_CACHE,
+        "cache": HF_HUB_CACHE,
         "plugins": f"{len(statuses)} installed, {broken} broken",
         "bundled model": f"sha256 {bundled.digest}, every file verified",
         "sample images": str(samples.FOLDER),

@@ -154,5 +154,8 @@ def _options(methods: list[str], budget: int | None) -> dict[str, dict[str, Any]
 def _has_budget(method: str) -> bool:
     """Whether a method takes many network passes, and is told how many."""
     from skinxai import explainers
+    from skinxai.explaining.by_graph import GRAPH_METHODS
 
+    if method in GRAPH_METHODS:  # of one pass; looking at its options would import torch
+        return False
     return hasattr(explainers.get(method).options_type, "budget")
