@@ -99,6 +99,9 @@ def test_what_is_refused_is_counted_with_its_code_and_without_its_path(open_serv
         "not_found", "method_not_allowed", "body_too_large",
     ]  # fmt: skip
     assert rows[0]["route"] == "other"
+    assert client.get("/openapi.json").status_code == 200
+    page = 'method="GET",route="/openapi.json",status="200"'
+    assert value(client, f"skinxai_requests_total{{{page}}}") == 1
     assert value(client, 'skinxai_refusals_total{reason="body"}') == 1
     assert value(client, 'skinxai_refusals_total{reason="host"}') == 1
     assert value(client, 'skinxai_images_total{outcome="refused"}') == 1

@@ -61,7 +61,7 @@ class ServiceApp(FastAPI):
             lifespan=_lifespan, redirect_slashes=False, telemetry=SILENT,
         )  # fmt: skip
         self.service, self._classifiers, self._failed = service, classifiers, failed
-        self._own: list[BaseRoute] = []
+        self._own: list[BaseRoute] = [*self.routes]  # /openapi.json
         for routes in (health, predicting, one_image, feedback, open_inference, clouds):
             router = routes(service)
             self.include_router(router)
