@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 
 from skinxai import plugins, samples
 from skinxai.model_folders import opening
+from skinxai.plugins.registry import installed_version
 from skinxai.version import __version__
 
 SHARE = Path("/sys/fs/cgroup/cpu.max")
@@ -33,7 +33,7 @@ def describe_environment() -> dict[str, str]:
         "skinxai": __version__,
         "python": f"{platform.python_version()} on {platform.platform()}",
         "torch": torch.__version__,
-        "timm": version("timm"),
+        "timm": installed_version("timm"),
         "numpy": numpy.__version__,
         "pillow": PIL.__version__,
         "device": torch.cuda.get_device_name() if cuda else "cpu",

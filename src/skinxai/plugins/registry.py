@@ -147,6 +147,11 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9+]+", "", name.casefold())
 
 
+def installed_version(distribution: str) -> str:
+    """Of an installed package, which is not imported for it."""
+    return importlib.metadata.version(distribution)
+
+
 def installed_plugins(group: str) -> list[importlib.metadata.EntryPoint]:
     """Entry points of ``group`` in a fixed order, so that conflicts always end the same way."""
     points = importlib.metadata.entry_points(group=group)
