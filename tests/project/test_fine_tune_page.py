@@ -1,4 +1,4 @@
-"""The commands of "Fine-tune on your own data", run as they stand on the page."""
+"""The commands of "Fine-tune on your own images", run as they stand on the page."""
 
 import dataclasses
 import json
