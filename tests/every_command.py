@@ -1,11 +1,13 @@
 """Every command of the command line with what it needs, for tests and benchmarks of all of them.
 
 As a program, in a folder that `prepare` wrote, it runs all cases one after another in its own
-process: python every_command.py
+process: python -X warn_default_encoding every_command.py. A file that skinxai opens as text without
+an encoding, which is another on another machine, is then an error.
 """
 
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,6 +111,7 @@ def lines() -> list[tuple[str, list[str]]]:
 def prepare(folder: Path) -> None:
     """Write what the cases read: photographs, labelled images with masks, and a network of timm."""
     import timm
+    import torch
 
     draws = np.random.default_rng(0)
     for number in range(2):
@@ -121,6 +124,7 @@ def prepare(folder: Path) -> None:
             (folder / "masks").mkdir(exist_ok=True)
             mask.save(folder / f"masks/{label}{number}_segmentation.png")
     _record(folder)
+    torch.manual_seed(0)
     network = timm.create_model("resnet10t", num_classes=len(LABELS)).eval()
     _teach(network, sorted(folder.glob("data/*/*.png")))
     timm.models.save_for_hf(network, folder / "timm", safe_serialization=True)
@@ -140,7 +144,7 @@ def _record(folder: Path) -> None:
 
 
 def _teach(network, paths: list[Path]) -> None:
-    """Fit the last layer to the pictures' labels, but for one: then answers can be calibrated.
+    """Fit the last layer to the pictures' labels, but for three: then answers can be calibrated.
 
     Where all are right, or no better than chance, no temperature is best, and it is refused.
     """
@@ -150,7 +154,7 @@ def _teach(network, paths: list[Path]) -> None:
     images = [torch.from_numpy(np.array(Image.open(path).resize((64, 64)))) for path in paths]
     batch = torch.stack([(image.permute(2, 0, 1) / 255 - mean) / std for image in images])
     wanted = torch.eye(len(LABELS))[[LABELS.index(path.parent.name) for path in paths]]
-    wanted[0] = wanted[0].roll(1)
+    wanted[::4] = wanted[::4].roll(1, dims=1)  # one of each class
     with torch.no_grad():
         pooled = network.forward_head(network.forward_features(batch), pre_logits=True)
         centre = pooled.mean(dim=0)
@@ -171,6 +175,8 @@ def run_all() -> None:
     from skinxai.cli import main
     from skinxai.demo import starting
 
+    warnings.simplefilter("ignore", EncodingWarning)  # of others
+    warnings.filterwarnings("error", category=EncodingWarning, module=r"skinxai\.")
     for _, words in lines():
         sys.argv, code = ["skinxai", *words], 0
         try:

@@ -108,7 +108,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     notes: dict[str, list[str]] = {}
     said: list[str] = []
     more = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
-    with watched.start(every_command.__file__, **more) as process:
+    program = ("-X", "warn_default_encoding", every_command.__file__)
+    with watched.start(*program, **more) as process:
         names, before = [name for name, _ in every_command.lines()] + ["page"], 0
         for line in process.stdout:
             said.append(line)

@@ -39,10 +39,10 @@ def peak_memory(
             words = [str(model), str(image), name, json.dumps(dict(options)), str(max_pixels)]
             done = subprocess.run(
                 [sys.executable, "-m", "skinxai.benchmarking.peak_memory", *words, str(answer)],
-                capture_output=True, text=True, check=False,
+                capture_output=True, encoding="locale", errors="replace", check=False,
             )  # fmt: skip
             if answer.exists():
-                found[name] = float(answer.read_text())
+                found[name] = float(answer.read_text(encoding="utf-8"))
                 answer.unlink()
             else:
                 why = done.stderr.strip().splitlines() or ["its process ended without an answer"]
@@ -57,12 +57,12 @@ def main(folder: str, image: str, method: str, options: str, max_pixels: str, an
     classifier.predict(image, max_pixels=most)
     before = peak()
     classifier.explain(image, method, progress=False, max_pixels=most, **json.loads(options))
-    Path(answer).write_text(f"{peak() - before:.1f}")
+    Path(answer).write_text(f"{peak() - before:.1f}", encoding="utf-8")
 
 
 def peak() -> float:
     """MiB that this process had at most; ``ru_maxrss`` would begin with its parent's."""
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
 
 

@@ -78,7 +78,7 @@ def explainers(
         budget=budget, lesions=lesions, stratified=stratified, checked=checked, steps=steps,
         seed=seed, not_copies=words(not_copies) or (), max_pixels=max_pixels,
     )  # fmt: skip
-    typer.echo(table.read_text())
+    typer.echo(table.read_text(encoding="utf-8"))
 
 
 @benchmark.command(cls=Command)

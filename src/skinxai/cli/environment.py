@@ -79,11 +79,12 @@ def _cores() -> int:
 def _share() -> float | None:
     """Cores that the container may use, or ``None`` where that is not limited or not known."""
     with suppress(OSError, ValueError, ZeroDivisionError):
-        most, period = SHARE.read_text().split()
+        most, period = SHARE.read_text(encoding="utf-8").split()
         return int(most) / int(period)
     with suppress(OSError, ValueError, ZeroDivisionError):
         most, period = (
-            (OLD_SHARE / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")
+            (OLD_SHARE / f"cpu.cfs_{name}_us").read_text(encoding="utf-8")
+            for name in ("quota", "period")
         )
         return int(most) / int(period) if int(most) > 0 else None
     return None

@@ -47,7 +47,7 @@ def is_pinned_for(device: torch.device) -> bool:
 
 def _of_system() -> int:
     with suppress(OSError, ValueError, StopIteration):
-        lines = _NUMBERS.read_text().splitlines()
+        lines = _NUMBERS.read_text(encoding="utf-8").splitlines()
         line = next(line for line in lines if line.startswith("MemAvailable:"))
         return int(line.split()[1]) * 1024
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
@@ -58,9 +58,13 @@ def _of_system() -> int:
 def _of_container() -> list[int]:
     with suppress(OSError, ValueError):
         limit, used = (
-            int((_GROUP / name).read_text()) for name in ("memory.max", "memory.current")
+            int((_GROUP / name).read_text(encoding="utf-8"))
+            for name in ("memory.max", "memory.current")
         )
-        lines = (line.split() for line in (_GROUP / "memory.stat").read_text().splitlines())
+        lines = (
+            line.split()
+            for line in (_GROUP / "memory.stat").read_text(encoding="utf-8").splitlines()
+        )
         files = sum(int(n) for name, n in lines if name in ("inactive_file", "active_file"))
         return [max(0, limit - used + files)]  # cached files give way
     return []
