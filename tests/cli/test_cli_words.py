@@ -286,6 +286,20 @@ def test_nearest_prints_ids_labels_and_distances(tmp_path, picture) -> None:
     ], "warnings": []}  # fmt: skip
 
 
+def test_nearest_notes_that_the_data_has_none_of_the_lesions(tmp_path, picture) -> None:
+    records: Records = coloured(tmp_path / "pictures", 3, 0)
+    made = Classifier.from_pretrained(model_folder(tmp_path / "plain", trained_on=None))
+    made.index(records, dimensions=2).save_pretrained(tmp_path / "model")
+    for images, has in ((records, True), (coloured(tmp_path / "others", 3, 1), False)):
+        table = images[0].path.parent / "table.csv"
+        rows = [f"{each.path.name},{each.label}" for each in images]
+        table.write_text("\n".join(["image,label", *rows]))
+        found = run("nearest", picture, "-k", 2, "--model", tmp_path / "model", "--data", table)
+        assert found.exit_code == 0, found.exception
+        assert (str(images[0].path.parent) in found.stdout) is has
+        assert (f"no image of {table} has the pixels of these lesions" in found.stderr) is not has
+
+
 def test_completion_is_offered() -> None:
     shown = run("--help").stdout
     assert "--install-completion" in shown and "--show-completion" in shown

@@ -10,7 +10,7 @@ import typer
 
 from skinxai.cli.image_arguments import ReadImages, failed_line, failure, listed, named, notes_of
 from skinxai.cli.options import IMAGES, BatchSize, Json, MaxPixels, Model
-from skinxai.cli.saying import tell
+from skinxai.cli.saying import note, tell
 from skinxai.cli.table_options import TableOptions, open_data, with_table
 from skinxai.errors import OptionError
 from skinxai.images.limits import MAX_PIXELS
@@ -57,6 +57,9 @@ def nearest(
             lines = [name, *map(_line, lesions), *notes_of(notes)]
         for line in [] if as_json else lines:
             tell(line)
+    shown = [lesion for row in rows for lesion in row.get("nearest", ())]
+    if data is not None and shown and not any(lesion["path"] for lesion in shown):
+        note(f"no image of {data} has the pixels of these lesions: their ids are hashes")
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     raise typer.Exit(1 if read.errors else 0)
