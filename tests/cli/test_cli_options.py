@@ -105,8 +105,9 @@ def _without_quotes(text: str) -> str:
          "names must be separated by commas, got ',' without one."),
         ("report photo.png --out OUT --methods ,,",
          "names must be separated by commas, got ',,' without one."),
-        ("audit nowhere", "data must be a folder, got 'nowhere'."),
-        ("train --data nowhere --out OUT", "--data must be a folder, got 'nowhere'."),
+        ("audit nowhere", "data must be a folder or a CSV table, got 'nowhere'."),
+        ("audit no.csv --images TABLE", "data must be a folder or a CSV table, got 'no.csv'."),
+        ("train --data no --out OUT", "--data must be a folder or a CSV table, got 'no'."),
         ("audit photo.png",
          "photo.png must be a table or a folder, but it is a picture; give a table that names it, "
          "or the folder that it lies in."),

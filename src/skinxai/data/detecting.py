@@ -13,7 +13,7 @@ from skinxai.data.published import find_published, load_ham10000
 from skinxai.data.records import Records
 from skinxai.data.tar_shards import is_shards, load_shards
 from skinxai.disk.regular_files import is_file, is_folder
-from skinxai.errors import OptionError
+from skinxai.errors import DatasetError, OptionError
 
 
 def open_records(
@@ -47,6 +47,8 @@ def open_records(
             label_map=label_map,
             delimiter=delimiter,
         )
+    if not is_folder(path):
+        raise DatasetError(f"root must be a folder or a CSV table, got {str(path)!r}.")
     if images is not None or columns or label_map:
         raise OptionError(
             f"images, columns and label maps go with a table, but {str(path)!r} is not one",
@@ -61,6 +63,6 @@ def open_records(
                 f"labels must be left out for a prepared folder; {str(path)!r} has its own."
             )
         return load_prepared(path)
-    if is_folder(path) and find_published(path) is not None:
+    if find_published(path) is not None:
         return load_ham10000(path)
     return load_folder(path, labels=labels)
