@@ -30,7 +30,7 @@ def table(folder: Path, records: Records, **columns: list[str]) -> Path:
 
 
 def rewrite(folder: Path, now: str, before: str) -> None:
-    """Give cells of a prepared folder the text that an earlier version would have kept."""
+    """Give cells of a prepared folder another text, as it may stand in a table."""
     cells, manifest = folder / "records.csv", folder / "manifest.json"
     data = cells.read_bytes().replace(f'"{now}"'.encode(), f'"{before}"'.encode())
     assert before.encode() in data

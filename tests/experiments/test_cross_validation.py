@@ -18,7 +18,6 @@ from skinxai.errors import DatasetError, LeakageError, TrainingError
 from skinxai.experiments import CrossValidation, cross_validate
 from skinxai.experiments.out_of_fold import FoldAnswers, answer, joined
 from skinxai.reporting import read_evaluation, read_log
-from skinxai.results import Evaluation
 from skinxai.training.callbacks import Callback
 from skinxai.training.settings import TrainConfig
 
@@ -113,10 +112,6 @@ def test_the_verdict_says_what_the_figures_are_of(done) -> None:
         assert "must be judged on others" in text
     assert "Fold by fold" in done.page.read_text()
     assert "| mean ± standard deviation |" in read.to_markdown()
-    older = read.to_dict()
-    del older["out_of_fold"], older["verdict"]
-    plain = replace(read, out_of_fold=None)
-    assert Evaluation.from_dict(older | {"verdict": plain.verdict}) == plain
 
 
 def test_the_ensemble_is_the_mean_of_the_members(done, records) -> None:

@@ -1,7 +1,6 @@
 """Stores that are opened: URLs, new and old databases, several processes at once."""
 
 import os
-import re
 import shutil
 import stat
 import subprocess
@@ -9,12 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from places import TESTS
-from review_cases import START, case
+from review_cases import case
 from sqlalchemy import create_engine, text
 
 from skinxai.errors import OptionError, StoreError, StoreUnavailableError, StoreVersionError
@@ -58,41 +55,6 @@ def test_the_migrations_make_what_the_models_say(opened, url: str) -> None:
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, schema.Base.metadata) == []
     engine.dispose()
-
-
-def test_a_database_of_an_older_version_keeps_its_cases(opened, url: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    engine = engine_of(url)
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        one = case("old", mel=0.25, subject="S")
-        connection.execute(
-            text(
-                "INSERT INTO review_cases (id, at, image_sha256, model, label, decision, "
-                "uncertainty, prediction, subject) VALUES (:id, :at, :sha, :model, 'nv', "
-                "'abstain', 0.5, :prediction, 'S')"
-            ),
-            {
-                "id": "old", "sha": one.image_sha256, "model": one.model,
-                "at": "2026-03-01 12:00:00.000000" + ("+00" if "postgres" in url else ""),
-                "prediction": re.sub("'", '"', str(dict(one.prediction))).replace("None", "null")
-                .replace("False", "false"),
-            },
-        )  # fmt: skip
-        connection.execute(
-            text(
-                "INSERT INTO review_labels (case_id, reviewer, label, comment, at) "
-                "SELECT 'old', 'ann', 'nv', '', at FROM review_cases"
-            )
-        )
-    engine.dispose()
-    store = opened()
-    found = store.case("old")
-    assert found.case == one and found.case.at == START and not found.image_kept
-    assert found.agreed == "nv"
-    assert store.record(case("new")) and store.waiting() == 1
 
 
 def test_a_database_of_a_newer_version_is_left_as_it_is(opened, url: str) -> None:

@@ -237,6 +237,13 @@ def test_a_case_outside_its_rules(change, words: str) -> None:
         replace(case("c"), **change)
 
 
+def test_a_prediction_that_lacks_a_value_is_refused() -> None:
+    whole = prediction(mel=1.0)
+    for name in whole.keys() - {"source"}:
+        with pytest.raises(OptionError, match=rf"gives, but it has no '{name}', got"):
+            replace(case("c"), prediction={key: whole[key] for key in whole if key != name})
+
+
 def test_a_case_is_in_utc_and_cannot_be_changed() -> None:
     one = replace(case("c"), at=START.astimezone(timezone(timedelta(hours=5))))
     assert one.at == START and one.at.tzinfo is UTC

@@ -1,6 +1,5 @@
 """``augment_on="device"``: images stay in memory; runs learn, resume and fail as others do."""
 
-import json
 from typing import Any
 
 import pytest
@@ -60,17 +59,6 @@ def test_it_is_recorded_and_stays(data, tmp_path) -> None:
     )
     with pytest.raises(ResumeMismatchError, match=r"may change .*, got 'augment_on'"):
         Trainer.resume(tmp_path / "run", augment_on="cpu")
-
-
-def test_runs_from_before_the_setting_augment_on_the_cpu(data, tmp_path) -> None:
-    run = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        Trainer(**ALL_ON, output_dir=run, callbacks=[Stop(step=2)]).fit(*data)
-    values = json.loads((run / "train.json").read_text())
-    del values["settings"]["augment_on"]
-    (run / "train.json").write_text(json.dumps(values))
-    Trainer.resume(run).fit(*data)
-    assert json.loads((run / "train.json").read_text())["settings"]["augment_on"] == "cpu"
 
 
 def test_no_decoding_process_is_started(data, tmp_path, monkeypatch) -> None:

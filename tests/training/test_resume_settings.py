@@ -1,5 +1,7 @@
 """What may change where a run is resumed, and what may not."""
 
+import copy
+import functools
 import json
 import shutil
 from dataclasses import replace
@@ -15,7 +17,12 @@ from test_resume import Stop, data, one_thread, parts
 
 from skinxai import Trainer
 from skinxai.data import Records
-from skinxai.errors import CheckpointCorruptError, ResumeMismatchError, SkinxaiWarning
+from skinxai.errors import (
+    CheckpointCorruptError,
+    ResumeMismatchError,
+    SkinxaiWarning,
+    TrainingError,
+)
 from skinxai.labels import LabelSet
 from skinxai.training import data_checks
 from skinxai.training.checkpointing import CheckpointFolder
@@ -90,11 +97,19 @@ def test_what_tells_files_of_one_size_apart(data, tmp_path, monkeypatch) -> None
     assert fingerprint(train, train)["files"] != before  # of all files, the sizes are
 
 
-def test_a_run_of_an_earlier_version_knows_no_files(parts, tmp_path) -> None:
+def test_settings_that_lack_a_field_are_refused(parts, tmp_path) -> None:
     folder = stopped(parts, tmp_path / "run")
-    settings = json.loads((folder / "train.json").read_text())
-    del settings["data"]["sha256"]["files"]
-    (folder / "train.json").write_text(json.dumps(settings))
+    whole = json.loads((folder / "train.json").read_text())
+    lists = ((), ("settings",), ("data",), ("data", "sha256"))
+    for place in lists:
+        for name in functools.reduce(lambda values, key: values[key], place, whole):
+            lacking = copy.deepcopy(whole)
+            del functools.reduce(lambda values, key: values[key], place, lacking)[name]
+            (folder / "train.json").write_text(json.dumps(lacking))
+            refused = rf"train\.json' must hold .* lacks \['{name}'\]; start the run again in a new"
+            with pytest.raises(TrainingError, match=refused):
+                Trainer.resume(folder)
+    (folder / "train.json").write_text(json.dumps(whole))
     assert Trainer.resume(folder).fit(*parts).labels == ("red", "green", "blue")
 
 

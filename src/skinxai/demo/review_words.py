@@ -19,21 +19,20 @@ ANSWER = ("decision", "model says")
 def prediction_of(case: Case, labels: LabelSet) -> Prediction:
     """The prediction that a case keeps; its prediction set is the one that was given then."""
     kept = case.prediction
-    doubtful = kept.get("novelty")
-    known = kept.get("prediction_set")
+    doubtful, known = kept["novelty"], kept["prediction_set"]
     return Prediction(
         label=kept["label"],
         probability=kept["probability"],
         probabilities=ReadOnly(kept["probabilities"]),
-        malignant_probability=kept.get("malignant_probability"),
+        malignant_probability=kept["malignant_probability"],
         source=f"case {case.id}",
         model=case.model,
-        backend=str(kept.get("backend")),
+        backend=kept["backend"],
         labels=labels,
-        calibrated_on=kept.get("calibrated_on") if known is not None else None,
-        operating_point=kept.get("operating_point"),
+        calibrated_on=kept["calibrated_on"] if known is not None else None,
+        operating_point=kept["operating_point"],
         decision=kept["decision"],
-        reasons=tuple(kept.get("reasons", ())),
+        reasons=tuple(kept["reasons"]),
         novelty=None if doubtful is None else Novelty(doubtful["score"], doubtful["refused"]),
         sets=None if known is None else lambda _: tuple(known),
     )

@@ -53,7 +53,7 @@ def image_to_rgb(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES must be False, but it is True, so that missing "
             "parts would be filled with grey; set it back."
         )
-    if any(str(name).partition(":")[0] == MARK for name in image.info):
+    if MARK in image.info:
         raise UnsupportedImageError(
             "image must be a photograph, but a mark in this one says that it is an overlay or a "
             "sheet which skinxai drew; pass the photograph that it was drawn from."

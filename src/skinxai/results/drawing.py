@@ -208,17 +208,16 @@ def encode_png(image: Image.Image, notes: Mapping[str, str] | None = None) -> by
 
 
 def is_own_picture(start: bytes) -> bool:
-    """Whether a PNG file is an overlay or a sheet that skinxai wrote, of any version.
+    """Whether a PNG file is an overlay or a sheet that skinxai wrote.
 
     Args:
         start: its first `MARK_WITHIN` bytes, or all of them.
     """
     if not start.startswith(b"\x89PNG\r\n\x1a\n"):
         return False
-    place = 8
+    place, own = 8, f"{MARK}\0".encode()
     while (kind := start[place + 4 : place + 8]) not in (b"", b"IDAT"):
-        text = start[place + 8 : place + 8 + len(MARK) + 1]
-        if kind in (b"tEXt", b"iTXt") and text in (b"skinxai\0", b"skinxai:"):
+        if kind == b"tEXt" and start[place + 8 :].startswith(own):
             return True
         place += 12 + int.from_bytes(start[place : place + 4], "big")
     return False

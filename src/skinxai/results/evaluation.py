@@ -150,7 +150,6 @@ class Evaluation:
         given = values
         if isinstance(values, dict):
             given = {name: value for name, value in values.items() if name != "verdict"}
-            given = {"out_of_fold": None} | given  # earlier evaluations are of one model
         found: Self = from_plain(cls, READERS)(given, "evaluation")
         if "verdict" not in values or values["verdict"] != found.verdict:
             raise OptionError(

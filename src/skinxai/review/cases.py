@@ -84,7 +84,7 @@ class Case:
                 object.__setattr__(self, name, clean(text))
         object.__setattr__(self, "at", self.at.astimezone(UTC))
         object.__setattr__(self, "prediction", ReadOnly(_prediction(self.prediction)))
-        if (said := self.prediction.get("model", self.model)) != self.model:
+        if (said := self.prediction["model"]) != self.model:
             raise OptionError(
                 f"model of a case must be its prediction's, {said!r}, got {self.model!r}."
             )
@@ -227,7 +227,7 @@ def check_label(case: Case, label: object) -> None:
 def _prediction(given: Mapping[str, Any]) -> dict[str, Any]:
     """The keys that are kept, as JSON has them."""
     try:
-        data = canonical_json({key: given[key] for key in KEPT if key in given})
+        data = canonical_json({key: given[key] for key in KEPT})
         plain: dict[str, Any] = json.loads(data)
         # JSON objects have no order, and that of the probabilities is the labels'.
         plain["probabilities"] = {code: float(p) for code, p in given["probabilities"].items()}
@@ -236,8 +236,13 @@ def _prediction(given: Mapping[str, Any]) -> dict[str, Any]:
         good = good and math.isclose(math.fsum(shares), 1, abs_tol=1e-3)
         good = good and plain["label"] in plain["probabilities"]
         good = good and all(not broken_rule("", c, MAX_CODE) for c in plain["probabilities"])
-        good = good and plain.setdefault("decision", None) in (None, *DECISIONS)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        good = good and plain["decision"] in (None, *DECISIONS)
+    except KeyError as error:
+        raise OptionError(
+            f"prediction must be what Prediction.to_dict() gives, but it has no {error}, got "
+            f"{given!r:.80}."
+        ) from error
+    except (TypeError, ValueError, AttributeError) as error:
         raise OptionError(
             f"prediction must be what Prediction.to_dict() gives, got {given!r:.80}."
         ) from error

@@ -22,10 +22,9 @@ UNUSED = timedelta(hours=1)
 TABLES = ("review_cases", "review_labels", "review_images")
 
 
-def spellings(session: Session, subject: str) -> list[str]:
-    """How the cases of a subject name it: older ones may have blanks around it."""
-    known = session.scalars(select(CaseRow.subject).distinct())
-    return [each for each in known if each is not None and clean(each) == clean(subject)]
+def whose(subject: str) -> ColumnElement[bool]:
+    """Tells the cases of a subject, which are kept under its name as `Case` cleans it."""
+    return CaseRow.subject == clean(subject)
 
 
 def time_reached(session: Session, clock: StoreClock) -> datetime:
@@ -72,11 +71,10 @@ def delete_subject(database: Database, folder: ImageFolder | None, subject: str)
     with database.writing() as session:
         # Locked, images first as `delete_expired` does, so that neither waits for the other for
         # ever: a label that is being given was given before, or finds no case.
-        whose = CaseRow.subject.in_(spellings(session, subject))
-        named = select(CaseRow.kept_image).where(whose)
+        named = select(CaseRow.kept_image).where(whose(subject))
         theirs = select(ImageRow.sha256).where(ImageRow.sha256.in_(named)).order_by(ImageRow.sha256)
         session.execute(theirs.with_for_update()).all()
-        own = select(CaseRow.id, CaseRow.kept_image).where(whose)
+        own = select(CaseRow.id, CaseRow.kept_image).where(whose(subject))
         found = session.execute(own.with_for_update()).all()
         ids, images = [row.id for row in found], {row.kept_image for row in found}
         labels = 0

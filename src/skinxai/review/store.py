@@ -17,7 +17,7 @@ from skinxai.images.limits import MAX_PIXELS
 from skinxai.numeric import whole
 from skinxai.review.agreement import Agreement
 from skinxai.review.cases import Case, Deletion, GivenLabel, ReviewedCase, check_name
-from skinxai.review.deleting import delete_expired, delete_subject, spellings
+from skinxai.review.deleting import delete_expired, delete_subject, whose
 from skinxai.review.engines import Database
 from skinxai.review.kept_images import ImageFolder
 from skinxai.review.queued_cases import every_case, queued, reviewed
@@ -285,8 +285,7 @@ class ReviewStore:
         """
         check_name("subject", subject)
         with self._database.reading() as session:
-            whose = CaseRow.subject.in_(spellings(session, subject))
-            own = select(CaseRow.id).where(whose, CaseRow.kept_image.is_not(None))
+            own = select(CaseRow.id).where(whose(subject), CaseRow.kept_image.is_not(None))
             folder = self._images if session.scalar(own.limit(1)) is None else self._folder()
         return delete_subject(self._database, folder, subject)
 

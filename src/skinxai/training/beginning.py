@@ -95,10 +95,10 @@ def resumed_run(
     _check_same(known, images, skips=config.unreadable == "skip")
     stored = ranks.from_first(folder.checkpoints.network)
     hashes = folder.read_images(len(splits.train) + len(splits.val))
-    read = _without(splits, _unread(splits, hashes or []))
+    read = _without(splits, _unread(splits, hashes))
     made = Materials.of(config, read, stored=stored, known=known, ranks=ranks)
-    if known["data"]["sha256"].get("files", images["files"]) != images["files"]:
-        _check_changed(config, made, dict(zip(_ids(splits), hashes or [], strict=False)))
+    if known["data"]["sha256"]["files"] != images["files"]:
+        _check_changed(config, made, dict(zip(_ids(splits), hashes, strict=True)))
     precision = PRECISIONS[known["precision"]]
     run = made.run(folder, folder.read_trained_on(), precision, known["splits_sha256"])
     state = run.state
@@ -140,7 +140,7 @@ def _ids(splits: Splits) -> list[str]:
 
 def _unread(splits: Splits, hashes: Sequence[str | None]) -> list[str]:
     """Ids of images without a hash: they could not be read when the run began."""
-    pairs = zip(_ids(splits), hashes, strict=False)  # none of a run that kept no hashes
+    pairs = zip(_ids(splits), hashes, strict=True)
     return sorted(name for name, one in pairs if one is None)
 
 

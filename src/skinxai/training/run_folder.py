@@ -35,14 +35,12 @@ _HASHES_NAME = "hashes"
 CROSS_VALIDATION, STUDY = "cross_validation.json", "study.db"
 _HELD = {SETTINGS: "a run", CROSS_VALIDATION: "a cross-validation", STUDY: "a search"}
 _KEYS = (
-    "settings", "precision", "init_weights", "teacher", "data", "splits_sha256", "versions",
+    "schema_version", "settings", "precision", "init_weights", "teacher", "data", "splits_sha256",
+    "versions",
 )  # fmt: skip
-_OPTIONAL = ("schema_version", "command")  # earlier runs have no version
-LATER = {"augment_on": "cpu", "teacher_answers": "all"}
-"""Settings that earlier runs do not name, as they had them."""
-_HASHES = ("labels", "train", "val", "prepared pixels")
+_OPTIONAL = ("command",)  # of a run that the command line began
+_HASHES = ("labels", "train", "val", "prepared pixels", "files")
 _UNREAD = bytes(16)
-_LATER_HASHES = ("files",)  # earlier runs have none
 
 
 def check_keys(
@@ -158,12 +156,10 @@ class RunFolder:
         try:
             values: dict[str, Any] = strict_json(read_file(path, MAX_JSON_BYTES))
             check_keys(values, _KEYS, "train.json", optional=_OPTIONAL)
-            check_schema(values.get("schema_version", SCHEMA_VERSION), "train.json")
-            if isinstance(values["settings"], dict):
-                values["settings"] = LATER | values["settings"]
+            check_schema(values["schema_version"], "train.json")
             check_keys(values["settings"], TrainConfig.names(), "settings")
             check_keys(values["data"], ("name", "train", "val", "sha256"), "data")
-            check_keys(values["data"]["sha256"], _HASHES, "data.sha256", optional=_LATER_HASHES)
+            check_keys(values["data"]["sha256"], _HASHES, "data.sha256")
             check_keys(values["versions"], None, "versions")
             if values["precision"] not in tuple(PRECISIONS):
                 raise ValueError(
@@ -209,15 +205,19 @@ class RunFolder:
         for name, data in (trained_on.files() if trained_on is not None else {}).items():
             write_atomic(self.path / name, data)
 
-    def read_images(self, count: int) -> list[str | None] | None:
-        """Read what `write_images` wrote; ``None`` of a run that was begun before there was it.
+    def read_images(self, count: int) -> list[str | None]:
+        """Read what `write_images` wrote.
 
         Raises:
+            TrainingError: if there is no such file.
             IntegrityError: if the file is damaged, or of another number of images.
         """
         path = self.path / IMAGES
         if not path.exists():
-            return None
+            raise TrainingError(
+                f"{str(path)!r} must hold what each image was when the run began, but it is "
+                f"missing; put it back, or start the run again in a new folder."
+            )
         rows = unpack_bytes(_HASHES_NAME, read_part(path), (count, len(_UNREAD)), IMAGES)
         each = (rows[n : n + len(_UNREAD)] for n in range(0, len(rows), len(_UNREAD)))
         return [None if row == _UNREAD else row.hex() for row in each]

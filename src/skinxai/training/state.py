@@ -151,11 +151,10 @@ class RunState:
         rest: dict[str, Any] = {
             "progress": vars(self.progress),
             "random": random.rest,
+            "ranks": [states.rest for states in others],
             "scaler": self.scaler.state_dict(),
             "splits_sha256": self.splits_sha256,
         }
-        if others:  # a run of one rank has the same bytes as before there were several
-            rest["ranks"] = [states.rest for states in others]
         return save(tensors, {"state": json.dumps(rest)})
 
     def restore(self, data: bytes, rank: int = 0, count: int = 1) -> bool:
@@ -187,7 +186,7 @@ class RunState:
             self._restore_optimizer(_below(tensors, "optimizer"))
             if rest["scaler"]:
                 self.scaler.load_state_dict(rest["scaler"])
-            others = rest.get("ranks", [])
+            others = rest["ranks"]
             if same := len(others) + 1 == count:
                 name = f"rank {rank}" if rank else "random"
                 values = others[rank - 1] if rank else rest["random"]
