@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +122,23 @@ def test_the_ensemble_is_the_mean_of_the_members(done, records) -> None:
     ensemble = Classifier.from_pretrained(done.ensemble)
     np.testing.assert_allclose(rows(ensemble.predict(paths)), np.mean(members, axis=0), atol=1e-6)
     assert ensemble.evaluate(records, progress=False).leaked  # it has learnt them all
+
+
+def test_the_weights_of_each_member_are_written_once(done, records) -> None:
+    written: list[str] = []
+    watched = [True]
+
+    def look(event: str, given: tuple[Any, ...]) -> None:
+        if event == "open" and watched[0] and given[2] & os.O_CREAT:
+            written.append(str(given[0]))
+
+    sys.addaudithook(look)
+    cross_validate(records, output_dir=done.folder, resume=True, resamples=20)
+    watched[0] = False  # a hook stays for as long as the process
+    assert len([path for path in written if path.endswith("model.safetensors")]) == 3
+    card = (done.ensemble / "README.md").read_text()
+    assert "An ensemble of 3 models" in card and card.count("weight 0.3333") == 3
+    assert "| version | whole |" in card  # no revision, which no folder would have
 
 
 class Stops(Callback):

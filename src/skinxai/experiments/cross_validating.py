@@ -31,7 +31,7 @@ from skinxai.numeric import plain, whole
 from skinxai.plain_text import MAX_NAME, markdown, printable
 from skinxai.predicting.judging import judge_rows
 from skinxai.progress import Rounds, say
-from skinxai.reporting import card_of, read_log, write_evaluation
+from skinxai.reporting import card_of_members, read_log, write_evaluation
 from skinxai.results import Evaluation, OutOfFold
 from skinxai.training.callbacks import Callback
 from skinxai.training.checking import check_names, check_teacher
@@ -288,10 +288,9 @@ def _finish(
 
 def _write_ensemble(folder: Path, members: tuple[Path, ...], name: str, found: Evaluation) -> None:
     """The mean of the members, whose card says what the out-of-fold figures are of."""
-    write_ensemble(folder, members, name=name)
     figures = (
         f"\n## Out-of-fold figures of the members\n\n{markdown(found.verdict)}\n\nAccuracy "
         f"{found.accuracy}, balanced accuracy {found.balanced_accuracy}, macro-F1 "
         f"{found.macro_f1}; {found.images} images of {found.lesions} lesions.\n"
     )
-    write_ensemble(folder, members, name=name, card=card_of(folder) + figures)
+    write_ensemble(folder, members, name=name, card=card_of_members(members, name) + figures)

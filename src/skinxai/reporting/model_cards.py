@@ -15,7 +15,7 @@ from typing import Any
 from skinxai.configs import ModelConfig
 from skinxai.errors import LeakageError, OptionError
 from skinxai.labels import LabelSet
-from skinxai.model_folders.ensembles import config_of, members_of
+from skinxai.model_folders.ensembles import config_of, members_of, open_models
 from skinxai.model_folders.files import ModelFiles, read_config
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.parts import NEIGHBOURS
@@ -78,6 +78,16 @@ def card_of(model: str | os.PathLike[str] | None, evaluation: Evaluation | None 
     if evaluation is not None and evaluation.model != facts.model:
         raise OptionError(f"evaluation must be of {facts.model}, but it is of {evaluation.model}.")
     return card(facts)
+
+
+def card_of_members(members: Sequence[str | os.PathLike[str]], name: str) -> str:
+    """The card of an ensemble of models with equal weights, Markdown, before it is written.
+
+    Args:
+        members: at least two, as ``model`` of `card_of`.
+        name: the ensemble's name.
+    """
+    return card(replace(_facts(open_models(members), None), model=name))
 
 
 def _facts(files: ModelFiles, evaluation: Evaluation | None) -> CardFacts:
