@@ -59,9 +59,14 @@ def quoted(text: str, longest: int | None = None) -> str:
     return f"'{printable(text, longest)}'"
 
 
-def counted(count: int, noun: str) -> str:
-    """A number and its noun, such as ``1 case`` and ``2 cases``."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def agreeing(count: float, one: str, many: str) -> str:
+    """The word of a sentence that agrees with a number: ``one`` of 1, else ``many``."""
+    return one if count == 1 else many
+
+
+def counted(count: float, noun: str) -> str:
+    """A number and its noun, such as ``1 case`` and ``2 cases``: the one place that decides it."""
+    return f"{count} {agreeing(count, noun, f'{noun}es' if noun.endswith('s') else f'{noun}s')}"
 
 
 def each_once(texts: Iterable[str]) -> list[str]:
@@ -90,7 +95,7 @@ def broken_rule(what: str, text: object, longest: int) -> str:
     if not isinstance(text, str):
         return f"{what} must be text, got {type(text).__name__}."
     if len(text) > longest:
-        reason = f"which has {len(text)} characters"
+        reason = f"which has {counted(len(text), 'character')}"
     elif found := _first_hidden(text):
         reason = f"which holds {_escaped(found)}, {_kind(found)}"
     else:

@@ -211,8 +211,9 @@ def test_an_image_without_mask_or_room_is_counted(data) -> None:
     assert (row.images, row.no_mask, row.no_room) == (10, 1, 1)
     assert found.row("blur", "strong").images == 12
     assert found.notes == (
-        "1 of 12 images have no mask, left out of: ruler (glass), ruler (paper)",
-        "1 of 12 images leave no room beside the lesion, left out of: ruler (glass), ruler (paper)",
+        "1 of 12 images has no mask, left out of: ruler (glass), ruler (paper)",
+        "1 of 12 images leaves no room beside the lesion, left out of: ruler (glass), ruler "
+        "(paper)",
     )
 
 

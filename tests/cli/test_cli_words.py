@@ -158,7 +158,7 @@ def test_warnings_are_notes_of_one_line(monkeypatch, model, words, notes) -> Non
 
 def test_quiet_leaves_errors_and_results(model, picture) -> None:
     loud = run("predict", picture, picture, "--model", model)
-    assert loud.stderr == "note: 1 files were given more than once and are read once\n"
+    assert loud.stderr == "note: 1 file was given more than once and is read once\n"
     quiet = run("predict", picture, picture, "--model", model, "--quiet")
     assert quiet.stderr == "" and quiet.stdout == loud.stdout
     assert "pattern" in refused("--quiet", "predict", "nowhere/*.jpg")

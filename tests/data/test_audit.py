@@ -273,14 +273,14 @@ def test_pairs_are_counted_by_what_makes_figures_wrong() -> None:
         pair(4, "near", ("val", "val"), ("mel", "mel")),
     )
     same, like = "the same pixels", "what looks like the same skin"
-    between = "pairs of different lesions with"
+    between = "pair of different lesions with"
     assert [(f.kind, f.severity, f.count, f.message) for f in _pair_findings(pairs)] == [
         ("identical", "error", 1, f"{between} {same} in two parts: a0 and b0"),
         ("identical", "warning", 1, f"{between} {same} within one part"),
-        ("identical", "warning", 1, f"pairs with {same} and different labels: a1 and b1"),
+        ("identical", "warning", 1, f"pair with {same} and different labels: a1 and b1"),
         ("near", "warning", 1, f"{between} {like} in two parts: a3 and b3"),
-        ("near", "warning", 2, f"{between} {like} within one part"),
-        ("near", "warning", 1, f"pairs with {like} and different labels: a3 and b3"),
+        ("near", "warning", 2, f"pairs of different lesions with {like} within one part"),
+        ("near", "warning", 1, f"pair with {like} and different labels: a3 and b3"),
     ]
     assert _pair_findings(pairs[4:]) == _pair_findings(pairs[2:3])
 

@@ -201,7 +201,7 @@ def test_what_folders_leave_out_is_noted(tmp_path: Path) -> None:
     (tmp_path / "top.dcm").write_bytes(b"x")
     records = load_folder(tmp_path)
     assert records.class_counts() == [1, 2]
-    assert "1 images lie in no folder of a class and were left out" in records.notes
+    assert "1 image lies in no folder of a class and was left out" in records.notes
     assert records.notes[-1] == (
         f"3 files of {tmp_path}/ are not read: 1 .dcm, 1 .heic, 1 without a suffix"
     )

@@ -64,7 +64,7 @@ def refused(folder: Path, kind: type[Exception], *words: str) -> str:
 
 def test_a_missing_shard(out) -> None:
     tars(out)[1].unlink()
-    refused(out, IntegrityError, "1 of", "are missing", "-000001.tar", "copy the whole folder")
+    refused(out, IntegrityError, "1 of", "is missing", "-000001.tar", "copy the whole folder")
 
 
 def test_a_shard_that_the_index_does_not_list(out) -> None:

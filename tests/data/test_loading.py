@@ -153,7 +153,7 @@ def test_dedupe_keeps_the_first(folder: Path) -> None:
     path = table(folder, "a,nv,l1,,", "a,nv,l1,,", "b,mel,l3,,")
     records = load_csv(path, folder, labels=LABELS, dedupe=True)
     assert [r.lesion_id for r in records] == ["l1", "l3"]
-    assert "1 rows that repeat another" in records.notes
+    assert "1 row repeating another" in records.notes
 
 
 def test_marks_line_ends_and_quotes(folder: Path) -> None:
@@ -173,10 +173,10 @@ def test_what_is_not_known_is_counted(folder: Path) -> None:
     path = table(folder, "a,nv,,-5,m", "b,mel,l1,forty,male")
     records = load_csv(path, folder, labels=LABELS)
     assert set(records.notes) == {
-        "1 rows without a lesion id, each counted as its own lesion",
+        "1 row without a lesion id, each counted as its own lesion",
         "2 rows with an age outside 0–120",
-        "1 rows with an unknown sex",
-        "1 files are not listed and were left out",
+        "1 row with an unknown sex",
+        "1 file is not listed and was left out",
     }
     assert records[0].lesion_id == "a"
     assert [dict(r.attributes) for r in records] == [
@@ -207,7 +207,7 @@ def test_records_are_checked() -> None:
         Records((one, one), LABELS)
     with pytest.raises(DatasetLabelError, match=r"labels must be one of .* 'a' has 'naevus'"):
         Records((Record("a", Path("a"), "naevus"),), LABELS)
-    with pytest.raises(DatasetError, match="1 are missing: 'b'"):
+    with pytest.raises(DatasetError, match="1 is missing: 'b'"):
         Records((one,), LABELS).subset(["a", "b"])
 
 

@@ -100,7 +100,7 @@ def test_ham10000_as_isic_2018_has_it(tmp_path: Path) -> None:
     records = load_ham10000(tmp_path)
     assert [(r.label, r.lesion_id) for r in records] == [("nv", "HAM_9"), ("mel", "HAM_9")]
     assert records.labels == HAM10000_LABELS
-    assert records.notes == ("1 files are not listed and were left out",)
+    assert records.notes == ("1 file is not listed and was left out",)
     path.write_text(head + "ISIC_1,0,0,0,0,0,0,0\nISIC_2,1,1,0,0,0,0,0\nISIC_3,1,0,0,0,0,0,0\n")
     with pytest.raises(DatasetLabelError, match="line 2 has 0; line 3 has 2") as caught:
         load_ham10000(tmp_path)

@@ -34,7 +34,7 @@ def test_blanks_around_ids_are_no_part_of_them(blank: str, tmp_path: Path) -> No
     ]  # fmt: skip
     assert records.labels.codes == ("mel", "nv")
     for role in ("label", "patient_id", "lesion_id"):
-        assert f"1 rows with blanks around the {role}, which were removed" in records.notes
+        assert f"1 row with blanks around the {role}, which were removed" in records.notes
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_whole_numbers_with_a_point_are_the_same_ids(role: str, tmp_path: Path) 
     path = table(tmp_path, "1,nv,12", "2,mel,12.0", "3,mel,012", header=f"image,label,{role}")
     records = load_csv(path, tmp_path)
     assert [getattr(item, role) for item in records] == ["12", "12", "012"]
-    assert f"1 rows with .0 after the number of the {role}, which was removed" in records.notes
+    assert f"1 row with .0 after the number of the {role}, which was removed" in records.notes
     said = f"{role} '012' and '12' differ by blanks, case or zeros alone, and count as different"
     assert said in records.notes
 
@@ -184,7 +184,7 @@ def test_sexes_and_ages_are_read_as_people_write_them(tmp_path: Path) -> None:
     assert [(item.attributes["sex"], item.attributes["age"]) for item in records] == [
         ("male", "45.5"), ("female", "70"), ("", ""), ("", ""),
     ]  # fmt: skip
-    assert {"1 rows with an unknown sex", "1 rows with an age outside 0–120"} <= {*records.notes}
+    assert {"1 row with an unknown sex", "1 row with an age outside 0–120"} <= {*records.notes}
 
 
 @pytest.mark.parametrize("name", ["a/B.PNG", "b.jpg", "B.PNG", "B", "A\\b.PNG"])

@@ -195,7 +195,7 @@ def test_the_command_writes_them_and_others_take_them(pictures, tmp_path) -> Non
     out, run = str(tmp_path / "out"), CliRunner()
     done = run.invoke(app, ["prepare", str(pictures), out, "--shards", "--labels", "nv,mel"])
     assert done.exit_code == 0, done.output
-    assert "in 1 shards in" in done.output
+    assert "in 1 shard in" in done.output
     assert list(load_shards(out, progress=False).labels) == ["nv", "mel"]
     flat = str(tmp_path / "flat")
     run.invoke(app, ["prepare", str(pictures), flat, "--labels", "nv,mel"])

@@ -94,7 +94,7 @@ def test_a_teacher_that_cannot_answer_unseen_is_refused_first(parts, tmp_path) -
     silent = str(model_folder(tmp_path / "silent", trained_on=None))
     learnt = TrainedOn.of_looks(looks(parts.train))
     full = str(model_folder(tmp_path / "full", trained_on=learnt))
-    for teacher, words in ((silent, "1 of 1 do not; "), (full, "all members learnt 21 of 21")):
+    for teacher, words in ((silent, "1 of 1 does not; "), (full, "all members learnt 21 of 21")):
         both = {"teacher_answers": ["all", "unseen"], "teacher": ["none", teacher]}
         for search, fixed in (
             ({"teacher_answers": ["all", "unseen"]}, {"teacher": teacher}),
@@ -118,7 +118,7 @@ def test_a_torn_study_and_a_lost_one_are_named(parts, tmp_path) -> None:
         with pytest.raises(TrainingError, match="must be the study of a search, but SQLite says"):
             searched(parts, tmp_path / "x", 1)
     file.unlink()
-    with pytest.raises(TrainingError, match=r"holds 1 trials, but its study\.db is gone"):
+    with pytest.raises(TrainingError, match=r"holds 1 trial, but its study\.db is gone"):
         searched(parts, tmp_path / "x", 1)
 
 

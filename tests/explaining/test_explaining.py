@@ -40,7 +40,7 @@ def test_a_target_that_is_no_label(target) -> None:
 def test_unknown_labels_and_lists_of_another_length() -> None:
     with pytest.raises(UnknownNameError, match="yellow"):
         colour_classifier().explain(THREE, target="yellow")
-    with pytest.raises(OptionError, match="1 labels were given for 2 images"):
+    with pytest.raises(OptionError, match="1 label was given for 2 images"):
         colour_classifier().explain([THREE, THREE], target=["red"])
 
 

@@ -200,9 +200,9 @@ def test_ctrl_c_passes_through(registered) -> None:
         ({"map": (value for value in (1, 2))}, "got an object of type generator"),
         (
             {"map": torch.ones(2, 2)},
-            r"must be a tensor \(N, h, w\) for N = 1 images, got the shape \(2, 2\)",
+            r"must be a tensor \(N, h, w\) for N = 1 image, got the shape \(2, 2\)",
         ),
-        ({"map": torch.ones(1, 0, 5)}, r"for N = 1 images, got the shape \(1, 0, 5\)"),
+        ({"map": torch.ones(1, 0, 5)}, r"for N = 1 image, got the shape \(1, 0, 5\)"),
         ({"../map": torch.ones(1, 2, 2)}, r"as it names a file, got '\.\./map'"),
         ({"": torch.ones(1, 2, 2)}, "as it names a file, got ''"),
         ({"a\0": torch.ones(1, 2, 2)}, "as it names a file, got"),

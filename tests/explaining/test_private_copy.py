@@ -51,7 +51,7 @@ def test_a_model_that_cannot_be_copied_is_refused(registered, photos: list) -> N
         (
             {"m": torch.zeros(2, 2)},
             PluginError,
-            r"\(N, h, w\) for N = 1 images, got the shape \(2, 2\)",
+            r"\(N, h, w\) for N = 1 image, got the shape \(2, 2\)",
         ),
         ({"m": torch.zeros(4, 2, 2)}, PluginError, r"got the shape \(4, 2, 2\)"),
     ],

@@ -153,7 +153,7 @@ def test_missing_and_strange_parts_are_named(done, tmp_path) -> None:
     with pytest.raises(PartsError, match=r"has 'part-000001 \(1\)\.parquet'; move it away"):
         collect(done, tmp_path / "x.csv")
     (done / "part-000001 (1).parquet").unlink()
-    with pytest.raises(PartsError, match="1 of 6 chunks are missing") as caught:
+    with pytest.raises(PartsError, match="1 of 6 chunks is missing") as caught:
         collect(done, tmp_path / "x.csv")
     assert "begins with row 4" in str(caught.value)
     assert "skinxai predict --manifest " in caught.value.on_command_line

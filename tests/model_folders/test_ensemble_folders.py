@@ -110,7 +110,7 @@ def test_other_labels(folders, tmp_path, labels) -> None:
         ([1.5, -0.5], ModelConfigError, "must be a number > 0, got -0.5"),
         ([float("nan"), 0.5], ModelConfigError, "must be a number > 0, got nan"),
         ([True, 0.5], ModelConfigError, "must be a number > 0, got True"),
-        ([1.0], OptionError, "got 1 weights for 2 members"),
+        ([1.0], OptionError, "got 1 weight for 2 members"),
         ([0.3, 0.3, 0.4], OptionError, "got 3 weights for 2 members"),
         ({0.3, 0.7}, OptionError, "weights must be a list, .* got set"),
     ],

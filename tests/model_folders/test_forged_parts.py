@@ -190,7 +190,7 @@ def test_large_weights_are_compared_before_anything_is_allocated(
         stored | {"bn1.num_batches_tracked": Stored("F32", ())},
         {key: each for key, each in stored.items() if key != "fc.bias"},
     ):
-        with pytest.raises(IntegrityError, match="exactly the backbone's tensors; 1 differ"):
+        with pytest.raises(IntegrityError, match="exactly the backbone's tensors; 1 differs"):
             backbones.check_fit(name, 3, forged)
     assert devices == {"meta"}
 

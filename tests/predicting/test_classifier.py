@@ -273,7 +273,7 @@ def test_explanation_saves_everything(classifier, photos, tmp_path) -> None:
     [
         ({"method": "gradcan"}, UnknownNameError, "Did you mean 'gradcam'"),
         ({"target": "melanom"}, UnknownNameError, "Did you mean 'mel'|must be one of"),
-        ({"target": ["mel", "nv"]}, OptionError, "2 labels were given for 1 images"),
+        ({"target": ["mel", "nv"]}, OptionError, "2 labels were given for 1 image"),
         ({"score": "loss"}, OptionError, "score must be one of"),
         ({"n_samples": 3}, OptionError, "Unknown option 'n_samples'"),
         ({"batch_size": 0}, OptionError, "batch_size must be an integer >= 1, got 0"),

@@ -197,7 +197,7 @@ def test_it_names_the_files_that_know_images_and_no_others(place, tmp_path) -> N
     hashes = TrainedOn.from_hashes(["0" * 64])
     known = rows(card_of(model_folder(tmp_path / "m", seed=1, trained_on=hashes)))
     assert known["training images"] == (
-        "1 images, known by hashes of their pixels (`training_pixels.safetensors`); no names"
+        "1 image, known by hashes of their pixels (`training_pixels.safetensors`); no names"
     )
 
 

@@ -278,11 +278,11 @@ ONE_CAUSE = {
     "an array": (lambda found: Attribution(maps={"map": found.detach().numpy()}), "map 'map' of "
                  "'Answers' must be a torch tensor (N, h, w), got an object of type ndarray."),
     "a channel": (lambda found: Attribution(maps={"map": found[:, None]}), "map 'map' of 'Answers' "
-                  "must be a tensor (N, h, w) for N = 1 images, got the shape (1, 1, 6, 10)."),
+                  "must be a tensor (N, h, w) for N = 1 image, got the shape (1, 1, 6, 10)."),
     "one image": (lambda found: Attribution(maps={"map": found[0]}), "map 'map' of 'Answers' must "
-                  "be a tensor (N, h, w) for N = 1 images, got the shape (6, 10)."),
+                  "be a tensor (N, h, w) for N = 1 image, got the shape (6, 10)."),
     "maps as scores": (lambda found: Attribution(scores={"s": found}), "score 's' of 'Answers' "
-                       "must be a tensor (N,) for N = 1 images, got the shape (1, 6, 10)."),
+                       "must be a tensor (N,) for N = 1 image, got the shape (1, 6, 10)."),
     "complex": (lambda found: Attribution(maps={"map": found + 0j}), "map 'map' of 'Answers' must "
                 "be real, got torch.complex64."),
     "not a number": (lambda found: Attribution(maps={"map": found / 0}), "map 'map' of 'Answers' "

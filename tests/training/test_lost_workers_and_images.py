@@ -240,7 +240,7 @@ def test_one_in_a_thousand_may_be_skipped(data, settings, tmp_path, damage) -> N
     folder, skip = tmp_path / "run", settings | {"unreadable": "skip"}
     Trainer(**skip, output_dir=folder, callbacks=[damage(data[0][3])]).fit(*data)
     run = Trainer.resume(folder, epochs=3, callbacks=[damage(data[0][7])])
-    said = "let 1 such images pass; resume it with unreadable='skip'"
+    said = "let 1 such image pass; resume it with unreadable='skip'"
     with (
         pytest.warns(SkinxaiWarning, match="image files changed since the run began"),
         pytest.raises(DatasetImageError, match=said),

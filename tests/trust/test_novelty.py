@@ -178,7 +178,7 @@ def test_references_of_members_come_back_bit_for_bit():
                 np.testing.assert_array_equal(before, after)
     assert back[1].colours is None
     assert repr(back[0]) == (
-        "Reference(Gaussians(2 classes, 6 of 6 axes), Gaussians(1 classes, 12 of 12 axes))"
+        "Reference(Gaussians(2 classes, 6 of 6 axes), Gaussians(1 class, 12 of 12 axes))"
     )
 
 

@@ -164,7 +164,7 @@ def test_references_belong_to_their_calibration(folders, records, tmp_path) -> N
         Classifier.from_pretrained(forged(tmp_path / "model", tmp_path, **{NOVELTY: other}))
     two = to_bytes([references[0], references[0]])
     digest = {"references": hashlib.sha256(two).hexdigest()}
-    with pytest.raises(IntegrityError, match="a reference for each of 1 networks, got 2"):
+    with pytest.raises(IntegrityError, match="a reference for each of 1 network, got 2"):
         Classifier.from_pretrained(
             forged(tmp_path / "model", tmp_path, values=digest, **{NOVELTY: two})
         )

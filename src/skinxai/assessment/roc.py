@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.errors import InputRangeError
+from skinxai.plain_text import counted
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,7 +37,9 @@ def known(scores: npt.ArrayLike) -> Floats:
     """Scores as float64, of which none is NaN, which has no place in any order."""
     found = np.asarray(scores, np.float64)
     if np.isnan(found).any():
-        raise InputRangeError(f"scores must be numbers, got NaN in {np.isnan(found).sum()} places.")
+        raise InputRangeError(
+            f"scores must be numbers, got NaN in {counted(int(np.isnan(found).sum()), 'place')}."
+        )
     return found
 
 

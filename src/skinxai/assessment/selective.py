@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from skinxai.assessment.intervals import Floats, clustered_bootstrap, with_width
 from skinxai.errors import DatasetError, InputRangeError, InputShapeError, OptionError
+from skinxai.plain_text import agreeing
 from skinxai.results import Figure, ScoreComparison, SelectiveAnswers
 
 COVERAGES = (0.95, 0.9, 0.8, 0.7, 0.5)
@@ -107,7 +108,8 @@ def better_than_top_probability(
     if len(lesions) != len(hits) or len(set(lesions)) < 2:
         raise DatasetError(
             f"lesions must have one entry for each of {len(hits)} images, and at least two "
-            f"different ones, got {len(lesions)} entries and {len(set(lesions))} different ones."
+            f"different ones, got {len(lesions)}, of which {len(set(lesions))} "
+            f"{agreeing(len(set(lesions)), 'is', 'are')} different."
         )
     wrong = ~hits
 

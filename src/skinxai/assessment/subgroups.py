@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from skinxai.assessment.intervals import clustered_bootstrap, mean_of_shares, with_width
 from skinxai.assessment.metrics import confusion_matrix, metrics_of
+from skinxai.plain_text import agreeing
 from skinxai.results import Figure, Subgroup
 
 Bands = dict[str, tuple[float, float]]
@@ -108,8 +109,8 @@ def small_groups(attributes: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
             )
         if unknown := counts.get("", 0):
             found.append(
-                f"{attribute}: not known of {unknown} of {len(values)} images, which are in no "
-                f"group"
+                f"{attribute}: not known of {unknown} of {len(values)} images, which "
+                f"{agreeing(unknown, 'is', 'are')} in no group"
             )
     return tuple(found)
 

@@ -16,6 +16,7 @@ from skinxai.model_folders.files import parse_config
 from skinxai.model_folders.part_bytes import HUGE
 from skinxai.model_folders.parts import WEIGHTS
 from skinxai.model_folders.tensors import TORCH_NAMES, Stored, listed_tensors
+from skinxai.plain_text import agreeing, counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,8 +79,9 @@ def compare(model: SkinClassifier, stored: Mapping[str, Stored]) -> None:
     )  # fmt: skip
     if odd:
         raise IntegrityError(
-            f"{WEIGHTS} must hold exactly the backbone's tensors; {len(odd)} differ, "
-            f"the first is {odd[0][:80]!r}{_how(odd[0], stored, own)}."
+            f"{WEIGHTS} must hold exactly the backbone's tensors; {len(odd)} "
+            f"{agreeing(len(odd), 'differs', 'differ')}, the first is "
+            f"{odd[0][:80]!r}{_how(odd[0], stored, own)}."
         )
 
 
@@ -128,8 +130,8 @@ def no_more_than(stored: Mapping[str, Stored], name: str) -> Iterator[None]:
         left -= parameter.numel()
         if left < 0:
             raise IntegrityError(
-                f"{WEIGHTS} must hold exactly the backbone's tensors; they have {count} values, "
-                f"fewer than {name!r}."
+                f"{WEIGHTS} must hold exactly the backbone's tensors; they have "
+                f"{counted(count, 'value')}, fewer than {name!r}."
             )
 
     hook = register_module_parameter_registration_hook(note)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from skinxai import plugins
 from skinxai.errors import ExplainError, UnknownNameError, did_you_mean
+from skinxai.plain_text import counted
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -204,8 +205,8 @@ def _tokens(network: Any, features: Tensor, image_size: tuple[int, int] | None) 
     patches = features[:, prefix:]
     if height * width != patches.shape[1]:
         raise ExplainError(
-            f"features must be {height} x {width} patches after {prefix} other tokens, got "
-            f"{features.shape[1]} tokens; give the images' size."
+            f"features must be {height} x {width} patches after {counted(prefix, 'other token')}, "
+            f"got {features.shape[1]} in all; give the images' size."
         )
     return patches.transpose(1, 2).reshape(len(patches), -1, height, width)  # a view
 

@@ -14,7 +14,7 @@ from skinxai.data.records import Record
 from skinxai.disk.regular_files import read_file
 from skinxai.errors import DatasetError
 from skinxai.images.limits import MAX_BYTES
-from skinxai.plain_text import quoted
+from skinxai.plain_text import counted, quoted
 
 MASK = "{}_segmentation.png"
 NEAREST = Image.Resampling.NEAREST
@@ -46,8 +46,8 @@ def masked(items: Sequence[Record], masks: Path) -> list[Record]:
             )
     if not found:
         raise DatasetError(
-            f"masks must be a folder of {MASK.format('IMAGE')} files, but {str(masks)!r} has "
-            f"none for the {len(items)} images."
+            f"masks must be a folder of {MASK.format('IMAGE')} files, but {str(masks)!r} has none "
+            f"for the {counted(len(items), 'image')}."
         )
     return list(found.values())
 

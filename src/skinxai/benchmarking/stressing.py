@@ -22,6 +22,7 @@ from skinxai.data.records import Record, Records
 from skinxai.errors import OptionError
 from skinxai.images.limits import MAX_PIXELS, check_max_pixels
 from skinxai.numeric import whole, whole_seed
+from skinxai.plain_text import agreeing
 from skinxai.progress import Progress, watched
 from skinxai.results import Figure, Prediction
 from skinxai.results.stress_test import Stressed, StressTest
@@ -32,7 +33,10 @@ FIGURES = (
 )  # fmt: skip
 SHARES = ("top_class", "decision", "abstained")
 BALANCED = ("balanced_before", "balanced_after", "balanced_change")
-LEFT_OUT = {"no_mask": "have no mask", "no_room": "leave no room beside the lesion"}
+LEFT_OUT = {
+    "no_mask": ("has no mask", "have no mask"),
+    "no_room": ("leaves no room beside the lesion", "leave no room beside the lesion"),
+}
 
 
 def stress_test(
@@ -121,7 +125,8 @@ def _notes(rows: Sequence[Stressed], sample: StressSample) -> Iterator[str]:
     for reason, why in LEFT_OUT.items():
         for count in sorted({getattr(row, reason) for row in rows} - {0}, reverse=True):
             own = [f"{r.artefact} ({r.strength})" for r in rows if getattr(r, reason) == count]
-            yield f"{count} of {len(sample.items)} images {why}, left out of: {', '.join(own)}"
+            said = f"{count} of {len(sample.items)} images {agreeing(count, *why)}"
+            yield f"{said}, left out of: {', '.join(own)}"
     if len({item.label for item in sample.items}) < 2:
         yield "balanced accuracy is not defined: all images are of one class"
 

@@ -27,6 +27,7 @@ from skinxai.model_folders.parts import (
     WEIGHTS,
 )
 from skinxai.model_folders.trained_on import TrainedOn
+from skinxai.plain_text import agreeing
 from skinxai.trust.calibration import KNOWN, Calibration
 from skinxai.trust.reference_sample import ReferenceSample
 
@@ -71,7 +72,8 @@ def _read_neighbours(files: Files, config: ModelConfig) -> Neighbours | None:
         if unknown := int((~np.isin(found.pixels.view(">u8"), known)).sum()):
             raise IntegrityError(
                 f"lesions of {NEIGHBOURS} must be images that the model was trained on, but "
-                f"{unknown} of {len(found)} are not: it is another model's; fetch the model again."
+                f"{unknown} of {len(found)} {agreeing(unknown, 'is', 'are')} not: it is another "
+                f"model's; fetch the model again."
             )
     return found
 

@@ -23,6 +23,7 @@ from skinxai.cli.table_options import (
 )
 from skinxai.configs import parse_size
 from skinxai.images.limits import MAX_PIXELS
+from skinxai.plain_text import counted
 
 
 @with_table
@@ -98,14 +99,18 @@ def prepare(
     prepared = write(records, out, image_size=image_size, max_pixels=max_pixels)
     lesions = len({item.lesion_id for item in prepared})
     shown = "their own size" if image_size is None else "{}×{} pixels".format(*image_size)
-    tell(f"{prepared.name}: {len(prepared)} images of {lesions} lesions at {shown}")
+    tell(
+        f"{prepared.name}: {counted(len(prepared), 'image')} of {counted(lesions, 'lesion')} at "
+        f"{shown}"
+    )
     names = [prepared.labels.long_name(code) for code in prepared.labels]
     for name, images in zip(names, prepared.class_counts(), strict=True):
         tell(f"  {name:<{max(map(len, names))}}  {images:>6}")
     tars = sorted(out.glob("*.tar")) if shards else []
     count = prepared.pixels.nbytes if prepared.pixels else 0
     megabytes = sum(path.stat().st_size for path in tars) if shards else count
-    tell(f"{megabytes / 1e6:.2f} MB {f'in {len(tars)} shards' if shards else 'of pixels'} in {out}")
+    kept = f"in {counted(len(tars), 'shard')}" if shards else "of pixels"
+    tell(f"{megabytes / 1e6:.2f} MB {kept} in {out}")
     tell(f"next: skinxai train --data {shlex.quote(str(out))} --out RUN")
 
 
@@ -125,5 +130,5 @@ def _trained_on(init_weights: str | None) -> Container[str]:
             f"training_pixels.safetensors, and no image can be found to be one of them"
         )
     if found.models:
-        note(f"looked for {len(found.known)} images of their training")
+        note(f"looked for {counted(len(found.known), 'image')} of their training")
     return found.known

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from skinxai import plugins, samples
 from skinxai.model_folders import opening
+from skinxai.plain_text import agreeing, counted
 from skinxai.plugins.registry import installed_version
 from skinxai.version import __version__
 
@@ -47,11 +48,11 @@ def describe_environment() -> dict[str, str]:
 
 def threads_line(threads: int) -> str:
     """Threads that torch computes with, and what they share the cores with."""
-    parts = [f"{threads} of {os.cpu_count()} cores"]
+    parts = [f"{threads} of {counted(os.cpu_count() or 1, 'core')}"]
     if hasattr(os, "getloadavg"):  # not on Windows
         parts.append(f"load {os.getloadavg()[0]:.1f}")
     if (share := _share()) is not None:
-        parts.append(f"this container has {share:.3g} cores")
+        parts.append(f"this container has {share:.3g} {agreeing(share, 'core', 'cores')}")
     chosen = os.environ.get("OMP_NUM_THREADS")
     parts.append(f"OMP_NUM_THREADS={chosen}" if chosen else "OMP_NUM_THREADS is not set")
     return ", ".join(parts)

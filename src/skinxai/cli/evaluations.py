@@ -23,6 +23,7 @@ from skinxai.cli.saying import note
 from skinxai.cli.table_options import TableOptions, check_apart, judged, open_data, with_table
 from skinxai.errors import ExplainError, ModelError
 from skinxai.images.limits import MAX_PIXELS
+from skinxai.plain_text import counted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -114,5 +115,5 @@ def in_words(found: Evaluation) -> str:
     return (
         f"{f'{found.leak} ' if found.leaked else ''}{found.data}: balanced accuracy "
         f"{found.balanced_accuracy}, macro-F1 {found.macro_f1}, accuracy {found.accuracy}; "
-        f"{found.images} images of {found.lesions} lesions"
+        f"{counted(found.images, 'image')} of {counted(found.lesions, 'lesion')}"
     )

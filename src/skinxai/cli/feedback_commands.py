@@ -16,7 +16,7 @@ from skinxai.cli.saying import note, tell, with_quiet
 from skinxai.cli.table_options import TableOptions, open_data, own_split, with_table
 from skinxai.errors import OptionError
 from skinxai.images.limits import MAX_PIXELS
-from skinxai.plain_text import counted
+from skinxai.plain_text import agreeing, counted
 
 if TYPE_CHECKING:
     from skinxai.review import ReviewStore
@@ -84,7 +84,7 @@ def list_cases(
             f"{row['case']:<24} {row['decision']:<8} {row['uncertainty']:.3f} nats  "
             f"{row['label']} {row['probability']:.2f}{f'  ({given})' if given else ''}"
         )
-    tell(f"{len(rows)} of {total} cases that wait")
+    tell(f"{len(rows)} of {counted(total, 'case')} that {agreeing(total, 'waits', 'wait')}")
 
 
 @feedback.command("label", cls=Command)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from skinxai.cli.evaluations import in_words
 from skinxai.cli.saying import note, tell
+from skinxai.plain_text import agreeing, counted
 
 if TYPE_CHECKING:
     from skinxai.data import Records, Splits
@@ -28,8 +29,9 @@ def folded(records: Records, splits: Path | None, seed: int) -> Records | Splits
     else:
         return records
     note(
-        f"the folds are made of the train and validation part of {what}; its {len(parts.test)} "
-        f"test images are not looked at"
+        f"the folds are made of the train and validation part of {what}; its "
+        f"{counted(len(parts.test), 'test image')} {agreeing(len(parts.test), 'is', 'are')} not "
+        f"looked at"
     )
     return parts
 
@@ -45,7 +47,10 @@ def report(found: CrossValidation) -> None:
         )
     mean, deviation = results.spread("macro_f1")
     tell(f"out-of-fold {in_words(found.evaluation)}")
-    tell(f"spread      macro-F1 {mean:.3f} ± {deviation:.3f} over {len(results.folds)} folds")
+    tell(
+        f"spread      macro-F1 {mean:.3f} ± {deviation:.3f} over "
+        f"{counted(len(results.folds), 'fold')}"
+    )
     tell(f"page        {found.page}")
     tell(f"table       {found.table}")
     tell(f"ensemble    {found.ensemble}")

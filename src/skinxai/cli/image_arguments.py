@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from skinxai.cli.saying import note
 from skinxai.errors import InputError, NoInputsError, SkinxaiError
+from skinxai.plain_text import agreeing, counted
 from skinxai.progress import bar as progress_bar
 from skinxai.progress import is_quiet
 
@@ -51,7 +52,9 @@ def listed(images: list[str], out: Path | None = None) -> tuple[list[str], list[
     if not found:
         raise NoInputsError("At least one image must be given, got none.")
     if total > len(found):
-        note(f"{total - len(found)} files were given more than once and are read once")
+        more = total - len(found)
+        was, read = agreeing(more, "was", "were"), agreeing(more, "is", "are")
+        note(f"{counted(more, 'file')} {was} given more than once and {read} read once")
     for left in left_out:
         note(left.note)
     return list(found.values()), left_out
@@ -65,7 +68,7 @@ def note_end(done: int, total: int, out: Path | None) -> None:
     refused = not done and isinstance(sys.exc_info()[1], SkinxaiError)
     if done < total and not refused:
         place = f": {out} has them" if done and out is not None else ""
-        note(f"the run has ended early, after {done} of {total} images{place}")
+        note(f"the run has ended early, after {done} of {counted(total, 'image')}{place}")
 
 
 def not_done(source: str) -> dict[str, str]:

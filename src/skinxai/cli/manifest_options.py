@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from skinxai.cli.saying import note, with_group
+from skinxai.plain_text import counted
 
 
 class Engine(StrEnum):
@@ -128,8 +129,8 @@ class ManifestOptions:
             note(f"shard {shard}, numbered from 0, {origin}")
             report = work(begun, classifier, shard)
         note(
-            f"{report.rows - report.failed} of {report.rows} images answered, "
-            f"{report.chunks} parts in {out}, {report.skipped} of them finished before"
+            f"{report.rows - report.failed} of {counted(report.rows, 'image')} answered, "
+            f"{counted(report.chunks, 'part')} in {out}, {report.skipped} of them finished before"
         )
         return report
 

@@ -10,6 +10,7 @@ import typer
 
 from skinxai.cli.options import Model, words
 from skinxai.cli.saying import note, tell
+from skinxai.plain_text import counted
 
 Repo = Annotated[str, typer.Argument(help="org/name, or org/name@revision.", metavar="REPO")]
 
@@ -145,6 +146,6 @@ def export(
         found = classifier.export(out, format=format)
     maps = "" if found.map is None else f", of Grad-CAM {found.map:.1g} of its largest value"
     tell(
-        f"{exported_path(out, format)[0]}: {found.images} images through {found.backend}, largest "
-        f"difference of a probability {found.probability:.1g}{maps}"
+        f"{exported_path(out, format)[0]}: {counted(found.images, 'image')} through "
+        f"{found.backend}, largest difference of a probability {found.probability:.1g}{maps}"
     )

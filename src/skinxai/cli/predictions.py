@@ -33,6 +33,7 @@ from skinxai.cli.options import (
 )
 from skinxai.cli.saying import note, tell_above
 from skinxai.images.limits import MAX_PIXELS
+from skinxai.plain_text import counted
 
 
 @with_manifest
@@ -124,7 +125,7 @@ def predict(
             shown = json.dumps(rows + rest, indent=2) + "\n"
             typer.echo(csv_table(rows) if format is Format.csv else shown, nl=False)
     if folder is not None:
-        note(f"{len(sources) - failed} of {len(sources)} images, results in {out}")
+        note(f"{len(sources) - failed} of {counted(len(sources), 'image')}, results in {out}")
     raise typer.Exit(1 if failed else 0)
 
 

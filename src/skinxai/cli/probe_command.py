@@ -19,6 +19,7 @@ from skinxai.cli.table_options import (
     with_table,
 )
 from skinxai.images.limits import MAX_PIXELS
+from skinxai.plain_text import counted
 
 
 @with_table
@@ -75,5 +76,8 @@ def probe(
     )  # fmt: skip
     typer.echo(found.to_markdown())
     note(found.note)
-    note(f"features of {found.computed} images were computed, those of {found.cached} were there")
+    note(
+        f"features of {counted(found.computed, 'image')} were computed, those of {found.cached} "
+        f"were there"
+    )
     tell(f"the linear probe is the model {out}; skinxai predict IMAGE --model {out}")

@@ -27,6 +27,7 @@ from skinxai.cli.table_options import (
     with_table,
 )
 from skinxai.errors import OptionError
+from skinxai.plain_text import counted
 from skinxai.progress import say
 from skinxai.training.callbacks import Callback
 from skinxai.training.settings import TrainConfig
@@ -166,7 +167,8 @@ def _parts(parts: Splits) -> list[str]:
         counts = zip(part.labels, part.class_counts(), strict=True)
         lesions = len({item.lesion_id for item in part})
         shown = ", ".join(f"{code} {count}" for code, count in counts)
-        found.append(f"{name:<5} {len(part):>6} images of {lesions:>6} lesions: {shown}")
+        images, own = counted(len(part), "image"), counted(lesions, "lesion")
+        found.append(f"{name:<5} {images:>13} of {own:>14}: {shown}")
     return found
 
 

@@ -24,7 +24,7 @@ from skinxai.errors import (
 )
 from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
-from skinxai.plain_text import MAX_CODE, MAX_NAME, broken_rule, composed, printable
+from skinxai.plain_text import MAX_CODE, MAX_NAME, broken_rule, composed, counted, printable
 
 LEAK_COLUMNS = frozenset(
     {
@@ -88,7 +88,7 @@ def assemble(
     for row in rows:
         work.take(row)
     work.check(table)
-    notes = [f"{count} rows {what}" for what, count in work.counted.items() if count]
+    notes = [f"{counted(count, 'row')} {what}" for what, count in work.counted.items() if count]
     notes += [f"no row has the label {raw!r}, which was to be renamed" for raw in work.unused]
     for kind in ("lesion_id", "patient_id"):
         for group in alike(getattr(item, kind) or "" for item in work.items):
@@ -186,7 +186,7 @@ class _Assembly:
             code for code in self._codes if self._known is None or code in self._known
         ):
             texts = tuple(
-                " and ".join(f"{code!r} ({self._codes[code]} rows)" for code in group)
+                " and ".join(f"{code!r} ({counted(self._codes[code], 'row')})" for code in group)
                 for group in groups
             )
             renames = {code: group[0] for group in groups for code in group[1:]}
@@ -254,7 +254,7 @@ class _Assembly:
             self._problems.append((DatasetSchemaError, f"{what}, with another lesion or patient"))
         elif not self._dedupe:
             self._problems.append((DatasetSchemaError, what))
-        self.counted["that repeat another"] += 1
+        self.counted["repeating another"] += 1
         return True
 
     def _find(self, row: Listed) -> Path | None:

@@ -20,6 +20,7 @@ from skinxai.images.limits import MAX_PIXELS, check_max_pixels
 from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
 from skinxai.model_folders.trained_on import Look, TrainedOn
+from skinxai.plain_text import agreeing
 from skinxai.progress import watched
 from skinxai.results import AuditedPair, AuditReport, Finding, SeenImages
 
@@ -109,8 +110,9 @@ def _columns(items: list[tuple[str, Record]], labels: LabelSet) -> list[Finding]
     if not found:
         return []
     message = (
-        f"columns that give the label away: {'; '.join(map(str, found))}. Leave them out of the "
-        f"table; where one says how or where images were taken, the images may give it away too"
+        f"{agreeing(len(found), 'column that gives', 'columns that give')} the label away: "
+        f"{'; '.join(map(str, found))}. Leave them out of the table; where one says how or where "
+        f"images were taken, the images may give it away too"
     )
     return [Finding("leak column", "error", message, len(found))]
 
@@ -149,23 +151,28 @@ def _lesions(items: Iterable[Record]) -> Iterator[Finding]:
         ("labels", labels, ""),
     ):  # fmt: skip
         if names := [f"{n} ({len(own)})" for n, own in sorted(of.items()) if len(own) > 1]:
-            message = f"lesions whose images are of several {what}: {_some(names)}{remedy}"
+            message = (
+                f"{agreeing(len(names), 'lesion', 'lesions')} whose images are of several {what}: "
+                f"{_some(names)}{remedy}"
+            )
             yield Finding("lesion", "warning", message, len(names))
 
 
 def _left_out(splits: Splits) -> list[Finding]:
     if not splits.left_out:
         return []
-    message = "images of the data set are in no part, so they are neither learnt from nor judged on"
-    return [Finding("left out", "warning", message, splits.left_out)]
+    count = splits.left_out
+    images = agreeing(count, "image of the data set is", "images of the data set are")
+    message = f"{images} in no part, so neither learnt from nor judged on"
+    return [Finding("left out", "warning", message, count)]
 
 
 def _changed(parts: Iterable[Records]) -> Iterator[Finding]:
     """Originals, which the audit reads, that are not what was prepared and is learnt."""
     if names := sorted({name for part in parts for name in changed_files(part)}):
         message = (
-            f"original files have changed since they were prepared, and training reads the "
-            f"prepared ones: {_some(names)}; {REMEDY}"
+            f"{agreeing(len(names), 'original file has', 'original files have')} changed since the "
+            f"folder was prepared, and training reads what was prepared: {_some(names)}; {REMEDY}"
         )
         yield Finding("changed", "error", message, len(names))
 
@@ -184,7 +191,8 @@ def _seen(
         message = f"the starting weights were trained on these pixels: {_some(names)}"
         yield Finding("trained on", "error", message, len(names))
     if names := list(seen.copies):
-        message = f"look like copies of what the starting weights were trained on: {_some(names)}"
+        look = agreeing(len(names), "looks like a copy", "look like copies")
+        message = f"{look} of what the starting weights were trained on: {_some(names)}"
         yield Finding("copy", "error", message, len(names))
     for note in seen.notes:
         yield Finding("copy", "warning", note, len(looks))
@@ -234,15 +242,20 @@ def _pair_findings(pairs: tuple[AuditedPair, ...]) -> list[Finding]:
         other = [pair for pair in own if pair.labels[0] != pair.labels[1]]
         what = "the same pixels" if kind == "identical" else "what looks like the same skin"
         if across:
-            message = f"pairs of different lesions with {what} in two parts: {_ids(across)}"
+            start = f"{_pairs(len(across))} of different lesions with {what} in two parts"
+            message = f"{start}: {_ids(across)}"
             found.append(Finding(kind, across_severity, message, len(across)))
         if inside := len(own) - len(across):
-            message = f"pairs of different lesions with {what} within one part"
+            message = f"{_pairs(inside)} of different lesions with {what} within one part"
             found.append(Finding(kind, "warning", message, inside))
         if other:
-            message = f"pairs with {what} and different labels: {_ids(other)}"
+            message = f"{_pairs(len(other))} with {what} and different labels: {_ids(other)}"
             found.append(Finding(kind, "warning", message, len(other)))
     return found
+
+
+def _pairs(count: int) -> str:
+    return agreeing(count, "pair", "pairs")
 
 
 def _ids(pairs: list[AuditedPair]) -> str:

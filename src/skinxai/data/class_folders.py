@@ -18,7 +18,7 @@ from skinxai.data.records import PART, PART_NAMES, Record, Records
 from skinxai.errors import DatasetError, DatasetLabelError
 from skinxai.images.listing import OWN, LeftOut, image_files
 from skinxai.labels import HAM10000_LABELS, LabelSet
-from skinxai.plain_text import MAX_CODE, broken_rule, quoted
+from skinxai.plain_text import MAX_CODE, agreeing, broken_rule, counted, quoted
 
 _PICTURES = re.compile(r"(?i)(images?|imgs?|pictures?|pics?|photos?|photographs?|jpe?gs?|pngs?)")
 _NUMBERED = re.compile(
@@ -101,15 +101,20 @@ def load_folder(root: Root, *, labels: LabelSet | Sequence[str] | None = None) -
     items = _records(classes, root)
     if parts := Counter(item.attributes[PART] for item in items if PART in item.attributes):
         counts = ", ".join(f"{part} {parts[part]}" for part in ("train", "val", "test"))
-        notes.append(f"the folders of parts were read as a split, not as classes: {counts} images")
+        notes.append(
+            f"the folders of parts were read as a split, not as classes: {counts} "
+            f"{agreeing(sum(parts.values()), 'image', 'images')}"
+        )
     if any(len(each.inner) > 1 for each in classes):
         count = sum(len(set(each.inner) - {""}) for each in classes)
         notes.append(
-            f"{count} folders below those of the classes count neither as lesions nor as patients, "
-            f"so that a split may tear them apart; if they are some, give a table that names them"
+            f"{counted(count, 'folder')} below those of the classes "
+            f"{agreeing(count, 'counts', 'count')} neither as lesions nor as patients, so that a "
+            f"split may tear images apart; if folders are some, give a table that names them"
         )
     if loose:
-        notes.append(f"{loose} images lie in no folder of a class and were left out")
+        lie, were = agreeing(loose, "lies", "lie"), agreeing(loose, "was", "were")
+        notes.append(f"{counted(loose, 'image')} {lie} in no folder of a class and {were} left out")
     if left:
         notes.append(left.note)
     return Records(tuple(items), labels, notes=tuple(notes))
@@ -146,8 +151,8 @@ def _class_folders(root: Path, declared: frozenset[str], left: LeftOut) -> tuple
     if parts and loose and not any(each.files for each in found):
         raise DatasetError(
             f"the parts {_names(parts)} of {str(root)!r} must hold one folder of images for each "
-            f"class, but they hold {loose} images in no folder; read them with a table and "
-            f"load_csv."
+            f"class, but they hold {counted(loose, 'image')} in no folder; read them with a table "
+            f"and load_csv."
         )
     return (found if parts else _parts_below(found)), loose
 

@@ -40,7 +40,7 @@ from skinxai.disk.writing import escape_cell, unescape_cell, write_atomic
 from skinxai.errors import DatasetError, IntegrityError, SkinxaiError
 from skinxai.flags import check_flags
 from skinxai.images.limits import MAX_BYTES
-from skinxai.plain_text import quoted
+from skinxai.plain_text import agreeing, quoted
 
 MANIFEST, TABLE = "manifest.json", "records.csv"
 MAX_ROWS_BYTES = 2**28
@@ -173,8 +173,8 @@ def check_originals_of(records: Records) -> None:
     if changed := changed_files(records):
         raise DatasetError(
             f"{len(changed)} of {len(records)} original files, which are read because the prepared "
-            f"pixels have another size, have changed since they were prepared, "
-            f"{quoted(changed[0])} first; {REMEDY}."
+            f"pixels have another size, {agreeing(len(changed), 'has', 'have')} changed since they "
+            f"were prepared, {quoted(changed[0])} first; {REMEDY}."
         )
 
 

@@ -38,7 +38,7 @@ from skinxai.images.limits import MAX_PIXELS, check_max_pixels
 from skinxai.images.pixels import pixel_hash
 from skinxai.images.reading import read_image
 from skinxai.images.transforms import resize
-from skinxai.plain_text import quoted
+from skinxai.plain_text import agreeing, counted, quoted
 from skinxai.progress import watched
 
 
@@ -188,7 +188,9 @@ def _existing(target: Path, records: Records, config: PreprocessConfig | None) -
     elif pixels.image_size != size:
         what = f"it was prepared with image_size={pixels.image_size}, not {size}"
     elif changed := changed_files(found, gone=True):
-        what = f"{len(changed)} original files have changed or are gone, {changed[0]!r} first"
+        have, are = agreeing(len(changed), "has", "have"), agreeing(len(changed), "is", "are")
+        files = f"{counted(len(changed), 'original file')} {have} changed or {are} gone"
+        what = f"{files}, {changed[0]!r} first"
     else:
         return found
     raise other(target, "prepared", what)

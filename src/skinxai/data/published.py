@@ -16,6 +16,7 @@ from skinxai.data.tables import ImageFiles, Table
 from skinxai.disk.regular_files import MAX_TABLE_BYTES, read_file
 from skinxai.errors import DatasetLabelError, DatasetSchemaError
 from skinxai.labels import HAM10000_LABELS
+from skinxai.plain_text import agreeing, counted
 
 HAM10000_LICENCE = "CC-BY-NC-4.0"
 HAM10000_ATTRIBUTION = (
@@ -244,7 +245,9 @@ def _records(
             f"{table.path.name} are not those of HAM10000, and no column names a licence"
         )
     if table.joined:
-        notes.append(f"{table.joined} rows of {table.path.name} have a comma that is not quoted")
+        have = agreeing(table.joined, "has", "have")
+        these = f"{counted(table.joined, 'row')} of {table.path.name}"
+        notes.append(f"{these} {have} a comma that is not quoted")
     return replace(records, notes=tuple(notes))
 
 

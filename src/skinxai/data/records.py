@@ -17,7 +17,9 @@ from skinxai.plain_text import (
     MAX_LICENCE,
     MAX_LINE,
     MAX_NAME,
+    agreeing,
     broken_rule,
+    counted,
     one_line,
     printable,
     quoted,
@@ -170,8 +172,8 @@ class Records(Sequence[Record]):
         leaked = ", LEAKED" if self.leaked else ""
         prepared = "" if self.pixels is None else f", {self.pixels.describe()}"
         return (
-            f"Records({self.name}{part}: {len(self)} images of {lesions} lesions; "
-            f"{shown}{leaked}{prepared})"
+            f"Records({self.name}{part}: {counted(len(self), 'image')} of "
+            f"{counted(lesions, 'lesion')}; {shown}{leaked}{prepared})"
         )
 
     def subset(
@@ -189,7 +191,9 @@ class Records(Sequence[Record]):
         by_id = {item.image_id: item for item in self.items}
         if missing := tuple(repr(i) for i in image_ids if i not in by_id):
             raise DatasetError(
-                f"{self.name} must hold every image asked for; {len(missing)} are missing:", missing
+                f"{self.name} must hold every image asked for; {len(missing)} "
+                f"{agreeing(len(missing), 'is', 'are')} missing:",
+                missing,
             )
         chosen = tuple(by_id[i] for i in image_ids)
         part = self.part if part is None else part

@@ -21,7 +21,7 @@ from skinxai.errors import DatasetError, DatasetSchemaError, LeakageError
 from skinxai.flags import check_flags
 from skinxai.images.sources import describe
 from skinxai.numeric import whole, whole_seed
-from skinxai.plain_text import quoted
+from skinxai.plain_text import agreeing, quoted
 
 PARTS = ("train", "val", "test")
 
@@ -98,7 +98,10 @@ class Splits:
                 found.append(f"the {part} part has no image of {', '.join(absent)}")
         if self.left_out:
             total = self.left_out + len({i.image_id for p in PARTS for i in getattr(self, p)})
-            found.append(f"{self.left_out} of {total} images are in no part of the split")
+            found.append(
+                f"{self.left_out} of {total} images {agreeing(self.left_out, 'is', 'are')} in no "
+                f"part of the split"
+            )
         return tuple(found)
 
     def to_csv(self, path: str | Path) -> str:

@@ -20,7 +20,7 @@ from skinxai.disk.regular_files import MAX_TABLE_BYTES, open_file
 from skinxai.errors import DatasetPathError, DatasetSchemaError, did_you_mean
 from skinxai.images.formats import is_image
 from skinxai.images.listing import SUFFIXES, LeftOut, image_files
-from skinxai.plain_text import printable, quoted
+from skinxai.plain_text import agreeing, counted, printable, quoted
 
 SAVE_ANEW = "save it anew as 'CSV UTF-8'"
 csv.field_size_limit(1 << 20)
@@ -124,8 +124,8 @@ class Table:
                         cells = self._join(cells)
                     if len(cells) != len(self.columns):
                         raise DatasetSchemaError(
-                            f"{self.path.name} must have {len(self.columns)} cells in each row, "
-                            f"but line {reader.line_num} has {len(cells)}."
+                            f"{self.path.name} must have {counted(len(self.columns), 'cell')} in "
+                            f"each row, but line {reader.line_num} has {len(cells)}."
                         )
                     named = dict(zip(self.columns, cells, strict=True))
                     yield Row(reader.line_num, named)
@@ -257,7 +257,9 @@ class ImageFiles:
     def notes(self) -> list[str]:
         """Remarks on the folders for the reader of the records."""
         unused = len(set().union(*self._named.values()) - self._used)
-        listed = [f"{unused} files are not listed and were left out"] if unused else []
+        are, were = agreeing(unused, "is", "are"), agreeing(unused, "was", "were")
+        text = f"{counted(unused, 'file')} {are} not listed and {were} left out"
+        listed = [text] if unused else []
         return listed + [left.note for left in self._left if left]
 
     def _below(self, name: str) -> str:

@@ -32,7 +32,7 @@ from skinxai.flags import check_flags
 from skinxai.images.listing import by_kind, shards_of
 from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
-from skinxai.plain_text import quoted
+from skinxai.plain_text import agreeing, counted, quoted
 from skinxai.progress import watched
 
 
@@ -167,8 +167,9 @@ def _check_files(folder: Path, paths: Iterable[Path], index: Index) -> None:
     found, listed = {path.name for path in paths}, set(index.shards)
     if missing := sorted(listed - found):
         raise IntegrityError(
-            f"{len(missing)} of {len(listed)} shards that {INDEX} lists are missing in "
-            f"{str(folder)!r}, {missing[0]!r} first; {REMEDY}."
+            f"{len(missing)} of {len(listed)} shards that {INDEX} lists "
+            f"{agreeing(len(missing), 'is', 'are')} missing in {str(folder)!r}, {missing[0]!r} "
+            f"first; {REMEDY}."
         )
     if more := sorted(found - listed):
         raise IntegrityError(
@@ -279,5 +280,6 @@ def _with_known_ids(item: Record) -> Record:
 def _notes(shards: Sequence[Shard]) -> Iterator[str]:
     left = sum((shard.left for shard in shards), Counter[str]())
     if count := sum(left.values()):
-        yield f"{count} files in the shards are not read: {by_kind(left)}"
+        are = agreeing(count, "is", "are")
+        yield f"{counted(count, 'file')} in the shards {are} not read: {by_kind(left)}"
     yield (f"the shards have no {INDEX}: whether one is missing or changed is not known")

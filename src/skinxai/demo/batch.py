@@ -16,6 +16,7 @@ from skinxai.demo.controls import Line, choose_point
 from skinxai.demo.showing import full_name, heading
 from skinxai.demo.uploads import MAX_FILES, MAX_ZIP, MIB, Images, Refused, Upload
 from skinxai.labels import LabelSet
+from skinxai.plain_text import agreeing, counted
 from skinxai.reporting.case_words import sentence
 from skinxai.results import Prediction
 from skinxai.results.folder import table
@@ -45,7 +46,8 @@ def batch() -> None:
         kept = Kept(known, *_answered(answers, files, line))
         st.session_state["kept batch"] = kept
     rows, bad = kept.rows, kept.bad
-    line.say(f"{len(rows)} of {len(rows) + len(bad)} images have an answer.")
+    have = agreeing(len(rows), "has", "have")
+    line.say(f"{len(rows)} of {counted(len(rows) + len(bad), 'image')} {have} an answer.")
     with place.container():
         if rows:
             if (point := choose_point(answers)) is not None:

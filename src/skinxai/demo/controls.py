@@ -16,6 +16,7 @@ from skinxai.demo.showing import full_name, plain
 from skinxai.demo.uploads import MAX_FILE, MIB, Upload
 from skinxai.demo.waiting import others
 from skinxai.errors import SkinxaiError
+from skinxai.plain_text import counted
 from skinxai.progress import Tell
 from skinxai.trust.operating_points import OperatingPoint, threshold_text
 
@@ -148,7 +149,7 @@ class Line:
             if not total or not done:
                 return
             left = (time.monotonic() - started) / done * (total - done)
-            words = f"{name}: {done} of {total} network passes, about {left:.0f} s left"
+            words = f"{name}: {done} of {counted(total, 'network pass')}, about {left:.0f} s left"
             self._place.progress(done / total, plain(words))
 
         return tell

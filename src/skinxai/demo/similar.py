@@ -17,6 +17,7 @@ from skinxai.demo.uploads import Upload
 from skinxai.errors import OptionError, SkinxaiError
 from skinxai.images.reading import read_image
 from skinxai.images.sources import iter_sources
+from skinxai.plain_text import counted
 from skinxai.results import Neighbour
 
 FOLDER = "SKINXAI_DEMO_TRAINING_IMAGES"
@@ -111,7 +112,7 @@ def _watched(found: Sequence[Neighbour], known: Pictures) -> None:
     """Shown again while the folder is being read."""
     complete = known.complete
     if not complete and known.total:
-        words = f"{known.done} of {known.total} training images looked at"
+        words = f"{known.done} of {counted(known.total, 'training image')} looked at"
         st.progress(known.done / known.total, plain(words))
     _show(found, known)
     if complete and st.session_state.get("reading"):

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from skinxai.plain_text import agreeing, counted
+
 Waits = Callable[[int], object]
 """Is told, again and again while one waits, how many others are before one; may raise to leave."""
 SLICE = 1.0
@@ -100,4 +102,4 @@ class Turn:
 
 def others(before: int) -> str:
     """How many are before one, as a sentence."""
-    return "1 other is before you." if before == 1 else f"{before} others are before you."
+    return f"{counted(before, 'other')} {agreeing(before, 'is', 'are')} before you."

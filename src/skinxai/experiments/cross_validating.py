@@ -28,7 +28,7 @@ from skinxai.experiments.out_of_fold import (
 from skinxai.flags import check_flags
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.numeric import plain, whole
-from skinxai.plain_text import MAX_NAME, markdown, printable
+from skinxai.plain_text import MAX_NAME, agreeing, counted, markdown, printable
 from skinxai.predicting.judging import judge_rows
 from skinxai.progress import Rounds, say
 from skinxai.reporting import card_of_members, read_log, write_evaluation
@@ -172,8 +172,9 @@ def _begin(
         "data": fingerprint(images, images.subset([])), "splits_sha256": hashes,
     })  # fmt: skip
     if copies:
-        say(f"{len(copies)} pairs of images of different lesions look like copies: each pair is in "
-            f"one fold")  # fmt: skip
+        say(f"{counted(len(copies), 'pair')} of images of different lesions "
+            f"{agreeing(len(copies), 'looks', 'look')} like copies: each pair is in one "
+            f"fold")  # fmt: skip
     for text in fold_plan.notes_on(splits):
         say(f"note: {text}")
     return splits
@@ -247,8 +248,8 @@ def _fold(
     else:
         values = {name: getattr(own, name) for name in TrainConfig.names()}
         trainer = Trainer(**values, output_dir=run.path, callbacks=callbacks)
-    say(f"fold {rounds.begin(number)}: {len(splits.train)} images to learn, {len(splits.val)} to "
-        f"choose the epoch on, {len(splits.test)} to answer")  # fmt: skip
+    say(f"fold {rounds.begin(number)}: {counted(len(splits.train), 'image')} to learn, "
+        f"{len(splits.val)} to choose the epoch on, {len(splits.test)} to answer")  # fmt: skip
     classifier = trainer.fit(splits)
     rows = [row for row in read_log(run.path) if isinstance(row["macro_f1"], float)]
     best = max(rows, key=lambda row: float(row["macro_f1"] or 0))
@@ -291,6 +292,7 @@ def _write_ensemble(folder: Path, members: tuple[Path, ...], name: str, found: E
     figures = (
         f"\n## Out-of-fold figures of the members\n\n{markdown(found.verdict)}\n\nAccuracy "
         f"{found.accuracy}, balanced accuracy {found.balanced_accuracy}, macro-F1 "
-        f"{found.macro_f1}; {found.images} images of {found.lesions} lesions.\n"
+        f"{found.macro_f1}; {counted(found.images, 'image')} of "
+        f"{counted(found.lesions, 'lesion')}.\n"
     )
     write_ensemble(folder, members, name=name, card=card_of_members(members, name) + figures)

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from skinxai.disk.writing import make_folder
 from skinxai.errors import OptionError, ResumeMismatchError, TrainingError
 from skinxai.experiments.search_space import Choice, Space, setting
+from skinxai.plain_text import counted
 from skinxai.training.run_folder import STUDY
 
 FILE, NAME, RUNS = STUDY, "skinxai", "trials"
@@ -202,8 +203,8 @@ class Study:
         if not self._path.exists():
             if runs:
                 raise TrainingError(
-                    f"{str(self._folder)!r} holds {len(runs)} trials, but its {FILE} is gone; put "
-                    f"it back or start a new search in another folder."
+                    f"{str(self._folder)!r} holds {counted(len(runs), 'trial')}, but its {FILE} is "
+                    f"gone; put it back or start a new search in another folder."
                 )
             return
         with sqlite3.connect(self._path, timeout=PATIENCE) as file:

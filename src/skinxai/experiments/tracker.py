@@ -13,7 +13,7 @@ from skinxai.configs import MAX_JSON_BYTES, strict_json
 from skinxai.disk.regular_files import read_file
 from skinxai.disk.writing import write_json
 from skinxai.errors import SkinxaiError
-from skinxai.plain_text import one_line
+from skinxai.plain_text import counted, one_line
 from skinxai.progress import say
 from skinxai.reporting import read_evaluation
 from skinxai.training.callbacks import Callback
@@ -122,7 +122,8 @@ class Tracker(Callback, ABC):
                 self._fail(error)
         if self._waiting:
             self._tell(
-                f"{self.name} did not get {len(self._waiting)} points; log.csv has all epochs"
+                f"{self.name} did not get {counted(len(self._waiting), 'point')}; log.csv has all "
+                f"epochs"
             )
 
     def _add(self, point: Point) -> None:

@@ -28,6 +28,7 @@ from skinxai.experiments.study import RUNS, Study, Trial, Turn
 from skinxai.experiments.trial_picture import drawn
 from skinxai.flags import check_flags
 from skinxai.numeric import whole
+from skinxai.plain_text import counted
 from skinxai.predicting.devices import device_named
 from skinxai.progress import Rounds, say
 from skinxai.reporting import read_log
@@ -71,9 +72,10 @@ class Search:
         """What the best figure is worth, in a sentence."""
         complete = sum(each.state == "complete" for each in self.trials)
         return (
-            f"macro-F1 {self.best.macro_f1:.3f} is the best of {complete} complete trials on the "
-            f"same validation images, so it is optimistic; only images that no trial was chosen "
-            f"on, such as the test part, can judge the best model"
+            f"macro-F1 {self.best.macro_f1:.3f} is the best of "
+            f"{counted(complete, 'complete trial')} on the same validation images, so it is "
+            f"optimistic; only images that no trial was chosen on, such as the test part, can "
+            f"judge the best model"
         )
 
 

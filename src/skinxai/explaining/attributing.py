@@ -17,6 +17,7 @@ from skinxai.explaining.guarding import manners_checked
 from skinxai.explaining.method import Method
 from skinxai.explaining.views import View
 from skinxai.memory import is_out_of_memory
+from skinxai.plain_text import counted
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.+-]{0,63}")
 """Of a map or score, which `Explanation.save` writes into a file of that name."""
@@ -108,8 +109,8 @@ def _checked(name: str, found: Attribution, count: int) -> tuple[Arrays, Arrays]
             array = tensor.detach().to(torch.float32).cpu().resolve_neg().numpy()
             if array.ndim != ndim or len(array) != count or 0 in array.shape:
                 raise PluginError(
-                    f"{kind} {key!r} of {name!r} must be a tensor {shape} for N = {count} images, "
-                    f"got the shape {array.shape}."
+                    f"{kind} {key!r} of {name!r} must be a tensor {shape} for N = "
+                    f"{counted(count, 'image')}, got the shape {array.shape}."
                 )
             if not np.isfinite(array).all():
                 raise ExplainError(f"{kind} {key!r} of {name!r} must be finite, but it is not.")

@@ -13,6 +13,7 @@ from skinxai.errors import ModelError, OptionError
 from skinxai.model_folders.neighbours import Neighbours, by_hash
 from skinxai.model_folders.parts import NEIGHBOURS
 from skinxai.model_folders.trained_on import BYTES, TrainedOn
+from skinxai.plain_text import agreeing, counted
 from skinxai.predicting.inputs import InputOptions
 from skinxai.predicting.labelled import check_labels, check_records
 from skinxai.predicting.torch_predictor import TorchPredictor, embeddings
@@ -37,7 +38,7 @@ def index(
     if unknown:
         raise OptionError(
             f"records must be images that the model was trained on, but {unknown} of {len(hashes)} "
-            f"lesions are not; pass the training part."
+            f"lesions {agreeing(unknown, 'is', 'are')} not; pass the training part."
         )
     found = embeddings(predictor, (item.path for item in chosen), options)
     return Neighbours.build(found, chosen.targets(), hashes, dimensions=dimensions)
@@ -73,9 +74,9 @@ def nearest(
     found = embeddings(predictor, images, options)
     if len(found) and found.shape[1] != len(neighbours.mean):
         raise ModelError(
-            f"{NEIGHBOURS} must hold embeddings of the model's own length, {found.shape[1]} "
-            f"values, but they have {len(neighbours.mean)}; make it again with "
-            f"classifier.index()."
+            f"{NEIGHBOURS} must hold embeddings of the model's own length, "
+            f"{counted(found.shape[1], 'value')}, but they have {len(neighbours.mean)}; make it "
+            f"again with classifier.index()."
         )
     if not len(found):
         return []

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from skinxai.errors import OptionError
 from skinxai.labels import LabelSet
+from skinxai.plain_text import agreeing, counted
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Targets:
             given = len(self.chosen)
             if given < images or (given > images and not at_least):
                 raise OptionError(
-                    f"target must be one label, or one for each image; {given} labels were given "
-                    f"for {images} images{' or more' if at_least else ''}."
+                    f"target must be one label, or one for each image; {counted(given, 'label')} "
+                    f"{agreeing(given, 'was', 'were')} given for "
+                    f"{counted(images, 'image')}{' or more' if at_least else ''}."
                 )

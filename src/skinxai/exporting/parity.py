@@ -15,6 +15,7 @@ from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import ExportError
 from skinxai.explainers.cam import GradCAM
 from skinxai.graphs.names import EMBEDDINGS, LOGITS, MAPS
+from skinxai.plain_text import counted
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
 
@@ -93,7 +94,8 @@ def check_parity(
     if not worst_map <= TOLERANCE or not count:
         raise ExportError(
             f"an exported graph must give torch's Grad-CAM within {TOLERANCE:g} of its largest "
-            f"value on at least one image; it differs by {worst_map:.2g} on {count} images."
+            f"value on at least one image; it differs by {worst_map:.2g} on "
+            f"{counted(count, 'image')}."
         )
     return Parity(count, worst, worst_map if graph.maps else None, graph.backend)
 

@@ -19,6 +19,7 @@ from skinxai.graphs.budget import Step, check_budget, largest
 from skinxai.graphs.described_layer import MAX_SIDE, TYPES, Layer, Place, Sizes, numbers
 from skinxai.graphs.layer_rules import RULES, VALUES, count
 from skinxai.graphs.layers import Layers, refused
+from skinxai.plain_text import counted
 
 SMALL = 2**20
 """Elements of values that are computed here."""
@@ -73,7 +74,7 @@ class _Followed:
                 continue
             sizes = [(1, 3, *image)] if layer.kind == "Parameter" else self._sizes(number, layer)
             if len(sizes) != len(layer.outputs):
-                raise ValueError(f"a {layer.kind} has {len(layer.outputs)} outputs")
+                raise ValueError(f"a {layer.kind} has {counted(len(layer.outputs), 'output')}")
             for port, (own, told) in enumerate(zip(sizes, layer.outputs, strict=True)):
                 fits = len(own) == len(told) and all(
                     b in (a, -1) for a, b in zip(own, told, strict=True)

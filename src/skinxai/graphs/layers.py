@@ -19,6 +19,7 @@ from skinxai.graphs.described_layer import (
     numbers,
     whole,
 )
+from skinxai.plain_text import counted
 
 MAX_LAYERS = 20_000
 INPUTS: dict[str, tuple[int, int]] = {
@@ -105,7 +106,7 @@ def refused(name: str, error: Exception) -> IntegrityError:
 def _read(root: ElementTree.Element) -> Layers:
     found = root.findall("layers/layer")
     if not 1 <= len(found) <= MAX_LAYERS:
-        raise ValueError(f"it has {len(found)} layers")
+        raise ValueError(f"it has {counted(len(found), 'layer')}")
     edges: dict[Place, Place] = {}
     for edge in root.findall("edges/edge"):
         to, source = ((whole(edge.get(f"{end}-layer", "")), whole(edge.get(f"{end}-port", "")))
@@ -157,7 +158,7 @@ def _layer(
     ports = [whole(each.get("id", "")) for each in own.findall("input/port")]
     least, most = INPUTS[kind]
     if not least <= len(ports) <= most:
-        raise ValueError(f"it has a layer {kind!r} with {len(ports)} inputs")
+        raise ValueError(f"it has a layer {kind!r} with {counted(len(ports), 'input')}")
     inputs = []
     for port in ports:
         source = places.get(edges.pop((number, port), (-1, -1)))

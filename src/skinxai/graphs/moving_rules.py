@@ -18,6 +18,7 @@ from skinxai.graphs.described_layer import (
     decided,
     whole,
 )
+from skinxai.plain_text import counted
 
 
 def _slices(known: list[Any], rank: int, layer: Layer) -> dict[int, slice]:
@@ -127,7 +128,7 @@ def _check_points(own: Sizes, points: Sizes, indices: Any, layer: Layer) -> int:
     """Refuse points outside a value; the count of coordinates of each."""
     deep = points[-1] if points else 0
     if not 1 <= deep <= len(own):
-        raise ValueError(f"{layer.kind} has points of {deep} coordinates in {own}")
+        raise ValueError(f"{layer.kind} has points of {counted(deep, 'coordinate')} in {own}")
     for axis in range(deep):
         _check_indices(decided(indices, layer)[..., axis], own[axis], layer)
     return deep
@@ -157,7 +158,7 @@ def _split(layer: Layer, own: list[Sizes], known: list[Any]) -> list[Sizes]:
     if layer.kind == "Split":
         count = whole(layer.data.get("num_splits", ""))
         if side % count:
-            raise ValueError(f"a Split of {side} has {count} parts")
+            raise ValueError(f"a Split of {side} has {counted(count, 'part')}")
         lengths = [side // count] * count
     else:
         lengths = [int(each) for each in np.atleast_1d(decided(known[2], layer))]

@@ -19,7 +19,7 @@ from onnx import shape_inference
 from skinxai.errors import IntegrityError
 from skinxai.graphs.budget import LEAST, Step, check_budget, largest
 from skinxai.graphs.names import IMAGES
-from skinxai.plain_text import first_line
+from skinxai.plain_text import counted, first_line
 
 OPERATORS = frozenset((
     "Abs", "Add", "And", "ArgMax", "AveragePool", "BatchNormalization", "Cast", "CastLike",
@@ -79,7 +79,10 @@ class _Sizes:
     def follow(self) -> None:
         nodes, inputs = self._graph.node, list(self._graph.input)
         if len(nodes) > MAX_NODES or len(self._opsets) != 1:
-            raise ValueError(f"it has {len(nodes)} nodes and {len(self._opsets)} operator sets")
+            raise ValueError(
+                f"it has {counted(len(nodes), 'node')} and "
+                f"{counted(len(self._opsets), 'operator set')}"
+            )
         for own in self._graph.initializer:
             self._initializer(own)
         names = {own.name for own in self._graph.initializer}

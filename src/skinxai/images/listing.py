@@ -14,7 +14,7 @@ from skinxai.disk.tar_members import SUFFIX as TAR
 from skinxai.disk.tar_members import members
 from skinxai.errors import InputPathError
 from skinxai.images.limits import MAX_BYTES
-from skinxai.plain_text import quoted
+from skinxai.plain_text import agreeing, counted, quoted
 from skinxai.results.drawing import MARK_WITHIN, is_own_picture
 
 SUFFIXES = frozenset(
@@ -111,8 +111,7 @@ class LeftOut:
         return True
 
     def _several(self, count: int, what: str) -> str:
-        one = count == 1
-        return f"{count} {what}{'' if one else 's'} of {self.place} {'is' if one else 'are'}"
+        return f"{counted(count, what)} of {self.place} {agreeing(count, 'is', 'are')}"
 
 
 def image_files(folder: str, left: LeftOut, out: str | None = None) -> Iterator[str]:
@@ -187,7 +186,7 @@ def by_kind(kinds: Mapping[str, int]) -> str:
     ranked = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
     shown = [f"{count} {kind}" for kind, count in ranked[:MOST_KINDS]]
     if rest := sum(count for _, count in ranked[MOST_KINDS:]):
-        shown.append(f"{rest} of {len(ranked) - MOST_KINDS} other kinds")
+        shown.append(f"{rest} of {counted(len(ranked) - MOST_KINDS, 'other kind')}")
     return ", ".join(shown)
 
 

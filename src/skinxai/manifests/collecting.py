@@ -19,6 +19,7 @@ from skinxai.errors import OptionError, PartsError
 from skinxai.images.listing import is_below
 from skinxai.manifests import arrow
 from skinxai.manifests.sharded_run import MAX_PART_BYTES, part_name, read_run
+from skinxai.plain_text import agreeing, counted
 from skinxai.progress import Progress, counter
 from skinxai.results.folder import flat
 
@@ -48,7 +49,7 @@ class Collected:
 
     def to_text(self) -> str:
         """For people."""
-        rows = [f"{self.images} images by {self.model}, in {self.out}"]
+        rows = [f"{counted(self.images, 'image')} by {self.model}, in {self.out}"]
         kinds = {"classes": self.labels, "decisions": self.decisions, "errors": self.errors}
         for name, counts in kinds.items():
             ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -120,8 +121,8 @@ def _check_names(folder: Path, chunks: int, run: Mapping[str, Any], words: list[
         first = missing[0] * run["chunk"]
         again = shlex.join(["skinxai", "predict", "--manifest", *words, "--out", str(folder)])
         raise PartsError(
-            f"{len(missing)} of {chunks} chunks are missing in {str(folder)!r}: {shown} (the first "
-            f"begins with row {first} of the manifest)",
+            f"{len(missing)} of {chunks} chunks {agreeing(len(missing), 'is', 'are')} missing in "
+            f"{str(folder)!r}: {shown} (the first begins with row {first} of the manifest)",
             python="call predict_manifest() again as before, which makes them alone",
             command=f"make them with {again}",
         )

@@ -19,6 +19,7 @@ from skinxai.data.tables import SAVE_ANEW, Table
 from skinxai.disk.regular_files import open_file
 from skinxai.errors import DatasetSchemaError, OptionError, PartsError, closest
 from skinxai.numeric import whole
+from skinxai.plain_text import counted
 from skinxai.progress import busy
 
 MAX_MANIFEST_BYTES = 2**40
@@ -174,7 +175,7 @@ class CsvRows:
                         continue
                     if len(cells) != width:
                         raise DatasetSchemaError(
-                            f"{name} must have {width} cells in each row, but line "
+                            f"{name} must have {counted(width, 'cell')} in each row, but line "
                             f"{reader.line_num} has {len(cells)}."
                         )
                     yield place, ManifestRow(cells[image], None if own is None else cells[own])

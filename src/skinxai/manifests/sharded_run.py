@@ -27,6 +27,7 @@ from skinxai.manifests.image_samples import count_others, place_of, sample_image
 from skinxai.manifests.manifest import CHUNK, Chunk, Manifest, ManifestRow
 from skinxai.manifests.sharding import Shard
 from skinxai.numeric import plain
+from skinxai.plain_text import agreeing, counted
 from skinxai.predicting.inputs import InputOptions
 from skinxai.progress import Progress, counter, say
 from skinxai.results import ItemError, Prediction
@@ -250,9 +251,10 @@ def _agree(
     others, both = count_others(known, images)
     if 2 * others > both:
         raise PartsError(
-            f"out must be a folder of this run, but {others} of {both} images that were compared "
-            f"differ from those with which {str(folder)!r} was begun, of {began[0]!r}; give "
-            f"another folder."
+            f"out must be a folder of this run, but {others} of {counted(both, 'image')} that "
+            f"{agreeing(both, 'was', 'were')} compared {agreeing(others, 'differs', 'differ')} "
+            f"from those with which {str(folder)!r} was begun, of {began[0]!r}; give another "
+            f"folder."
         )
     remove_leftovers(folder)
 

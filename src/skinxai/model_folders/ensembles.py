@@ -32,7 +32,7 @@ from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.parts import CARD, CONFIG, MANIFEST, WEIGHTS, in_order
 from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.numeric import plain
-from skinxai.plain_text import MAX_NAME, markdown
+from skinxai.plain_text import MAX_NAME, counted, markdown
 from skinxai.results.folder import RESERVED
 
 
@@ -75,8 +75,8 @@ def write_ensemble(
     shares = [1 / len(found) for _ in found] if weights is None else list(map(plain, weights))
     if not found or len(shares) != len(found):
         raise OptionError(
-            f"weights must be one for each of at least one member, got {len(shares)} weights "
-            f"for {len(found)} members."
+            f"weights must be one for each of at least one member, got "
+            f"{counted(len(shares), 'weight')} for {counted(len(found), 'member')}."
         )
     if Path(folder).resolve() in [files.folder.resolve() for files in found]:
         raise OptionError(f"folder must be none of the members' own, got {os.fspath(folder)!r}.")

@@ -22,6 +22,7 @@ from skinxai.errors import IntegrityError, OptionError
 from skinxai.model_folders.parts import TRAINING_FINGERPRINTS
 from skinxai.model_folders.reliefs import ORDERS, SPECTRUM, Reliefs, cosines
 from skinxai.model_folders.tensors import pack_bytes, unpack_bytes
+from skinxai.plain_text import counted
 from skinxai.progress import counter
 
 BYTES = ORDERS * ORDERS // 2
@@ -161,7 +162,7 @@ class Fingerprints:
         return Fingerprints.of([*self._each(), *other._each()])
 
     def __repr__(self) -> str:
-        return f"Fingerprints({len(self)} images)"
+        return f"Fingerprints({counted(len(self), 'image')})"
 
     def _each(self) -> list[bytes]:
         return [self.rows[at : at + BYTES] for at in range(0, len(self.rows), BYTES)]

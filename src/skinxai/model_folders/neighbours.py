@@ -18,6 +18,7 @@ from skinxai.model_folders.parts import NEIGHBOURS
 from skinxai.model_folders.tensors import load_arrays, save_arrays
 from skinxai.model_folders.trained_on import BYTES
 from skinxai.numeric import plain, whole
+from skinxai.plain_text import counted
 
 DIMENSIONS = 192
 MAX_LESIONS = 1_000_000
@@ -135,7 +136,10 @@ class Neighbours:
         return len(self.vectors)
 
     def __repr__(self) -> str:
-        return f"Neighbours({len(self)} lesions, {self.vectors.shape[1]} dimensions)"
+        return (
+            f"Neighbours({counted(len(self), 'lesion')}, "
+            f"{counted(self.vectors.shape[1], 'dimension')})"
+        )
 
     def nearest(
         self, embeddings: Floats, k: int

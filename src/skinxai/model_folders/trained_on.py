@@ -25,6 +25,7 @@ from skinxai.images.pixels import pixel_hash
 from skinxai.model_folders.fingerprints import Fingerprints, image_fingerprint
 from skinxai.model_folders.parts import TRAINING_FINGERPRINTS, TRAINING_PIXELS
 from skinxai.model_folders.tensors import pack_bytes, unpack_bytes
+from skinxai.plain_text import counted
 from skinxai.results import SeenImages
 
 BYTES = 8
@@ -227,7 +228,7 @@ class TrainedOn:
         return TrainedOn(b"".join(sorted(both)), reduce(or_, known) if known else None)
 
     def __repr__(self) -> str:
-        return f"TrainedOn({len(self)} images)"
+        return f"TrainedOn({counted(len(self), 'image')})"
 
     def _at(self, place: int) -> bytes:
         return self.prefixes[place * BYTES : (place + 1) * BYTES]

@@ -6,6 +6,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from skinxai.monitoring.measured_series import TESTS
 from skinxai.monitoring.timeline import Timeline
+from skinxai.plain_text import counted
 
 LEFT, RIGHT, TOP, ROW, CHART, GAP = 130, 24, 56, 20, 110, 34
 WIDTH = 720
@@ -28,7 +29,7 @@ def drawn(timeline: Timeline) -> Image.Image:
     last, looks = timeline.last, timeline.looks
     draw.text((8, 8), f"Drift, {timeline.model}", INK, font)
     draw.text(
-        (8, 28), f"{last.images} images, windows of {last.window}; at most "
+        (8, 28), f"{counted(last.images, 'image')}, windows of {last.window}; at most "
         f"{100 * last.false_alarms:g} % false alarms in {last.window} images", SOFT, font,
     )  # fmt: skip
     _legend(draw, font)

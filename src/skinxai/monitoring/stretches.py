@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from skinxai.errors import OptionError
 from skinxai.monitoring.two_samples import chi_squares, squared_mmd
+from skinxai.plain_text import counted
 
 Doubles = npt.NDArray[np.float64]
 LOOKS = 4
@@ -67,8 +68,8 @@ class Plan:
             )
         if type(self.window) is not int or not SMALLEST_WINDOW <= self.window <= largest:
             raise OptionError(
-                f"window must be an integer from {SMALLEST_WINDOW} to {largest} for a reference "
-                f"of {self.images} images, got {self.window!r}."
+                f"window must be an integer from {SMALLEST_WINDOW} to {largest} for a reference of "
+                f"{counted(self.images, 'image')}, got {self.window!r}."
             )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from skinxai.disk.staging import write_together
 from skinxai.monitoring.drift_report import DriftReport
+from skinxai.plain_text import counted
 
 if TYPE_CHECKING:
     from skinxai.monitoring.change_points import Change
@@ -63,11 +64,11 @@ class Timeline:
             ]
         for test, places in self.alarms.items():
             lines.append(
-                f"alarm of {test} after image {places[0]}, in {len(places)} of {len(self.looks)} "
-                f"looks"
+                f"alarm of {test} after image {places[0]}, in {len(places)} of "
+                f"{counted(len(self.looks), 'look')}"
             )
         if self.looks and not self.alarms:
-            lines.append(f"no alarm in {len(self.looks)} look{'s' * (len(self.looks) > 1)}")
+            lines.append(f"no alarm in {counted(len(self.looks), 'look')}")
         for each in self.changes:
             lines.append(
                 f"{each.series} changed near image {each.since}, noticed at {each.noticed}: "

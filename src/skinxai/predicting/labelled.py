@@ -17,6 +17,7 @@ from skinxai.data.records import Records
 from skinxai.errors import LeakageError, OptionError, SkinxaiWarning
 from skinxai.labels import LabelSet
 from skinxai.model_folders.trained_on import SILENT, Look, TrainedOn
+from skinxai.plain_text import agreeing, counted
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, several
 from skinxai.predicting.inputs import Look as Looking
@@ -57,8 +58,8 @@ def refuse_learnt(wanted_by: str, images: int, seen: SeenImages) -> None:
     """
     if seen:
         raise LeakageError(
-            f"{wanted_by} needs images that the model did not learn from, but of these {images} "
-            f"images, {seen.describe()}",
+            f"{wanted_by} needs images that the model did not learn from, but of "
+            f"{agreeing(images, 'this', 'these')} {counted(images, 'image')}, {seen.describe()}",
             python="leave them out, or name copies that are none in not_copies",
             command="leave them out, or name copies that are none with --not-copies",
         )

@@ -14,6 +14,7 @@ from skinxai.graphs.budget import largest
 from skinxai.graphs.exported import openvino_core
 from skinxai.graphs.names import IMAGES
 from skinxai.memory import is_out_of_memory
+from skinxai.plain_text import counted
 from skinxai.predicting.gpu_drivers import has_gpu
 
 Arrays = dict[str, npt.NDArray[np.float32]]
@@ -165,7 +166,7 @@ def _one_row_each(outputs: Arrays, images: int) -> Arrays:
         if not values.ndim or len(values) != images:
             raise IntegrityError(
                 f"a graph must compute one row for each image, got the shape {values.shape} of "
-                f"{name!r} for {images} images; export the model again."
+                f"{name!r} for {counted(images, 'image')}; export the model again."
             )
     return outputs
 

@@ -18,7 +18,7 @@ from skinxai.data.shards import PreparedPixels
 from skinxai.data.tar_shards import ResizedImages
 from skinxai.errors import DatasetImageError, OutOfMemoryError
 from skinxai.model_folders.trained_on import Look
-from skinxai.plain_text import quoted
+from skinxai.plain_text import counted, quoted
 from skinxai.predicting.inputs import InputOptions, prepared_batches
 from skinxai.probing.feature_cache import FeatureCache
 from skinxai.probing.frozen_network import FrozenNetwork
@@ -58,8 +58,9 @@ def check_memory(network: FrozenNetwork, images: int, views: int) -> None:
     if needed > free:
         flips = f" in {views} views" if views > 1 else ""
         raise OutOfMemoryError(
-            f"features of {images} images{flips} with {network.width} numbers each need "
-            f"{needed / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are free",
+            f"features of {counted(images, 'image')}{flips} with "
+            f"{counted(network.width, 'number')} each need {needed / 1e9:.1f} GB of memory, but "
+            f"{free / 1e9:.1f} GB are free",
             python="leave flips out, pass fewer images, or fine-tune with Trainer",
             command="leave --flips out, give fewer images, or fine-tune with skinxai train",
         )

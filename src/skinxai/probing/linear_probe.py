@@ -22,6 +22,7 @@ from skinxai.errors import OptionError
 from skinxai.flags import check_flags
 from skinxai.model_folders.trained_on import SILENT, TrainedOn
 from skinxai.numeric import plain, whole, whole_seed
+from skinxai.plain_text import agreeing, counted
 from skinxai.predicting.inputs import InputOptions, Inputs
 from skinxai.predicting.judging import judge_rows
 from skinxai.predicting.network_passes import FLIPS
@@ -161,15 +162,17 @@ def _fit(
         own = np.asarray(val.targets())
         one, other = best(linear, own, classes), best(votes, own, classes)
         words = val.described
+        of_val = f"{agreeing(len(val), 'this', 'these')} {counted(len(val), 'image')}"
         return Fitted(
-            heads[one.value], one, other, (one.rows, other.rows), f"these {len(val)} images",
+            heads[one.value], one, other, (one.rows, other.rows), of_val,
             words, False,
         )  # fmt: skip
     number = FOLDS if folds is None else folds
     copies = alike_pairs(group(train), learnt.looks, not_copies=not_copies, progress=progress)
     if copies:
-        say(f"note: {len(copies)} pairs of images of different lesions look like copies: each pair "
-            f"is in one fold", error=True)  # fmt: skip
+        say(f"note: {counted(len(copies), 'pair')} of images of different lesions "
+            f"{agreeing(len(copies), 'looks', 'look')} like copies: each pair is in one fold",
+            error=True)  # fmt: skip
     linear, votes = out_of_fold(
         train, learnt.rows, number, linked=copies, balanced=balanced, seed=seed, progress=progress
     )
@@ -200,7 +203,7 @@ def _probed(
     seen = SILENT if known is None else known.seen(looks, not_copies=not_copies)
     k, strength = int(fitted.neighbours.value), fitted.linear.value
     computed = learnt.computed + (0 if judged is None else judged.computed)
-    names = (classifier.model, f"{k} nearest neighbours on {network.config.backbone}")
+    names = (classifier.model, f"{counted(k, 'nearest neighbour')} on {network.config.backbone}")
     linear, neighbours = (
         _noted(
             judge_rows(

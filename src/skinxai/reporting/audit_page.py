@@ -16,6 +16,7 @@ from skinxai.disk.writing import check_folder
 from skinxai.errors import SkinxaiError
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.images.reading import read_image
+from skinxai.plain_text import agreeing, counted
 from skinxai.reporting.map_pictures import data_url, jpeg
 from skinxai.reporting.page import page
 from skinxai.results import AuditedPair, AuditReport
@@ -72,7 +73,8 @@ def _page(report: AuditReport, picture: Callable[[str], str]) -> str:
     )
     pairs = "".join(_pair(pair, picture) for pair in report.pairs[:MAX_PAIRS])
     more = len(report.pairs) - MAX_PAIRS
-    rest = f"<p>{more} more pairs are in audit.json.</p>" if more > 0 else ""
+    others = f"{counted(more, 'more pair')} {agreeing(more, 'is', 'are')} in audit.json."
+    rest = f"<p>{others}</p>" if more > 0 else ""
     title = f"Audit of {report.data}"
     body = (
         f"<h1>{html.escape(title)}</h1><p>{counts}. <b>{verdict}</b></p><section class='card "
@@ -91,8 +93,9 @@ def _pair(pair: AuditedPair, picture: Callable[[str], str]) -> str:
         for name, part, label in sides
     )
     return (
-        f"<section class='card pictures'>{figures}<p class='note'>{pair.kind}, "
-        f"similarity {pair.similarity:.2f}, {pair.keypoints} keypoints agree</p></section>"
+        f"<section class='card pictures'>{figures}<p class='note'>{pair.kind}, similarity "
+        f"{pair.similarity:.2f}, {counted(pair.keypoints, 'keypoint')} "
+        f"{agreeing(pair.keypoints, 'agrees', 'agree')}</p></section>"
     )
 
 

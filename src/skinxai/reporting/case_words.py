@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from skinxai import plugins
 from skinxai.errors import UnknownNameError
-from skinxai.plain_text import printable
+from skinxai.plain_text import agreeing, counted, printable
 from skinxai.reporting.case_report import CaseReport
 from skinxai.results import Explanation
 from skinxai.results.sheets import CELLS
@@ -164,7 +164,8 @@ def rest_of_classes(report: CaseReport) -> str:
     if not rest:
         return ""
     total = 100 * sum(row.value for row in rest)
-    return f"{len(rest)} more classes have {total:.1f} % together."
+    have, together = agreeing(len(rest), "has", "have"), agreeing(len(rest), "", " together")
+    return f"{counted(len(rest), 'more class')} {have} {total:.1f} %{together}."
 
 
 def about_classes(report: CaseReport) -> list[str]:
@@ -240,7 +241,8 @@ def about_nearest(report: CaseReport) -> str:
     """How many of them have the predicted label, and what the distance is."""
     label = report.prediction.label
     same = sum(each.label == label for each in report.nearest)
-    return f"{same} of {len(report.nearest)} have the label {full_name(report, label)}. {NEAREST}"
+    have = agreeing(same, "has", "have")
+    return f"{same} of {len(report.nearest)} {have} the label {full_name(report, label)}. {NEAREST}"
 
 
 def about_image(report: CaseReport) -> list[str]:
@@ -261,7 +263,7 @@ def about_image(report: CaseReport) -> list[str]:
         )
     if (doubt := prediction.uncertainty) is not None:
         found.append(
-            f"Uncertainty of {doubt.passes} answers ({doubt.by}), in nats: total "
+            f"Uncertainty of {counted(doubt.passes, 'answer')} ({doubt.by}), in nats: total "
             f"{doubt.total:.2f}, aleatoric {doubt.aleatoric:.2f}, epistemic {doubt.epistemic:.2f}; "
             f"{100 * doubt.variation_ratio:.0f} % of the answers, by weight, have another top "
             f"class."

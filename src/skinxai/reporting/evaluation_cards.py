@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 
+from skinxai.plain_text import counted
 from skinxai.reporting import evaluation_charts
 from skinxai.reporting.blocks import card, figure_cell, figure_text, table, tile, tiles
 from skinxai.results import Evaluation
@@ -95,8 +96,9 @@ def subgroups(evaluation: Evaluation) -> str:
         return ""
     rows = [
         [f"<span class='soft'>{html.escape(g.attribute)}</span> "
-         f"<span class='code'>{html.escape(g.value)}</span><br><span class='soft'>{g.images} "
-         f"images of {g.lesions} lesions, {g.classes} classes</span>",
+         f"<span class='code'>{html.escape(g.value)}</span><br><span "
+         f"class='soft'>{counted(g.images, 'image')} of {counted(g.lesions, 'lesion')}, "
+         f"{counted(g.classes, 'class')}</span>",
          figure_cell(g.accuracy), figure_cell(g.balanced_accuracy), figure_cell(g.macro_f1)]
         for g in evaluation.subgroups
     ]  # fmt: skip

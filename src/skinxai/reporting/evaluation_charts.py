@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 
+from skinxai.plain_text import counted
 from skinxai.reporting.charts import Plot, dot, line, svg, text, ticks
 from skinxai.results import CalibrationBin, Evaluation, RocPoint
 
@@ -111,7 +112,10 @@ def reliability_chart(bins: tuple[CalibrationBin, ...]) -> str:
         body += line(low, high, "range")
         body += line(plot.at(each.confidence, each.confidence), place, "gap")
         body += dot(
-            *place, 3 + 7 * math.sqrt(each.count / most), "d0", f"{rates}, {each.count} images"
+            *place,
+            3 + 7 * math.sqrt(each.count / most),
+            "d0",
+            f"{rates}, {counted(each.count, 'image')}",
         )
     marks = ticks(0, most, 2)
     below = Plot(46, 312, 300, 44, y=(0.0, marks[-1]))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from skinxai.disk.regular_files import MAX_TEXT_BYTES, read_file
 from skinxai.disk.staging import at_present, write_together
 from skinxai.errors import OptionError
+from skinxai.plain_text import counted
 from skinxai.reporting import blocks, charts, evaluation_charts, training_log
 from skinxai.reporting import evaluation_cards as cards
 from skinxai.reporting import trust_cards as trust
@@ -100,8 +101,9 @@ def _page(
     name = evaluation.model.partition("@")[0]
     body = (
         f"<header><h1>{html.escape(name)}</h1><p class='soft'>Evaluation on "
-        f"{html.escape(evaluation.data)}: {evaluation.images} images of {evaluation.lesions} "
-        f"lesions</p><p class='tool'>A research tool, not a medical device.</p></header>"
+        f"{html.escape(evaluation.data)}: {counted(evaluation.images, 'image')} of "
+        f"{counted(evaluation.lesions, 'lesion')}</p><p class='tool'>A research tool, not a "
+        f"medical device.</p></header>"
         + _verdict(evaluation)
         + _headline(evaluation)
         + by_fold(evaluation)
@@ -161,7 +163,7 @@ def _facts(evaluation: Evaluation) -> str:
     facts = {
         "model": evaluation.model,
         "data": evaluation.data,
-        "images": f"{evaluation.images} of {evaluation.lesions} lesions",
+        "images": f"{evaluation.images} of {counted(evaluation.lesions, 'lesion')}",
         "classes": ", ".join(evaluation.labels),
         "probabilities": f"calibrated on {evaluation.calibrated_on}"
         if evaluation.calibrated_on

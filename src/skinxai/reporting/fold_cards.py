@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 
+from skinxai.plain_text import counted
 from skinxai.reporting.blocks import card, table
 from skinxai.reporting.charts import whisker
 from skinxai.results import Evaluation
@@ -18,9 +19,9 @@ def by_fold(evaluation: Evaluation) -> str:
         return ""
     rows: list[list[str | int]] = [
         [f"<span class='code'>fold {each.fold}</span><br><span class='soft'>"
-         f"{html.escape(each.model)}: epoch {each.epoch}, chosen on {each.chosen_on} images; "
-         f"{each.learnt} learnt</span>",
-         f"{each.images} of {each.lesions} lesions",
+         f"{html.escape(each.model)}: epoch {each.epoch}, chosen on "
+         f"{counted(each.chosen_on, 'image')}; {each.learnt} learnt</span>",
+         f"{each.images} of {counted(each.lesions, 'lesion')}",
          *(_cell(f"{value:.3f}", value) for value in _figures(each))]
         for each in found.folds
     ]  # fmt: skip

@@ -20,7 +20,7 @@ from skinxai.model_folders.files import ModelFiles, read_config
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.parts import NEIGHBOURS
 from skinxai.model_folders.trained_on import TrainedOn
-from skinxai.plain_text import markdown, markdown_code
+from skinxai.plain_text import counted, markdown, markdown_code
 from skinxai.results import Evaluation
 from skinxai.trust.calibration import Calibration, calibration_of
 from skinxai.trust.operating_points import threshold_text
@@ -128,7 +128,7 @@ def _data(facts: CardFacts) -> list[tuple[str, str]]:
     if facts.trained_on is None:
         known = "Which images it was trained on is not known: its folder does not say."
     else:
-        known = f"{len(facts.trained_on)} images, {_kept(facts.trained_on, 'training')}"
+        known = f"{counted(len(facts.trained_on), 'image')}, {_kept(facts.trained_on, 'training')}"
     return [
         ("training data", ", ".join(names) or NOT_STATED),
         ("to name", ", ".join(map(markdown, _each(facts, "attribution"))) or NOT_STATED),
@@ -184,8 +184,8 @@ def _calibrated(calibration: Calibration | None) -> str:
     scaling = calibration.one_view.scaling
     kind = f"temperature {scaling.temperature:.3f}" if scaling.temperature else "vector scaling"
     return (
-        f"{kind}, on {markdown(calibration.data)}: {calibration.images} images of "
-        f"{calibration.lesions} lesions, {_kept(calibration.known, 'calibration')}"
+        f"{kind}, on {markdown(calibration.data)}: {counted(calibration.images, 'image')} of "
+        f"{counted(calibration.lesions, 'lesion')}, {_kept(calibration.known, 'calibration')}"
     )
 
 
@@ -201,8 +201,8 @@ def _gates(calibration: Calibration | None) -> str:
     if calibration is None:
         return "never: it answers for every picture"
     return (
-        f"where the image's quality or novelty is beyond limits of {calibration.quality.images} "
-        f"calibration images"
+        f"where the image's quality or novelty is beyond limits of "
+        f"{counted(calibration.quality.images, 'calibration image')}"
     )
 
 
@@ -230,8 +230,10 @@ def figures_of_test(found: Evaluation | None) -> str:
          for code, row in zip(found.labels, found.confusion, strict=True)],
     )  # fmt: skip
     return (
-        f"Test of {markdown(found.model)} on {markdown(found.data)}: {found.images} images of "
-        f"{found.lesions} lesions. Intervals are 95 %: from bootstraps over lesions, and for what "
+        f"Test of {markdown(found.model)} on {markdown(found.data)}: "
+        f"{counted(found.images, 'image')} of "
+        f"{counted(found.lesions, 'lesion')}. Intervals are 95 %: from bootstraps over lesions, "
+        f"and for what "
         f"operating points decide Wilson's.\n\n"
         f"{replace(found, hardest=()).to_markdown().strip()}\n\n"  # their ids are private
         f"Confusion matrix, rows true, columns predicted:\n\n{confusion}"

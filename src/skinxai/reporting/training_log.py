@@ -13,6 +13,7 @@ from typing import Any
 
 from skinxai.disk.regular_files import MAX_TEXT_BYTES, read_file
 from skinxai.errors import OptionError
+from skinxai.plain_text import counted
 from skinxai.reporting.charts import legend, line_chart
 
 Row = Mapping[str, float | str | None]
@@ -84,8 +85,8 @@ def training_curves(rows: Sequence[Row]) -> str:
         if drawn
     ]
     return (
-        f"<div class='pair'>{''.join(cards)}</div><section class='card log'><details>"
-        f"<summary>Log of the run: {len(rows)} epochs</summary>{_table(rows)}</details></section>"
+        f"<div class='pair'>{''.join(cards)}</div><section class='card log'><details><summary>Log "
+        f"of the run: {counted(len(rows), 'epoch')}</summary>{_table(rows)}</details></section>"
     )
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from skinxai.plain_text import agreeing, counted
 from skinxai.reporting import trust_charts
 from skinxai.reporting.blocks import card, figure_cell, figure_text, table, tile, tiles
 from skinxai.reporting.charts import legend
@@ -88,8 +89,8 @@ def compared(evaluation: Evaluation) -> str:
     return card(
         f"Against {html.escape(other.against)}",
         f"The same images and the same draws of lesions for both. McNemar test on lesions: "
-        f"{test.model} lesions are answered better by this model, {test.against} by the other, "
-        f"p = {test.p_value:.3g}.",
+        f"{counted(test.model, 'lesion')} {agreeing(test.model, 'is', 'are')} answered better by "
+        f"this model, {test.against} by the other, p = {test.p_value:.3g}.",
         f"{leaked}{table(heads, overall)}<details><summary>Each class</summary>"
         f"{table(heads, single)}</details>",
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from skinxai.plain_text import one_line
+from skinxai.plain_text import counted, one_line
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class AuditReport:
         lines = [f"{self.data}: {counts}"]
         lines += [f"{f.severity:<8} {f.kind:<15} {f.count:>6}  {f.message}" for f in self.findings]
         verdict = "no error" if self.ok else "figures from this split would be wrong"
-        return "\n".join([*lines, f"{verdict}, {len(self.pairs)} pairs to look at"])
+        return "\n".join([*lines, f"{verdict}, {counted(len(self.pairs), 'pair')} to look at"])
 
     def __repr__(self) -> str:
         kinds = ", ".join(f"{finding.kind} {finding.count}" for finding in self.findings)

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from skinxai.errors import OptionError
 from skinxai.labels import LabelSet
+from skinxai.plain_text import counted
 from skinxai.results.comparison import Comparison
 from skinxai.results.cross_validation import OutOfFold
 from skinxai.results.evaluation_json import READERS
@@ -112,7 +113,9 @@ class Evaluation:
         """Why the figures are worth nothing, or an empty text."""
         if not self.leaked:
             return ""
-        return f"LEAKED: of {self.images} images, {self.seen.describe()}." if self.seen else LEAKED
+        if not self.seen:
+            return LEAKED
+        return f"LEAKED: of {counted(self.images, 'image')}, {self.seen.describe()}."
 
     @property
     def verdict(self) -> str:
@@ -130,8 +133,8 @@ class Evaluation:
         if self.leaked:
             return f"{self.leak} The figures are worth nothing.{rest}"
         return (
-            f"No leak is known: none of the {self.images} images was recognised as a training "
-            f"image or a copy of one.{rest}"
+            f"No leak is known: none of the {counted(self.images, 'image')} was recognised as a "
+            f"training image or a copy of one.{rest}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -166,5 +169,5 @@ class Evaluation:
         return (
             f"Evaluation({f'{self.leak} ' if self.leaked else ''}accuracy={self.accuracy}, "
             f"balanced_accuracy={self.balanced_accuracy}, macro_f1={self.macro_f1}; "
-            f"{self.images} images of {self.lesions} lesions)"
+            f"{counted(self.images, 'image')} of {counted(self.lesions, 'lesion')})"
         )

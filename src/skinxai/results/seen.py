@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from skinxai.plain_text import agreeing
+
 SHOWN = 5
 
 
@@ -32,7 +34,7 @@ class SeenImages:
             (self.copies, "looks like a copy of a training", "look like copies of training"),
         )
         return " and ".join(
-            f"{len(names)} {f'{one} image' if len(names) == 1 else f'{many} images'} "
+            f"{len(names)} {agreeing(len(names), f'{one} image', f'{many} images')} "
             f"({_some(names)})"
             for names, one, many in kinds
             if names

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from skinxai.plain_text import markdown
+from skinxai.plain_text import counted, markdown
 from skinxai.results.figures import Figure
 from skinxai.results.json_values import exactly, from_plain, many, number, to_plain
 
@@ -124,8 +124,8 @@ class StressTest:
 
     def __repr__(self) -> str:
         return (
-            f"StressTest({len(self.rows)} changes of {self.images} images of {self.lesions} "
-            f"lesions; model={self.model!r})"
+            f"StressTest({counted(len(self.rows), 'change')} of {counted(self.images, 'image')} of "
+            f"{counted(self.lesions, 'lesion')}; model={self.model!r})"
         )
 
 

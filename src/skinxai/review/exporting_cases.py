@@ -26,6 +26,7 @@ from skinxai.errors import DatasetError, DatasetImageError, OutputError, Skinxai
 from skinxai.images.limits import MAX_BYTES, MAX_PIXELS
 from skinxai.images.reading import read_image
 from skinxai.model_folders.trained_on import Look, TrainedOn
+from skinxai.plain_text import agreeing, counted
 from skinxai.review.agreed_cases import AgreedImage, LeftOutCase, agreed_images
 from skinxai.review.cases import ReviewedCase
 
@@ -96,7 +97,11 @@ def export_cases(
         for item in items
     }
     if joined := sum(item.lesion_id != lesions[item.image_id] for item in records):
-        notes += (f"{joined} images show the same skin as another lesion's, and count as of it",)
+        show, count_ = agreeing(joined, "shows", "show"), agreeing(joined, "counts", "count")
+        notes += (
+            f"{counted(joined, 'image')} {show} the same skin as another lesion's, and {count_} as "
+            f"of it",
+        )
     _write(target, kept, lesions, read, old, left, max_pixels)
     made = load_csv(target / TABLE, target, labels=labels, name="reviewed cases")
     count = sum(len(each.cases) for each in kept)

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from skinxai.plain_text import counted
 from skinxai.results import ItemError, Prediction
 from skinxai.serving.problems import Problem
 
@@ -222,7 +223,9 @@ class Batcher:
         try:
             found = list(self._compute(items, asked))
             if len(found) != len(items):
-                raise RuntimeError(f"{len(found)} answers to {len(items)} images")
+                raise RuntimeError(
+                    f"{counted(len(found), 'answer')} to {counted(len(items), 'image')}"
+                )
             return [*found]
         except Exception as error:
             if len(items) == 1:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from skinxai.plain_text import one_line
+from skinxai.plain_text import counted, one_line
 
 WAITING = 10_000
 """Lines that wait for who reads them; more are dropped, and counted."""
@@ -112,7 +112,7 @@ class _Behind(logging.Handler):
             while self._lines:
                 if self.dropped:
                     lost, self.dropped = self.dropped, 0
-                    note = {"level": "warning", "message": f"{lost} lines dropped"}
+                    note = {"level": "warning", "message": f"{counted(lost, 'line')} dropped"}
                     self._put([json.dumps(note)])
                 self._put([self._lines.popleft() for _ in range(min(len(self._lines), AT_ONCE))])
 

@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from skinxai.plain_text import agreeing
 from skinxai.serving.problems import Problem
 
 MOST = 10_000
@@ -40,6 +41,8 @@ class Rates:
             self._buckets.popitem(last=False)
         if not allowed:
             raise Problem(
-                429, "rate", f"At most {self._rate:g} requests a second; wait.",
+                429, "rate",
+                f"At most {self._rate:g} {agreeing(self._rate, 'request', 'requests')} a second; "
+                f"wait.",
                 retry=math.ceil((1 - tokens) / self._rate),
             )  # fmt: skip

@@ -16,7 +16,7 @@ from skinxai.backbones.network import SkinClassifier
 from skinxai.data.splits import Splits
 from skinxai.errors import OptionError, ResumeMismatchError, SkinxaiWarning
 from skinxai.memory import is_out_of_memory
-from skinxai.plain_text import quoted
+from skinxai.plain_text import agreeing, counted, quoted
 from skinxai.training.augmentation import ALBUMENTATIONS
 from skinxai.training.data_checks import check_parts, fingerprint
 from skinxai.training.loaders import Failure, TrainingImages, network_input
@@ -47,10 +47,11 @@ def new_run(config: TrainConfig, folder: RunFolder, splits: Splits, ranks: Ranks
     split_hash = ranks.from_first(lambda: splits.to_csv(folder.path / "splits.csv"))
     folder.write_trained_on(trained_on)
     folder.write_images(hashes)
-    if trained_on is not None and trained_on.without_fingerprint:
+    if trained_on is not None and (missing := trained_on.without_fingerprint):
         folder.note(
-            f"{trained_on.without_fingerprint} of the {len(trained_on)} images that this model "
-            f"was trained on have no fingerprint, so only exact copies of these can be found"
+            f"{missing} of the {len(trained_on)} images that this model was trained on "
+            f"{agreeing(missing, 'has', 'have')} no fingerprint, so only exact copies of these can "
+            f"be found"
         )
     if trained_on is None:
         folder.note(
@@ -106,7 +107,7 @@ def resumed_run(
         same = state.restore(found[1], ranks.rank, ranks.count)
         if not same:  # another number of ranks: what they draw begins anew
             seed_all(ranks.seed(config.seed, state.progress.epoch, state.progress.step))
-            folder.note(f"resumed by {ranks.count} ranks: dropout draws other numbers")
+            folder.note(f"resumed by {counted(ranks.count, 'rank')}: dropout draws other numbers")
     if config.accumulate != known["settings"]["accumulate"]:
         state.progress.accumulate = config.accumulate
         run.checkpoint()  # before the settings say so: a kill in between loses nothing

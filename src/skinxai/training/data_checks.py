@@ -16,7 +16,7 @@ from skinxai.disk.tar_members import read_stored, stored_size
 from skinxai.errors import DatasetImageError, LeakageError, OptionError, TrainingError
 from skinxai.images.limits import MAX_BYTES, MAX_PIXELS
 from skinxai.model_folders.trained_on import Look, TrainedOn
-from skinxai.plain_text import quoted
+from skinxai.plain_text import agreeing, quoted
 from skinxai.progress import watched
 from skinxai.results import SeenImages
 from skinxai.training.ranks import ALONE, Ranks
@@ -40,8 +40,8 @@ def check_parts(train: Records, val: Records) -> None:
     for kind, key in (("lesion", "lesion_id"), ("patient", "patient_id")):
         if (shared := in_two_parts((train, val), key)) and not allowed:
             raise LeakageError(
-                f"train and val must share no {kind}, but {len(shared)} are in both, e.g. "
-                f"{shared[0]!r}",
+                f"train and val must share no {kind}, but {len(shared)} "
+                f"{agreeing(len(shared), 'is', 'are')} in both, e.g. {shared[0]!r}",
                 python="split with skinxai.data.split()",
                 command="leave --splits out, so that the images are split anew",
             )

@@ -24,6 +24,7 @@ from skinxai.model_folders.parts import MAX_FILE_BYTES
 from skinxai.model_folders.probe import picture
 from skinxai.model_folders.timm_downloads import weights_of_timm
 from skinxai.model_folders.trained_on import TrainedOn
+from skinxai.plain_text import agreeing, counted
 from skinxai.training.randomness import kept_random_states
 
 RGB = tuple[float, float, float]
@@ -137,7 +138,8 @@ def _copy(
     if odd:
         raise TrainingError(
             f"init_weights {source!r} must fit the backbone {backbone!r} outside its classifier, "
-            f"but {len(odd)} tensors differ, the first is {odd[0]!r}; take the backbone "
+            f"but {counted(len(odd), 'tensor')} {agreeing(len(odd), 'differs', 'differ')}, the "
+            f"first is {odd[0]!r}; take the backbone "
             f"{repr(known) if known else 'they were saved from'}, or other starting weights."
         )
     fitting = {name: tensors[name].float() if own[name].is_floating_point() else tensors[name]

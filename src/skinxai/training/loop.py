@@ -12,7 +12,7 @@ from typing import Any
 from skinxai.disk.writing import write_json
 from skinxai.errors import DatasetImageError, NonFiniteLossError, TrainingError
 from skinxai.interruption import Interruption
-from skinxai.plain_text import quoted
+from skinxai.plain_text import counted, quoted
 from skinxai.progress import bar, say
 from skinxai.training.callbacks import Callback
 from skinxai.training.data_checks import most_skipped
@@ -174,7 +174,7 @@ class Loop:
                 run.checkpoint()
                 raise DatasetImageError(
                     f"{sentence}; mend the file and resume the run, or let "
-                    f"{most_skipped(records)} such images pass",
+                    f"{counted(most_skipped(records), 'such image')} pass",
                     python="resume it with unreadable='skip'",
                     command="give the same command with --resume --unreadable skip",
                 )

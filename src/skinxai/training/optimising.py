@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from skinxai.errors import OptionError
+from skinxai.plain_text import counted
 from skinxai.training.divided_weights import piece
 from skinxai.training.settings import TrainConfig
 from skinxai.training.transfers import copy_all
@@ -31,7 +32,7 @@ def parameter_groups(
     """
     if config.frozen_groups >= len(layers):
         raise OptionError(
-            f"frozen_groups must be below the {len(layers)} groups of layers that "
+            f"frozen_groups must be below the {counted(len(layers), 'group')} of layers that "
             f"{config.backbone!r} has, got {config.frozen_groups}."
         )
     named = dict(network.named_parameters())

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from skinxai.errors import NonFiniteLossError, OutOfMemoryError
 from skinxai.memory import is_out_of_memory
+from skinxai.plain_text import counted
 from skinxai.training.divided_weights import take_back, whole
 from skinxai.training.global_norms import Exchange, GlobalNorms, OwnNorms, running_statistics
 from skinxai.training.mixing import MixedBatch, mix
@@ -133,7 +134,7 @@ class TrainingStep:
         parts = 2 * self.state.progress.accumulate
         if images // parts < (least := self._least):
             raise OutOfMemoryError(
-                f"out of memory with a micro-batch of {least} images: {reason}; lower "
+                f"out of memory with a micro-batch of {counted(least, 'image')}: {reason}; lower "
                 f"image_size, freeze layers or use a smaller backbone, and start again."
             )
         self.state.progress.accumulate = parts

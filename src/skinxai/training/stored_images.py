@@ -21,6 +21,7 @@ from skinxai.data.records import Records
 from skinxai.errors import OutOfMemoryError
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.images.transforms import resize
+from skinxai.plain_text import counted
 from skinxai.training.augmentation import neutral_gains
 from skinxai.training.chance import Draws
 from skinxai.training.device_augmentation import DeviceAugmentation
@@ -177,7 +178,7 @@ class StoredImages:
         pinned = is_pinned_for(self._device)
         if (2 ** (needed - 1).bit_length() if pinned else needed) <= SHARE * free.host:
             return torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
-        what = f"{count} images of {size[0]} × {size[1]} pixels"
+        what = f"{counted(count, 'image')} of {size[0]} × {size[1]} pixels"
         raise _too_large(what, needed, SHARE * max(free.device or 0, free.host), free.among)
 
     def _drawn(self, keys: Sequence[Key]) -> Draws | None:

@@ -22,7 +22,7 @@ from skinxai.errors import TrainingError
 from skinxai.labels import LabelSet
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.trained_on import Look, TrainedOn
-from skinxai.plain_text import each_once
+from skinxai.plain_text import agreeing, each_once
 from skinxai.training.transfers import to_device
 
 
@@ -143,11 +143,11 @@ def only_unseen(teacher: Teacher, train: Records, max_pixels: int) -> Teacher:
         TrainingError: if a member does not say what it was trained on, or all members learnt an
             image.
     """
-    if len(teacher.known) < len(teacher.members):
+    if silent := len(teacher.members) - len(teacher.known):
         raise TrainingError(
             f"with teacher_answers 'unseen' each member of the teacher must say which images it "
-            f"was trained on, but {len(teacher.members) - len(teacher.known)} of "
-            f"{len(teacher.members)} do not; take another teacher, or teacher_answers 'all'."
+            f"was trained on, but {silent} of {len(teacher.members)} "
+            f"{agreeing(silent, 'does', 'do')} not; take another teacher, or teacher_answers 'all'."
         )
     found = {item.image_id: look
              for item, look in zip(train, looks(train, max_pixels=max_pixels), strict=True)

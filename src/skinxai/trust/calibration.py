@@ -23,7 +23,7 @@ from skinxai.model_folders.parts import (
     NOVELTY,
 )
 from skinxai.model_folders.trained_on import TrainedOn
-from skinxai.plain_text import MAX_LINE, broken_rule
+from skinxai.plain_text import MAX_LINE, broken_rule, counted
 from skinxai.readonly import ReadOnly
 from skinxai.trust.conformal import Conformal
 from skinxai.trust.novelty import from_bytes, to_bytes
@@ -144,7 +144,8 @@ class Calibration:
             f"temperature {scaling.temperature:.3f}" if scaling.temperature else "vector scaling"
         )
         lines = [
-            f"calibrated on {self.data}, {self.images} images of {self.lesions} lesions: {scaled}"
+            f"calibrated on {self.data}, {counted(self.images, 'image')} of "
+            f"{counted(self.lesions, 'lesion')}: {scaled}"
         ]
         for point in self.one_view.operating_points.values():
             default = " (default)" if point.name == self.default else ""
@@ -226,8 +227,8 @@ def _novelty(values: Any, references: bytes, members: int) -> NoveltyGate:
     known = from_bytes(references)
     if len(known) != members:
         raise IntegrityError(
-            f"{NOVELTY} must have a reference for each of {members} networks, got {len(known)}; "
-            f"fetch the model again, or calibrate it."
+            f"{NOVELTY} must have a reference for each of {counted(members, 'network')}, got "
+            f"{len(known)}; fetch the model again, or calibrate it."
         )
     return NoveltyGate(known, values["limit"], values["rejected"])
 

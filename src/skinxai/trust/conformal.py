@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from skinxai.errors import InputShapeError, OptionError
 from skinxai.numeric import plain
+from skinxai.plain_text import counted
 from skinxai.trust.conformal_rules import (
     check_layout,
     check_parts,
@@ -199,7 +200,7 @@ class Conformal:
             found.append(
                 f"Every set contains {', '.join(f'{labels[k]!r} ({own[k]})' for k in always)}, "
                 f"whatever the image shows: coverage {float(share):g} needs at least "
-                f"{math.ceil(share / (1 - share))} calibration lesions"
+                f"{counted(math.ceil(share / (1 - share)), 'calibration lesion')}"
                 f"{' of each class' if self.class_conditional else ''}, and the numbers in "
                 f"brackets are what there is."
             )

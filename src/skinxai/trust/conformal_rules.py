@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from skinxai.errors import DatasetLabelError, InputShapeError, ModelConfigError, OptionError
 from skinxai.labels import MAX_CLASSES
+from skinxai.plain_text import counted
 from skinxai.trust.nonconformity import METHODS, MILLION
 from skinxai.trust.probability_rows import Floats
 
@@ -101,7 +102,7 @@ def check_parts(found: Conformal) -> None:
     if not 2 <= classes <= MAX_CLASSES or not 1 <= total <= MAX_IMAGES:
         raise ModelConfigError(
             f"counts of conformal sets must be of 2 to {MAX_CLASSES} classes and 1 to {MAX_IMAGES} "
-            f"images, got {classes} classes and {total} images."
+            f"images, got {counted(classes, 'class')} and {counted(total, 'image')}."
         )
     check_penalty(ModelConfigError, found.penalty, found.free_classes, classes)
     if found.method != "raps" and (found.penalty or found.free_classes):
@@ -123,5 +124,5 @@ def check_parts(found: Conformal) -> None:
         if broken := [size for size, n in Counter(part).items() if size < 1 or n % size]:
             raise ModelConfigError(
                 f"lesion_sizes of conformal sets must count whole lesions: {broken[0]} stands "
-                f"there {Counter(part)[broken[0]]} times."
+                f"there {counted(Counter(part)[broken[0]], 'time')}."
             )

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from skinxai.errors import IntegrityError, OptionError
 from skinxai.model_folders.parts import NOVELTY
+from skinxai.plain_text import counted
 
 MAX_CLASSES = 1000
 LARGEST, SMALLEST = 1e15, 1e-25  # of features, and of their mean variance: both fit in float32
@@ -140,7 +141,8 @@ class Gaussians:
         rows = _rows(vectors)
         if rows.shape[1] != self.width:
             raise OptionError(
-                f"vectors must have the reference's {self.width} features, got {rows.shape}."
+                f"vectors must have the reference's {counted(self.width, 'feature')}, got "
+                f"{rows.shape}."
             )
         rest = float(self.rest[0])
         axes = self.components.astype(np.float64)
@@ -153,7 +155,10 @@ class Gaussians:
         return np.asarray(np.sqrt(np.maximum(nearest, 0) / self.width), np.float64)
 
     def __repr__(self) -> str:
-        return f"Gaussians({len(self.means)} classes, {len(self.components)} of {self.width} axes)"
+        return (
+            f"Gaussians({counted(len(self.means), 'class')}, {len(self.components)} of "
+            f"{self.width} axes)"
+        )
 
 
 def _rows(vectors: Any) -> Doubles:

@@ -18,6 +18,7 @@ from skinxai.configs import MAX_MEMBERS
 from skinxai.errors import IntegrityError, OptionError
 from skinxai.model_folders.parts import NOVELTY
 from skinxai.model_folders.tensors import load_arrays, save_arrays
+from skinxai.plain_text import counted
 from skinxai.trust.gaussians import Doubles, Floats, Gaussians
 
 AXES, SHRINKAGE, COLOUR_SHRINKAGE = 64, 0.5, 0.01
@@ -136,7 +137,8 @@ def held_out_distances(
     if len(groups) != len(embeddings) or len(order) < 2 or type(folds) is not int or folds < 2:
         raise OptionError(
             f"held-out distances need one group for each embedding, at least 2 groups and 2 folds, "
-            f"got {len(groups)} for {len(embeddings)}, {len(order)} groups and {folds!r} folds."
+            f"got {len(groups)} for {len(embeddings)}, {counted(len(order), 'group')} and "
+            f"folds={folds!r}."
         )
     fold = np.array([order[group] % folds for group in groups])
     found = np.empty(len(embeddings))

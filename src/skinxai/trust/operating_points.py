@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from skinxai.configs import check_keys
 from skinxai.errors import CalibrationError, ModelConfigError, OptionError
-from skinxai.plain_text import MAX_NAME, broken_rule
+from skinxai.plain_text import MAX_NAME, agreeing, broken_rule, counted
 
 SCREENING, BALANCED = "screening", "balanced"
 SCREENING_SENSITIVITY = 0.95
@@ -146,9 +146,11 @@ class MalignancyScores:
     def __post_init__(self) -> None:
         if not self.malignant.any() or self.malignant.all():
             kind = "malignant" if not self.malignant.any() else "benign"
+            count = len(self.scores)
             raise CalibrationError(
-                f"an operating point needs malignant and benign lesions, these {len(self.scores)} "
-                f"images have no {kind} one."
+                f"an operating point needs malignant and benign lesions, "
+                f"{agreeing(count, 'this', 'these')} {counted(count, 'image')} "
+                f"{agreeing(count, 'has', 'have')} no {kind} one."
             )
 
     def screening(self) -> OperatingPoint:

@@ -19,6 +19,7 @@ from skinxai.model_folders.files import ModelFiles
 from skinxai.model_folders.parts import REFERENCE
 from skinxai.model_folders.tensors import load_arrays, save_arrays
 from skinxai.numeric import whole_seed
+from skinxai.plain_text import counted
 from skinxai.results.observation import Observation
 from skinxai.trust.gaussians import principal_axes
 from skinxai.trust.image_measures import MEASURES
@@ -159,7 +160,7 @@ class ReferenceSample:
 
     def __repr__(self) -> str:
         lesions = len(np.unique(self.lesions))
-        return f"ReferenceSample({len(self)} images of {lesions} lesions)"
+        return f"ReferenceSample({counted(len(self), 'image')} of {counted(lesions, 'lesion')})"
 
     @property
     def classes(self) -> int:

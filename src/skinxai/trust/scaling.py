@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from skinxai.configs import check_keys
 from skinxai.errors import CalibrationError, ModelConfigError, OptionError
+from skinxai.plain_text import agreeing, counted
 from skinxai.results.probabilities import from_logits
 
 METHODS = ("temperature", "vector")
@@ -50,7 +51,7 @@ class Scaling:
         if len(self.slopes) != len(self.offsets) or not all(v > 0 for v in self.slopes):
             raise ModelConfigError(
                 f"slopes must be > 0, and as many as offsets, got {self.slopes} and "
-                f"{len(self.offsets)} offsets."
+                f"{counted(len(self.offsets), 'offset')}."
             )
 
     @property
@@ -126,23 +127,24 @@ def _one_slope(logs: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]) -> f
     steepest = math.log(STEEPEST)
     found = minimize_scalar(loss, bounds=(-steepest, steepest), options={"xatol": 1e-9})
     slope = math.exp(found.x)
-    right = int((logs.argmax(axis=1) == truth).sum())
-    if slope > STEEPEST / 1.01 and right == len(truth):
+    right, count = int((logs.argmax(axis=1) == truth).sum()), len(truth)
+    these = f"{agreeing(count, 'this', 'these')} {counted(count, 'image')}"
+    if slope > STEEPEST / 1.01 and right == count:
         raise CalibrationError(
             f"calibration needs images that the model answers wrongly, but it has the classes of "
-            f"all {len(truth)} images right; give more images."
+            f"all {counted(count, 'image')} right; give more images."
         )
     if slope > STEEPEST / 1.01:
         raise CalibrationError(
             f"calibration needs a temperature of at least {1 / STEEPEST:g}, but the classes of "
-            f"these {len(truth)} images have nearly equal probabilities, which ask for a lower "
-            f"one; train the model for longer."
+            f"{these} have nearly equal probabilities, which ask for a lower one; train the model "
+            f"for longer."
         )
     if slope < 1.01 / STEEPEST:
         raise CalibrationError(
-            f"calibration needs a temperature of at most {STEEPEST:g}, but these {len(truth)} "
-            f"images, of which the model has {right} right, ask for a higher one: its answers are "
-            f"no better than chance, or far too sure; check the labels and their order."
+            f"calibration needs a temperature of at most {STEEPEST:g}, but {these}, of which the "
+            f"model has {right} right, {agreeing(count, 'asks', 'ask')} for a higher one: its "
+            f"answers are no better than chance, or far too sure; check the labels and their order."
         )
     return slope
 
