@@ -47,6 +47,20 @@ def test_it_learns(run, data) -> None:
     assert again.model == classifier.model
 
 
+def test_torchs_default_device_changes_nothing(data, tmp_path) -> None:
+    """As where a program computes on a GPU by default; tensors on ``meta`` have no values."""
+    found = []
+    for name in ("cpu", "meta"):
+        torch.set_default_device(None if name == "cpu" else name)
+        try:
+            run = Trainer(**BASE | {"epochs": 1}, output_dir=tmp_path / name / "run").fit(*data)
+            assert torch.get_default_device().type == name
+        finally:
+            torch.set_default_device(None)
+        found.append(run.model)
+    assert found[0] == found[1]
+
+
 def test_the_run_folder_says_what_was_done(run, data) -> None:
     folder, classifier = run
     settings = json.loads((folder / "train.json").read_text())

@@ -66,7 +66,7 @@ def test_json_by_hand_is_read():
         ({"scores": [[3, 5], ["4"]]}, "must be integers"),
         ({"scores": [[3, 5], 4]}, "lists of lists"),
         ({"scores": [[3, 5_000_000], [4]]}, "at most 1001000"),
-        ({"lesion_sizes": [[2, 1], [1]]}, "whole lesions: 2 stands there 1 times"),
+        ({"lesion_sizes": [[2, 1], [1]]}, "whole lesions: 2 stands there 1 time"),
         ({"lesion_sizes": [[0, 0], [1]]}, "whole lesions"),
         ({"lesion_sizes": [[2, 2], [1, 1]]}, "entries"),
     ],

@@ -26,6 +26,9 @@ from skinxai.cli.table_options import (
     parts_of,
     with_table,
 )
+from skinxai.disk.regular_files import (
+    resolved,
+)
 from skinxai.errors import OptionError
 from skinxai.plain_text import counted
 from skinxai.progress import say
@@ -100,7 +103,7 @@ def train(
         begun = read_run_file(noted, split=begun_folds is None)
         file = {n: v for n, v in begun.items() if n not in TrainConfig.names()} | file
     asked = images_of(file, data, table, words(labels), words(malignant))
-    if out.resolve() == asked.data.resolve():
+    if resolved(out) == resolved(asked.data):
         raise OptionError(f"--out must be another folder than --data, got {str(out)!r} for both.")
     check_apart("--out", out, "--data", asked.data)
     splits = splits or path_of(file, "splits")

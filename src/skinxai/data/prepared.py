@@ -34,6 +34,7 @@ from skinxai.disk.regular_files import (
     is_folder,
     open_file,
     read_file,
+    resolved,
 )
 from skinxai.disk.tar_members import read_stored
 from skinxai.disk.writing import escape_cell, unescape_cell, write_atomic
@@ -74,7 +75,7 @@ def load_prepared(folder: str | os.PathLike[str], *, verify: bool = True) -> Rec
         IntegrityError: if a file is missing, truncated or changed.
     """
     check_flags(verify=verify)
-    target = Path(folder).resolve()
+    target = resolved(folder)
     found, files = _read_manifest(target)
     for name, listed in files.items():
         check_file_size(target / name, listed["bytes"])

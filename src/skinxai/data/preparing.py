@@ -25,6 +25,9 @@ from skinxai.data.prepared import (
 )
 from skinxai.data.records import Record, Records
 from skinxai.data.shards import Place, PreparedPixels, ShardWriter
+from skinxai.disk.regular_files import (
+    resolved,
+)
 from skinxai.disk.writing import made_folder
 from skinxai.errors import (
     DatasetError,
@@ -82,7 +85,7 @@ def prepare(
     check_originals(records)
     absolute = (replace(item, path=item.path.absolute()) for item in records)
     records = replace(records, items=tuple(absolute), pixels=None)
-    target = Path(folder).resolve()
+    target = resolved(folder)
     if taken(target):
         return _existing(target, records, config)
     with made_folder(target.parent), alone(target):

@@ -21,7 +21,12 @@ from skinxai.data.tar_index import Index, Listed, is_indexed, read_index, write_
 from skinxai.data.tar_samples import read_shard
 from skinxai.data.tar_shards import load_shards
 from skinxai.data.tar_writer import TarWriter, png
-from skinxai.disk.regular_files import MAX_TEXT_BYTES, is_file, read_file
+from skinxai.disk.regular_files import (
+    MAX_TEXT_BYTES,
+    is_file,
+    read_file,
+    resolved,
+)
 from skinxai.disk.tar_members import read_stored
 from skinxai.disk.writing import made_folder, make_folder, write_atomic
 from skinxai.errors import DatasetError, DatasetImageError, OutputError, SkinxaiError
@@ -86,7 +91,7 @@ def write_shards(
     check_originals(records)
     records = replace(records, pixels=None)
     job = _Job(records, config, shard_bytes, progress, max_pixels)
-    target = Path(folder).resolve()
+    target = resolved(folder)
     if taken(target):
         return _existing(target, job)
     with made_folder(target.parent), alone(target):

@@ -19,7 +19,11 @@ from skinxai.data.prepared import file_sha256
 from skinxai.data.records import Record, Records
 from skinxai.data.tar_index import INDEX, REMEDY, Index, is_indexed, read_index
 from skinxai.data.tar_samples import Sample, Shard, read_shard, tars_of
-from skinxai.disk.regular_files import check_file, is_folder
+from skinxai.disk.regular_files import (
+    check_file,
+    is_folder,
+    resolved,
+)
 from skinxai.errors import (
     DatasetError,
     DatasetLabelError,
@@ -135,7 +139,7 @@ def load_shards(
         OptionError: if labels are given for shards that have their own.
     """
     check_flags(verify=verify)
-    target = Path(folder).resolve()
+    target = resolved(folder)
     if not is_folder(target):
         raise DatasetError(f"folder must be a folder of shards, got {str(folder)!r}.")
     index = read_index(target) if is_indexed(target) else None

@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
+from pathlib import Path
 
 MAX_TEXT_BYTES = 64 * 2**20
 """Of settings, logs and evaluations."""
@@ -62,12 +63,31 @@ def read_file(path: str | bytes | os.PathLike[str], most: int) -> bytes:
 
 def check_file(path: str | bytes | os.PathLike[str], most: int | None = None) -> int:
     """Size in bytes of a regular file, which is not opened; errors are those of `open_file`."""
-    try:
-        status = os.stat(path)  # noqa: PTH116  (path may be bytes)
-    except ValueError as error:  # NUL, or text that this system's names cannot hold
-        raise OSError(errno.EINVAL, "no file can have this name") from error
+    check_path(path)
+    status = os.stat(path)  # noqa: PTH116  (path may be bytes)
     _check(status, most)
     return status.st_size
+
+
+def check_path(path: str | bytes | os.PathLike[str]) -> None:
+    """Refuse, by an `OSError`, a name that no file can have, of which most calls raise otherwise.
+
+    It has the character NUL, or one that this system's encoding of names cannot hold.
+    """
+    try:
+        possible = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise OSError(errno.EINVAL, "no file can have this name")
+
+
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """Where a path leads; of one that leads nowhere, as of a link to itself, the path itself."""
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError, ValueError):
+        return Path(path).absolute()
 
 
 def _open(path: str | bytes | os.PathLike[str], most: int) -> int:

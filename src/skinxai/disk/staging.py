@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
+from skinxai.disk.regular_files import check_path
 from skinxai.errors import OutputError
 
 if sys.platform != "win32":
@@ -70,6 +71,7 @@ class Staged:
     def add(self, name: str, data: bytes) -> None:
         """Write one file beside the old ones; slashes in its name lead to folders below."""
         try:
+            check_path(self.folder / name)
             self._check_free(name)
             self._stage = self._stage or self._begin()
             path = self._stage / name

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from skinxai.disk.regular_files import check_path
 from skinxai.disk.staging import (
     UMASK,
     finish_above,
@@ -48,6 +49,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     target = Path(path)
     temporary, lock = None, -1
     try:
+        check_path(target)
         if target.is_dir():
             raise IsADirectoryError(21, "it is a folder")
         finish_above(target.parent)
@@ -116,6 +118,7 @@ def append_line(path: str | os.PathLike[str], line: str) -> None:
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
     try:
+        check_path(path)
         with os.fdopen(os.open(path, flags, 0o666), "ab") as out:
             if not stat.S_ISREG(os.fstat(out.fileno()).st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file")
@@ -133,6 +136,7 @@ def make_folder(path: Path) -> None:
         OutputError: a file is in the way, or it may not be written.
     """
     try:
+        check_path(path)
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"making the folder {str(path)!r} failed: {error.strerror}.") from error
@@ -146,6 +150,7 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
     """
     path = Path(folder)
     try:
+        check_path(path)
         nearest = next(each for each in (path, *path.absolute().parents) if os.path.lexists(each))
         reason = "" if nearest.is_dir() else f"{str(nearest)!r} is not a folder"
         if not reason and not os.access(nearest, os.W_OK | os.X_OK):

@@ -12,7 +12,10 @@ from skinxai.classifier import Classifier
 from skinxai.configs import MAX_JSON_BYTES, SCHEMA_VERSION, check_schema, strict_json
 from skinxai.data.records import Records
 from skinxai.data.splits import Splits
-from skinxai.disk.regular_files import read_file
+from skinxai.disk.regular_files import (
+    read_file,
+    resolved,
+)
 from skinxai.disk.writing import write_atomic, write_json
 from skinxai.errors import ModelConfigError, ResumeMismatchError, TrainingError
 from skinxai.experiments import fold_plan
@@ -272,7 +275,7 @@ def _finish(
 ) -> CrossValidation:  # fmt: skip
     """Put the answers together, judge them, and write table, page and ensemble."""
     rows, fold_of = joined(images, splits, runs)
-    name = printable(path.resolve().name, MAX_NAME)
+    name = printable(resolved(path).name, MAX_NAME)
     found = judge_rows(
         images, rows, images.labels, model=f"{name}, {len(runs)} folds", leaked=images.leaked,
         seen=seen_of(runs), attributes=[item.attributes for item in images], scores={},

@@ -15,8 +15,11 @@ import numpy as np
 from skinxai.backbones.evaluation_mode import plain_float32
 from skinxai.checkpoints import LoadedModel, pack
 from skinxai.configs import canonical_json
+from skinxai.disk.regular_files import (
+    check_path,
+)
 from skinxai.disk.staging import write_together
-from skinxai.errors import ExportError, IntegrityError, OptionError, did_you_mean
+from skinxai.errors import ExportError, IntegrityError, OptionError, OutputError, did_you_mean
 from skinxai.exporting.onnx_graphs import describe, graph_of
 from skinxai.exporting.parity import PARITY, Parity, check_parity
 from skinxai.graphs.exported import (
@@ -59,8 +62,13 @@ def export(
     Raises:
         ExportError: the graph's answers differ; nothing is written.
         OptionError: no format, an unknown one, or another than the suffix's.
+        OutputError: the files cannot be written.
     """
     path, runner = exported_path(path, format)
+    try:
+        check_path(path)
+    except OSError as error:
+        raise OutputError(f"writing {str(path)!r} failed: {error.strerror}.") from error
     with plain_float32(predictor.device), predictor.evaluating():
         graph = graph_of(loaded.network, loaded.config.preprocessing.image_size, own_weights=True)
     metadata = {
@@ -68,7 +76,7 @@ def export(
         LAYER: loaded.network.layer, MODEL: predictor.model, SEAL: UNSEALED.decode(),
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder, path.name)
+        made = Path(folder, "model").with_suffix(path.suffix)  # OpenVINO takes no name of any text
         if runner == "onnx":
             made.write_bytes(seal(describe(graph, metadata)))
         else:
@@ -79,7 +87,10 @@ def export(
             reason = str(error).replace(str(made), path.name)
             raise _unusable(path.name, runner, reason) from error
         parity = check_parity(predictor, found, images, options)
-        made_files = {each.name: each.read_bytes() for each in sorted(Path(folder).iterdir())}
+        made_files = {
+            path.with_suffix(each.suffix).name: each.read_bytes()
+            for each in sorted(Path(folder).iterdir())
+        }
     write_together(path.parent, made_files)
     return parity
 

@@ -17,6 +17,9 @@ from operator import or_
 from pathlib import Path
 
 from skinxai.configs import EnsembleConfig, MemberConfig, ModelConfig
+from skinxai.disk.regular_files import (
+    resolved,
+)
 from skinxai.disk.staging import Staged
 from skinxai.errors import IntegrityError, ModelConfigError, ModelError, OptionError
 from skinxai.labels import LabelSet
@@ -78,7 +81,7 @@ def write_ensemble(
             f"weights must be one for each of at least one member, got "
             f"{counted(len(shares), 'weight')} for {counted(len(found), 'member')}."
         )
-    if Path(folder).resolve() in [files.folder.resolve() for files in found]:
+    if resolved(folder) in [resolved(files.folder) for files in found]:
         raise OptionError(f"folder must be none of the members' own, got {os.fspath(folder)!r}.")
     config, made = _together(found, shares, name)
     return write_members(folder, config, [files.files for files in found], card or made)

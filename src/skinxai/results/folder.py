@@ -11,6 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from skinxai.disk.regular_files import (
+    resolved,
+)
 from skinxai.disk.staging import Staged, write_together
 from skinxai.disk.writing import check_folder, escape_cell, make_folder, write_atomic
 from skinxai.plain_text import printable
@@ -36,7 +39,7 @@ class ResultFolder:
 
     def __init__(self, folder: str | os.PathLike[str], inputs: Iterable[str] = ()) -> None:
         self.folder = Path(folder)
-        home = self.folder.resolve()
+        home = resolved(self.folder)
         read = (Path(os.path.realpath(path)) for path in inputs)
         self._taken = {path.name.lower() for path in read if path.parent == home}
         check_folder(self.folder)

@@ -21,7 +21,11 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.orm import Session
 
-from skinxai.disk.regular_files import check_file, is_file
+from skinxai.disk.regular_files import (
+    check_file,
+    check_path,
+    is_file,
+)
 from skinxai.errors import OptionError, StoreError, StoreFullError, StoreUnavailableError
 from skinxai.plain_text import one_line
 from skinxai.review.migrating import migrate, no_store
@@ -179,6 +183,7 @@ def _scheme(text: object) -> str:
 def _sqlite(url: URL, shown: str, patience: float) -> Any:
     path = Path(str(url.database))
     try:
+        check_path(path)
         if not path.exists():  # made here, so that nobody else of this machine can read it
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         check_file(path)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from skinxai.disk.regular_files import is_file, is_folder, read_file
+from skinxai.disk.regular_files import (
+    check_path,
+    is_file,
+    is_folder,
+    read_file,
+)
 from skinxai.disk.writing import write_atomic
 from skinxai.errors import OutputError, StoreError, StoreFullError
 from skinxai.images.limits import MAX_BYTES
@@ -29,6 +34,7 @@ class ImageFolder:
     def __init__(self, folder: Path, store: str) -> None:
         self.folder = folder
         try:
+            check_path(folder)
             if not is_folder(folder):
                 folder.mkdir(mode=0o700, parents=True)
             if not is_file(folder / MARK):

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
 from skinxai.errors import OutOfMemoryError, TrainingError, WorkerCrashError
 from skinxai.memory import give_back, gnu_library, is_out_of_memory
 
@@ -35,6 +37,20 @@ def kept_memory() -> Iterator[None]:
         for name, value in _DEFAULTS.items():
             library.mallopt(name, value)
         give_back()
+
+
+@contextmanager
+def made_on_the_cpu() -> Iterator[None]:
+    """Context in which torch makes tensors on the CPU where no device is named.
+
+    A program may have set another default (`torch.set_default_device`), which torch's own loader of
+    batches cannot use.
+    """
+    if torch.get_default_device().type == "cpu":
+        yield
+        return
+    with torch.device("cpu"):
+        yield
 
 
 @contextmanager

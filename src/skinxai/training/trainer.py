@@ -26,7 +26,7 @@ from skinxai.training.joining import joined
 from skinxai.training.launch import Launch
 from skinxai.training.loop import Loop
 from skinxai.training.precision import fastest_kernels
-from skinxai.training.process import check_main_guard, kept_memory, typed_errors
+from skinxai.training.process import check_main_guard, kept_memory, made_on_the_cpu, typed_errors
 from skinxai.training.randomness import kept_random_states
 from skinxai.training.ranks import Ranks
 from skinxai.training.run import Run, workers_of
@@ -120,7 +120,7 @@ class Trainer:
         check_main_guard(workers_of(self.config))
         splits = _splits(train, val)
         check_parts(splits.train, splits.val)
-        with joined(self.config.device) as ranks:
+        with made_on_the_cpu(), joined(self.config.device) as ranks:
             return self._fit(splits, ranks)
 
     def _fit(self, splits: Splits, ranks: Ranks) -> Classifier:
