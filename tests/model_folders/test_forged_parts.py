@@ -285,16 +285,16 @@ def test_progress_of_a_checkpoint() -> None:
 def test_settings_of_a_run(tmp_path: Path) -> None:
     from skinxai.training.settings import TrainConfig
 
-    hashes = dict.fromkeys(("labels", "train", "val", "prepared pixels"), SHA)
+    hashes = dict.fromkeys(("labels", "train", "val", "prepared pixels", "files"), SHA)
     whole = {
         "settings": TrainConfig().to_dict(), "precision": "float32", "init_weights": "random",
         "teacher": None, "data": {"name": "x", "train": [1], "val": [1], "sha256": hashes},
-        "splits_sha256": SHA, "versions": {},
+        "splits_sha256": SHA, "versions": {}, "schema_version": 1,
     }  # fmt: skip
     folder = RunFolder(tmp_path)
     whole = json.loads(json.dumps(whole))
     folder.write_settings(whole)
-    assert folder.read_settings() == whole | {"schema_version": 1}
+    assert folder.read_settings() == whole
     for changes, words in (
         ({"schema_version": 2}, "schema_version of train.json must be 1, got 2; update skinxai"),
         ({"more": 1}, r"unknown keys \['more'\]; update skinxai"),
