@@ -63,7 +63,7 @@ def test_a_position_that_is_none_counts_for_no_other_class(wrong) -> None:
 
 def test_what_is_not_known_has_no_place_among_scores() -> None:
     """Else an image without a probability would be the surest, or the least sure."""
-    with pytest.raises(InputRangeError, match="NaN in 1 places"):
+    with pytest.raises(InputRangeError, match=r"NaN in 1 place\."):
         roc_curve([True, True, False], [math.nan, 0.5, 0.6])
     with pytest.raises(InputRangeError, match="NaN in 2 places"):
         one_vs_rest_auc([0, 1], [[0.9, 0.1], [math.nan, math.nan]])

@@ -125,7 +125,7 @@ def test_an_image_that_all_members_learnt(data, tmp_path) -> None:
 
 def test_a_member_that_does_not_say_what_it_learnt(data, tmp_path) -> None:
     folder = ensemble(tmp_path, [folds(data[0], 3)[0], None], [0.5, 0.5])
-    with pytest.raises(TrainingError, match="was trained on, but 1 of 2 do not"):
+    with pytest.raises(TrainingError, match="was trained on, but 1 of 2 does not"):
         loaded(folder, data[0])
 
 
