@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_runs import LABELS
 
+from skinxai import ModelConfig, PreprocessConfig, backbones, checkpoints
 from skinxai.data import load_prepared
 from skinxai.disk.staging import write_together
 from skinxai.disk.writing import append_line, check_folder, make_folder, write_atomic
@@ -48,7 +50,7 @@ import sys
 from skinxai import Classifier
 from skinxai.errors import SkinxaiError
 
-classifier = Classifier.from_pretrained(device="cpu")
+classifier = Classifier.from_pretrained(sys.argv[2], device="cpu")
 for name in ("m\\u00e4l.xml", "m\\u00e4l.onnx", "m\\u00e4l"):
     try:
         (classifier.export if "." in name else classifier.save_pretrained)(name)
@@ -59,10 +61,13 @@ print(Classifier.from_pretrained(sys.argv[1]).model == classifier.model)
 """
 
 
-def test_text_where_names_are_ascii(tmp_path: Path) -> None:
+def test_text_where_names_are_ascii(tmp_path_factory, tmp_path: Path) -> None:
+    config = ModelConfig("tiny", "timm/test_resnet", LABELS, PreprocessConfig((64, 64)))
+    model = tmp_path_factory.mktemp("tiny")
+    checkpoints.save(str(model), backbones.build(config.backbone, len(LABELS)), config, "A card.")
     told = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
-        [sys.executable, "-c", ASCII, "m\u00e4l.xml".encode()],
+        [sys.executable, "-c", ASCII, "m\u00e4l.xml".encode(), model],
         env=told, cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
