@@ -286,13 +286,14 @@ class Model:
         options, _ = InputOptions.take(asdict(PARITY) | inputs)
         (loaded,) = self._loaded.members
         many = None if images is None else iter_sources(images)[1]
+        parity = export(self.torch_predictor, loaded, Path(path), many, format, options)
         if loaded.calibration is not None:
             warnings.warn(
                 "the exported file has no calibration: its probabilities are the softmax of the "
                 "logits, and it decides nothing; a model folder with a graph keeps both.",
                 SkinxaiWarning, stacklevel=2,
             )  # fmt: skip
-        return export(self.torch_predictor, loaded, Path(path), many, format, options)
+        return parity
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, name: str | None = None) -> str:
         """Write the model folder, or the ensemble's with all members, and return its revision.

@@ -38,9 +38,9 @@ def test_a_name_with_nul(what: str, tmp_path: Path) -> None:
         ACTIONS[what](tmp_path / "new" / "a\0b")
 
 
-@pytest.mark.filterwarnings("ignore:the exported file has no calibration")
 @pytest.mark.parametrize("suffix", ["onnx", "xml"])
 def test_an_export(classifier, tmp_path: Path, suffix: str) -> None:
+    """It is refused before anything is noted of a file that is not written."""
     with pytest.raises(SkinxaiError, match=rf"a.*b\.{suffix}' failed: no file can have this name"):
         classifier.export(tmp_path / f"a\0b.{suffix}")
 
