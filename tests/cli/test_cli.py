@@ -53,7 +53,7 @@ def test_some_failed_is_one_and_the_rest_is_written(photos, tmp_path) -> None:
     code, text = run("predict", photos[0], tmp_path / "bad.png", "--out", tmp_path / "results")
     assert code == 1 and "1 of 2 images" in text and "failed:" in text
     rows = json.loads((tmp_path / "results" / "results.json").read_text())
-    assert rows[0]["label"] and rows[1]["code"] == "image_unsupported"
+    assert rows[0]["label"] and rows[1]["error_code"] == "image_unsupported"
 
 
 @pytest.mark.parametrize(

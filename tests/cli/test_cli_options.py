@@ -186,7 +186,7 @@ def test_nearest_tells_what_was_noted_of_an_image_and_goes_on_after_a_bad_one(tm
     assert (lines[1], lines[3], lines[5:]) == (str(plain), str(clear), [f"  note: {note}"])
     assert len(run(*words, "--quiet").stdout.splitlines()) == 5
     first, second, third = json.loads(run(*words, "--json").stdout)
-    assert (first["source"], first["code"]) == (str(bad), "image_unsupported")
+    assert (first["source"], first["error_code"]) == (str(bad), "image_unsupported")
     assert (second["warnings"], third["warnings"]) == ([], [note])
     assert [each["source"] for each in (second, third)] == [str(plain), str(clear)]
     assert len(second["nearest"]) == len(third["nearest"]) == 1

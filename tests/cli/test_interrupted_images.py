@@ -58,7 +58,7 @@ def interrupted(
 
 def answered(rows: list[dict[str, str]]) -> int:
     """How many images a table says to have been answered; the others are named as such."""
-    codes = [row.get("code") or None for row in rows]
+    codes = [row.get("error_code") or None for row in rows]
     done = codes.index("interrupted")
     assert codes == [None] * done + ["interrupted"] * (IMAGES - done)
     assert [Path(row["source"]).name for row in rows] == [f"{n:03d}.jpg" for n in range(IMAGES)]

@@ -28,7 +28,7 @@ def test_a_row_for_each_image_in_order() -> None:
         "calibrated_on", "operating_point", "decision", "reasons", "quality", "novelty_score",
         "novelty_refused", "uncertainty_total", "uncertainty_aleatoric", "uncertainty_epistemic",
         "uncertainty_variation_ratio", "uncertainty_passes", "uncertainty_by", "prediction_set",
-        "model", "backend", "warnings", "error",
+        "model", "backend", "warnings", "error_code", "error",
     ]  # fmt: skip
     assert found.source.tolist() == ["a.jpg", "b.jpg"]
     assert found.loc[0, ["p_nv", "p_mel", "probability", "malignant_probability"]].tolist() == [
@@ -36,7 +36,8 @@ def test_a_row_for_each_image_in_order() -> None:
     ]  # fmt: skip
     assert found.label[0] == "mel" and found.warnings[0] == [] and pd.isna(found.error[0])
     assert pd.isna(found.p_mel[1]) and pd.isna(found.label[1])
-    assert found.error[1] == "b.jpg must be an image."
+    assert set(bad.to_dict()) <= set(found.columns)  # what is in JSON is in the table
+    assert (found.error_code[1], found.error[1]) == ("image_decode", "b.jpg must be an image.")
 
 
 def test_what_speaks_against_an_answer_has_columns() -> None:

@@ -136,7 +136,7 @@ def test_what_is_done_is_written_after_an_interruption(photos, tmp_path: Path, m
     found = CliRunner().invoke(app, ["predict", str(photos[0].parent), "--out", str(tmp_path)])
     assert found.exit_code != 0 and len(seen) == 3
     rows = json.loads((tmp_path / "results.json").read_text())
-    assert [row.get("code") for row in rows] == [None] * 3 + ["interrupted"] * 9
+    assert [row.get("error_code") for row in rows] == [None] * 3 + ["interrupted"] * 9
 
 
 def test_a_name_that_a_spreadsheet_would_compute_is_text() -> None:

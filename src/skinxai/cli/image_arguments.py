@@ -74,7 +74,7 @@ def note_end(done: int, total: int, out: Path | None) -> None:
 def not_done(source: str) -> dict[str, str]:
     """The row of an image that a run has not come to, as if it could not be read."""
     text = "The run ended before this image was answered; run the command again."
-    return {"source": named(source), "code": "interrupted", "error": text}
+    return {"source": named(source), "error_code": "interrupted", "error": text}
 
 
 def opened(source: str) -> Any:

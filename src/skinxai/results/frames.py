@@ -23,12 +23,12 @@ def to_frame(results: Iterable[Prediction | ItemError]) -> pd.DataFrame:
 
     Returns:
         Columns ``source``, ``label``, ``probability``, ``p_CODE`` for each class in label order,
-        ``malignant_probability``, ``model``, ``backend``, ``warnings`` (a list) and ``error``, and
-        of calibrated models ``calibrated_on``, ``operating_point``, ``decision``, ``reasons`` (a
-        list), ``quality`` (a dict), ``novelty_score``, ``novelty_refused`` and ``prediction_set``
-        (a list, coverage 0.9). ``uncertainty_total`` and the other fields of `Uncertainty` have a
-        column each. An `ItemError` has its sentence in ``error`` and no value in the columns of an
-        answer.
+        ``malignant_probability``, ``model``, ``backend``, ``warnings`` (a list), ``error_code`` and
+        ``error``, and of calibrated models ``calibrated_on``, ``operating_point``, ``decision``,
+        ``reasons`` (a list), ``quality`` (a dict), ``novelty_score``, ``novelty_refused`` and
+        ``prediction_set`` (a list, coverage 0.9). ``uncertainty_total`` and the other fields of
+        `Uncertainty` have a column each. An `ItemError` has its code in ``error_code``, its
+        sentence in ``error`` and no value in the columns of an answer.
 
     Raises:
         OptionError: predictions of several label sets.
@@ -37,7 +37,7 @@ def to_frame(results: Iterable[Prediction | ItemError]) -> pd.DataFrame:
     codes: tuple[str, ...] = ()
     for each in results:
         if isinstance(each, ItemError):
-            rows.append({"source": each.source, "error": str(each.error)})
+            rows.append(each.to_dict())
             continue
         own = tuple(each.probabilities)
         if codes and own != codes:
@@ -55,6 +55,7 @@ def to_frame(results: Iterable[Prediction | ItemError]) -> pd.DataFrame:
     columns = [
         "source", "label", "probability", *(f"p_{code}" for code in codes),
         "malignant_probability", "calibrated_on", "operating_point", "decision", "reasons",
-        "quality", *doubts, "prediction_set", "model", "backend", "warnings", "error",
+        "quality", *doubts, "prediction_set", "model", "backend", "warnings", "error_code",
+        "error",
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)

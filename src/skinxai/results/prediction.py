@@ -208,4 +208,4 @@ class ItemError:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {"source": self.source, "code": self.code, "error": str(self.error)}
+        return {"source": self.source, "error_code": self.code, "error": str(self.error)}
