@@ -99,7 +99,7 @@ def test_one_column_a_class(folder: Path) -> None:
 
 REFUSED = {
     "a column of another name": (("a,nv",), "image,labels", DatasetSchemaError,
-                                 "'label'.*Did you mean 'labels'"),
+                                 "'label', .*; name its own with columns={.*'label': 'labels'}."),
     "a column in another case": (
         ("a,nv,x",), "image,label, Label ", DatasetSchemaError,
         "must have each column once, but 'Label' is there twice, once as 'label'; rename one or r",
@@ -138,6 +138,34 @@ def test_refused(case: str, folder: Path) -> None:
     with pytest.raises(error, match=words) as caught:
         load_csv(table(folder, *rows, header=header), folder, labels=LABELS)
     assert type(caught.value) is error
+
+
+NAMED = {
+    "usual names": ("filename,diagnosis,sex", {}, {"image": "filename", "label": "diagnosis"},
+                    "--image-column filename --label-column diagnosis"),
+    "groups as well": ("IMG_ID,dx,lesion", {},
+                       {"image": "IMG_ID", "label": "dx", "lesion_id": "lesion"},
+                       "--image-column IMG_ID --label-column dx --lesion-column lesion"),
+    "a mistyped name": ("datei,the kind,age", {"image": "date", "label": "the kind"},
+                        {"image": "datei", "label": "the kind"},
+                        "--image-column datei --label-column 'the kind'"),
+    "a mistyped group": ("image,label,laesion", {"lesion_id": "lesion_nr"},
+                         {"image": "image", "label": "label", "lesion_id": "laesion"},
+                         "--image-column image --label-column label --lesion-column laesion"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_the_columns_that_a_refusal_names_can_be_typed_as_they_stand(case, folder: Path) -> None:
+    header, given, columns, options = NAMED[case]
+    path = table(folder, "a,nv,1", "b,mel,2", header=header)
+    with pytest.raises(DatasetSchemaError, match="must have the column ") as caught:
+        load_csv(path, folder, columns=given)
+    assert str(caught.value).endswith(f"; name its own with columns={columns}.")
+    assert caught.value.on_command_line.endswith(f"; name its own with {options}.")
+    records = load_csv(path, folder, columns=columns)
+    assert [record.label for record in records] == ["nv", "mel"]
+    assert "lesion_id" not in columns or [r.lesion_id for r in records] == ["1", "2"]
 
 
 def test_a_name_of_several_files_is_no_guess(folder: Path) -> None:

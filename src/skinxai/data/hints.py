@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
 from skinxai.data.tables import Table
 from skinxai.disk.regular_files import MAX_TABLE_BYTES, open_file
-from skinxai.errors import DatasetError
+from skinxai.errors import DatasetError, DatasetSchemaError, closest
 
 TABLES = frozenset({".csv", ".tsv", ".tab"})
 USUAL = {
@@ -51,17 +51,11 @@ def table_remedy(path: Path, images: Path) -> Remedy:
         table = read_table(path)
     except DatasetError:
         return {}
-    named = {name.lower(): name for name in table.columns}
-    columns = {}
-    for role, usual in USUAL.items():
-        found = next((named[name] for name in usual if name in named), None)
-        if found is not None or role in ("image", "label"):
-            columns[role] = found or "…"
+    columns = _named(table, {})
     tab = table.delimiter
     more = "" if tab == "," else f", delimiter={tab!r}"
     python = f"load_csv({str(path)!r}, {str(images)!r}, columns={columns}{more})"
-    options = [f"--images {shlex.quote(str(images))}"]
-    options += [f"{OPTIONS[role]} {shlex.quote(name)}" for role, name in columns.items()]
+    options = [f"--images {shlex.quote(str(images))}", *_options(columns)]
     options += [] if tab == "," else [f"--delimiter {shlex.quote(tab)}"]
     if columns["label"] == "…":
         python += f", or folders of classes with load_folder({str(images)!r})"
@@ -69,6 +63,40 @@ def table_remedy(path: Path, images: Path) -> Remedy:
         "python": f"read the table with {python}",
         "command": f"give the table itself: {shlex.quote(str(path))} {' '.join(options)}",
     }
+
+
+def require_named(table: Table, asked: Mapping[str, str | Sequence[str]]) -> None:
+    """Refuse a table that lacks a column of a role; the error says how to name those it has."""
+    for column in asked.values():
+        if isinstance(column, str) and column not in table.columns:
+            columns = _named(table, asked)
+            raise DatasetSchemaError(
+                f"{table.path.name} must have the column {column!r}, but it has "
+                f"{list(table.columns)}",
+                python=f"name its own with columns={columns}",
+                command=f"name its own with {' '.join(_options(columns))}",
+            )
+
+
+def _named(
+    table: Table, asked: Mapping[str, str | Sequence[str]]
+) -> dict[str, str | Sequence[str]]:  # fmt: skip
+    """Role → column: as asked for where it is there, else of a usual name or one like it."""
+    named = {name.lower(): name for name in table.columns}
+    columns: dict[str, str | Sequence[str]] = {}
+    for role, usual in USUAL.items():
+        own = asked.get(role)
+        found = next((named[name] for name in usual if name in named), None)
+        if own is not None and (not isinstance(own, str) or own in table.columns):
+            columns[role] = own
+        elif own is not None or found is not None or role in ("image", "label"):
+            columns[role] = found or closest(own or role, table.columns, cutoff=0.5) or "…"
+    return columns
+
+
+def _options(columns: Mapping[str, str | Sequence[str]]) -> list[str]:
+    pairs = columns.items()
+    return [f"{OPTIONS[role]} {shlex.quote(own)}" for role, own in pairs if isinstance(own, str)]
 
 
 def tables_in(root: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from skinxai.data.assembling import Listed, assemble
 from skinxai.data.cleaning import clean
-from skinxai.data.hints import USUAL
+from skinxai.data.hints import USUAL, require_named
 from skinxai.data.records import Records
 from skinxai.data.tables import ImageFiles, Table
 from skinxai.disk.regular_files import is_folder
@@ -73,6 +73,7 @@ def load_csv(
                 f"the column {named!r} is not read as {role}; if it holds such ids, name it, or "
                 f"images with the same id may come into several parts"
             )
+    require_named(table, chosen)
     if isinstance(chosen["label"], str):
         rows = listed_rows(table, {role: str(column) for role, column in chosen.items()})
     else:
