@@ -303,6 +303,15 @@ def test_settings_of_a_run(tmp_path: Path) -> None:
         ({"settings": {"backbone": "x"}}, "settings lacks"),
         ({"data": {}}, "data lacks"),
         ({"precision": "load"}, "precision must be a type of numbers, got 'load'"),
+        *[
+            ({name: other}, rf"settings: {name} must be text, got {other}; start the run again")
+            for name in ("init_weights", "splits_sha256", "teacher")
+            for other in ({}, 5)
+        ],
+        ({"splits_sha256": None}, "splits_sha256 must be text, got None"),
+        ({"data": whole["data"] | {"name": 5}}, "data.name must be text, got 5"),
+        ({"data": whole["data"] | {"val": ["x"]}}, "data.val must be a list of whole numbers"),
+        ({"data": whole["data"] | {"sha256": hashes | {"val": 5}}}, "data.sha256.val must be te"),
     ):
         (tmp_path / "train.json").write_text(json.dumps(whole | changes))
         with pytest.raises(TrainingError, match=words):

@@ -1,18 +1,20 @@
 """Checkpoints on disk: whole or not there, whatever happens while one is written."""
 
 import errno
+import json
 import os
 import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from places import TESTS
-from safetensors.torch import load
+from safetensors.torch import load, save
 from small_runs import build_small
 
 from skinxai.errors import CheckpointCorruptError, CheckpointWriteError, SkinxaiWarning
@@ -211,3 +213,43 @@ def test_a_checkpoint_of_another_network() -> None:
     for damaged in (b"", b"\0" * 100, first.to_bytes()[:-9]):
         with pytest.raises(CheckpointCorruptError, match="start the run again"):
             first.restore(damaged)
+
+
+OTHERS: dict[str, Any] = {"progress": [], "random": None, "ranks": {}, "scaler": 5, "splits_sha256": ["x"]}
+"""For each entry of a checkpoint a value of another kind."""
+
+
+def test_an_entry_that_is_missing_or_of_another_kind_is_named() -> None:
+    own = state()
+    tensors, rest = load(own.to_bytes()), header(own.to_bytes())
+    assert rest.keys() == OTHERS.keys()
+
+    def said(rest: Any, more: Mapping[str, torch.Tensor] = tensors) -> str:
+        with pytest.raises(CheckpointCorruptError) as caught:
+            own.restore(save(dict(more), {"state": json.dumps(rest)}))
+        before, _, reason = str(caught.value).partition(" and version: ")
+        assert before == "checkpoint must belong to this run's network"
+        return reason.removesuffix("; start the run again in a new folder.")
+
+    for name, other in OTHERS.items():
+        kind = type(rest[name]).__name__
+        must = f"its entry '{name}' must be a {kind}, "
+        assert said(rest | {name: other}) == f"{must}got {type(other).__name__}"
+        assert said({n: value for n, value in rest.items() if n != name}) == f"{must}it is missing"
+    assert said([]) == "its entry 'progress' must be a dict, it is missing"
+    assert said(rest | {"ranks": [5]}).startswith("its entry 'ranks' must hold the random states")
+    states = "its random states must be of torch, NumPy and Python"
+    for name in ("numpy", "python"):
+        for other in (None, 5, "x", [], [5], {}):
+            assert said(rest | {"random": rest["random"] | {name: other}}) == states, (name, other)
+        lacking = {n: value for n, value in rest["random"].items() if n != name}
+        assert said(rest | {"random": lacking}) == states
+    assert said(rest, {n: t for n, t in tensors.items() if n != "random.cpu"}) == states
+    with pytest.raises(CheckpointCorruptError, match="version: it lacks 'state'; start the run"):
+        own.restore(save(tensors, {"other": "x"}))
+
+
+def header(data: bytes) -> dict[str, Any]:
+    length = int.from_bytes(data[:8], "little")
+    found: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["state"])
+    return found

@@ -40,15 +40,18 @@ class RandomStates:
         )
 
     def put_back(self) -> None:
-        """Restore these states."""
-        torch.set_rng_state(self.tensors["cpu"])
-        for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-            if (state := self.tensors.get(f"cuda.{number}")) is not None:
-                torch.cuda.set_rng_state(state, number)
-        name, keys, *numbers = self.rest["numpy"]
-        np.random.set_state((name, np.asarray(keys, np.uint32), *numbers))
-        version, internal, gauss = self.rest["python"]
-        random.setstate((version, tuple(internal), gauss))
+        """Restore these states; a `ValueError` for values that are none."""
+        try:
+            torch.set_rng_state(self.tensors["cpu"])
+            for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+                if (state := self.tensors.get(f"cuda.{number}")) is not None:
+                    torch.cuda.set_rng_state(state, number)
+            name, keys, *numbers = self.rest["numpy"]
+            np.random.set_state((name, np.asarray(keys, np.uint32), *numbers))
+            version, internal, gauss = self.rest["python"]
+            random.setstate((version, tuple(internal), gauss))
+        except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+            raise ValueError("its random states must be of torch, NumPy and Python") from error
 
 
 def seed_all(seed: int) -> None:

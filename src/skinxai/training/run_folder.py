@@ -61,6 +61,19 @@ def check_keys(
         raise ValueError(f"{name} has the unknown keys {unknown}; update skinxai")
 
 
+def _check_kinds(values: dict[str, Any]) -> None:
+    about, texts = values["data"], ("init_weights", "splits_sha256", "teacher")
+    named = {name: values[name] for name in texts} | {"data.name": about["name"]}
+    named |= {f"data.sha256.{name}": value for name, value in about["sha256"].items()}
+    for name, value in named.items():
+        if not isinstance(value, str) and (value is not None or name != "teacher"):
+            raise ValueError(f"{name} must be text, got {value!r:.80}")
+    for name in ("train", "val"):
+        counts = about[name]
+        if not isinstance(counts, list) or not all(type(count) is int for count in counts):
+            raise ValueError(f"data.{name} must be a list of whole numbers, got {counts!r:.80}")
+
+
 def held_in(path: Path) -> str | None:
     """The file that marks work which a folder holds already; ``None`` if it holds none."""
     return next((name for name in _HELD if (path / name).exists()), None)
@@ -161,6 +174,7 @@ class RunFolder:
             check_keys(values["data"], ("name", "train", "val", "sha256"), "data")
             check_keys(values["data"]["sha256"], _HASHES, "data.sha256")
             check_keys(values["versions"], None, "versions")
+            _check_kinds(values)
             if values["precision"] not in tuple(PRECISIONS):
                 raise ValueError(
                     f"precision must be a type of numbers, got {values['precision']!r}"

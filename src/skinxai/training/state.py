@@ -18,6 +18,7 @@ from skinxai.training.divided_weights import copy_with, divided_as, each_whole, 
 from skinxai.training.randomness import RandomStates
 
 MAX_THREADS = 4096
+_ENTRIES = {"progress": dict, "random": dict, "ranks": list, "scaler": dict, "splits_sha256": str}
 Row = dict[str, float]
 
 
@@ -168,8 +169,7 @@ class RunState:
         """
         try:
             tensors = load(data)
-            length = int.from_bytes(data[:8], "little")
-            rest = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["state"])
+            rest = _entries(data)
             if rest["splits_sha256"] != self.splits_sha256:
                 raise ValueError("it is of a run with another split")
             own = self.network.state_dict()
@@ -195,9 +195,10 @@ class RunState:
             SafetensorError, ValueError, LookupError, TypeError, AttributeError, RuntimeError,
             OverflowError,
         ) as error:  # fmt: skip
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else error
             raise CheckpointCorruptError(
-                f"checkpoint must belong to this run's network and version: {error}; start the run "
-                f"again in a new folder."
+                f"checkpoint must belong to this run's network and version: {reason}; start the "
+                f"run again in a new folder."
             ) from error
         return same
 
@@ -216,6 +217,20 @@ class RunState:
                 named[name] = divided_as(named[name], own[number])
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _entries(data: bytes) -> dict[str, Any]:
+    """The JSON of a checkpoint, a value of its own kind for each entry; else a `ValueError`."""
+    length = int.from_bytes(data[:8], "little")
+    rest = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["state"])
+    found = rest if isinstance(rest, dict) else {}
+    for name, kind in _ENTRIES.items():
+        if type(found.get(name)) is not kind:
+            got = f"got {type(found[name]).__name__}" if name in found else "it is missing"
+            raise ValueError(f"its entry {name!r} must be a {kind.__name__}, {got}")
+    if not all(isinstance(each, dict) for each in found["ranks"]):
+        raise ValueError("its entry 'ranks' must hold the random states of each further rank")
+    return found
 
 
 def _below(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
