@@ -215,7 +215,9 @@ def test_a_checkpoint_of_another_network() -> None:
             first.restore(damaged)
 
 
-OTHERS: dict[str, Any] = {"progress": [], "random": None, "ranks": {}, "scaler": 5, "splits_sha256": ["x"]}
+OTHERS: dict[str, Any] = {
+    "progress": [], "random": None, "ranks": {}, "scaler": 5, "splits_sha256": ["x"],
+}  # fmt: skip
 """For each entry of a checkpoint a value of another kind."""
 
 
