@@ -1,7 +1,9 @@
 """The Open Inference Protocol, as its specification words it."""
 
 import base64
+import functools
 import json
+import re
 
 import pytest
 from serving_clients import GREEN, RED, files, services, value
@@ -135,6 +137,25 @@ def test_nothing_that_is_asked_is_left_out(client) -> None:
     """A query would be: what is asked stands in the body."""
     answer = client.post(f"{URL}/infer?tta=true", json=body(RED))
     assert answer.status_code == 422 and answer.json()["errors"][0]["field"] == "tta"
+
+
+def test_a_version_stands_in_the_path_alone(client) -> None:
+    """As the protocol has it: ``v2/models/NAME[/versions/VERSION]``."""
+    (version,) = client.get(URL).json()["versions"]
+    get, post = client.get, functools.partial(client.post, json=body(RED))
+    for ask, end in ((get, ""), (get, "/ready"), (post, "/infer")):
+        assert ask(f"{URL}/versions/{version}{end}").status_code == 200
+        assert ask(f"{URL}/versions/1{end}").status_code == 404
+        for asked in (version, "1"):
+            answer = ask(f"{URL}{end}?version={asked}")
+            assert answer.status_code == 422, end
+            assert "must stand in the path, /v2/models/{name}/versions/" in answer.json()["error"]
+    described = client.get("/openapi.json").json()["paths"]
+    for path in (each for each in described if each.startswith("/v2/models/")):
+        (about,) = described[path].values()
+        told = [(each["name"], each["in"], each["required"]) for each in about["parameters"]]
+        named = re.findall(r"{(\w+)}", path)
+        assert told == [(name, "path", True) for name in named], path
 
 
 def test_paths_and_bodies_that_are_refused(client) -> None:

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from skinxai.errors import SkinxaiError
 from skinxai.results import DISCLAIMER
 from skinxai.serving.arriving import Gone, unless_gone
+from skinxai.serving.asking import refused
 from skinxai.serving.gate import visit_of
 from skinxai.serving.json_bodies import asked_by, read_json
 from skinxai.serving.open_inference import IMAGE, InferenceRequest, images_of, metadata, response
@@ -24,6 +25,12 @@ from skinxai.version import __version__
 logger = logging.getLogger("skinxai.serving")
 MODEL = "/v2/models/{name}"
 VERSION = MODEL + "/versions/{version}"
+VERSIONED: dict[str, Any] = {
+    "parameters": [
+        {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
+    ]
+}
+"""A version stands in the path: as an argument that may be left out it would be a query."""
 IMAGE_TENSOR = {"name": IMAGE, "shape": [1], "datatype": "BYTES", "data": ["iVBORw0K…"]}
 BODY = {
     "requestBody": {
@@ -42,9 +49,12 @@ def open_inference(service: Service) -> APIRouter:
     """The routes."""
     router = APIRouter()
 
-    def found(name: str, version: str | None = None) -> Served:
-        served = service.pool.served.get(name)
-        if served is None or version not in (None, _version(served)):
+    def found(request: Request) -> Served:
+        if "version" in request.query_params:
+            message = f"must stand in the path, {VERSION}, not in the query"
+            raise refused([{"field": "version", "message": message}])
+        served = service.pool.served.get(request.path_params["name"])
+        if served is None or _asked_version(request) not in (None, _version(served)):
             raise Problem(404, "unknown_name", "There is no model of this name and version.")
         return served
 
@@ -61,29 +71,31 @@ def open_inference(service: Service) -> APIRouter:
         is_ready = service.ready
         return JSONResponse({"live": is_ready, "ready": is_ready}, 200 if is_ready else 503)
 
-    @router.get(VERSION + "/ready", summary="Whether a model answers.")
+    @router.get(VERSION + "/ready", summary="Whether a model answers.", openapi_extra=VERSIONED)
     @router.get(MODEL + "/ready", summary="Whether a model answers.")
     @_with_error
-    async def model_ready(request: Request, name: str, version: str | None = None) -> Response:
-        served, is_ready = found(name, version), service.ready
+    async def model_ready(request: Request, name: str) -> Response:
+        served, is_ready = found(request), service.ready
         return JSONResponse({"name": served.name, "ready": is_ready}, 200 if is_ready else 503)
 
-    @router.get(VERSION, summary="What a model takes and gives.")
+    @router.get(VERSION, summary="What a model takes and gives.", openapi_extra=VERSIONED)
     @router.get(MODEL, summary="What a model takes and gives.")
     @_with_error
-    async def model(request: Request, name: str, version: str | None = None) -> Response:
-        served = found(name, version)
+    async def model(request: Request, name: str) -> Response:
+        served = found(request)
         classifier = served.classifier
         return JSONResponse(
             metadata(name, _version(served), classifier.backend, len(classifier.labels))
         )
 
-    @router.post(VERSION + "/infer", summary="Predict images in base64.", openapi_extra=BODY)
+    @router.post(
+        VERSION + "/infer", summary="Predict images in base64.", openapi_extra=BODY | VERSIONED
+    )
     @router.post(MODEL + "/infer", summary="Predict images in base64.", openapi_extra=BODY)
     @_with_error
-    async def infer(request: Request, name: str, version: str | None = None) -> Response:
+    async def infer(request: Request, name: str) -> Response:
         service.check_open()
-        found(name, version)
+        found(request)
         visit = visit_of(request.scope)
         if "inference-header-content-length" in request.headers:
             raise Problem(415, "content_type", "Tensors must be JSON, not binary.", close=True)
@@ -101,7 +113,7 @@ def open_inference(service: Service) -> APIRouter:
         for row in rows:
             if row.problem is not None:
                 raise row.problem
-        if version not in (None, _version(served)):
+        if _asked_version(request) not in (None, _version(served)):
             raise Problem(404, "unknown_name", "The model was exchanged meanwhile; ask again.")
         visit.model = served.model
         answers = await service.told(rows, images, fields.subject, fields.lesion)
@@ -109,6 +121,11 @@ def open_inference(service: Service) -> APIRouter:
         return JSONResponse(made | {"parameters": {"disclaimer": DISCLAIMER}})
 
     return router
+
+
+def _asked_version(request: Request) -> str | None:
+    version: str | None = request.path_params.get("version")
+    return version
 
 
 def _version(served: Served) -> str:
