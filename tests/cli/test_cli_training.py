@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import shlex
 import signal
 from pathlib import Path
 
@@ -304,3 +305,22 @@ def test_remedies_are_those_of_the_command_line(table: Path, tmp_path: Path) -> 
         f"model folder {str(tmp_path / 'pictures')!r} must hold manifest.json, found none; name a "
         "folder that 'skinxai train', 'import' or 'pull' wrote."
     )
+
+
+def test_a_refusal_of_learnt_images_names_the_split_of_the_models_run(table, tmp_path) -> None:
+    model = tmp_path / "own runs" / "mine"
+    assert run("train", *images(table), *SETTINGS, "--out", model).exit_code == 0
+    own = (table, *images(table)[2:], "--model", model, "--out", tmp_path / "out")
+    named = f"--splits {shlex.quote(str(model / 'splits.csv'))}"
+    said = refusal("calibrate", *own)
+    assert f"whose validation part is taken, with {named}, or name copies" in said
+    judged = run("evaluate", *own)
+    assert judged.exit_code == 0 and f"note: judge the test part of its own split: {named}" in (
+        " ".join(judged.stderr.split())
+    )
+    for command, part in (("evaluate", "test"), ("calibrate", "val")):  # what was named works
+        found = run(command, *own, *shlex.split(named), "--part", part)
+        assert found.exit_code == 0, found.output
+        assert "own split" not in found.stderr
+    (model / "splits.csv").unlink()
+    assert "with --splits splits.csv, or name" in refusal("calibrate", *own)

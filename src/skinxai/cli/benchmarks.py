@@ -19,7 +19,7 @@ from skinxai.cli.options import (
     words,
 )
 from skinxai.cli.saying import with_quiet
-from skinxai.cli.table_options import judged, open_data
+from skinxai.cli.table_options import judged, open_data, own_splits_named
 from skinxai.images.limits import MAX_PIXELS
 
 benchmark = typer.Typer(
@@ -72,12 +72,13 @@ def explainers(
     classifier = Classifier.from_pretrained(model)
     records = open_data(data, labels=classifier.config.labels)
     records = judged(records, splits, part)
-    table = benchmark_explainers(
-        classifier, records, masks, out,
-        methods=words(methods) or None,
-        budget=budget, lesions=lesions, stratified=stratified, checked=checked, steps=steps,
-        seed=seed, not_copies=words(not_copies) or (), max_pixels=max_pixels,
-    )  # fmt: skip
+    with own_splits_named(model):
+        table = benchmark_explainers(
+            classifier, records, masks, out,
+            methods=words(methods) or None,
+            budget=budget, lesions=lesions, stratified=stratified, checked=checked, steps=steps,
+            seed=seed, not_copies=words(not_copies) or (), max_pixels=max_pixels,
+        )  # fmt: skip
     typer.echo(table.read_text(encoding="utf-8"))
 
 

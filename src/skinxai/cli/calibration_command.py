@@ -19,7 +19,14 @@ from skinxai.cli.options import (
     words,
 )
 from skinxai.cli.saying import note
-from skinxai.cli.table_options import TableOptions, check_apart, judged, open_data, with_table
+from skinxai.cli.table_options import (
+    TableOptions,
+    check_apart,
+    judged,
+    open_data,
+    own_splits_named,
+    with_table,
+)
 from skinxai.images.limits import MAX_PIXELS
 
 
@@ -56,11 +63,12 @@ def calibrate(
     classifier = Classifier.from_pretrained(model)
     records = open_data(data, table, labels=classifier.config.labels)
     records = judged(records, splits, part, default=Part.val, done="used to calibrate")
-    made = classifier.calibrate(
-        records, method=method, sensitivity=sensitivity, specificity=specificity,
-        operating_point=operating_point, not_copies=words(not_copies) or (),
-        batch_size=batch_size, max_pixels=max_pixels,
-    )  # fmt: skip
+    with own_splits_named(model):
+        made = classifier.calibrate(
+            records, method=method, sensitivity=sensitivity, specificity=specificity,
+            operating_point=operating_point, not_copies=words(not_copies) or (),
+            batch_size=batch_size, max_pixels=max_pixels,
+        )  # fmt: skip
     made.save_pretrained(out)
     typer.echo(made.calibration)
     if made.calibration is not None and made.calibration.default is not None:

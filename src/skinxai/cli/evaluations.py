@@ -20,7 +20,14 @@ from skinxai.cli.options import (
     words,
 )
 from skinxai.cli.saying import note
-from skinxai.cli.table_options import TableOptions, check_apart, judged, open_data, with_table
+from skinxai.cli.table_options import (
+    TableOptions,
+    check_apart,
+    judged,
+    open_data,
+    splits_of,
+    with_table,
+)
 from skinxai.errors import ExplainError, ModelError
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.plain_text import counted
@@ -81,6 +88,8 @@ def evaluate(
         found, out, log=read_log(model) if model is not None else (), pictures=pictures
     )
     typer.echo(f"{in_words(found)}\n\n{found.to_markdown()}")
+    if found.seen and splits is None:
+        note(f"judge the test part of its own split: --splits {splits_of(model)} --part test")
     if found.seen.copies:
         ids = ",".join([*others, *found.seen.copies])
         note(f"look at these images; where they show other skin, give --not-copies {ids}")

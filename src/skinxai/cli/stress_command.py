@@ -21,7 +21,14 @@ from skinxai.cli.options import (
     words,
 )
 from skinxai.cli.saying import note
-from skinxai.cli.table_options import TableOptions, check_apart, judged, open_data, with_table
+from skinxai.cli.table_options import (
+    TableOptions,
+    check_apart,
+    judged,
+    open_data,
+    own_splits_named,
+    with_table,
+)
 from skinxai.images.limits import MAX_PIXELS
 
 
@@ -62,11 +69,12 @@ def stress(
     records = open_data(data, table, labels=classifier.config.labels)
     records = judged(records, splits, part, default=Part.val, done="tested")
     names = words(artefacts)
-    found = stress_test(
-        classifier, records, masks, artefacts=names, method=method, lesions=lesions, maps=maps,
-        seed=seed, not_copies=words(not_copies) or (), batch_size=batch_size,
-        max_pixels=max_pixels,
-    )  # fmt: skip
+    with own_splits_named(model):
+        found = stress_test(
+            classifier, records, masks, artefacts=names, method=method, lesions=lesions, maps=maps,
+            seed=seed, not_copies=words(not_copies) or (), batch_size=batch_size,
+            max_pixels=max_pixels,
+        )  # fmt: skip
     picture = stress_sheet(
         classifier, records, masks, artefacts=names, method=method, seed=seed,
         max_pixels=max_pixels,

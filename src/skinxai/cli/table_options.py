@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -13,7 +15,8 @@ import typer
 from skinxai.cli.options import Part
 from skinxai.cli.saying import note, with_group
 from skinxai.disk.regular_files import is_folder
-from skinxai.errors import DatasetError, DatasetLabelError, OptionError
+from skinxai.errors import DatasetError, DatasetLabelError, LeakageError, OptionError
+from skinxai.plain_text import one_line
 
 if TYPE_CHECKING:
     from skinxai.data import Records, Splits
@@ -233,6 +236,23 @@ def judged(
             "test, or a column part or split."
         )
     return records
+
+
+@contextmanager
+def own_splits_named(model: str | None) -> Iterator[None]:
+    """Context in which a refusal that says ``--splits splits.csv`` names the file of a run."""
+    try:
+        yield
+    except LeakageError as error:
+        text = error.on_command_line.replace("--splits splits.csv", f"--splits {splits_of(model)}")
+        error.on_command_line = one_line(text)
+        raise
+
+
+def splits_of(model: str | None) -> str:
+    """The file of the split that a model was trained with, for a shell: that of its run folder."""
+    path = Path(model or "") / "splits.csv"
+    return shlex.quote(str(path)) if model and path.is_file() else path.name
 
 
 def _labelled(

@@ -105,7 +105,13 @@ def calibrated(
         leaked = leaked or bool(labelled.seen(item.index for item in items))
         if items and not leaked:
             rows += in_batches(items, lambda some: _answers(predictor, some))
-    refuse_learnt("calibrate()", len(records), labelled.seen())
+    refuse_learnt(
+        "calibrate()", len(records), labelled.seen(),
+        python="pass the validation part of the split that it was trained with, such as "
+        "Splits.from_csv('splits.csv', records).val",
+        command="give the split that it was trained with, whose validation part is taken, with "
+        "--splits splits.csv",
+    )  # fmt: skip
     found = np.asarray([row.means for row in rows])  # (N, 2, K)
     if not np.isfinite(found).all():
         raise NonFiniteOutputError(

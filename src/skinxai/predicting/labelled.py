@@ -50,8 +50,13 @@ def check_labels(records: Records, labels: LabelSet) -> None:
         )
 
 
-def refuse_learnt(wanted_by: str, images: int, seen: SeenImages) -> None:
+def refuse_learnt(
+    wanted_by: str, images: int, seen: SeenImages, python: str = "leave them out",
+    command: str = "leave them out",
+) -> None:  # fmt: skip
     """Refuse images that a model learnt from; what is not known of them is a warning.
+
+    ``python`` and ``command`` say how to take other images in their place.
 
     Raises:
         LeakageError: it learnt from one, or from one that looks like it.
@@ -60,8 +65,8 @@ def refuse_learnt(wanted_by: str, images: int, seen: SeenImages) -> None:
         raise LeakageError(
             f"{wanted_by} needs images that the model did not learn from, but of "
             f"{agreeing(images, 'this', 'these')} {counted(images, 'image')}, {seen.describe()}",
-            python="leave them out, or name copies that are none in not_copies",
-            command="leave them out, or name copies that are none with --not-copies",
+            python=f"{python}, or name copies that are none in not_copies",
+            command=f"{command}, or name copies that are none with --not-copies",
         )
     for text in seen.notes:
         warnings.warn(f"{text}.", SkinxaiWarning, stacklevel=4)
