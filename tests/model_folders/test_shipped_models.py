@@ -2,14 +2,20 @@
 
 import csv
 import hashlib
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from places import ROOT
+from safetensors.numpy import load
 
 from skinxai import Classifier, samples
+from skinxai.assessment.metrics import confusion_matrix, metrics_of
+from skinxai.model_folders.files import read_model_folder
+from skinxai.model_folders.opening import BUNDLED
 
 
 def sha256(path: Path) -> str:
@@ -43,6 +49,25 @@ def test_the_second_model_of_the_repository() -> None:
         assert f"{float(own['four flips'][figure]):.3f}" in readme
     assert ensemble.trained_on == Classifier.from_pretrained().trained_on
     assert ensemble.trained_on.without_fingerprint == 0
+
+
+def test_the_validation_figures_of_the_ensembles_page() -> None:
+    """Both folders keep the answers for all validation images, as their reference for drift."""
+    page = " ".join((ROOT / "docs/how-to/ensemble.md").read_text().split())
+    told = [
+        r"On these (\d+) images it has accuracy (\S+), balanced accuracy (\S+) and macro-F1 (\S+);",
+        r"the (bundled) network alone has (\S+), (\S+) and (\S+)\.",
+    ]
+    for words, folder in zip(told, ("models/skinxai-ham10000-ensemble", "bundled"), strict=True):
+        loaded = read_model_folder(BUNDLED if folder == "bundled" else ROOT / folder)
+        arrays = load(loaded.files["reference.safetensors"])
+        rows, labels = arrays["probabilities"], arrays["labels"]
+        own = metrics_of(confusion_matrix(labels, rows.argmax(axis=1), rows.shape[1]))
+        found = re.search(words, page)
+        assert found is not None and found[1] in (str(len(labels)), "bundled")
+        figures = (own.accuracy, own.balanced_accuracy, own.macro_f1)
+        assert found.groups()[1:] == tuple(f"{figure:.3f}" for figure in figures)
+        assert len(labels) == json.loads(loaded.files["calibration.json"])["images"]
 
 
 def test_the_bundled_models_neighbours() -> None:

@@ -53,6 +53,23 @@ def test_the_drawn_classes_are_learnt(place: Path) -> None:
     assert report["accuracy"]["value"] > 0.5  # 0.25 is chance
 
 
+def test_the_readme_shows_such_a_run(place: Path) -> None:
+    """Processors differ in the last bits, and so do trained networks: each has its own figures."""
+    (shown,) = re.findall(r"(?ms)^\$ skinxai audit (.+?)^```", (ROOT / "README.md").read_text())
+    log = [line.split(",") for line in (place / "runs/mine/log.csv").read_text().splitlines()]
+    assert f"epoch {log[-1][0]} of {log[-1][0]}: loss " in shown
+    report = json.loads((place / "report/evaluation.json").read_text())
+    assert f"{report['images']} images of {report['lesions']} lesions\n" in shown
+    assert f"{report['data']}: balanced accuracy " in shown
+    figures = re.findall(r"(balanced accuracy|macro-F1) (\S+) \((\S+)–(\S+)\)", shown)
+    assert [name for name, *_ in figures] == ["balanced accuracy", "macro-F1"]
+    for name, *numbers in figures:
+        value, low, high = map(float, numbers)
+        own = report[name.replace("-", " ").replace(" ", "_").lower()]
+        assert low < value < high and low <= own["value"] <= high
+        assert own["low"] <= value <= own["high"]
+
+
 def test_nothing_private_leaves_with_the_model(place: Path) -> None:
     folder = place / "runs/mine"
     names = [*json.loads((folder / "manifest.json").read_text())["files"], "manifest.json"]
