@@ -3,13 +3,18 @@
 import asyncio
 import json
 import math
+import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 from PIL import features
 from redis_server import RedisServer, needs_redis
 
 from skinxai.errors import OptionError
-from skinxai.images.decoder_versions import decoder_versions
+from skinxai.predicting import answer_versions as versions
+from skinxai.predicting.answer_versions import answer_versions
 from skinxai.serving import caching
 from skinxai.serving.caching import (
     OVERHEAD,
@@ -138,25 +143,60 @@ def test_a_key_depends_on_the_upload_the_model_and_the_options(other) -> None:
     assert other != KEY == answer_key("one", "m@1", {})
 
 
-def test_a_key_depends_on_the_version_but_not_on_the_options_order(monkeypatch) -> None:
+def test_a_key_does_not_depend_on_the_options_order() -> None:
     key = answer_key("one", "m@1", {"a": 1, "b": 2})
     assert key == answer_key("one", "m@1", {"b": 2, "a": 1})
-    monkeypatch.setattr(caching, "__version__", "another")
-    assert key != answer_key("one", "m@1", {"a": 1, "b": 2})
+
+
+@pytest.fixture
+def anew():
+    """Versions are asked for again, within the test and after it."""
+    answer_versions.cache_clear()
+    yield
+    answer_versions.cache_clear()
+
+
+def test_a_key_depends_on_the_version(monkeypatch, anew) -> None:
+    monkeypatch.setattr(versions, "__version__", "another")
+    assert answer_key("one", "m@1", {}) != KEY
 
 
 @pytest.mark.parametrize("library", ["pil", "libjpeg_turbo", "webp"])
-def test_a_key_depends_on_the_versions_that_decode_the_upload(monkeypatch, library) -> None:
+def test_a_key_depends_on_the_versions_that_decode_the_upload(monkeypatch, anew, library) -> None:
+    assert answer_key("one", "m@1", {}) == KEY
     known = features.version
     older = {library: "1.0"}
     monkeypatch.setattr(features, "version", lambda name: older.get(name, known(name)))
-    decoder_versions.cache_clear()
-    try:
-        assert answer_key("one", "m@1", {}) != KEY
-    finally:
-        monkeypatch.undo()
-        decoder_versions.cache_clear()
-    assert answer_key("one", "m@1", {}) == KEY
+    answer_versions.cache_clear()
+    assert answer_key("one", "m@1", {}) != KEY
+
+
+@pytest.mark.parametrize("name", ["torch", "timm", "a-reader"])
+def test_a_key_depends_on_the_versions_of_networks_and_plugins(tmp_path, name) -> None:
+    (tmp_path / "a_reader.py").write_text(
+        "from skinxai import hookimpl\n@hookimpl\ndef skinxai_read_image(image):\n    pass\n"
+    )
+    asked = "from skinxai.serving.caching import answer_key; print(answer_key('one', 'm@1', {}))"
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]), "SKINXAI_BLOCK_PLUGINS": "",
+    }  # fmt: skip
+
+    def key() -> str:
+        words = [sys.executable, "-c", asked]
+        return subprocess.run(
+            words, check=True, capture_output=True, env=environment, text=True
+        ).stdout.strip()
+
+    keys = [key(), key()]
+    for version in ("1.0", "1.1"):
+        shutil.rmtree(tmp_path / f"{name.replace('-', '_')}-1.0.dist-info", ignore_errors=True)
+        about = tmp_path / f"{name.replace('-', '_')}-{version}.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+        if name == "a-reader":
+            (about / "entry_points.txt").write_text("[skinxai]\na = a_reader\n")
+        keys.append(key())
+    assert keys[0] == keys[1] and len(set(keys)) == 3
 
 
 def test_memory_is_bounded_in_bytes_and_the_oldest_goes_first() -> None:

@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from skinxai.errors import OptionError
-from skinxai.images.decoder_versions import decoder_versions
-from skinxai.version import __version__
+from skinxai.predicting.answer_versions import answer_versions
 
 MEMORY = 64 * 1024**2
 """Bytes of the answers that are kept in this process."""
@@ -155,8 +154,8 @@ class AnswerCache:
 def answer_key(digest: str, model: str, options: Mapping[str, Any]) -> str:
     """Name of an answer: a digest of all that it depends on.
 
-    That includes the versions of skinxai and of what decodes the image: replicas of one Redis may
-    have different ones.
+    That includes the versions of skinxai, torch, timm, plugins and what decodes the image: replicas
+    of one Redis may have different ones, and an update may change an answer.
 
     Args:
         digest: SHA-256 of the encoded image, as it came.
@@ -164,7 +163,7 @@ def answer_key(digest: str, model: str, options: Mapping[str, Any]) -> str:
         options: plain values, what computes included.
     """
     asked = json.dumps(options, sort_keys=True, separators=(",", ":"))
-    parts = [__version__, decoder_versions(), model, asked, digest]
+    parts = [answer_versions(), model, asked, digest]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
