@@ -5,6 +5,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 from small_runs import coloured, model_folder, registered, rows
@@ -29,6 +30,10 @@ def parts(tmp_path: Path):
     return [coloured(tmp_path / name, 6, seed) for seed, name in enumerate(("seen", "new"))]
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    return {each.key: each.value for each in onnx.load(path).metadata_props}
+
+
 @pytest.mark.parametrize("backend", ["onnx", "openvino"])
 def test_the_cost_is_that_of_its_answers(parts: list, backend: str, tmp_path: Path) -> None:
     seen, new = parts
@@ -39,6 +44,8 @@ def test_the_cost_is_that_of_its_answers(parts: list, backend: str, tmp_path: Pa
     )
     small = Classifier.from_pretrained(path, backend=backend)
     assert small.backend.endswith("cpu int8") and small.backend == cost.backend
+    assert small.model.partition("@")[0] == whole.model.partition("@")[0]
+    assert small.model != whole.model == read_metadata(path)["skinxai.model"]
     one, two = ([each.predict(item.path) for item in new] for each in (whole, small))
     assert [p.backend for p in two] == [small.backend] * len(new)
     gaps = [

@@ -26,6 +26,24 @@ def test_ones_own_network_can_be_exported(tmp_path, pictures) -> None:
     )
 
 
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_files_of_unsaved_networks_are_told_apart(tmp_path, suffix) -> None:
+    """A cache, or a half-finished run, would else take one's answers for the other's."""
+    names = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        network = Small(2, 0.0)
+        mine = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
+        path = (tmp_path / str(seed)).with_suffix(suffix)
+        mine.export(path)
+        names += {Classifier.from_pretrained(path).model for _ in range(2)}
+    assert len(set(names)) == len(names) == 2
+    for name, path in zip(names, sorted(tmp_path.glob(f"*{suffix}")), strict=True):
+        own, _, revision = name.partition("@")
+        assert own == "module" and len(revision) == 12
+        assert b"sha256:" + revision.encode() in path.read_bytes()
+
+
 class InPlace(Small):
     """A head that changes what it is given, as torchvision's DenseNet does."""
 

@@ -9,8 +9,9 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 from serving_clients import files, png_of, services, value
-from small_runs import model_folder
+from small_runs import INPUT, Small, model_folder
 from waiting import wait_for
 
 from skinxai import Classifier
@@ -47,6 +48,22 @@ def row_of(client, picture: bytes, key: str | None = None) -> dict:
     (row,) = answer.json()["results"]
     assert answer.headers["x-skinxai-model"] == row["model"] == answer.json()["model"]
     return row
+
+
+def test_files_of_unsaved_networks_do_not_answer_for_each_other(open_service, tmp_path) -> None:
+    answers = {}
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        network = Small(3, 0.0)
+        mine = Classifier.from_module(network, [*"abc"], INPUT, network.features, network.head)
+        mine.export(tmp_path / f"{seed}.onnx")
+        graph = Classifier.from_pretrained(tmp_path / f"{seed}.onnx")
+        answers[graph.model] = graph.predict(PICTURES[0]).probabilities
+    client = open_service(models=tuple(str(tmp_path / f"{seed}.onnx") for seed in (0, 1)))
+    found = [row_of(client, PICTURES[0], str(key)) for key in range(16)]
+    assert {row["model"] for row in found} == {*answers}  # the second of each comes from the cache
+    for row in found:
+        assert row["probabilities"] == pytest.approx(dict(answers[row["model"]]), abs=1e-6)
 
 
 def test_the_models_that_settings_name(folders) -> None:

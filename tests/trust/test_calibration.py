@@ -237,6 +237,23 @@ def test_an_exported_file_is_not_calibrated_and_says_so(calibrated, records, tmp
     assert found.calibrated_on is None and found.decision is None
 
 
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_an_exported_file_is_not_taken_for_its_calibrated_folder(
+    folder, calibrated, records, tmp_path, suffix
+) -> None:
+    calibrated.save_pretrained(tmp_path / "saved")
+    saved = Classifier.from_pretrained(tmp_path / "saved")
+    with pytest.warns(SkinxaiWarning, match="has no calibration"):
+        saved.export(tmp_path / f"saved{suffix}")
+    own = Classifier.from_pretrained(folder)
+    own.export(tmp_path / f"own{suffix}")
+    other, same = (Classifier.from_pretrained(tmp_path / f"{n}{suffix}") for n in ("saved", "own"))
+    assert other.model != saved.model and same.model == own.model
+    assert other.model.partition("@")[0] == saved.model.partition("@")[0]
+    one, two = (rows([each.predict(records[0].path)]) for each in (saved, other))
+    assert np.abs(one - two).max() > 1e-3  # which is why
+
+
 def test_a_probability_is_explained_as_it_is_returned(folder, calibrated, records) -> None:
     image = records[0].path
     explainers.register("score_itself")(ScoreItself)

@@ -24,6 +24,7 @@ from skinxai.exporting.onnx_graphs import describe, graph_of
 from skinxai.exporting.parity import PARITY, Parity, check_parity
 from skinxai.graphs.exported import (
     ARRAY,
+    CALIBRATED,
     CONFIG,
     LAYER,
     MODEL,
@@ -75,6 +76,8 @@ def export(
         BINDING: loaded.config.binding(), CONFIG: canonical_json(loaded.config.to_dict()).decode(),
         LAYER: loaded.network.layer, MODEL: predictor.model, SEAL: UNSEALED.decode(),
     }  # fmt: skip
+    if loaded.calibration is not None:  # which the file does not have
+        metadata[CALIBRATED] = "true"
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, "model").with_suffix(path.suffix)  # OpenVINO takes no name of any text
         if runner == "onnx":

@@ -29,6 +29,7 @@ from skinxai.errors import (
     OptionError,
 )
 from skinxai.graphs.skeletons import skeleton
+from skinxai.model_folders.files import UNSAVED
 from skinxai.model_folders.part_bytes import LARGE
 from skinxai.model_folders.parts import GRAPH, WEIGHTS, size_limit
 from skinxai.model_folders.tensors import BINDING, load_arrays, unpack_bytes, weights_metadata
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 CONFIG, LAYER, MODEL = "skinxai.config", "skinxai.layer", "skinxai.model"
 PRECISION, WEIGHTS_DIGEST = "skinxai.precision", "skinxai.weights"
+CALIBRATED = "skinxai.calibrated"
 SEAL = "skinxai.seal"
 """Keys of a graph's metadata; a folder's has no config and model, which are the folder's own."""
 UNSEALED = b"sha256:" + 64 * b"0"
@@ -58,7 +60,8 @@ class Exported:
         graph: ONNX, or the XML of OpenVINO's own format.
         weights: of OpenVINO's format; empty for ONNX, which holds its own.
         config: of the model.
-        model: ``name@revision``.
+        model: ``name@revision``. Where no folder answers as the file does, since its model was
+            calibrated or never saved, or since it rounds, the revision is the file's own digest.
         layer: where the network was split, for explanations.
         precision: ``"float32"``, or ``"int8"`` (`skinxai.exporting.eight_bits`).
     """
@@ -207,8 +210,10 @@ def _exported(
     try:
         bound = metadata[BINDING] == config.binding()
         sealed = _is_sealed(graph, weights, metadata[SEAL])
-        precision = metadata.get(PRECISION, "float32")
-        found = Exported(graph, weights, config, metadata[MODEL], metadata[LAYER], precision)
+        precision, model = metadata.get(PRECISION, "float32"), metadata[MODEL]
+        if model.endswith(f"@{UNSAVED}") or CALIBRATED in metadata or precision != "float32":
+            model = f"{model.rpartition('@')[0]}@{metadata[SEAL].partition(':')[2][:12]}"
+        found = Exported(graph, weights, config, model, metadata[LAYER], precision)
     except (KeyError, ValueError) as error:
         raise _without_metadata(path, error) from error
     if not bound or not sealed or precision not in ("float32", "int8"):
