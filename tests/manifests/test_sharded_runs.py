@@ -2,13 +2,15 @@
 
 import json
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_runs import model_folder
+import torch
+from small_runs import INPUT, Small, coloured, model_folder
 
 from skinxai import Classifier, ItemError
 from skinxai.errors import DatasetSchemaError, OptionError, OutputError, PartsError, SkinxaiError
@@ -131,6 +133,33 @@ def test_another_run_in_the_folder_is_refused(small, table, done, tmp_path) -> N
     )
     (done / "run.json").unlink()
     assert "has parts without it" in refused(PartsError, small, table, done, chunk=4, batch_size=3)
+
+
+def test_a_network_of_ones_own_goes_on_only_as_it_was(table, tmp_path) -> None:
+    def wrapped(seed: int) -> Classifier:
+        torch.manual_seed(seed)
+        network = Small(3, 0.0)
+        return Classifier.from_module(network, [*"abc"], INPUT, network.features, network.head)
+
+    out, own = tmp_path / "out", wrapped(1)
+    predict_manifest(own, table, out, shard=(0, 2), chunk=4)
+    assert predict_manifest(wrapped(1), table, out, shard=(0, 2), chunk=4).skipped == 3
+    assert own.model == wrapped(2).model
+    assert "weights and calibration with" in refused(PartsError, wrapped(2), table, out, chunk=4)
+    with torch.no_grad():
+        next(own.network.parameters()).mul_(1.01)  # as when it is trained and used in turns
+    assert "weights and calibration with" in refused(PartsError, own, table, out, chunk=4)
+
+
+def test_two_calibrations_of_one_model_do_not_share_a_folder(small, table, tmp_path) -> None:
+    records = [
+        replace(coloured(tmp_path / str(n), 6, n), labels=small.config.labels) for n in (1, 2)
+    ]
+    out, (one, two) = tmp_path / "out", (small.calibrate(each) for each in records)
+    predict_manifest(one, table, out, shard=(0, 2), chunk=4)
+    assert one.model == two.model
+    assert "weights and calibration with" in refused(PartsError, two, table, out, chunk=4)
+    assert predict_manifest(one, table, out, chunk=4).skipped == 3
 
 
 def test_a_part_of_another_run_in_the_place_of_one_is_refused(small, table, done, tmp_path) -> None:

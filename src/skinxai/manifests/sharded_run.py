@@ -26,6 +26,7 @@ from skinxai.manifests.fetching import fetch, is_address
 from skinxai.manifests.image_samples import count_others, place_of, sample_images
 from skinxai.manifests.manifest import CHUNK, Chunk, Manifest, ManifestRow
 from skinxai.manifests.sharding import Shard
+from skinxai.model_folders.files import UNSAVED
 from skinxai.numeric import plain
 from skinxai.plain_text import agreeing, counted
 from skinxai.predicting.inputs import InputOptions
@@ -42,6 +43,7 @@ _WORDS = {
     "manifest": "the manifest with the sha256", "model": "the model", "chunk": "chunks of",
     "backend": "the backend", "skinxai": "skinxai", "columns": "the columns",
     "labels": "the labels", "rows": "a manifest with rows", "delimiter": "the delimiter",
+    "weights": "weights and calibration with the sha256",
 }  # fmt: skip
 
 
@@ -214,6 +216,8 @@ def begin(
         "labels": list(classifier.labels), "backend": classifier.backend, "skinxai": __version__,
         **options,
     }  # fmt: skip
+    if classifier.model.endswith(f"@{UNSAVED}"):  # it may be any network, in any state
+        identity["weights"] = classifier.torch_predictor.digest
     _agree(folder, identity, [str(opened.path.absolute()), *words], sample_images(opened))
     return PartRun(opened, folder, classifier.labels, identity, options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -204,6 +205,22 @@ class TorchPredictor(Predictor[TorchMember]):
     def in_float32(self) -> TorchPredictor:
         """The same, for what must not be rounded."""
         return replace(self, precision="float32", compiled=False)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the networks' tensors and of the calibration, as they are now.
+
+        It tells models apart that were never saved, and have no revision.
+        """
+        found = hashlib.sha256()
+        for member in self.members:
+            for each in tensors_of(member.network):
+                found.update(f"{each.dtype} {tuple(each.shape)}\n".encode())
+                found.update(each.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+        if self.calibration is not None:
+            for data in self.calibration.to_files("").values():
+                found.update(data)
+        return found.hexdigest()
 
     def seen_anew(self) -> Self:
         """The same networks, seen as they are now."""
