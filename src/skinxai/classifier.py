@@ -15,7 +15,7 @@ from skinxai.explaining.choosing import explained
 from skinxai.explaining.explain_options import ExplainOptions
 from skinxai.explaining.signatures import as_explain, as_nearest, as_predict, as_stream
 from skinxai.model import Model
-from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches, several
+from skinxai.predicting.inputs import InputOptions, Prepared, keywords_of, prepared_batches, several
 from skinxai.results import Evaluation, ItemError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Classifier(Model):
                 network without dropout.
             UnknownNameError: no such operating point.
         """
-        options, _ = InputOptions.take(inputs)
+        options, _ = InputOptions.take(inputs, *keywords_of(self.predict))
         single, many, _ = several(images, options.progress)
         model = self._in_use.at(operating_point)
         results = list(
@@ -119,7 +119,7 @@ class Classifier(Model):
         """
         model = self._in_use.at(operating_point)
         if explain is None:
-            options, _ = InputOptions.take(inputs)
+            options, _ = InputOptions.take(inputs, *keywords_of(self.stream))
             many = several(images, options.progress)[1]
             return model.predictions(
                 many, options, tta=tta, dropout_passes=dropout_passes, monitor=monitor
@@ -132,7 +132,8 @@ class Classifier(Model):
                 "with a method such as mc_dropout."
             )
         asked, rest = ExplainOptions.take(inputs | {"tta": tta}, "isolate")
-        return explained(model, images, explain, asked, rest)[1]
+        named = {*ExplainOptions.names(), "explain", "operating_point"} - {"isolate"}
+        return explained(model, images, explain, asked, rest, named)[1]
 
     @as_explain
     def explain(
@@ -178,7 +179,9 @@ class Classifier(Model):
             keywords = vars(asked) | inputs_and_options
             del keywords["isolate"]  # the new process must not start another
             return explain_in_process(self.explain, isolate, images, method, **keywords)
-        single, found = explained(self._in_use, images, method, asked, inputs_and_options)
+        single, found = explained(
+            self._in_use, images, method, asked, inputs_and_options, keywords_of(self.explain)
+        )
         results = [item if isinstance(item, ItemError) else item[1] for item in found]
         return results[0] if single else results
 
@@ -211,7 +214,8 @@ class Classifier(Model):
         from skinxai.explaining.side_by_side import explanations_of_one, questions
         from skinxai.results import compare
 
-        asked = questions(methods, targets, method, inputs_and_options)
+        named = keywords_of(self.compare)
+        asked = questions(methods, targets, method, inputs_and_options, named)
         found = explanations_of_one(self.explain, image, asked)
         return compare(found, columns=columns, alpha=alpha, uniform=uniform)
 
@@ -285,7 +289,7 @@ class Classifier(Model):
         from skinxai.explaining.by_example import index
 
         self.torch_predictor.single("index()")
-        options, _ = InputOptions.take(inputs)
+        options, _ = InputOptions.take(inputs, *keywords_of(self.index))
         found = index(self.torch_predictor, records, self.trained_on, options, dimensions)
         return self._of(self._in_use.with_neighbours(found))
 
@@ -312,7 +316,7 @@ class Classifier(Model):
         """
         from skinxai.explaining.by_example import nearest
 
-        options, _ = InputOptions.take(inputs)
+        options, _ = InputOptions.take(inputs, *keywords_of(self.nearest))
         single, many, _ = several(images, options.progress)
         found = nearest(self.torch_predictor, self.neighbours, many, options, k, records)
         return found[0] if single else found
@@ -359,7 +363,7 @@ class Classifier(Model):
         """
         from skinxai.predicting.calibrating import Wanted, calibrated
 
-        options, _ = InputOptions.take(inputs)
+        options, _ = InputOptions.take(inputs, *keywords_of(self.calibrate))
         wanted = Wanted(method, sensitivity, specificity, operating_point)
         made = self._of(calibrated(self._in_use, records, options, wanted, not_copies))
         return made._with_own_card()
@@ -391,7 +395,7 @@ class Classifier(Model):
         """
         from skinxai.predicting.referring import referenced
 
-        options, _ = InputOptions.take(inputs)
+        options, _ = InputOptions.take(inputs, *keywords_of(self.with_reference))
         return self._of(referenced(self._in_use, images, options, not_copies))
 
     def evaluate(
@@ -428,7 +432,7 @@ class Classifier(Model):
         """
         from skinxai.predicting.judging import Judged, judge
 
-        options, _ = InputOptions.take(inputs)
+        options, _ = InputOptions.take(inputs, *keywords_of(self.evaluate))
         how = Judged(resamples, seed, tta, not_copies, hardest, skin_tone)
         other = None if against is None else against._in_use
         return judge(self._in_use, records, options, how, other)

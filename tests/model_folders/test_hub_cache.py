@@ -51,6 +51,12 @@ def test_a_damaged_note_of_a_branch_is_written_anew(hub, published, tmp_path) ->
         assert open_model(NAME, local_files_only=True) == first
 
 
+def test_what_to_do_offline_without_a_model_in_the_cache() -> None:
+    remedy = f"not a folder here either. Run 'skinxai pull {NAME}@v1 --out FOLDER' on a machine"
+    with pytest.raises(HubError, match=remedy):
+        open_model(NAME, revision="v1", local_files_only=True)
+
+
 def test_only_whole_models_are_at_hand(hub, published, classifier, tmp_path) -> None:
     hub.faults.append(refuse_weights)
     with pytest.raises(HubError):

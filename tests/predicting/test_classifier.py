@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -81,6 +82,16 @@ def test_every_kind_of_input_gives_the_same_answer(classifier, tmp_path) -> None
     assert len(set(answers)) == 1
     channels_first = classifier.predict(pixels.transpose(2, 0, 1), layout="CHW")
     assert tuple(channels_first.probabilities.values()) == answers[0]
+
+
+def test_entries_of_a_folder_listed_in_bytes(photos) -> None:
+    classifier, folder = colour_classifier(), photos[0].parent
+    with os.scandir(os.fsencode(folder.parent)) as entries:
+        place = next(each for each in entries if each.path == os.fsencode(folder))
+    with os.scandir(os.fsencode(folder)) as entries:
+        photo = next(each for each in entries if each.path == os.fsencode(photos[0]))
+    assert classifier.predict(photo) == classifier.predict(photos[0])
+    assert classifier.predict(place) == classifier.predict(folder)
 
 
 def test_one_gives_one_and_many_give_a_list(photos) -> None:
@@ -266,6 +277,31 @@ def test_explanation_saves_everything(classifier, photos, tmp_path) -> None:
     manifest = json.loads((tmp_path / "folder" / "explanation.json").read_text())
     assert manifest["target"] == explanation.target and manifest["versions"]["torch"]
     assert explanation._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("call", "mistyped", "meant"),
+    [
+        ("predict", {"operating_pint": "screening"}, "operating_point"),
+        ("stream", {"explan": "gradcam"}, "explain"),
+        ("stream", {"explain": "gradcam", "traget": "mel"}, "target"),
+        ("explain", {"traget": "mel"}, "target"),
+        ("explain", {"method": "occlusion", "socre": "logit"}, "score"),
+        ("compare", {"methods": ["gradcam"], "colums": 2}, "columns"),
+        ("report", {"neighbors": 3}, "neighbours"),
+        ("nearest", {"record": None}, "records"),
+        ("index", {"dimension": 3}, "dimensions"),
+        ("calibrate", {"sensitivty": 0.9}, "sensitivity"),
+        ("with_reference", {"not_copy": ()}, "not_copies"),
+        ("evaluate", {"resample": 10}, "resamples"),
+    ],
+)
+def test_a_mistyped_keyword_of_the_call_itself_is_suggested(
+    classifier, photos, call, mistyped, meant
+) -> None:
+    with pytest.raises(OptionError, match=f"Did you mean '{meant}'") as found:
+        getattr(classifier, call)(photos[0], **mistyped)
+    assert repr(meant) in str(found.value).partition("options here are")[2].partition("]")[0]
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,9 @@ def test_a_folder_in_use_is_refused(run, data) -> None:
 
 
 def test_nothing_to_resume(tmp_path) -> None:
-    with pytest.raises(TrainingError, match="must hold a run's settings"):
-        Trainer.resume(tmp_path)
+    for place in (tmp_path, tmp_path / "mistyped"):
+        with pytest.raises(TrainingError, match=f"found no run in '{place}'; check the path"):
+            Trainer.resume(place)
     for damaged in ("{", "[]", "{}"):
         (tmp_path / "train.json").write_text(damaged)
         with pytest.raises(TrainingError, match="must hold a run's settings"):

@@ -151,7 +151,7 @@ def _questions(
     own = {name: _options_of(name) for name in (METHODS if methods is None else methods)}
     reading = {each.name for each in fields(InputOptions)} - {"batch_size", "on_error"}
     known = reading.union(("timeout",), *own.values())
-    check_names(keywords, known)
+    check_names(keywords, {*known, *(each.name for each in fields(CaseOptions))})
     options, rest = InputOptions.take(keywords, *known)
     return options, {
         name: {k: v for k, v in rest.items() if k in names} for name, names in own.items()

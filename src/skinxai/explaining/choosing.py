@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,33 +20,37 @@ if TYPE_CHECKING:
 
 
 def explained(
-    model: ModelInUse, images: Any, method: str, asked: ExplainOptions, keywords: Mapping[str, Any]
-) -> tuple[bool, Iterator[Any]]:
-    """Whether one image came, and pairs of a prediction and its explanation, made one by one."""
+    model: ModelInUse, images: Any, method: str, asked: ExplainOptions, keywords: Mapping[str, Any],
+    named: Collection[str],
+) -> tuple[bool, Iterator[Any]]:  # fmt: skip
+    """Whether one image came, and pairs of a prediction and its explanation, made one by one.
+
+    ``named`` are the call's own keywords, which the error of an unknown one in ``keywords`` lists.
+    """
     keywords = {name: plain(value) for name, value in keywords.items()}
     single, many, count = several(images, keywords.get("progress"))
     graph = _graph_for(model, method, asked)
     with ExitStack() as stack:
         known = None if graph else count
         watch = stack.enter_context(_pass_bar(known, method, keywords))
-        found = _explanations(model, graph, many, method, asked, keywords, watch)
+        found = _explanations(model, graph, many, method, asked, keywords, named, watch)
         return single, _closed_after(found, stack.pop_all())
 
 
 def _explanations(
     model: ModelInUse, graph: GraphPredictor | None, images: Iterable[Any], method: str,
-    asked: ExplainOptions, keywords: Mapping[str, Any], watch: Watch | None,
+    asked: ExplainOptions, keywords: Mapping[str, Any], named: Collection[str], watch: Watch | None,
 ) -> Iterator[Any]:  # fmt: skip
     labels = model.config.labels
     targets = asked.targets(labels)
     if graph is not None:
-        options, _ = InputOptions.take(keywords)
+        options, _ = InputOptions.take(keywords, *named)
         return graph_explanations(graph, images, method, targets, options)
     from skinxai.explaining.method import choose_method, options_of
     from skinxai.explaining.questions import Question, explanations
     from skinxai.explaining.views import Watch
 
-    options, own = InputOptions.take(keywords, *options_of(method))
+    options, own = InputOptions.take(keywords, *named, *options_of(method))
     chosen = choose_method(method, own, labels, score=asked.score, against=asked.against)
     question = Question(chosen, targets, asked.tta, asked.timeout, watch or Watch())
     local = model.torch_predictor.device.type == "cpu"  # where graphs compute

@@ -20,8 +20,12 @@ def questions(
     targets: Sequence[str] | None,
     method: str,
     keywords: Mapping[str, Any],
+    named: Collection[str],
 ) -> list[dict[str, Any]]:
-    """Keywords of one call of `Classifier.explain` for each explanation."""
+    """Keywords of one call of `Classifier.explain` for each explanation.
+
+    ``named`` are the own keywords of `Classifier.compare`, for the error of an unknown one.
+    """
     if (methods is None) == (targets is None):
         raise OptionError("compare() must be given either methods=[…] or targets=[…].")
     for name, values in (("methods", methods), ("targets", targets)):
@@ -39,7 +43,7 @@ def questions(
     names = [method] if methods is None else list(methods)
     own = {name: {f.name for f in fields(explainers.get(name).options_type)} for name in names}
     known = common.union(*own.values())
-    check_names(keywords, known)
+    check_names(keywords, known.union(named))
     asked = [
         {"method": name} | {k: v for k, v in keywords.items() if k in common | own[name]}
         for name in names

@@ -54,7 +54,7 @@ def iter_sources(
         NoInputsError: a folder or pattern without any image.
     """
     if isinstance(images, str | os.PathLike):
-        text = os.fspath(images)
+        text = os.fsdecode(images)  # an entry of os.scandir() may have a name of bytes
         if "\0" in text:
             return True, iter([images])
         folder = os.path.isdir(text)  # noqa: PTH112  (a Path of a very long text raises)

@@ -47,7 +47,11 @@ def snapshot(repository: Repository, revision: str) -> Path:
     if (pinned or offline) and (folder := _cached(repository, revision)):
         return folder
     if offline:
-        raise HubError(f"{repository.not_cached(revision)} and skinxai may not go online.")
+        raise HubError(
+            f"{repository.not_cached(revision)} and skinxai may not go online; it is not a folder "
+            f"here either. Run 'skinxai pull {repository.name}@{revision} --out FOLDER' on a "
+            f"machine with a network, and give a copy of that folder."
+        )
     try:
         commit = repository.look_up(revision)
     except HubError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -109,6 +110,12 @@ def check_names(given: Iterable[str], known: Collection[str]) -> None:
             f"Unknown option {unknown[0]!r}; the options here are {sorted(known)}."
             f"{did_you_mean(unknown[0], known)}"
         )
+
+
+def keywords_of(call: Callable[..., Any]) -> list[str]:
+    """Names of a call's own keywords, which the error of an unknown option lists as well."""
+    found = inspect.signature(call).parameters.values()
+    return [each.name for each in found if each.kind is each.KEYWORD_ONLY]
 
 
 class ReadingInputs(TypedDict, total=False):

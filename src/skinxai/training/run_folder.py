@@ -179,6 +179,8 @@ class RunFolder:
                 raise ValueError(
                     f"precision must be a type of numbers, got {values['precision']!r}"
                 )
+        except FileNotFoundError as error:
+            raise TrainingError(f"found no run in {str(self.path)!r}; check the path.") from error
         except (OSError, ValueError, ModelConfigError) as error:
             reason = str(error).rstrip(".")
             raise TrainingError(
