@@ -13,6 +13,7 @@ from test_cli_words import refused, run
 
 from skinxai import Classifier
 from skinxai.cli.wording import as_typed
+from skinxai.images.listing import SUFFIXES
 from skinxai.training.settings import TrainConfig
 
 TYPED = {"init_weights": "--init-weights", "data": "data", "out": "--out", "k": "--k",
@@ -105,9 +106,39 @@ def _without_quotes(text: str) -> str:
          "names must be separated by commas, got ',' without one."),
         ("report photo.png --out OUT --methods ,,",
          "names must be separated by commas, got ',,' without one."),
-        ("audit nowhere", "data must be a folder or a CSV table, got 'nowhere'."),
-        ("audit no.csv --images TABLE", "data must be a folder or a CSV table, got 'no.csv'."),
-        ("train --data no --out OUT", "--data must be a folder or a CSV table, got 'no'."),
+        ("audit nowhere",
+         "data must be a folder or a CSV table, found none at 'nowhere'; check the path."),
+        ("audit EMPTY",
+         "'empty' must hold one subfolder of images for each class, but it has no image in any "
+         "subfolder; give a folder that has them, or a CSV table of images."),
+        ("evaluate MODEL --out OUT",
+         "'model' must hold one subfolder of images for each class, but it is a model folder; give "
+         "a folder that has them, or a CSV table of images."),
+        ("predict EMPTY",
+         f"folder 'empty' must hold at least one image ({', '.join(sorted(SUFFIXES))}), found "
+         "none; check the path."),
+        ("nearest MODEL",
+         f"folder 'model' must hold at least one image ({', '.join(sorted(SUFFIXES))}), found none "
+         "among 1 .json, 1 .safetensors; give a model folder with --model."),
+        ("predict photo.png --model photo.png",
+         "--model must be a folder here, but 'photo.png' is a file; give the folder of a model."),
+        ("predict photo.png --model here/photo.png",
+         "--model must be a folder here, but 'here/photo.png' is a file; give the folder of a "
+         "model."),
+        ("predict photo.png --model DATA",
+         "model folder 'data' must hold manifest.json, found none; name a folder that 'skinxai "
+         "train', 'import' or 'pull' wrote."),
+        ("verify nowhere",
+         "model folder 'nowhere' must hold manifest.json, found no such folder; name a folder that "
+         "'skinxai train', 'import' or 'pull' wrote."),
+        ("train DATA --out OUT",
+         "Got unexpected extra argument(s) (data); give it with --data or --out."),
+        ("card DATA", "Got unexpected extra argument(s) (data); give it with --model or --out."),
+        ("plugins DATA", "Got unexpected extra argument(s) (data)."),
+        ("audit no.csv --images TABLE",
+         "data must be a folder or a CSV table, found none at 'no.csv'; check the path."),
+        ("train --data no --out OUT",
+         "--data must be a folder or a CSV table, found none at 'no'; check the path."),
         ("audit photo.png",
          "photo.png must be a table or a folder, but it is a picture; give a table that names it, "
          "or the folder that it lies in."),
@@ -152,8 +183,9 @@ def _without_quotes(text: str) -> str:
         ("train --data DATA --out OUT --init-weights none --augmentation hevy",
          "--augmentation must be one of 'light', 'standard', 'heavy', got 'hevy'; give heavy."),
         ("push nowhere a/b",
-         "FOLDER must be a folder, 'org/name', 'org/name@revision' or the text 'bundled', found no "
-         "folder 'nowhere'."),
+         "FOLDER must be a folder, found no folder 'nowhere'; check the path."),
+        ("push org/name MODEL",
+         "FOLDER must be a folder, found no folder 'org/name'; check the path."),
     ],
 )  # fmt: skip
 def test_what_is_said_of_a_mistake(command, said, tmp_path, monkeypatch) -> None:
@@ -161,7 +193,15 @@ def test_what_is_said_of_a_mistake(command, said, tmp_path, monkeypatch) -> None
     labelled(tmp_path / "data")
     Path("table.csv").write_text("image,label\na.png,red\n")
     Image.new("RGB", (40, 40)).save("photo.png")
-    places = {"DATA": "data", "TABLE": "table.csv", "OUT": "out", "./DATA": "./data"}
+    for name in ("empty", "here", "model"):
+        Path(name).mkdir()
+    shutil.copy("photo.png", "here")
+    for name in ("manifest.json", "model.safetensors"):
+        (Path("model") / name).touch()
+    places = {
+        "DATA": "data", "TABLE": "table.csv", "OUT": "out", "./DATA": "./data", "EMPTY": "empty",
+        "MODEL": "model",
+    }  # fmt: skip
     words = [places.get(word, word).strip("'") for word in command.split()]
     assert refused(*words) == said
     assert not Path("out").exists() and not Path("data/run").exists()

@@ -254,7 +254,10 @@ def test_imagenet_weights_without_a_network(monkeypatch, table, tmp_path) -> Non
 
     monkeypatch.setattr(Repository, "look_up", no_network)
     said = refusal("train", "--data", tmp_path / "nowhere", "--out", tmp_path / "o")
-    assert said == f"--data must be a folder or a CSV table, got {str(tmp_path / 'nowhere')!r}."
+    assert said == (
+        f"--data must be a folder or a CSV table, found none at {str(tmp_path / 'nowhere')!r}; "
+        "check the path."
+    )
     assert asked == []  # nothing is downloaded for data that is not there
     said = refusal("train", *images(table), "--out", tmp_path / "o")
     assert said == (

@@ -69,7 +69,7 @@ def test_what_is_expected_beside_images_is_no_noise(tmp_path: Path) -> None:
 def test_a_folder_whose_files_are_all_left_out_is_an_error(kind: str, tmp_path: Path) -> None:
     fill(tmp_path, "a.heic", "b.heic", "c", "table.csv")
     place = tmp_path if kind == "folder" else tmp_path / "*"
-    words = r"found none among 2 \.heic, 1 \.csv, 1 without a suffix\."
+    words = r"found none among 2 \.heic, 1 \.csv, 1 without a suffix; convert images of other "
     with pytest.raises(NoInputsError, match=words):
         iter_sources(str(place))
 

@@ -58,10 +58,13 @@ class Command(TyperCommand):
         try:
             return super().parse_args(ctx, args)
         except UsageError as error:
+            known = [name for each in self.get_params(ctx) for name in _names(each)]
             if not hasattr(error, "possibilities"):  # an option that there is
+                if error.message.startswith("Got unexpected extra argument"):
+                    named = [name for name in ("--data", "--model", "--out") if name in known]
+                    error.message += f"; give it with {' or '.join(named)}." if named else "."
                 raise
             given = error.option_name
-            known = [name for each in self.get_params(ctx) for name in _names(each)]
             near = closest(given, known)
             hint = f"Did you mean {near}?" if near else ""
             raise UsageError(f"No such option: {given}. {hint}".rstrip(), ctx) from error

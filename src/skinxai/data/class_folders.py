@@ -11,15 +11,21 @@ from pathlib import Path
 from typing import NoReturn
 
 from skinxai.data.cleaning import alike, clean, path_id, path_text
-from skinxai.data.hints import table_remedy, tables_in
+from skinxai.data.hints import Remedy, table_remedy, tables_in
 from skinxai.data.loading import Root, folder_of
 from skinxai.data.masks import is_mask, is_mask_folder
 from skinxai.data.records import PART, PART_NAMES, Record, Records
+from skinxai.disk.regular_files import is_file
 from skinxai.errors import DatasetError, DatasetLabelError
 from skinxai.images.listing import OWN, LeftOut, image_files
 from skinxai.labels import HAM10000_LABELS, LabelSet
+from skinxai.model_folders.parts import MANIFEST
 from skinxai.plain_text import MAX_CODE, agreeing, broken_rule, counted, quoted
 
+_OTHERS: Remedy = {
+    "python": "pass a folder that has them, or read a table of images with load_csv(csv, images)",
+    "command": "give a folder that has them, or a CSV table of images",
+}
 _PICTURES = re.compile(r"(?i)(images?|imgs?|pictures?|pics?|photos?|photographs?|jpe?gs?|pngs?)")
 _NUMBERED = re.compile(
     r"(?i)(.*[ _-])?(folds?|cv|batch|(sub|data)?sets?|splits?|parts?|chunks?|shards?)[ _-]?\d+"
@@ -77,11 +83,11 @@ def load_folder(root: Root, *, labels: LabelSet | Sequence[str] | None = None) -
     _check_read(classes, root)
     classes = [each for each in classes if each.files]
     if not classes:
-        tables = tables_in(root)
+        tables, is_model = tables_in(root), is_file(root / MANIFEST)
         raise DatasetError(
-            f"{str(root)!r} must hold one subfolder of images for each class, but it has no image "
-            f"in any subfolder" + ("" if tables else "."),
-            **(table_remedy(tables[0], root) if tables else {}),
+            f"{str(root)!r} must hold one subfolder of images for each class, but it "
+            f"{'is a model folder' if is_model else 'has no image in any subfolder'}",
+            **((table_remedy(tables[0], root) if tables else None) or _OTHERS),
         )
     _check_names(classes, root, declared)
     _check_masks(classes, root)

@@ -48,7 +48,9 @@ def open_records(
             delimiter=delimiter,
         )
     if not is_folder(path):
-        raise DatasetError(f"root must be a folder or a CSV table, got {str(path)!r}.")
+        raise DatasetError(
+            f"root must be a folder or a CSV table, found none at {str(path)!r}; check the path."
+        )
     if images is not None or columns or label_map:
         raise OptionError(
             f"images, columns and label maps go with a table, but {str(path)!r} is not one",

@@ -75,7 +75,10 @@ def reader_of(data: bytes) -> tuple[str, Any]:
     for name, magic, offset, reader in READERS:
         if data[offset : offset + len(magic)] == magic:
             return name, reader
+    content = sniff(data)
+    table = ", or give a table of images with 'skinxai predict --manifest'"
     raise UnsupportedImageError(
-        f"image must be JPEG, PNG, TIFF, WebP, BMP or GIF, but its content is {sniff(data)}; "
-        f"convert it first."
+        f"image must be JPEG, PNG, TIFF, WebP, BMP or GIF, but its content is {content}",
+        python="convert it first",
+        command=f"convert it first{table if content == 'text' else ''}",
     )

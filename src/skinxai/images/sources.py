@@ -125,9 +125,13 @@ class ImageFiles(Iterator[str]):
         self._found, first = found, next(found, None)
         if first is None:
             kinds = self._left.all_kinds()
+            is_model = ".safetensors" in self._left.kinds
+            otherwise = f"{'convert images of other formats, or ' * bool(kinds)}check the path"
             raise NoInputsError(
                 f"{'folder' if folder else 'pattern'} {place!r} must hold at least one image "
-                f"({', '.join(sorted(SUFFIXES))}), found none{kinds and f' among {kinds}'}."
+                f"({', '.join(sorted(SUFFIXES))}), found none{kinds and f' among {kinds}'}",
+                python="pass a model folder as model" if is_model else otherwise,
+                command="give a model folder with --model" if is_model else otherwise,
             )
         self._found = itertools.chain([first], found)
 

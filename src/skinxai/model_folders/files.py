@@ -111,7 +111,8 @@ def read_model_folder(
                 f"weights can run code and are never opened."
             )
         raise ModelNotFoundError(
-            f"model folder {str(folder)!r} must hold {MANIFEST}, found none",
+            f"model folder {str(folder)!r} must hold {MANIFEST}, found "
+            f"{'none' if is_folder(folder) else 'no such folder'}",
             python="write the folder with save_pretrained()",
             command="name a folder that 'skinxai train', 'import' or 'pull' wrote",
         )

@@ -73,17 +73,21 @@ def open_model(
             f"model must be a folder with {WEIGHTS}, got {str(model)!r}; pickled weights can run "
             f"code and are never opened."
         )
-    if path.suffix.lower() in EXPORTED and is_file(path):
+    if is_file(path):  # the name of a repository, perhaps, but no file is looked for on the Hub
+        is_export = path.suffix.lower() in EXPORTED
         raise ModelNotFoundError(
-            f"model must be a folder here, but {str(model)!r} is an exported file; give the folder "
-            f"of the model that it was exported from."
+            f"model must be a folder here, but {str(model)!r} is "
+            f"{'an exported file' if is_export else 'a file'}; give the folder of "
+            f"{'the model that it was exported from' if is_export else 'a model'}."
         )
-    found = _NAME.fullmatch(model) if isinstance(model, str) else None  # a Path is a folder
-    if not found:
-        hint = did_you_mean(model, [BUNDLED.name]) if isinstance(model, str) else ""
+    if not isinstance(model, str):  # a Path is a folder
+        raise ModelNotFoundError(
+            f"model must be a folder, found no folder {str(model)!r}; check the path."
+        )
+    if not (found := _NAME.fullmatch(model)):
         raise ModelNotFoundError(
             f"model must be a folder, 'org/name', 'org/name@revision' or the text 'bundled', found "
-            f"no folder {str(model)!r}.{hint}"
+            f"no folder {model!r}.{did_you_mean(model, [BUNDLED.name])}"
         )
     if revision and found["revision"]:
         raise OptionError(
