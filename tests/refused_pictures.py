@@ -1,5 +1,6 @@
 """Files that are no picture to classify, each with the error that it is refused with."""
 
+import numpy as np
 from picture_files import encode, gradient, png
 from PIL import Image
 
@@ -7,6 +8,7 @@ from skinxai.errors import (
     ImageDecodeError,
     ImageTooLargeError,
     ImageTooSmallError,
+    InputRangeError,
     UnsupportedImageError,
 )
 
@@ -49,6 +51,11 @@ REFUSED = {
     "1 pixel": (encode(PIXELS[:1, :1]), ImageTooSmallError, "32 pixels a side, got 1×1"),
     "7 pixels": (encode(PIXELS[:7, :7]), ImageTooSmallError, "got 7×7"),
     "31 pixels": (encode(PIXELS[:31, :31]), ImageTooSmallError, "got 31×31"),
+    "32 bits a pixel": (
+        encode(Image.fromarray(PIXELS[..., 0] / np.float32(255)), "TIFF"),
+        InputRangeError,
+        r"32 bits a pixel, from 0 to 1, .*; scale it to 8 bits",
+    ),
     "gif": (frames("GIF"), UnsupportedImageError, "2 frames"),
     "apng": (frames("PNG"), UnsupportedImageError, "2 frames"),
     "webp": (frames("WEBP"), UnsupportedImageError, "2 frames"),

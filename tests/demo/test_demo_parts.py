@@ -72,7 +72,7 @@ def test_each_refusal_of_an_image_is_a_sentence_without_its_name(case: str) -> N
     assert isinstance(found, Refused) and found.name == "x.jpg"
     assert re.search(words, found.reason) and found.reason.endswith(".")
     assert found.reason[0].isupper() and "x.jpg" not in found.reason.lower()
-    assert "pass max_pixels" not in found.reason
+    assert not re.search(r"\w=", found.reason)  # a keyword of Python
 
 
 def test_one_content_under_two_names_shows_each_visitor_their_own(classifier: Classifier) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -43,6 +44,7 @@ def test_refused(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         with pytest.raises(error, match=words) as caught:
             read_image(image)
         assert type(caught.value) is error
+        assert not re.search(r"\w=", caught.value.on_command_line)  # a keyword of Python
     assert path.read_bytes() == data
 
 

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import http.client
 import io
+import re
 import resource
 import struct
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 from gated_service import labels
+from refused_pictures import REFUSED
 from running_service import Answer, form, noise, png
 from service_processes import process, status
 from waiting import wait_for
@@ -103,6 +105,16 @@ def test_srv08_images_that_explode(service) -> None:
     assert service.predict(forged_png(2**31 - 1, 2**31 - 1)).status in (413, 422)
     wide = service.predict(png(size=(3000, 40)))
     assert wide.status == 415 and wide.code == "image_unsupported"
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_images_name_no_keyword_of_python(service, case: str) -> None:
+    data, error, words = REFUSED[case]
+    row = service.predict(png(), data).json["results"][1]["error"]
+    assert row["code"] == error.code and re.search(words, row["detail"])
+    alone = service.predict(data)
+    assert alone.code in (error.code, "no_inputs")
+    assert not re.search(r"\w=", row["detail"] + alone.json["detail"])
 
 
 def test_srv09_encoded_bodies(service) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -17,6 +16,7 @@ from skinxai.demo.showing import thumbnail
 from skinxai.demo.uploads import Refused, Upload
 from skinxai.demo.waiting import Queue, Turn, Waits, patiently
 from skinxai.errors import ExplainError, ImageTooLargeError, SkinxaiError
+from skinxai.errors.root import for_visitors
 from skinxai.images.reading import SourceImage, read_image
 from skinxai.memory import give_back
 from skinxai.progress import Tell
@@ -281,7 +281,7 @@ class Answers:
 
 def reason(name: str, error: Exception) -> str:
     """An error's sentence for a visitor: without the file's name, and what only others can do."""
-    text = re.sub(r" or pass max_pixels=\d+", "", str(error).removeprefix(f"{name}: "))
+    text = for_visitors(str(error).removeprefix(f"{name}: "))
     return text[:1].upper() + text[1:]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Self
 
 from skinxai.plain_text import one_line
@@ -51,6 +52,11 @@ class SkinxaiError(Exception):
             self.index, self.source = index, source
             self.add_note(f"input {index}: {source}")
         return self
+
+
+def for_visitors(text: str) -> str:
+    """An error's sentence without the keyword that only who calls Python can pass."""
+    return re.sub(r" or pass \w+=(\d+|\(.*?\))", "", text)
 
 
 def with_remedy(message: str, remedy: str) -> str:

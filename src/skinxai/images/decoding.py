@@ -56,7 +56,7 @@ def decode(
         _checked(said, ())  # libtiff says more than Pillow
         raise ImageDecodeError(
             f"{name} image must be whole and of a kind that can be decoded: "
-            f"{type(error).__name__}: {error}."
+            f"{type(error).__name__}: {error}; save it anew, or get another copy."
         ) from error
     notes = _checked(said, notes)
     if _has_16_bits(data, name, image):  # of which Pillow gives the high bytes

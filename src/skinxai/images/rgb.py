@@ -111,8 +111,10 @@ def _to_pixels(
             if not np.isfinite(values).all():
                 to_uint8(np.where(np.isfinite(values), 0.0, values), None)  # which says where
             raise InputRangeError(
-                f"image of 32 bits a pixel must come with value_range=(low, high); its values are "
-                f"{values.min():g} to {values.max():g}."
+                f"image has 32 bits a pixel, from {values.min():g} to {values.max():g}, and does "
+                f"not say which are black and white",
+                python="scale it to 8 bits or pass value_range=(low, high)",
+                command="scale it to 8 bits",
             )
         return np.repeat(to_uint8(values, value_range)[..., None], 3, axis=2)
     found: dict[str, None] = {}  # notes of all bands, each once

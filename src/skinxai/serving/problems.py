@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from skinxai import errors
 from skinxai.errors import SkinxaiError
+from skinxai.errors.root import for_visitors
 from skinxai.results import DISCLAIMER
 
 TYPE = "application/problem+json"
@@ -72,8 +72,7 @@ class Problem(Exception):
         if not isinstance(error, SkinxaiError):
             return cls(500, "internal", "The service failed to answer; its log says more.")
         status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
-        detail = re.sub(r" or pass max_pixels=\d+", "", str(error))
-        return cls(status, error.code, detail)
+        return cls(status, error.code, for_visitors(str(error)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
