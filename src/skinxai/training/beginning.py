@@ -30,15 +30,18 @@ from skinxai.training.run_folder import RunFolder
 from skinxai.training.settings import TrainConfig
 from skinxai.training.step import SMALLEST
 from skinxai.training.stored_images import StoredImages
+from skinxai.training.watched_files import WatchedFiles
 
 
 def new_run(config: TrainConfig, folder: RunFolder, splits: Splits, ranks: Ranks = ALONE) -> Run:
     """Build a run and store what it began with; the test part is only stored."""
     train, val = splits.train, splits.val
+    files = WatchedFiles([*train, *val])
     images = fingerprint(train, val)
     _check_alike(ranks, config, images)
     made = Materials.of(config, splits, stored=None, ranks=ranks)
     trained_on, hashes = learnt_images(config, train, val, made.origins, made.preprocessing, ranks)
+    files.hashes = dict(zip(_ids(splits), hashes, strict=True))
     if unread := _unread(splits, hashes):
         made = Materials.of(config, _without(splits, unread), stored=None, ranks=ranks)
     precision = ranks.from_first(
@@ -78,7 +81,7 @@ def new_run(config: TrainConfig, folder: RunFolder, splits: Splits, ranks: Ranks
         folder.note(f"images that cannot be read are left out: {', '.join(map(quoted, unread))}")
     if made.start.note:
         folder.note(made.start.note)
-    return made.run(folder, trained_on, precision, split_hash)
+    return made.run(folder, trained_on, precision, split_hash, files)
 
 
 def resumed_run(
@@ -90,7 +93,7 @@ def resumed_run(
         TrainingError: if data, starting weights or teacher differ from those that the run began
             with, or a checkpoint is damaged.
     """
-    known = folder.read_settings()
+    known, files = folder.read_settings(), WatchedFiles([*splits.train, *splits.val])
     images = fingerprint(splits.train, splits.val)
     _check_alike(ranks, config, images)
     _check_same(known, images, skips=config.unreadable == "skip")
@@ -98,10 +101,11 @@ def resumed_run(
     hashes = folder.read_images(len(splits.train) + len(splits.val))
     read = _without(splits, _unread(splits, hashes))
     made = Materials.of(config, read, stored=stored, known=known, ranks=ranks)
+    files.hashes = dict(zip(_ids(splits), hashes, strict=True))
     if known["data"]["sha256"]["files"] != images["files"]:
-        _check_changed(config, made, dict(zip(_ids(splits), hashes, strict=True)))
+        _check_changed(config, made, files.hashes)
     precision = PRECISIONS[known["precision"]]
-    run = made.run(folder, folder.read_trained_on(), precision, known["splits_sha256"])
+    run = made.run(folder, folder.read_trained_on(), precision, known["splits_sha256"], files)
     state = run.state
     if found := ranks.from_first(lambda: folder.checkpoints.newest(state.most_bytes)):
         same = state.restore(found[1], ranks.rank, ranks.count)

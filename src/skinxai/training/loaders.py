@@ -81,6 +81,11 @@ class TrainingImages(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.targets)
 
+    def has_read_files(self) -> bool:
+        """Whether images come from their files, not from prepared pixels."""
+        cache = self.records.pixels
+        return cache is None or (self._augmentation is None and not cache.fits(self.preprocessing))
+
     def __getitem__(self, key: Key) -> Item:
         position, seed = key
         cache = self.records.pixels

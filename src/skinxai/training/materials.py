@@ -44,6 +44,7 @@ from skinxai.training.state import Progress, RunState
 from skinxai.training.step import TrainingStep
 from skinxai.training.stored_images import StoredImages
 from skinxai.training.teaching import Teacher, load_teacher, only_unseen
+from skinxai.training.watched_files import WatchedFiles
 
 
 @dataclass(frozen=True)
@@ -132,12 +133,12 @@ class Materials:
 
     def run(
         self, folder: RunFolder, trained_on: TrainedOn | None, precision: torch.dtype | None,
-        split_hash: str,
+        split_hash: str, files: WatchedFiles,
     ) -> Run:  # fmt: skip
         """The run before its first step, with the random states of its seed.
 
         ``trained_on`` is what its model will have learnt, ``split_hash`` the sha256 of
-        ``splits.csv``.
+        ``splits.csv``, ``files`` tells whether images stay as they are.
         """
         config, train = self.config, self.splits.train
         average, groups = self.average, self.groups
@@ -162,7 +163,7 @@ class Materials:
         seed_all(self.ranks.seed(config.seed))
         return Run(
             config, folder, train, self.splits.val, self.images, self.checks, state, step, made,
-            trained_on, self.device, self.ranks,
+            trained_on, self.device, files, self.ranks,
         )  # fmt: skip
 
     def _divided(self) -> tuple[SkinClassifier, list[dict[str, Any]]]:

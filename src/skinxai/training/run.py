@@ -10,9 +10,10 @@ import torch
 
 from skinxai import checkpoints
 from skinxai.configs import ModelConfig
-from skinxai.data.records import Records
-from skinxai.errors import NonFiniteLossError
+from skinxai.data.records import Record, Records
+from skinxai.errors import DatasetImageError, NonFiniteLossError
 from skinxai.model_folders.trained_on import TrainedOn
+from skinxai.plain_text import agreeing, quoted
 from skinxai.training.card import write_card
 from skinxai.training.divided_weights import copy_with, each_whole, piece
 from skinxai.training.free_memory import is_pinned_for
@@ -32,6 +33,7 @@ from skinxai.training.settings import TrainConfig
 from skinxai.training.state import RunState
 from skinxai.training.step import TrainingStep
 from skinxai.training.stored_images import StoredImages
+from skinxai.training.watched_files import WatchedFiles
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Run:
         trained_on: hashes of the training images, and of those of the starting weights;
             ``None`` if these do not say, because a part would pass for the whole.
         device: device that it computes on.
+        files: whether its image files stay as they are.
         ranks: the processes that train together.
     """
 
@@ -65,6 +68,7 @@ class Run:
     model_config: ModelConfig
     trained_on: TrainedOn | None
     device: torch.device
+    files: WatchedFiles
     ranks: Ranks = field(default_factory=Ranks)
 
     @property
@@ -108,9 +112,17 @@ class Run:
         """Write the state to disk, from the first rank; all ranks call it at the same step.
 
         Raises:
+            DatasetImageError: if image files were exchanged; what was learnt is not written.
             NonFiniteLossError: if weights are not finite; they are not written.
             CheckpointWriteError: if the disk is full or cannot be written.
         """
+        if found := self.ranks.from_first(self._exchanged):
+            raise DatasetImageError(
+                f"images must stay as they are while training, but {len(found)} of them "
+                f"{agreeing(len(found), 'was', 'were')} exchanged, e.g. "
+                f"{quoted(found[0].image_id)} ({found[0].path}); put them back and resume the run, "
+                f"which goes on from its last checkpoint, or start a new run."
+            )
         progress = self.state.progress
         for network in (self.state.network, self.state.average):
             weights = {
@@ -133,6 +145,12 @@ class Run:
         data = self.state.to_bytes(random, keep=first) if first or self.state.divided else b""
         if first:
             self.folder.checkpoints.write(number, data)
+
+    def _exchanged(self) -> list[Record]:
+        """Images whose files hold others than when the run began, of files that it has read."""
+        most = self.config.max_pixels
+        parts = [each.records for each in (self.images, self.checks) if each.has_read_files()]
+        return [item for part in parts for item in self.files.exchanged(part, most)]
 
     def write_model(self) -> None:
         """Write the model folder of the best epoch so far, from the first rank; all call it."""

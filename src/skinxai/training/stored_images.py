@@ -88,10 +88,17 @@ class StoredImages:
         self.records, self.preprocessing = records, preprocessing
         self.targets = records.targets()
         self._device, self._augmentation, self._neutral = device, augmentation, neutral
-        self._max_pixels, self._free = max_pixels, free
+        self._max_pixels, self._free, self._known = max_pixels, free, False
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def has_read_files(self) -> bool:
+        """Whether files may have been read since this was asked before, not prepared pixels."""
+        known, self._known = self._known, "stored" in vars(self)
+        cache = self.records.pixels
+        unfit = self._augmentation is None and cache and not cache.fits(self.preprocessing)
+        return not known and (cache is None or bool(unfit))
 
     def __getitem__(self, key: Key) -> Item:
         batch = self._batch([key], self._drawn([key]))
