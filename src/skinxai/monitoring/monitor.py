@@ -68,8 +68,9 @@ class DriftMonitor:
         """Take note of one image, and look at the window every quarter of a window.
 
         Raises:
-            OptionError: a model that was not calibrated, another one than before, or one that the
-                reference is not of.
+            OptionError: a model that was not calibrated, another one than before, or one with
+                other classes or embeddings of another width than the reference's. A reference of
+                another network of the same sizes is not noticed.
         """
         columns = Columns.of([observation])
         reference = self.reference
