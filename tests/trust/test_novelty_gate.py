@@ -162,6 +162,11 @@ def test_references_belong_to_their_calibration(folders, records, tmp_path) -> N
     other = to_bytes([replace(references[0], colours=None)])
     with pytest.raises(IntegrityError, match="was written with, and is another"):
         Classifier.from_pretrained(forged(tmp_path / "model", tmp_path, **{NOVELTY: other}))
+    digest = {"references": hashlib.sha256(other).hexdigest()}
+    with pytest.raises(IntegrityError, match=r"novelty\.safetensors must know the colours"):
+        Classifier.from_pretrained(
+            forged(tmp_path / "model", tmp_path, values=digest, **{NOVELTY: other})
+        )
     two = to_bytes([references[0], references[0]])
     digest = {"references": hashlib.sha256(two).hexdigest()}
     with pytest.raises(IntegrityError, match="a reference for each of 1 network, got 2"):

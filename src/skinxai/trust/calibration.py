@@ -230,6 +230,11 @@ def _novelty(values: Any, references: bytes, members: int) -> NoveltyGate:
             f"{NOVELTY} must have a reference for each of {counted(members, 'network')}, got "
             f"{len(known)}; fetch the model again, or calibrate it."
         )
+    if any(each.colours is None for each in known):  # which no image could be compared with
+        raise IntegrityError(
+            f"{NOVELTY} must know the colours of the images as well as their embeddings, and does "
+            f"not; fetch the model again, or calibrate it."
+        )
     return NoveltyGate(known, values["limit"], values["rejected"])
 
 
