@@ -1,15 +1,23 @@
-"""Signals that ask long work to end: noted, so that it ends between two steps, or raised."""
+"""Signals that ask long work to end: noted, so that it ends between two steps, or raised.
+
+What a handler raises within `concurrent.futures` can leave a lock held for which a thread of the
+pool then waits for ever, and the program with it. `mapped` keeps them apart.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+Result = TypeVar("Result")
 _SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
@@ -99,3 +107,39 @@ def signals_raise() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """Context at whose end SIGINT, SIGTERM and SIGHUP have the effect that they would have had.
+
+    A second signal has its effect at once.
+    """
+    held = Interruption()
+    held.__enter__()
+    try:
+        yield
+    finally:
+        held._restore()
+        if held.received:
+            signal.raise_signal(held.received)
+
+
+def mapped(
+    pool: Executor, function: Callable[..., Result], *items: Iterable[Any]
+) -> Iterator[Result]:
+    """Yield what ``pool.map(function, *items)`` does; a signal waits for the next result."""
+    with signals_wait():
+        results = cast("Generator[Result]", pool.map(function, *items))
+    try:
+        while True:
+            with signals_wait():
+                try:
+                    result = next(results)
+                except StopIteration:
+                    return
+            yield result
+            del result  # a large one is not kept while the next one is made
+    finally:
+        with signals_wait():
+            results.close()

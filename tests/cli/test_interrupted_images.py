@@ -69,7 +69,11 @@ def answered(rows: list[dict[str, str]]) -> int:
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process")
 @pytest.mark.parametrize(
     ("command", "name"),
-    [("predict", "SIGTERM"), ("explain", "SIGINT"), ("report --methods gradcam", "SIGHUP")],
+    [
+        ("predict --batch-size 2", "SIGTERM"),
+        ("explain", "SIGINT"),
+        ("report --methods gradcam", "SIGHUP"),
+    ],
 )
 def test_an_interrupted_run_says_how_many_images_it_has(many, tmp_path, command, name) -> None:
     out = tmp_path / "out"
@@ -79,7 +83,7 @@ def test_an_interrupted_run_says_how_many_images_it_has(many, tmp_path, command,
     assert found is not None and f": {out} has them" in errors
     done = int(found[1])
     assert 0 < done < IMAGES
-    if command == "predict":
+    if command.startswith("predict"):
         with (out / "results.csv").open(newline="") as file:
             assert answered(list(csv.DictReader(file))) == done
         assert answered(json.loads((out / "results.json").read_text())) == done
@@ -96,8 +100,8 @@ def test_an_interrupted_table_is_printed(many, tmp_path, form) -> None:
         while running.poll() is None and len(list(out.glob("*.png"))) < 2:
             time.sleep(0.01)
 
-    words = ["predict", str(many), "--format", form, "--explain", "gradcam", "--out", str(out)]
-    output, errors = interrupted(*words, shown=two_overlays)
+    words = ["predict", str(many), "--format", form, "--explain", "gradcam", "--batch-size", "2"]
+    output, errors = interrupted(*words, "--out", str(out), shown=two_overlays)
     rows = json.loads(output) if form == "json" else list(csv.DictReader(io.StringIO(output)))
     assert f"after {answered(rows)} of {IMAGES} images" in errors
     assert (out / f"results.{form}").read_text() == output

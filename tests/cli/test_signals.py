@@ -6,6 +6,7 @@ import sys
 import threading
 
 import pytest
+from waiting import LIMIT
 
 from skinxai.interruption import signals_raise
 
@@ -66,3 +67,59 @@ def test_a_forked_process_ends_as_usual(number) -> None:
     """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(said.stdout) == -number
+
+
+IN_A_POOL = """if True:
+    import os, signal, sys, threading
+    from concurrent.futures import ThreadPoolExecutor
+    from skinxai.data.claims import ordered
+    from skinxai.interruption import mapped, signals_raise
+
+    def raised_at(number):
+        # in the main thread, where a lock of Python's own has just been taken for the n-th time
+        count = 0
+        def look(frame, event, _):
+            nonlocal count
+            if event == "return" and frame.f_code is threading.Condition.__enter__.__code__:
+                count += 1
+                if count == number:
+                    sys.setprofile(None)
+                    signal.raise_signal(signal.SIGTERM)
+        sys.setprofile(look)
+
+    def by_mapped():
+        with ThreadPoolExecutor(2) as pool:
+            yield from mapped(pool, str, range(6))
+
+    def by_ordered():
+        return ordered(str, range(6), workers=2)
+
+    def end_at(number, results):
+        try:
+            with signals_raise():
+                raised_at(number)
+                found = list(results())
+                sys.setprofile(None)
+            os._exit(0 if found == list("012345") else 3)
+        except SystemExit as end:
+            for thread in threading.enumerate()[1:]:
+                thread.join()
+            os._exit(end.code)
+
+    for results in (by_mapped, by_ordered):
+        number, code = 0, 143
+        while code == 143:
+            number += 1
+            child = os.fork() or end_at(number, results)
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(code, number)
+"""
+
+
+def test_a_signal_while_a_thread_pool_has_a_lock_leaves_no_thread_waiting() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", IN_A_POOL], capture_output=True, text=True, timeout=LIMIT
+    )
+    assert said.returncode == 0, said.stderr
+    ends = [tuple(map(int, line.split())) for line in said.stdout.splitlines()]
+    assert len(ends) == 2 and all(code == 0 and number > 10 for code, number in ends), ends

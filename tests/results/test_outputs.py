@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from skinxai.cli import app, predictions
-from skinxai.disk.writing import write_atomic
+from skinxai.disk.writing import append_line, write_atomic
 from skinxai.errors import OutputError
 from skinxai.results.folder import ResultFolder, table
 
@@ -32,6 +32,18 @@ def test_output_that_is_a_folder(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="must be a folder"):
         ResultFolder(tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_a_file_of_a_folder_that_is_not_there(classifier, photos, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "why.png"
+    explanation = classifier.explain(photos[0])
+    for write in (explanation.save, lambda path: append_line(path, "one")):
+        with pytest.raises(OutputError, match=r"there is no folder '.*new'; make it first\.$"):
+            write(target)
+    target.parent.mkdir()
+    explanation.save(target)
+    with Image.open(target) as picture:
+        picture.verify()
 
 
 def test_folder_that_cannot_be_written() -> None:

@@ -22,7 +22,6 @@ from skinxai.errors import (
     DatasetSchemaError,
     did_you_mean,
 )
-from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
 from skinxai.plain_text import MAX_CODE, MAX_NAME, broken_rule, composed, counted, printable
 
@@ -82,7 +81,6 @@ def assemble(
     Raises:
         DatasetError: the subclass of the first problem; the message lists all problems.
     """
-    check_flags(dedupe=dedupe)
     known = None if labels is None else list(labels)
     work = _Assembly(files, known, label_map or {}, dedupe)
     for row in rows:

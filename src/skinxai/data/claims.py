@@ -13,6 +13,7 @@ from typing import TypeVar
 from skinxai.data.records import Records
 from skinxai.data.tar_shards import ResizedImages
 from skinxai.errors import DatasetError, OutputError, SkinxaiWarning
+from skinxai.interruption import signals_wait
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -50,11 +51,17 @@ def ordered(
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for item in items:
-            waiting.append(pool.submit(function, item))
+            with signals_wait():
+                waiting.append(pool.submit(function, item))
             if len(waiting) == 2 * workers:
-                yield waiting.popleft().result()
+                yield _result(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield _result(waiting.popleft())
+
+
+def _result(future: Future[Result]) -> Result:
+    with signals_wait():
+        return future.result()
 
 
 def taken(target: Path) -> bool:

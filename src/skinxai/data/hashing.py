@@ -11,6 +11,7 @@ from skinxai.errors import OptionError, SkinxaiError
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.images.pixels import pixel_hash
 from skinxai.images.reading import read_image
+from skinxai.interruption import mapped
 from skinxai.model_folders.trained_on import Look
 
 
@@ -32,7 +33,7 @@ def pixel_hashes(
             return error
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from pool.map(one, records)
+        yield from mapped(pool, one, records)
 
 
 def looks(
@@ -57,7 +58,7 @@ def looks(
             return error
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from pool.map(one, records)
+        yield from mapped(pool, one, records)
 
 
 def check_ids(not_copies: Collection[str], images: Iterable[Record | str]) -> None:

@@ -15,6 +15,7 @@ from skinxai.data.records import Records
 from skinxai.data.tables import ImageFiles, Table
 from skinxai.disk.regular_files import is_folder
 from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
+from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
 
 ROLES = ("image", "label", "lesion_id", "patient_id")
@@ -57,6 +58,7 @@ def load_csv(
     Raises:
         DatasetError: one of its subclasses; the message lists all bad rows.
     """
+    check_flags(dedupe=dedupe)
     table = Table(csv, delimiter)
     chosen: dict[str, str | Sequence[str]] = {role: role for role in ROLES} | dict(columns or {})
     if unknown := sorted(set(chosen) - set(ROLES)):

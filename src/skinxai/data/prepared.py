@@ -41,6 +41,7 @@ from skinxai.disk.writing import escape_cell, unescape_cell, write_atomic
 from skinxai.errors import DatasetError, IntegrityError, SkinxaiError
 from skinxai.flags import check_flags
 from skinxai.images.limits import MAX_BYTES
+from skinxai.interruption import mapped
 from skinxai.plain_text import agreeing, quoted
 
 MANIFEST, TABLE = "manifest.json", "records.csv"
@@ -108,7 +109,7 @@ def load_prepared(folder: str | os.PathLike[str], *, verify: bool = True) -> Rec
 def _check_hashes(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise `IntegrityError` where a file has another sha256 than the manifest lists."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = list(pool.map(file_sha256, (folder / name for name in files)))
+        hashes = list(mapped(pool, file_sha256, (folder / name for name in files)))
     for (name, listed), found in zip(files.items(), hashes, strict=True):
         if found != listed["sha256"]:
             raise IntegrityError(
@@ -157,7 +158,7 @@ def changed_files(records: Records, *, gone: bool = False) -> list[str]:
     if not isinstance(pixels, PreparedPixels):
         return []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = pool.map(file_sha256, [item.path for item in records])
+        hashes = mapped(pool, file_sha256, [item.path for item in records])
         return [
             item.image_id
             for item, now in zip(records, hashes, strict=True)

@@ -35,6 +35,7 @@ from skinxai.errors import (
 from skinxai.flags import check_flags
 from skinxai.images.listing import by_kind, shards_of
 from skinxai.images.reading import read_image
+from skinxai.interruption import mapped
 from skinxai.labels import LabelSet
 from skinxai.plain_text import agreeing, counted, quoted
 from skinxai.progress import watched
@@ -191,7 +192,7 @@ def _check_files(folder: Path, paths: Iterable[Path], index: Index) -> None:
 
 def _check_hashes(paths: Sequence[Path], index: Index, progress: bool | None) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = watched(pool.map(file_sha256, paths), len(paths), progress, "shard", "check")
+        hashes = watched(mapped(pool, file_sha256, paths), len(paths), progress, "shard", "check")
         for path, found in zip(paths, hashes, strict=True):
             if found != (wanted := index.shards[path.name].sha256):
                 raise IntegrityError(

@@ -63,7 +63,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         temporary = None
         sync_folder(target.parent)
     except OSError as error:
-        raise OutputError(f"writing {str(target)!r} failed: {error.strerror or error}.") from error
+        raise OutputError(f"writing {str(target)!r} failed: {_reason(target, error)}.") from error
     finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
@@ -126,7 +126,14 @@ def append_line(path: str | os.PathLike[str], line: str) -> None:
             out.flush()
             os.fsync(out.fileno())
     except OSError as error:
-        raise OutputError(f"writing {os.fspath(path)!r} failed: {error.strerror}.") from error
+        reason = _reason(Path(path), error)
+        raise OutputError(f"writing {os.fspath(path)!r} failed: {reason}.") from error
+
+
+def _reason(path: Path, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
+        return f"there is no folder {str(path.parent)!r}; make it first"
+    return error.strerror or str(error)
 
 
 def make_folder(path: Path) -> None:

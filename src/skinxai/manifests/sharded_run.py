@@ -20,7 +20,7 @@ from skinxai.disk.regular_files import MAX_TEXT_BYTES, read_file
 from skinxai.disk.writing import check_folder, make_folder, remove_leftovers, write_atomic
 from skinxai.errors import InputPathError, PartsError, SkinxaiError
 from skinxai.images.limits import MAX_PIXELS
-from skinxai.interruption import Interruption
+from skinxai.interruption import Interruption, mapped
 from skinxai.manifests import arrow
 from skinxai.manifests.fetching import fetch, is_address
 from skinxai.manifests.image_samples import count_others, place_of, sample_images
@@ -182,7 +182,7 @@ def _fetched(places: Sequence[str | SkinxaiError]) -> list[Any]:
     if not any(isinstance(place, str) and is_address(place) for place in places):
         return list(places)
     with ThreadPoolExecutor(FETCHING) as pool:
-        return list(pool.map(one, places))
+        return list(mapped(pool, one, places))
 
 
 def part_name(number: int) -> str:

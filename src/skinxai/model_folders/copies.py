@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from skinxai.interruption import mapped
 from skinxai.model_folders.relief_overlay import overlaid
 from skinxai.model_folders.relief_views import (
     BLOCK,
@@ -93,7 +94,7 @@ def _from_all(
         enough = np.take_along_axis(alike, nearest, axis=0) >= MIN_SEEN
         places = [own[kept] for own, kept in zip(nearest.T, enough.T, strict=True)]
         confirm = partial(_confirmed, known.values, views)
-        found = list(pool.map(confirm, batch.values, places))
+        found = list(mapped(pool, confirm, batch.values, places))
         best[some], place[some] = zip(*found, strict=True)
         tell(len(batch.values) * len(known.values))
     return best, place
@@ -134,7 +135,7 @@ def _from_trees(
         return np.asarray(hits, np.int32)
 
     blocks = []
-    for start, block in zip(starts, pool.map(ask, starts), strict=True):
+    for start, block in zip(starts, mapped(pool, ask, starts), strict=True):
         blocks.append(block)
         tell(len(known.values[start : start + BLOCK]) * number)
     hits = np.concatenate(blocks)
@@ -151,7 +152,7 @@ def _from_trees(
     best = np.full(number, -1, np.float32)
     place = np.full(number, -1, np.int32)
     some = np.unique(hits[:, 0])
-    for at, (similarity, where) in zip(some, pool.map(confirm, some.tolist()), strict=True):
+    for at, (similarity, where) in zip(some, mapped(pool, confirm, some.tolist()), strict=True):
         best[at], place[at] = similarity, where
     return best, place
 

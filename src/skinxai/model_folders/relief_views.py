@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
+from skinxai.interruption import mapped
 from skinxai.model_folders.reliefs import ORDERS, SPECTRUM, Reliefs, cosines
 
 Floats = npt.NDArray[np.float32]
@@ -130,7 +131,7 @@ class Views:
             seen = level.views(known[block])  # (49, BLOCK, D)
             even[:, block], mixed[:, block] = seen[..., is_even], seen[..., ~is_even]
 
-        each = map if pool is None else pool.map
+        each = map if pool is None else partial(mapped, pool)
         list(each(fill, range(0, len(known), BLOCK)))
         return cls(even, mixed)
 
@@ -173,7 +174,7 @@ class Views:
             best = alike.max(axis=0)
             np.maximum(best[:, : len(asked)], best[:, len(asked) :], out=found[block])
 
-        list(pool.map(fill, range(0, len(found), BLOCK)))
+        list(mapped(pool, fill, range(0, len(found), BLOCK)))
         return found
 
     def best(self, places: npt.NDArray[np.intp], turned: Floats) -> tuple[list[int], list[int]]:

@@ -19,6 +19,7 @@ from skinxai.images.limits import MAX_PIXELS, check_max_pixels
 from skinxai.images.reading import read_image
 from skinxai.images.sources import describe, iter_sources, may_read_ahead
 from skinxai.images.transforms import evaluation_transform
+from skinxai.interruption import mapped
 from skinxai.numeric import plain_fields, whole
 from skinxai.predicting import forking  # noqa: F401  (what forked processes need is arranged)
 from skinxai.progress import Progress, watched
@@ -242,7 +243,7 @@ def prepared_batches(
                 break
             place += len(few)
             shared = len(few) > 1 and all(isinstance(image, _READ_AT_ONCE) for _, image in few)
-            for item in pool.map(prepare, few) if shared else map(prepare, few):
+            for item in mapped(pool, prepare, few) if shared else map(prepare, few):
                 if isinstance(item, ItemError) and options.on_error == "raise":
                     failure = item.error
                     break

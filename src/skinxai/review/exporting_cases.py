@@ -25,6 +25,7 @@ from skinxai.disk.writing import escape_cell
 from skinxai.errors import DatasetError, DatasetImageError, OutputError, SkinxaiError
 from skinxai.images.limits import MAX_BYTES, MAX_PIXELS
 from skinxai.images.reading import read_image
+from skinxai.interruption import mapped
 from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.plain_text import agreeing, counted
 from skinxai.review.agreed_cases import AgreedImage, LeftOutCase, agreed_images
@@ -139,7 +140,7 @@ def _look_at(
         return Look.at(pixels, print_.digest), print_
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = zip(images, pool.map(one, images), strict=True)
+        found = zip(images, mapped(pool, one, images), strict=True)
         return {each.digest: look for each, look in found if look is not None}, gone
 
 

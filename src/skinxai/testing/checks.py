@@ -13,6 +13,7 @@ from torch import Tensor
 
 from skinxai.errors import PluginMannersError, SkinxaiError
 from skinxai.explaining.guarding import global_states_kept, manners_checked
+from skinxai.interruption import mapped
 from skinxai.results import Explanation
 from skinxai.results.drawing import scale_to_unit
 from skinxai.testing.bench import THREE, Bench, Failed
@@ -136,7 +137,7 @@ def _check_threads(bench: Bench) -> None:
         return bench.explain(target=target, classifier=frozen)
 
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(explain, targets))
+        found = list(mapped(pool, explain, targets))
     for target, each in zip(targets, found, strict=True):
         _same(alone[target], each, "in one thread and in four")
 

@@ -21,6 +21,7 @@ from skinxai.data.records import Records
 from skinxai.errors import OutOfMemoryError
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.images.transforms import resize
+from skinxai.interruption import mapped
 from skinxai.plain_text import counted
 from skinxai.training.augmentation import neutral_gains
 from skinxai.training.chance import Draws
@@ -132,7 +133,9 @@ class StoredImages:
                 return resize(image, config)
 
             for start in range(0, len(self), BLOCK):
-                block = np.stack(list(pool.map(fitted, range(len(self))[start : start + BLOCK])))
+                block = np.stack(
+                    list(mapped(pool, fitted, range(len(self))[start : start + BLOCK]))
+                )
                 pixels[start : start + BLOCK] = torch.from_numpy(block)
         made = to_device(gains, pixels.new_empty(0, device=self._device)) if self._neutral else None
         return Stored(pixels, made, failures)
@@ -154,7 +157,7 @@ class StoredImages:
 
         found: list[Pixels | Failure | None] = []
         for start in range(0, len(self), BLOCK):
-            found += pool.map(read, range(len(self))[start : start + BLOCK])
+            found += mapped(pool, read, range(len(self))[start : start + BLOCK])
             if cache is None or not cache.mapped:
                 some = [each.nbytes for each in found[start:] if isinstance(each, np.ndarray)]
                 taken = [taken[0] + len(some), taken[1] + sum(some)]

@@ -19,6 +19,7 @@ from skinxai.configs import PreprocessConfig
 from skinxai.data.hashing import looks
 from skinxai.data.records import Records
 from skinxai.errors import TrainingError
+from skinxai.interruption import mapped
 from skinxai.labels import LabelSet
 from skinxai.model_folders.opening import open_model
 from skinxai.model_folders.trained_on import Look, TrainedOn
@@ -155,7 +156,7 @@ def only_unseen(teacher: Teacher, train: Records, max_pixels: int) -> Teacher:
     unseen = np.zeros((len(teacher.members), len(train)), np.bool_)
     different = list(dict.fromkeys(teacher.known))  # networks of one fold learnt the same images
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # each takes seconds for thousands of images
-        every = pool.map(lambda known: known.seen(found), different)
+        every = mapped(pool, lambda known: known.seen(found), different)
         seen = dict(zip(different, every, strict=True))
     for row, known in zip(unseen, teacher.known, strict=True):
         learnt = {*seen[known].exact, *seen[known].copies}
