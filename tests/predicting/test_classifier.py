@@ -19,10 +19,8 @@ from skinxai.errors import (
     ImageTooLargeError,
     InputError,
     ModelError,
-    NoInputsError,
     NonFiniteOutputError,
     OptionError,
-    UnknownNameError,
 )
 from skinxai.testing import colour_classifier
 
@@ -279,54 +277,6 @@ def test_explanation_saves_everything(classifier, photos, tmp_path) -> None:
     assert explanation._repr_png_().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(
-    ("call", "mistyped", "meant"),
-    [
-        ("predict", {"operating_pint": "screening"}, "operating_point"),
-        ("stream", {"explan": "gradcam"}, "explain"),
-        ("stream", {"explain": "gradcam", "traget": "mel"}, "target"),
-        ("explain", {"traget": "mel"}, "target"),
-        ("explain", {"method": "occlusion", "socre": "logit"}, "score"),
-        ("compare", {"methods": ["gradcam"], "colums": 2}, "columns"),
-        ("report", {"neighbors": 3}, "neighbours"),
-        ("nearest", {"record": None}, "records"),
-        ("index", {"dimension": 3}, "dimensions"),
-        ("calibrate", {"sensitivty": 0.9}, "sensitivity"),
-        ("with_reference", {"not_copy": ()}, "not_copies"),
-        ("evaluate", {"resample": 10}, "resamples"),
-    ],
-)
-def test_a_mistyped_keyword_of_the_call_itself_is_suggested(
-    classifier, photos, call, mistyped, meant
-) -> None:
-    with pytest.raises(OptionError, match=f"Did you mean '{meant}'") as found:
-        getattr(classifier, call)(photos[0], **mistyped)
-    assert repr(meant) in str(found.value).partition("options here are")[2].partition("]")[0]
-
-
-@pytest.mark.parametrize(
-    ("keywords", "error", "words"),
-    [
-        ({"method": "gradcan"}, UnknownNameError, "Did you mean 'gradcam'"),
-        ({"target": "melanom"}, UnknownNameError, "Did you mean 'mel'|must be one of"),
-        ({"target": ["mel", "nv"]}, OptionError, "2 labels were given for 1 image"),
-        ({"score": "loss"}, OptionError, "score must be one of"),
-        ({"n_samples": 3}, OptionError, "Unknown option 'n_samples'"),
-        ({"batch_size": 0}, OptionError, "batch_size must be an integer >= 1, got 0"),
-        ({"on_error": "ignore"}, OptionError, "on_error must be"),
-        ({"target": "mel", "all_classes": True}, OptionError, "target and against must be None"),
-    ],
-)
-def test_wrong_use_is_one_clear_sentence(classifier, photos, keywords, error, words) -> None:
-    with pytest.raises(error, match=words):
-        classifier.explain(photos[0], **keywords)
-
-
-def test_an_empty_folder_is_an_error(classifier, tmp_path) -> None:
-    with pytest.raises(NoInputsError):
-        classifier.predict(tmp_path)
-
-
 def test_a_generator_that_uses_one_buffer_again(classifier, tmp_path) -> None:
     """Or one file: what it gave is read before it is asked for more."""
     values = (40, 100, 160, 220)
@@ -370,9 +320,3 @@ def test_features_without_the_images_in_front_answer_in_batches(first: str) -> N
     rows = [list(found.probabilities.values()) for found in classifier.predict(images)]
     single = [list(classifier.predict(image).probabilities.values()) for image in images]
     np.testing.assert_allclose(rows, single, atol=1e-6)
-
-
-@pytest.mark.parametrize("call", ["calibrate", "evaluate", "index"])
-def test_the_name_of_a_folder_is_no_records(classifier, tmp_path, call: str) -> None:
-    with pytest.raises(OptionError, match=rf"{call}\(\) needs Records, .*load_folder.*got str"):
-        getattr(classifier, call)(str(tmp_path))
