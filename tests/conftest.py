@@ -1,6 +1,7 @@
 import functools
 import gc
 import importlib.util
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from small_runs import registered as small_networks_registered
 
 from skinxai import Classifier, explainers, plugins
 
+os.environ.pop("PYTHONUNBUFFERED", None)  # with it, programs show what is kept back without it
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, under which CI may run, ignores it
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 few_resamples()

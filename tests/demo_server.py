@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import warm
 from waiting import LIMIT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -52,7 +53,7 @@ def running(folder: Path, *options: str, framed: bool = False) -> Iterator[tuple
     log = folder / "log.txt"
     command = FRAMED if framed else [*DEMO, "--no-browser", "--port", "0", *options]
     with log.open("wb") as errors:
-        process = subprocess.Popen(
+        process = warm.Popen(
             command, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder,
             env=os.environ | {"HF_HUB_OFFLINE": "1"},

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import warm
 from places import ROOT
 from prometheus_server import PROMETHEUS
 from redis_server import free_port
@@ -25,7 +26,7 @@ def started(environment: dict[str, str], folder: Path, port: int) -> Iterator[su
     """``skinxai serve`` in a process, once it is ready."""
     command = [sys.executable, "-c", "from skinxai.cli import main; main()", "serve"]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
+        process = warm.Popen(
             command, env=os.environ | environment, stdout=log, stderr=log, cwd=folder
         )
     try:

@@ -8,11 +8,11 @@ the first that fails.
 import json
 import re
 import shlex
-import subprocess
 import sys
 from itertools import groupby
 from pathlib import Path
 
+import warm
 from places import ROOT
 from waiting import LIMIT
 
@@ -38,7 +38,7 @@ def run_page(page: str, folder: Path) -> Path:
 
 def run(words: list[str], folder: Path) -> str:
     """What a program prints that must end well."""
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=LIMIT)
+    done = warm.run(words, cwd=folder, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

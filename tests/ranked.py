@@ -5,6 +5,7 @@ that one start does many jobs, and all starts of a test run fork from one proces
 """
 
 import functools
+import gc
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import warm
 from waiting import LIMIT
 
 HERE = Path(__file__)
@@ -58,7 +60,7 @@ def _forking() -> "subprocess.Popen[str]":
 
     It is no child of this one: tests count those.
     """
-    process = subprocess.Popen(
+    process = warm.Popen(
         [sys.executable, str(HERE)], env=one_thread(), stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -103,7 +105,14 @@ def fork_ranks() -> None:
     if os.fork():
         return
     import ranked_jobs  # noqa: F401  (with all that training needs)
-    import torch.distributed.fsdp  # noqa: F401
+    import timm  # noqa: F401
+    import torch.distributed.fsdp
+
+    import skinxai.assessment.evaluating
+    import skinxai.predicting.torch_predictor  # noqa: F401  (both for the end of each run)
+
+    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])  # imports a good part of torch
+    gc.freeze()  # what is loaded stays
 
     for line in sys.stdin:
         folder, count = json.loads(line)

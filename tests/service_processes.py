@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import warm
 from places import ROOT
 
 PROGRAM = """
@@ -37,7 +38,7 @@ server.serve(ServiceSettings(port=int(sys.argv[-1]) if sys.argv[1:] else 0))
 @contextlib.contextmanager
 def process(*words: str, **more) -> Iterator[tuple[subprocess.Popen, int]]:
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    started = subprocess.Popen(
+    started = warm.Popen(
         [sys.executable, "-c", PROGRAM, *words], stdout=subprocess.PIPE, text=True,
         env=environment, **more,
     )  # fmt: skip

@@ -16,6 +16,7 @@ from typing import Any
 import pandas  # noqa: F401  (pyarrow does, once a table is written: once, not in each child)
 import pyarrow.parquet  # noqa: F401
 import torch
+import warm
 from small_runs import registered
 
 from skinxai import Classifier
@@ -32,7 +33,7 @@ class ShardServer:
     """
 
     def __init__(self, model: Path) -> None:
-        self._process = subprocess.Popen(
+        self._process = warm.Popen(
             [sys.executable, __file__, str(model)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True,
         )  # fmt: skip

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import warm
 from small_runs import few_resamples, listed, registered
 from torch import nn
 from waiting import wait_for
@@ -101,7 +102,7 @@ class Server:
 
     def __init__(self) -> None:
         one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(
+        self._process = warm.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=os.environ | one,
         )  # fmt: skip

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 from skinxai import samples
 from skinxai.cli.saying import printable_output
@@ -19,10 +20,36 @@ RUN = [sys.executable, "-m", "skinxai"]
 @pytest.mark.parametrize("words", [["predict", str(samples.paths()[0]), "--json"], ["plugins"]])
 def test_a_full_disk_behind_the_output_is_one_sentence(words: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
-        found = subprocess.run([*RUN, *words], stdout=full, stderr=subprocess.PIPE, text=True)
+        found = warm.run([*RUN, *words], stdout=full, stderr=subprocess.PIPE, text=True)
     last = found.stderr.splitlines()[-1]
     assert last == "skinxai: writing the output failed: No space left on device."
     assert "Traceback" not in found.stderr and found.returncode == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs sh")
+@pytest.mark.parametrize(("words", "code"), [("--version", 0), ("verify nowhere", 2)])
+def test_a_closed_output_is_no_error(words: str, code: int) -> None:
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", *RUN, *words.split()]
+    found = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    assert found.returncode == code and "Traceback" not in found.stderr
+    assert code == 0 or found.stderr.startswith("skinxai: ")
+
+
+def test_each_line_goes_into_a_pipe_at_once() -> None:
+    """Where a program is killed, what it answered is not lost."""
+    code = "import os; from skinxai.cli import main\ntry: main()\nfinally: os._exit(9)"
+    words = [sys.executable, "-c", code, "predict", *map(str, samples.paths())]
+    found = warm.run(words, stdout=subprocess.PIPE, text=True)
+    assert found.returncode == 9 and len(found.stdout.splitlines()) == len(samples.paths())
+
+
+def test_a_reader_that_goes_away_is_no_error_of_python() -> None:
+    words = [*RUN, "predict", *map(str, samples.paths())]
+    with warm.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert samples.paths()[0].name in running.stdout.readline()
+        running.stdout.close()
+        said = running.stderr.read()
+    assert running.returncode == 1 and "ignored" not in said and "Traceback" not in said
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import warm
 
 from skinxai import samples
 
@@ -46,9 +47,7 @@ def interrupted(
         shown: returns when it has begun to show its second image, so that the first is done.
     """
     command = [sys.executable, "-m", "skinxai", *words]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as running:
+    with warm.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         shown(running)
         running.send_signal(number)
         output, errors = running.communicate()

@@ -1,12 +1,12 @@
 """The same bodies on a device whose memory is its own, which needs no GPU: see `own_memory`."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+import warm
 from on_a_device import OWN
 
 
@@ -17,7 +17,7 @@ def test_no_answer_mixes_the_tensors_of_two_devices() -> None:
     here = Path(__file__)
     files = sorted(str(each) for each in here.parent.glob("test_*_on_a_device.py"))
     command = [sys.executable, "-m", "pytest", "-p", "own_memory", "-p", "no:cacheprovider"]
-    done = subprocess.run(
+    done = warm.run(
         [*command, *files], cwd=here.parents[2], env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True, text=True,
     )  # fmt: skip

@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import warm
 from demo_server import address_of
 from waiting import LIMIT, wait_for
 
@@ -41,7 +42,7 @@ def test_it_starts_in_a_fresh_home(tmp_path: Path, terminal: bool, before: str |
         files.mkdir()
         (files / "credentials.toml").write_text(before)
     ours, its = pty.openpty()  # nobody types
-    process = subprocess.Popen(
+    process = warm.Popen(
         DEMO, env=fresh(tmp_path), cwd=tmp_path, text=True, stderr=subprocess.PIPE,
         stdin=its if terminal else subprocess.DEVNULL,
         stdout=its if terminal else subprocess.PIPE,
@@ -89,7 +90,7 @@ def test_a_page_that_cannot_start_ends_the_demo(
     (tmp_path / ".streamlit").mkdir()
     (tmp_path / ".streamlit" / "secrets.toml").write_text(secrets)
     with Path(output).open("w") as stream:
-        ended = subprocess.run(
+        ended = warm.run(
             DEMO, env=fresh(tmp_path), cwd=tmp_path, text=True, stdin=subprocess.DEVNULL,
             stdout=stream, stderr=subprocess.PIPE, timeout=LIMIT,
         )  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from places import ROOT
 
 HEAD = "from skinxai import Entry, hookimpl\n"
@@ -154,7 +155,7 @@ def skinxai(environment: dict[str, str], **commands: list[str]) -> dict[str, dic
 
 
 def python(environment: dict[str, str], code: str, *arguments: str) -> str:
-    return subprocess.run(
+    return warm.run(
         [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True,
         env=environment, check=True,
     ).stdout  # fmt: skip
@@ -213,7 +214,8 @@ def test_a_plugin_that_ends_its_own_process_is_an_error(answers) -> None:
 def test_listing_imports_no_target(installed) -> None:
     code = "import sys, skinxai.losses as losses; losses.entries(); "
     code += "print('a_good' in sys.modules, 'torch' in sys.modules)"
-    assert python(installed, code).split() == ["True", "False"]
+    command = [sys.executable, "-c", code]
+    assert subprocess.check_output(command, env=installed, text=True).split() == ["True", "False"]
 
 
 def test_plugins_read_what_skinxai_does_not(installed, tmp_path) -> None:
@@ -257,7 +259,7 @@ def test_the_example_plugins(photos, tmp_path) -> None:
     own = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     own += ["-W", "ignore::PendingDeprecationWarning"]  # of matplotlib, which shap imports
     tests = [str(folder / "tests") for folder in folders]
-    subprocess.run([*own, *tests], env=environment, cwd=tmp_path, check=True)
+    warm.run([*own, *tests], env=environment, cwd=tmp_path, check=True)
     found = skinxai(
         environment,
         explain=[

@@ -1,12 +1,12 @@
 """A small share of the forged folders of ``benchmarks/forged_folders.py``."""
 
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from random import Random
 
 import pytest
+import warm
 from places import ROOT
 
 SCRIPT = ROOT / "benchmarks" / "forged_folders.py"
@@ -17,7 +17,7 @@ KINDS = ("model", "ensemble", "prepared", "run", "graph", "table")
 @pytest.mark.skipif(not SCRIPT.exists(), reason="a source distribution has no benchmarks")
 def test_forged_folders_end_in_an_error_of_ours_or_in_the_right_answer() -> None:
     command = [sys.executable, str(SCRIPT), "--count", "24", "--no-result"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = warm.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     table = {row.split(" | ")[0].strip("| "): row.split(" | ") for row in done.stdout.split("\n")}
     assert [table[kind][1] for kind in KINDS] == ["24"] * len(KINDS)

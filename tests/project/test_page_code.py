@@ -4,11 +4,11 @@ import contextlib
 import io
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import warm
 from places import ROOT
 
 from skinxai import Classifier, explainers, plugins, samples
@@ -101,7 +101,7 @@ def test_every_method_has_a_picture_with_an_alternative_text() -> None:
 def test_the_script_of_the_pictures(tmp_path: Path) -> None:
     script = ROOT / "examples/method_pictures.py"
     methods = ["gradcam", "attention_rollout"]
-    subprocess.run([sys.executable, str(script), str(tmp_path), *methods], check=True)
+    warm.run([sys.executable, str(script), str(tmp_path), *methods], check=True)
     assert {path.stem for path in tmp_path.glob("*.jpg")} == set(methods)
 
 

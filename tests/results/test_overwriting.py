@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from places import TESTS
 from small_runs import coloured, model_folder
 from typer.testing import CliRunner
@@ -54,7 +55,7 @@ def interrupted(folder: Path) -> None:
 def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     """Kind of folder → what is left after a kill before each call."""
     command = [sys.executable, SCRIPT, tmp_path_factory.mktemp("killed"), *KINDS]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = warm.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     return json.loads(found.stdout)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import warm
 from demo_server import CHROMIUM, address_of, chromium
 from review_cases import MODEL, START, case, prediction
 from waiting import LIMIT, wait_for
@@ -47,7 +48,7 @@ def address(folder: Path) -> Iterator[str]:
         str(folder / "images"),
     ]  # fmt: skip
     with (folder / "log.txt").open("wb") as errors:
-        process = subprocess.Popen(
+        process = warm.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
             cwd=folder, env=os.environ | {"HF_HUB_OFFLINE": "1"},
         )  # fmt: skip

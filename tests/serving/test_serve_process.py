@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import warm
 from prometheus_server import lint, needs_prometheus, needs_promtool, scraping
 from serving_clients import NAME
 from waiting import LIMIT, wait_for
@@ -71,7 +72,7 @@ def serving(folder: Path, *options: str) -> Iterator[Process]:
     """The service on a free port, until the context ends; it must end by itself then."""
     log = folder / "service.log"
     with log.open("wb") as errors:
-        process = subprocess.Popen(
+        process = warm.Popen(
             [sys.executable, "-c", START, "serve", "--port", "0", *options],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
             cwd=folder, env=os.environ | {"HF_HUB_OFFLINE": "1"},

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import ranked
+import warm
 from torch._C._distributed_c10d import TCPStore
 from waiting import LIMIT, wait_for
 
@@ -42,7 +43,7 @@ def environment(rank: int, count: int, port: int) -> dict[str, str]:
 
 
 def start(rank: int, count: int, port: int) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+    return warm.Popen(
         [sys.executable, "-c", PROGRAM], env=ranked.one_thread() | environment(rank, count, port),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip

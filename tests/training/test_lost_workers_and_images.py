@@ -58,7 +58,7 @@ DEATHS = {
     "killed": (lambda: os.kill(os.getpid(), signal.SIGKILL), DIED),
     "crashed": (lambda: ctypes.string_at(0), DIED),
     "ended": (lambda: os._exit(3), DIED),
-    "hangs": (lambda: time.sleep(1000), "timed out after 1 seconds"),
+    "hangs": (lambda: time.sleep(1000), "within 1 s, .*TimeoutError: no batch came"),
     "raises": (fail, "ValueError: .*a pipeline's own error"),
     "no room": (exhaust, "No space left on device"),
 }
@@ -96,6 +96,28 @@ def test_a_worker_whose_death_is_not_heard_of(data, monkeypatch) -> None:
     finally:
         signal.signal(signal.SIGCHLD, listener)
     assert children() == []
+
+
+def test_a_look_that_finds_no_batch_loses_none(data, monkeypatch) -> None:
+    """As after a pause of the whole run: time has passed, and no worker could work."""
+    images, steps = images_of(data[0]), plan(range(24), 8)
+    alone = list(batches(images, steps, 0, augment_seed=(0, 0)))
+    monkeypatch.setattr(loaders, "LOOKS", 100_000)
+    monkeypatch.setattr(loaders, "WORKER_SECONDS", LIMIT)
+    looked = []
+    look = loaders.DataLoader.__iter__
+
+    def counting(self: Any) -> Any:
+        stream = look(self)
+        wait = stream._try_get_data
+        stream._try_get_data = lambda *seconds: looked.append(seconds) or wait(*seconds)
+        return stream
+
+    monkeypatch.setattr(loaders.DataLoader, "__iter__", counting)
+    found = list(batches(images, steps, 2, augment_seed=(0, 0)))
+    assert len(looked) > len(steps)  # some found nothing: a worker takes longer to begin
+    for own, other in zip(found, alone, strict=True):
+        assert own.positions == other.positions and torch.equal(own.pixels, other.pixels)
 
 
 def test_a_worker_that_never_ends(data, monkeypatch) -> None:

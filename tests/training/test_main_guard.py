@@ -1,10 +1,10 @@
 """Scripts that train while the decoding processes that they start import them."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import warm
 from waiting import LIMIT
 
 from skinxai.training import process
@@ -45,7 +45,7 @@ REFUSED = (
 def test_a_script_that_trains_has_a_main_guard(tmp_path: Path, method, workers, call, said) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(method=method, workers=workers, call=call))
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, str(script)], capture_output=True, text=True, timeout=LIMIT, check=False
     )
     assert (done.stdout, done.returncode) == (said, 0), done.stderr

@@ -33,7 +33,15 @@ from skinxai.cli.predictions import predict
 from skinxai.cli.probe_command import probe
 from skinxai.cli.reports import report
 from skinxai.cli.runs import train
-from skinxai.cli.saying import Quiet, show_traceback, tell, warnings_as_notes, with_quiet
+from skinxai.cli.saying import (
+    Quiet,
+    drop_unwritten,
+    open_what_is_closed,
+    show_traceback,
+    tell,
+    warnings_as_notes,
+    with_quiet,
+)
 from skinxai.cli.serve_command import serve
 from skinxai.cli.stress_command import stress
 from skinxai.cli.tune_command import tune
@@ -120,10 +128,12 @@ def main() -> None:
     """Entry point: an error of skinxai becomes one sentence and exit code 2.
 
     What the output's encoding lacks, such as ``病`` in a pipe on Windows, is printed as an escape.
+    Each line goes out at once, into a pipe or a file too: what was answered is not kept back.
     """
+    open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
     sys.excepthook = show_traceback
     collect_seldom()
     use_share_of_container()
@@ -131,4 +141,9 @@ def main() -> None:
         app()
     except SkinxaiError as error:
         tell(f"skinxai: {error.on_command_line}", error=True)
+        drop_unwritten()
         sys.exit(2)
+    except SystemExit as end:
+        if end.code:  # typer's, for one, where the reader of a pipe went away
+            drop_unwritten()
+        raise

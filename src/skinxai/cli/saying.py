@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import functools
 import inspect
+import os
 import re
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
 from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
@@ -62,6 +64,22 @@ def _writing() -> Iterator[None]:
         if error.errno == errno.EPIPE:
             raise
         raise OutputError(f"writing the output failed: {error.strerror or error}.") from error
+
+
+def open_what_is_closed() -> None:
+    """Where the program was started without standard output or error, print to nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+
+
+def drop_unwritten() -> None:
+    """Drop output that cannot be written, at which Python would fail again when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 @contextmanager

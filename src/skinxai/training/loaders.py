@@ -26,6 +26,7 @@ from skinxai.memory import is_out_of_memory
 from skinxai.training.augmentation import Augmentation
 
 WORKER_SECONDS = 300  # without a batch, then a worker hangs
+LOOKS = 10  # that these seconds are divided into: a run that was suspended loses one of them
 
 
 class Failure(NamedTuple):
@@ -200,7 +201,7 @@ def batches(
         batch_sampler=keys,
         num_workers=workers,
         collate_fn=_collate,
-        timeout=WORKER_SECONDS if workers else 0,
+        timeout=WORKER_SECONDS / LOOKS if workers else 0,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_quiet_worker,
         pin_memory=pinned,
@@ -212,7 +213,7 @@ def batches(
     try:
         for waited in keys:
             try:
-                batch = next(stream)
+                batch = _next(stream)
             except Exception as error:  # a pipeline of one's own may raise anything
                 _end(own)
                 if isinstance(error, SkinxaiError) or is_out_of_memory(error):
@@ -230,6 +231,17 @@ def batches(
     finally:
         del stream  # tells its workers to end, and waits some seconds
         _end(own)  # as one that hangs would be waited for when this process ends
+
+
+def _next(stream: Iterator[Batch]) -> Batch:
+    """The next batch. Time also passes for a process that is stopped, as by Ctrl-Z: look again."""
+    for _ in range(LOOKS):
+        try:
+            return next(stream)
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader timed out"):
+                raise
+    raise TimeoutError("no batch came")
 
 
 def _end(workers: Iterable[BaseProcess]) -> None:
