@@ -181,22 +181,18 @@ def _keep(child: int, descriptor: int, streams: Sequence[int]) -> None:
 def begin(words: Sequence[str], folder: str) -> tuple[types.CodeType, dict[str, Any]]:
     """Set Python up as for such words; return the code to execute, and its names."""
     kind, *rest = words if words[0] in ("-c", "-m") else ("", *words)
-    places = [
-        folder if kind == "-m" else "" if kind == "-c" else str(Path(rest[0]).resolve().parent)
-    ]
-    places += filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    sys.path[:1] = places
+    file = Path(rest[0]).absolute()
+    own = {"-m": folder, "-c": "", "": str(file.resolve().parent)}[kind]
+    sys.path[:1] = [own, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv = [kind, *rest[1:]] if kind else rest
     main = sys.modules["__main__"] = types.ModuleType("__main__")
-    names = vars(main)
     if kind == "-m":
-        names |= {"run": runpy._run_module_as_main, "name": rest[0]}
+        names = {"run": runpy._run_module_as_main, "name": rest[0]}
         return compile("run(name)", "<module>", "exec"), names
-    names["__builtins__"] = __builtins__
-    if not kind:
-        names["__file__"] = rest[0]
-    source = rest[0] if kind else Path(rest[0]).read_bytes()
-    return compile(source, "<string>" if kind else rest[0], "exec"), names
+    if kind == "-c":
+        return compile(rest[0], "<string>", "exec"), vars(main)
+    vars(main)["__file__"] = str(file)
+    return compile(file.read_bytes(), str(file), "exec"), vars(main)
 
 
 if __name__ == "__main__":
