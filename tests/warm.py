@@ -5,10 +5,9 @@ torch and torchvision when the first of them was asked for, then does what ``pyt
 -m`` or ``python file`` would do, and ends by Python's own end. The import takes longer than most
 programs of the tests.
 
-Where a fork would be another program, they start an ordinary one: where Python's own options, its
-environment, or its libraries' number of threads differ from those of this process, and where there
-is no Linux. What the tests say of importing itself, of memory or of the process tree is for
-`subprocess`.
+Where a fork would not be the same, they start an ordinary program: where Python's options, its
+environment or the libraries' number of threads differ from those of this process, and on another
+system than Linux. A test of importing, of memory or of child processes takes `subprocess` itself.
 """
 
 import atexit
@@ -138,6 +137,7 @@ def _forking() -> socket.socket:
 def serve() -> tuple[list[str], str]:
     """Fork for each request; return in its process the words after Python's, and its folder."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a keeper
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the tests decide
     with socket.socket(fileno=os.dup(0)) as requests:
         while True:
             told, descriptors, *_ = socket.recv_fds(requests, LONGEST, 4)
@@ -148,6 +148,7 @@ def serve() -> tuple[list[str], str]:
             for descriptor in descriptors:
                 os.close(descriptor)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     *streams, link = descriptors
     if child := os.fork():
         _keep(child, link, streams)
