@@ -28,8 +28,10 @@ from typing import Any
 HERE = Path(__file__)
 STARTING = ("PYTHON", "LANG", "LC_", "OMP_", "MKL_", "TORCH", "LD_", "CUDA_")
 """How the names of variables begin that are read before a program's first line, or by torch."""
+ENVIRONMENT = dict(os.environ)
+"""That of the process that forks: what a single test sets is not in it."""
 LONGEST = 2**17
-"""Bytes of what one program is told; a variable or word of Linux is no longer."""
+"""Bytes of what a forked program can be told."""
 
 STREAMS = (
     ("stdin", "r", -1, None), ("stdout", "w", -1, None), ("stderr", "w", 1, "backslashreplace")
@@ -53,6 +55,7 @@ class Popen(subprocess.Popen):
             return
         folder = os.fspath(named["cwd"] or Path.cwd())
         told = json.dumps([words[1:], folder, environment]).encode()
+        assert len(told) <= LONGEST
         self._link, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pipes = [named[name] for name in ("p2cread", "c2pwrite", "errwrite")]
         streams = [own if pipe == -1 else pipe for own, pipe in enumerate(pipes)]
@@ -112,7 +115,7 @@ def _same(words: Sequence[str | bytes], environment: Mapping[str, str]) -> bool:
     if sys.platform != "linux" or words[0] != sys.executable or bytes in map(type, words):
         return False
     options = words[1] in ("-c", "-m") or not words[1].startswith("-")
-    return options and _starting(environment) == _starting(os.environ)
+    return options and _starting(environment) == _starting(ENVIRONMENT)
 
 
 def _starting(environment: Mapping[str, str]) -> dict[str, str]:
@@ -127,7 +130,7 @@ def _starting(environment: Mapping[str, str]) -> dict[str, str]:
 def _forking() -> socket.socket:
     """To the process that forks, a child of nobody, which ends with this one."""
     own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONPATH"}
     with other:
         subprocess.run([sys.executable, HERE], stdin=other, env=environment, check=True)
     atexit.register(own.close)
