@@ -50,6 +50,16 @@ def one_table_of_operators() -> None:
         ONNXRegistry.from_torchlib = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_environment() -> Iterator[None]:
+    """What a library sets in the environment of this process, as Ray does, ends with the file."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before:
+        del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def classifier() -> Classifier:
     return Classifier.from_pretrained()

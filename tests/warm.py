@@ -1,9 +1,9 @@
 """Programs of this interpreter that begin where torch is imported already.
 
 `Popen` and `run` take what those of `subprocess` take. The process is forked from one that imported
-torch and torchvision when the first of them was asked for, then does what ``python -c``, ``python
--m`` or ``python file`` would do, and ends by Python's own end. The import takes longer than most
-programs of the tests.
+torch and others when the first of them was asked for, then does what ``python -c``, ``python -m``
+or ``python file`` would do, and ends by Python's own end, at which what was imported before stays
+as it is. The import and the end of torch take longer than most programs of the tests.
 
 Where a fork would not be the same, they start an ordinary program: where Python's options, its
 environment or the libraries' number of threads differ from those of this process, and on another
@@ -12,6 +12,7 @@ system than Linux. A test of importing, of memory or of child processes takes `s
 
 import atexit
 import functools
+import importlib
 import inspect
 import json
 import os
@@ -28,8 +29,12 @@ from typing import Any
 HERE = Path(__file__)
 STARTING = ("PYTHON", "LANG", "LC_", "OMP_", "MKL_", "TORCH", "LD_", "CUDA_")
 """How the names of variables begin that are read before a program's first line, or by torch."""
+LATER = ("PYTHONPATH", "TORCHINDUCTOR_CACHE_DIR")
+"""Those that are read later: of the places of modules, and one that torch itself sets."""
 ENVIRONMENT = dict(os.environ)
 """That of the process that forks: what a single test sets is not in it."""
+IMPORTED = ("torchvision", "pandas", "sklearn.metrics", "cv2", "pydantic")
+"""What takes long to import, torch with it, and looks for no files in the user's home."""
 LONGEST = 2**17
 """Bytes of what a forked program can be told."""
 
@@ -119,10 +124,10 @@ def _same(words: Sequence[str | bytes], environment: Mapping[str, str]) -> bool:
 
 
 def _starting(environment: Mapping[str, str]) -> dict[str, str]:
-    """What is read before a program's first line, but for the places of modules."""
+    """What is read before a program's first line."""
     return {
         name: value for name, value in environment.items()
-        if name.startswith(STARTING) and name != "PYTHONPATH"
+        if name.startswith(STARTING) and name not in LATER
     }  # fmt: skip
 
 
@@ -199,12 +204,25 @@ def begin(words: Sequence[str], folder: str) -> tuple[types.CodeType, dict[str, 
     return compile(file.read_bytes(), str(file), "exec"), vars(main)
 
 
+def _leave(modules: Mapping[str, types.ModuleType]) -> None:
+    """Keep Python from taking apart at its end what was there when the program began."""
+    for name in modules:
+        sys.modules.pop(name, None)
+
+
 if __name__ == "__main__":
     if os.fork():
         os._exit(0)
+    import ctypes
     import gc
 
-    import torchvision  # noqa: F401  (with torch and what its import takes longest for)
-
+    left: dict[str, Any] = {}
+    atexit.register(_leave, left)  # first, thus called last
+    for name in IMPORTED:
+        importlib.import_module(name)
+    left |= {n: m for n, m in sys.modules.items() if n.split(".")[0] not in sys.stdlib_module_names}
+    left[""] = left  # which keeps them for ever, as garbage is not collected of what is frozen
     gc.freeze()
+    library = ctypes.CDLL(None)  # of C: after Python's end, the libraries' own is left out too
+    library.on_exit(ctypes.cast(library._exit, ctypes.c_void_p), None)
     exec(*begin(*serve()))

@@ -133,6 +133,61 @@ def test_a_network_that_torch_cannot_export_is_named(tmp_path) -> None:
         mine.export(tmp_path / "x.onnx")
 
 
+class Watched(Sorted):
+    """It notes how its activation works while it is traced."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 0.0)
+        self.act, self.noted = torch.nn.ReLU6(inplace=True), set()
+
+    def head(self, maps: torch.Tensor) -> torch.Tensor:
+        self.noted.add(self.act.inplace)
+        return super().head(self.act(maps))
+
+
+@pytest.mark.parametrize("base", [Small, Sorted])
+def test_activations_work_in_place_again_after_an_export(base) -> None:
+    """Whether torch could write it or not: the network is its owner's."""
+    network = Watched()
+    network.features = lambda images: base.features(network, images)
+    model = SkinClassifier(network, lambda n, x: n.features(x), lambda n, f: n.head(f)).eval()
+    if base is Sorted:
+        with pytest.raises(ExportError):
+            onnx_graphs.graph_of(model, INPUT.image_size, own_weights=True)
+    else:
+        graph = onnx_graphs.graph_of(model, INPUT.image_size, own_weights=True)
+        assert network.noted == {True, False}  # asked, then traced
+        images = torch.randn(3, 3, *INPUT.image_size)
+        found = OnnxRuntime(graph.SerializeToString())(images.numpy())["logits"]
+        np.testing.assert_allclose(found, model(images).detach().numpy(), atol=1e-6)
+    assert network.act.inplace is True
+
+
+class LeftInPlace(Small):
+    """It uses what the activation left in the place, and not what it returns."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 0.0)
+        self.act = torch.nn.ReLU6(inplace=True)
+
+    def head(self, maps: torch.Tensor) -> torch.Tensor:
+        own = maps - maps.mean()
+        self.act(own)
+        return super().head(own)
+
+
+def test_what_an_activation_leaves_in_its_place_is_in_the_graph() -> None:
+    torch.manual_seed(0)
+    network = LeftInPlace()
+    model = SkinClassifier(network, lambda n, x: n.features(x), lambda n, f: n.head(f)).eval()
+    graph = onnx_graphs.graph_of(model, INPUT.image_size, own_weights=True)
+    images = torch.randn(3, 3, *INPUT.image_size)
+    found = OnnxRuntime(graph.SerializeToString())(images.numpy())["logits"]
+    np.testing.assert_allclose(found, model(images).detach().numpy(), atol=1e-6)
+    network.act.inplace = False
+    assert not np.allclose(found, model(images).detach().numpy(), atol=1e-3)
+
+
 @pytest.mark.parametrize("name", ["own.onnx", "own.xml"])
 def test_weights_of_a_type_that_no_graph_may_have(name, tmp_path, pictures) -> None:
     """The file would be refused whenever it is opened: it is not written, and not to be blamed."""

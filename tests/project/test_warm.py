@@ -47,3 +47,13 @@ def test_torch_is_there_and_an_end_is_heard_once() -> None:
         assert program.poll() is None
         program.terminate()
         assert program.wait() == program.poll() == -15
+
+
+@pytest.mark.parametrize(
+    ("name", "forked"), [("TORCHINDUCTOR_CACHE_DIR", True), ("TORCH_LOGS", False)]
+)
+def test_what_torch_reads_at_its_import_is_read_anew(name: str, forked: bool) -> None:
+    """It sets the one itself, and reads the other at its import."""
+    words = [sys.executable, "-c", "import sys; print('torch' in sys.modules)"]
+    done = warm.run(words, env=os.environ | {name: "none"}, capture_output=True, text=True)
+    assert done.stdout == f"{forked and sys.platform == 'linux'}\n"

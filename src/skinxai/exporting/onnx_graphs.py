@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -55,15 +57,20 @@ def _is_pooled(model: SkinClassifier, image_size: tuple[int, int]) -> bool:
     return True
 
 
+def _drawn(network: nn.Module, image_size: tuple[int, int]) -> Tensor:
+    """Two images of normal noise, the same each time, on the network's device."""
+    draws = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, *image_size, generator=draws, device="cpu")
+    return images.to(next(network.parameters()).device)
+
+
 def class_map_kernel(model: SkinClassifier, image_size: tuple[int, int]) -> Tensor | None:
     """``w_kc / (h · w)`` ``(K, C)`` where the head is the mean over space and a linear layer.
 
     That is seen in its gradient, the same in every cell and for two images; else ``None``, as it is
     where a ``grid`` of the network's places cells otherwise than its features have them.
     """
-    draws = torch.Generator().manual_seed(0)
-    device = next(model.network.parameters()).device
-    images = torch.randn(2, 3, *image_size, generator=draws, device="cpu").to(device)
+    images = _drawn(model.network, image_size)
     with torch.no_grad():
         features = model.features(images)
     try:
@@ -108,7 +115,7 @@ def graph_of(model: SkinClassifier, image_size: tuple[int, int], *, own_weights:
     traced = _Traced(model, kernel, pooled=pooled).eval()
     device = next(model.network.parameters()).device
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), _out_of_place(traced, image_size):
             warnings.simplefilter("ignore")  # of what torch itself calls
             program = torch.onnx.export(
                 traced, (torch.zeros(2, 3, *image_size, device=device),), dynamo=True,
@@ -129,6 +136,33 @@ def graph_of(model: SkinClassifier, image_size: tuple[int, int], *, own_weights:
     if not own_weights:
         _name_weights(graph, set(model.network.state_dict()))
     return graph
+
+
+@contextmanager
+def _out_of_place(traced: _Traced, image_size: tuple[int, int]) -> Iterator[None]:
+    """Let activations that work in place write elsewhere, where that gives the same values.
+
+    Torch writes one that works in place as many small operations first, which takes as long as all
+    the rest. A network may use what is then in the place, and not what the activation returns: it
+    is traced as it is.
+    """
+    working = [each for each in traced.modules() if getattr(each, "inplace", None) is True]
+    images = _drawn(traced, image_size)
+    try:
+        if working:
+            before = traced(images)
+            _set(working, in_place=False)
+            after = traced(images)
+            if not all(map(torch.allclose, before, after)):
+                _set(working, in_place=True)
+        yield
+    finally:
+        _set(working, in_place=True)
+
+
+def _set(working: list[nn.Module], *, in_place: bool) -> None:
+    for each in working:
+        each.inplace = in_place  # type: ignore[assignment]
 
 
 def _split_into_tensors(graph: Any) -> None:
