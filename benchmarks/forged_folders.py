@@ -6,8 +6,8 @@ A model, an ensemble, a prepared folder, a run, an exported graph and a table wi
 made with a network of some weights. Each variant is a copy with one change: in a JSON tree, in the
 header of safetensors, in an ONNX graph or OpenVINO's XML, in a table, or of a file (a pipe, a
 device, a link to itself, 2 GiB of nothing, …); manifests, digests and seals are then made anew, as
-a forger would. It must end in a `SkinxaiError` or in a right answer, within 2 seconds of processor
-time and 1 GiB. Writes results/forged_folders.json.
+a forger would. It must end in a `SkinxaiError` or in a right answer, within 1 GiB and 2 seconds of
+processor time more than the folder itself takes. Writes results/forged_folders.json.
 """
 
 import argparse
@@ -44,8 +44,8 @@ def status(name: str) -> int:
     return int(re.search(rf"{name}:\s+(\d+)", text)[1]) * 1024
 
 
-def outcome(kind: Kind, folder: Path, right: Any, may: bool) -> dict[str, Any]:
-    """How opening a folder ends, and what it costs."""
+def outcome(kind: Kind, folder: Path, right: Any, may: bool, usual: float) -> dict[str, Any]:
+    """How opening a folder ends, and what it costs; the folder as it was takes `usual` seconds."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before, begun = status("VmRSS"), time.process_time()
     try:
@@ -61,7 +61,7 @@ def outcome(kind: Kind, folder: Path, right: Any, may: bool) -> dict[str, Any]:
     except (Exception, SystemExit) as error:
         end, words = f"UNTYPED {type(error).__name__}", traceback.format_exc()[-1500:]
     seconds, taken = time.process_time() - begun, status("VmHWM") - before
-    if seconds > SECONDS:
+    if seconds > usual + SECONDS:
         end += ", TOO SLOW"
     if taken > BYTES:
         end += ", TOO LARGE"
@@ -77,10 +77,13 @@ def work(kind: Kind, connection: Any) -> None:
     os.dup2(silent, 1)
     most = status("VmSize") + 6 * 2**30
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    right = kind.answer(Path(shutil.copytree(kind.whole, kind.whole.parent / "right")))
-    shutil.rmtree(kind.whole.parent / "right")
+    for _ in range(2):  # the first imports what it needs
+        begun = time.process_time()
+        right = kind.answer(Path(shutil.copytree(kind.whole, kind.whole.parent / "right")))
+        usual = time.process_time() - begun
+        shutil.rmtree(kind.whole.parent / "right")
     while (asked := connection.recv()) is not None:
-        connection.send(outcome(kind, Path(asked[0]), right, asked[1]))
+        connection.send(outcome(kind, Path(asked[0]), right, asked[1], usual))
 
 
 def campaign(
