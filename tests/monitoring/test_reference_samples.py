@@ -1,5 +1,6 @@
 """`ReferenceSample`: what is kept of which images, how it is stored, and what is refused."""
 
+import copy
 import hashlib
 import re
 from dataclasses import fields, replace
@@ -98,7 +99,10 @@ def test_what_cannot_be_a_reference_is_refused() -> None:
 def test_bytes_are_read_back() -> None:
     made = sample(40)
     again = ReferenceSample.from_bytes(made.to_bytes(DIGEST), DIGEST, 4)
+    assert again.weights == DIGEST
     for each in fields(made):
+        if each.name == "weights":
+            continue
         one, two = getattr(made, each.name), getattr(again, each.name)
         assert one.dtype == two.dtype
         np.testing.assert_array_equal(one, two)
@@ -238,6 +242,47 @@ def test_a_reference_comes_with_its_folder(folder: Path, backend: str) -> None:
     assert model.reference.to_bytes(digest) == files[REFERENCE]
     monitor = DriftMonitor(model.reference, window=8, false_alarms=0.2)
     assert monitor.reference is model.reference
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_a_monitor_takes_answers_of_the_references_network_alone(
+    folder: Path, records: Records, tmp_path: Path, backend: str
+) -> None:
+    image = records[0].path
+    model = Classifier.from_pretrained(folder, backend=backend)
+    parts = [coloured(tmp_path / name, 8, 7 + k) for k, name in enumerate(("train", "val"))]
+    options = BASE | {"learning_rate": 0.03, "epochs": 2, "seed": 1}
+    Trainer(**options, output_dir=tmp_path / "run").fit(*parts)
+    other = Classifier.from_pretrained(tmp_path / "run").calibrate(records)
+    write_ensemble(tmp_path / "both", [folder, tmp_path / "run"], name="both")
+    both = Classifier.from_pretrained(tmp_path / "both").calibrate(records)
+    both.save_pretrained(tmp_path / "both")
+    other.save_pretrained(tmp_path / "other")
+    networks = [  # each one before and after it was saved, with references of its own
+        [model, model.calibrate(records), model.with_reference([image] * 40)],
+        [other, Classifier.from_pretrained(tmp_path / "other"), copy.deepcopy(other)],
+        [both, Classifier.from_pretrained(tmp_path / "both"), both.with_reference([image] * 40)],
+    ]
+    for own in networks:
+        for reference in [each.reference for each in own]:
+            for made in networks:
+                for each in made:
+                    monitor = DriftMonitor(reference, window=8, false_alarms=0.2)
+                    if made is own:
+                        each.predict(image, monitor=monitor)
+                        continue
+                    with pytest.raises(OptionError, match="must be of the reference's weights"):
+                        each.predict(image, monitor=monitor)
+                    assert not monitor.report().images
+
+
+def test_a_reference_is_of_one_network() -> None:
+    drawn = answers(9, np.random.default_rng(1))
+    mixed = [replace(each, weights=DIGEST) for each in drawn[:4]] + drawn[4:]
+    with pytest.raises(OptionError, match="a reference must be of one network, got answers of 2"):
+        ReferenceSample.fit(mixed)
+    assert ReferenceSample.fit(drawn).weights is None
+    assert ReferenceSample.fit(mixed[:4]).weights == DIGEST
 
 
 def test_a_model_without_a_reference_has_none(tmp_path: Path) -> None:

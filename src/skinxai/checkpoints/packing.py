@@ -78,6 +78,11 @@ class LoadedModel:
         """One, of the model itself."""
         return (1.0,)
 
+    @property
+    def digest(self) -> str:
+        """Digest of the weights, as `save` writes them."""
+        return weights_digest([_weights(self, _tensors(self.network))])
+
     def save(self, folder: str, name: str | None = None) -> str:
         """Write a model folder and return its revision; the backbone must be a registered one."""
         if not self.config.backbone:
@@ -132,6 +137,12 @@ class LoadedEnsemble:
     def neighbours(self) -> None:
         """None: each member has embeddings of its own."""
 
+    @property
+    def digest(self) -> str:
+        """Digest of the members' weights and shares, as `save` writes them."""
+        weights = (_weights(each, _tensors(each.network)) for each in self.members)
+        return weights_digest(weights, self.weights)
+
     def save(self, folder: str, name: str | None = None) -> str:
         """Write an ensemble's folder, members and all, and return its revision."""
         config = replace(self.config, name=name) if name else self.config
@@ -159,12 +170,16 @@ def pack(
     return _files(made, tensors)
 
 
+def _weights(loaded: LoadedModel, tensors: dict[str, Tensor]) -> bytes:
+    # One key only: safetensors writes several in random order, and one model has one digest.
+    return save_tensors(tensors, {BINDING: loaded.config.binding()})
+
+
 def _files(loaded: LoadedModel, tensors: dict[str, Tensor]) -> dict[str, bytes]:
     """Of the model's folder, with these weights."""
     config = loaded.config
     files = {
-        # One key only: safetensors writes several in random order, and one model has one digest.
-        WEIGHTS: save_tensors(tensors, {BINDING: config.binding()}),
+        WEIGHTS: _weights(loaded, tensors),
         CONFIG: json.dumps(config.to_dict(), indent=2).encode() + b"\n",
         CARD: loaded.card.encode(),
     }

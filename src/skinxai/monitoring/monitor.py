@@ -69,8 +69,7 @@ class DriftMonitor:
 
         Raises:
             OptionError: a model that was not calibrated, another one than before, or one with
-                other classes or embeddings of another width than the reference's. A reference of
-                another network of the same sizes is not noticed.
+                other weights, other classes or embeddings of another width than the reference's.
         """
         columns = Columns.of([observation])
         reference = self.reference
@@ -80,6 +79,13 @@ class DriftMonitor:
                 f"{columns.probabilities.shape[1]}; take the reference of the model that predicts."
             )
         reference.along(columns.embeddings)
+        known, own = reference.weights, observation.weights
+        if known is not None and own is not None and own != known:
+            raise OptionError(
+                f"observations must be of the reference's weights, sha256 {known[:12]}, but "
+                f"{observation.model} has {own[:12]}; take the reference of the model that "
+                f"predicts."
+            )
         with self._lock:
             if self._images and observation.model != self._model:
                 raise OptionError(

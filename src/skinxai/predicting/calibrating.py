@@ -130,15 +130,18 @@ def calibrated(
         data=records.described, images=len(records), lesions=len(set(lesions)),
         one_view=views[0], four_views=views[1],
         quality=QualityLimits.fit(measured, rejected=FLAGGED), novelty=novelty, default=default,
-        known=TrainedOn.of_looks(labelled.looks),
+        known=TrainedOn.of_looks(labelled.looks), weights=model.loaded.digest,
     )  # fmt: skip
     upright = views[0].scaling(found[:, 0])
     seen_by_monitors = [
-        Observation(predictor.model, own, row.embeddings[0], measures, colour, float(score), None)
+        Observation(
+            predictor.model, own, row.embeddings[0], measures, colour, float(score), None,
+            made.weights,
+        )
         for own, row, measures, colour, score in zip(
             upright, rows, measured, colours, scores, strict=True
         )
-    ]
+    ]  # fmt: skip
     reference = ReferenceSample.fit(seen_by_monitors, records.targets(), lesions)
     return model.with_calibration(made, reference)
 

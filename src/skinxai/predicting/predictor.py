@@ -228,7 +228,7 @@ class Predictor(ABC, Generic[M]):
         upright = answer.row if answer.upright is None else answer.upright
         return Observation(
             self.model, upright, answer.embedding, item.measured, item.colours, answer.novelty,
-            made.decision,
+            made.decision, None if self.calibration is None else self.calibration.weights,
         )  # fmt: skip
 
     @property

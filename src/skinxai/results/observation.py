@@ -27,6 +27,8 @@ class Observation:
         colours: of `skinxai.trust.colours.colours`, float32 ``(12,)``, or ``None``.
         novelty: score, 0 to below 1, or ``None``.
         decision: as in `Prediction`.
+        weights: digest of the weights that answered, 64 hexadecimal digits; ``None`` where it is
+            not known, and of a model that was not calibrated.
     """
 
     model: str
@@ -36,6 +38,7 @@ class Observation:
     colours: npt.NDArray[np.float32] | None
     novelty: float | None
     decision: str | None
+    weights: str | None = None
 
 
 class Monitor(Protocol):

@@ -90,6 +90,8 @@ class Calibration:
         default: the operating point that decides where none is named; ``None`` where there is
             none.
         known: hashes and fingerprints of the images.
+        weights: digest of the weights that it is of, 64 hexadecimal digits; ``None`` where it is
+            not known.
     """
 
     data: str
@@ -101,6 +103,7 @@ class Calibration:
     novelty: NoveltyGate
     default: str | None
     known: TrainedOn
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         if broken := broken_rule("data of a calibration", self.data, MAX_LINE):
@@ -198,7 +201,7 @@ class Calibration:
         if not isinstance(values, dict):
             raise IntegrityError(f"{CALIBRATION} must be a JSON object.")
         check_schema(values.pop("schema_version", None), CALIBRATION, SCHEMA_VERSION)
-        if values.pop("weights", None) != weights:
+        if values.get("weights") != weights:
             raise IntegrityError(
                 f"{CALIBRATION} must be of the weights beside it, and was fitted for others: its "
                 f"probabilities would be wrong; fetch the model again, or calibrate it."

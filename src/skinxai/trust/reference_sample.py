@@ -47,6 +47,8 @@ class ReferenceSample:
         colours: of `skinxai.trust.colours.colours`, float32 ``(n, 12)``.
         labels: position of the true label, int16 ``(n,)``; −1 where it is not known.
         lesions: numbers that images of one lesion share, int32 ``(n,)``, rising.
+        weights: digest of the weights that it is of, 64 hexadecimal digits; ``None`` where it is
+            not known.
 
     Raises:
         IntegrityError: arrays that do not fit each other, or values outside their range.
@@ -62,6 +64,7 @@ class ReferenceSample:
     colours: Floats
     labels: npt.NDArray[np.int16]
     lesions: npt.NDArray[np.int32]
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         count, kept = self.embeddings.shape if self.embeddings.ndim == 2 else (0, 0)
@@ -126,8 +129,9 @@ class ReferenceSample:
             seed: of the order.
 
         Raises:
-            OptionError: no image, an observation of a model that was not calibrated, not one label
-                and lesion for each, or a number outside its range.
+            OptionError: no image, an observation of a model that was not calibrated, observations
+                of several networks, not one label and lesion for each, or a number outside its
+                range.
         """
         count, seed = len(observations), whole_seed(seed)
         named = list(range(count)) if lesions is None else list(lesions)
@@ -141,6 +145,12 @@ class ReferenceSample:
             raise OptionError(
                 f"rows must be from 1 to {MOST_ROWS} and axes at least 1, got {rows} and {axes}."
             )
+        weights = {each.weights for each in observations}
+        if len(weights) > 1:
+            raise OptionError(
+                f"a reference must be of one network, got answers of {len(weights)}; make one "
+                f"reference for each."
+            )
         chosen, numbers = _drawn(named, rows, seed)
         columns = Columns.of([observations[k] for k in chosen])
         mean = columns.embeddings.mean(axis=0, dtype=np.float64)
@@ -152,7 +162,7 @@ class ReferenceSample:
             mean.astype(np.float32), found, np.array([scale]),
             (along / scale).astype(np.float16), columns.probabilities, columns.novelty,
             columns.quality, columns.colours, np.array([known[k] for k in chosen], np.int16),
-            np.array(numbers, np.int32),
+            np.array(numbers, np.int32), weights.pop(),
         )  # fmt: skip
 
     def __len__(self) -> int:
@@ -204,7 +214,8 @@ class ReferenceSample:
             weights: digest of the weights that it is of, 64 hexadecimal digits.
         """
         own = {f.name: getattr(self, f.name) for f in fields(self)}
-        return save_arrays(own | {"weights": np.frombuffer(bytes.fromhex(weights), np.uint8)})
+        own["weights"] = np.frombuffer(bytes.fromhex(weights), np.uint8)
+        return save_arrays(own)
 
     @classmethod
     def from_bytes(cls, data: bytes, weights: str, classes: int) -> Self:
@@ -227,7 +238,7 @@ class ReferenceSample:
                 f"from it would say nothing; {AGAIN}."
             )
         try:
-            made = cls(**arrays)
+            made = cls(**arrays, weights=weights)
         except TypeError as error:
             raise IntegrityError(
                 f"{REFERENCE} must hold the arrays of a reference alone; {AGAIN}."
