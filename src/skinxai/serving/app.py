@@ -20,6 +20,7 @@ from skinxai.errors import SkinxaiError
 from skinxai.serving.answer_examples import EXPLAINED, MODELS, NEAREST, PREDICTED
 from skinxai.serving.cloud_contracts import VertexRoutes
 from skinxai.serving.cloud_routes import INVOCATIONS, PING, clouds
+from skinxai.serving.describing import problems
 from skinxai.serving.feedback_route import feedback
 from skinxai.serving.gate import Gate, Visit, visit_of
 from skinxai.serving.guards import guard
@@ -64,7 +65,7 @@ class ServiceApp(FastAPI):
         self._own: list[BaseRoute] = [*self.routes]  # /openapi.json
         for routes in (health, predicting, one_image, feedback, open_inference, clouds):
             router = routes(service)
-            self.include_router(router)
+            self.include_router(router, responses=problems())
             self._own += router.routes
         for route in self._own:
             if isinstance(route, Route):

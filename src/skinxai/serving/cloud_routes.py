@@ -9,6 +9,7 @@ from skinxai.results import DISCLAIMER
 from skinxai.serving.asking import PredictFields, asked
 from skinxai.serving.bodies import content_type, read_form
 from skinxai.serving.cloud_contracts import InstancesRequest, instances_of
+from skinxai.serving.describing import problems
 from skinxai.serving.gate import visit_of
 from skinxai.serving.json_bodies import asked_by, read_json
 from skinxai.serving.predicting_routes import answered_images
@@ -28,8 +29,10 @@ def clouds(service: Service) -> APIRouter:
             raise Problem(503, "loading", "The service answers no requests now.", retry=2)
         return JSONResponse({"status": "ready", "disclaimer": DISCLAIMER})
 
-    @router.post(SCORE, summary="Predict images (Azure ML).")
-    @router.post(INVOCATIONS, summary="Predict images (SageMaker).")
+    refusals = problems(413, 415, 422, 504)
+
+    @router.post(SCORE, summary="Predict images (Azure ML).", responses=refusals)
+    @router.post(INVOCATIONS, summary="Predict images (SageMaker).", responses=refusals)
     async def invocations(request: Request) -> Response:
         """An encoded image as it is, a form as of ``/v1/predict``, or JSON with ``instances``."""
         service.check_open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -97,6 +98,9 @@ def with_json(body: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def answered(example: Any, kind: str = "application/json") -> dict[int | str, dict[str, Any]]:
-    """What a request that is answered gets."""
-    return {200: {"description": "The answer.", "content": {kind: {"example": example}}}}
+def answered(
+    example: Any, kind: str = "application/json", others: Sequence[str] = ()
+) -> dict[int | str, dict[str, Any]]:
+    """What a request that is answered gets, and as which other kinds where it asks for one."""
+    content = {kind: {"example": example}} | {other: {"schema": BINARY} for other in others}
+    return {200: {"description": "The answer.", "content": content}}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from skinxai.results import DISCLAIMER
 from skinxai.serving.answer_examples import MODELS
-from skinxai.serving.describing import answered, problems
+from skinxai.serving.describing import answered
 from skinxai.serving.gate import visit_of
 from skinxai.serving.pool import Served
 from skinxai.serving.problems import Problem, told
@@ -25,30 +25,26 @@ def health(service: Service) -> APIRouter:
         if not service.alive:
             raise Problem(503, "worker_ended", "A model's worker is dead or hangs.")
 
-    @router.get(
-        "/healthz", summary="Whether the service works, or has to be started again.",
-        responses=problems(),
-    )  # fmt: skip
+    @router.get("/healthz", summary="Whether the service works, or has to be started again.")
     async def healthz() -> JSONResponse:
         check_alive()
         return JSONResponse({"status": "alive", "disclaimer": DISCLAIMER})
 
-    @router.get(
-        "/readyz", summary="Whether the service answers requests now.", responses=problems()
-    )
+    @router.get("/readyz", summary="Whether the service answers requests now.")
     async def readyz() -> JSONResponse:
         service.check_begun()
         check_alive()
         return JSONResponse({"status": "ready", "disclaimer": DISCLAIMER})
 
-    @router.get(
-        "/v1/models", summary="The models that answer.", responses=answered(MODELS) | problems()
-    )
+    @router.get("/v1/models", summary="The models that answer.", responses=answered(MODELS))
     async def models(request: Request) -> JSONResponse:
         found = [_described(each) for each in service.pool.served.values()]
         return told(visit_of(request.scope).id, {"models": found})
 
-    @router.get("/metrics", summary="What the service measures, for Prometheus.")
+    @router.get(
+        "/metrics", summary="What the service measures, for Prometheus.",
+        response_class=PlainTextResponse,
+    )  # fmt: skip
     def metrics() -> Response:
         return Response(service.observing.text(), media_type=CONTENT_TYPE)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import HTMLResponse, Response
 from pydantic import Field
 
 from skinxai import explainers
@@ -96,7 +96,7 @@ def one_image(service: Service) -> APIRouter:
     @router.post(
         "/v1/explain", summary="Explain the score of a class of one image.",
         openapi_extra=with_images(ExplainFields),
-        responses=answered(EXPLAINED) | problems(406, 413, 415, 422, 504),
+        responses=answered(EXPLAINED, others=("image/png",)) | problems(406, 413, 415, 422, 504),
     )  # fmt: skip
     async def explain(request: Request) -> Response:
         kind = _accepted(request, ("application/json", "image/png"))
@@ -117,8 +117,9 @@ def one_image(service: Service) -> APIRouter:
 
     @router.post(
         "/v1/report", summary="All that the model says of one image, on a page.",
-        openapi_extra=with_images(ReportFields),
-        responses=answered("<!doctype html>…", "text/html") | problems(406, 413, 415, 422, 504),
+        openapi_extra=with_images(ReportFields), response_class=HTMLResponse,
+        responses=answered("<!doctype html>…", "text/html", ("application/pdf",))
+        | problems(406, 413, 415, 422, 504),
     )  # fmt: skip
     async def report(request: Request) -> Response:
         kind = _accepted(request, ("text/html", "application/pdf"))

@@ -14,6 +14,7 @@ from skinxai.errors import SkinxaiError
 from skinxai.results import DISCLAIMER
 from skinxai.serving.arriving import Gone, unless_gone
 from skinxai.serving.asking import refused
+from skinxai.serving.describing import problems
 from skinxai.serving.gate import visit_of
 from skinxai.serving.json_bodies import asked_by, read_json
 from skinxai.serving.open_inference import IMAGE, InferenceRequest, images_of, metadata, response
@@ -43,6 +44,10 @@ BODY = {
         },
     }
 }
+REFUSALS = problems(413, 415, 422, 504)
+NOT_NOW: dict[int | str, dict[str, Any]] = {
+    503: {"description": "It does not answer now.", "content": {"application/json": {}}}
+}
 
 
 def open_inference(service: Service) -> APIRouter:
@@ -62,24 +67,32 @@ def open_inference(service: Service) -> APIRouter:
     async def server(request: Request) -> Response:
         return JSONResponse({"name": "skinxai", "version": __version__, "extensions": []})
 
-    @router.get("/v2/health/live", summary="Whether the service works.")
+    @router.get("/v2/health/live", summary="Whether the service works.", responses=NOT_NOW)
     async def live(request: Request) -> Response:
         return JSONResponse({"live": service.alive}, 200 if service.alive else 503)
 
-    @router.get("/v2/health/ready", summary="Whether all models answer.")
+    @router.get("/v2/health/ready", summary="Whether all models answer.", responses=NOT_NOW)
     async def ready(request: Request) -> Response:
         is_ready = service.ready
         return JSONResponse({"live": is_ready, "ready": is_ready}, 200 if is_ready else 503)
 
-    @router.get(VERSION + "/ready", summary="Whether a model answers.", openapi_extra=VERSIONED)
-    @router.get(MODEL + "/ready", summary="Whether a model answers.")
+    @router.get(
+        VERSION + "/ready", summary="Whether a model answers.", openapi_extra=VERSIONED,
+        responses=problems(422) | NOT_NOW,
+    )  # fmt: skip
+    @router.get(
+        MODEL + "/ready", summary="Whether a model answers.", responses=problems(422) | NOT_NOW
+    )
     @_with_error
     async def model_ready(request: Request, name: str) -> Response:
         served, is_ready = found(request), service.ready
         return JSONResponse({"name": served.name, "ready": is_ready}, 200 if is_ready else 503)
 
-    @router.get(VERSION, summary="What a model takes and gives.", openapi_extra=VERSIONED)
-    @router.get(MODEL, summary="What a model takes and gives.")
+    @router.get(
+        VERSION, summary="What a model takes and gives.", openapi_extra=VERSIONED,
+        responses=problems(422),
+    )  # fmt: skip
+    @router.get(MODEL, summary="What a model takes and gives.", responses=problems(422))
     @_with_error
     async def model(request: Request, name: str) -> Response:
         served = found(request)
@@ -89,9 +102,13 @@ def open_inference(service: Service) -> APIRouter:
         )
 
     @router.post(
-        VERSION + "/infer", summary="Predict images in base64.", openapi_extra=BODY | VERSIONED
-    )
-    @router.post(MODEL + "/infer", summary="Predict images in base64.", openapi_extra=BODY)
+        VERSION + "/infer", summary="Predict images in base64.", openapi_extra=BODY | VERSIONED,
+        responses=REFUSALS,
+    )  # fmt: skip
+    @router.post(
+        MODEL + "/infer", summary="Predict images in base64.", openapi_extra=BODY,
+        responses=REFUSALS,
+    )  # fmt: skip
     @_with_error
     async def infer(request: Request, name: str) -> Response:
         service.check_open()
