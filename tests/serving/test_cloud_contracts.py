@@ -4,9 +4,11 @@ import base64
 import json
 
 import pytest
-from serving_clients import GREEN, RED, files, services
+from serving_clients import GREEN, RED, files, services, value
+from starlette.testclient import TestClient
 
 from skinxai.errors import OptionError
+from skinxai.serving.api_keys import new_key
 from skinxai.serving.cloud_contracts import VertexRoutes
 
 PNG = {"content-type": "image/png"}
@@ -141,8 +143,8 @@ def test_answers_of_every_protocol_are_kept_for_review(tmp_path) -> None:
 
 
 def test_vertex_ai(monkeypatch) -> None:
-    for name, value in AIP.items():
-        monkeypatch.setenv(name, value)
+    for name, path in AIP.items():
+        monkeypatch.setenv(name, path)
     with services() as make:
         client = make()
         health = client.get(AIP["AIP_HEALTH_ROUTE"], headers={"Host": "10.0.0.7:8080"})
@@ -155,6 +157,30 @@ def test_vertex_ai(monkeypatch) -> None:
         assert found["deployedModelId"] == found["predictions"][0]["model"]
         assert client.get("/ping").status_code == 200
         assert client.post("/v1/predict", files=files(RED)).status_code == 200
+
+
+def test_below_a_path_of_a_proxy(monkeypatch, tmp_path) -> None:
+    """Probes need no key there either, and what is refused is refused before its body is read."""
+    for name, path in AIP.items():
+        monkeypatch.setenv(name, path)
+    key, digest = new_key()
+    (tmp_path / "keys").write_text(digest)
+    other = {"Host": "10.0.0.7:8080"}
+    with services() as make:
+        app = make(api_keys=tmp_path / "keys").app
+        client = TestClient(app, base_url="http://127.0.0.1", root_path="/skin")
+        for probe in ("/healthz", "/readyz", "/ping", AIP["AIP_HEALTH_ROUTE"]):
+            assert client.get(f"/skin{probe}", headers=other).status_code == 200, probe
+        assert client.get("/skin/v1/models").status_code == 401
+        client.headers["x-api-key"] = key
+        assert client.get("/skin/v1/models").status_code == 200
+        body = {"instances": [{"b64": b64(GREEN)}]}
+        assert client.post(f"/skin{AIP['AIP_PREDICT_ROUTE']}", json=body).status_code == 200
+        app.service.loaded = False
+        assert client.get("/skin/readyz").status_code == 503
+        assert client.post("/skin/v1/predict", content=b"?").status_code == 503
+        client.root_path = ""
+        assert value(client, 'skinxai_refusals_total{reason="loading"}') == 1
 
 
 @pytest.mark.parametrize(

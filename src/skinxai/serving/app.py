@@ -23,7 +23,7 @@ from skinxai.serving.cloud_routes import INVOCATIONS, PING, clouds
 from skinxai.serving.describing import problems
 from skinxai.serving.feedback_route import feedback
 from skinxai.serving.gate import Gate, Visit, visit_of
-from skinxai.serving.guards import guard
+from skinxai.serving.guards import guard, path_of
 from skinxai.serving.health import health
 from skinxai.serving.image_routes import one_image
 from skinxai.serving.open_inference_routes import open_inference
@@ -86,7 +86,8 @@ class ServiceApp(FastAPI):
         if scope["type"] != "http":
             await self._gate(scope, receive, send)
             return
-        scope["path"] = self._aliases.get(scope["path"], scope["path"])
+        path = path_of(scope)
+        scope["path"] = scope["path"].removesuffix(path) + self._aliases.get(path, path)
         with self.service.observing.request(scope):
             await self._gate(scope, receive, send)
 

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from skinxai.results import DISCLAIMER
 from skinxai.serving.arriving import Arriving, Gone, too_large
+from skinxai.serving.guards import path_of
 from skinxai.serving.problems import Problem
 from skinxai.serving.service import Service
 
@@ -117,7 +118,7 @@ class Gate:
         declared = headers.get("content-length", "0")
         if int(declared) > self._service.settings.max_body:  # h11 lets digits alone pass
             raise too_large(self._service.settings.max_body)
-        if scope["path"] in ASKING and scope["method"] == "POST":
+        if path_of(scope) in ASKING and scope["method"] == "POST":
             self._service.check_open()
 
     def _headers(self, visit: Visit) -> list[tuple[bytes, bytes]]:

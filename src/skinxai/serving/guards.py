@@ -18,6 +18,12 @@ PROBES = frozenset({"/healthz", "/readyz", "/ping"})
 """Asked by whoever runs the service, under any host and without a key; they say nothing else."""
 
 
+def path_of(scope: Scope) -> str:
+    """The path of a request below that of the service, where a proxy or a mount gives it one."""
+    path, root = str(scope["path"]), scope.get("root_path", "")
+    return path.removeprefix(root) if path.startswith(f"{root}/") else path
+
+
 def guard(settings: ServiceSettings) -> Callable[[Scope, Headers], None]:
     """The checks that the settings ask for; each refuses by a `Problem`.
 
@@ -29,7 +35,7 @@ def guard(settings: ServiceSettings) -> Callable[[Scope, Headers], None]:
     rates = Rates(settings.rate) if settings.rate else None
 
     def check(scope: Scope, headers: Headers) -> None:
-        if scope["path"] in PROBES:
+        if path_of(scope) in PROBES:
             return
         if words := against(headers.get("host", ""), headers.get("origin"), hosts):
             raise Problem(403, "host", words)

@@ -17,7 +17,7 @@ from starlette.types import Scope
 from skinxai.serving.batching import Batch
 from skinxai.serving.drift_watch import DriftWatch
 from skinxai.serving.fleet import Running
-from skinxai.serving.guards import PROBES
+from skinxai.serving.guards import PROBES, path_of
 from skinxai.serving.logs import RequestLine, log_request
 from skinxai.serving.service_metrics import METHODS, REASONS, Metrics
 from skinxai.serving.tracing import Tracing, open_tracing
@@ -54,7 +54,7 @@ class Observing:
         method = _method(scope)
         self.metrics.answered(route, method, visit.status, seconds)
         if visit.code is not None:
-            self.problem(visit.code, probe=scope["path"] in PROBES)
+            self.problem(visit.code, probe=path_of(scope) in PROBES)
         self.tracing.answered(scope.get("skinxai.span"), route, method, visit.status, visit.images)
         log_request(
             RequestLine(
