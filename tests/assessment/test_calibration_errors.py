@@ -204,3 +204,18 @@ def test_all_right_answers_of_a_sure_model_are_no_error(sort, images, sure) -> N
     assert by_chance > 0.93
     right = sort([0] * images, rows).figure(names, resamples=200)
     assert right.value == pytest.approx(1 - sure) and right.high > right.value
+
+
+@pytest.mark.parametrize("sort", [equal_width, equal_mass, classwise])
+def test_answers_with_the_probability_1_have_the_interval_of_nearly_sure_ones(sort) -> None:
+    """Right ones have the gap 0, as what did not come true with the probability 0."""
+    target = np.repeat([0, 1, 2], 30)
+    guesses = np.where(np.arange(90) % 4, target, (target + 1) % 3)
+    sure, names = np.eye(3)[guesses], [str(n) for n in range(90)]
+    found, nearly = (
+        sort(target, rows).figure(names, resamples=200) for rows in (sure, 1e-7 + sure * (1 - 3e-7))
+    )
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (nearly.value, nearly.low, nearly.high), abs=1e-5
+    )
+    assert found.low < found.value < found.high

@@ -20,11 +20,18 @@ class BinnedGaps:
 
     Args:
         bins: int ``(N, M)``, the bin of each gap; of different columns different bins.
-        gaps: float ``(N, M)``: probability minus 1 where it came true, else minus 0.
+        probabilities: float ``(N, M)``.
+        came: bool ``(N, M)``, whether each came true; no gap tells it where a probability of 1 did.
     """
 
     bins: npt.NDArray[np.int64]
-    gaps: Floats
+    probabilities: Floats
+    came: npt.NDArray[np.bool_]
+
+    @property
+    def gaps(self) -> Floats:
+        """Probability minus 1 where it came true, else minus 0, ``(N, M)``."""
+        return self.probabilities - self.came
 
     @property
     def error(self) -> float:
@@ -33,7 +40,7 @@ class BinnedGaps:
 
     @property
     def _all(self) -> int:
-        return self.gaps.size
+        return self.bins.size
 
     def resampled(self, lesions: Sequence[str], resamples: int, seed: int) -> tuple[Floats, Floats]:
         """The mean gap of each bin as it is, ``(B,)``, and in each resample of lesions, ``(R, B)``.
@@ -43,16 +50,15 @@ class BinnedGaps:
         same for all images of a lesion.
         """
         weights, member = cluster_weights(lesions, resamples, seed)
-        columns, place = self.gaps.shape[1], self.bins.ravel()
+        columns, place = self.bins.shape[1], self.bins.ravel()
         sums = np.zeros((weights.shape[1], int(self.bins.max()) + 1))
         np.add.at(sums, (np.repeat(member, columns), place), self.gaps.ravel())
         counts = weights @ np.bincount(member)
         own, drawn = sums.sum(axis=0) / self._all, (weights @ sums) / (counts[:, None] * columns)
-        came, images = self.gaps < 0, np.bincount(place)
-        hits = np.bincount(place, came.ravel())
+        images, hits = np.bincount(place), np.bincount(place, self.came.ravel())
         alike = (images > 0) & ((hits == 0) | (hits == images))
         some = alike[self.bins].any(axis=1)
-        rows, bins, member = (self.gaps + came)[some], self.bins[some].ravel(), member[some]
+        rows, bins, member = self.probabilities[some], self.bins[some].ravel(), member[some]
         ends, draws = np.cumsum(rows, axis=1), np.random.default_rng([seed, 1])
         for found in drawn if some.any() else ():
             level = draws.random(len(sums))[member][:, None]
@@ -97,7 +103,7 @@ def equal_width(
         bins: number of bins.
     """
     confidence, hit, place = calibration_bins(target, probabilities, bins)
-    return BinnedGaps(place[:, None], (confidence - hit)[:, None])
+    return BinnedGaps(place[:, None], confidence[:, None], hit[:, None])
 
 
 def equal_mass(target: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = BINS) -> BinnedGaps:
@@ -113,7 +119,8 @@ def equal_mass(target: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 
     """
     confidence, hit = _top(target, probabilities)
     below = np.searchsorted(np.sort(confidence), confidence)  # images that are less sure
-    return BinnedGaps((below * bins // len(below))[:, None], (confidence - hit)[:, None])
+    place = below * bins // len(below)
+    return BinnedGaps(place[:, None], confidence[:, None], hit[:, None])
 
 
 def classwise(target: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = BINS) -> BinnedGaps:
@@ -126,8 +133,8 @@ def classwise(target: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = B
     """
     scores = np.asarray(probabilities, np.float64)
     classes = np.arange(scores.shape[1])
-    gaps = scores - (np.asarray(target)[:, None] == classes)
-    return BinnedGaps(_width_bins(scores, bins) + bins * classes, gaps)
+    came = np.asarray(target)[:, None] == classes
+    return BinnedGaps(_width_bins(scores, bins) + bins * classes, scores, came)
 
 
 def expected_calibration_error(
