@@ -13,7 +13,13 @@ from small_runs import BASE, build_small, coloured
 from skinxai import Classifier, Trainer, backbones, losses, plugins
 from skinxai.backbones.network import SkinClassifier
 from skinxai.data import Record, Records, Splits
-from skinxai.errors import LeakageError, OptionError, TrainingError, UnknownNameError
+from skinxai.errors import (
+    DatasetSchemaError,
+    LeakageError,
+    OptionError,
+    TrainingError,
+    UnknownNameError,
+)
 from skinxai.labels import HAM10000_LABELS
 from skinxai.training.optimising import learning_rate
 from skinxai.training.precision import choose_precision
@@ -109,6 +115,25 @@ def test_shared_lesions_are_refused(data, tmp_path) -> None:
     trainer = Trainer(**BASE, output_dir=tmp_path / "run")
     with pytest.raises(LeakageError, match="must share no lesion, but 48 are in both"):
         trainer.fit(data[0], data[0])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("lesions", [True, False])
+def test_two_tables_that_number_their_images_alike_are_refused(data, tmp_path, lesions) -> None:
+    """An image is known by its id: which of two files it is could not be told."""
+    parts = []
+    for part, records in zip("ab", data, strict=True):
+        items = tuple(
+            replace(item, image_id=f"{n}.png", lesion_id=f"{part}{n}" if lesions else "")
+            for n, item in enumerate(records)
+        )
+        parts.append(replace(records, items=items))
+    trainer = Trainer(**BASE, output_dir=tmp_path / "run")
+    count = min(map(len, parts))
+    with pytest.raises(
+        DatasetSchemaError, match=f"one file, but {count} are .* e.g. '0.png'; read"
+    ):
+        trainer.fit(*parts)
     assert not (tmp_path / "run").exists()
 
 

@@ -91,7 +91,8 @@ def probe(
         LeakageError: the parts share lesions or patients, one is a test part, or validation images
             are, or look like copies of, training images of this probe or of its starting weights.
         DatasetImageError: images that cannot be read; all are named.
-        DatasetError: a class with fewer lesions than folds.
+        DatasetError: a class with fewer lesions than folds, or an image id that is that of one
+            file in ``train`` and of another in ``val``.
         TrainingError: a part without images, or a class without training images; starting weights
             that do not exist or fit the backbone.
         ModelError: a backbone without a linear head.

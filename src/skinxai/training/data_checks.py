@@ -13,7 +13,13 @@ from skinxai.data.hashing import looks
 from skinxai.data.records import Records
 from skinxai.data.splits import in_two_parts
 from skinxai.disk.tar_members import read_stored, stored_size
-from skinxai.errors import DatasetImageError, LeakageError, OptionError, TrainingError
+from skinxai.errors import (
+    DatasetImageError,
+    DatasetSchemaError,
+    LeakageError,
+    OptionError,
+    TrainingError,
+)
 from skinxai.images.limits import MAX_BYTES, MAX_PIXELS
 from skinxai.model_folders.trained_on import Look, TrainedOn
 from skinxai.plain_text import agreeing, quoted
@@ -36,6 +42,7 @@ def check_parts(train: Records, val: Records) -> None:
             f"train and val must have one label set, got {list(train.labels)} and "
             f"{list(val.labels)}."
         )
+    _refuse_same_names(train, val)
     allowed = train.leaked and val.leaked
     for kind, key in (("lesion", "lesion_id"), ("patient", "patient_id")):
         if (shared := in_two_parts((train, val), key)) and not allowed:
@@ -77,6 +84,18 @@ def _refuse_test(name: str, records: Records) -> None:
         raise LeakageError(
             f"{name} must not be the test part: what is learnt or chosen on it says nothing "
             f"about other images."
+        )
+
+
+def _refuse_same_names(train: Records, val: Records) -> None:
+    """Refuse two images of one id: what a run writes down of its images could be of either."""
+    paths = {item.image_id: item.path for item in train}
+    if same := [i.image_id for i in val if paths.get(i.image_id, i.path) != i.path]:
+        raise DatasetSchemaError(
+            f"train and val must have each image_id for one file, but {len(same)} "
+            f"{agreeing(len(same), 'is', 'are')} that of another file in each, e.g. "
+            f"{quoted(same[0])}; read both from one table with a column 'part', or from one folder "
+            f"that holds the folders train and val, and pass skinxai.data.given_split(records)."
         )
 
 

@@ -113,6 +113,8 @@ class Trainer:
                 images are, or look like copies of, training images of this run, of its starting
                 weights or of its teacher.
             DatasetImageError: if images cannot be read; all are named before the first epoch.
+            DatasetSchemaError: if an image id is that of one file in ``train`` and of another in
+                ``val``.
             TrainingError: if training fails, the run folder is in use, or a script lacks a main
                 guard.
             OutOfMemoryError: if memory runs out and smaller micro-batches do not help.
