@@ -202,3 +202,16 @@ def test_rows_that_name_no_image_are_not_taken_for_repetitions(tmp_path: Path) -
         load_csv(table(tmp_path, ",nv", "1,mel", " ,mel"), tmp_path)
     assert "line 2: it names no image; line 4: it names no image" in str(raised.value)
     assert "already" not in str(raised.value)
+
+
+def test_an_image_without_a_lesion_whose_name_is_a_lesion_of_others_is_noted(
+    tmp_path: Path,
+) -> None:
+    """It may be the lesion's first image, so they stay together; and who reads it is told."""
+    images(tmp_path, "1.png", "2.png", "3.png", "4.png")
+    path = table(tmp_path, "1,a,", "2,b,", "3,a,1", "4,b,1", header="image,label,lesion_id")
+    records = load_csv(path, tmp_path)
+    assert [item.lesion_id for item in records] == ["1", "2", "1", "1"]
+    assert "1 row without a lesion id, each counted as its own lesion" in records.notes
+    (note,) = (text for text in records.notes if "'1'" in text)
+    assert note.startswith("1 row without a lesion id whose image is the lesion_id of other rows")

@@ -23,7 +23,7 @@ from skinxai.errors import (
     did_you_mean,
 )
 from skinxai.labels import LabelSet
-from skinxai.plain_text import MAX_CODE, MAX_NAME, broken_rule, composed, counted, printable
+from skinxai.plain_text import MAX_CODE, MAX_NAME, broken_rule, composed, counted, printable, quoted
 
 LEAK_COLUMNS = frozenset(
     {
@@ -86,6 +86,7 @@ def assemble(
     for row in rows:
         work.take(row)
     work.check(table)
+    work.count_alone()
     notes = [f"{counted(count, 'row')} {what}" for what, count in work.counted.items() if count]
     notes += [f"no row has the label {raw!r}, which was to be renamed" for raw in work.unused]
     for kind in ("lesion_id", "patient_id"):
@@ -118,6 +119,7 @@ class _Assembly:
         self._problems: list[tuple[type[DatasetError], str]] = []
         self._seen: dict[str | Path, Listed] = {}  # by name and by file
         self._by_stem: dict[Path, int] = {}
+        self._without: set[str] = set()  # images without a lesion id
         self._codes: Counter[str] = Counter()
         self._raw: set[str] = set()
         self._renames: dict[str, str] = {}
@@ -142,7 +144,6 @@ class _Assembly:
         path = self._find(row)
         if path is None or self._repeats(path, row):
             return
-        self.counted["without a lesion id, each counted as its own lesion"] += not row.lesion_id
         attributes = known_attributes(row.attributes, self.counted)
         name = row.image.replace("\\", "/")
         if name.startswith(("/", "./")) or name[1:2] == ":":
@@ -151,9 +152,28 @@ class _Assembly:
             self._by_stem[path] = row.line
         else:
             name = row.image
-        self.items.append(
-            Record(printable(name), path, code, row.lesion_id, row.patient_id or None, attributes)
+        item = Record(
+            printable(name), path, code, row.lesion_id, row.patient_id or None, attributes
         )
+        self.items.append(item)
+        if not row.lesion_id:
+            self._without.add(item.image_id)
+
+    def count_alone(self) -> None:
+        """Count the rows without a lesion id, apart from images that others have as their lesion.
+
+        These are the first of their lesion, or images and lesions are both numbered; nobody knows.
+        """
+        named = {item.lesion_id for item in self.items if item.image_id not in self._without}
+        joined = sorted(self._without & named)
+        alone = len(self._without) - len(joined)
+        self.counted["without a lesion id, each counted as its own lesion"] = alone
+        if joined:
+            self.counted[
+                f"without a lesion id whose image is the lesion_id of other rows, as "
+                f"{quoted(joined[0])}, counted as of that lesion; give each a lesion id of its own "
+                f"if it is another"
+            ] = len(joined)
 
     @property
     def unused(self) -> list[str]:
