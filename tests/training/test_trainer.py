@@ -20,7 +20,7 @@ from skinxai.errors import (
     TrainingError,
     UnknownNameError,
 )
-from skinxai.labels import HAM10000_LABELS
+from skinxai.labels import HAM10000_LABELS, LabelSet
 from skinxai.training.optimising import learning_rate
 from skinxai.training.precision import choose_precision
 from skinxai.training.settings import TrainConfig
@@ -145,6 +145,17 @@ def test_the_test_part_is_for_the_end(data, tmp_path) -> None:
     ):
         with pytest.raises(LeakageError, match="must not be the test part"):
             trainer.fit(*parts)
+
+
+def test_label_sets_that_differ_are_refused(data, tmp_path) -> None:
+    trainer = Trainer(**BASE, output_dir=tmp_path / "run")
+    train, val = data
+    turned = replace(val, labels=LabelSet(val.labels.codes[::-1]))
+    with pytest.raises(TrainingError, match=r"got \['red', .* and \['blue', .*; read val with"):
+        trainer.fit(train, turned)
+    declared = replace(train, labels=LabelSet(train.labels.codes, malignant=frozenset({"red"})))
+    with pytest.raises(TrainingError, match="twice, with other long names or malignant labels in"):
+        trainer.fit(declared, val)
 
 
 def test_a_class_without_training_images(data, tmp_path) -> None:

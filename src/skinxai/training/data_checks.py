@@ -38,9 +38,11 @@ def check_parts(train: Records, val: Records) -> None:
     if not len(train) or not len(val):
         raise TrainingError(f"train and val must hold images, got {len(train)} and {len(val)}.")
     if train.labels != val.labels:
+        got = f"{list(train.labels)} and {list(val.labels)}"
+        if train.labels.codes == val.labels.codes:
+            got = f"{list(train.labels)} twice, with other long names or malignant labels in val"
         raise TrainingError(
-            f"train and val must have one label set, got {list(train.labels)} and "
-            f"{list(val.labels)}."
+            f"train and val must have one label set, got {got}; read val with labels=train.labels."
         )
     _refuse_same_names(train, val)
     allowed = train.leaked and val.leaked
