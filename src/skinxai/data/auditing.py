@@ -13,7 +13,7 @@ from skinxai.data.near_duplicates import Fingerprint, find_pairs, fingerprint
 from skinxai.data.prepared import changed_files
 from skinxai.data.records import Record, Records
 from skinxai.data.shards import REMEDY
-from skinxai.data.splits import PARTS, Splits, in_two_parts
+from skinxai.data.splits import PARTS, Splits, check_splits, in_two_parts
 from skinxai.data.stored_prints import StoredPrints
 from skinxai.errors import SkinxaiError
 from skinxai.images.limits import MAX_PIXELS, check_max_pixels
@@ -54,7 +54,9 @@ def audit(
 
     Raises:
         OutputError: if there is no room for the temporary file.
+        OptionError: if ``splits`` are none, or an argument is outside its rule.
     """
+    check_splits(splits, "audit()")
     max_pixels = check_max_pixels(max_pixels)
     parts = {name: getattr(splits, name) for name in PARTS}
     items = [(name, item) for name in PARTS for item in parts[name]]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from skinxai.data.records import PART, PART_NAMES, SPLIT, Record, Records
+from skinxai.data.records import PART, PART_NAMES, SPLIT, Record, Records, check_records
 from skinxai.data.splits import PARTS, Splits
 from skinxai.data.stratifying import group, place
 from skinxai.disk.tar_members import read_stored, stored_size
@@ -53,6 +53,7 @@ def given_part(records: Records, part: str, *, allow_leakage: bool = False) -> R
         DatasetError: if an image has no part, or this part has no image.
         LeakageError: a lesion, patient, image or file in two parts.
     """
+    check_records(records, "given_part()")
     ids = _ids_of_parts(records)
     if not ids.get(part):
         has = ", ".join(f"{name} {len(of)}" for name, of in ids.items() if of)
@@ -81,6 +82,7 @@ def given_split(records: Records, seed: int = 0, *, allow_leakage: bool = False)
             outside its range.
         LeakageError: a lesion, patient, image or file in two parts.
     """
+    check_records(records, "given_split()")
     seed = whole_seed(seed, error=DatasetError)
     ids = _ids_of_parts(records)
     if not has_parts(records):

@@ -23,7 +23,7 @@ from skinxai.data.prepared import (
     is_prepared,
     load_prepared,
 )
-from skinxai.data.records import Record, Records
+from skinxai.data.records import Record, Records, check_records
 from skinxai.data.shards import Place, PreparedPixels, ShardWriter
 from skinxai.disk.regular_files import (
     resolved,
@@ -82,6 +82,7 @@ def prepare(
     """
     config = config_of(image_size)
     max_pixels = check_max_pixels(max_pixels)
+    check_records(records, "prepare()")
     check_originals(records)
     absolute = (replace(item, path=item.path.absolute()) for item in records)
     records = replace(records, items=tuple(absolute), pixels=None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skinxai.data.cleaning import plain_id
-from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
+from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError, OptionError
 from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
 from skinxai.plain_text import (
@@ -93,7 +93,7 @@ class Records(Sequence[Record]):
 
     Args:
         items: the records; image ids must be unique and labels known.
-        labels: the label set.
+        labels: the label set, or its codes in logit order.
         name: name of the data set.
         licence: licence of the data set, as an SPDX expression if there is one.
         attribution: who must be named.
@@ -107,6 +107,7 @@ class Records(Sequence[Record]):
         DatasetSchemaError: if an image id occurs twice, or a name or id is not printable text on
             one line, of bounded length.
         DatasetLabelError: if a label is outside the label set.
+        OptionError: labels without an order, such as those of a set.
     """
 
     items: tuple[Record, ...]
@@ -123,6 +124,7 @@ class Records(Sequence[Record]):
         check_flags(leaked=self.leaked)
         object.__setattr__(self, "leaked", bool(self.leaked))
         object.__setattr__(self, "items", tuple(self.items))
+        object.__setattr__(self, "labels", LabelSet.of(self.labels))
         object.__setattr__(self, "notes", tuple(map(one_line, self.notes)))
         if broken := next(filter(None, self._broken()), ""):
             raise DatasetSchemaError(broken)
@@ -228,3 +230,16 @@ class Records(Sequence[Record]):
             for item in self
         ]
         return pd.DataFrame(rows, columns=[*own, *columns.values()])
+
+
+def check_records(records: object, wanted_by: str) -> None:
+    """Refuse what is no `Records`, such as a folder's name.
+
+    Raises:
+        OptionError: it is not.
+    """
+    if not isinstance(records, Records):
+        raise OptionError(
+            f"{wanted_by} needs Records, which skinxai.data.load_folder(folder) and "
+            f"load_csv(csv, images) return, got {type(records).__name__} {records!r:.80}."
+        )

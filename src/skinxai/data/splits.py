@@ -12,12 +12,12 @@ from pathlib import Path
 
 from skinxai.configs import as_tuple
 from skinxai.data.cleaning import clean
-from skinxai.data.records import Records
+from skinxai.data.records import Records, check_records
 from skinxai.data.stratifying import Group, group, groups_with, place
 from skinxai.data.tables import SAVE_ANEW, check_columns, check_encoding
 from skinxai.disk.regular_files import MAX_TABLE_BYTES, read_file
 from skinxai.disk.writing import escape_cell, unescape_cell, write_atomic
-from skinxai.errors import DatasetError, DatasetSchemaError, LeakageError
+from skinxai.errors import DatasetError, DatasetSchemaError, LeakageError, OptionError
 from skinxai.flags import check_flags
 from skinxai.images.sources import describe
 from skinxai.numeric import whole, whole_seed
@@ -185,7 +185,9 @@ def split(
             too few lesions for three parts.
         LeakageError: if images of one lesion would be in several parts, or ``records`` are a test
             part.
+        OptionError: if ``records`` are none.
     """
+    check_records(records, "split()")
     shares = as_tuple(fractions)
     numbers = isinstance(shares, tuple) and all(type(each) in (int, float) for each in shares)
     # NaN is neither above 0 nor below it
@@ -227,7 +229,9 @@ def folds(
         DatasetError: if an argument is outside its range, or a class is in fewer groups than there
             are folds.
         LeakageError: if ``records`` are a test part.
+        OptionError: if ``records`` are none.
     """
+    check_records(records, "folds()")
     k, seed = whole("k", k, 2, error=DatasetError), whole_seed(seed, error=DatasetError)
     groups = group(records, linked)
     for code, count in groups_with(groups, records.labels).items():
@@ -245,6 +249,15 @@ def folds(
         )
         for own in parts
     )
+
+
+def check_splits(splits: object, wanted_by: str) -> None:
+    """Refuse what is no `Splits`, such as `Records` that are not split; an `OptionError`."""
+    if not isinstance(splits, Splits):
+        raise OptionError(
+            f"{wanted_by} needs Splits, which skinxai.data.split(records) and "
+            f"given_split(records) return, got {type(splits).__name__} {splits!r:.80}."
+        )
 
 
 def _read_parts(data: bytes, name: str, records: Records) -> dict[str, list[str]]:

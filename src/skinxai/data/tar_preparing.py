@@ -16,7 +16,7 @@ from skinxai.configs import PreprocessConfig, canonical_json
 from skinxai.data.claims import alone, check_originals, ordered, other, taken
 from skinxai.data.prepared import file_sha256
 from skinxai.data.preparing import config_of
-from skinxai.data.records import Record, Records
+from skinxai.data.records import Record, Records, check_records
 from skinxai.data.tar_index import Index, Listed, is_indexed, read_index, write_index
 from skinxai.data.tar_samples import read_shard
 from skinxai.data.tar_shards import load_shards
@@ -88,6 +88,7 @@ def write_shards(
     config = config_of(image_size)
     max_pixels = check_max_pixels(max_pixels)
     shard_bytes = whole("shard_bytes", shard_bytes)
+    check_records(records, "write_shards()")
     check_originals(records)
     records = replace(records, pixels=None)
     job = _Job(records, config, shard_bytes, progress, max_pixels)

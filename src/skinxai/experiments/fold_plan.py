@@ -8,7 +8,7 @@ from dataclasses import replace
 from skinxai.data.given import in_two, names_parts
 from skinxai.data.hashing import check_ids
 from skinxai.data.linking import alike_pairs
-from skinxai.data.records import Records
+from skinxai.data.records import Records, check_records
 from skinxai.data.splits import PARTS, Splits, folds
 from skinxai.data.stratifying import group
 from skinxai.errors import DatasetError, LeakageError, ResumeMismatchError
@@ -25,6 +25,8 @@ Pairs = Iterable[tuple[str, str]]
 def pooled(records: Records | Splits) -> Records:
     """The images that are folded; of `Splits` those of the train and validation part alone."""
     parts = (records.train, records.val) if isinstance(records, Splits) else (records,)
+    for each in parts:
+        check_records(each, "cross_validate()")
     if any(each.part == "test" for each in parts):
         raise LeakageError(
             "records must not be the test part: folds of it are learnt, and then it says nothing "

@@ -13,7 +13,7 @@ from typing import Any
 
 from skinxai.configs import PreprocessConfig
 from skinxai.data.records import Records
-from skinxai.data.splits import Splits
+from skinxai.data.splits import Splits, check_splits
 from skinxai.disk.writing import write_atomic
 from skinxai.errors import (
     LeakageError,
@@ -131,6 +131,7 @@ def tune(
             is complete, or the study is damaged or locked.
     """
     check_flags(prune=prune)
+    check_splits(splits, "tune()")
     trials = whole("trials", trials)
     config = TrainConfig.of(settings)
     check_names(config)

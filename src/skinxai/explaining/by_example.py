@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from skinxai.data.hashing import pixel_hashes
-from skinxai.data.records import Record, Records
+from skinxai.data.records import Record, Records, check_records
 from skinxai.errors import ModelError, OptionError
 from skinxai.model_folders.neighbours import Neighbours, by_hash
 from skinxai.model_folders.parts import NEIGHBOURS
 from skinxai.model_folders.trained_on import BYTES, TrainedOn
 from skinxai.plain_text import agreeing, counted
 from skinxai.predicting.inputs import InputOptions
-from skinxai.predicting.labelled import check_labels, check_records
+from skinxai.predicting.labelled import check_labels
 from skinxai.predicting.torch_predictor import TorchPredictor, embeddings
 from skinxai.progress import watched
 from skinxai.results import Neighbour

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skinxai.data.records import Records
+from skinxai.data.records import Records, check_records
 from skinxai.errors import (
     LeakageError,
     ModelError,
@@ -23,7 +23,7 @@ from skinxai.model_folders.trained_on import TrainedOn
 from skinxai.numeric import plain_fields
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
-from skinxai.predicting.labelled import LabelledImages, check_records, refuse_learnt
+from skinxai.predicting.labelled import LabelledImages, refuse_learnt
 from skinxai.predicting.network_passes import embeddings_of
 from skinxai.predicting.predictor import Predictor
 from skinxai.results.observation import Observation

@@ -18,14 +18,14 @@ from skinxai.assessment.selective import selective_answers
 from skinxai.assessment.skin_tone import VALIDITY, typology_angle
 from skinxai.assessment.subgroups import ITA
 from skinxai.data.given import names_parts
-from skinxai.data.records import Records
+from skinxai.data.records import Records, check_records
 from skinxai.errors import SkinxaiWarning
 from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
 from skinxai.numeric import plain_fields, whole, whole_seed
 from skinxai.predicting.in_use import ModelInUse
 from skinxai.predicting.inputs import InputOptions
-from skinxai.predicting.labelled import LabelledImages, check_records
+from skinxai.predicting.labelled import LabelledImages
 from skinxai.predicting.streaming import predictions
 from skinxai.results import Comparison, Decisions, Evaluation, Prediction, SeenImages
 from skinxai.trust.operating_points import OperatingPoint

@@ -24,19 +24,6 @@ from skinxai.predicting.inputs import Look as Looking
 from skinxai.results import SeenImages
 
 
-def check_records(records: object, wanted_by: str) -> None:
-    """Refuse what is no `Records`, such as a folder's name.
-
-    Raises:
-        OptionError: it is not.
-    """
-    if not isinstance(records, Records):
-        raise OptionError(
-            f"{wanted_by} needs Records, which skinxai.data.load_folder(folder) and "
-            f"load_csv(csv, images) return, got {type(records).__name__} {records!r:.80}."
-        )
-
-
 def check_labels(records: Records, labels: LabelSet) -> None:
     """Refuse records of other labels than the model's, or in another order.
 

@@ -14,7 +14,7 @@ import numpy as np
 from skinxai.classifier import Classifier
 from skinxai.data.hashing import check_ids
 from skinxai.data.linking import alike_pairs
-from skinxai.data.records import Records
+from skinxai.data.records import Records, check_records
 from skinxai.data.splits import Splits
 from skinxai.data.stratifying import group
 from skinxai.disk.writing import check_folder, write_atomic
@@ -256,5 +256,7 @@ def _splits(train: Records | Splits, val: Records | None) -> Splits:
         if val is not None:
             raise OptionError("val must be left out where splits are passed.")
         return train
+    for each in (train, *(() if val is None else (val,))):
+        check_records(each, "probe()")
     none = train.subset([], part="")
     return Splits(train, none if val is None else val, none)

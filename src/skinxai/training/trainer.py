@@ -12,7 +12,7 @@ import torch
 
 from skinxai.backbones.exact_float32 import exact_float32
 from skinxai.classifier import Classifier
-from skinxai.data.records import Records
+from skinxai.data.records import Records, check_records
 from skinxai.data.splits import Splits
 from skinxai.disk.regular_files import MAX_TEXT_BYTES, read_file
 from skinxai.errors import NonFiniteLossError, OptionError
@@ -181,8 +181,10 @@ def _splits(train: Records | Splits, val: Records | None) -> Splits:
         if val is not None:
             raise OptionError("val must be left out where splits are passed.")
         return train
+    check_records(train, "fit()")
     if val is None:
         raise OptionError("val must be passed: the epoch is chosen on it.")
+    check_records(val, "fit()")
     return Splits(train, val, train.subset([], part=""))
 
 
