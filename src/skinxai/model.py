@@ -121,8 +121,8 @@ class Model:
         current weights, and its train flags stay as they are: train it and use it in turns.
 
         Args:
-            module: holds all weights; images are cast to their type. Explanations of half
-                precision are made by a float32 copy.
+            module: holds all weights; images are cast to their type, and are contiguous in memory.
+                Explanations of half precision are made by a float32 copy.
             labels: label codes in logit order.
             preprocessing: what the network expects.
             features: method or submodule: images ``(N, 3, H, W)`` → features.

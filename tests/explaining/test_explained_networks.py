@@ -174,6 +174,42 @@ def test_a_head_that_works_in_place() -> None:
     np.testing.assert_allclose(found.heatmap.max(), expected.max(), rtol=1e-3)
 
 
+class Viewing(nn.Module):
+    """Joins dimensions by ``view``, which takes what a convolution makes of contiguous images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.layer = nn.Conv2d(3, 4, 8, 8), nn.Linear(4 * 6 * 10, 3)
+
+    def features(self, images):
+        return self.convolution(images)
+
+    def head(self, features):
+        return self.layer(features.view(len(features), -1))
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["gradcam", "ablationcam", "scorecam", "eigencam", "saliency", "smoothgrad", "occlusion",
+     "integrated_gradients", "rise", "lime"],
+)  # fmt: skip
+def test_a_network_that_views_its_features_as_vectors(method: str) -> None:
+    module = Viewing()
+    preprocessing = PreprocessConfig((48, 80), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    classifier = Classifier.from_module(
+        module, ["red", "green", "blue"], preprocessing, module.features, module.head
+    )
+    turned = np.ascontiguousarray(THREE[::-1])
+    for tta in (False, True):
+        found = classifier.explain([THREE, turned], method, target="red", tta=tta, progress=False)
+        assert [each.heatmap.shape for each in found] == [THREE.shape[:2]] * 2
+    inputs = torch.from_numpy(np.concatenate([_input(THREE), _input(turned)]))
+    with torch.no_grad():
+        expected = module.head(module.features(inputs)).softmax(dim=1).numpy()
+    predicted = [list(each.probabilities.values()) for each in classifier.predict([THREE, turned])]
+    np.testing.assert_allclose(predicted, expected, rtol=1e-5)
+
+
 def _input(pixels: np.ndarray) -> np.ndarray:
     from skinxai.images.transforms import evaluation_transform
 

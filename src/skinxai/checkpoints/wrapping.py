@@ -27,12 +27,16 @@ _COMPUTED_IN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class OwnFeatures(OwnFunction):
-    """The caller's features, which get images in the type of the network's weights."""
+    """The caller's features, which get images in the type of the network's weights.
+
+    The images are contiguous, as where the caller runs the network: ``view(len(x), -1)`` refuses
+    what a convolution makes of images with the channels last in memory.
+    """
 
     def __call__(self, network: nn.Module, value: Tensor) -> Tensor:
         """Images ``(N, 3, H, W)`` of any floating type → features."""
         types = (weight.dtype for weight in network.parameters() if weight.dtype in _COMPUTED_IN)
-        return super().__call__(network, value.to(next(types, value.dtype)))
+        return super().__call__(network, value.to(next(types, value.dtype)).contiguous())
 
 
 def wrapped(
