@@ -23,6 +23,10 @@ _SIGNALS = tuple(
 )
 
 
+class SignalExit(SystemExit):
+    """The end of the program that a signal asked for, unlike one that a plugin asks for."""
+
+
 class Interruption:
     """Context that notes SIGINT, SIGTERM and SIGHUP in ``received`` instead of ending the process.
 
@@ -71,7 +75,7 @@ class Interruption:
         self._restore()
         if number == signal.SIGINT:
             raise KeyboardInterrupt(signal.SIGINT.name)
-        raise SystemExit(128 + number)
+        raise SignalExit(128 + number)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = self.received or number
@@ -86,7 +90,7 @@ class Interruption:
 
 @contextmanager
 def signals_raise() -> Iterator[None]:
-    """Context in which SIGTERM and SIGHUP raise `SystemExit` of 128 + their number.
+    """Context in which SIGTERM and SIGHUP raise `SignalExit` of 128 + their number.
 
     They would end the process without its ``finally`` clauses, in which what is done is written. A
     second one does so, as it does in a forked process. Other handlers stay as they are.
@@ -97,7 +101,7 @@ def signals_raise() -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)
         if os.getpid() != process:
             signal.raise_signal(number)
-        raise SystemExit(128 + number)
+        raise SignalExit(128 + number)
 
     if threading.current_thread() is threading.main_thread():
         usual = [number for number in _SIGNALS if signal.getsignal(number) == signal.SIG_DFL]

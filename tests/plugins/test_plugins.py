@@ -55,7 +55,22 @@ def skinxai_losses():
     "h-raises": HEAD + "@hookimpl\ndef skinxai_losses():\n    raise KeyError('table')\n",
     "i-absent": HEAD
     + "@hookimpl\ndef skinxai_explainers():\n    return [Entry('absent', 'i_absent.gone:X')]\n",
+    "j-ends": "raise SystemExit('licence expired')\n",
+    "j-ends-late": HEAD
+    + """
+@hookimpl
+def skinxai_losses():
+    raise SystemExit("no licence server")
+""",
     "j-name": HEAD + "@hookimpl\ndef skinxai_losses():\n    return [Entry('Bad Name', 'a:b')]\n",
+    "j-panics": """
+class PanicException(BaseException):
+    "As those of extensions in Rust."
+
+raise PanicException("index out of range")
+""",
+    "k-ends": HEAD
+    + "@hookimpl\ndef skinxai_explainers():\n    return [Entry('ends', 'j_ends:X')]\n",
     "k-leaves": HEAD
     + """
 @hookimpl
@@ -84,6 +99,9 @@ REASONS = {
     "g-tuples": "must return skinxai.Entry values, got tuple",
     "h-raises": "KeyError: 'table'",
     "j-name": "Entry name must be",
+    "j-ends": "SystemExit: licence expired",
+    "j-ends-late": "SystemExit: no licence server",
+    "j-panics": "PanicException: index out of range",
 }
 
 
@@ -114,17 +132,22 @@ found.append({"said": said, "classes": len(classifier.predict(photo).probabiliti
 SHOW = "print(json.dumps(found), flush=True)"
 
 
+def installed_into(site: Path, name: str, code: str) -> None:
+    """A plugin of one module, as pip would have left it."""
+    module = name.replace("-", "_")
+    (site / f"{module}.py").write_text(code)
+    about = site / f"{module}-1.2.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+    (about / "entry_points.txt").write_text(f"[skinxai]\n{module} = {module}\n")
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment of processes that see the plugins, as pip would have left them."""
     site = tmp_path_factory.mktemp("site")
     for name, code in PLUGINS.items():
-        module = name.replace("-", "_")
-        (site / f"{module}.py").write_text(code)
-        about = site / f"{module}-1.2.dist-info"
-        about.mkdir()
-        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
-        (about / "entry_points.txt").write_text(f"[skinxai]\n{module} = {module}\n")
+        installed_into(site, name, code)
     return dict(os.environ) | {"PYTHONPATH": with_own_path(site)}
 
 
@@ -137,6 +160,7 @@ def answers(installed, photos, tmp_path_factory) -> dict[str, dict[str, Any]]:
         "table": ["plugins"],
         "predict": ["predict", photo],
         "absent": ["explain", photo, "--method", "absent", "--out", out],
+        "ends": ["explain", photo, "--method", "ends", "--out", out],
         "check": ["plugins", "--check", "--json"],
     }
     words = json.dumps([*commands.values()])
@@ -188,8 +212,9 @@ def test_the_table_and_the_exit_code(answers) -> None:
 
 def test_what_a_check_finds_of_each_explainer(answers) -> None:
     """In a process for each: one that ends its own does not end the command."""
-    absent, leaves = json.loads(answers["check"]["out"])["failed_checks"].values()
+    absent, ends, leaves = json.loads(answers["check"]["out"])["failed_checks"].values()
     assert "'absent' of plugin i-absent cannot be loaded" in absent["run"]
+    assert "'ends' of plugin k-ends cannot be loaded" in ends["run"]
     assert "the process of explainer 'leaves' of k-leaves ended with exit code 3" in (leaves["run"])
 
 
@@ -202,6 +227,12 @@ def test_a_target_that_is_gone_is_an_error_when_it_is_used(answers) -> None:
     found = answers["absent"]
     assert found["code"] == 2
     assert "'absent' of plugin i-absent cannot be loaded from 'i_absent.gone:X'" in found["err"]
+
+
+def test_a_target_that_ends_the_program_when_it_is_imported_is_an_error(answers) -> None:
+    found = answers["ends"]
+    assert found["code"] == 2
+    assert "loaded from 'j_ends:X': SystemExit: licence expired" in found["err"]
 
 
 def test_a_plugin_that_ends_its_own_process_is_an_error(answers) -> None:
@@ -241,7 +272,7 @@ for name, error in (
     assert "a.bad" in lines[3] and lines[3].endswith(": broken header")
 
 
-@pytest.mark.parametrize(("value", "blocked"), [("1", 11), ("b-import, A-Good", 2)])
+@pytest.mark.parametrize(("value", "blocked"), [("1", 15), ("b-import, A-Good", 2)])
 def test_blocking(installed, value: str, blocked: int) -> None:
     found = skinxai(installed | {"SKINXAI_BLOCK_PLUGINS": value}, json=["plugins", "--json"])
     rows = json.loads(found["json"]["out"])["plugins"]

@@ -16,7 +16,7 @@ import pluggy
 from skinxai.errors import PluginError
 from skinxai.plain_text import MAX_NAME, one_line
 from skinxai.plugins import builtin, hookspecs
-from skinxai.plugins.registry import Entry, Registry, installed_plugins, plugin_origin
+from skinxai.plugins.registry import ENDS, Entry, Registry, installed_plugins, plugin_origin
 
 GROUP = "skinxai"
 BLOCK = "SKINXAI_BLOCK_PLUGINS"
@@ -102,7 +102,9 @@ def _load_all() -> None:
         else:
             try:
                 entries = _register(point.load(), name, version)
-            except Exception as problem:  # a plugin may raise anything, and must not stop others
+            except ENDS:
+                raise
+            except BaseException as problem:  # it may raise anything, and must not stop others
                 error = one_line(f"{type(problem).__name__}: {problem}")
         _statuses.append(
             PluginStatus(name, version, one_line(point.value, MAX_NAME), entries, error)
@@ -126,7 +128,7 @@ def _register(plugin: Any, source: str, version: str) -> tuple[str, ...]:
             entries = _entries(plugin, hook, source, version)
             registry.add(entries)
             added.append((registry, entries))
-    except Exception:
+    except BaseException:
         for registry, entries in added:
             registry.remove(entry.name for entry in entries)
         _manager.unregister(name=name)

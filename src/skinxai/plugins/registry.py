@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from skinxai.errors import PluginError, UnknownNameError, did_you_mean
+from skinxai.interruption import SignalExit
 from skinxai.plain_text import MAX_LICENCE, MAX_NAME, broken_rule, one_line
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+ENDS = (KeyboardInterrupt, SignalExit)
+"""What ends the program, also while a plugin is loaded; a plugin's own `SystemExit` does not."""
 THIS_PROCESS = "this process"  # the source of what was registered without a plugin
 
 
@@ -69,7 +72,9 @@ class Entry:
         module, _, attribute = self.target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
-        except Exception as error:  # a plugin's module may raise anything on import
+        except ENDS:
+            raise
+        except BaseException as error:  # a plugin's module may raise anything on import
             raise PluginError(
                 f"{self.name!r} of plugin {self.source or 'skinxai'} cannot be loaded from "
                 f"{self.target!r}: {type(error).__name__}: {error}"
