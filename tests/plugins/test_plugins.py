@@ -235,6 +235,41 @@ def test_a_target_that_ends_the_program_when_it_is_imported_is_an_error(answers)
     assert "loaded from 'j_ends:X': SystemExit: licence expired" in found["err"]
 
 
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [("KeyboardInterrupt", "KeyboardInterrupt"), ("SignalExit(143)", "SignalExit 143")],
+)
+def test_a_load_that_was_interrupted_begins_again(tmp_path, raised: str, said: str) -> None:
+    """As by Ctrl-C in a notebook, after which the next cell finds every plugin."""
+    for name, code in {
+        "a": HEAD + "@hookimpl\ndef skinxai_losses():\n    return [Entry('one', 'a:x')]\n",
+        "b": HEAD
+        + f"""
+from skinxai.interruption import SignalExit
+calls = []
+
+@hookimpl
+def skinxai_losses():
+    calls.append(0)
+    if len(calls) == 1:
+        raise {raised}
+    return [Entry("two", "b:x")]
+""",
+    }.items():
+        installed_into(tmp_path, name, code)
+    code = """
+import skinxai
+from skinxai import losses, plugins
+try: losses.names()
+except BaseException as error: print(type(error).__name__, *error.args)
+losses.register("three")(len)
+print({"one", "two", "three", "cross_entropy"} <= set(losses.names()))
+print([(each.name, each.error) for each in plugins.statuses()])
+"""
+    lines = python(dict(os.environ) | {"PYTHONPATH": with_own_path(tmp_path)}, code).splitlines()
+    assert lines == [said, "True", "[('a', None), ('b', None)]"]
+
+
 def test_a_plugin_that_ends_its_own_process_is_an_error(answers) -> None:
     found = answers["leaves"]
     said = "the process of explainer 'leaves' of k-leaves ended with exit code 3"

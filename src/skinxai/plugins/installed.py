@@ -16,7 +16,14 @@ import pluggy
 from skinxai.errors import PluginError
 from skinxai.plain_text import MAX_NAME, one_line
 from skinxai.plugins import builtin, hookspecs
-from skinxai.plugins.registry import ENDS, Entry, Registry, installed_plugins, plugin_origin
+from skinxai.plugins.registry import (
+    ENDS,
+    THIS_PROCESS,
+    Entry,
+    Registry,
+    installed_plugins,
+    plugin_origin,
+)
 
 GROUP = "skinxai"
 BLOCK = "SKINXAI_BLOCK_PLUGINS"
@@ -90,7 +97,7 @@ datasets = _REGISTRIES["skinxai_datasets"]
 
 
 def _load_all() -> None:
-    _statuses.clear()
+    _forget()
     _register(builtin, "skinxai", "")
     blocked = {name.strip().lower() for name in os.environ.get(BLOCK, "").split(",")} - {""}
     for point in installed_plugins(GROUP):
@@ -109,6 +116,15 @@ def _load_all() -> None:
         _statuses.append(
             PluginStatus(name, version, one_line(point.value, MAX_NAME), entries, error)
         )
+
+
+def _forget() -> None:
+    """Undo what an earlier load did before Ctrl-C ended it."""
+    _statuses.clear()
+    for plugin in _manager.get_plugins():
+        _manager.unregister(plugin)
+    for registry in _REGISTRIES.values():
+        registry.remove(e.name for e in registry.entries() if e.source != THIS_PROCESS)
 
 
 def methods_for_any_network() -> str:
