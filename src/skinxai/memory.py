@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _WORDS = (
     "out of memory", "can't allocate memory", "not enough memory", "alloc_failed",
-    "unable to find an engine to execute", "unable to find a valid cudnn algorithm",
+    "allocation_failed", "unable to find an engine to execute",
+    "unable to find a valid cudnn algorithm",
 )  # fmt: skip
 
 
