@@ -44,6 +44,16 @@ def test_wrapping_leaves_flags_statistics_and_random_states() -> None:
     assert torch.equal(torch.get_rng_state(), draws)
 
 
+def test_wrapping_a_network_on_the_processor_leaves_what_a_gpu_will_draw(monkeypatch) -> None:
+    """A program may train another network there, whose dropout must not begin anew."""
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    torch.manual_seed(3)
+    assert seeded == [3]  # as `torch.manual_seed` does on every machine
+    wrap(Net())
+    assert seeded == [3]
+
+
 def test_answers_between_epochs_are_those_of_the_current_weights() -> None:
     network = Net()
     classifier, step = wrap(network), torch.optim.SGD(network.parameters(), 0.5)

@@ -313,6 +313,13 @@ def test_what_is_left_changed_is_told_once() -> None:
     assert {result.cause for result in found if result not in told} == {"untouched"}
 
 
+def test_checking_leaves_what_a_gpu_will_draw_that_nothing_has_used_yet(monkeypatch) -> None:
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    check_explainer("gradcam")
+    assert not seeded
+
+
 def test_what_is_left_changed_for_some_images_alone_is_told_as_well() -> None:
     class LeavesASeedForBlue(Explainer):
         def attribute(self, images, target, *, options):

@@ -31,6 +31,21 @@ def doubt(model: SkinClassifier, images: Tensor, logits: Tensor) -> str:
     )
 
 
+def seed_draws(device: torch.device) -> None:
+    """Let networks on a device draw the random numbers of the seed 0.
+
+    ``torch.manual_seed`` would do so on all devices, and change what a program draws on a GPU that
+    has nothing to do with this network.
+    """
+    if device.type not in ("cpu", "cuda"):
+        torch.manual_seed(0)
+        return
+    torch.default_generator.manual_seed(0)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(0)
+
+
 def items_of(given: Any) -> Iterator[tuple[str, Any]]:
     """How the parts of a tuple, mapping or object are reached, and each of them."""
     if isinstance(given, Mapping):
@@ -108,7 +123,7 @@ _SIGMOIDS = (
 
 def _differs(model: Any, images: Tensor, logits: Tensor) -> str:
     """Whether the whole network says otherwise, where it can be called and returns logits."""
-    torch.manual_seed(0)
+    seed_draws(images.device)
     try:
         whole = model.network(images.to(logits.dtype))
     except Exception:  # ModuleList, say, or a forward that takes more than images
@@ -149,7 +164,7 @@ def _mixes(model: SkinClassifier, images: Tensor, logits: Tensor) -> str:
     """
     found = []
     for other in (1, 2):
-        torch.manual_seed(0)
+        seed_draws(images.device)
         try:
             rows = model.logits(model.features(images[[0, other]]))
         except Exception as error:  # a function of the caller's may raise anything

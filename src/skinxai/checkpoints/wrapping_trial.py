@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skinxai.backbones.evaluation_mode import evaluating
 from skinxai.checkpoints import LoadedModel
-from skinxai.checkpoints.wrapping_doubts import doubt, fits, items_of
+from skinxai.checkpoints.wrapping_doubts import doubt, fits, items_of, seed_draws
 from skinxai.checkpoints.wrapping_grids import OwnGrid, refusal_of
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import ModelError, NonFiniteOutputError, OutOfMemoryError
@@ -38,7 +38,7 @@ def try_out(loaded: LoadedModel) -> str:
         evaluating([model]), torch.inference_mode(False), torch.no_grad(),
         torch.autocast(device.type, enabled=False), torch.random.fork_rng(cards),
     ):  # fmt: skip
-        torch.manual_seed(0)
+        seed_draws(device)
         features = _asked("features", "images (N, 3, H, W)", model.features, images[:1])
         took = f"what features returned, {_described(features)}"
         logits = _checked_logits(_asked("head", took, model.logits, features), len(config.labels))
