@@ -10,6 +10,7 @@ from scipy.special import softmax
 from small_runs import BASE, coloured, model_folder, turned
 
 from skinxai import Classifier, Trainer
+from skinxai.backbones.network import SkinClassifier
 from skinxai.configs import PreprocessConfig
 from skinxai.data import Records, TrainedOn
 from skinxai.data.hashing import looks
@@ -114,6 +115,31 @@ def test_the_steps_ask_for_the_images_of_the_batch(data, tmp_path, monkeypatch) 
     targets = train.targets()
     assert sorted(position for _, position in asked) == list(range(len(train)))
     assert all(colour == targets[position] for colour, position in asked)
+
+
+@pytest.mark.parametrize("answers", ["unseen", "all"])
+def test_kernels_are_timed_for_the_batches_that_recur_alone(
+    data, tmp_path, monkeypatch, answers
+) -> None:
+    """Not for the last batch of an epoch, nor for the images that one member did not learn."""
+    cudnn, features = torch.backends.cudnn, SkinClassifier.features
+    learning: dict[int, set[bool]] = {}
+    judging: dict[int, set[bool]] = {}
+
+    def telling(self: SkinClassifier, images: torch.Tensor) -> torch.Tensor:
+        passes = learning if torch.is_grad_enabled() else judging
+        passes.setdefault(len(images), set()).add(cudnn.benchmark)
+        return features(self, images)
+
+    monkeypatch.setattr(SkinClassifier, "features", telling)
+    folder = ensemble(tmp_path, list(folds(data[0], 2)), [0.5, 0.5])
+    Trainer(
+        **BASE | {"batch_size": 7}, epochs=2, teacher=folder, teacher_answers=answers,
+        output_dir=tmp_path / "run",
+    ).fit(*data)  # fmt: skip
+    assert learning == {7: {True}, 5: {False}}
+    timed = {size for size, values in judging.items() if True in values}
+    assert timed == ({7} if answers == "all" else set())
 
 
 def test_an_image_that_all_members_learnt(data, tmp_path) -> None:

@@ -40,14 +40,31 @@ def mixed_precision(device: torch.device, precision: torch.dtype | None) -> Iter
 def fastest_kernels() -> Iterator[None]:
     """Context in which cuDNN times its convolutions at each new shape and takes the fastest one.
 
-    The choice may differ from run to run, and with it the last bits; on CUDA no run promises equal
-    bits. Nothing is changed where the caller asked torch for deterministic algorithms.
+    It is for shapes that recur in each step; see `expected_kernels` for others. The choice may
+    differ from run to run, and with it the last bits; on CUDA no run promises equal bits. Nothing
+    is changed where the caller asked torch for deterministic algorithms.
     """
     cudnn = torch.backends.cudnn
     before = cudnn.benchmark
     cudnn.benchmark = before or not (
         cudnn.deterministic or torch.are_deterministic_algorithms_enabled()
     )
+    try:
+        yield
+    finally:
+        cudnn.benchmark = before
+
+
+@contextmanager
+def expected_kernels() -> Iterator[None]:
+    """Context in which cuDNN takes the convolutions that it expects to be fast, and times none.
+
+    To time all convolutions of a network at one shape takes seconds, more than they save where the
+    shape does not recur in each step.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark
+    cudnn.benchmark = False
     try:
         yield
     finally:

@@ -25,7 +25,6 @@ from skinxai.training.data_checks import check_parts
 from skinxai.training.joining import joined
 from skinxai.training.launch import Launch
 from skinxai.training.loop import Loop
-from skinxai.training.precision import fastest_kernels
 from skinxai.training.process import check_main_guard, kept_memory, made_on_the_cpu, typed_errors
 from skinxai.training.randomness import kept_random_states
 from skinxai.training.ranks import Ranks
@@ -138,8 +137,8 @@ class Trainer:
         threads = torch.get_num_threads()
         folder = RunFolder(path, config.keep_checkpoints, writes=ranks.first)
         with (
-            folder.lock(), kept_memory(), kept_random_states(), fastest_kernels(),
-            exact_float32(), Interruption(launched=not ranks.alone) as interruption, typed_errors(),
+            folder.lock(), kept_memory(), kept_random_states(), exact_float32(),
+            Interruption(launched=not ranks.alone) as interruption, typed_errors(),
         ):  # fmt: skip
             try:
                 begin = resumed_run if self._resumed else new_run
