@@ -23,7 +23,7 @@ from skinxai.errors import TrainingError
 from skinxai.interruption import Interruption
 from skinxai.training.callbacks import Callback
 from skinxai.training.checkpointing import CheckpointFolder
-from skinxai.training.randomness import RandomStates
+from skinxai.training.randomness import RandomStates, kept_random_states, seed_all
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 
@@ -322,3 +322,19 @@ def test_the_clock_jumps(parts, whole, tmp_path, monkeypatch) -> None:
     monkeypatch.undo()
     weights = "model.safetensors"
     assert (tmp_path / "run" / weights).read_bytes() == (whole / weights).read_bytes()
+
+
+def test_a_process_forked_after_cuda_was_asked_for_keeps_the_states_it_has(monkeypatch) -> None:
+    """It may train on the processor; torch refuses to tell it what the GPUs would draw."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("Cannot re-initialize CUDA in forked subprocess.")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", refuse)
+    before = torch.get_rng_state()
+    with kept_random_states():
+        seed_all(5)
+        assert not torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -29,7 +29,7 @@ class RandomStates:
     def now(cls) -> Self:
         """The present states."""
         tensors = {"cpu": torch.get_rng_state()}
-        if torch.cuda.is_available():
+        if _has_cuda():
             states = torch.cuda.get_rng_state_all()
             tensors |= {f"cuda.{number}": state for number, state in enumerate(states)}
         name, keys, *numbers = np.random.get_state()
@@ -43,7 +43,7 @@ class RandomStates:
         """Restore these states; a `ValueError` for values that are none."""
         try:
             torch.set_rng_state(self.tensors["cpu"])
-            for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+            for number in range(torch.cuda.device_count() if _has_cuda() else 0):
                 if (state := self.tensors.get(f"cuda.{number}")) is not None:
                     torch.cuda.set_rng_state(state, number)
             name, keys, *numbers = self.rest["numpy"]
@@ -52,6 +52,11 @@ class RandomStates:
             random.setstate((version, tuple(internal), gauss))
         except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise ValueError("its random states must be of torch, NumPy and Python") from error
+
+
+def _has_cuda() -> bool:
+    """Whether this process can use a GPU: not one that was forked after CUDA was asked for."""
+    return torch.cuda.is_available() and not torch.cuda._is_in_bad_fork()
 
 
 def seed_all(seed: int) -> None:
