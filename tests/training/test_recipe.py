@@ -136,6 +136,21 @@ def test_gains_are_paired_by_fold(recipe, tmp_path) -> None:
     assert mixup["gain_spread"] == pytest.approx(0.01 * 2**0.5)
 
 
+def test_gains_are_paired_by_fold_where_runs_have_failed(recipe, tmp_path) -> None:
+    """The base on fold 1 and mixup on fold 2; what is left of them are not the same folds."""
+    figures = ("accuracy", "balanced_accuracy", "macro_f1", "melanoma_recall")
+    known = {"base": {0: 0.5, 2: 0.9}, "mixup": {0: 0.5, 1: 0.6}, "focal": {0: 0.6, 2: 0.9}}
+    for name, folds in known.items():
+        for fold, value in folds.items():
+            folder = tmp_path / "runs/choices" / f"{name}-{fold}"
+            folder.mkdir(parents=True)
+            content = {"one": dict.fromkeys(figures, value)}
+            (folder / "done.json").write_text(json.dumps(content))
+    _, mixup, focal = recipe.outcomes.compare(tmp_path, ["mixup", "focal"], 3)
+    assert "gain" not in mixup and mixup["balanced_accuracy"] == pytest.approx(0.55)
+    assert focal["gain"] == pytest.approx(0.05)
+
+
 def test_the_ensembles_weight_has_the_least_macro_log_loss(recipe) -> None:
     target = np.array([0, 0, 0, 1])
     one = np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.7, 0.3]])

@@ -17,27 +17,29 @@ SHIPPED_FOLDS = (0, 1)
 """Folds whose members ship: ten networks of both kinds are more than 40 MB."""
 
 
-def folds_of(work: Path, name: str, folds: int) -> list[Mapping[str, float]]:
+def folds_of(work: Path, name: str, folds: int) -> dict[int, Mapping[str, float]]:
     """Figures of a choice on each fold that is done."""
-    paths = [work / "runs" / "choices" / f"{name}-{fold}" / "done.json" for fold in range(folds)]
-    return [json.loads(path.read_text())["one"] for path in paths if path.exists()]
+    paths = {n: work / "runs" / "choices" / f"{name}-{n}" / "done.json" for n in range(folds)}
+    return {n: json.loads(path.read_text())["one"] for n, path in paths.items() if path.exists()}
 
 
 def compare(work: Path, names: Sequence[str], folds: int) -> list[dict[str, Any]]:
-    """Each choice's mean over the folds, its spread, and its gain over the base."""
-    base = [each[FIGURE] for each in folds_of(work, "base", folds)]
+    """Each choice's mean over the folds, its spread, and its gain over the base.
+
+    The gain is of the same folds: one that was tried on a fold on which the base failed has none.
+    """
+    base = {fold: each[FIGURE] for fold, each in folds_of(work, "base", folds).items()}
     rows = []
     for name in ("base", *names):
         found = folds_of(work, name, folds)
         if not found:
             continue
-        values = [each[FIGURE] for each in found]
-        row: dict[str, Any] = {"choice": name, "folds": len(values)}
+        row: dict[str, Any] = {"choice": name, "folds": len(found)}
         for figure in ("accuracy", "balanced_accuracy", "macro_f1", "melanoma_recall"):
-            own = [each[figure] for each in found]
+            own = [each[figure] for each in found.values()]
             row[figure], row[f"{figure}_spread"] = mean(own), spread(own)
-        if name != "base" and len(values) == len(base):
-            gains = [value - own for value, own in zip(values, base, strict=True)]
+        if name != "base" and found.keys() <= base.keys():
+            gains = [each[FIGURE] - base[fold] for fold, each in found.items()]
             row["gain"], row["gain_spread"] = mean(gains), spread(gains)
         rows.append(row)
     return rows
