@@ -69,6 +69,16 @@ def test_a_process_in_which_a_run_has_failed_does_no_other(recipe, tmp_path, mon
     assert told == ["a: {}", "fails FAILED: no", "b: {}", "c: {}"]
 
 
+def test_a_process_that_ended_while_it_was_idle_is_replaced(recipe, processes) -> None:
+    job, told = recipe.jobs.Job, []
+    assert processes.run([job("a", "lite0", "train")], time.monotonic() + 60, told.append)
+    (idle,) = processes._idle
+    idle.kill()
+    idle.wait()
+    assert processes.run([job("b", "lite0", "train")], time.monotonic() + 60, told.append)
+    assert [line.split(":")[0] for line in told] == ["a", "b"]
+
+
 def test_the_minutes_end_a_run_that_is_under_way(recipe, processes) -> None:
     listed = [recipe.jobs.Job(name, "lite0", "train") for name in ("a", "hangs")]
     told: list[str] = []

@@ -67,10 +67,15 @@ class Processes:
                     break
                 process = self._idle.pop() if self._idle else self._start()
                 assert process.stdin is not None
-                waiting.remove(job := ready[0])
-                process.stdin.write(json.dumps(job.to_dict()) + "\n")
-                process.stdin.flush()
-                self._at[process] = job.name
+                try:
+                    process.stdin.write(json.dumps(ready[0].to_dict()) + "\n")
+                    process.stdin.flush()
+                except BrokenPipeError:  # it has ended while it was idle: killed for memory, say
+                    process.wait()
+                    close(process)
+                    continue
+                waiting.remove(ready[0])
+                self._at[process] = ready[0].name
             if not self._at:
                 continue
             left = deadline - time.monotonic()
