@@ -10,7 +10,7 @@ from skinxai.data.records import Records
 
 RECIPE = ROOT / "training/recipe"
 MODULES = ("material", "planning", "jobs", "settings", "outcomes", "calling", "collecting", "table",
-           "luggage")  # fmt: skip
+           "luggage", "worker")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

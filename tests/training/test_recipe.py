@@ -91,6 +91,20 @@ def test_the_minutes_are_spent_as_worked_out_by_hand(recipe) -> None:
     assert sum(job.seconds for job in listed) <= 0.2 * 1200 + 1
 
 
+def test_a_student_is_one_run_which_four_at_a_time_do_not_make_faster(recipe) -> None:
+    """It begins, learns and ends at the rate of a single process, beside runs that end earlier."""
+    alone = {name: rate / 3 for name, rate in RATES.items()}
+    plan = recipe.planning.plan_of(20, IMAGES, RATES, 2.0, alone=alone, processes=4)
+    expected = int((0.35 * 1200 - 4 * 2.0) / (14000 * 1.15 * 1.7 / alone["lite1"]))
+    assert plan.epochs["student"] == expected
+    others = recipe.planning.plan_of(20, IMAGES, RATES, 2.0)
+    for phase in ("choices", "members", "sources"):
+        assert plan.epochs[phase] == others.epochs[phase]
+    machine = recipe.jobs.Machine("cuda", "device", 0, "weights", False)
+    (job,) = recipe.jobs.student(machine, plan, {}, "teacher", ())
+    assert 0.3 * 1200 < job.seconds <= 0.35 * 1200
+
+
 @pytest.mark.parametrize(("factor", "bound"), [(0.01, 0), (1000, 1)])
 def test_epochs_stay_between_their_limits(recipe, factor: float, bound: int) -> None:
     rates = {name: factor * rate for name, rate in RATES.items()}

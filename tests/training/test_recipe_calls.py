@@ -79,6 +79,40 @@ def test_a_process_that_ended_while_it_was_idle_is_replaced(recipe, processes) -
     assert [line.split(":")[0] for line in told] == ["a", "b"]
 
 
+def test_runs_are_measured_while_all_of_them_compute(recipe, tmp_path, monkeypatch) -> None:
+    """One that is warm before the others has the device for itself until they are, too."""
+    now = [0.0]
+    monkeypatch.setattr(recipe.worker.time, "perf_counter", lambda: now[0])
+
+    def step(clock) -> None:
+        now[0] += 1
+        clock.on_step(0, 0.0, 0.0)
+
+    clock = recipe.worker.Clock(3.0, tmp_path / "meeting", 2)
+    for _ in range(20):
+        step(clock)
+    assert clock.steps[0] == 1 and not clock.times
+    (tmp_path / "meeting/other").touch()
+    with pytest.raises(KeyboardInterrupt):
+        for _ in range(20):
+            step(clock)
+    assert clock.times == [21, 22, 23, 24, 25]
+
+
+def test_a_run_is_measured_alone_where_the_others_do_not_come(
+    recipe, tmp_path, monkeypatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(recipe.worker.time, "perf_counter", lambda: now[0])
+    clock = recipe.worker.Clock(3.0, tmp_path / "meeting", 2)
+    with pytest.raises(KeyboardInterrupt):
+        for _ in range(200):
+            now[0] += 1
+            clock.on_step(0, 0.0, 0.0)
+    warm = recipe.worker.WARM_UP + 1
+    assert clock.times[0] == warm + recipe.worker.PATIENCE + 1
+
+
 def test_the_minutes_end_a_run_that_is_under_way(recipe, processes) -> None:
     listed = [recipe.jobs.Job(name, "lite0", "train") for name in ("a", "hangs")]
     told: list[str] = []

@@ -10,10 +10,12 @@ this file says what each argument is, and what to type on a machine without a ne
 import argparse
 import json
 import os
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,43 +140,56 @@ class Call:
         """The plan of the first call, made of its rates; ``None`` if the minutes are over."""
         path = self.work / "plan.json"
         if not path.exists():
-            rates, start = self._rates()
-            if not rates:
+            found = self._rates()
+            if found is None:
                 return None
+            rates, alone, start = found
             images = {phase: len(material.splits(learns).train) for phase, learns in (
                 ("choices", "fold 0"), ("members", "train fold 0"), ("student", "train"),
                 ("sources", f"without {material.sources()[0]}"))}  # fmt: skip
-            plan = plan_of(self.given.of, images, rates, start, sources=len(material.sources()))
+            plan = plan_of(
+                self.given.of, images, rates, start, sources=len(material.sources()), alone=alone,
+                processes=self.given.parallel,
+            )  # fmt: skip
             if self.given.tiny:
                 few = dict.fromkeys(plan.epochs, 2)
-                plan = Plan(plan.minutes, images, rates, start, few, 2, tuple(LADDER)[2:4])
+                plan = replace(plan, epochs=few, folds=2, choices=tuple(LADDER)[2:4])
             plan.save(path)
         plan = Plan.load(path)
         self.tell(f"plan: epochs {dict(plan.epochs)}, {plan.folds} folds, choices {plan.choices}")
         return plan
 
-    def _rates(self) -> tuple[dict[str, float], float]:
-        """Images a second of all processes together by network, and seconds of a run's start."""
-        path = self.work / "rates.json"
+    def _rates(self) -> tuple[dict[str, float], dict[str, float], float] | None:
+        """What the plan is made of; ``None`` if the minutes are over.
+
+        Returns:
+            Images a second by network, of all processes together and of a single one, and seconds
+            of a run besides its steps.
+        """
+        path, networks = self.work / "rates.json", ("lite0", *MEMBERS)
         found: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
-        for network in ("lite0", *MEMBERS):
-            self._measure(network, 1, found)
-            if self.given.parallel > 1:
-                self._measure(network, self.given.parallel, found)
+        for network in networks:
+            for count in sorted({1, self.given.parallel}):
+                self._measure(network, count, found)
             path.write_text(json.dumps(found, indent=1) + "\n")
             if time.monotonic() > self.deadline:
-                return {}, 0.0
+                return None
         for name, values in found.items():
             self.tell(f"rates of {name}: {json.dumps(values)}")
-        best = {
-            network: max(
-                values["with_loading"] for name, values in found.items() if name.startswith(network)
-            )
-            for network in ("lite0", *MEMBERS)
-        }
+
+        def of(count: int) -> dict[str, float]:
+            names = {network: f"{network}, {count} at a time" for network in networks}
+            if failed := [name for name in names.values() if name not in found]:
+                raise SystemExit(f"no rates of {failed[0]}: their runs have failed; see the lines "
+                                 f"above and {self.work / 'logs'}")  # fmt: skip
+            return {network: found[name]["with_loading"] for network, name in names.items()}
+
+        together, alone = of(self.given.parallel), of(1)
+        if slower := [name for name in networks if together[name] < alone[name]]:
+            self.tell(f"{', '.join(slower)}: {self.given.parallel} at a time are slower than one")
         # as long again at its end, for the evaluation and the answers
         start = 2 * max(values["start"] for values in found.values()) / self.given.parallel
-        return best, start
+        return together, alone, start
 
     def _measure(self, network: str, count: int, found: dict[str, dict[str, float]]) -> None:
         """Measure several runs at a time; a single one of the student also the bare step."""
@@ -186,6 +201,7 @@ class Call:
         own = [Job(f"rates/{network}-{n}-{count}", network, "train", settings)
                for n in range(count)]  # fmt: skip
         results: list[dict[str, float]] = []
+        shutil.rmtree(self.work / "rates", ignore_errors=True)  # of a call that was cut
 
         def keep(line: str) -> None:
             self.tell(line)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,13 @@ class Plan:
         minutes: minutes of training in all calls together.
         images: copies of images that a run of each phase learns from in an epoch.
         rates: network → images a second of all processes together, at `SIZE`.
-        start: seconds from the start of a run to its first step, and from its last to its end.
+        start: seconds from the start of a run to its first step, and from its last to its end, over
+            the number of processes.
         epochs: epochs of each run of a phase.
         folds: folds on which choices are tried.
         choices: names of the changes that are tried.
+        alone: network → images a second of a single process, as the student is one run.
+        processes: runs at a time.
     """
 
     minutes: float
@@ -41,20 +44,29 @@ class Plan:
     epochs: Mapping[str, int] = field(default_factory=dict)
     folds: int = 0
     choices: tuple[str, ...] = ()
+    alone: Mapping[str, float] = field(default_factory=dict)
+    processes: int = 1
 
-    def rate(self, network: str, size: tuple[int, int]) -> float:
+    def rate(self, network: str, size: tuple[int, int], phase: str) -> float:
         """Images a second; in proportion to the pixels, and known from another size."""
-        known = self.rates.get(network, 0.0)
+        known = (self.alone if phase == "student" else self.rates).get(network, 0.0)
         return known * (SIZE[0] * SIZE[1]) / (size[0] * size[1])
 
+    def started(self, phase: str) -> float:
+        """Seconds of a run besides its steps, as a share of all processes; no share of one run."""
+        return self.start * (self.processes if phase == "student" else 1)
+
     def seconds(self, network: str, settings: Mapping[str, Any], phase: str) -> float:
-        """What a run takes when all processes are busy, as a share of them; 0 if unknown."""
-        rate = self.rate(network, tuple(settings["image_size"]))
+        """What a run takes when all processes are busy, as a share of them; 0 if unknown.
+
+        The student is one run, which may take longer than its share of a device that others fill.
+        """
+        rate = self.rate(network, tuple(settings["image_size"]), phase)
         if not rate:
             return 0.0
         taught = TAUGHT if phase == "student" else 1.0
         each = self.images[phase] * VALIDATED * taught / rate
-        return self.start + settings["epochs"] * each
+        return self.started(phase) + settings["epochs"] * each
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=2) + "\n")
@@ -67,7 +79,7 @@ class Plan:
 
 def plan_of(
     minutes: float, images: Mapping[str, int], rates: Mapping[str, float], start: float,
-    *, sources: int = 4,
+    *, sources: int = 4, alone: Mapping[str, float] | None = None, processes: int = 1,
 ) -> Plan:  # fmt: skip
     """Spend the minutes.
 
@@ -78,16 +90,19 @@ def plan_of(
         start: seconds of a run before its first and after its last step, over the number of
             processes at a time.
         sources: number of runs without a source.
+        alone: network → images a second at `SIZE` of a single process; ``None``: the same.
+        processes: runs at a time.
     """
-    bare = Plan(minutes, images, rates, start)
+    alone = rates if alone is None else alone
+    bare = Plan(minutes, images, rates, start, alone=alone, processes=processes)
     have = {phase: share * minutes * 60 for phase, share in SHARES.items()}
     runs = {"members": [(n, 5) for n in MEMBERS], "student": [(STUDENT, 1)],
             "sources": [(STUDENT, sources)]}  # fmt: skip
     epochs = {"choices": LIMITS["choices"][0]}
     for phase, own in runs.items():
-        fixed = sum(count * start for _, count in own)
-        one = {"image_size": SIZE, "epochs": 1}
-        each = sum(count * (bare.seconds(network, one, phase) - start) for network, count in own)
+        begun, one = bare.started(phase), {"image_size": SIZE, "epochs": 1}
+        fixed = sum(count * begun for _, count in own)
+        each = sum(count * (bare.seconds(network, one, phase) - begun) for network, count in own)
         epochs[phase] = clamp((have[phase] - fixed) / each, *LIMITS[phase])
     chosen: tuple[str, ...] = ()
     folds = 3
@@ -102,7 +117,7 @@ def plan_of(
             chosen += (name,)
         if len(chosen) >= len(LADDER) // 2:
             break
-    return Plan(minutes, images, rates, start, epochs, folds, chosen)
+    return replace(bare, epochs=epochs, folds=folds, choices=chosen)
 
 
 def cost(plan: Plan, change: Mapping[str, Any], epochs: int) -> float:

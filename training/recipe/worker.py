@@ -28,6 +28,7 @@ from skinxai.training.precision import choose_precision, mixed_precision
 
 MEASURED = 20.0  # seconds of a rate
 WARM_UP = 3  # steps
+PATIENCE = 60.0  # seconds that a warm run waits for the others, of which one may have failed
 
 
 def train(job: Job, material: Material) -> dict[str, Any]:
@@ -92,18 +93,34 @@ def figures(target: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
 
 
 class Clock(Callback):
-    """Notes when steps end, and ends the run after some seconds."""
+    """Notes when steps end, from when all runs of a measurement are warm, and ends the run.
 
-    def __init__(self, seconds: float) -> None:
-        self.begun, self.times, self._seconds = time.perf_counter(), [], seconds
+    A run that is warm before the others would else be measured while it has the device for itself.
+
+    Args:
+        seconds: that are measured.
+        meeting: folder in which each of these runs says that it is warm.
+        count: number of these runs.
+    """
+
+    def __init__(self, seconds: float, meeting: Path, count: int) -> None:
+        self.begun, self.steps, self.times = time.perf_counter(), list[float](), list[float]()
+        self._seconds, self._meeting, self._count = seconds, meeting, count
 
     def on_step(self, step: int, loss: float, learning_rate: float) -> None:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        self.times.append(time.perf_counter())
-        counted = len(self.times) > WARM_UP + 1
-        if counted and self.times[-1] - self.times[WARM_UP] > self._seconds:
+        self.steps.append(now := time.perf_counter())
+        if len(self.steps) > WARM_UP and (self.times or self._all_are_warm(now)):
+            self.times.append(now)
+        if len(self.times) > 1 and now - self.times[0] > self._seconds:
             raise KeyboardInterrupt
+
+    def _all_are_warm(self, now: float) -> bool:
+        self._meeting.mkdir(parents=True, exist_ok=True)
+        (self._meeting / str(os.getpid())).touch()
+        late = now - self.steps[WARM_UP] > PATIENCE
+        return late or len(list(self._meeting.iterdir())) >= self._count
 
 
 def rate(job: Job, material: Material) -> dict[str, float]:
@@ -111,19 +128,20 @@ def rate(job: Job, material: Material) -> dict[str, float]:
     settings = dict(job.settings)
     seconds = settings.pop("measured", MEASURED)
     folder = material.work / "rates" / f"run-{os.getpid()}"
-    clock = Clock(seconds)
+    count = int(job.name.rpartition("-")[2])  # at a time
+    clock = Clock(seconds, material.work / "rates" / f"{job.network}-{count}", count)
     try:
         Trainer(**settings, output_dir=folder, callbacks=[clock]).fit(material.splits(job.learns))
     except KeyboardInterrupt:
         pass
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    times = clock.times[WARM_UP:]
+    times = clock.times
     found = {
         "with_loading": settings["batch_size"] * (len(times) - 1) / (times[-1] - times[0]),
-        "start": clock.times[0] - clock.begun,
+        "start": clock.steps[0] - clock.begun,
     }
-    if job.network == STUDENT and job.name.endswith("-1"):
+    if job.network == STUDENT and count == 1:
         found["bare"] = bare(settings, seconds)
     return {name: round(value, 2) for name, value in found.items()}
 
