@@ -20,6 +20,7 @@ IMAGE = picture({"upper left": "red"})
 NEWER = (
     torch.backends.cudnn.conv, torch.backends.cuda.matmul, torch.backends.mkldnn.conv,
     torch.backends.mkldnn.matmul, torch.backends.cudnn, torch.backends.mkldnn,
+    torch.backends.cudnn.rnn,
 )  # fmt: skip
 
 
@@ -59,14 +60,22 @@ def newer_mixed_with_older() -> None:
     torch.backends.cudnn.conv.fp32_precision = "ieee"
 
 
-@pytest.fixture(params=[nothing, older, older_switched_off, newer, newer_mixed_with_older])
+def older_twice() -> None:
+    """The processor's products keep "medium", which torch then cannot say of both."""
+    torch.set_float32_matmul_precision("medium")
+    torch.backends.cuda.matmul.allow_tf32 = True
+
+
+@pytest.fixture(
+    params=[nothing, older, older_switched_off, newer, newer_mixed_with_older, older_twice]
+)
 def allowed(request) -> Iterator[list[Any]]:
     """What a program may have set, and what torch then says of it."""
     request.param()
     yield settings()
     torch.backends.cudnn.allow_tf32 = True  # torch's own, older first
     torch.set_float32_matmul_precision("highest")
-    for own, value in zip(NEWER, ("tf32", *["none"] * 5), strict=True):
+    for own, value in zip(NEWER, ("tf32", *["none"] * 5, "tf32"), strict=True):
         own.fp32_precision = value
 
 
@@ -88,6 +97,13 @@ def test_every_answer_is_exact_and_leaves_the_settings(allowed: list[Any], asked
     assert settings() == allowed
     if "unreadable" not in allowed:  # torch's own parts read the older ones
         assert all(each[-2:] == ["highest", False] for each in seen)
+
+
+def test_no_product_on_a_gpu_is_refused_within(allowed: list[Any]) -> None:
+    """Each reads this, and raises where the older and the newer setting of it disagree."""
+    with exact_float32():
+        assert torch.backends.cuda.matmul.allow_tf32 is False
+    assert settings() == allowed
 
 
 def test_a_network_is_folded_exactly(monkeypatch, allowed: list[Any]) -> None:

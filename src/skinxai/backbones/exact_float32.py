@@ -42,26 +42,28 @@ def _set_exact() -> Callable[[], None]:
     """Set all to exact float32, and return what puts the settings back.
 
     torch has older settings and newer ones for the same thing, and raises where some of its parts
-    read an older one that disagrees with the newer. So both are set, the older first, since they
-    overwrite the newer; an older one that already disagrees cannot be read and is left alone.
+    read an older one that disagrees with the newer, as each matrix product on a GPU does. So both
+    are set, the older first, since they overwrite the newer. An older one that already disagrees
+    cannot be read: that of matrix products can as soon as the newer are exact, that of cuDNN is
+    left alone.
     """
     backends: Any = torch.backends
-    newer = [
-        backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul,
-    ]  # fmt: skip
+    products = [backends.mkldnn.matmul, backends.cuda.matmul]
+    newer = [backends.cudnn.conv, backends.cudnn.rnn, backends.mkldnn.conv, *products]
     before = [each.fp32_precision for each in newer]
-    matmul = _read(torch.get_float32_matmul_precision)
     tf32 = _read(lambda: torch.backends.cudnn.allow_tf32)
-    if matmul is not None:
-        torch.set_float32_matmul_precision("highest")
+    matmul = _read(torch.get_float32_matmul_precision)
+    for each in products if matmul is None else ():
+        each.fp32_precision = EXACT
+        matmul = matmul or _read(torch.get_float32_matmul_precision)
+    torch.set_float32_matmul_precision("highest")
     if tf32 is not None:
         torch.backends.cudnn.allow_tf32 = False
     for each in newer:
         each.fp32_precision = EXACT
 
     def put_back() -> None:
-        if matmul is not None:
-            torch.set_float32_matmul_precision(matmul)
+        torch.set_float32_matmul_precision(matmul)
         if tf32 is not None:
             torch.backends.cudnn.allow_tf32 = tf32
         for each, value in zip(newer, before, strict=True):
