@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import timm
 import torch
 from test_explaining import THREE, same
 from torch import nn
@@ -208,6 +209,18 @@ def test_a_network_that_views_its_features_as_vectors(method: str) -> None:
         expected = module.head(module.features(inputs)).softmax(dim=1).numpy()
     predicted = [list(each.probabilities.values()) for each in classifier.predict([THREE, turned])]
     np.testing.assert_allclose(predicted, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("images", [1, 2, 5])
+def test_ablation_of_what_the_head_does_not_read_is_nothing(images: int) -> None:
+    """A class token is read, and its patches are not: no rounding of the scores is a map."""
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=3, img_size=64).eval()
+    classifier = Classifier.from_module(
+        network, ["a", "b", "c"], PreprocessConfig((64, 64)), network.forward_features,
+        network.forward_head, grid=lambda found: found[:, 1:].transpose(1, 2).unflatten(2, (4, 4)),
+    )  # fmt: skip
+    for found in classifier.explain([THREE] * images, "ablationcam", progress=False):
+        assert found.degenerate and not found.heatmap.any()
 
 
 def _input(pixels: np.ndarray) -> np.ndarray:

@@ -55,6 +55,15 @@ def test_srv14_methods_and_routes_that_there_are_not(service) -> None:
     assert service.ask("POST", "/v9").status == 404
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/ping", "/v1/models", "/openapi.json"])
+def test_head_is_answered_as_get_without_a_body(service, path) -> None:
+    """RFC 9110, 9.3.2; those who watch from outside ask so."""
+    found, whole = (service.ask(method, path) for method in ("HEAD", "GET"))
+    assert found.status == whole.status == 200 and not found.body and whole.body
+    assert found.headers["content-length"] == str(len(whole.body))
+    assert found.headers["content-type"] == whole.headers["content-type"]
+
+
 def test_srv16_fields_outside_their_rules(service) -> None:
     image = png()
     for path, name, value in (

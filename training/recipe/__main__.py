@@ -1,6 +1,6 @@
 """Train everything that ships, from images to the student, on one GPU or on processors.
 
-    python training/recipe DATA WEIGHTS WORK OUT --minutes 9.5 --of 20 --parallel 4
+    python training/recipe DATA WEIGHTS WORK OUT --minutes 9.3 --of 20 --parallel 4
 
 A call goes on where the last one stopped, and prints the table of all runs last, also when it is
 stopped by SIGTERM or Ctrl+C. README.md beside
@@ -38,7 +38,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("weights", type=Path, help="ImageNet weights of Lite0, Lite1 and Lite2")
     parser.add_argument("work", type=Path, help="work folder, which stays between calls")
     parser.add_argument("out", type=Path, help="what to keep: at most 8 files of 16 MiB")
-    parser.add_argument("--minutes", type=float, default=9.5, help="of this call")
+    parser.add_argument("--minutes", type=float, default=9.3, help="of this call")
     parser.add_argument("--of", type=float, default=20.0, help="minutes of all calls together")
     parser.add_argument("--parallel", type=int, default=1, help="runs at a time")
     parser.add_argument("--threads", type=int, help="threads of each run")

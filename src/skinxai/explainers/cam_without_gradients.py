@@ -138,22 +138,22 @@ class AblationCAM(Explainer):
         """Maps ``(N, h, w)`` of the last feature map's resolution, >= 0; see `Explainer`."""
         features = self.model.features(images)
         channels = self.model.grid(features)  # (N, C, h, w)
-        whole = self.model.pool_and_classify(features).gather(1, target[:, None])  # (N, 1)
         falls = [
-            score - self._without_each(own[None], int(position))
-            for own, score, position in zip(features, whole, target, strict=True)
+            self._without_each(own[None], int(position))
+            for own, position in zip(features, target, strict=True)
         ]
         weights = torch.stack(falls)[:, :, None, None]  # (N, C, 1, 1)
         return Attribution(maps={"ablationcam": (weights * channels).sum(dim=1).relu()})
 
     def _without_each(self, features: Tensor, target: int) -> Tensor:
-        """Scores ``(C,)`` of the head when one channel after the other is 0."""
+        """How much the head's score falls ``(C,)`` when one channel after the other is 0."""
 
         def head(part: slice) -> Tensor:
             count = part.stop - part.start
-            batch = features.expand(count, *features.shape[1:]).clone()
+            batch = features.expand(count + 1, *features.shape[1:]).clone()
             rows = torch.arange(count, device=features.device)
             self.model.grid(batch)[rows, rows + part.start] = 0  # a view of the batch
-            return self.model.pool_and_classify(batch)[:, target]
+            scores = self.model.pool_and_classify(batch)[:, target]
+            return scores[-1] - scores[:-1]  # in another batch the whole may be rounded otherwise
 
         return in_parts(self.model.grid(features).shape[1], head)

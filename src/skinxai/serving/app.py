@@ -79,7 +79,7 @@ class ServiceApp(FastAPI):
         self.add_exception_handler(HTTPException, _http)
         vertex = VertexRoutes.of(os.environ)
         self._aliases = {vertex.health: PING, vertex.predict: INVOCATIONS}
-        self._gate = Gate(super().__call__, service, guard(service.settings), self._ended)
+        self._gate = Gate(self._routed, service, guard(service.settings), self._ended)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, through the gate."""
@@ -90,6 +90,12 @@ class ServiceApp(FastAPI):
         scope["path"] = scope["path"].removesuffix(path) + self._aliases.get(path, path)
         with self.service.observing.request(scope):
             await self._gate(scope, receive, send)
+
+    async def _routed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer HEAD as GET, which FastAPI does not; the server leaves the body out."""
+        if scope.get("method") == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await super().__call__(scope, receive, send)
 
     def _ended(self, scope: Scope, visit: Visit) -> None:
         """Count and log a request under its route, also one that the gate refused before it."""
