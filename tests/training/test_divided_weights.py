@@ -141,7 +141,7 @@ def test_mixed_precision_is_that_of_whole_weights(name, folder, done) -> None:
 
 def test_a_stopped_run_goes_on_bit_by_bit(folder, done) -> None:
     for rank in (0, 1):
-        assert ranked.outcome(folder, "stopped", rank) == {"end": "SystemExit(143)"}
+        assert ranked.outcome(folder, "stopped", rank) == {"end": "SignalExit(143)"}
         assert "model" in ranked.outcome(folder, "again", rank)
     assert differences(folder / "stopped/run", folder / "whole/run") == []
 

@@ -162,7 +162,8 @@ class Calibration:
             weights: digest of the weights that it is of.
         """
         references, known = to_bytes(self.novelty.references), self.known.files(KNOWN)
-        values = {f.name: getattr(self, f.name) for f in fields(self)} | {
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "weights"}
+        values = own | {
             "schema_version": SCHEMA_VERSION,
             "weights": weights,
             "one_view": self.one_view.to_dict(),
