@@ -18,7 +18,6 @@ from skinxai.training.callbacks import Callback
 from skinxai.training.data_checks import most_skipped
 from skinxai.training.loaders import Batch, Failure
 from skinxai.training.optimising import learning_rate
-from skinxai.training.precision import fastest_kernels
 from skinxai.training.run import Run
 from skinxai.training.shares import Share
 from skinxai.training.validation import validate
@@ -47,28 +46,27 @@ class Loop:
             while progress.epoch < config.epochs and not _patience_is_over(run):
                 last = saved = time.perf_counter()
                 rate = learning_rate(config, (progress.epoch + 1) * steps_each - 1, steps_each)
-                with fastest_kernels():  # for steps alone, as all else is of other shapes
-                    for batch in run.training_batches():
-                        share = run.ranks.share(len(batch.target), batch.failures)
-                        self._account_for(share.failures)
-                        number = progress.epoch * steps_each + progress.step
-                        rate = learning_rate(config, number, steps_each)
-                        learnt = share.count if share.count > 1 else 0  # rest: unreadable
-                        loss = self._step(batch, share, number, rate) if learnt else float("nan")
-                        now = time.perf_counter()
-                        progress.step += 1
-                        progress.images += learnt
-                        progress.total_loss += loss * learnt if learnt else 0.0
-                        progress.seconds, last = progress.seconds + now - last, now
-                        shown.update(share.count)
-                        shown.set_postfix(_shown(run), refresh=False)
-                        self.tell("on_step", number + 1, loss, rate)
-                        stop, due = run.ranks.largest(self._signal(), int(now - saved > every))
-                        if stop or due:
-                            run.checkpoint()
-                            saved = now
-                        if stop:
-                            self._stop(stop)
+                for batch in run.training_batches():
+                    share = run.ranks.share(len(batch.target), batch.failures)
+                    self._account_for(share.failures)
+                    number = progress.epoch * steps_each + progress.step
+                    rate = learning_rate(config, number, steps_each)
+                    learnt = share.count if share.count > 1 else 0  # rest: unreadable
+                    loss = self._step(batch, share, number, rate) if learnt else float("nan")
+                    now = time.perf_counter()
+                    progress.step += 1
+                    progress.images += learnt
+                    progress.total_loss += loss * learnt if learnt else 0.0
+                    progress.seconds, last = progress.seconds + now - last, now
+                    shown.update(share.count)
+                    shown.set_postfix(_shown(run), refresh=False)
+                    self.tell("on_step", number + 1, loss, rate)
+                    stop, due = run.ranks.largest(self._signal(), int(now - saved > every))
+                    if stop or due:
+                        run.checkpoint()
+                        saved = now
+                    if stop:
+                        self._stop(stop)
                 row = self._end_epoch(rate)
                 say(_line(row, config.epochs))
                 self.tell("on_epoch", row)

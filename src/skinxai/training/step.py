@@ -20,7 +20,7 @@ from skinxai.training.divided_weights import take_back, whole
 from skinxai.training.global_norms import Exchange, GlobalNorms, OwnNorms, running_statistics
 from skinxai.training.mixing import MixedBatch, mix
 from skinxai.training.optimising import update_average
-from skinxai.training.precision import expected_kernels, mixed_precision
+from skinxai.training.precision import fastest_kernels, mixed_precision
 from skinxai.training.randomness import RandomStates
 from skinxai.training.ranks import Ranks, answering
 from skinxai.training.settings import TrainConfig
@@ -86,7 +86,7 @@ class TrainingStep:
             count=share.count, partners=partial(self.ranks.partners, share),
         )  # fmt: skip
         recurs = share.count == self.config.batch_size  # not the last batch of an epoch
-        with nullcontext() if recurs else expected_kernels():
+        with fastest_kernels() if recurs else nullcontext():
             parts = self._gradients(replace(mixed, positions=positions), share)
         with answering() if self.state.divided else nullcontext():
             norm = self._norm()
