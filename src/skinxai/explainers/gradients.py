@@ -106,7 +106,8 @@ class IntegratedGradients(Explainer):
     """Integrated gradients (Sundararajan et al., ICML 2017, equation 1), computed by Captum.
 
     The map is the sum over RGB, signed: at the input's size it sums to the score of the image
-    minus that of the baseline. The score ``completeness_gap`` is what the quadrature misses.
+    minus that of the baseline. The score ``completeness_gap`` is what the quadrature misses, in
+    units of the score: where it is large beside the map's sum, give a larger budget.
     """
 
     needs_gradients: ClassVar[bool] = True
