@@ -60,6 +60,9 @@ class Record:
         attributes: further columns for subgroup tables; never an input to a network. Tabs and
             ends of lines around their names and texts are left out, and an escape such as ``\x1b``
             stands for each hidden character in them.
+
+    Raises:
+        OptionError: attributes that are no mapping.
     """
 
     image_id: str
@@ -73,6 +76,11 @@ class Record:
         lesion = "" if self.lesion_id == self.image_id else _id(self.lesion_id)
         object.__setattr__(self, "lesion_id", lesion or self.image_id)
         object.__setattr__(self, "patient_id", _id(self.patient_id) or None)
+        if not isinstance(self.attributes, Mapping):
+            raise OptionError(
+                f"attributes of {self.image_id!r:.80} must be a mapping from names to values, got "
+                f"{self.attributes!r:.80}; leave the argument out where there are none."
+            )
         plain = {_plain(name): _plain(value) for name, value in self.attributes.items()}
         object.__setattr__(self, "attributes", ReadOnly(plain))
 
