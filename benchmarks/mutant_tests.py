@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -212,8 +213,9 @@ class Trying:
         self.items = {item.nodeid: item for item in session.items}
         for path in sorted((self.copy / "src" / "skinxai").rglob("*.py")):
             name = ".".join(path.relative_to(self.copy / "src").with_suffix("").parts)
-            if ".demo" not in name and "__" not in name:
-                with contextlib.suppress(ImportError):
+            if not re.search(r"\.demo|\.migrations|__", name):
+                with contextlib.suppress(ImportError), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of other packages, errors under pytest
                     importlib.import_module(name)
         for found in gc.get_objects():
             if type(found) is FunctionType:

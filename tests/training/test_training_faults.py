@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from skinxai.errors import (
     OutOfMemoryError,
     SkinxaiWarning,
 )
+from skinxai.reporting.training_log import read_log
 from skinxai.training.callbacks import Callback
 from skinxai.training.checkpointing import CheckpointFolder
 from skinxai.training.validation import validate
@@ -82,6 +84,20 @@ def test_batch_statistics_that_are_not_finite(data, tmp_path, monkeypatch) -> No
     assert Classifier.from_pretrained(folder).labels == COLOURS
     monkeypatch.undo()
     Trainer.resume(folder).fit(*data)
+
+
+def test_of_epochs_alike_in_the_log_the_first_is_kept(data, tmp_path, monkeypatch) -> None:
+    """So that who reads the log finds the epoch whose weights were kept."""
+    figures = iter((0.4, 0.5, 0.5 + 1e-8))
+
+    def judge(*_: Any) -> Any:
+        return SimpleNamespace(accuracy=0.5, balanced_accuracy=0.5, macro_f1=next(figures))
+
+    monkeypatch.setattr("skinxai.training.loop.validate", judge)
+    folder = tmp_path / "run"
+    Trainer(**BASE | {"epochs": 3}, output_dir=folder).fit(*data)
+    assert [row["macro_f1"] for row in read_log(folder)] == [0.4, 0.5, 0.5]
+    assert "(epoch 2 of 3, chosen" in (folder / "README.md").read_text()
 
 
 def test_a_disk_that_is_full_for_a_while(data, tmp_path, monkeypatch) -> None:

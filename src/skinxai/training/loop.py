@@ -19,6 +19,7 @@ from skinxai.training.data_checks import most_skipped
 from skinxai.training.loaders import Batch, Failure
 from skinxai.training.optimising import learning_rate
 from skinxai.training.run import Run
+from skinxai.training.run_folder import as_logged
 from skinxai.training.shares import Share
 from skinxai.training.validation import validate
 
@@ -135,9 +136,10 @@ class Loop:
         progress.log.append(row)
         progress.epoch, progress.step, progress.images = progress.epoch + 1, 0, 0
         progress.total_loss = progress.seconds = 0.0
-        better = metrics.macro_f1 > progress.best[0]
+        reached = as_logged(metrics.macro_f1)  # so that the log's first highest epoch is kept
+        better = reached > progress.best[0]
         if better:
-            progress.best = (metrics.macro_f1, progress.epoch)
+            progress.best = (reached, progress.epoch)
             run.state.keep_best()
         run.checkpoint()
         if better:
