@@ -23,10 +23,11 @@ def test_a_change_is_found_where_it_is() -> None:
     assert abs(change.before) < 0.3 and change.after > 1
 
 
-def test_it_is_rivers_own() -> None:
+@pytest.mark.parametrize("delta", [DELTA, 0.3])
+def test_it_is_rivers_own(delta: float) -> None:
     draws = np.random.default_rng(1)
     stream = answers(150, draws) + answers(150, draws, sharpness=1)
-    points, own, noticed = ChangePoints(("sharpness",)), ADWIN(delta=DELTA), []
+    points, own, noticed = ChangePoints(("sharpness",), delta), ADWIN(delta=delta), []
     for number, each in enumerate(stream, 1):
         points.add(each)
         own.update(float(np.float32(each.quality["blurred"])))

@@ -1,15 +1,21 @@
 """Every test together: what is drawn, the stated rate of false alarms, and what is found."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from drawn_answers import answers, sample
+from PIL import Image
 from scipy import stats
 
+from skinxai import samples
 from skinxai.errors import OptionError
 from skinxai.monitoring.drift_tests import DriftTests
 from skinxai.monitoring.measured_series import SERIES, TESTS, top_classes
 from skinxai.monitoring.stretches import LOOKS, Plan, Stretches
 from skinxai.monitoring.two_samples import class_groups, gaussian_kernel, median_distance
+from skinxai.trust.colours import colours
+from skinxai.trust.image_measures import measure
 from skinxai.trust.reference_sample import Columns
 
 WINDOW, RATE = 40, 0.1
@@ -91,6 +97,37 @@ def test_rows_are_the_statistics_of_the_window(tests: DriftTests) -> None:
     )
     assert rows["embedding"].statistic == pytest.approx(mmd, abs=1e-10)
     assert rows["embedding"].window is None
+
+
+def test_each_series_is_its_number_of_each_image() -> None:
+    """Of a real image and of what is made of it: by name, and not by place."""
+    with Image.open(samples.paths()[0]) as picture:
+        real = np.asarray(picture)
+    images = [real, real // 2, np.roll(real, 1, axis=2), np.repeat(real[:, :1], 90, axis=1)]
+    draws = np.random.default_rng(3)
+    seen = [
+        replace(each, quality=measure(image), colours=colours(image))
+        for each, image in zip(answers(len(images), draws), images, strict=True)
+    ]
+    found = {name: each.values(Columns.of(seen)) for name, each in SERIES.items()}
+    flags = {"resolution": "too_small", "sharpness": "blurred", "noise": "noisy",
+             "brightness": "too_dark", "clipping": "overexposed", "border": "border",
+             "colour_cast": "colour_cast", "contrast": "no_lesion",
+             "variation": "uniform"}  # fmt: skip
+    for name, flag in flags.items():
+        expected = np.float32([each.quality[flag] for each in seen])
+        assert np.array_equal(found.pop(name), expected, equal_nan=True), name
+    mixed = np.stack([image.reshape(-1, 3).mean(axis=0) / 255 for image in images]).T
+    red, green, blue = mixed
+    means = {"lightness": (red + green + blue) / 3, "red_green": red - green,
+             "yellow_blue": (red + green) / 2 - blue}  # fmt: skip
+    for name, expected in means.items():
+        np.testing.assert_allclose(found.pop(name), expected, atol=0.01)
+    across, down = np.stack([each.colours for each in seen])[:, [6, 9]].T
+    np.testing.assert_allclose(found.pop("detail"), (across + down) / 2, rtol=1e-6)
+    assert np.array_equal(found.pop("novelty"), np.float32([each.novelty for each in seen]))
+    tops = [max(each.probabilities) for each in seen]
+    assert np.array_equal(found.pop("confidence"), np.float32(tops)) and not found
 
 
 def test_an_alarm_is_a_p_value_at_most_the_rate_and_a_statistic_above_the_limit(
