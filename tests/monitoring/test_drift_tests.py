@@ -145,6 +145,8 @@ def test_an_alarm_is_a_p_value_at_most_the_rate_and_a_statistic_above_the_limit(
         assert row.alarm == (row.p_value <= RATE)
         if abs(row.ratio - 1) > 1e-6:
             assert row.alarm == (row.statistic > row.limit), row
+        assert row.ratio == pytest.approx(max(0, row.statistic) / row.limit)
+    assert {row.ratio > 1 for row in seen} == {True, False}
 
 
 def test_the_rate_of_false_alarms_is_the_stated_one_over_all_tests_and_looks() -> None:

@@ -2,9 +2,11 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
+from places import ROOT
 from test_quality import array, drawn, limits
 
 from skinxai.errors import InputRangeError, ModelConfigError, OptionError, UnknownNameError
@@ -152,3 +154,11 @@ def test_each_check_says_what_it_measures():
         assert check.bad in {"low", "high"}
         assert all((check.measured, check.source, check.words, check.short))
     assert len({check.words for check in MEASURES.values()}) == len(MEASURES)
+
+
+def test_the_page_names_every_check_and_its_strictest_limit() -> None:
+    page = (ROOT / "docs/explanation/when-to-say-nothing.md").read_text()
+    rows = re.findall(r"(?m)^\| `(\w+)` \| .+? \| (low|high) \| ([\d.]+) \|", page)
+    assert [(name, bad, float(limit)) for name, bad, limit in rows] == [
+        (name, check.bad, check.tolerated) for name, check in MEASURES.items()
+    ]
