@@ -91,6 +91,17 @@ def test_the_decision_curve_is_that_of_its_thresholds() -> None:
         assert each.model.low <= each.model.value <= each.model.high
 
 
+def test_where_nobody_is_referred_the_net_benefit_is_zero() -> None:
+    """Also its interval: that is what referring nobody is worth, and not unknown."""
+    target, probabilities = rows()
+    halved = np.concatenate([probabilities[:, :2] / 4, 0 * probabilities[:, 2:]], axis=1)
+    halved[:, 2] = 1 - halved.sum(axis=1)
+    curve = judged(target, halved).malignancy.decision_curve
+    nobody = [each.model for each in curve if each.threshold >= 0.25]
+    assert len(nobody) == 13
+    assert {(each.value, each.low, each.high) for each in nobody} == {(0, 0, 0)}
+
+
 def test_without_malignant_or_other_images_there_is_no_curve() -> None:
     target, probabilities = rows()
     for kind in (target < 2, target == 2):

@@ -111,6 +111,17 @@ def test_a_score_upside_down_is_worse():
     assert found.note("Variation ratio").startswith("Variation ratio is worse than the top")
 
 
+def test_the_seed_draws_every_interval():
+    top, right, lesions = answers()
+    noise = {"noise": top + np.random.default_rng(1).normal(0, 0.5, len(top))}
+    one, again, other = (
+        selective_answers(top, right, lesions, noise, resamples=50, seed=seed) for seed in (1, 1, 2)
+    )
+    assert one == again
+    assert one.aurc.low != other.aurc.low
+    assert one.scores["noise"].difference.low != other.scores["noise"].difference.low
+
+
 def test_the_interval_is_of_lesions():
     """The same image five times is no more evidence: the interval stays as wide."""
     top, right, lesions = answers(each=1)
