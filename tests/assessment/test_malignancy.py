@@ -102,6 +102,17 @@ def test_where_nobody_is_referred_the_net_benefit_is_zero() -> None:
     assert {(each.value, each.low, each.high) for each in nobody} == {(0, 0, 0)}
 
 
+def test_one_malignant_lesion_leaves_the_other_figures_their_intervals() -> None:
+    target, probabilities = rows()
+    target = np.where(np.arange(len(target)) < 2, 0, 2)  # two images of the first lesion
+    found = judged(target, probabilities)
+    malignancy = found.malignancy
+    assert math.isnan(malignancy.auc.low) and math.isnan(malignancy.partial_auc.low)
+    assert found.accuracy.low < found.accuracy.value < found.accuracy.high
+    for each in malignancy.decision_curve[:5]:
+        assert each.model.low < each.model.high
+
+
 def test_without_malignant_or_other_images_there_is_no_curve() -> None:
     target, probabilities = rows()
     for kind in (target < 2, target == 2):
