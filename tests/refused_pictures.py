@@ -56,6 +56,11 @@ REFUSED = {
         InputRangeError,
         r"32 bits a pixel, from 0 to 1, .*; scale it to 8 bits",
     ),
+    "not a number": (
+        encode(Image.fromarray(np.where(PIXELS[..., 0] > 99, np.float32("nan"), 0)), "TIFF"),
+        InputRangeError,
+        r"mage must be finite, got nan at index \(\d+, \d+\)",
+    ),
     "gif": (frames("GIF"), UnsupportedImageError, "2 frames"),
     "apng": (frames("PNG"), UnsupportedImageError, "2 frames"),
     "webp": (frames("WEBP"), UnsupportedImageError, "2 frames"),

@@ -75,8 +75,10 @@ def on_white(rgba: RGB) -> RGB:
     return ((mixed + 127) // 255).astype(np.uint8)
 
 
-def to_uint8(values: npt.NDArray[Any], value_range: tuple[float, float] | None) -> RGB:
-    """Values of any range to 0–255, rounded.
+def to_uint8(
+    values: npt.NDArray[Any], value_range: tuple[float, float] | None, what: str = "array"
+) -> RGB:
+    """Values of any range to 0–255, rounded; ``what`` has them, as errors say it.
 
     Nothing is clipped but what floating-point arithmetic leaves of an end of the range: up to
     `ROUNDING` of its width.
@@ -97,20 +99,22 @@ def to_uint8(values: npt.NDArray[Any], value_range: tuple[float, float] | None) 
         )
     if kind == "f" and not (finite := np.isfinite(values)).all():
         first = tuple(int(i) for i in np.unravel_index(finite.argmin(), finite.shape))
-        raise InputRangeError(f"array must be finite, got {values[first]} at index {first}.")
+        raise InputRangeError(f"{what} must be finite, got {values[first]} at index {first}.")
     if value_range is None and values.dtype == np.uint8:
         return np.array(values)
     low, high = (0.0, 1.0) if value_range is None else map(float, value_range)
     least, most = float(values.min()), float(values.max())
     allowed = ROUNDING * (high - low) if kind == "f" else 0.0
     if least < low - allowed or most > high + allowed:
-        raise InputRangeError(_out_of_range(least, most, low, high, value_range is None))
+        raise InputRangeError(_out_of_range(what, least, most, low, high, value_range is None))
     scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
     return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 
-def _out_of_range(least: float, most: float, low: float, high: float, default: bool) -> str:
-    text = f"array values must be in {low:g} to {high:g}, got {least:.9g} to {most:.9g}"
+def _out_of_range(
+    what: str, least: float, most: float, low: float, high: float, default: bool
+) -> str:
+    text = f"{what} values must be in {low:g} to {high:g}, got {least:.9g} to {most:.9g}"
     if not default:
         return f"{text}; correct value_range."
     if least < low:

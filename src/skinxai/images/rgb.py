@@ -109,14 +109,16 @@ def _to_pixels(
         values = np.asarray(image)
         if value_range is None:
             if not np.isfinite(values).all():
-                to_uint8(np.where(np.isfinite(values), 0.0, values), None)  # which says where
+                to_uint8(
+                    np.where(np.isfinite(values), 0.0, values), None, "image"
+                )  # which says where
             raise InputRangeError(
                 f"image has 32 bits a pixel, from {values.min():g} to {values.max():g}, and does "
                 f"not say which are black and white",
                 python="scale it to 8 bits or pass value_range=(low, high)",
                 command="scale it to 8 bits",
             )
-        return np.repeat(to_uint8(values, value_range)[..., None], 3, axis=2)
+        return np.repeat(to_uint8(values, value_range, "image")[..., None], 3, axis=2)
     found: dict[str, None] = {}  # notes of all bands, each once
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     clear = 0
