@@ -252,6 +252,17 @@ def test_a_manifest_in_parquet_gives_the_same_rows(small, table, done, tmp_path,
     assert "must be text" in refused(DatasetSchemaError, small, path, tmp_path / "new")
 
 
+@pytest.mark.parametrize("twice", ["image", "id"])
+def test_a_manifest_in_parquet_with_a_column_twice_is_refused(small, tmp_path, twice) -> None:
+    names, path = ["image", "id", twice], tmp_path / "m.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array(["a.png"])] * 3, names=names), path)
+    said = refused(DatasetSchemaError, small, path, tmp_path / "out")
+    assert f"m.parquet must have each column once, but {twice!r} is there twice" in said
+    names[2] = "note"  # of columns that are not read, nothing is asked
+    pq.write_table(pa.Table.from_arrays([pa.array(["a.png"])] * 4, names=[*names, "note"]), path)
+    predict_manifest(small, path, tmp_path / "out")
+
+
 def test_a_manifest_that_changes_meanwhile_is_refused(small, table, tmp_path) -> None:
     path = table.with_name("changing.csv")
     text = "image\n" + "0.png\n" * 8 + "1.png\n" * 8

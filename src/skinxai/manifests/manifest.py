@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from skinxai.data.tables import SAVE_ANEW, Table
+from skinxai.data.tables import SAVE_ANEW, Table, check_columns
 from skinxai.disk.regular_files import open_file
 from skinxai.errors import DatasetSchemaError, OptionError, PartsError, closest
 from skinxai.numeric import whole
@@ -216,6 +216,7 @@ def _columns(path: Path, there: tuple[str, ...], asked: Mapping[str, str]) -> di
                 python=f"name another with columns={{{role!r}: {name!r}}}",
                 command=f"name another with --{role}-column {shlex.quote(name)}",
             )
+    check_columns((name for name in there if name in chosen.values()), path.name)
     return chosen
 
 
