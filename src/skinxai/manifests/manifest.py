@@ -108,6 +108,13 @@ class Manifest:
         try:
             with open_file(path, MAX_MANIFEST_BYTES) as file:
                 is_parquet = file.read(4) == b"PAR1"
+        except IsADirectoryError as error:
+            raise DatasetSchemaError(
+                f"manifest must be a table of images, but {str(path)!r} is a folder",
+                python=f"pass the folder to predict(), as in predict({str(path)!r})",
+                command=f"give it in the place of --manifest: skinxai predict "
+                f"{shlex.quote(str(path))}",
+            ) from error
         except OSError as error:
             raise DatasetSchemaError(
                 f"manifest {str(path)!r} cannot be read: {error.strerror}."
