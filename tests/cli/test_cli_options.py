@@ -152,7 +152,7 @@ def _without_quotes(text: str) -> str:
          "--delimiter ,."),
         ("audit DATA --splits TABLE",
          "table.csv must have the columns image_id and part, each part one of 'train', 'val', "
-         "'test', but it has 'image', 'label'."),
+         "'test', but it has 'image', 'label'; correct it, or leave --splits out."),
         ("audit DATA --max-pixels 0", "--max-pixels must be an integer >= 1, got 0."),
         ("prepare DATA OUT --max-pixels 0", "--max-pixels must be an integer >= 1, got 0."),
         ("prepare DATA OUT --size 5",

@@ -275,7 +275,9 @@ def _read_parts(data: bytes, name: str, records: Records) -> dict[str, list[str]
             if part not in ids or image is None:
                 raise DatasetSchemaError(
                     f"{name} must have the columns image_id and part, each part one of "
-                    f"{list(PARTS)}, {_found(row)}."
+                    f"{list(PARTS)}, {_found(row)}",
+                    python="correct it, or make a split with split()",
+                    command="correct it, or leave --splits out",
                 )
             image = unescape_cell(image)
             found = known.get(image, known.get(clean(image), image))
