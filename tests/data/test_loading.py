@@ -7,7 +7,13 @@ import pytest
 from PIL import Image
 
 from skinxai.data import Record, Records, load_csv, load_folder, load_ham10000
-from skinxai.errors import DatasetError, DatasetLabelError, DatasetPathError, DatasetSchemaError
+from skinxai.errors import (
+    DatasetError,
+    DatasetLabelError,
+    DatasetPathError,
+    DatasetSchemaError,
+    OptionError,
+)
 from skinxai.labels import LabelSet
 
 LABELS = LabelSet(("nv", "mel", "bcc"))
@@ -195,6 +201,30 @@ def test_other_encodings(folder: Path, encoding: str, words: str) -> None:
     path = table(folder, "ä,nv", header="image,label", encoding=encoding)
     with pytest.raises(DatasetSchemaError, match=words):
         load_csv(path, folder, labels=LABELS)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"label_map": {0: "nv"}}, "label_map must map text to text, .* got 0 for 0"),
+        ({"label_map": {"0": 1}}, "label_map must map text to text, .* got 1 for '0'"),
+        ({"label_map": {"0": ["nv"]}}, r"label_map must map text to text, .* got \['nv'\] for '0'"),
+        ({"label_map": [("0", "nv")]}, "label_map must be a mapping, such as "),
+        ({"columns": "label"}, "columns must be a mapping, such as .* got 'label'"),
+        ({"columns": {"label": 1}}, "columns must map text to text, .* got 1 for 'label'"),
+        ({"columns": {"patient_id": None}}, "columns must map .* got None for 'patient_id'"),
+        ({"columns": {"label": ["age", 2]}}, "columns must map .* got 2 for 'label'"),
+    ],
+)
+def test_names_that_are_no_text_are_refused(folder: Path, options: dict, words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        load_csv(table(folder, *GOOD), folder, **options)
+
+
+@pytest.mark.parametrize("delimiter", [None, 5, "", ";;"])
+def test_a_delimiter_is_one_character(folder: Path, delimiter: object) -> None:
+    with pytest.raises(DatasetSchemaError, match="delimiter must be one character"):
+        load_csv(table(folder, *GOOD), folder, delimiter=delimiter)
 
 
 def test_what_is_not_known_is_counted(folder: Path) -> None:

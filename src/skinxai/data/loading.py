@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from skinxai.data.hints import USUAL, require_named
 from skinxai.data.records import Records
 from skinxai.data.tables import ImageFiles, Table
 from skinxai.disk.regular_files import is_folder
-from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError
+from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError, OptionError
 from skinxai.flags import check_flags
 from skinxai.labels import LabelSet
 
@@ -57,8 +57,10 @@ def load_csv(
 
     Raises:
         DatasetError: one of its subclasses; the message lists all bad rows.
+        OptionError: columns or a label map that are no mapping of text, or labels without an order.
     """
     check_flags(dedupe=dedupe)
+    _check_names(columns, label_map)
     table = Table(csv, delimiter)
     chosen: dict[str, str | Sequence[str]] = {role: role for role in ROLES} | dict(columns or {})
     if unknown := sorted(set(chosen) - set(ROLES)):
@@ -93,6 +95,25 @@ def load_csv(
         attribution=attribution,
     )
     return replace(records, notes=(*records.notes, *notes))
+
+
+def _check_names(columns: object, label_map: object) -> None:
+    """Refuse what is no mapping of text: the cells of a table are text, numbers as well."""
+    examples = {"columns": {"label": "diagnosis"}, "label_map": {"0": "nv", "1": "mel"}}
+    given = {"columns": columns or {}, "label_map": label_map or {}}
+    for argument, names in given.items():
+        if not isinstance(names, Mapping):
+            raise OptionError(
+                f"{argument} must be a mapping, such as {examples[argument]}, got {names!r:.80}."
+            )
+        for key, value in names.items():
+            several = argument == "columns" and isinstance(value, Collection)
+            texts = value if several and not isinstance(value, str) else (value,)
+            if wrong := [each for each in (key, *texts) if not isinstance(each, str)]:
+                raise OptionError(
+                    f"{argument} must map text to text, such as {examples[argument]}, got "
+                    f"{wrong[0]!r:.80} for {key!r:.80}; give it as text."
+                )
 
 
 def _means(column: str, role: str) -> bool:

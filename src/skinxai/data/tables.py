@@ -59,7 +59,8 @@ class Table:
         self, path: str | os.PathLike[str], delimiter: str = ",", loose: Container[str] = (),
         *, most: int = MAX_TABLE_BYTES,
     ) -> None:  # fmt: skip
-        if len(delimiter) != 1 or delimiter in '"\r\n\0':
+        single = isinstance(delimiter, str) and len(delimiter) == 1
+        if not single or delimiter in '"\r\n\0':
             raise DatasetSchemaError(
                 f"delimiter must be one character, such as ',' or ';', got {delimiter!r:.40}."
             )
