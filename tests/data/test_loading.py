@@ -1,12 +1,13 @@
 """Tables and folders of images: read rightly, or refused with every bad row named."""
 
+import gzip
 import pickle
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from skinxai.data import Record, Records, load_csv, load_folder, load_ham10000
+from skinxai.data import Record, Records, Splits, load_csv, load_folder, load_ham10000
 from skinxai.errors import (
     DatasetError,
     DatasetLabelError,
@@ -225,6 +226,25 @@ def test_names_that_are_no_text_are_refused(folder: Path, options: dict, words: 
 def test_a_delimiter_is_one_character(folder: Path, delimiter: object) -> None:
     with pytest.raises(DatasetSchemaError, match="delimiter must be one character"):
         load_csv(table(folder, *GOOD), folder, delimiter=delimiter)
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (b"PK\x03\x04\0\0", "it is an Excel workbook or another ZIP file; save it anew as 'CSV"),
+        (b"\xd0\xcf\x11\xe0\0", "it is an Excel workbook; save it anew as 'CSV UTF-8'"),
+        (b"PAR1\0", "it is a Parquet file; save it anew as 'CSV UTF-8'"),
+        (gzip.compress(b"image,label"), "it is compressed by gzip; unpack it first"),
+        ("image,label".encode("utf-16-le"), "it is UTF-16 or holds the character NUL"),
+        (b"image,label\na,n\0v", "it is UTF-16 or holds the character NUL"),
+    ],
+)
+def test_files_of_other_formats_are_named(folder: Path, start: bytes, words: str) -> None:
+    (path := folder.parent / "other").write_bytes(start)
+    with pytest.raises(DatasetSchemaError, match=words):
+        load_csv(path, folder)
+    with pytest.raises(DatasetSchemaError, match=words):
+        Splits.from_csv(path, load_csv(table(folder, *GOOD), folder))
 
 
 def test_what_is_not_known_is_counted(folder: Path) -> None:

@@ -24,6 +24,13 @@ from skinxai.plain_text import agreeing, counted, printable, quoted
 
 SAVE_ANEW = "save it anew as 'CSV UTF-8'"
 csv.field_size_limit(1 << 20)
+_OTHER_FORMATS = {
+    b"PK\x03\x04": ("an Excel workbook or another ZIP file", SAVE_ANEW),
+    b"\xd0\xcf\x11\xe0": ("an Excel workbook", SAVE_ANEW),
+    b"PAR1": ("a Parquet file", SAVE_ANEW),
+    b"\x1f\x8b": ("compressed by gzip", "unpack it first"),
+}
+"""First bytes of files that are given for a table: what they are, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -172,15 +179,22 @@ def check_columns(columns: Iterable[str], name: str, what: str = "column") -> No
 def check_encoding(
     start: bytes, name: str, *, what: str = "a table", remedy: str = "give another file"
 ) -> None:
-    """Refuse a picture, and a table in UTF-16 or UTF-32, with or without its mark.
+    """Refuse a picture, a workbook or archive, and a table in UTF-16 or UTF-32.
 
     It looks at the file's first bytes; ``what`` says what the file must be, and ``remedy`` is for a
     picture.
     """
     if is_image(start):
         raise DatasetSchemaError(f"{name} must be {what}, but it is a picture; {remedy}.")
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start:
+    for mark, (form, other) in _OTHER_FORMATS.items():
+        if start.startswith(mark):
+            raise DatasetSchemaError(f"{name} must be CSV in UTF-8, but it is {form}; {other}.")
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DatasetSchemaError(f"{name} must be UTF-8, but it is UTF-16; {SAVE_ANEW}.")
+    if b"\0" in start:
+        raise DatasetSchemaError(
+            f"{name} must be UTF-8, but it is UTF-16 or holds the character NUL; {SAVE_ANEW}."
+        )
 
 
 class ImageFiles:
