@@ -114,6 +114,21 @@ def signals_raise() -> Iterator[None]:
 
 
 @contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Context at whose end SIGINT, SIGTERM and SIGHUP have the handlers that they had before it.
+
+    Outside the main thread nobody can set a handler, and nothing is changed.
+    """
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is not handler and handler is not None:
+                signal.signal(number, handler)
+
+
+@contextmanager
 def signals_wait() -> Iterator[None]:
     """Context at whose end SIGINT, SIGTERM and SIGHUP have the effect that they would have had.
 

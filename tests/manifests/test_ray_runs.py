@@ -1,6 +1,7 @@
 """Ray Data: one local cluster for all that is shown of it."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from skinxai import Classifier, samples
 from skinxai.errors import OptionError
+from skinxai.interruption import handlers_kept
 from skinxai.manifests import predict_manifest
 
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  (at 15 they starve on a busy machine)
@@ -37,7 +39,8 @@ def test_ray_makes_the_same_parts_and_goes_on_where_others_stopped(tmp_path) -> 
     finally:
         torch.set_num_threads(threads)
     expected = parts(tmp_path / "plain")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    with handlers_kept():
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         told = []
         found = predict_manifest_with_ray(
@@ -46,12 +49,18 @@ def test_ray_makes_the_same_parts_and_goes_on_where_others_stopped(tmp_path) -> 
         )  # fmt: skip
         assert (found.rows, found.failed, found.chunks, found.skipped) == (9, 1, 5, 0)
         assert told[-1] == (9, 9) and parts(tmp_path / "ray") == expected
-        for name in list(expected)[1:3]:
-            (tmp_path / "plain" / name).unlink()
-        again = predict_manifest_with_ray(classifier, table, tmp_path / "plain", chunk=2)
-        assert (again.failed, again.skipped) == (1, 3) and parts(tmp_path / "plain") == expected
     finally:
         ray.shutdown()
+    for name in list(expected)[1:3]:
+        (tmp_path / "plain" / name).unlink()
+    before, handlers = signal.getsignal(signal.SIGTERM), set()
+    again = predict_manifest_with_ray(  # by a cluster that it starts and ends itself
+        classifier, table, tmp_path / "plain", chunk=2,
+        progress=lambda done, total: handlers.add(signal.getsignal(signal.SIGTERM)),
+    )  # fmt: skip
+    assert (again.failed, again.skipped) == (1, 3) and parts(tmp_path / "plain") == expected
+    assert not ray.is_initialized()
+    assert handlers == {before} == {signal.getsignal(signal.SIGTERM)}
 
 
 def test_ray_that_is_not_there_and_a_cluster_that_cannot_be_reached(tmp_path, monkeypatch) -> None:

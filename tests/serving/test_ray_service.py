@@ -12,6 +12,7 @@ from redis_server import free_port
 from waiting import LIMIT
 
 from skinxai import Classifier, samples
+from skinxai.interruption import handlers_kept
 from skinxai.model_folders.files import BUNDLED
 from skinxai.review import ReviewStore
 from skinxai.serving.pool import members_of
@@ -42,7 +43,8 @@ def test_two_replicas_share_the_requests(tmp_path, monkeypatch) -> None:
 
     port = free_port()
     monkeypatch.setattr("ray.serve._private.api.HTTP_PROXY_TIMEOUT", LIMIT)  # not 60 s
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    with handlers_kept():
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     shutil.copytree(BUNDLED, tmp_path / "runs" / "model")
     monkeypatch.chdir(tmp_path)  # replicas stay in the folder where Ray began
     try:

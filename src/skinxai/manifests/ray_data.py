@@ -10,6 +10,7 @@ from typing import Any
 
 from skinxai.classifier import Classifier
 from skinxai.errors import OptionError
+from skinxai.interruption import handlers_kept
 from skinxai.manifests.manifest import Chunk
 from skinxai.manifests.sharded_run import PartRun, ShardReport, begin
 from skinxai.manifests.sharding import Shard
@@ -105,7 +106,8 @@ def _cluster(ray: Any) -> Iterator[None]:
         yield
         return
     try:
-        ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+        with handlers_kept():  # Ray sets its own for SIGTERM
+            ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         raise OptionError(
             f"the Ray cluster {os.environ.get('RAY_ADDRESS', 'of this machine')!r} cannot be "
