@@ -50,6 +50,14 @@ def test_every_kind_of_body(client, path) -> None:
     for answer in answers:
         assert answer.json()["predictions"][0]["label"] == "red", answer.text
         assert answer.headers["x-skinxai-model"] == answer.json()["deployedModelId"]
+    described = client.get("/openapi.json").json()["paths"][path]["post"]
+    bodies = described["requestBody"]["content"]
+    assert {"application/octet-stream", "multipart/form-data", "image/png"} < set(bodies)
+    example = bodies["application/json"]["example"] | {"instances": [b64(RED)]}
+    answered = client.post(path, json=example).json()
+    assert answered["predictions"][0]["label"] == "red"
+    shown = described["responses"]["200"]["content"]["application/json"]["example"]
+    assert set(shown) == set(answered)
     many = client.post(path, json={"instances": [b64(RED), b64(b"no image"), b64(GREEN)]}).json()
     assert [row.get("label") for row in many["predictions"]] == ["red", None, "green"]
     assert many["predictions"][1]["error"]["status"] in (415, 422)
