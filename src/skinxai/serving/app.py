@@ -175,5 +175,5 @@ async def _http(request: Request, error: Exception) -> Response:
         request, Problem(error.status_code, code, detail or str(error.detail), close=True)
     )
     for name, value in (error.headers or {}).items():
-        answer.headers[name] = value
+        answer.headers[name] = "GET, HEAD" if (name, value) == ("Allow", "GET") else value
     return answer
