@@ -113,7 +113,17 @@ def test_explanations(service: Running) -> None:
     assert picture.headers["content-type"] == "image/png"
     assert picture.body == base64.b64decode(found["overlay_png"]) == expected.png()
     assert Image.open(io.BytesIO(picture.body)).size == (80, 48)
-    assert post(service, "/v1/explain", data, "text/css").code == "accept"
+    for accept in ("text/css", "image/*;q=0, application/json;q=0.000", "*/*;q=0"):
+        assert post(service, "/v1/explain", data, accept).code == "accept"
+    for accept, kind in (
+        ("image/png;q=0.5, application/json", "application/json"),
+        ("application/json;q=0.5, image/png;q=0.501", "image/png"),
+        ("*/*, application/json;q=0", "image/png"), ("image/*, */*;q=0.1", "image/png"),
+        ("image/png, application/json", "image/png"), ("image/png;q=x", "image/png"),
+        ("application/json, image/png", "application/json"), ("*/*", "application/json"),
+    ):  # fmt: skip
+        found = post(service, "/v1/explain", data, accept, method="saliency", target="blue")
+        assert found.headers["content-type"] == kind, accept
     assert post(service, "/v1/explain", b"junk").status == 415
     body, headers = form([data, data])
     assert service.ask("POST", "/v1/explain", body, headers).code == "too_many_images"

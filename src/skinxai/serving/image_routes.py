@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
@@ -175,18 +176,28 @@ def _check(field: str, name: str, known: Any) -> None:
 
 
 def _accepted(request: Request, kinds: tuple[str, ...]) -> str:
-    """The first kind of answer that the client takes.
+    """The kind of answer that the client likes best, and names first (RFC 9110, 12.5.1).
 
     Raises:
         Problem: 406, none.
     """
-    given = request.headers.get("accept", "*/*")[:500].lower()
-    wanted = [each.partition(";")[0].strip() for each in given.split(",")]
-    for each in wanted:
-        for kind in kinds:
-            if each in (kind, "*/*", kind.partition("/")[0] + "/*"):
-                return kind
-    raise Problem(406, "accept", f"accept must name one of {list(kinds)}.", close=True)
+    weights: dict[str, float] = {}
+    given = ",".join(request.headers.getlist("accept")) or "*/*"
+    for each in given[:500].lower().split(","):
+        name, *parameters = (part.strip() for part in each.split(";"))
+        weight = next((part[2:] for part in parameters if part.startswith("q=")), "1")
+        weights[name] = float(weight) if re.fullmatch(r"[01](\.\d{0,3})?", weight) else 1.0
+    names = list(weights)
+
+    def liked(kind: str) -> tuple[float, int]:
+        closest = (kind, kind.partition("/")[0] + "/*", "*/*")
+        name = next((each for each in closest if each in weights), None)
+        return (0.0, 0) if name is None else (weights[name], -names.index(name))
+
+    best = max(kinds, key=liked)
+    if not liked(best)[0]:
+        raise Problem(406, "accept", f"accept must name one of {list(kinds)}.", close=True)
+    return best
 
 
 def _explanation(found: Explanation, raw: bool) -> dict[str, Any]:
