@@ -15,6 +15,7 @@ from small_runs import INPUT, Small, coloured, model_folder
 from skinxai import Classifier, ItemError
 from skinxai.errors import DatasetSchemaError, OptionError, OutputError, PartsError, SkinxaiError
 from skinxai.manifests import collect, predict_manifest
+from skinxai.manifests.manifest import Manifest
 
 ROWS, BAD = 23, {5: "input_not_found", 11: "input_path", 17: "image_unsupported"}
 
@@ -250,6 +251,15 @@ def test_a_manifest_in_parquet_gives_the_same_rows(small, table, done, tmp_path,
     assert merged(tmp_path / "out") == merged(done)
     pq.write_table(pa.table({"image": [1.5]}), path)
     assert "must be text" in refused(DatasetSchemaError, small, path, tmp_path / "new")
+
+
+def test_views_of_text_and_ids_that_are_all_missing_are_read_from_parquet(tmp_path) -> None:
+    path, names = tmp_path / "m.parquet", ["a.png", "b.png", "a.png"]
+    columns = {"image": pa.array(names, pa.string_view()), "id": pa.nulls(3)}
+    pq.write_table(pa.table(columns), path, row_group_size=2)
+    opened = Manifest.open(path, chunk=2, progress=False)
+    rows = [row for chunk in opened.chunks for row in opened.read(chunk)]
+    assert [row.image for row in rows] == names and not any(row.id for row in rows)
 
 
 @pytest.mark.parametrize("twice", ["image", "id"])

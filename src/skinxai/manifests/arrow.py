@@ -205,10 +205,13 @@ class ParquetRows:
         for name in names:
             kind = file.schema_arrow.field(name).type
             kind = kind.value_type if types.types.is_dictionary(kind) else kind
-            if not (types.types.is_string(kind) or types.types.is_large_string(kind)
-                    or types.types.is_integer(kind)):  # fmt: skip
+            is_kind = types.types
+            known = (is_kind.is_string, is_kind.is_large_string, is_kind.is_string_view,
+                     is_kind.is_integer, is_kind.is_null)  # fmt: skip
+            if not any(is_this(kind) for is_this in known):
                 raise DatasetSchemaError(
-                    f"column {name!r} of {self._path.name} must be text, but it is {kind}."
+                    f"column {name!r} of {self._path.name} must be text, but it is {kind}; write "
+                    f"it as text."
                 )
         try:
             for batch in file.iter_batches(8192, groups, names, use_threads=False):
