@@ -211,13 +211,15 @@ def test_other_encodings(folder: Path, encoding: str, words: str) -> None:
         ({"label_map": {"0": 1}}, "label_map must map text to text, .* got 1 for '0'"),
         ({"label_map": {"0": ["nv"]}}, r"label_map must map text to text, .* got \['nv'\] for '0'"),
         ({"label_map": [("0", "nv")]}, "label_map must be a mapping, such as "),
+        ({"label_map": {"0": "nv", "0 ": "mel"}},
+         "label_map must give each label one code, but gives 'nv' for '0' and 'mel' for '0 '"),
         ({"columns": "label"}, "columns must be a mapping, such as .* got 'label'"),
         ({"columns": {"label": 1}}, "columns must map text to text, .* got 1 for 'label'"),
         ({"columns": {"patient_id": None}}, "columns must map .* got None for 'patient_id'"),
         ({"columns": {"label": ["age", 2]}}, "columns must map .* got 2 for 'label'"),
     ],
-)
-def test_names_that_are_no_text_are_refused(folder: Path, options: dict, words: str) -> None:
+)  # fmt: skip
+def test_wrong_names_are_refused(folder: Path, options: dict, words: str) -> None:
     with pytest.raises(OptionError, match=words):
         load_csv(table(folder, *GOOD), folder, **options)
 

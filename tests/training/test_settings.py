@@ -131,6 +131,12 @@ def test_unknown_names(name, near) -> None:
     assert "'weight_decay'" in said  # all are listed
 
 
+def test_an_option_of_a_loss_that_is_there_twice_is_refused() -> None:
+    assert TrainConfig.parse({"loss_options": "a=1,b=2"}) == {"loss_options": {"a": 1, "b": 2}}
+    with pytest.raises(OptionError, match="must name each option once, got 'a=1,a=2'"):
+        TrainConfig.parse({"loss_options": "a=1,a=2"})
+
+
 def test_to_json_and_back() -> None:
     config = TrainConfig(**FREE, image_size=(64, 96), clip_norm=0.5, patience=3, amp="float16")
     values = json.loads(json.dumps(config.to_dict()))

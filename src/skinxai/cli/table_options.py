@@ -84,7 +84,12 @@ class TableOptions:
     ) -> Self:  # fmt: skip
         """From the options as typer has them."""
         columns = mapping("--column", column)
-        columns |= {ROLES[name]: text for name, text in single.items() if text is not None}
+        for name, text in single.items():
+            if text is not None and columns.setdefault(ROLES[name], text) != text:
+                raise typer.BadParameter(
+                    f"--column {ROLES[name]}={columns[ROLES[name]]} contradicts "
+                    f"--{name.replace('_', '-')} {text}; give one of them."
+                )
         return cls(images, columns or None, mapping("--label", label) or None, delimiter)
 
     def arguments(self) -> list[str]:
@@ -109,10 +114,18 @@ with_table = with_group(_OPTIONS, TableOptions.of)
 
 
 def mapping(option: str, pairs: list[str] | None) -> dict[str, str]:
-    """``["a=b", ...]`` as a dict."""
-    if wrong := [pair for pair in pairs or () if "=" not in pair]:
-        raise typer.BadParameter(f"{option} must look like NAME=VALUE, got {wrong[0]!r}.")
-    return dict(pair.split("=", 1) for pair in pairs or ())
+    """``["a=b", ...]`` as a dict; a name with two values is refused."""
+    found: dict[str, str] = {}
+    for pair in pairs or ():
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{option} must look like NAME=VALUE, got {pair!r}.")
+        if found.setdefault(name, value) != value:
+            raise typer.BadParameter(
+                f"{option} must give each name one value, but gives {name!r} both {found[name]!r} "
+                f"and {value!r}."
+            )
+    return found
 
 
 def open_data(

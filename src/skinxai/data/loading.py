@@ -57,10 +57,12 @@ def load_csv(
 
     Raises:
         DatasetError: one of its subclasses; the message lists all bad rows.
-        OptionError: columns or a label map that are no mapping of text, or labels without an order.
+        OptionError: columns or a label map that are no mapping of text, a label with two codes, or
+            labels without an order.
     """
     check_flags(dedupe=dedupe)
     _check_names(columns, label_map)
+    _check_codes(label_map or {})
     table = Table(csv, delimiter)
     chosen: dict[str, str | Sequence[str]] = {role: role for role in ROLES} | dict(columns or {})
     if unknown := sorted(set(chosen) - set(ROLES)):
@@ -114,6 +116,19 @@ def _check_names(columns: object, label_map: object) -> None:
                     f"{argument} must map text to text, such as {examples[argument]}, got "
                     f"{wrong[0]!r:.80} for {key!r:.80}; give it as text."
                 )
+
+
+def _check_codes(label_map: Mapping[str, str]) -> None:
+    """Refuse two codes of one label, whose cells are read without blanks around them."""
+    codes: dict[str, tuple[str, str]] = {}
+    for raw, code in label_map.items():
+        first, other = codes.setdefault(clean(raw), (raw, code))
+        if other != code:
+            raise OptionError(
+                f"label_map must give each label one code, but gives {other!r:.80} for "
+                f"{first!r:.80} and {code!r:.80} for {raw!r:.80}, and blanks around a label are "
+                f"not read; leave one of them out."
+            )
 
 
 def _means(column: str, role: str) -> bool:

@@ -254,6 +254,8 @@ class TrainConfig:
                 if not all(option and equals for option, equals, _ in pairs):
                     raise OptionError(f"loss_options must look like NAME=VALUE, got {text!r}.")
                 values[name] = {option: _value(value) for option, _, value in pairs}
+                if len(values[name]) < len(pairs):
+                    raise OptionError(f"loss_options must name each option once, got {text!r}.")
             else:
                 values[name] = _value(text)
         return values
