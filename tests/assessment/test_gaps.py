@@ -117,6 +117,18 @@ def test_groups_by_source_and_skin(row, attribute, group) -> None:
     assert (found.attribute, found.value) == (attribute, group)
 
 
+def test_values_that_differ_by_case_or_blanks_alone_are_one_group() -> None:
+    names = ["Back"] * 15 + ["back"] * 16 + ["lower  extremity "] * 5 + ["lower extremity"] * 15
+    truth, rows = np.zeros(len(names), np.int64), [{"localization": name} for name in names]
+    lesions = [str(n) for n in range(len(names))]
+    found = subgroups(truth, truth, lesions, rows, 2)
+    assert [(each.value, each.images) for each in found] == [("back", 31), ("lower extremity", 20)]
+    assert small_groups(rows) == ()
+    assert small_groups(rows[:16]) == (
+        "site: no figures of groups with fewer than 20 images, which are Back (16)",
+    )
+
+
 def test_skin_tones_are_in_order() -> None:
     angles = [60.0] * 20 + [-50.0] * 20 + [20.0] * 30 + [math.nan] * 5
     truth = np.zeros(75, np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -87,13 +88,19 @@ def groups(
 ) -> Iterator[tuple[str, npt.NDArray[np.str_]]]:
     """Each attribute that is known of some image, and each image's group, ``(N,)``.
 
-    An empty text stands for an unknown value.
+    An empty text stands for an unknown value. Values that differ by case or blanks alone are one
+    group, which is called as most of its images have it.
     """
     rows = [{str(name).casefold(): value for name, value in row.items()} for row in attributes]
     for attribute, columns in COLUMNS.items():
-        values = np.array([_value(attribute, columns, row) for row in rows], np.str_)
-        if len(values) and (values != "").any():
-            yield attribute, values
+        found = [_value(attribute, columns, row) for row in rows]
+        if any(found):
+            spelt = {_plain(name): name for name, _ in reversed(Counter(found).most_common())}
+            yield attribute, np.array([spelt[_plain(name)] for name in found], np.str_)
+
+
+def _plain(value: str) -> str:
+    return " ".join(value.casefold().split())
 
 
 def small_groups(attributes: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
