@@ -1,13 +1,16 @@
 """Preparing is refused, and other folders are left alone; a changed folder is not loaded."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_preparing import content, left, pictures, records
 
-from skinxai.data import Records, load_prepared, prepare, shards
+from skinxai.data import Records, load_prepared, prepare, shards, write_shards
 from skinxai.errors import DatasetError, DatasetImageError, IntegrityError, OptionError, OutputError
+from skinxai.plain_text import quoted
 
 __all__ = ["pictures", "records"]  # fixtures
 
@@ -62,6 +65,22 @@ def test_what_does_not_come_back_is_refused(records: Records, tmp_path: Path) ->
         DatasetError, match=f"change when they are written and read: '{wrong.image_id}'"
     ):
         prepare(replace(records, items=items), tmp_path / "out", progress=False)
+    assert left(tmp_path) == set()
+
+
+@pytest.mark.parametrize("value", [math.nan, np.int64(5), ("5",), 5, None])
+@pytest.mark.parametrize("write", [prepare, write_shards])
+def test_attributes_that_do_not_come_back_are_named_first(records, tmp_path, write, value) -> None:
+    """Rows of a pandas table have NaN and numbers of NumPy."""
+    wrong = replace(records[2], attributes={"sex": "male", "age": value})
+    rows, out = replace(records, items=(records[1], wrong)), tmp_path / "out"
+    if write is prepare and type(value) in (int, type(None)):  # a table has numbers
+        assert write(rows, out, progress=False)[1].attributes["age"] == value
+        return
+    Path(records[1].path).write_bytes(b"no image")  # which comes second
+    with pytest.raises(DatasetError) as caught:
+        write(rows, out, progress=False)
+    assert f"{quoted(wrong.image_id)}, whose 'age' is {value!r}; give such" in str(caught.value)
     assert left(tmp_path) == set()
 
 

@@ -14,6 +14,7 @@ from skinxai.data.records import Records
 from skinxai.data.tar_shards import ResizedImages
 from skinxai.errors import DatasetError, OutputError, SkinxaiWarning
 from skinxai.interruption import signals_wait
+from skinxai.plain_text import quoted
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,6 +28,29 @@ def check_originals(records: Records) -> None:
         raise DatasetError(
             f"records must be the original images, but these are {records.pixels.describe()}, "
             f"resized already; give the originals."
+        )
+
+
+def check_attributes(records: Records, holder: str, *kinds: type) -> None:
+    """Refuse attributes that would not come back from a file, before the first image is read.
+
+    Args:
+        records: the records, of which the first with each wrong attribute is named.
+        holder: what is to hold them, for the message.
+        *kinds: of the values that come back; NaN, which is equal to nothing, does not.
+    """
+    wrong: dict[object, str] = {}
+    for item in records:
+        for name, value in item.attributes.items():
+            sound = isinstance(name, str) and isinstance(value, kinds) and value == value
+            if not sound and name not in wrong:
+                wrong[name] = f"{quoted(item.image_id)}, whose {name!r:.80} is {value!r:.80}"
+    if wrong:
+        raise DatasetError(
+            f"attributes must be text that {holder} can hold, but these records change when they "
+            f"are written and read:",
+            tuple(wrong.values()),
+            python="give such attributes as text, '' for what is not known",
         )
 
 

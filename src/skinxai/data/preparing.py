@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.configs import PreprocessConfig, as_size
-from skinxai.data.claims import alone, check_originals, ordered, other, taken
+from skinxai.data.claims import alone, check_attributes, check_originals, ordered, other, taken
 from skinxai.data.prepared import (
     changed_files,
     describe_folder,
@@ -75,7 +75,7 @@ def prepare(
     Raises:
         DatasetImageError: if images cannot be read. The message lists all of them; nothing is
             written.
-        DatasetError: if there are no records, or attributes are not text.
+        DatasetError: if there are no records, or attributes are neither text nor numbers.
         OptionError: if the image size is outside its range.
         OutputError: if the folder holds something else, or cannot be written.
         IntegrityError: if the folder was prepared before and is damaged.
@@ -84,6 +84,7 @@ def prepare(
     max_pixels = check_max_pixels(max_pixels)
     check_records(records, "prepare()")
     check_originals(records)
+    check_attributes(records, "a table", str, int, float, type(None))
     absolute = (replace(item, path=item.path.absolute()) for item in records)
     records = replace(records, items=tuple(absolute), pixels=None)
     target = resolved(folder)

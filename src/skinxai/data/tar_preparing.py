@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from skinxai.configs import PreprocessConfig, canonical_json
-from skinxai.data.claims import alone, check_originals, ordered, other, taken
+from skinxai.data.claims import alone, check_attributes, check_originals, ordered, other, taken
 from skinxai.data.prepared import file_sha256
 from skinxai.data.preparing import config_of
 from skinxai.data.records import Record, Records, check_records
@@ -80,7 +80,8 @@ def write_shards(
     Raises:
         DatasetImageError: if images cannot be read. The message lists all of them; the folder is
             not written.
-        DatasetError: if there are no records, or shards of resized images are to be written from.
+        DatasetError: if there are no records, attributes are not text, or shards of resized images
+            are to be written from.
         OptionError: if an argument is outside its range.
         OutputError: if the folder holds something else, or cannot be written.
         IntegrityError: if the folder was written before and is damaged.
@@ -90,6 +91,7 @@ def write_shards(
     shard_bytes = whole("shard_bytes", shard_bytes)
     check_records(records, "write_shards()")
     check_originals(records)
+    check_attributes(records, "JSON", str)
     records = replace(records, pixels=None)
     job = _Job(records, config, shard_bytes, progress, max_pixels)
     target = resolved(folder)
