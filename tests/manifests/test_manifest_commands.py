@@ -79,6 +79,9 @@ def test_shards_are_collected(model, table, tmp_path, monkeypatch) -> None:
         ("predict --manifest T --out OUT --model MODEL --image-column imag",
          "lesions.csv must have the column 'imag', but it has 'note', 'id', 'image'; name "
          "another with --image-column image."),
+        ("predict --manifest T --out OUT --model MODEL --id-column note",
+         "lesions.csv must have each id once, but 'two\\nlines, quoted' stands in the rows 0 "
+         "and 1, counted from 0; name a column of ids that differ with --id-column."),
         ("predict --manifest MODEL --out OUT --model MODEL",
          "--manifest must be a table of images, but 'MODEL' is a folder; give it in the place of "
          "--manifest: skinxai predict MODEL."),

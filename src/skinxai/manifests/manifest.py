@@ -259,7 +259,9 @@ def _refuse_twice(path: Path, rows: Rows, hashes: array[int]) -> None:
         if row.id and hash(row.id) in equal and seen.setdefault(row.id, number) != number:
             raise DatasetSchemaError(
                 f"{path.name} must have each id once, but {row.id!r} stands in the rows "
-                f"{seen[row.id]} and {number}, counted from 0."
+                f"{seen[row.id]} and {number}, counted from 0",
+                python="name a column of ids that differ with columns={'id': NAME}",
+                command="name a column of ids that differ with --id-column",
             )
 
 
