@@ -65,10 +65,11 @@ def check_ids(not_copies: Collection[str], images: Iterable[Record | str]) -> No
     """Refuse ids in ``not_copies`` that belong to none of the images that are compared.
 
     Raises:
-        OptionError: if ``not_copies`` is text instead of a list, or holds an unknown id.
+        OptionError: if ``not_copies`` is text or an iterator, which is read once, instead of a
+            list, or holds an unknown id.
     """
-    if isinstance(not_copies, str):
-        raise OptionError(f"not_copies must be a list of image ids, got {not_copies!r}.")
+    if isinstance(not_copies, str) or not isinstance(not_copies, Collection):
+        raise OptionError(f"not_copies must be a list of image ids, got {not_copies!r:.200}.")
     ids = {each if isinstance(each, str) else each.image_id for each in images}
     if unknown := sorted(set(not_copies) - ids):
         raise OptionError(

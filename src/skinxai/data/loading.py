@@ -12,7 +12,7 @@ from skinxai.data.assembling import Listed, assemble
 from skinxai.data.cleaning import clean
 from skinxai.data.hints import USUAL, require_named
 from skinxai.data.records import Records
-from skinxai.data.tables import ImageFiles, Table
+from skinxai.data.tables import ImageFiles, Table, as_path
 from skinxai.disk.regular_files import is_folder
 from skinxai.errors import DatasetError, DatasetLabelError, DatasetSchemaError, OptionError
 from skinxai.flags import check_flags
@@ -139,7 +139,7 @@ def _means(column: str, role: str) -> bool:
 
 def folder_of(root: Root, argument: str = "root") -> Path:
     """The path of a folder that must exist; the error names the argument."""
-    path = Path(root)
+    path = as_path(root, argument)
     if not is_folder(path):
         archive = ", unpack it first" if path.suffix.lower() in (".zip", ".tar", ".gz") else ""
         raise DatasetError(f"{argument} must be a folder, got {str(root)!r}{archive}.")

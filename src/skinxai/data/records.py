@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ class Record:
 
     Args:
         image_id: unique within its `Records`.
-        path: the image file.
+        path: the image file; text becomes a `Path`.
         label: a code of the label set.
         lesion_id: images of one lesion share it; defaults to ``image_id``. Blanks around it and the
             ``.0`` of a whole number are left out, and it is composed.
@@ -62,7 +63,7 @@ class Record:
             stands for each hidden character in them.
 
     Raises:
-        OptionError: attributes that are no mapping.
+        OptionError: a path that is none, or attributes that are no mapping.
     """
 
     image_id: str
@@ -74,8 +75,16 @@ class Record:
 
     def __post_init__(self) -> None:
         lesion = "" if self.lesion_id == self.image_id else _id(self.lesion_id)
-        object.__setattr__(self, "lesion_id", lesion or self.image_id)
-        object.__setattr__(self, "patient_id", _id(self.patient_id) or None)
+        object.__setattr__(self, "lesion_id", self.image_id if lesion in ("", None) else lesion)
+        patient = _id(self.patient_id)
+        object.__setattr__(self, "patient_id", None if patient == "" else patient)
+        if not isinstance(self.path, Path):
+            if not isinstance(self.path, str | os.PathLike):
+                raise OptionError(
+                    f"path of {self.image_id!r:.80} must be the path of an image file, got "
+                    f"{self.path!r:.80}."
+                )
+            object.__setattr__(self, "path", Path(self.path))
         if not isinstance(self.attributes, Mapping):
             raise OptionError(
                 f"attributes of {self.image_id!r:.80} must be a mapping from names to values, got "
@@ -115,7 +124,7 @@ class Records(Sequence[Record]):
         DatasetSchemaError: if an image id occurs twice, or a name or id is not printable text on
             one line, of bounded length.
         DatasetLabelError: if a label is outside the label set.
-        OptionError: labels without an order, such as those of a set.
+        OptionError: items that are no records, or labels without an order, such as those of a set.
     """
 
     items: tuple[Record, ...]
@@ -131,7 +140,7 @@ class Records(Sequence[Record]):
     def __post_init__(self) -> None:
         check_flags(leaked=self.leaked)
         object.__setattr__(self, "leaked", bool(self.leaked))
-        object.__setattr__(self, "items", tuple(self.items))
+        object.__setattr__(self, "items", _records(self.items))
         object.__setattr__(self, "labels", LabelSet.of(self.labels))
         object.__setattr__(self, "notes", tuple(map(one_line, self.notes)))
         if broken := next(filter(None, self._broken()), ""):
@@ -187,17 +196,24 @@ class Records(Sequence[Record]):
         )
 
     def subset(
-        self, image_ids: Sequence[str], *, part: str | None = None, leaked: bool = False
+        self, image_ids: Iterable[str], *, part: str | None = None, leaked: bool = False
     ) -> Records:
         """The records with these ids, in this order.
 
         Args:
-            image_ids: the ids; an unknown id is a `DatasetError`.
+            image_ids: the ids.
             part: part of the result; ``None``: that of these records, so that some images of the
                 test part are test images still.
             leaked: mark the result as leaked; records that are leaked stay so.
+
+        Raises:
+            DatasetError: an unknown id.
+            OptionError: one text instead of several ids.
         """
         check_flags(leaked=leaked)
+        if isinstance(image_ids, str):
+            raise OptionError(f"image_ids must be a list of image ids, got {image_ids!r:.80}.")
+        image_ids = tuple(image_ids)
         by_id = {item.image_id: item for item in self.items}
         if missing := tuple(repr(i) for i in image_ids if i not in by_id):
             raise DatasetError(
@@ -238,6 +254,17 @@ class Records(Sequence[Record]):
             for item in self
         ]
         return pd.DataFrame(rows, columns=[*own, *columns.values()])
+
+
+def _records(items: object) -> tuple[Record, ...]:
+    found = tuple(items) if isinstance(items, Iterable) else (items,)
+    wrong = [each for each in found if not isinstance(each, Record)]
+    if wrong:
+        raise OptionError(
+            f"items of Records must be a list of Record, got {type(wrong[0]).__name__} "
+            f"{wrong[0]!r:.80}."
+        )
+    return found
 
 
 def check_records(records: object, wanted_by: str) -> None:

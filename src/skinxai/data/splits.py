@@ -17,7 +17,7 @@ from skinxai.data.stratifying import Group, group, groups_with, place
 from skinxai.data.tables import SAVE_ANEW, check_columns, check_encoding
 from skinxai.disk.regular_files import MAX_TABLE_BYTES, read_file
 from skinxai.disk.writing import escape_cell, unescape_cell, write_atomic
-from skinxai.errors import DatasetError, DatasetSchemaError, LeakageError, OptionError
+from skinxai.errors import DatasetError, DatasetSchemaError, LeakageError, OptionError, did_you_mean
 from skinxai.flags import check_flags
 from skinxai.images.sources import describe
 from skinxai.numeric import whole, whole_seed
@@ -61,8 +61,14 @@ class Splits:
         Raises:
             LeakageError: a lesion, patient or image in two parts; or ``records`` are a test part,
                 and images of it would come into another part.
+            OptionError: a part of another name.
         """
         check_flags(allow_leakage=allow_leakage)
+        if unknown := [part for part in image_ids if part not in PARTS]:
+            hint = did_you_mean(str(unknown[0]), PARTS)
+            raise OptionError(
+                f"image_ids must name parts of {list(PARTS)}, got {unknown[0]!r}.{hint}"
+            )
         ids = {part: sorted(image_ids.get(part, ())) for part in PARTS}
         if records.part == "test" and (ids["train"] or ids["val"]):
             raise LeakageError(

@@ -17,7 +17,7 @@ from pathlib import Path
 from skinxai.data.cleaning import clean, path_id
 from skinxai.data.masks import is_mask_folder
 from skinxai.disk.regular_files import MAX_TABLE_BYTES, open_file
-from skinxai.errors import DatasetPathError, DatasetSchemaError, did_you_mean
+from skinxai.errors import DatasetPathError, DatasetSchemaError, OptionError, did_you_mean
 from skinxai.images.formats import is_image
 from skinxai.images.listing import SUFFIXES, LeftOut, image_files
 from skinxai.plain_text import agreeing, counted, printable, quoted
@@ -71,7 +71,7 @@ class Table:
             raise DatasetSchemaError(
                 f"delimiter must be one character, such as ',' or ';', got {delimiter!r:.40}."
             )
-        self.path = Path(path)
+        self.path = as_path(path, "table")
         self.joined = 0
         self._most = most
         self._loose = loose
@@ -161,6 +161,16 @@ class Table:
             io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as lines,
         ):
             yield lines
+
+
+def as_path(given: object, what: str) -> Path:
+    """A path; what is none, such as a table that pandas has read, is an `OptionError`."""
+    if not isinstance(given, str | os.PathLike):
+        raise OptionError(
+            f"{what} must be a path, got {type(given).__name__}; write what is in memory to a file "
+            f"and pass its path."
+        )
+    return Path(given)
 
 
 def check_columns(columns: Iterable[str], name: str, what: str = "column") -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from skinxai.data.tables import SAVE_ANEW, Table, check_columns
+from skinxai.data.tables import SAVE_ANEW, Table, as_path, check_columns
 from skinxai.disk.regular_files import open_file
 from skinxai.errors import DatasetSchemaError, OptionError, PartsError, closest
 from skinxai.numeric import whole
@@ -104,7 +104,7 @@ class Manifest:
     ) -> Manifest:  # fmt: skip
         """Read a manifest from end to end; arguments and errors are those of `predict_manifest`."""
         chunk = whole("chunk", chunk)
-        path = Path(path)
+        path = as_path(path, "manifest")
         try:
             with open_file(path, MAX_MANIFEST_BYTES) as file:
                 is_parquet = file.read(4) == b"PAR1"
