@@ -108,6 +108,22 @@ def test_copies_within_a_lesion_are_expected(photographs, tmp_path: Path) -> Non
     assert report.pairs == ()
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("bundled", "trained_on must be a model's TrainedOn or a set of pixel hashes, got 'bund"),
+        (None, "got None; a Classifier has it as its attribute trained_on"),
+        ((digest for digest in ["0" * 64]), "pixel hashes, got <generator"),
+        (["lesion.jpg"], "a pixel hash must be the 64 hexadecimal digits .* got 'lesion.jpg'"),
+    ],
+)
+def test_what_no_training_image_would_be_found_in_is_refused(given, words) -> None:
+    """Each of them would say that no image was seen in training."""
+    records = Records((Record("a", Path("a.png"), "nv"),), ["nv", "mel"])
+    with pytest.raises(OptionError, match=words):
+        audit(Splits.of(records, {"test": ["a"]}), trained_on=given, progress=False)
+
+
 def test_everything_else_that_makes_figures_wrong(photographs, tmp_path: Path) -> None:
     splits = planted(tmp_path, photographs[:2], "flipped")
     (tmp_path / "test1.png").write_bytes(b"")

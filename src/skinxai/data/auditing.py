@@ -15,7 +15,7 @@ from skinxai.data.records import Record, Records
 from skinxai.data.shards import REMEDY
 from skinxai.data.splits import PARTS, Splits, check_splits, in_two_parts
 from skinxai.data.stored_prints import StoredPrints
-from skinxai.errors import SkinxaiError
+from skinxai.errors import OptionError, SkinxaiError
 from skinxai.images.limits import MAX_PIXELS, check_max_pixels
 from skinxai.images.reading import read_image
 from skinxai.labels import LabelSet
@@ -58,6 +58,7 @@ def audit(
     """
     check_splits(splits, "audit()")
     max_pixels = check_max_pixels(max_pixels)
+    _check_hashes(trained_on)
     parts = {name: getattr(splits, name) for name in PARTS}
     items = [(name, item) for name in PARTS for item in parts[name]]
     findings = [
@@ -95,6 +96,17 @@ def audit(
     findings.sort(key=lambda finding: order[finding.severity])
     counts = {name: len(part) for name, part in parts.items()}
     return AuditReport(splits.train.name, counts, tuple(findings), pairs)
+
+
+def _check_hashes(trained_on: object) -> None:
+    """Refuse what no image would be found in, such as a model's name or names of files."""
+    if isinstance(trained_on, str | bytes) or not isinstance(trained_on, Container):
+        raise OptionError(
+            f"trained_on must be a model's TrainedOn or a set of pixel hashes, got "
+            f"{trained_on!r:.80}; a Classifier has it as its attribute trained_on."
+        )
+    if isinstance(trained_on, Collection) and not isinstance(trained_on, TrainedOn):
+        TrainedOn.from_hashes(trained_on)
 
 
 def _overlaps(parts: dict[str, Records]) -> list[Finding]:
