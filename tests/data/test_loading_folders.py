@@ -16,6 +16,7 @@ from skinxai.errors import (
     DatasetSchemaError,
     OptionError,
 )
+from skinxai.images.sources import iter_sources
 from skinxai.labels import HAM10000_LABELS, LabelSet
 
 __all__ = ["folder"]  # fixtures
@@ -31,6 +32,24 @@ def test_folders(tmp_path: Path) -> None:
         load_folder(tmp_path / "mel")
     with pytest.raises(DatasetError, match="root must be a folder"):
         load_folder(tmp_path / "nowhere")
+
+
+SYSTEM = ("@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "__MACOSX")
+
+
+@pytest.mark.parametrize("name", SYSTEM)
+def test_folders_of_the_system_hold_no_images(tmp_path: Path, name: str) -> None:
+    """Previews beside the images, and images that were deleted, would be further lesions."""
+    images(tmp_path, "mel/1.png", "nv/1.png", "nv/2.png")
+    images(tmp_path, f"{name}/x.png", f"nv/{name}/2.png/PREVIEW.jpg", f"nv/{name}/1.png")
+    assert [item.image_id for item in load_folder(tmp_path)] == [
+        "mel/1.png",
+        "nv/1.png",
+        "nv/2.png",
+    ]
+    (table := tmp_path / "t.csv").write_text("image,label\n2,nv\nmel/1,mel\n")
+    assert len(load_csv(table, tmp_path)) == 2
+    assert len(list(iter_sources(str(tmp_path))[1])) == 3
 
 
 def test_declared_order_of_folders(tmp_path: Path) -> None:

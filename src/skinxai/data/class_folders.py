@@ -17,7 +17,7 @@ from skinxai.data.masks import is_mask, is_mask_folder
 from skinxai.data.records import PART, PART_NAMES, Record, Records
 from skinxai.disk.regular_files import is_file
 from skinxai.errors import DatasetError, DatasetLabelError
-from skinxai.images.listing import OWN, LeftOut, image_files
+from skinxai.images.listing import OWN, LeftOut, image_files, is_hidden
 from skinxai.labels import HAM10000_LABELS, LabelSet
 from skinxai.model_folders.parts import MANIFEST
 from skinxai.plain_text import MAX_CODE, agreeing, broken_rule, counted, quoted
@@ -268,7 +268,7 @@ def _refuse(classes: Sequence[_Class], root: Path, why: str) -> NoReturn:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return sorted(p for p in root.iterdir() if p.is_dir() and not is_hidden(p.name))
 
 
 def _is_lesion(name: str) -> bool:

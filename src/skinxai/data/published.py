@@ -15,6 +15,7 @@ from skinxai.data.records import Records
 from skinxai.data.tables import ImageFiles, Table
 from skinxai.disk.regular_files import MAX_TABLE_BYTES, read_file
 from skinxai.errors import DatasetLabelError, DatasetSchemaError
+from skinxai.images.listing import is_hidden
 from skinxai.labels import HAM10000_LABELS
 from skinxai.plain_text import agreeing, counted
 
@@ -125,7 +126,7 @@ def find_published(root: Path) -> Published | None:
     found: dict[str, list[Table]] = {"ham10000": [], "isic2018": [], "isic": []}
     for path in sorted(root.rglob("*")):
         name, below = path.name.lower(), path.relative_to(root).parts
-        if any(part.startswith(".") or part == "__MACOSX" for part in below):
+        if any(map(is_hidden, below)):
             continue
         if not ("metadata" in name or path.name == TRUTH) or not path.is_file():
             continue

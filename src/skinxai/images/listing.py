@@ -26,6 +26,10 @@ TEXTS = frozenset({".csv", ".tsv", ".tab", ".txt", ".md", ".json", ".html", ".xl
 """Tables and texts that are expected beside images."""
 SYSTEM = frozenset({"thumbs.db", "desktop.ini", "readme", "license", "licence"})
 """Names, in lower case, that are expected beside images."""
+SYSTEM_FOLDERS = frozenset(
+    {"__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information"}
+)
+"""Names, in lower case, of folders in which systems keep previews and what was deleted."""
 OWN, IN_OUT, NO_SUFFIX = "written by skinxai", "in the output folder", "without a suffix"
 MOST_KINDS = 6
 
@@ -117,7 +121,7 @@ class LeftOut:
 def image_files(folder: str, left: LeftOut, out: str | None = None) -> Iterator[str]:
     """The images below a folder, subfolders included, each folder's files sorted.
 
-    Hidden files and folders are skipped, linked folders are not followed.
+    Hidden files, hidden folders and `SYSTEM_FOLDERS` are skipped, linked folders not followed.
 
     Args:
         folder: where to look.
@@ -132,7 +136,7 @@ def image_files(folder: str, left: LeftOut, out: str | None = None) -> Iterator[
         left.closed += 1
 
     for place, folders, files in os.walk(folder, onerror=closed):
-        here = [name for name in sorted(folders) if not name.startswith(".")]
+        here = [name for name in sorted(folders) if not is_hidden(name)]
         linked = {name for name in here if os.path.islink(os.path.join(place, name))}  # noqa: PTH114, PTH118
         left.links += len(linked)
         folders[:] = [name for name in here if name not in linked]
@@ -144,12 +148,17 @@ def image_files(folder: str, left: LeftOut, out: str | None = None) -> Iterator[
                 yield path
 
 
+def is_hidden(folder: str) -> bool:
+    """Whether a folder, by its name, is hidden or one of `SYSTEM_FOLDERS`."""
+    return folder.startswith(".") or folder.lower() in SYSTEM_FOLDERS
+
+
 def shards_of(folder: str | os.PathLike[str]) -> list[str]:
     """The tars of a folder that holds tars and neither pictures nor folders, sorted."""
     tars = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith("."):
+            if is_hidden(entry.name):
                 continue
             if entry.is_dir() or _suffix(entry.name) in SUFFIXES:
                 return []
