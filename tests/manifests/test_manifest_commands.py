@@ -12,6 +12,7 @@ from skinxai import Classifier, samples
 from skinxai.cli import app
 from skinxai.errors import SkinxaiError
 from skinxai.manifests import predict_manifest
+from skinxai.plain_text import printable
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "SLURM_ARRAY_TASK_ID", "SLURM_PROCID", "JOB_COMPLETION_INDEX")
 
@@ -94,6 +95,22 @@ def test_what_is_refused_in_one_sentence(model, table, tmp_path, words, sentence
     found = said(*(places.get(word, word) for word in words.split()))
     assert found.replace(str(model), "MODEL") == sentence
     assert not (tmp_path / "out").exists()
+
+
+def test_the_remedy_for_tabs_is_what_a_shell_passes_on(model, table, tmp_path) -> None:
+    """The message shows the tab as an escape, and a shell passes the two letters on."""
+    tabs = table.with_name("tabs.csv")
+    tabs.write_text("image\tlabel\n0.png\tred\n1.png\tgreen\n2.png\tblue\n")
+    asked = {
+        "manifest": ("predict", "--manifest", tabs, "--model", model, "--out", tmp_path / "out"),
+        "table": ("prepare", tabs, tmp_path / "prepared"),
+    }
+    for words in asked.values():
+        remedy = shlex.split(printable(said(*words)).rpartition("; give ")[2].rstrip("."))
+        assert remedy == ["--delimiter", "\\t"]
+        assert run(*words, *remedy).exit_code == 0
+    again = run(*asked["manifest"], "--delimiter", "\t")  # the same run
+    assert again.exit_code == 0 and "1 of them finished before" in again.stderr
 
 
 def test_the_program_with_the_bundled_model_and_real_images(tmp_path) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from skinxai.cli.options import separator
 from skinxai.cli.saying import note, with_group
 from skinxai.plain_text import counted
 
@@ -40,7 +41,8 @@ _OPTIONS: dict[str, Any] = {
         str | None, typer.Option(help="Column of --manifest with an id to keep [id].")
     ],
     "delimiter": Annotated[
-        str | None, typer.Option(help="Separator of the cells of --manifest [,].")
+        str | None,
+        typer.Option(help="Separator of the cells of --manifest [,].", callback=separator),
     ],
     "engine": Annotated[
         Engine | None, typer.Option(help="What runs the chunks of --manifest [plain].")

@@ -77,6 +77,11 @@ NotCopies = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+def separator(value: str | None) -> str | None:
+    r"""A separator of cells, ``\t`` for a tab, which few shells let people type."""
+    return "\t" if value == r"\t" else value
+
+
 def words(text: str | None) -> list[str] | None:
     """``"nv,mel"`` as a list, without blanks; text of commas alone is refused."""
     if text is None:

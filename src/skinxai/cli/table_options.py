@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from skinxai.cli.options import Part
+from skinxai.cli.options import Part, separator
 from skinxai.cli.saying import note, with_group
 from skinxai.disk.regular_files import is_folder
 from skinxai.errors import DatasetError, DatasetLabelError, LeakageError, OptionError
@@ -44,7 +44,10 @@ _OPTIONS: dict[str, Any] = {
     "label": Annotated[
         list[str] | None, typer.Option(help="TABLE=CODE: the code that a label of the table means.")
     ],
-    "delimiter": Annotated[str | None, typer.Option(help="Separator of the table's cells [,].")],
+    "delimiter": Annotated[
+        str | None,
+        typer.Option(help="Separator of the table's cells [,].", callback=separator),
+    ],
 }  # fmt: skip
 ROLES = {
     "image_column": "image", "label_column": "label", "lesion_column": "lesion_id",
