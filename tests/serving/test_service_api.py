@@ -13,6 +13,7 @@ pytest.importorskip("fastapi")
 from PIL import Image
 from running_service import Running, form, noise, png, running
 from starlette.datastructures import Headers
+from starlette.testclient import TestClient
 from waiting import wait_for
 
 from skinxai import Classifier, samples
@@ -21,6 +22,7 @@ from skinxai.review import ReviewStore
 from skinxai.serving import answer_examples as examples
 from skinxai.serving import image_routes, recording
 from skinxai.serving.api_keys import check_key, hashed, new_key, read_hashes
+from skinxai.serving.app import create_app
 from skinxai.serving.problems import Problem
 from skinxai.serving.rates import Rates
 from skinxai.serving.service_settings import ServiceSettings
@@ -213,6 +215,18 @@ def test_without_a_store_there_is_no_feedback() -> None:
         found = other.ask("POST", "/v1/feedback", "{}", {"content-type": "application/json"})
         assert (found.status, found.code) == (501, "no_store")
         assert "recorded" not in other.predict(png()).json["results"][0]
+
+
+def test_before_the_models_are_loaded_nothing_is_said_of_them_or_of_the_store(tmp_path) -> None:
+    app = create_app(ServiceSettings(review=f"sqlite:///{tmp_path / 'review.db'}"))
+    client = TestClient(app, base_url="http://localhost")  # as it is, it never begins to load
+    asked = [client.post("/v1/feedback", json={"id": "a", "label": "mel", "reviewer": "r"})]
+    paths = ("/v1/models", "/v2/models/skinxai", "/v2/models/skinxai/versions/1")
+    asked += [client.get(path) for path in paths]
+    assert [(each.status_code, each.json()["code"]) for each in asked] == [(503, "loading")] * 4
+    for path in ("/v2/models/skinxai/ready", "/v2/models/skinxai/versions/1/ready"):
+        found = client.get(path)
+        assert (found.status_code, found.json()) == (503, {"name": "skinxai", "ready": False})
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("gone."), RuntimeError("secret")])

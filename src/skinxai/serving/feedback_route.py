@@ -44,6 +44,7 @@ def feedback(service: Service) -> APIRouter:
         responses=problems(413, 415, 422, 501, 507),
     )  # fmt: skip
     async def give(request: Request) -> JSONResponse:
+        service.check_loaded()
         if service.store is None:
             raise Problem(
                 501, "no_store", "The service keeps no answers; start it with --review.", close=True

@@ -38,6 +38,7 @@ def health(service: Service) -> APIRouter:
 
     @router.get("/v1/models", summary="The models that answer.", responses=answered(MODELS))
     async def models(request: Request) -> JSONResponse:
+        service.check_loaded()
         found = [_described(each) for each in service.pool.served.values()]
         return told(visit_of(request.scope).id, {"models": found})
 

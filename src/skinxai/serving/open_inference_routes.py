@@ -58,6 +58,7 @@ def open_inference(service: Service) -> APIRouter:
         if "version" in request.query_params:
             message = f"must stand in the path, {VERSION}, not in the query"
             raise refused([{"field": "version", "message": message}])
+        service.check_loaded()
         served = service.pool.served.get(request.path_params["name"])
         if served is None or _asked_version(request) not in (None, _version(served)):
             raise Problem(404, "unknown_name", "There is no model of this name and version.")
@@ -85,6 +86,8 @@ def open_inference(service: Service) -> APIRouter:
     )
     @_with_error
     async def model_ready(request: Request, name: str) -> Response:
+        if not service.loaded:
+            return JSONResponse({"name": name, "ready": False}, 503)
         served, is_ready = found(request), service.ready
         return JSONResponse({"name": served.name, "ready": is_ready}, 200 if is_ready else 503)
 

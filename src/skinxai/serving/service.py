@@ -97,6 +97,15 @@ class Service:
         if not self.loaded:
             raise Problem(503, "loading", "The service is loading its models.", retry=2)
 
+    def check_loaded(self) -> None:
+        """Refuse until the models and the store are there; before, nobody can say what they have.
+
+        Raises:
+            Problem: 503.
+        """
+        if not self.loaded:
+            self.check_begun()
+
     def check_room(self, images: int) -> None:
         """Refuse more images than may wait, or than can be answered before their deadline.
 
