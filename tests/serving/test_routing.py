@@ -1,10 +1,12 @@
 """Shares of models against their weights, and who moves when the models change."""
 
 import math
+import unicodedata
 from collections import Counter
 
 import pytest
 
+from skinxai.data.cleaning import clean
 from skinxai.errors import OptionError
 from skinxai.serving.routing import Router
 
@@ -38,6 +40,15 @@ def test_a_key_keeps_its_model_in_every_process() -> None:
     router = Router({"a": 1, "b": 1})
     assert [router.choose(key) for key in KEYS[:8]] == list("abababaa")
     assert [Router({"b": 2, "a": 2}).choose(key) for key in KEYS] == chosen({"a": 1, "b": 1})
+
+
+def test_a_subject_of_the_review_store_has_one_model_however_its_name_is_written() -> None:
+    router = Router({"a": 1, "b": 1})
+    for number in range(50):
+        subject = f"Zoé {number}"
+        written = (subject, unicodedata.normalize("NFD", subject), f"\u00a0{subject} ")
+        assert len({clean(each) for each in written}) == 1
+        assert len({router.choose(each) for each in written}) == 1
 
 
 @pytest.mark.parametrize(

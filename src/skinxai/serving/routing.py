@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 
+from skinxai.data.cleaning import clean
 from skinxai.errors import OptionError
 
 
@@ -41,8 +42,10 @@ class Router:
         """The model that answers the requests of a key.
 
         Args:
-            key: any text, such as a subject's number or the digest of an upload.
+            key: any text, such as a subject's number or the digest of an upload. As in the review
+                store, blanks around it do not count, nor how its letters are composed.
         """
+        key = clean(key)
         # -ln(u) / w is exponential with rate w; the smallest is i's with probability w_i / sum(w).
         return min(
             self._weights, key=lambda name: -math.log(_uniform(key, name)) / self._weights[name]
