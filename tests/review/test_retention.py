@@ -188,6 +188,24 @@ def test_a_file_that_is_gone_already_and_one_that_cannot_be_deleted(
     assert store.image("gone") is store.image("kept") is None
 
 
+def test_one_file_that_cannot_be_deleted_keeps_no_other(store, clock: Clock, tmp_path) -> None:
+    for name in ("one", "two", "three"):
+        store.record(case(name, image=name.encode()))
+    first, *_ = sorted(store.case(name).case.image_sha256 for name in ("one", "two", "three"))
+    path = tmp_path / "images" / first[:2] / first
+    path.unlink()
+    (path / "in the way").mkdir(parents=True)
+    clock.passes(31)
+    with pytest.raises(StoreError, match="cannot be deleted"):
+        store.expire()
+    assert not any(each.is_file() for each in path.parents[1].glob("??/*"))
+    kept = {each.case.image_sha256 for each in store.cases() if each.image_kept}
+    assert kept == {first}  # its case says so until it is gone
+    (path / "in the way").rmdir()
+    path.rmdir()
+    assert store.expire() == 0 and not any(each.image_kept for each in store.cases())
+
+
 def test_a_damaged_image_is_not_given_out(store, tmp_path: Path) -> None:
     store.record(case("c", image=b"1"))
     (path,) = (p for p in (tmp_path / "images").rglob("*") if len(p.name) == 64)

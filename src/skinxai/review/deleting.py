@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from skinxai.data.cleaning import clean
-from skinxai.errors import StoreUnavailableError
+from skinxai.errors import StoreError, StoreUnavailableError
 from skinxai.review.cases import Deletion
 from skinxai.review.engines import SQLITE, Database
 from skinxai.review.kept_images import ImageFolder
@@ -41,6 +42,9 @@ def delete_expired(
 
     Returns:
         Number of files.
+
+    Raises:
+        StoreError: a file cannot be deleted; the others are deleted all the same.
     """
     with database.writing() as session:
         now = time_reached(session, clock)
@@ -50,20 +54,33 @@ def delete_expired(
         if keep is not None:
             over.append(ImageRow.since <= now - keep)
         digests = session.scalars(select(ImageRow.sha256).where(or_(*over))).all()
-    count = 0
+    count, failed = 0, None
     for digest in digests:  # each for itself: an interruption leaves the rest for the next time
-        with database.writing() as session:
-            session.get(ImageRow, digest, with_for_update=True)  # waits for who is recording it
-            again = select(ImageRow).where(ImageRow.sha256 == digest, or_(*over))
-            image = session.scalar(again)
-            if image is None:
-                continue  # another process deleted it, or it was recorded again
-            named = update(CaseRow).where(CaseRow.kept_image == digest).values(kept_image=None)
-            session.execute(named)
-            session.delete(image)
-            session.flush()
-            count += folder.delete(digest)  # before the commit: no file is left without its row
+        try:
+            count += _deleted(database, folder, digest, over)
+        except StoreUnavailableError:
+            raise
+        except StoreError as error:  # of one image: the others are deleted
+            failed = failed or error
+    if failed is not None:
+        raise failed
     return count
+
+
+def _deleted(
+    database: Database, folder: ImageFolder, digest: str, over: Sequence[ColumnElement[bool]]
+) -> bool:
+    """Delete an image that is over, and return whether there was a file."""
+    with database.writing() as session:
+        session.get(ImageRow, digest, with_for_update=True)  # waits for who is recording it
+        image = session.scalar(select(ImageRow).where(ImageRow.sha256 == digest, or_(*over)))
+        if image is None:
+            return False  # another process deleted it, or it was recorded again
+        named = update(CaseRow).where(CaseRow.kept_image == digest).values(kept_image=None)
+        session.execute(named)
+        session.delete(image)
+        session.flush()
+        return folder.delete(digest)  # before the commit: no file is left without its row
 
 
 def delete_subject(database: Database, folder: ImageFolder | None, subject: str) -> Deletion:
