@@ -23,7 +23,7 @@ from skinxai.data.tar_shards import is_shards
 from skinxai.labels import LabelSet
 from skinxai.training.checkpointing import NAME, CheckpointFolder
 
-BACKBONES = ("small", "plain", "hungry", "stacked")
+BACKBONES = ("small", "plain", "hungry", "stacked", "tied")
 COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "blue": (60, 60, 200)}
 LABELS, INPUT, NOTHING = LabelSet(tuple(COLOURS)), PreprocessConfig((32, 48)), TrainedOn()
 BASE: dict[str, Any] = dict(
@@ -90,9 +90,18 @@ class Stacked(Small):
         return maps
 
 
+class Tied(Stacked):
+    """Both blocks have the same kernel and the same scale."""
+
+    def __init__(self, classes: int, drop_rate: float, plain: bool = False) -> None:
+        super().__init__(classes, drop_rate, plain)
+        first, second = self.blocks
+        second.conv.weight, second.norm.weight = first.conv.weight, first.norm.weight
+
+
 def build_small(name: str, num_classes: int, drop_rate: float = 0.0) -> SkinClassifier:
     """A builder for the registry."""
-    kind = {"hungry": Hungry, "stacked": Stacked}.get(name, Small)
+    kind = {"hungry": Hungry, "stacked": Stacked, "tied": Tied}.get(name, Small)
     network = kind(num_classes, drop_rate, name == "plain")
     return SkinClassifier(network, lambda n, x: n.features(x), lambda n, f: n.head(f))
 

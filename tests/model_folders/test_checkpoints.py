@@ -199,3 +199,19 @@ def test_a_saved_model_has_its_new_name(tmp_path: Path) -> None:
         for name, expected in (("two", "two"), (None, "one")):
             loaded.save(str(tmp_path / "copy"), name)
             assert json.loads((tmp_path / "copy/config.json").read_bytes())["name"] == expected
+
+
+def test_tied_weights_are_saved_and_stay_tied(tmp_path: Path) -> None:
+    with registered():
+        torch.manual_seed(0)
+        model = build_small("tied", 3)
+        checkpoints.save(
+            str(tmp_path / "one"), model, ModelConfig("one", "tied", LABELS, INPUT), ""
+        )
+        found = Classifier.from_pretrained(tmp_path / "one", device="cpu")
+        first, second = found.network.network.blocks
+        assert first.conv.weight is second.conv.weight
+        for name, own in model.network.state_dict().items():
+            assert torch.equal(found.network.network.state_dict()[name], own)
+        revision = found.save_pretrained(tmp_path / "two")
+        assert revision == Classifier.from_pretrained(tmp_path / "one").model.partition("@")[2]

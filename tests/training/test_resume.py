@@ -261,6 +261,17 @@ def test_mixed_precision_and_its_scaler(parts, tmp_path, amp) -> None:
     assert set(found) <= {"config.json", "manifest.json", "README.md"}  # they hold the name
 
 
+def test_tied_weights(parts, tmp_path) -> None:
+    settings = ALL_ON | {"backbone": "tied", "epochs": 2}
+    Trainer(**settings, output_dir=tmp_path / "whole").fit(*parts)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(**settings, output_dir=tmp_path / "run", callbacks=[Stop(step=6)]).fit(*parts)
+    first, second = Trainer.resume(tmp_path / "run").fit(*parts).network.network.blocks
+    assert first.conv.weight is second.conv.weight
+    found = differences(tmp_path / "run", tmp_path / "whole")
+    assert set(found) <= {"config.json", "manifest.json", "README.md"}  # they hold the name
+
+
 def hashes(folder: Path) -> dict[str, str]:
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}

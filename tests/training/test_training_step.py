@@ -137,6 +137,14 @@ def test_average_by_hand() -> None:
     assert average.weight.item() == pytest.approx(0.1 * 1.2 + 0.9 * 3)
 
 
+def test_tied_weights_are_averaged_once() -> None:
+    network, average = (nn.Sequential(*[nn.Linear(1, 1, bias=False)] * 2) for _ in range(2))
+    nn.init.constant_(network[0].weight, 3.0)
+    nn.init.constant_(average[0].weight, 1.0)
+    update_average(average, network, 10_000, 0.9)
+    assert average[1].weight.item() == pytest.approx(0.9 * 1 + 0.1 * 3)
+
+
 def test_the_average_follows_the_steps() -> None:
     run = bench()
     expected = run.weights().double()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
@@ -289,12 +290,24 @@ def is_bound(weights: bytes) -> bool:
     return BINDING in weights_metadata(weights)
 
 
+def apart(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """On the CPU and contiguous, each in its own memory: safetensors refuses tied weights."""
+    found: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, tensor in named:
+        own = tensor.detach().cpu().contiguous()
+        place = own.untyped_storage().data_ptr()
+        found[name] = own.clone() if place in places else own
+        places.add(place)
+    return found
+
+
 def _tensors(network: SkinClassifier, half: bool = False) -> dict[str, Tensor]:
-    return {name: _stored(t, half) for name, t in network.network.state_dict().items()}
+    tensors = apart(network.network.state_dict().items())
+    return {name: _stored(tensor, half) for name, tensor in tensors.items()}
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:
-    tensor = tensor.detach().cpu().contiguous()
     if tensor.ndim < 2 or not tensor.is_floating_point():
         return tensor
     rounded = tensor.half()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from skinxai.errors import OptionError
@@ -85,11 +85,18 @@ def update_average(average: nn.Module, model: nn.Module, step: int, decay: float
     are divided among the ranks alike.
     """
     decay = min(decay, (1 + step) / (10 + step))
+    stored = set(model.state_dict())
     own, weights = (
-        {name: piece(tensor) for name, tensor in network.state_dict().items()}
+        {name: piece(tensor) for name, tensor in _each_once(network) if name in stored}
         for network in (average, model)
     )
     floats = [name for name, tensor in own.items() if tensor.is_floating_point()]
     torch._foreach_lerp_([own[n] for n in floats], [weights[n] for n in floats], 1 - decay)
     others = sorted(set(own) - set(floats))
     copy_all([own[n] for n in others], [weights[n] for n in others])
+
+
+def _each_once(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Weights and buffers; a weight that is tied to another is named only once."""
+    yield from network.named_parameters()
+    yield from network.named_buffers()

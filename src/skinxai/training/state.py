@@ -13,6 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from skinxai.backbones.network import SkinClassifier
+from skinxai.checkpoints.packing import apart
 from skinxai.errors import CheckpointCorruptError
 from skinxai.training.divided_weights import copy_with, divided_as, each_whole, is_divided
 from skinxai.training.randomness import RandomStates
@@ -143,10 +144,7 @@ class RunState:
         every = {
             f"{part}.{n}": tensor for part, named in parts.items() for n, tensor in named.items()
         }
-        tensors = {}
-        for name, tensor in each_whole(every):
-            if keep:
-                tensors[name] = tensor.detach().cpu().contiguous()
+        tensors = apart(each for each in each_whole(every) if keep)
         if not keep:
             return b""
         rest: dict[str, Any] = {
