@@ -5,11 +5,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from small_runs import INPUT, Small, rows
+from small_runs import INPUT, LABELS, Small, rows
 
-from skinxai import Classifier
+from skinxai import Classifier, backbones, checkpoints, plugins
 from skinxai.backbones.network import SkinClassifier
-from skinxai.configs import PreprocessConfig
+from skinxai.configs import ModelConfig, PreprocessConfig
 from skinxai.errors import ExportError, SkinxaiWarning
 from skinxai.exporting import onnx_graphs
 from skinxai.graphs.onnx_checks import check_graph
@@ -42,6 +42,48 @@ def test_files_of_unsaved_networks_are_told_apart(tmp_path, suffix) -> None:
         own, _, revision = name.partition("@")
         assert own == "module" and len(revision) == 12
         assert b"sha256:" + revision.encode() in path.read_bytes()
+
+
+NAMES = ("mean", "std", "kernel", "conv2d", "images", "logits", "class_activation_maps")
+
+
+class Named(Small):
+    """Has weights with the names of a graph's values and constants, input and outputs."""
+
+    def __init__(self, classes: int, drop_rate: float) -> None:
+        super().__init__(classes, drop_rate)
+        for number, name in enumerate(NAMES):
+            self.register_buffer(name, torch.full((1, 1, 1, 1), 0.5 + number / 10))
+        self.network = torch.nn.Conv2d(8, 8, 1)
+        self.bias, self.weight = torch.nn.Parameter(torch.ones(8)), self.network.weight
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        for name in NAMES:
+            images = images * getattr(self, name) + 0.1
+        return self.network(super().features(images)) * self.bias[:, None, None]
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_weights_may_have_the_names_of_a_graphs_values(backend, tmp_path, pictures) -> None:
+    """As ``mean`` and ``std`` of a network that normalises its images itself."""
+    backbones.register("named")(
+        lambda name, num_classes, drop_rate: SkinClassifier(
+            Named(num_classes, drop_rate), lambda n, x: n.features(x), lambda n, f: n.head(f)
+        )
+    )
+    try:
+        torch.manual_seed(0)
+        network = backbones.build("named", len(LABELS))
+        config = ModelConfig("own", "named", LABELS, INPUT)
+        checkpoints.save(str(tmp_path / "own"), network, config, "A card.")
+        own = Classifier.from_pretrained(tmp_path / "own", device="cpu")
+        own.with_graph(pictures).save_pretrained(tmp_path / "graph")
+        graph = Classifier.from_pretrained(tmp_path / "graph", backend=backend)
+        np.testing.assert_allclose(
+            rows(graph.predict(pictures)), rows(own.predict(pictures)), atol=1e-5
+        )
+    finally:
+        plugins.backbones.remove(["named"])
 
 
 class InPlace(Small):

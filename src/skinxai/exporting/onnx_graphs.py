@@ -212,14 +212,25 @@ def _split_into_tensors(graph: Any) -> None:
 
 
 def _name_weights(graph: Any, names: set[str]) -> None:
-    """Leave weights out, and name them without the ``network.`` in front."""
+    """Leave weights out, and name them without the ``network.`` in front.
+
+    Where the graph has that name already, as its own ``mean`` beside a network's, the weights keep
+    theirs, and their ``doc_string`` is the name in ``model.safetensors``.
+    """
+    taken = {each.name for each in (*graph.graph.input, *graph.graph.initializer)}
+    taken |= {name for node in graph.graph.node for name in node.output}
     renamed = {}
     for own in graph.graph.initializer:
         own.ClearField("metadata_props")
+        own.ClearField("doc_string")
         plain = own.name.removeprefix("network.")
-        if plain in names and plain != own.name and own.data_type == FLOAT:
+        if plain not in names or plain == own.name or own.data_type != FLOAT:
+            continue
+        own.ClearField("raw_data")
+        if plain in taken:
+            own.doc_string = plain
+        else:
             renamed[own.name] = own.name = plain
-            own.ClearField("raw_data")
     for node in graph.graph.node:
         for place, name in enumerate(node.input):
             node.input[place] = renamed.get(name, name)

@@ -97,15 +97,16 @@ def with_weights(graph: bytes, weights: bytes, binding: str) -> tuple[bytes, str
     for own in parsed.graph.initializer:
         if own.HasField("raw_data"):
             continue  # a constant of the graph
-        values = tensors.get(own.name)
+        name = own.doc_string or own.name
+        values = tensors.get(name)
         fits = values is not None and values.shape == tuple(own.dims) and own.data_type == FLOAT
         if values is None or not fits:
             raise IntegrityError(
-                f"{GRAPH} must take weights of its folder, but {own.name!r} {tuple(own.dims)} is "
-                f"none of them."
+                f"{GRAPH} must take weights of its folder, but {name!r} {tuple(own.dims)} is none "
+                f"of them."
             )
         if not np.isfinite(values).all():
-            raise IntegrityError(f"{WEIGHTS} must hold finite values, but {own.name!r} does not.")
+            raise IntegrityError(f"{WEIGHTS} must hold finite values, but {name!r} does not.")
         own.raw_data = values.astype(np.float32).tobytes()
     return _check(parsed, GRAPH).SerializeToString(), metadata.get(LAYER, "features")
 
