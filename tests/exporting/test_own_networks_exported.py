@@ -44,6 +44,30 @@ def test_files_of_unsaved_networks_are_told_apart(tmp_path, suffix) -> None:
         assert b"sha256:" + revision.encode() in path.read_bytes()
 
 
+@pytest.mark.parametrize("of_network", [False, True], ids=["len", "shape"])
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_graph_takes_any_number_of_images(of_network, count, tmp_path, pictures) -> None:
+    """Torch writes a graph for 2 where that is read as an int, and 2 images would not tell."""
+
+    class Counting(Small):
+        def features(self, images: torch.Tensor) -> torch.Tensor:
+            maps = super().features(images)
+            many = maps.shape[0] if of_network else len(maps)
+            return maps * torch.ones(1, 8, 1, 1).expand(many, -1, -1, -1)
+
+    network = Counting(2, 0.0)
+    mine = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
+    path = tmp_path / "own.onnx"
+    if of_network:
+        mine.export(path, images=pictures[:count])
+        found = rows(Classifier.from_pretrained(path).predict(pictures))
+        np.testing.assert_allclose(found, rows(mine.predict(pictures)), atol=1e-5)
+    else:
+        with pytest.raises(ExportError, match=r"only for 2 images at a time.*images\.shape\[0\]"):
+            mine.export(path, images=pictures[:count])
+        assert not list(tmp_path.iterdir())
+
+
 NAMES = ("mean", "std", "kernel", "conv2d", "images", "logits", "class_activation_maps")
 
 

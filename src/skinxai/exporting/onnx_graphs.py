@@ -127,6 +127,12 @@ def graph_of(model: SkinClassifier, image_size: tuple[int, int], *, own_weights:
         raise ExportError(f"torch could not export the network as a graph: {reason}") from error
     assert program is not None
     graph: Any = program.model_proto
+    if (many := graph.graph.input[0].type.tensor_type.shape.dim[0]).HasField("dim_value"):
+        raise ExportError(
+            f"torch could export the network only for {many.dim_value} images at a time, not for "
+            f"any number: the network takes their number as an int, as len(images) and "
+            f"range(len(images)) do; write images.shape[0] in its code, and no loop over images."
+        )
     graph.ClearField("metadata_props")
     _split_into_tensors(graph.graph)
     del graph.graph.value_info[:]

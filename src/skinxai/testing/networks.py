@@ -25,7 +25,7 @@ class Colours(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.disturb: Callable[[Tensor], object] = len
+        self.disturb: Callable[[Tensor], object] = id
         """Called with the images of each pass; may raise."""
 
     def features(self, images: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class ColourTransformer(Colours):
         """Tokens ``(N, 1 + h · w, 3)``."""
         self.disturb(images)
         patches = functional.relu(self.colours(images)).flatten(2).transpose(1, 2)
-        return torch.cat([self.token.expand(len(images), -1, -1), patches], dim=1)
+        return torch.cat([self.token.expand(images.shape[0], -1, -1), patches], dim=1)
 
     def head(self, tokens: Tensor) -> Tensor:
         """Logits ``(N, 3)`` of the class token after the layer."""
@@ -131,9 +131,9 @@ def of_network(network: Colours, *, image_size: tuple[int, int] = (48, 80)) -> C
 
     def grid(tokens: Tensor) -> Tensor:
         size = (image_size[0] // CELL, image_size[1] // CELL)
-        return tokens[:, 1:].transpose(1, 2).reshape(len(tokens), -1, *size)
+        return tokens[:, 1:].transpose(1, 2).reshape(tokens.shape[0], -1, *size)
 
-    disturb, network.disturb = network.disturb, len  # it begins with the first question
+    disturb, network.disturb = network.disturb, id  # it begins with the first question
     made = Classifier.from_module(
         network,
         tuple(COLOURS),
