@@ -68,6 +68,18 @@ def test_a_graph_takes_any_number_of_images(of_network, count, tmp_path, picture
         assert not list(tmp_path.iterdir())
 
 
+def test_what_openvino_cannot_read_is_an_error_of_the_export(tmp_path, pictures) -> None:
+    class Spectral(Small):
+        def features(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.fft.rfft2(super().features(images)).abs()
+
+    network = Spectral(2, 0.0)
+    mine = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
+    with pytest.raises(ExportError, match=r"own\.xml would be of no use.*another format") as info:
+        mine.export(tmp_path / "own.xml", images=pictures)
+    assert "\n" not in str(info.value) and not list(tmp_path.iterdir())
+
+
 NAMES = ("mean", "std", "kernel", "conv2d", "images", "logits", "class_activation_maps")
 
 

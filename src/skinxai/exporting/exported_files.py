@@ -38,6 +38,7 @@ from skinxai.graphs.exported import (
 from skinxai.model_folders.files import EXPORTED, ModelFiles
 from skinxai.model_folders.parts import GRAPH, PROBE, WEIGHTS
 from skinxai.model_folders.tensors import BINDING, pack_bytes
+from skinxai.plain_text import one_line
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import InputOptions
 from skinxai.predicting.runners import RUNNERS, installed
@@ -80,11 +81,11 @@ def export(
         metadata[CALIBRATED] = "true"
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, "model").with_suffix(path.suffix)  # OpenVINO takes no name of any text
-        if runner == "onnx":
-            made.write_bytes(seal(describe(graph, metadata)))
-        else:
-            _write_openvino(describe(graph, {}), metadata, made)  # which would copy them
         try:
+            if runner == "onnx":
+                made.write_bytes(seal(describe(graph, metadata)))
+            else:
+                _write_openvino(describe(graph, {}), metadata, made)  # which would copy them
             found = GraphPredictor.of_exported(open_exported(made), runner)
         except IntegrityError as error:
             reason = str(error).replace(str(made), path.name)
@@ -133,7 +134,12 @@ def exported_path(path: Path, format: str | None) -> tuple[Path, str]:
 
 
 def _write_openvino(data: bytes, metadata: dict[str, str], path: Path) -> None:
-    model = openvino_core().read_model(data)
+    try:
+        model = openvino_core().read_model(data)
+    except RuntimeError as error:
+        raise IntegrityError(
+            f"OpenVINO could not read the graph: {one_line(str(error), 300)}"
+        ) from error
     for key, value in metadata.items():
         model.set_rt_info(value, key.split("."))
     import openvino
