@@ -1,7 +1,5 @@
 """`check_flags`: arguments that are ``True`` or ``False``."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from skinxai.errors import OptionError

@@ -115,10 +115,7 @@ def signals_raise() -> Iterator[None]:
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Context at whose end SIGINT, SIGTERM and SIGHUP have the handlers that they had before it.
-
-    Outside the main thread nobody can set a handler, and nothing is changed.
-    """
+    """Context at whose end SIGINT, SIGTERM and SIGHUP have the handlers that they had before it."""
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
         yield

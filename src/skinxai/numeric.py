@@ -1,7 +1,5 @@
 """Numbers that users give: those of NumPy count as Python's own."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 from typing import Any
 

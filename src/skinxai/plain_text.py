@@ -8,8 +8,6 @@ characters, nor is a variation selector alone after a character outside ASCII, o
 Combining marks are hidden after `MAX_MARKS` in a row: more cover the lines above and below.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Progress of long work: a bar with time left, or a function that is told. No torch."""
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

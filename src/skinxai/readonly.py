@@ -1,7 +1,5 @@
 """Read-only mappings that can be copied and pickled, as `types.MappingProxyType` cannot."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 

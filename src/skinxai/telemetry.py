@@ -1,7 +1,5 @@
 """Reports that dependencies send to their makers, switched off before anything imports them."""
 
-from __future__ import annotations
-
 import os
 import sys
 

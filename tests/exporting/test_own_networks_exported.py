@@ -63,7 +63,7 @@ def test_a_graph_takes_any_number_of_images(of_network, count, tmp_path, picture
         found = rows(Classifier.from_pretrained(path).predict(pictures))
         np.testing.assert_allclose(found, rows(mine.predict(pictures)), atol=1e-5)
     else:
-        with pytest.raises(ExportError, match=r"only for 2 images at a time.*images\.shape\[0\]"):
+        with pytest.raises(ExportError, match=r"only for 2 images at once.*images\.shape\[0\]"):
             mine.export(path, images=pictures[:count])
         assert not list(tmp_path.iterdir())
 

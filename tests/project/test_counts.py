@@ -46,6 +46,7 @@ AT_LEAST_TWO = {
 WORDS = {
     "benchmarking/lesion_masks.py": "MASK.format('IMAGE')",
     "checkpoints/importing.py": "architecture",
+    "images/arrays.py": "what",
     "probing/frozen_features.py": "what",
     "probing/probed.py": "self.k",
     "results/seen.py": "many",

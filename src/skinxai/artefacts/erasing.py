@@ -1,7 +1,5 @@
 """The lesion or the skin around it taken away."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from skinxai.artefacts.changed import (

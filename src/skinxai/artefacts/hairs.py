@@ -1,7 +1,5 @@
 """Dark hairs across an image, for training's augmentation and for the stress test."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import cv2

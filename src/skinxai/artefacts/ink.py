@@ -1,7 +1,5 @@
 """Strokes of a surgical skin marker beside the lesion."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import numpy.typing as npt

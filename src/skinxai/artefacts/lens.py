@@ -1,7 +1,5 @@
 """What lies between lens and skin: the dark rim of the dermatoscope, and bubbles in its gel."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

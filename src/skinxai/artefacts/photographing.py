@@ -3,8 +3,6 @@
 Each function takes RGB uint8 ``(H, W, 3)``; none uses the lesion's mask, and two draw at random.
 """
 
-from __future__ import annotations
-
 import io
 
 import cv2

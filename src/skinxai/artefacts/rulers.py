@@ -1,7 +1,5 @@
 """A ruler along the edge that is farthest from the lesion."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont

@@ -1,7 +1,5 @@
 """What a model decides about judged images at an operating point: referred, missed, spared."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import numpy as np

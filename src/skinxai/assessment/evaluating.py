@@ -1,7 +1,5 @@
 """Compute an `Evaluation` from probabilities and true labels."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The figures of one model's answers on any choice of images, as a bootstrap asks for them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How far apart groups of images are, with intervals that know that chance makes groups differ."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """The images of each class that a model finds hardest."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Intervals for images of which some show the same lesion: whole lesions are drawn or counted."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

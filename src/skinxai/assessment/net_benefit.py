@@ -1,7 +1,5 @@
 """Decision curves: what referring by a model is worth against referring all or nobody."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

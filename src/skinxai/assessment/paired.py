@@ -1,7 +1,5 @@
 """Two models on the same images: paired differences, and McNemar's test on lesions."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """ROC curves of one class against all others, and points on them."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

@@ -1,7 +1,5 @@
 """Skin tone from the border of an image, as the individual typology angle."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Figures of groups of images with the same sex, age band, site, source or skin tone."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Answers in evaluation mode from a network that its owner may be training."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Float32 arithmetic without faster formats of fewer bits, whatever torch is allowed to use."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Batch normalisation folded into the convolutions before it: the same function, less work."""
 
-from __future__ import annotations
-
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """All modules and tensors of a network, found quickly: every prediction looks at them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

@@ -1,7 +1,5 @@
 """`SkinClassifier`: a network as three functions, features, grid and head."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Masks of lesions: pictures in a folder, each named by its image's file name."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from pathlib import Path

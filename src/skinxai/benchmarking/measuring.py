@@ -1,7 +1,5 @@
 """Numbers of one image's maps."""
 
-from __future__ import annotations
-
 import copy
 import time
 from collections.abc import Iterator, Mapping

@@ -4,8 +4,6 @@
 into the file ANSWER, as a plugin may print anything.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """`benchmark_explainers`: one row for each image and method, written as it is measured."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

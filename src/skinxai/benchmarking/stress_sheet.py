@@ -1,7 +1,5 @@
 """A picture of a stress test: one row for each artefact."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

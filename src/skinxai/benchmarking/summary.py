@@ -1,7 +1,5 @@
 """From rows to tables: means (of times, medians) with intervals, and how much the methods agree."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping, Sequence

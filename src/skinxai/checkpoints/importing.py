@@ -1,7 +1,5 @@
 """Networks that timm saved, as model folders."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path

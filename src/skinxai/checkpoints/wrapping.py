@@ -1,7 +1,5 @@
 """A network of the caller's own as a model: its arguments are checked, and it is tried once."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

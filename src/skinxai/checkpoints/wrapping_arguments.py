@@ -1,7 +1,5 @@
 """What `Classifier.from_module` is given: kinds of arguments, and the call that was meant."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

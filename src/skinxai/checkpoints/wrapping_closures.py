@@ -1,7 +1,5 @@
 """Modules that the caller's functions use, whether the wrapped network holds them or not."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterator
 from functools import partial

@@ -1,7 +1,5 @@
 """What may make the answers of a wrapped network wrong, in sentences, seen on images of noise."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any

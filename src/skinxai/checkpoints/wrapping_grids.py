@@ -1,7 +1,5 @@
 """Where the map is in the caller's features, and whether it can be one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A few passes over drawn images when a network is wrapped: what it returns, in words."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -4,8 +4,6 @@ Exit codes: 0 done, 1 some inputs failed (the rest is written) or a check found 
 use or an error of skinxai, 128 + its number a signal: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
-from __future__ import annotations
-
 import atexit
 import gc
 import sys

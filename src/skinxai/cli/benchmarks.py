@@ -1,7 +1,5 @@
 """``skinxai benchmark explainers`` and ``prediction``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``skinxai audit`` and ``skinxai prepare``."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Container

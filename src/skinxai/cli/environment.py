@@ -1,7 +1,5 @@
 """What ``skinxai doctor`` prints: enough to reproduce a report of a problem."""
 
-from __future__ import annotations
-
 import os
 import platform
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """``skinxai push``, ``pull``, ``models``, ``verify``, ``import`` and ``export``."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated

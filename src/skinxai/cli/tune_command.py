@@ -1,7 +1,5 @@
 """``skinxai tune``."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Sentences of errors in the words of the command line: options and values as they are typed."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Rules that the fields of every stored config keep."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any

@@ -1,7 +1,5 @@
 """JSON as one byte string for one value, and the strict way back."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter

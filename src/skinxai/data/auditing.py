@@ -1,7 +1,5 @@
 """`audit`: find what would make figures from a split wrong, before training."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """What writers of whole folders share: their images, one process at a time, and work in order."""
 
-from __future__ import annotations
-
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -35,9 +33,9 @@ def check_attributes(records: Records, holder: str, *kinds: type) -> None:
     """Refuse attributes that would not come back from a file, before the first image is read.
 
     Args:
-        records: the records, of which the first with each wrong attribute is named.
+        records: the records.
         holder: what is to hold them, for the message.
-        *kinds: of the values that come back; NaN, which is equal to nothing, does not.
+        *kinds: of the values that come back, but for NaN.
     """
     wrong: dict[object, str] = {}
     for item in records:

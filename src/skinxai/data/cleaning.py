@@ -1,7 +1,5 @@
 """Text of tables and file names as people mean it: blanks, unknown values, Unicode forms."""
 
-from __future__ import annotations
-
 import os
 import re
 import unicodedata

@@ -1,7 +1,5 @@
 """`open_records`: choose the loader that fits a path, for the command line."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`given_split`: the split that a data set comes with, in folders or in a column."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """Pixel hashes and fingerprints of labelled images, computed in threads."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor

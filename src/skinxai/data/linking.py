@@ -1,7 +1,5 @@
 """Pairs of images that look like copies of each other although nothing else joins them."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from skinxai.data.stratifying import Group

@@ -1,7 +1,5 @@
 """`load_csv`: read your own table and the folder of its images."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence

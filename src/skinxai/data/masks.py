@@ -1,7 +1,5 @@
 """Tell masks from photographs by their folder and by their channels."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path

@@ -6,8 +6,6 @@ Dasgupta and Freund, "Random projection trees and low dimensional manifolds", ST
 like n log n and memory like n. Neighbours that no tree leaves together are not found.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable
 from typing import Any

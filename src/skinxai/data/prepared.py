@@ -4,8 +4,6 @@
 image is; ``manifest.json`` is written last and lists the sha256 of the other files.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """`StoredPrints`: the fingerprints of many images, in a temporary file in place of memory."""
 
-from __future__ import annotations
-
 import tempfile
 from array import array
 from collections.abc import Sequence

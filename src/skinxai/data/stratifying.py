@@ -1,7 +1,5 @@
 """Place whole groups of images so that each part has its share of each class."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """`TarWriter`: one tar of samples, hashed while it is written."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

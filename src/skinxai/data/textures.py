@@ -1,7 +1,5 @@
 """The texture of an image: its details without shading and contrast, whole, turned and cropped."""
 
-from __future__ import annotations
-
 from itertools import product
 from typing import Any
 

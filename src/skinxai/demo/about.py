@@ -1,7 +1,5 @@
 """The model: its card, with the confusion matrix as a picture."""
 
-from __future__ import annotations
-
 import streamlit as st
 
 from skinxai.demo.answering import shared

@@ -1,7 +1,5 @@
 """`Answers`: what one model in memory answers all visitors, each question computed once."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections import OrderedDict

@@ -1,7 +1,5 @@
 """Zips that strangers send: their directory and entries, read in memory and within limits."""
 
-from __future__ import annotations
-
 import bz2
 import io
 import lzma

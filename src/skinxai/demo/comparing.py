@@ -1,7 +1,5 @@
 """The page that puts explanations of one image side by side."""
 
-from __future__ import annotations
-
 import math
 
 import streamlit as st

@@ -1,7 +1,5 @@
 """Markdown that others wrote, as HTML of the page: the one place that shows it."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Iterable
 from functools import cache

@@ -1,7 +1,5 @@
 """What stands in front of the framework: who may ask what, and the headers of every answer."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import re

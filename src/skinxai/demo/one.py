@@ -1,7 +1,5 @@
 """The page on one image: what it is, and why."""
 
-from __future__ import annotations
-
 import io
 import json
 import time

@@ -1,7 +1,5 @@
 """Pieces of the pages on one image: a prediction, an explanation, and how they are shown."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

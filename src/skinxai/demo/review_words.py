@@ -1,7 +1,5 @@
 """What the page of reviewers shows of cases, as HTML: no streamlit."""
 
-from __future__ import annotations
-
 import html
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The page on which reviewers label the cases that a store keeps, with the keyboard alone."""
 
-from __future__ import annotations
-
 import os
 import time
 from functools import cache

@@ -1,7 +1,5 @@
 """What the pages show, as HTML and pictures: no streamlit."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Sequence

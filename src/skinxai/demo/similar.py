@@ -1,7 +1,5 @@
 """Training lesions that the network finds most similar, with pictures from the user's folder."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Sequence

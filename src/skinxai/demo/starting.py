@@ -1,7 +1,5 @@
 """`serve`: start the demo's server."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import os

@@ -1,7 +1,5 @@
 """What a calibrated model says beside its probabilities, as HTML: no streamlit."""
 
-from __future__ import annotations
-
 import html
 
 from skinxai.demo.showing import full_name

@@ -6,8 +6,6 @@ terabytes: each is an `OSError` whose ``strerror`` is a sentence for people, whi
 their own typed error.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import stat

@@ -7,8 +7,6 @@ the old files untouched. After one that is killed later the next write moves the
 the folder's name tells people that the files beside it are not all of one run.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import re

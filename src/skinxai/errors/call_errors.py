@@ -1,7 +1,5 @@
 """Errors of a call and its surroundings: arguments, names, memory, what is to be written."""
 
-from __future__ import annotations
-
 from skinxai.errors.root import SkinxaiError
 
 

@@ -1,7 +1,5 @@
 """Errors of data sets, which list every problem that was found."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from skinxai.errors.root import SkinxaiError, with_remedy

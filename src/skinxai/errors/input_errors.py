@@ -1,7 +1,5 @@
 """Errors of one input: an image, an array or a path."""
 
-from __future__ import annotations
-
 from skinxai.errors.root import SkinxaiError
 
 

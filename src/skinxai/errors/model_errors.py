@@ -1,7 +1,5 @@
 """Errors of models, of their explanations and of plugins."""
 
-from __future__ import annotations
-
 from skinxai.errors.root import SkinxaiError
 
 

@@ -1,7 +1,5 @@
 """Errors of the database that keeps cases and labels for review."""
 
-from __future__ import annotations
-
 from skinxai.errors.root import SkinxaiError
 
 

@@ -1,7 +1,5 @@
 """The known name that a mistyped one was meant to be."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable, Iterable
 

@@ -1,7 +1,5 @@
 """Errors of training runs."""
 
-from __future__ import annotations
-
 from skinxai.errors.root import SkinxaiError
 
 

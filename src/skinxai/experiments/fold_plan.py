@@ -1,7 +1,5 @@
 """Folds: for each, what is learnt, what the epoch is chosen on, and what is answered."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """`MLflowTracker`; the only file with mlflow."""
 
-from __future__ import annotations
-
 import math
 import os
 import time

@@ -1,7 +1,5 @@
 """`TensorBoardTracker`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

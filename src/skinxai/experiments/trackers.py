@@ -1,7 +1,5 @@
 """Trackers by name, for ``--track``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from skinxai.errors import OptionError, did_you_mean

@@ -1,7 +1,5 @@
 """A picture of a search: the macro-F1 of each trial, and the best so far."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont

@@ -1,7 +1,5 @@
 """`WandbTracker`; the only file with wandb."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path

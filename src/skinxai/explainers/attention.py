@@ -1,7 +1,5 @@
 """Attributions of transformers, from their attention matrices; the network is not touched."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, final

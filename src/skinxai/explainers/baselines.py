@@ -1,7 +1,5 @@
 """What stands in for pixels that are taken away."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional

@@ -1,7 +1,5 @@
 """The gradient of a score, or a sentence about why there is none."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """The rule of guided backpropagation, without touching the network."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

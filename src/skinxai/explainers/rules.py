@@ -1,7 +1,5 @@
 """Rules that options of several methods share."""
 
-from __future__ import annotations
-
 from numbers import Real
 
 from skinxai.errors import OptionError

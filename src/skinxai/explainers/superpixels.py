@@ -1,7 +1,5 @@
 """Superpixels: k-means on colour and place, the idea of SLIC. The only file that clusters."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

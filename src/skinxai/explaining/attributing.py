@@ -1,7 +1,5 @@
 """One call of an explainer: contained if it is a plugin's, and its answer checked."""
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import Mapping

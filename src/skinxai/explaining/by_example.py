@@ -1,7 +1,5 @@
 """Training lesions that resemble an image: explanation by example."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -6,8 +6,6 @@ in every cell, so that Grad-CAM (Selvaraju et al., ICCV 2017, equations 1 and 2)
 HiResCAM (Draelos & Carin, 2020) too.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any

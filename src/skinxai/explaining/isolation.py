@@ -1,7 +1,5 @@
 """A call in a process of its own, which may end in any way without harm to this one."""
 
-from __future__ import annotations
-
 import pickle
 import subprocess
 import sys

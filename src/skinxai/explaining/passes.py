@@ -1,7 +1,5 @@
 """`GraphPasses`: network passes that need no gradient, by a graph."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

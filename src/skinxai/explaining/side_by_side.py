@@ -1,7 +1,5 @@
 """Several explanations of one image: which are asked for, and with which keywords."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields

@@ -1,7 +1,5 @@
 """`Tape`: scores of network passes that the maps of all classes share."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Networks as ONNX graphs, with embeddings and, where the head allows it, class activation maps."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from skinxai.backbones.network import SkinClassifier, copied
 from skinxai.errors import ExplainError, ExportError, OptionError
 from skinxai.graphs.exported import FLOAT, KERNEL
 from skinxai.graphs.names import EMBEDDINGS, IMAGES, LOGITS, MAPS
+from skinxai.plain_text import counted
 
 
 class _Traced(nn.Module):
@@ -129,9 +128,9 @@ def graph_of(model: SkinClassifier, image_size: tuple[int, int], *, own_weights:
     graph: Any = program.model_proto
     if (many := graph.graph.input[0].type.tensor_type.shape.dim[0]).HasField("dim_value"):
         raise ExportError(
-            f"torch could export the network only for {many.dim_value} images at a time, not for "
-            f"any number: the network takes their number as an int, as len(images) and "
-            f"range(len(images)) do; write images.shape[0] in its code, and no loop over images."
+            f"torch could export the network only for {counted(many.dim_value, 'image')} at once: "
+            f"it takes their number as an int, as len(images) does; write images.shape[0] in its "
+            f"code, and no loop over images."
         )
     graph.ClearField("metadata_props")
     _split_into_tensors(graph.graph)

@@ -1,7 +1,5 @@
 """Layers that compute: of elements, along axes, of windows, of matrices."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -6,8 +6,6 @@ computes it, and sizes and whole numbers are followed from one image through all
 OpenVINO sees the file.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, BinaryIO

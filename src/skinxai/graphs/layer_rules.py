@@ -1,7 +1,5 @@
 """Sizes and values that OpenVINO's layers compute, told from those of their inputs."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Layers that move values: what they cut, join, gather, scatter or order anew."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

@@ -6,8 +6,6 @@ the values of networks are: sizes are followed from the image through every node
 sizes is computed here.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -4,8 +4,6 @@ A file may say that it has gigabytes. What it is made of is looked at first: pro
 sequence of numbered fields, each with its length, so that constants can be passed over.
 """
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """NumPy arrays and torch tensors to RGB uint8. Imports no torch."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 
@@ -78,7 +76,7 @@ def on_white(rgba: RGB) -> RGB:
 def to_uint8(
     values: npt.NDArray[Any], value_range: tuple[float, float] | None, what: str = "array"
 ) -> RGB:
-    """Values of any range to 0–255, rounded; ``what`` has them, as errors say it.
+    """Values of any range to 0–255, rounded.
 
     Nothing is clipped but what floating-point arithmetic leaves of an end of the range: up to
     `ROUNDING` of its width.

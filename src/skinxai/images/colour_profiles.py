@@ -1,7 +1,5 @@
 """Colours of an image in sRGB, by the ICC profile of its file."""
 
-from __future__ import annotations
-
 import io
 from functools import lru_cache
 from typing import Any

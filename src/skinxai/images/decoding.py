@@ -1,7 +1,5 @@
 """Encoded bytes and Pillow images to RGB uint8, upright. One way for everybody."""
 
-from __future__ import annotations
-
 import io
 import zlib
 from typing import Any

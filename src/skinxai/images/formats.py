@@ -1,7 +1,5 @@
 """Formats of images, told by their first bytes: those that are read, and those that are named."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from PIL import (

@@ -1,7 +1,5 @@
 """What size an image may have, checked before anything is decoded."""
 
-from __future__ import annotations
-
 from skinxai.errors import (
     ImageTooLargeError,
     ImageTooSmallError,

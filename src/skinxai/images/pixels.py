@@ -1,7 +1,5 @@
 """Hashes of pixels: the same picture under any name, file format or turn."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Pillow images to RGB uint8, upright: modes, bits, opacity and orientation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -4,8 +4,6 @@ libtiff stops reading a strip when it has all pixels, before the checksum that f
 Pillow silences the warnings of the JPEG decoder within it. Fax codecs fill damaged lines.
 """
 
-from __future__ import annotations
-
 import zlib
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The one evaluation transform, for training, prediction, serving and the command line alike."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 from PIL import Image

@@ -1,7 +1,5 @@
 """Images at addresses such as ``s3://bucket/lesion.jpg``, by fsspec: the only file with it."""
 
-from __future__ import annotations
-
 import re
 import time
 from typing import Any

@@ -1,7 +1,5 @@
 """Some images of a manifest by their content: a table of the same names may lie beside others."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Mapping

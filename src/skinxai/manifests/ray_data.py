@@ -1,7 +1,5 @@
 """The chunks of a manifest shared among the machines of a Ray cluster, by Ray Data."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -5,8 +5,6 @@ alike are then laid over each other by an affine transform (`relief_overlay`), a
 is the answer.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor

@@ -5,8 +5,6 @@ sha256 that its manifest lists, a damaged file is deleted and fetched once more,
 a model folder has are requested.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import warnings

@@ -3,8 +3,6 @@
 The digest's first twelve digits are the model's revision. It proves integrity, not origin.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """What downloads and uploads share of the Hub's own client: its errors, bars and limits."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """What a model card gets for the Hugging Face Hub: metadata that it accepts, and an example."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Sequence

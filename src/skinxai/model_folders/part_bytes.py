@@ -1,7 +1,5 @@
 """The bytes of one file of a model folder, of bounded size, before they are hashed or parsed."""
 
-from __future__ import annotations
-
 import errno
 import os
 from collections.abc import Callable, Mapping

@@ -4,8 +4,6 @@ The manifest proves that the bytes are the same. Only an answer can show that th
 give the same result under another version of timm, torch or Pillow and on another processor.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ The alignment is that of Evangelidis and Psarakis, "Parametric image alignment u
 correlation coefficient maximization", IEEE TPAMI 2008, as OpenCV has it.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 import cv2

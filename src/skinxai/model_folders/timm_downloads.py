@@ -1,7 +1,5 @@
 """Networks that timm has on the Hub: their config and weights, never a file that could run code."""
 
-from __future__ import annotations
-
 import threading
 from concurrent.futures import Future
 from contextlib import suppress

@@ -4,8 +4,6 @@ They hold as far as the relation between confidence and being right does: a mode
 its errors on new images is taken for right.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

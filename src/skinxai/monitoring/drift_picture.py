@@ -1,7 +1,5 @@
 """A picture of a `Timeline`: every test at every look, and the estimated accuracy."""
 
-from __future__ import annotations
-
 from PIL import Image, ImageDraw, ImageFont
 
 from skinxai.monitoring.measured_series import TESTS

@@ -6,8 +6,6 @@ all tests and looks of such a stretch gives one limit for all of them (Westfall 
 Resampling-based multiple testing, 1993, single step).
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`DriftMonitor`: takes note of each answer, and tests the last ones against a reference."""
 
-from __future__ import annotations
-
 import threading
 from collections import deque
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The table of everything that ships with skinxai, brought in through the same hooks as plugins."""
 
-from __future__ import annotations
-
 from skinxai.plugins.hookspecs import hookimpl
 from skinxai.plugins.registry import Entry
 

@@ -9,8 +9,6 @@ and that implements any of the hooks below with `hookimpl`. Hooks return `Entry`
 name their targets as text, so that a plugin costs nothing until it is used.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import pluggy

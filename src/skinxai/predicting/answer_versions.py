@@ -1,7 +1,5 @@
 """`answer_versions`: of all that decides an answer beside the image, the model and the options."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Devices by name: one that this machine cannot compute on is refused when it is named."""
 
-from __future__ import annotations
-
 import torch
 
 from skinxai.errors import OptionError, closest

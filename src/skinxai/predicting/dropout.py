@@ -1,7 +1,5 @@
 """Uncertainty by Monte Carlo dropout: one pass through the features, many through the head."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any

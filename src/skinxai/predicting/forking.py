@@ -9,8 +9,6 @@ Nor do other threads of the parent survive, and what one of them had locked, suc
 a model or explained an image, nobody would unlock: a forked process gets new locks.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

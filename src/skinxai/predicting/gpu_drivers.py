@@ -1,7 +1,5 @@
 """Whether torch finds a GPU; torch, which takes seconds to import, is asked only with a driver."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Labelled images as a model reads them, and which of them it was trained or calibrated on."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Collection, Iterable
 from functools import reduce

@@ -1,7 +1,5 @@
 """Images to a `ReferenceSample`, in the place of the one that `calibrate` made."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection
 from typing import Any

@@ -1,7 +1,5 @@
 """What runs a graph: ONNX Runtime, or OpenVINO. On the processor."""
 
-from __future__ import annotations
-
 import math
 import threading
 from typing import Any, ClassVar, Protocol

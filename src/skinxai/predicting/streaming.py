@@ -1,7 +1,5 @@
 """`predictions`: images to results, lazily and in order."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any

@@ -5,8 +5,6 @@ next call computes the rest. It holds the hash of what computed its rows (weight
 views), and of each row the hash of the pixels; nothing else is ever taken from it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Mapping

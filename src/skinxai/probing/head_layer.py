@@ -1,7 +1,5 @@
 """The classifier of a network: whether it is a linear layer of the pooled features, and set."""
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np

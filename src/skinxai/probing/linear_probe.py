@@ -1,7 +1,5 @@
 """`probe`: labelled images to a model folder, without training the backbone."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Collection

@@ -1,7 +1,5 @@
 """Nearest neighbours on frozen features, with votes that are weighted by their similarity."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The page of an audit: its findings, and suspicious pairs side by side."""
 
-from __future__ import annotations
-
 import html
 import json
 import os

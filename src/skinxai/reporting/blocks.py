@@ -1,7 +1,5 @@
 """Blocks of a page: cards, tables, and figures with their intervals."""
 
-from __future__ import annotations
-
 import html
 import math
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """A generated model card, with what was measured since it was written."""
 
-from __future__ import annotations
-
 import re
 
 from skinxai.reporting.model_cards import (

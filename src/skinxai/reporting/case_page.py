@@ -1,7 +1,5 @@
 """The page of a case report as HTML."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Iterable
 

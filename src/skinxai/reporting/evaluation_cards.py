@@ -1,7 +1,5 @@
 """Cards of an evaluation's page: what the classes, the probabilities and the groups give."""
 
-from __future__ import annotations
-
 import html
 
 from skinxai.plain_text import counted

@@ -1,7 +1,5 @@
 """Charts of an `Evaluation`: confusion matrix, ROC curves, reliability diagram."""
 
-from __future__ import annotations
-
 import html
 import math
 

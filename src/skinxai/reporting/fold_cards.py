@@ -1,7 +1,5 @@
 """The card of an evaluation's page that shows a cross-validation fold by fold."""
 
-from __future__ import annotations
-
 import html
 import math
 

@@ -1,7 +1,5 @@
 """Pictures of an image and its heatmap, no larger than a page needs them."""
 
-from __future__ import annotations
-
 import base64
 import html
 import io

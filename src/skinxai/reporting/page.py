@@ -1,7 +1,5 @@
 """The skeleton and style that all pages share: one file, no script, no request to any server."""
 
-from __future__ import annotations
-
 import html
 
 STYLE = """

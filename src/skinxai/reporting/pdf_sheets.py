@@ -4,8 +4,6 @@ reportlab is pure Python with a BSD licence and needs no library of the system. 
 here as it is: none of it is parsed as markup.
 """
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The log of a run: its rows, and their curves for a page."""
 
-from __future__ import annotations
-
 import csv
 import html
 import io

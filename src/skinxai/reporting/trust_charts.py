@@ -1,7 +1,5 @@
 """Charts of an `Evaluation`: the decision curve, and wrong answers by coverage."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Pictures from numbers: heatmap overlays and grids, with Pillow and numpy alone."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from numbers import Real

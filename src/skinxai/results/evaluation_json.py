@@ -1,7 +1,5 @@
 """What reads the fields of an `Evaluation` from JSON, by their annotations."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from skinxai.results.comparison import Comparison, McNemar, PairedFigure

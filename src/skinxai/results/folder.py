@@ -1,7 +1,5 @@
 """A folder of results: a table, and pictures under safe names that never collide."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

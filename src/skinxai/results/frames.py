@@ -1,7 +1,5 @@
 """Results as pandas tables. Nothing else in this room imports pandas."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any

@@ -1,7 +1,5 @@
 """Between frozen dataclasses and plain values for JSON, strictly: nothing is ignored or guessed."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass

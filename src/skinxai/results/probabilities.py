@@ -1,7 +1,5 @@
 """Logits to probabilities, and their mean: the one place where that is computed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Deleting: images whose time has passed, and everything of one subject."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 

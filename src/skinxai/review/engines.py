@@ -1,7 +1,5 @@
 """`Database`: the engine of a store, its transactions, and what its errors mean."""
 
-from __future__ import annotations
-
 import errno
 import os
 import sqlite3

@@ -1,7 +1,5 @@
 """`ImageFolder`: images that are kept, each in a file named by its hash."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from skinxai.disk.regular_files import (

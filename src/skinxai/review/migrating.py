@@ -1,7 +1,5 @@
 """`migrate`: bring a database to this version's schema, whoever else is opening it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from alembic import command

@@ -1,7 +1,5 @@
 """What is read of cases: those that wait for a reviewer, in their order, or all; with labels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is written of cases: predictions with their images, and labels; one transaction for each."""
 
-from __future__ import annotations
-
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 

@@ -1,7 +1,5 @@
 """`StoreClock`: time for retention, which goes on whatever the system's clock does."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The tables of a store, as SQLAlchemy maps them; `migrations` makes them."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 

@@ -4,8 +4,6 @@ The first is a melanoma that the bundled model finds and the second one that it 
 cell carcinoma and a nevus follow. README.md beside them says where they come from.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 FOLDER = Path(__file__).parent

@@ -1,7 +1,5 @@
 """What the bundled model answers to the first sample image, for the OpenAPI page."""
 
-from __future__ import annotations
-
 from typing import Any
 
 PREDICTED: dict[str, Any] = {

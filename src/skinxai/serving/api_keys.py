@@ -1,7 +1,5 @@
 """API keys: random, kept as hashes, compared in constant time."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import re

@@ -1,7 +1,5 @@
 """A request's body as it arrives: counted, and given up where its client leaves."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """Answers by content: what was asked before is not computed again. Bounded memory, or Redis."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

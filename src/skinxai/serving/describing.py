@@ -1,7 +1,5 @@
 """What the OpenAPI page says of requests with images, and of problems."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

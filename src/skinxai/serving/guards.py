@@ -1,7 +1,5 @@
 """The checks of every request: its host, its origin, its key, and how often its client asks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from starlette.datastructures import Headers

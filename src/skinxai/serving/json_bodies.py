@@ -1,7 +1,5 @@
 """Bodies of JSON, read in memory, checked, and refused with the field's name."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """`Observing`: counts, logs and traces each request, where it begins and where it ends."""
 
-from __future__ import annotations
-
 import concurrent.futures
 import logging
 import threading

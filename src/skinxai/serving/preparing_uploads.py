@@ -1,7 +1,5 @@
 """Uploads read in threads of their own: decoded and transformed, so that a batch begins at once."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import io

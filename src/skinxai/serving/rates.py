@@ -1,7 +1,5 @@
 """`Rates`: how often each client may ask."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections import OrderedDict

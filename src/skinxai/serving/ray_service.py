@@ -1,7 +1,5 @@
 """The service under Ray Serve: the same application in several replicas. The only file with ray."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import replace
 from typing import Any

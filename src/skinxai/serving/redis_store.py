@@ -1,7 +1,5 @@
 """`RedisStore`: answers that several services share. The only file with redis."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """`Router`: which of several models answers a request, in shares, and always the same for a key."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """`serve`: run the service until it is told to end, and end it without a lost answer."""
 
-from __future__ import annotations
-
 import logging
 import signal
 import socket

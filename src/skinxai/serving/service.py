@@ -1,7 +1,5 @@
 """`Service`: uploads in, answers out: batched, in time, or refused."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 import uuid

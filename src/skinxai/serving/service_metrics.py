@@ -1,7 +1,5 @@
 """`Metrics`: what the service measures, for Prometheus. The only file with prometheus_client."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any

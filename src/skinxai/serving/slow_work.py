@@ -1,7 +1,5 @@
 """`SlowWork`: explanations and reports, one after the other, beside the batches of predictions."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable

@@ -6,8 +6,6 @@ links to those of the others, and has the model's span in it. Who exports them i
 the process was started with, as ``opentelemetry-instrument`` does.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext

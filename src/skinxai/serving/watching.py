@@ -1,7 +1,5 @@
 """`Watch`: reloads models whose folders were replaced."""
 
-from __future__ import annotations
-
 import logging
 import os
 import threading

@@ -1,7 +1,5 @@
 """`Bench`: one explainer on a tiny network, and what a failed check raises."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

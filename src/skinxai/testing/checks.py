@@ -1,7 +1,5 @@
 """The checks of `check_explainer`, one function each, in the order in which they are made."""
 
-from __future__ import annotations
-
 import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Tiny networks whose answers are known: each class is a colour, and only its patches count."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

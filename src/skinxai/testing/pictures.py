@@ -1,7 +1,5 @@
 """Pictures with coloured patches in known places."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 

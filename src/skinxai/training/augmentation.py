@@ -1,7 +1,5 @@
 """Training augmentation. The only file that imports albumentations."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 from typing import Any

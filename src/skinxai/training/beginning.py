@@ -1,7 +1,5 @@
 """Build a run: `new_run` from settings, `resumed_run` from its folder."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The model card that a run writes, before any test."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from skinxai.configs import ModelConfig

@@ -1,7 +1,5 @@
 """Look up the names in a run's settings before any image is read."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Checkpoints on disk: each is one file with its hash in its name; the newest whole one is used."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

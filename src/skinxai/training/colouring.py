@@ -4,8 +4,6 @@ All take and return RGB ``(N, 3, h, w)``, float32, 0–255. A sum over pixels is
 float64, which is exact: the result of an image does not depend on the images beside it.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """JPEG compression of many images at once, as torch operations, without the file."""
 
-from __future__ import annotations
-
 import math
 
 import torch

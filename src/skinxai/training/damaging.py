@@ -3,8 +3,6 @@
 All take and return RGB ``(N, 3, h, w)``, float32, 0–255; each image has parameters of its own.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

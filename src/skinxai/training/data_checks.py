@@ -1,7 +1,5 @@
 """Checks of `Trainer.fit` on its images before the first step."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Collection, Mapping
 from contextlib import suppress

@@ -10,8 +10,6 @@ A processor without instructions for bfloat16 computes all of it in float32, rou
 own loops there round every partial sum, and take some twenty times as long.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any

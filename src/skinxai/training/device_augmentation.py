@@ -1,7 +1,5 @@
 """`DeviceAugmentation`: the recipes as torch operations on whole batches, on any device."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

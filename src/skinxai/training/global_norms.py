@@ -4,8 +4,6 @@ Within `GlobalNorms` every ``batch_norm`` in training mode takes mean and varian
 batch, as one rank would. torch's ``SyncBatchNorm`` refuses the CPU, and other classes than its own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A model's config: what it inherits from its training images and from what it learnt from."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from skinxai.configs import ModelConfig, PreprocessConfig

@@ -1,7 +1,5 @@
 """`joined`: bring the ranks of a launch together, and let one of them say what went wrong."""
 
-from __future__ import annotations
-
 import datetime
 import itertools
 import sys

@@ -1,7 +1,5 @@
 """Find which images a run's model will have been trained on; none may be validation images."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from operator import or_

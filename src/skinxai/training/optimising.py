@@ -1,7 +1,5 @@
 """Parameter groups, learning rate and moving average of the weights."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Choose the precision of a run; on CPUs it is measured."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,7 +1,5 @@
 """The process of a run: kept memory, typed errors, the main guard of a script."""
 
-from __future__ import annotations
-
 import multiprocessing
 import sys
 from collections.abc import Iterator

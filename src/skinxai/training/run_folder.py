@@ -1,7 +1,5 @@
 """A run's folder: its settings, log, events and lock."""
 
-from __future__ import annotations
-
 import csv
 import datetime
 import errno

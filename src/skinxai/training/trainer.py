@@ -1,7 +1,5 @@
 """`Trainer`: one visible loop from labelled images to a model folder."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Copies that nothing waits for."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

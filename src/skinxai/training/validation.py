@@ -1,7 +1,5 @@
 """Validation during a run: metrics of the averaged weights."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`WatchedFiles`: whether the image files of a run still hold what it hashed when it began."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Mapping
 

@@ -1,7 +1,5 @@
 """`colours`: twelve numbers about the colours of an image and how they change across it."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

@@ -1,7 +1,5 @@
 """From a malignant probability and what speaks against the image to a decision, with reasons."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """Nonconformity scores: how badly a class fits an image's probabilities. Higher fits worse."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

@@ -1,7 +1,5 @@
 """Probabilities as they come in: refused unless every row is a distribution over the classes."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

@@ -4,8 +4,6 @@ uvicorn has no limit for how long the head of a request, its body, or the readin
 take, and its limit on connections leaves out those that have sent no whole request.
 """
 
-from __future__ import annotations
-
 import asyncio
 import ipaddress
 from collections import Counter

@@ -1,7 +1,5 @@
 """Who may call a server: by which names, and no pages of other sites."""
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Collection
 from urllib.parse import urlsplit
