@@ -145,7 +145,7 @@ def flags() -> Iterator[tuple[str, str]]:
             for shown, call in calls.items():
                 if callable(call) and name not in RESULTS:
                     for given in inspect.signature(call).parameters.values():
-                        if str(given.annotation) == "bool":
+                        if given.annotation in (bool, "bool"):
                             yield shown, given.name
 
 
