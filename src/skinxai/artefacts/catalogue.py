@@ -1,7 +1,5 @@
 """Every artefact at its named strengths."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What every artefact returns, and the steps that they share."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import cv2

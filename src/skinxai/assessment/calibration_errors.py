@@ -1,7 +1,5 @@
 """How far probabilities are from shares that come true, over bins: three calibration errors."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

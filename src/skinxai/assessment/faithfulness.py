@@ -4,8 +4,6 @@ Compare each measure with its value for maps that do not depend on the image (`B
 photographers centre lesions, so a blob in the middle scores well.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Metrics of single-label classification, from a confusion matrix or from probabilities."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Selective prediction: how often a model is wrong where it answers only when it is surest."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How fast each backend predicts on this machine, and how far its answers are from torch's."""
 
-from __future__ import annotations
-
 import os
 import statistics
 import time

@@ -1,7 +1,5 @@
 """What a comparison of methods asks: which images, which methods with which budgets."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields

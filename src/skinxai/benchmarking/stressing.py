@@ -1,7 +1,5 @@
 """`stress_test`: what erased lesions, ink, rulers and the like do to a model's answers."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ An entry is named after the field of `LoadedModel` that holds the object. Its fi
 in `skinxai.model_folders.parts`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The file of ``skinxai train --config``: a run's own ``train.json``, or one written by hand."""
 
-from __future__ import annotations
-
 import json
 import tomllib
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """`EnsembleConfig`: models that are used as one."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """`ModelConfig`: everything besides the weights that a model needs."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields

@@ -1,7 +1,5 @@
 """`PreprocessConfig`: how the evaluation transform makes a network's input; and sizes as text."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ FLANN clears a list of all its points. Both are approximate: docs/explanation/sp
 share of planted copies they lose.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Turn the rows of a table into `Records`; all problems are reported at once."""
 
-from __future__ import annotations
-
 import shlex
 import unicodedata
 from collections import Counter

@@ -1,7 +1,5 @@
 """Measure which columns of a table give the label away, over lesions and patients."""
 
-from __future__ import annotations
-
 import math
 import re
 from bisect import bisect_right

@@ -1,7 +1,5 @@
 """`load_folder`: one folder of images for each class, with or without folders of parts."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections import Counter

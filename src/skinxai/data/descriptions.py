@@ -1,7 +1,5 @@
 """What a prepared folder, or one of shards, says of its records: JSON that holds its own digest."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path

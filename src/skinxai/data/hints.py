@@ -1,7 +1,5 @@
 """Suggest the call of `load_csv`, with its columns, for a data set of unknown layout."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

@@ -7,8 +7,6 @@ The most similar pairs are then confirmed at 64×64, or by keypoints that agree 
 transform.
 """
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """`prepare`: decode and verify every image once, and store the pixels for fast epochs."""
 
-from __future__ import annotations
-
 import glob
 import os
 import re

@@ -1,7 +1,5 @@
 """`load_ham10000`: read HAM10000 and exports of the ISIC archive as they are published."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace

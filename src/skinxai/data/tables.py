@@ -1,7 +1,5 @@
 """Read CSV files with line numbers, and find the files that they list."""
 
-from __future__ import annotations
-
 import csv
 import io
 import os

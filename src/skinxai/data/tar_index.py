@@ -3,8 +3,6 @@
 ``index.json`` is written last. It lists the sha256, bytes and number of samples of each tar.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """`write_shards`: labelled images as WebDataset tars, each written once, whole or not at all."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """One tar of samples, as WebDataset has them: ``KEY.jpg`` and ``KEY.json`` make one sample."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections import Counter

@@ -1,7 +1,5 @@
 """`load_shards`: a folder of WebDataset tars as `Records`, read by offset like single files."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Many images at once: a table with thumbnails, and what could not be read."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Which image, method and class: the controls that pages share."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Files that visitors send, alone or in a zip: in memory alone, within limits."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 from collections.abc import Iterable, Iterator

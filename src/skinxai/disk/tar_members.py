@@ -4,8 +4,6 @@ A tar without compression holds its files as they are, so that one of them is re
 Where each lies is found once for each tar and process, from the headers.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import tarfile

@@ -1,7 +1,5 @@
 """`cross_validate`: a model for each fold, the answers of each to its fold, and their ensemble."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

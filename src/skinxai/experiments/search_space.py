@@ -1,7 +1,5 @@
 """The settings that a search varies, and between which values."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

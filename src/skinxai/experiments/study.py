@@ -1,7 +1,5 @@
 """`Study`: the trials of a search in a SQLite file; the only file with Optuna."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import warnings

@@ -1,7 +1,5 @@
 """`tune`: a search for settings; each trial is a run of `Trainer`."""
 
-from __future__ import annotations
-
 import csv
 import io
 import os

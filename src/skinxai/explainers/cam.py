@@ -5,8 +5,6 @@ needed, and threads may share the network. ``A`` are the channels of that map, `
 ``g`` is the gradient of the explained score with respect to them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 

@@ -1,7 +1,5 @@
 """Class activation maps that need no gradient: principal components, masked inputs, ablation."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 

@@ -1,7 +1,5 @@
 """Attributions from gradients with respect to the preprocessed image, through the whole network."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, final

@@ -1,7 +1,5 @@
 """Attributions from the scores of perturbed images: they need no gradient and no layer."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from numbers import Real

@@ -1,7 +1,5 @@
 """The one place that makes an `Explanation`: maps of passes, averaged in pixels of the source."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 

@@ -1,7 +1,5 @@
 """What a `CaseReport` holds, asked of a classifier; nothing of it is shown here."""
 
-from __future__ import annotations
-
 import datetime
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence

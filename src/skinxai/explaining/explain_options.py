@@ -1,7 +1,5 @@
 """What `Classifier.explain` can be asked, besides the method and its own options. No torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Real

@@ -1,7 +1,5 @@
 """What is asked of an explanation: which method with which options, and which class."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass

@@ -1,7 +1,5 @@
 """Which class of each image is explained. No torch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

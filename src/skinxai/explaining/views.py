@@ -1,7 +1,5 @@
 """What an explainer sees of the network: one score of it, float32, in evaluation mode."""
 
-from __future__ import annotations
-
 import copy
 import threading
 import time

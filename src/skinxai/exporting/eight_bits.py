@@ -1,7 +1,5 @@
 """Exported graphs that compute in eight bits, and what that costs."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Iterator

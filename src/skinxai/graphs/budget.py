@@ -1,7 +1,5 @@
 """How much a graph may compute and keep for one image, told from the sizes of its values."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """One layer of OpenVINO as its file describes it, and the numbers in its attributes."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """What OpenVINO's XML may hold: layers of networks, in the form that skinxai writes."""
 
-from __future__ import annotations
-
 import math
 import re
 from typing import NamedTuple

@@ -7,8 +7,6 @@ it nothing changes. Filters of warnings and the file descriptor of standard erro
 threads at once, so neither is touched.
 """
 
-from __future__ import annotations
-
 import ctypes
 import logging
 import warnings

@@ -5,8 +5,6 @@ not pass its warnings on. Here they are errors, and so is what libjpeg does not 
 are missing, and data overwritten by zeros.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """`read_image`: the one way from anything to RGB pixels."""
 
-from __future__ import annotations
-
 import os
 import re
 from dataclasses import dataclass, replace

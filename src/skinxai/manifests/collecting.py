@@ -1,7 +1,5 @@
 """`collect`: the parts of all shards, checked and merged in the manifest's order."""
 
-from __future__ import annotations
-
 import csv
 import io
 import os

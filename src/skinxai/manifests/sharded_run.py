@@ -5,8 +5,6 @@ it does not depend on which process made it, nor on how many there were. Answers
 last bits, on the size of a batch, so a chunk that is made again has the same batches.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Which chunks of a manifest a process takes: asked for, or found in its environment."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import NamedTuple, Self

@@ -4,8 +4,6 @@ The config lists each member's folder, weight and whole digest, and the manifest
 config: an edited, exchanged or missing member is refused. Needs no torch.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -5,8 +5,6 @@ and in eight bits, its label, and the first bytes of its image's pixel hash, by 
 sorted. The file holds no names and no ids of lesions or patients.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from typing import Self
 

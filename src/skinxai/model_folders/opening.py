@@ -1,7 +1,5 @@
 """Models by name: the bundled one, folders, and repositories of the Hugging Face Hub. No torch."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ To add a file, add its row here and, where it is optional, an entry in
 `skinxai.checkpoints.optional_parts`, which turns its bytes into an object and back.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

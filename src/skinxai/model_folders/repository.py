@@ -1,7 +1,5 @@
 """`Repository`: one of the Hugging Face Hub, through its own client, which checks no content."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

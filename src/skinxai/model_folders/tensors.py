@@ -1,7 +1,5 @@
 """Safetensors bytes: the header of a weights file, and files of one array. Needs no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

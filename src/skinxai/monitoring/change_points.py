@@ -4,8 +4,6 @@ It needs no reference and no window: it finds the place of a change, where `Drif
 whether a window is unlike the reference. Its false alarms are not in that monitor's rate.
 """
 
-from __future__ import annotations
-
 import threading
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """`DriftReport`: what a monitor says of a window of images."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is compared one number at a time: a name, in words, and where it stands in an answer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 

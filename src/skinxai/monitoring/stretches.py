@@ -1,7 +1,5 @@
 """`Stretches`: windows drawn from the reference itself, as if images came and nothing drifted."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The p-values here take images for independent. They only put different statistic
 alarm is raised by `skinxai.monitoring.drift_tests`, which draws windows from the reference.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Self
 

@@ -4,8 +4,6 @@ Set ``SKINXAI_BLOCK_PLUGINS`` to ``1`` to load no plugin, or to distribution nam
 commas to leave those out.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 from dataclasses import dataclass, replace

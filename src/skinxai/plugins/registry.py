@@ -5,8 +5,6 @@ only `Registry.get` pays for what it returns. This module and the lazy ``skinxai
 are the only places that use `importlib`.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.metadata
 import re

@@ -1,7 +1,5 @@
 """Labelled images to a `Calibration`."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

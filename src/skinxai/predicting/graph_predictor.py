@@ -1,7 +1,5 @@
 """`GraphPredictor`: logits and class activation maps of prepared images, by graphs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self

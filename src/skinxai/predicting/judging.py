@@ -1,7 +1,5 @@
 """Labelled images to an `Evaluation`, with a look for images that the model was trained on."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

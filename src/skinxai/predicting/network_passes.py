@@ -1,7 +1,5 @@
 """Passes of networks over a batch, what each gives, and what all of them say of one image."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar

@@ -4,8 +4,6 @@ Test-time augmentation, the members' weighted mean, the softmax, calibration, an
 logits that are not finite are decided here, for torch, ONNX Runtime and OpenVINO alike.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """A fitted head to a model: the backbone with that head, its config and its card."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any

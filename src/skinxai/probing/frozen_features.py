@@ -1,7 +1,5 @@
 """Images to frozen features, each computed once, with a look at each to recognise it."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

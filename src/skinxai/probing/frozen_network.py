@@ -1,7 +1,5 @@
 """`FrozenNetwork`: starting weights that are not trained, and what tells them from others."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

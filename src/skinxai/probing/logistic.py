@@ -1,7 +1,5 @@
 """Multinomial logistic regression on frozen features. The only file here with scikit-learn."""
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """`Probed`: what a probe of frozen features found."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any

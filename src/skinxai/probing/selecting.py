@@ -1,7 +1,5 @@
 """Choosing the regularisation and the number of neighbours by macro-F1."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The page of a case report as one sheet of PDF, in the order of the HTML page."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """`CaseReport`: all that a model can say of one image, and its page as HTML or PDF."""
 
-from __future__ import annotations
-
 import datetime
 import math
 import os

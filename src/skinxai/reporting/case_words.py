@@ -1,7 +1,5 @@
 """What a case report says, as plain text: the same sentences on HTML and PDF."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Charts as inline SVG: colours come from the page's style, and texts are escaped."""
 
-from __future__ import annotations
-
 import html
 import math
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ technique, technical assessment, application. Under them stand items of STARD-AI
 al., Nature Medicine, 2025).
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Which cases reviewers agree on: one label for each image, and why the others have none."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What the store keeps, as frozen values: a case, a reviewer's label, a case with its labels."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

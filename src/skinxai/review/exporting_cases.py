@@ -1,7 +1,5 @@
 """`export_cases`: labelled cases as a data set that a model is fine-tuned on, without leaks."""
 
-from __future__ import annotations
-
 import csv
 import io
 import os

@@ -1,7 +1,5 @@
 """What one image of a request got: an answer, or why there is none."""
 
-from __future__ import annotations
-
 import uuid
 from dataclasses import dataclass
 from typing import Any

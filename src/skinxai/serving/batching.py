@@ -4,8 +4,6 @@ A batch is what waits when the model has finished the one before: nobody waits f
 unless that was asked for.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import threading

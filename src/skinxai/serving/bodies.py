@@ -1,7 +1,5 @@
 """What a request brings: images and fields, read in memory."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """`Fleet`: the models of a service, side by side, each exchanged as a whole or not at all."""
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """`Gate`: where each request begins and ends: who may ask, how much, and what all answers say."""
 
-from __future__ import annotations
-
 import logging
 import re
 import time

@@ -1,7 +1,5 @@
 """Logs as JSON, one line for each request. Nothing of an image, its name, a key or a query."""
 
-from __future__ import annotations
-
 import json
 import logging
 import sys

@@ -1,7 +1,5 @@
 """`Recorder`: keeps answers for review in a thread of its own; its failure harms no answer."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import logging

@@ -1,7 +1,5 @@
 """`ServiceSettings`: all that can be chosen of the service."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`Shadow`: a second model that sees what a first one answered, and never delays it."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import threading

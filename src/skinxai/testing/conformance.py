@@ -1,7 +1,5 @@
 """`check_explainer`: what every explainer must do, each as a named check."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The parameters of many images' augmentation, each drawn from the image's own seed alone."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, fields
 from typing import Any, Self

@@ -1,7 +1,5 @@
 """How much memory a device and its host have left."""
 
-from __future__ import annotations
-
 import os
 from contextlib import suppress
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Starting weights of a run."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Batches for training and validation. Each image depends only on seed, epoch and position."""
 
-from __future__ import annotations
-
 import multiprocessing
 import signal
 from collections.abc import Iterable, Iterator, Sequence

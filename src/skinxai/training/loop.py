@@ -1,7 +1,5 @@
 """The loop over epochs and batches."""
 
-from __future__ import annotations
-
 import itertools
 import signal
 import time

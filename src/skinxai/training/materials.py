@@ -1,7 +1,5 @@
 """`Materials`: the objects that a new run and a resumed one are built of in the same way."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Every random state that a training step may draw from, as plain values and tensors."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """`Ranks`: the processes that train one network together, and what they tell each other."""
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """`Recipe`: ranges and probabilities of the augmentation recipes, for both ways to compute them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 Range = tuple[float, float]

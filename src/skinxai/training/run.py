@@ -1,7 +1,5 @@
 """`Run`: data, networks and progress of one run while it goes on."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """`Share`: which images of a batch each rank has. No torch."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass

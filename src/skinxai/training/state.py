@@ -1,7 +1,5 @@
 """Everything that changes during a run, converted to bytes and back without pickles."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields

@@ -1,7 +1,5 @@
 """One optimiser step: blend, forward, backward in micro-batches, check, update."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """`StoredImages`: decoded images kept in memory for a whole run, and batches of them."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

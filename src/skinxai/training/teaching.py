@@ -1,7 +1,5 @@
 """`Teacher`: a model or ensemble whose answers a run learns from besides the labels."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

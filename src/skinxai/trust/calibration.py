@@ -4,8 +4,6 @@ A model folder keeps it as ``calibration.json``, with the digests of the weights
 of three files beside it: ``novelty.safetensors``, and hashes and fingerprints of the images.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

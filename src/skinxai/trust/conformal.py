@@ -1,7 +1,5 @@
 """Split conformal prediction: sets of classes that hold the true one as often as asked for."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence

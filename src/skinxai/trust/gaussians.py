@@ -1,7 +1,5 @@
 """`Gaussians`: class means of feature vectors with one covariance, for Mahalanobis distances."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Self
 

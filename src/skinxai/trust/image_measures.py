@@ -4,8 +4,6 @@ The numbers are computed on small copies of fixed size, so that they hardly depe
 resolution.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ An image that is far from the reference is no image of the kind that the model k
 keeps one reference for each network in ``novelty.safetensors``.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

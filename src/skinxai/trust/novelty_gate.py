@@ -4,8 +4,6 @@ A model folder keeps the references of its networks in ``novelty.safetensors``, 
 ``calibration.json``.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

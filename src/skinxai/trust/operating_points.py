@@ -1,7 +1,5 @@
 """Operating points: from which malignant probability on a lesion is referred."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -4,8 +4,6 @@ Each check compares one number with one limit. The limits are fitted on calibrat
 what is usual differs between cameras.
 """
 
-from __future__ import annotations
-
 import bisect
 import math
 from collections.abc import Mapping, Sequence

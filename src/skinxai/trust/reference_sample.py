@@ -4,8 +4,6 @@ A model folder keeps it as ``reference.safetensors``, one row for each of some h
 the network did not learn from: numbers alone, no names, no ids, no pixels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self

@@ -1,7 +1,5 @@
 """Probabilities that are as often right as they say: temperature and vector scaling."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

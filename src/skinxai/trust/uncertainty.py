@@ -1,7 +1,5 @@
 """How much several answers to one image disagree: entropies in nats, and the variation ratio."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
