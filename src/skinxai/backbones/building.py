@@ -97,8 +97,7 @@ def build(
     if not isinstance(model, SkinClassifier):
         raise PluginError(
             f"the builder of backbone {name!r} must return a SkinClassifier, got "
-            f"{type(model).__name__}; return SkinClassifier(network, features, head) of "
-            f"skinxai.backbones.network."
+            f"{type(model).__name__}; wrap it: SkinClassifier(network, features, head)."
         )
     return model.eval()
 

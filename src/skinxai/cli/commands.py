@@ -55,7 +55,7 @@ class Command(TyperCommand):
     """A command that speaks of its options as they are typed, and knows the one that was meant."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As typer does; an empty path, such as that of an unset variable, is refused."""
+        """As typer does; an empty path is refused."""
         given = list(args)
         try:
             left = super().parse_args(ctx, args)
@@ -74,7 +74,7 @@ class Command(TyperCommand):
             raise UsageError(f"No such option: {given}. {hint}".rstrip(), ctx) from error
 
     def _check_paths(self, ctx: Any, given: list[str]) -> None:
-        """Refuse an empty path, which would be the present folder, whose files it may replace."""
+        """Refuse what an unset variable gives: it would be the present folder."""
         if not any(each == "" or each.endswith("=") for each in given):
             return
         values, *_ = self.make_parser(ctx).parse_args(given)

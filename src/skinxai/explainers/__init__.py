@@ -21,12 +21,7 @@ register = plugins.explainers.register
 
 
 def get(name: str) -> type[Explainer]:
-    """Import and return the class of a registered explainer.
-
-    Raises:
-        UnknownNameError: no explainer of that name.
-        PluginError: what is registered cannot be imported, or is no such class.
-    """
+    """Class of a registered explainer; a `PluginError` where it is none or cannot be imported."""
     found = plugins.explainers.get(name)
     from skinxai.explainers.base import Explainer
 

@@ -70,17 +70,12 @@ def bind(
 def checked(
     name: str, loss: Callable[[Tensor, Tensor], Any], classes: int
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """The bound loss, for training: it refuses other logits, and results that are no loss.
+    """What `bind` returned, for training with so many classes.
 
-    Args:
-        name: of the loss, for messages.
-        loss: that `bind` returned.
-        classes: K.
-
-    Returns:
-        The same function, which raises a `ModelError` where the network's logits are not
-        ``(N, K)``, and a `PluginError` where the loss is no scalar tensor with a gradient.
+    It raises a `ModelError` where logits are not ``(N, K)``, and a `PluginError` where the loss is
+    no scalar tensor with a gradient.
     """
+    import torch
 
     def compute(logits: Tensor, target: Tensor) -> Tensor:
         if logits.ndim != 2 or logits.shape[1] != classes:
@@ -88,13 +83,18 @@ def checked(
                 f"logits must be (N, {classes}), one for each label, got {tuple(logits.shape)}."
             )
         found = loss(logits, target)
-        got = _fault(found, logits)
-        if got:
-            raise PluginError(
-                f"loss {name!r} must return a tensor of the shape (), the mean over images, that "
-                f"has a gradient by the logits, got {got}."
-            )
-        return found  # type: ignore[no-any-return]
+        if not isinstance(found, torch.Tensor):
+            got = type(found).__name__
+        elif found.ndim:
+            got = f"one of the shape {tuple(found.shape)}"
+        elif logits.requires_grad and not found.requires_grad:
+            got = "one without"
+        else:
+            return found
+        raise PluginError(
+            f"loss {name!r} must return a tensor (), the mean over images, with a gradient, got "
+            f"{got}."
+        )
 
     return compute
 
@@ -123,7 +123,7 @@ def _keywords(name: str) -> dict[str, inspect.Parameter]:
     if inspect.isclass(loss):
         raise PluginError(
             f"loss {name!r} must be a function, got the class {loss.__name__}; register an "
-            f"instance of it, which can be called with (logits, target)."
+            f"instance."
         )
     try:
         signature = inspect.signature(loss)
@@ -142,16 +142,6 @@ def _keywords(name: str) -> dict[str, inspect.Parameter]:
             f"loss {name!r} must take (logits, target), and its options by keyword only: {error}."
         ) from error
     return found
-
-
-def _fault(loss: Any, logits: Tensor) -> str:
-    import torch
-
-    if not isinstance(loss, torch.Tensor):
-        return type(loss).__name__
-    if loss.ndim:
-        return f"one of the shape {tuple(loss.shape)}"
-    return "one without" if logits.requires_grad and not loss.requires_grad else ""
 
 
 def _try(loss: Callable[[Tensor, Tensor], Tensor], classes: int) -> None:

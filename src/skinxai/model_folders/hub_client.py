@@ -21,7 +21,7 @@ def check_revision(revision: str) -> None:
 
 
 def check_token(token: str | None) -> None:
-    """Refuse what cannot be sent; the HTTP library would show the whole token in its error."""
+    """Refuse what cannot be sent: the HTTP library's error would show it."""
     if isinstance(token, str) and not _TOKEN.fullmatch(token):
         raise OptionError(
             "token must be ASCII characters without blanks and line ends; if it was read from a "
