@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from skinxai import backbones, plugins
 from skinxai.backbones.network import SkinClassifier
-from skinxai.errors import OptionError
+from skinxai.errors import OptionError, PluginError
 
 WITHOUT_DROP_PATH = ("densenet121",)
 WITH_DROP_PATH = [name for name in backbones.names() if name not in WITHOUT_DROP_PATH]
@@ -204,6 +204,21 @@ def test_builders_of_plugins_may_take_the_rate_or_not() -> None:
     backbones.build("mine", 2)
     backbones.build("mine", 2, drop_path_rate=0.1)
     assert given == [{}, {"drop_path_rate": 0.1}]
+
+
+@pytest.mark.usefixtures("mine")
+@pytest.mark.parametrize(
+    ("builder", "words"),
+    [
+        (lambda name, num_classes, drop_rate: Plain("fc"), "must return a SkinClassifier, got Pl"),
+        (lambda name, num_classes, drop_rate: None, "must return a SkinClassifier, got NoneType"),
+        (lambda num_classes: wrapped(Plain("fc")), r"must take \(name, num_classes, drop_rate\): "),
+    ],
+)
+def test_what_is_no_builder(builder, words: str) -> None:
+    backbones.register("mine", help="no builder")(builder)
+    with pytest.raises(PluginError, match=f"the builder of backbone 'mine' {words}"):
+        backbones.build("mine", 2)
 
 
 def test_other_faults_of_a_builder_stay_what_they_are() -> None:

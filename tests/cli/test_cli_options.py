@@ -234,3 +234,24 @@ def test_nearest_tells_what_was_noted_of_an_image_and_goes_on_after_a_bad_one(tm
     assert (second["warnings"], third["warnings"]) == ([], [note])
     assert [each["source"] for each in (second, third)] == [str(plain), str(clear)]
     assert len(second["nearest"]) == len(third["nearest"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["export", ""], "OUT"),
+        (["predict", "photo.png", "--out", ""], "--out"),
+        (["predict", "photo.png", "--out="], "--out"),
+        (["train", "--data", "", "--out", "run"], "--data"),
+        (["evaluate", ""], "data"),
+    ],
+)
+def test_an_empty_path_is_not_the_present_folder(words, named, tmp_path, monkeypatch) -> None:
+    """As of a variable that is not set; files of the folder would be replaced, or read."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text("mine")
+    if words[0] == "evaluate":
+        words = [*words, "--out", "out"]
+    assert f"{named} must name a file or a folder, got an empty text" in refused(*words)
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    assert (tmp_path / "README.md").read_text() == "mine"

@@ -176,6 +176,32 @@ def test_ones_own_head_in_place_or_without_gradients(kind, tmp_path, pictures) -
     )
 
 
+def test_features_that_are_pooled_already_are_the_embeddings(tmp_path, pictures) -> None:
+    """As where the network's own pooling comes before the split: novelty is told from them."""
+
+    class Pooled(Small):
+        def features(self, images: torch.Tensor) -> torch.Tensor:
+            return super().features(images).mean(dim=(2, 3))
+
+        def head(self, pooled: torch.Tensor) -> torch.Tensor:
+            return self.fc(pooled)
+
+    torch.manual_seed(0)
+    network, whole = Pooled(2, 0.0).eval(), Small(2, 0.0).eval()
+    whole.load_state_dict(network.state_dict())
+    mine, other = (
+        Classifier.from_module(each, ["a", "b"], INPUT, each.features, each.head, device="cpu")
+        for each in (network, whole)
+    )
+    np.testing.assert_allclose(mine.embed(pictures), other.embed(pictures), atol=1e-6)
+    graph = onnx_graphs.graph_of(mine.network, INPUT.image_size, own_weights=True)
+    run, images = OnnxRuntime(graph.SerializeToString()), torch.randn(3, 3, *INPUT.image_size)
+    assert run.names == ["logits", "embeddings"]
+    found = run(images.numpy())["embeddings"]
+    np.testing.assert_allclose(found, network.features(images).detach().numpy(), atol=1e-6)
+    mine.export(tmp_path / "own.onnx", images=pictures)
+
+
 def test_a_grid_that_turns_a_square_map_is_exported_without_maps(tmp_path) -> None:
     """The graph's maps would lie as the features do, and torch's Grad-CAM the other way."""
     torch.manual_seed(0)

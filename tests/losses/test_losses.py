@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from skinxai import losses, plugins
-from skinxai.errors import OptionError, PluginError, UnknownNameError
+from skinxai.errors import ModelError, OptionError, PluginError, UnknownNameError
 from skinxai.losses import single_label
 
 COUNTS = (700, 40, 3)
@@ -282,6 +282,44 @@ def test_a_loss_must_be_a_function() -> None:
     losses.register("mine", help="no function")(3)
     with pytest.raises(PluginError, match="loss 'mine' must be a function, got int"):
         losses.bind("mine", {}, COUNTS)
+
+
+@pytest.mark.usefixtures("mine")
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (torch.nn.CrossEntropyLoss, "must be a function, got the class CrossEntropyLoss; register"),
+        (lambda logits, target, weight: 0, r"must take \(logits, target\), .* argument: 'weight'"),
+        (lambda logits: 0, r"must take \(logits, target\), .*too many positional arguments"),
+    ],
+)
+def test_what_cannot_be_called_as_a_loss(loss, words: str) -> None:
+    losses.register("mine", help="no loss")(loss)
+    with pytest.raises(PluginError, match=f"loss 'mine' {words}"):
+        losses.bind("mine", {}, COUNTS)
+
+
+@pytest.mark.parametrize(
+    ("loss", "got"),
+    [
+        (lambda logits, target: logits.sum(dim=1), r"one of the shape \(4,\)"),
+        (lambda logits, target: logits.sum().reshape(1), r"one of the shape \(1,\)"),
+        (lambda logits, target: logits.sum().item(), "float"),
+        (lambda logits, target: logits.sum().detach(), "one without"),
+        (lambda logits, target: None, "NoneType"),
+    ],
+)
+def test_what_is_no_loss(loss, got: str) -> None:
+    logits, target = torch.zeros(4, 3, requires_grad=True), torch.zeros(4, dtype=torch.int64)
+    with pytest.raises(PluginError, match=rf"loss 'mine' must return a tensor .* got {got}\.$"):
+        losses.checked("mine", loss, 3)(logits, target)
+
+
+@pytest.mark.parametrize("columns", [2, 4])
+def test_logits_of_another_number_of_classes(columns: int) -> None:
+    loss = losses.checked("focal", losses.bind("focal", {}, COUNTS), 3)
+    with pytest.raises(ModelError, match=rf"must be \(N, 3\), .* got \(2, {columns}\)"):
+        loss(torch.zeros(2, columns), torch.zeros(2, dtype=torch.int64))
 
 
 def test_looking_a_loss_up_loads_no_torch() -> None:

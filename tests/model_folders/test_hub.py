@@ -305,6 +305,9 @@ def test_revisions(hub, published) -> None:
     for revision in ("../main", "a..b", "/x", ""):
         with pytest.raises(OptionError, match="revision must be"):
             open_model(NAME, revision=revision or " ")
+    for model in (NAME, None, "."):
+        with pytest.raises(OptionError, match=r"revision must be text or None, got 1234567\.$"):
+            open_model(model, revision=1234567)
     with pytest.raises(OptionError, match="must be given once"):
         open_model(f"{NAME}@main", revision="main")
     assert hub.requests == []

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from hub_server import TOKEN, Repo
 from loopback_hub import NAME
+from small_runs import INPUT, Small
 from test_hub import model, published
 from typer.testing import CliRunner
 
 from skinxai import Classifier
 from skinxai.assessment.evaluating import evaluate_probabilities
 from skinxai.cli import app
-from skinxai.errors import HubError, IntegrityError, LeakageError, OptionError
+from skinxai.errors import HubError, IntegrityError, LeakageError, ModelError, OptionError
 from skinxai.model_folders.ensembles import write_ensemble
 from skinxai.model_folders.files import contents
 from skinxai.model_folders.hub_metadata import with_metadata
@@ -41,10 +42,32 @@ def test_an_ensemble_goes_with_its_members(hub, classifier, tmp_path) -> None:
     assert Classifier.from_pretrained(pushed).model.startswith("both@")
 
 
-@pytest.mark.parametrize("name", ["me/ä", "me/x\udcff", "me/\u202e"])
+@pytest.mark.parametrize("name", ["me/ä", "me/x\udcff", "me/\u202e", None, Path("me/x")])
 def test_a_name_that_no_repository_can_have(hub, classifier, name: str) -> None:
     with pytest.raises(OptionError, match=r"^repo_id must be 'org/name' of letters, digits"):
         classifier.push_to_hub(name, token=TOKEN)
+    assert not hub.requests
+
+
+@pytest.mark.parametrize("token", ["hf_secret\n", "hf_sec ret", "hf_secrét", ""])
+def test_a_token_that_cannot_be_sent_is_not_shown(hub, classifier, token: str) -> None:
+    """As one of a file with a line end: the HTTP library shows it in its own error."""
+    calls = (
+        lambda: classifier.push_to_hub(NAME, token=token),
+        lambda: open_model(NAME, token=token),
+    )
+    for call in calls:
+        with pytest.raises(OptionError, match=r"token must be .* pass token\.strip\(\)") as info:
+            call()
+        assert "hf_" not in str(info.value)
+    assert not hub.requests
+
+
+def test_a_network_that_cannot_be_saved_is_not_pushed(hub) -> None:
+    network = Small(2, 0.0)
+    mine = Classifier.from_module(network, ["a", "b"], INPUT, network.features, network.head)
+    with pytest.raises(ModelError, match=r"from_module\(\) cannot be saved"):
+        mine.push_to_hub(NAME, token=TOKEN)
     assert not hub.requests
 
 

@@ -307,7 +307,9 @@ for name, error in (
     assert "a.bad" in lines[3] and lines[3].endswith(": broken header")
 
 
-@pytest.mark.parametrize(("value", "blocked"), [("1", 15), ("b-import, A-Good", 2)])
+@pytest.mark.parametrize(
+    ("value", "blocked"), [("1", 15), ("b-import, A-Good", 2), ("B_Import,a.good", 2)]
+)
 def test_blocking(installed, value: str, blocked: int) -> None:
     found = skinxai(installed | {"SKINXAI_BLOCK_PLUGINS": value}, json=["plugins", "--json"])
     rows = json.loads(found["json"]["out"])["plugins"]

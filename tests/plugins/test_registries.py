@@ -4,7 +4,7 @@ import pytest
 import torch
 from places import ROOT
 
-from skinxai import Classifier, backbones, data, explainers, losses
+from skinxai import Classifier, Explainer, backbones, data, explainers, losses, plugins
 from skinxai.errors import PluginError, UnknownNameError
 from skinxai.plugins.registry import Entry, Registry
 
@@ -86,3 +86,31 @@ def test_a_name_for_one_process() -> None:
 def test_targets_must_name_an_attribute(target: str) -> None:
     with pytest.raises(PluginError, match="target must look like 'module:attribute'"):
         Entry("name", target)
+
+
+class OptionsOfNoKind(Explainer):
+    options_type = dict
+
+
+@pytest.mark.parametrize(
+    ("registered", "words"),
+    [
+        (int, "explainer 'mine' must be a subclass of skinxai.Explainer"),
+        (object(), "explainer 'mine' must be a subclass of skinxai.Explainer"),
+        (lambda images: images, "explainer 'mine' must be a subclass of skinxai.Explainer"),
+        (OptionsOfNoKind, "options_type of explainer 'mine' must be a frozen dataclass"),
+    ],
+)
+def test_what_is_no_explainer(registered, words: str, classifier, photos) -> None:
+    explainers.register("mine", help="no explainer")(registered)
+    try:
+        for ask in (
+            lambda: explainers.get("mine"),
+            lambda: classifier.explain(photos[0], "mine"),
+            lambda: classifier.compare(photos[0], ["gradcam", "mine"]),
+            lambda: classifier.report(photos[0], methods=["mine"]),
+        ):
+            with pytest.raises(PluginError, match=words):
+                ask()
+    finally:
+        plugins.explainers.remove(["mine"])

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from small_runs import LABELS
 
-from skinxai import ModelConfig, PreprocessConfig, backbones, checkpoints
+from skinxai import Classifier, ModelConfig, PreprocessConfig, backbones, checkpoints
 from skinxai.data import load_prepared
 from skinxai.disk.staging import write_together
 from skinxai.disk.writing import append_line, check_folder, make_folder, write_atomic
-from skinxai.errors import SkinxaiError
+from skinxai.errors import OutputError, SkinxaiError
 from skinxai.review import ReviewStore
 
 ACTIONS: dict[str, Callable[[Path], object]] = {
@@ -36,6 +36,21 @@ ACTIONS: dict[str, Callable[[Path], object]] = {
 def test_a_name_with_nul(what: str, tmp_path: Path) -> None:
     with pytest.raises(SkinxaiError, match="no file can have this name"):
         ACTIONS[what](tmp_path / "new" / "a\0b")
+
+
+def test_no_name_at_all_is_not_the_present_folder(classifier, tmp_path: Path, monkeypatch) -> None:
+    """Its README.md would be replaced by the model card."""
+    monkeypatch.chdir(tmp_path)
+    for write in (
+        classifier.save_pretrained,
+        Classifier.from_pretrained([None, None]).save_pretrained,
+        lambda folder: write_together(folder, {"a": b""}),
+    ):
+        with pytest.raises(OutputError, match=r"must have a name, got an empty text; '\.' is the"):
+            write("")
+        assert not list(tmp_path.iterdir())
+    write(".")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "xml"])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from skinxai import plugins
-from skinxai.errors import OptionError, UnknownNameError
+from skinxai.errors import OptionError, PluginError, UnknownNameError
 
 if TYPE_CHECKING:
     from skinxai.backbones.network import SkinClassifier
@@ -71,6 +71,7 @@ def build(
     Raises:
         UnknownNameError: no backbone of that name.
         OptionError: a ``drop_path_rate`` outside its rule, or for a backbone that takes none.
+        PluginError: a builder that takes other arguments, or returns no `SkinClassifier`.
     """
     if not 0 <= drop_path_rate < 1:
         raise OptionError(f"drop_path_rate must be in [0, 1), got {drop_path_rate!r}.")
@@ -79,10 +80,25 @@ def build(
         if not _takes(builder, "drop_path_rate"):
             raise _no_drop_path(name, drop_path_rate)
         more["drop_path_rate"] = drop_path_rate
+    try:
+        inspect.signature(builder).bind(name, num_classes, drop_rate, **more)
+    except ValueError:  # functions in C may have none
+        pass
+    except TypeError as error:
+        raise PluginError(
+            f"the builder of backbone {name!r} must take (name, num_classes, drop_rate): {error}."
+        ) from error
     import torch
 
+    from skinxai.backbones.network import SkinClassifier
+
     with torch.device(device):
-        model: SkinClassifier = builder(name, num_classes, drop_rate, **more)
+        model = builder(name, num_classes, drop_rate, **more)
+    if not isinstance(model, SkinClassifier):
+        raise PluginError(
+            f"the builder of backbone {name!r} must return a SkinClassifier, got "
+            f"{type(model).__name__}; wrap it: SkinClassifier(network, features, head)."
+        )
     return model.eval()
 
 

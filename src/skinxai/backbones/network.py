@@ -40,6 +40,11 @@ def copied(value: Any) -> Any:
     return value
 
 
+def is_pooled(features: Any) -> bool:
+    """Whether features are pooled already: ``(N, D)``."""
+    return isinstance(features, Tensor) and features.ndim == 2
+
+
 class SkinClassifier(nn.Module):
     """A network that is split where explainers differentiate.
 
@@ -47,7 +52,8 @@ class SkinClassifier(nn.Module):
         network: the whole network; holds all weights.
         features: images ``(N, 3, H, W)`` → whatever the head takes.
         head: that → logits ``(N, K)``.
-        pool: that → pooled features ``(N, D)``; ``None``: the mean of the grid over space.
+        pool: that → pooled features ``(N, D)``; ``None``: features of this shape as they are, of
+            others the mean of the grid over space.
         grid: that and the images' ``(H, W)`` → ``(N, C, h, w)``, as a view of it, row 0 the
             image's upper border; ``None``: it is such a map already.
         layer: where the split is, for results.
@@ -103,7 +109,7 @@ class SkinClassifier(nn.Module):
     def pool(self, features: Tensor) -> Tensor:
         """What `features` returned to pooled features ``(N, D)``."""
         if self._pool is None:
-            return self.grid(features).mean(dim=(2, 3))
+            return features if is_pooled(features) else self.grid(features).mean(dim=(2, 3))
         return self._pool(self.network, copied(features))
 
     def grid(self, features: Tensor, image_size: tuple[int, int] | None = None) -> Tensor:

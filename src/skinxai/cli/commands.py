@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -54,9 +55,12 @@ class Command(TyperCommand):
     """A command that speaks of its options as they are typed, and knows the one that was meant."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As typer does."""
+        """As typer does; an empty path is refused."""
+        given = list(args)
         try:
-            return super().parse_args(ctx, args)
+            left = super().parse_args(ctx, args)
+            self._check_paths(ctx, given)
+            return left
         except UsageError as error:
             known = [name for each in self.get_params(ctx) for name in _names(each)]
             if not hasattr(error, "possibilities"):  # an option that there is
@@ -68,6 +72,19 @@ class Command(TyperCommand):
             near = closest(given, known)
             hint = f"Did you mean {near}?" if near else ""
             raise UsageError(f"No such option: {given}. {hint}".rstrip(), ctx) from error
+
+    def _check_paths(self, ctx: Any, given: list[str]) -> None:
+        """Refuse what an unset variable gives: it would be the present folder."""
+        if not any(each == "" or each.endswith("=") for each in given):
+            return
+        values, *_ = self.make_parser(ctx).parse_args(given)
+        for each in self.get_params(ctx):
+            if values.get(each.name) == "" and isinstance(ctx.params.get(each.name), Path):
+                raise UsageError(
+                    f"{_as_typed(each)} must name a file or a folder, got an empty text; '.' is "
+                    f"the present folder.",
+                    ctx,
+                )
 
     def invoke(self, ctx: Any) -> Any:
         """As typer does; an error of skinxai names options in the place of arguments.

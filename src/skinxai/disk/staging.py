@@ -51,6 +51,10 @@ class Staged:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
+        if not os.fspath(folder):  # of an unset variable, say; Path() would make it "."
+            raise OutputError(
+                "a folder to write must have a name, got an empty text; '.' is the present one."
+            )
         self.folder = Path(folder)
         self._names: list[str] = []
         self._made: list[Path] = []

@@ -1,14 +1,13 @@
 """What is asked of an explanation: which method with which options, and which class."""
 
-import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 
 from skinxai import explainers
-from skinxai.errors import OptionError, PluginError, SkinxaiError, did_you_mean
+from skinxai.errors import OptionError, SkinxaiError, did_you_mean
 from skinxai.explainers.base import Explainer
 from skinxai.labels import LabelSet
 from skinxai.plugins.registry import THIS_PROCESS
@@ -48,7 +47,7 @@ class Method:
 
 def options_of(name: str) -> tuple[str, ...]:
     """Names of a method's own options."""
-    return tuple(f.name for f in fields(_explainer(name).options_type))
+    return tuple(f.name for f in fields(explainers.get(name).options_type))
 
 
 def choose_method(
@@ -68,7 +67,7 @@ def choose_method(
     """
     if score not in SCORES:
         raise OptionError(f"score must be one of {SCORES}, got {score!r}.")
-    explainer = _explainer(name)
+    explainer = explainers.get(name)
     known = [f.name for f in fields(explainer.options_type)]
     if unknown := sorted(set(options) - set(known)):
         raise OptionError(
@@ -100,12 +99,3 @@ def _built(name: str, options_type: type[Any], options: Mapping[str, Any]) -> An
             f"{name} does not take the options {given or 'that are its defaults'}: "
             f"{type(error).__name__}: {error}"
         ) from error
-
-
-def _explainer(name: str) -> type[Explainer]:
-    found = explainers.get(name)
-    if not (inspect.isclass(found) and issubclass(found, Explainer)):
-        raise PluginError(f"explainer {name!r} must be a subclass of skinxai.Explainer.")
-    if not is_dataclass(found.options_type):
-        raise PluginError(f"options_type of explainer {name!r} must be a frozen dataclass.")
-    return found

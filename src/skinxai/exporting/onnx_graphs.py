@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skinxai.backbones.network import SkinClassifier, copied
+from skinxai.backbones.network import SkinClassifier, copied, is_pooled
 from skinxai.errors import ExplainError, ExportError, OptionError
 from skinxai.graphs.exported import FLOAT, KERNEL
 from skinxai.graphs.names import EMBEDDINGS, IMAGES, LOGITS, MAPS
@@ -38,6 +38,8 @@ class _Traced(nn.Module):
         found = [head(self.network, copied(channels))]
         if self._pooled and pool is not None:
             found.append(pool(self.network, copied(channels)))
+        elif self._pooled and is_pooled(channels):
+            found.append(copied(channels))
         elif self._pooled:
             cells = channels if grid is None else grid(self.network, channels, None)
             found.append(cells.mean(dim=(2, 3)))

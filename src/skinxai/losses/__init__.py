@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skinxai import plugins
-from skinxai.errors import OptionError, PluginError, did_you_mean
+from skinxai.errors import ModelError, OptionError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +47,7 @@ def bind(
         OptionError: an option that the loss does not have, one that it needs and was not given,
             a value outside its rule, or a class without images where the loss needs them. Values
             for losses of plugins are only looked at by the plugin, when the loss is used.
-        PluginError: what is registered is no function.
+        PluginError: what is registered is no such function.
     """
     loss, parameters = get(name), _keywords(name)
     known = sorted(set(parameters) - {COUNTS})
@@ -65,6 +65,38 @@ def bind(
     if plugins.losses.entry(name).source == "skinxai":  # a plugin's may have state, ours have none
         _try(bound, len(class_counts))
     return bound
+
+
+def checked(
+    name: str, loss: Callable[[Tensor, Tensor], Any], classes: int
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """What `bind` returned, for training with so many classes.
+
+    It raises a `ModelError` where logits are not ``(N, K)``, and a `PluginError` where the loss is
+    no scalar tensor with a gradient.
+    """
+    import torch
+
+    def compute(logits: Tensor, target: Tensor) -> Tensor:
+        if logits.ndim != 2 or logits.shape[1] != classes:
+            raise ModelError(
+                f"logits must be (N, {classes}), one for each label, got {tuple(logits.shape)}."
+            )
+        found = loss(logits, target)
+        if not isinstance(found, torch.Tensor):
+            got = type(found).__name__
+        elif found.ndim:
+            got = f"one of the shape {tuple(found.shape)}"
+        elif logits.requires_grad and not found.requires_grad:
+            got = "one without"
+        else:
+            return found
+        raise PluginError(
+            f"loss {name!r} must return a tensor (), the mean over images, with a gradient, got "
+            f"{got}."
+        )
+
+    return compute
 
 
 def options_of(name: str) -> tuple[str, ...]:
@@ -88,16 +120,28 @@ def _keywords(name: str) -> dict[str, inspect.Parameter]:
     loss = get(name)
     if not callable(loss):
         raise PluginError(f"loss {name!r} must be a function, got {type(loss).__name__}.")
+    if inspect.isclass(loss):
+        raise PluginError(
+            f"loss {name!r} must be a function, got the class {loss.__name__}; register an "
+            f"instance."
+        )
     try:
-        parameters = inspect.signature(loss).parameters
+        signature = inspect.signature(loss)
     except (TypeError, ValueError):  # functions in C may have none; then there are no options
         return {}
-    return {
+    found = {
         key: parameter
-        for key, parameter in parameters.items()
+        for key, parameter in signature.parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
         or (key == COUNTS and parameter.kind is parameter.POSITIONAL_OR_KEYWORD)
     }
+    try:
+        signature.bind(None, None, **dict.fromkeys(found))
+    except TypeError as error:
+        raise PluginError(
+            f"loss {name!r} must take (logits, target), and its options by keyword only: {error}."
+        ) from error
+    return found
 
 
 def _try(loss: Callable[[Tensor, Tensor], Tensor], classes: int) -> None:

@@ -11,12 +11,22 @@ from skinxai.progress import is_quiet
 SECONDS = 4  # that the first answer of the Hub may take
 _NUMBER = re.compile(r"\[(?:Errno|WinError) -?\d+\] ")
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w.+/-]{0,199}", re.ASCII)
+_TOKEN = re.compile(r"[!-~]+")
 
 
 def check_revision(revision: str) -> None:
     """Refuse what cannot be a commit, tag or branch."""
-    if not _REVISION.fullmatch(revision):
+    if not isinstance(revision, str) or not _REVISION.fullmatch(revision):
         raise OptionError(f"revision must be a commit, tag or branch, got {revision!r}.")
+
+
+def check_token(token: str | None) -> None:
+    """Refuse what cannot be sent: the HTTP library's error would show it."""
+    if isinstance(token, str) and not _TOKEN.fullmatch(token):
+        raise OptionError(
+            "token must be ASCII characters without blanks and line ends; if it was read from a "
+            "file, pass token.strip()."
+        )
 
 
 def failures() -> tuple[type[Exception], ...]:

@@ -61,10 +61,10 @@ def with_metadata(
     from huggingface_hub import ModelCardData
     from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
-    if not repo_id.isascii():
+    if not isinstance(repo_id, str) or not repo_id.isascii():
         raise OptionError(
             f"repo_id must be 'org/name' of letters, digits, '-', '_' and '.', got "
-            f"{quoted(repo_id, 80)}."
+            f"{quoted(str(repo_id), 80)}."
         )
     if evaluation is not None and evaluation.leaked:
         raise LeakageError("an evaluation on training images must not be published as the model's.")
@@ -101,8 +101,10 @@ def _metadata(
 
 
 def _base(config: ModelConfig) -> str:
-    """The network as timm names it; empty of one that a plugin builds."""
+    """The network as timm names it; empty of one that a plugin builds, or that cannot be saved."""
     name = config.backbone
+    if not name:
+        return ""
     if name.startswith(_TIMM):
         return name
     return f"{_TIMM}{name}" if plugins.backbones.entry(name).source == "skinxai" else ""

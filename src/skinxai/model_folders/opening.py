@@ -55,12 +55,15 @@ def open_model(
         HubError: if the Hub does not answer as it should.
         UnsafeFormatError: if it is a weights file in a format that can run code.
         IntegrityError: if files do not match their manifest.
-        OptionError: if ``model`` is neither a name nor a path, or a revision is given twice.
+        OptionError: if ``model`` is neither a name nor a path, a revision is no text or is given
+            twice, or a token cannot be one.
     """
     if not isinstance(model, str | os.PathLike | None):
         raise OptionError(
             f"model must be a folder, 'org/name', 'bundled' or None, got {type(model).__name__}."
         )
+    if not isinstance(revision, str | None):
+        raise OptionError(f"revision must be text or None, got {revision!r}.")
     if model is None or model == BUNDLED.name:
         return read_model_folder(BUNDLED, revision=revision)
     path = Path(model)

@@ -10,7 +10,7 @@ from typing import Any
 
 from skinxai.errors import HubError, IntegrityError, ModelNotFoundError, OutputError
 from skinxai.model_folders import hub_client
-from skinxai.model_folders.hub_client import bars_of_client, failures, line
+from skinxai.model_folders.hub_client import bars_of_client, check_token, failures, line
 from skinxai.model_folders.parts import MANIFEST, size_limit
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -32,6 +32,9 @@ class Repository:
     cache_dir: str | os.PathLike[str] | None = None
     token: str | None = None
     local_files_only: bool = False
+
+    def __post_init__(self) -> None:
+        check_token(self.token)
 
     def look_up(self, revision: str, file: str = MANIFEST) -> str:
         """Ask the Hub for the commit of a revision that has this file."""

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from skinxai.errors import HubError, OptionError
 from skinxai.model_folders.files import contents
-from skinxai.model_folders.hub_client import bars_of_client, check_revision, failures, line
+from skinxai.model_folders.hub_client import (
+    bars_of_client,
+    check_revision,
+    check_token,
+    failures,
+    line,
+)
 from skinxai.model_folders.parts import CARD, part_of
 
 if TYPE_CHECKING:
@@ -41,14 +47,15 @@ def upload(
     Raises:
         HubError: if the Hub does not answer, or refuses.
         IntegrityError: if files do not match their manifest.
-        OptionError: if ``repo_id`` or ``revision`` is not a valid name, or ``private`` is asked of
-            a repository that is public already.
+        OptionError: if ``repo_id``, ``revision`` or ``token`` is not a valid one, or ``private`` is
+            asked of a repository that is public already.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError
 
     if revision is not None:
         check_revision(revision)
+    check_token(token)
     files = dict(contents(Path(folder)))
     api = HfApi(token=token, library_name="skinxai")
     known: tuple[type[Exception], ...] = (RuntimeError, ValueError, *failures())

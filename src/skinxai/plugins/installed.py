@@ -5,6 +5,7 @@ commas to leave those out.
 """
 
 import os
+import re
 import threading
 from dataclasses import dataclass, replace
 from typing import Any
@@ -97,12 +98,12 @@ datasets = _REGISTRIES["skinxai_datasets"]
 def _load_all() -> None:
     _forget()
     _register(builtin, "skinxai", "")
-    blocked = {name.strip().lower() for name in os.environ.get(BLOCK, "").split(",")} - {""}
+    blocked = {_plain(name.strip()) for name in os.environ.get(BLOCK, "").split(",")} - {""}
     for point in installed_plugins(GROUP):
         name, version = plugin_origin(point)
         entries: tuple[str, ...] = ()
         error = None
-        if "1" in blocked or name.lower() in blocked:
+        if "1" in blocked or _plain(name) in blocked:
             error = f"blocked by {BLOCK}"
         else:
             try:
@@ -114,6 +115,11 @@ def _load_all() -> None:
         _statuses.append(
             PluginStatus(name, version, one_line(point.value, MAX_NAME), entries, error)
         )
+
+
+def _plain(name: str) -> str:
+    """The name of a distribution as all of its spellings have it in common (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _forget() -> None:

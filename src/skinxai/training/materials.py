@@ -110,7 +110,9 @@ class Materials:
         check_prepared(train, config.image_size)
         if val.pixels is not None and not val.pixels.fits(preprocessing):
             check_originals_of(val)
-        loss = losses.bind(config.loss, config.loss_options, train.class_counts())
+        counts = train.class_counts()
+        bound = losses.bind(config.loss, config.loss_options, counts)
+        loss = losses.checked(config.loss, bound, len(counts))
         if not _is_divided(config, ranks):  # else it goes there block by block
             network.to(device).to(memory_format=torch.channels_last)
         average = copy.deepcopy(network)
