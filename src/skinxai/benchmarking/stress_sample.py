@@ -1,7 +1,5 @@
 """Which images a stress test takes, with their lesions' masks."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +38,7 @@ class StressSample:
     def of(
         cls, records: Records, masks: Path | None, artefacts: Sequence[str] | None, *,
         lesions: int | None, seed: int, max_pixels: int,
-    ) -> StressSample:  # fmt: skip
+    ) -> "StressSample":  # fmt: skip
         """All images of some lesions, the same whatever the order of the records.
 
         The lesions come class by class in turn, as long as each class has any, so that rare

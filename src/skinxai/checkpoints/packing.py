@@ -1,7 +1,5 @@
 """Model folder ↔ network. Weights are bound to the config; a pickle is never opened."""
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Iterable
@@ -70,7 +68,7 @@ class LoadedModel:
     probe: bytes | None = None
 
     @property
-    def members(self) -> tuple[LoadedModel, ...]:
+    def members(self) -> tuple["LoadedModel", ...]:
         """The model itself."""
         return (self,)
 

@@ -1,7 +1,5 @@
 """What typer does for commands, with a suggestion for a mistyped option, in printable text."""
 
-from __future__ import annotations
-
 import traceback
 from contextlib import nullcontext
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The options of ``skinxai predict`` for a manifest of many images, and what they do."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass, fields
 from enum import StrEnum

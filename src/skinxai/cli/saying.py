@@ -1,7 +1,5 @@
 """How the command line speaks: printable text alone, notes of one line, and ``--quiet``."""
 
-from __future__ import annotations
-
 import errno
 import functools
 import inspect

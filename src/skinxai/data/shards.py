@@ -1,7 +1,5 @@
 """Pixels of many images in a few flat files, mapped into memory instead of read."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os
@@ -182,7 +180,7 @@ class ShardWriter:
         self._hash = hashlib.sha256()
         self._offset = 0
 
-    def __enter__(self) -> ShardWriter:
+    def __enter__(self) -> "ShardWriter":
         return self
 
     def __exit__(self, *_: object) -> None:

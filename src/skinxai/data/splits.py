@@ -1,7 +1,5 @@
 """Split by lesion: no lesion, patient or near-duplicate pair is in two parts."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io
@@ -49,7 +47,7 @@ class Splits:
         image_ids: Mapping[str, Iterable[str]],
         *,
         allow_leakage: bool = False,
-    ) -> Splits:
+    ) -> "Splits":
         """Make parts of ``records``, each sorted by image id.
 
         Args:
@@ -129,7 +127,7 @@ class Splits:
         *,
         sha256: str | None = None,
         allow_leakage: bool = False,
-    ) -> Splits:
+    ) -> "Splits":
         """Read a file that `to_csv` wrote.
 
         Args:

@@ -1,7 +1,5 @@
 """`Room`: how much memory visitors' files may take, together and each."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -60,7 +58,7 @@ class Room:
         return own is not None and validate_xsrf_token(own.value, theirs)
 
     @contextmanager
-    def arriving(self, session: str, declared: int) -> Iterator[_Arriving]:
+    def arriving(self, session: str, declared: int) -> Iterator["_Arriving"]:
         """While a file comes.
 
         Raises:

@@ -1,7 +1,5 @@
 """`Queue`: who computes next, so that nobody waits for ever behind somebody slow."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time
@@ -39,7 +37,7 @@ class Queue:
         self._running = 0
 
     @contextmanager
-    def turn(self, waits: Waits = patiently) -> Iterator[Turn]:
+    def turn(self, waits: Waits = patiently) -> Iterator["Turn"]:
         """Within it, one computes."""
         turn = Turn(self, waits)
         self._enter(turn)
@@ -48,7 +46,7 @@ class Queue:
         finally:
             self._leave(turn)
 
-    def _enter(self, turn: Turn) -> None:
+    def _enter(self, turn: "Turn") -> None:
         with self._changed:
             self._waiting.append(turn)
         try:
@@ -60,7 +58,7 @@ class Queue:
                     self._waiting.remove(turn)
                 self._changed.notify_all()
 
-    def _admitted(self, turn: Turn) -> bool:
+    def _admitted(self, turn: "Turn") -> bool:
         """Whether it is this one's turn now, or within a moment."""
         with self._changed:
             free = self._changed.wait_for(
@@ -72,11 +70,11 @@ class Queue:
                 turn.since = time.monotonic()
             return free
 
-    def _before(self, turn: Turn) -> int:
+    def _before(self, turn: "Turn") -> int:
         with self._changed:
             return self._running + self._waiting.index(turn)
 
-    def _leave(self, turn: Turn) -> None:
+    def _leave(self, turn: "Turn") -> None:
         with self._changed:
             if turn.since is not None:
                 turn.since = None

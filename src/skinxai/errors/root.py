@@ -1,7 +1,5 @@
 """The root of all errors, with its two sentences, and the warning."""
 
-from __future__ import annotations
-
 import copy
 import re
 from typing import Self
@@ -46,7 +44,7 @@ class SkinxaiError(Exception):
         made.on_command_line = one_line(f"{text}: {self.on_command_line}")
         return made
 
-    def at(self, index: int, source: str) -> SkinxaiError:
+    def at(self, index: int, source: str) -> "SkinxaiError":
         """Note which input this error belongs to, and return the error itself."""
         if self.index is None:
             self.index, self.source = index, source

@@ -1,7 +1,5 @@
 """Out-of-fold answers: each image answered by the model that has not learnt its lesion."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -52,7 +50,7 @@ class FoldAnswers:
         write_atomic(run_folder / ANSWERS, text.encode() + b"\n")
 
     @classmethod
-    def read(cls, run_folder: Path) -> FoldAnswers | None:
+    def read(cls, run_folder: Path) -> "FoldAnswers | None":
         """Inverse of `write`; ``None`` if the file is missing or damaged, so that it is redone."""
         try:
             data = read_file(run_folder / ANSWERS, MAX_TEXT_BYTES)

@@ -1,7 +1,5 @@
 """Whether a plugin's explainer left the network and the process as it found them."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,7 +52,7 @@ class _ModuleState:
     training: bool
 
     @classmethod
-    def of(cls, module: nn.Module) -> _ModuleState:
+    def of(cls, module: nn.Module) -> "_ModuleState":
         """As it is now."""
         parts, hooks = (
             tuple(dict(getattr(module, kind).items()) for kind in kinds)
@@ -103,7 +101,7 @@ class NetworkState:
     modules: dict[str, _ModuleState]
 
     @classmethod
-    def of(cls, network: nn.Module) -> NetworkState:
+    def of(cls, network: nn.Module) -> "NetworkState":
         """As it is now."""
         weights = dict(network.named_parameters())
         tensors = weights | dict(network.named_buffers())
@@ -244,7 +242,7 @@ class _Process:
     hooks: dict[str, dict[int, Any]]
 
     @classmethod
-    def now(cls) -> _Process:
+    def now(cls) -> "_Process":
         of_torch = [torch.get_rng_state()]
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # asking starts it
             of_torch += torch.cuda.get_rng_state_all()

@@ -1,7 +1,5 @@
 """Predict and explain images, in one forward pass of each network and view."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -87,7 +85,7 @@ class _Pass:
         items: list[Prepared],
         *,
         tta: bool,
-    ) -> list[_Pass]:
+    ) -> list["_Pass"]:
         """Of every member and view."""
         runs = [each.run for each in graph.members] if graph else [None] * len(predictor.members)
         fitted = predictor.calibration and predictor.calibration.fitted(tta=tta)
@@ -108,7 +106,7 @@ class _Pass:
         return found
 
     @torch.no_grad()
-    def only(self, kept: list[int]) -> _Pass:
+    def only(self, kept: list[int]) -> "_Pass":
         """The same for some of the images."""
         images = self.images[kept]
         features = self.network.features(images) if kept else self.features

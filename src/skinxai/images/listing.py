@@ -1,7 +1,5 @@
 """Which files of a folder are images, and a count of those that are not read."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections import Counter
@@ -76,7 +74,7 @@ class LeftOut:
         kinds = {name: count for name, count in (*self.kinds.items(), *folders.items()) if count}
         return {"source": self.place, "left_out": kinds}
 
-    def add(self, other: LeftOut) -> None:
+    def add(self, other: "LeftOut") -> None:
         """Count what another folder leaves out as well."""
         self.kinds += other.kinds
         self.expected += other.expected

@@ -1,7 +1,5 @@
 """What a user passed: one image or many, and how each is called."""
 
-from __future__ import annotations
-
 import glob
 import io
 import itertools
@@ -84,7 +82,7 @@ class NamedBytes(bytes):
     name = ""
 
     @classmethod
-    def of(cls, data: bytes, name: str) -> NamedBytes:
+    def of(cls, data: bytes, name: str) -> "NamedBytes":
         """The bytes under a name."""
         made = cls(data)
         made.name = name

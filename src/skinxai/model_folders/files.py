@@ -4,8 +4,6 @@ Which files there are is in `skinxai.model_folders.parts`. An ensemble's folder 
 `skinxai.model_folders.ensembles` finds its members. Needs no torch.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import warnings
@@ -57,7 +55,7 @@ class ModelFiles:
     folder: Path
     files: Mapping[str, bytes]
     digest: str
-    members: tuple[ModelFiles, ...] = ()
+    members: tuple["ModelFiles", ...] = ()
     fits: Fits | None = field(default=None, compare=False, repr=False)
 
     @property

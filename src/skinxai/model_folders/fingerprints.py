@@ -7,8 +7,6 @@ fingerprints of turned, cropped and slightly rotated images. A model folder keep
 training images as ``training_fingerprints.safetensors``, one uint8 array ``(n, 200)``, sorted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -156,7 +154,7 @@ class Fingerprints:
     def __len__(self) -> int:
         return len(self.rows) // BYTES
 
-    def __or__(self, other: Fingerprints) -> Fingerprints:
+    def __or__(self, other: "Fingerprints") -> "Fingerprints":
         if not isinstance(other, Fingerprints):
             return NotImplemented
         return Fingerprints.of([*self._each(), *other._each()])

@@ -4,8 +4,6 @@ A relief is the cosine transform of an image's texture. What is seen of it throu
 is computed at a low resolution; a copy agrees with one of them in one of its eight orientations.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -117,7 +115,7 @@ class Views:
     mixed: Floats
 
     @classmethod
-    def of(cls, known: Floats, pool: Executor | None = None) -> Views:
+    def of(cls, known: Floats, pool: Executor | None = None) -> "Views":
         """Of known reliefs ``(N, 20, 20)``, by the threads of a pool or by this one."""
         level = coarse()
         is_even = _is_even(level)

@@ -1,7 +1,5 @@
 """`Reliefs`: cosine transforms of images' textures, used to find copies of images."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +25,7 @@ class Reliefs:
     values: npt.NDArray[np.float32]
     square: npt.NDArray[np.bool_]
 
-    def __getitem__(self, rows: slice) -> Reliefs:
+    def __getitem__(self, rows: slice) -> "Reliefs":
         return Reliefs(self.values[rows], self.square[rows])
 
 

@@ -7,8 +7,6 @@ it the folder keeps the images' `Fingerprints`, which also find copies, and from
 relief of each image can be drawn. Neither file holds names, or ids of lesions or patients.
 """
 
-from __future__ import annotations
-
 import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -53,7 +51,7 @@ class Look(NamedTuple):
     @classmethod
     def at(
         cls, pixels: npt.NDArray[np.uint8], digest: str | None = None, *, resized: bool = False
-    ) -> Look:
+    ) -> "Look":
         """Compute it from RGB uint8 ``(H, W, 3)``: the image's pixels, or those of a smaller copy.
 
         The `pixel_hash` of the image itself is passed if it is known; ``resized``: the aspect ratio
@@ -193,7 +191,7 @@ class TrainedOn:
         copies = tuple(name for name, found in zip(others, alike, strict=True) if found)
         return SeenImages(exact, copies, tuple(self._notes()))
 
-    def is_within(self, other: TrainedOn) -> bool:
+    def is_within(self, other: "TrainedOn") -> bool:
         """Whether ``other`` has all of these images and a fingerprint of each of its own.
 
         Whatever `seen` finds among these, it then finds among the other's.
@@ -220,7 +218,7 @@ class TrainedOn:
     def __len__(self) -> int:
         return len(self.prefixes) // BYTES
 
-    def __or__(self, other: TrainedOn) -> TrainedOn:
+    def __or__(self, other: "TrainedOn") -> "TrainedOn":
         if not isinstance(other, TrainedOn):
             return NotImplemented
         both = {each._at(place) for each in (self, other) for place in range(len(each))}

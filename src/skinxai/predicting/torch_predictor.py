@@ -1,7 +1,5 @@
 """Prepared images to probabilities and features, by torch."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -69,7 +67,7 @@ class TorchMember(Member):
     def of(
         cls, network: SkinClassifier, folded: SkinClassifier, preprocessing: PreprocessConfig,
         weight: float, model: str,
-    ) -> TorchMember:  # fmt: skip
+    ) -> "TorchMember":  # fmt: skip
         """From the networks as they are now; the arguments are the fields."""
         return cls(
             network=network, folded=folded, seen=_versions(network), preprocessing=preprocessing,
@@ -202,7 +200,7 @@ class TorchPredictor(Predictor[TorchMember]):
         dtype = getattr(torch, self.precision)
         return torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
 
-    def in_float32(self) -> TorchPredictor:
+    def in_float32(self) -> "TorchPredictor":
         """The same, for what must not be rounded."""
         return replace(self, precision="float32", compiled=False)
 

@@ -1,7 +1,5 @@
 """`Agreement`: how far reviewers agree with each other, and with the model."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -72,7 +70,7 @@ class Agreement:
     unsure: int
 
     @classmethod
-    def of(cls, cases: Iterable[ReviewedCase]) -> Agreement:
+    def of(cls, cases: Iterable[ReviewedCase]) -> "Agreement":
         """Compute it from cases with their labels."""
         given: dict[str, dict[str, str]] = defaultdict(dict)  # reviewer → case → class
         answers: dict[str, tuple[str, str]] = {}

@@ -1,7 +1,5 @@
 """What a request may ask: its fields and their rules, refused with the field's name."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, TypeVar
 

@@ -4,8 +4,6 @@ SageMaker calls ``GET /ping`` and ``POST /invocations``, Vertex AI the routes an
 environment variables name, Azure ML those of the deployment's ``inference_config``.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +26,7 @@ class VertexRoutes:
     predict: str | None = None
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> VertexRoutes:
+    def of(cls, environment: Mapping[str, str]) -> "VertexRoutes":
         """What an environment says.
 
         Raises:

@@ -1,7 +1,5 @@
 """The routes that clouds call: SageMaker's, Vertex AI's by another path, and Azure ML's."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from fastapi import APIRouter, Request

@@ -1,7 +1,5 @@
 """`DriftWatch`: a model's drift monitor, in a thread of its own so that no answer waits for it."""
 
-from __future__ import annotations
-
 import logging
 import queue
 import threading
@@ -28,7 +26,7 @@ class DriftWatch:
         self._thread.start()
 
     @classmethod
-    def of(cls, classifier: Classifier) -> DriftWatch | None:
+    def of(cls, classifier: Classifier) -> "DriftWatch | None":
         """Of a model that knows what its images look like; ``None`` of one that does not.
 
         The window is smaller where the reference is too small for `WINDOW` images.

@@ -1,7 +1,5 @@
 """``POST /v1/feedback``: what a reviewer says of an answer."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``POST /v1/explain``, ``/v1/report`` and ``/v1/nearest``: one image each."""
 
-from __future__ import annotations
-
 import base64
 import re
 from collections.abc import Callable

@@ -5,8 +5,6 @@ A model takes ``image``, BYTES ``[N]``, encoded images in base64; and gives ``pr
 ``[N]``; each ``answer`` is the JSON that ``/v1/predict`` gives for an image.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json

@@ -1,7 +1,5 @@
 """The routes of the Open Inference Protocol, under ``/v2``."""
 
-from __future__ import annotations
-
 import functools
 import logging
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """`Pool`: the models that answer, each with a thread of its own."""
 
-from __future__ import annotations
-
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,7 +44,7 @@ class Served:
     def of(
         cls, classifier: Classifier, settings: ServiceSettings,
         tell: Callable[[str, Batch], object] = lambda name, batch: None, name: str | None = None,
-    ) -> Served:  # fmt: skip
+    ) -> "Served":  # fmt: skip
         """A model that is ready to answer: its first batch is behind it."""
         name = name or classifier.model.partition("@")[0]
         path = samples.paths()[0]

@@ -1,7 +1,5 @@
 """`Problem`: what the service refuses or fails at, as ``application/problem+json`` (RFC 9457)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -65,7 +63,7 @@ class Problem(Exception):
         self.retry = 1 if retry is None and status == 503 else retry
 
     @classmethod
-    def of(cls, error: Exception) -> Problem:
+    def of(cls, error: Exception) -> "Problem":
         """Of any error; the words of one that skinxai did not raise are not shown."""
         if isinstance(error, Problem):
             return error

@@ -1,7 +1,5 @@
 """What torchrun, or another launcher of several ranks, says in the environment. No torch."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +35,7 @@ class Launch:
     hosted: bool = False
 
     @classmethod
-    def now(cls, environment: Mapping[str, str] = os.environ) -> Launch:
+    def now(cls, environment: Mapping[str, str] = os.environ) -> "Launch":
         """Read it; a process that no launcher started is one rank.
 
         Raises:

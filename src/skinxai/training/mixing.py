@@ -1,7 +1,5 @@
 """Mixup and CutMix: batches whose images are blends of two images."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -30,7 +28,7 @@ class MixedBatch:
     share: float
     positions: Sequence[int] = ()
 
-    def part(self, where: slice) -> MixedBatch:
+    def part(self, where: slice) -> "MixedBatch":
         """A part of the batch, with the same share."""
         return MixedBatch(
             self.images[where], self.target[where], self.other[where], self.share,
