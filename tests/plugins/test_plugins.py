@@ -308,7 +308,7 @@ for name, error in (
 
 
 @pytest.mark.parametrize(
-    ("value", "blocked"), [("1", 15), ("b-import, A-Good", 2), ("B_Import,a.good", 2)]
+    ("value", "blocked"), [("1", 15), ("True", 15), ("b-import, A-Good", 2), ("B_Import,a.good", 2)]
 )
 def test_blocking(installed, value: str, blocked: int) -> None:
     found = skinxai(installed | {"SKINXAI_BLOCK_PLUGINS": value}, json=["plugins", "--json"])

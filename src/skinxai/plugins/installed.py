@@ -1,7 +1,7 @@
 """Loading plugins: each in one transaction, and a broken one never stops a prediction.
 
-Set ``SKINXAI_BLOCK_PLUGINS`` to ``1`` to load no plugin, or to distribution names separated by
-commas to leave those out.
+Set ``SKINXAI_BLOCK_PLUGINS`` to ``1`` or ``true`` to load no plugin, or to distribution names
+separated by commas to leave those out.
 """
 
 import os
@@ -103,7 +103,7 @@ def _load_all() -> None:
         name, version = plugin_origin(point)
         entries: tuple[str, ...] = ()
         error = None
-        if "1" in blocked or _plain(name) in blocked:
+        if blocked & {"1", "true", _plain(name)}:
             error = f"blocked by {BLOCK}"
         else:
             try:
