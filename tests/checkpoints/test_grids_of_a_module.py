@@ -64,6 +64,33 @@ def test_a_grid_that_cannot_be_is_refused_where_a_map_is_asked_for(grid, words: 
         classifier.explain(PHOTO)
 
 
+@pytest.mark.parametrize("method", ["gradcam", "ablationcam"])
+@pytest.mark.parametrize(
+    "grid",
+    [
+        lambda f: f.clone(),
+        lambda f: f.relu(),
+        lambda f: f.neg_(),
+        lambda f: nn.functional.normalize(f, dim=1),
+        lambda f: nn.functional.interpolate(f, scale_factor=2.0),
+        lambda f: f.to(memory_format=torch.channels_last).contiguous(),
+    ],
+    ids=["copy", "relu", "in place", "unit length", "enlarged", "contiguous"],
+)
+def test_a_grid_that_copies_or_computes_is_refused(grid, method: str) -> None:
+    """Ablation-CAM would be 0 everywhere, and Grad-CAM of what the function makes of gradients."""
+    classifier = wrap(grid=grid)
+    assert 0 < probability(classifier) < 1
+    with pytest.raises(ExplainError, match="grid must return a view of what features returned"):
+        classifier.explain(PHOTO, method)
+
+
+def test_a_grid_that_takes_some_of_the_channels_is_a_view() -> None:
+    found = [wrap(grid=grid) for grid in (lambda f: f[:, :4], lambda f: f.detach())]
+    for classifier in found:
+        assert classifier.explain(PHOTO, "gradcam").heatmap.shape == PHOTO.shape[:2]
+
+
 def test_tokens_without_a_grid_point_to_it() -> None:
     network = ColourTransformer()
     classifier = Classifier.from_module(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
@@ -42,13 +43,16 @@ def refusal_of(
     """Why features of one image of this size can have no map, in a sentence; empty where they may.
 
     A map has no more cells than the image has pixels, and without a ``grid`` of the caller's about
-    the image's aspect ratio; and the head's first weights are as many as its channels.
+    the image's aspect ratio; and the head's first weights are as many as its channels. A ``grid``
+    gets gradients as well as features, and what is written into its map must reach the head: so
+    it may only place values, not compute or copy them.
     """
     if not isinstance(features, Tensor):
         return (
             f"features must return one tensor for maps, got {type(features).__name__}; give "
             f"features that return the map alone and a head that takes it, or use {_methods()}."
         )
+    before = features.clone()
     try:
         found = grid(model.network, features, image_size)
     except Exception as error:  # a function of the caller's may raise anything
@@ -67,8 +71,13 @@ def refusal_of(
     if grid.function is None and fits:
         off = abs(columns * height - rows * width) / height  # in columns
         fits = off <= max(2, columns / 4) and not _channels_are_last(model, features)
-    if fits:
+    if fits and _is_view(found, features) and torch.equal(features, before):
         return ""
+    if fits:
+        return (
+            f"grid must return a view of what features returned, but it copies or computes; leave "
+            f"arithmetic, clone() and contiguous() to features or head, or use {_methods()}."
+        )
     if grid.function is None:
         return (
             f"features of the shape {tuple(found.shape)} cannot be a map (N, C, h, w) of an image "
@@ -80,6 +89,11 @@ def refusal_of(
         f"pixels of an image, got {tuple(found.shape)}; give a grid= that does, or use "
         f"{_methods()}."
     )
+
+
+def _is_view(found: Tensor, features: Tensor) -> bool:
+    """Whether the two have their values in the same memory."""
+    return found.untyped_storage().data_ptr() == features.untyped_storage().data_ptr()
 
 
 def _methods() -> str:
