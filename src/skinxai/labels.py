@@ -1,7 +1,5 @@
 """Label sets: the order of the classes, their long names, and which are malignant."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,7 +69,7 @@ class LabelSet(Sequence[str]):
         object.__setattr__(self, "malignant", malignant)
 
     @classmethod
-    def of(cls, labels: LabelSet | Iterable[str]) -> LabelSet:
+    def of(cls, labels: "LabelSet | Iterable[str]") -> "LabelSet":
         """The label set of some codes in logit order; a label set itself as it is.
 
         Raises:

@@ -1,7 +1,5 @@
 """`AuditReport`: what is wrong with a split before anything is trained on it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """`Comparison`: two models on the same images."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

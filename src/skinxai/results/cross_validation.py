@@ -1,7 +1,5 @@
 """`OutOfFold`: the models of a cross-validation, each with its figures on its own fold."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from dataclasses import dataclass

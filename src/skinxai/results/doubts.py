@@ -1,7 +1,5 @@
 """What speaks against an answer: how unlike known images one is, and how answers disagree."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

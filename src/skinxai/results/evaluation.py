@@ -1,7 +1,5 @@
 """`Evaluation`: how well a model did on labelled images."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self

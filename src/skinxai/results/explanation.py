@@ -1,7 +1,5 @@
 """`Explanation`: why one image got the score of one class."""
 
-from __future__ import annotations
-
 import io
 import json
 import math

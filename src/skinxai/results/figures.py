@@ -1,7 +1,5 @@
 """Parts of an `Evaluation`: figures with intervals, and what they are figures of."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """`HardCase`: an image that a model finds hard."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -25,17 +25,17 @@ def to_plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def from_plain(cls: type, readers: Mapping[str, Reader]) -> Reader:
+def from_plain(cls: type, readers: Mapping[Any, Reader]) -> Reader:
     """What reads a dataclass: the inverse of `to_plain`.
 
     Args:
         cls: the dataclass.
-        readers: what reads a field, by the field's annotation as it is written.
+        readers: what reads a field, by the field's annotation.
 
     Raises:
         OptionError: when it reads unknown or missing keys, or a value of another type.
     """
-    known = {f.name: readers[str(f.type)] for f in fields(cls)}
+    known = {f.name: readers[f.type] for f in fields(cls)}
 
     def read(value: Any, name: str) -> Any:
         _expect(value, name, dict)
@@ -83,9 +83,9 @@ def label_set(value: Any, name: str) -> LabelSet:
     read = from_plain(
         LabelSet,
         {
-            "tuple[str, ...]": codes,
-            "Mapping[str, str]": by_name(exactly(str)),
-            "frozenset[str] | None": lambda v, n: None if v is None else frozenset(codes(v, n)),
+            tuple[str, ...]: codes,
+            Mapping[str, str]: by_name(exactly(str)),
+            frozenset[str] | None: lambda v, n: None if v is None else frozenset(codes(v, n)),
         },
     )
     labels: LabelSet = read(value, name)

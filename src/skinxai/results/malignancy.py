@@ -1,7 +1,5 @@
 """Malignant lesions against all others: areas, decision curves, and what each point decides."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from skinxai.results.figures import Figure

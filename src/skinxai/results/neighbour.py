@@ -1,7 +1,5 @@
 """`Neighbour`: a training lesion that resembles an image."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`Observation`: what a monitor sees of each image that was answered."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol

@@ -1,7 +1,5 @@
 """`Prediction`: class probabilities of one image, and `ItemError` in the place of one."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -73,7 +71,7 @@ class Prediction:
         model: str,
         backend: str,
         warnings: tuple[str, ...] = (),
-    ) -> Prediction:
+    ) -> "Prediction":
         """Build from one row of probabilities, in label order; ties go to the first label."""
         by_code = {code: float(value) for code, value in zip(labels, values, strict=True)}
         label = max(by_code, key=by_code.__getitem__)

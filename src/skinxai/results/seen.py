@@ -1,7 +1,5 @@
 """`SeenImages`: which of the judged images a model was trained on, or calibrated on."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from skinxai.plain_text import agreeing

@@ -1,7 +1,5 @@
 """Answering only where the model is sure: accuracy by coverage, and scores that say how sure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

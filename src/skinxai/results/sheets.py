@@ -1,7 +1,5 @@
 """Sheets of several panels: image, overlays with contour, colour bar with raw values, titles."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

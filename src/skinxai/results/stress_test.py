@@ -1,7 +1,5 @@
 """`StressTest`: how a model's answers change when something that is no lesion changes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +7,7 @@ from typing import Any, Self
 
 from skinxai.plain_text import counted, markdown
 from skinxai.results.figures import Figure
-from skinxai.results.json_values import exactly, from_plain, many, number, to_plain
+from skinxai.results.json_values import Reader, exactly, from_plain, many, number, to_plain
 
 
 @dataclass(frozen=True)
@@ -173,10 +171,10 @@ def _before_after(row: Stressed) -> str:
     return f"{row.balanced_before.value:.2f} → {row.balanced_after.value:.2f}"
 
 
-_WORDS = {"str": exactly(str), "int": exactly(int), "float": number}
+_WORDS: dict[Any, Reader] = {str: exactly(str), int: exactly(int), float: number}
 _FIGURE = from_plain(Figure, _WORDS)
 _READERS = _WORDS | {
-    "tuple[Stressed, ...]": many(from_plain(Stressed, _WORDS | {"Figure": _FIGURE})),
-    "tuple[str, ...]": many(exactly(str)),
+    tuple[Stressed, ...]: many(from_plain(Stressed, _WORDS | {Figure: _FIGURE})),
+    tuple[str, ...]: many(exactly(str)),
 }
 """What reads a field, by its annotation."""

@@ -1,13 +1,12 @@
 """`TrainConfig`: every setting of a run with its default and range. Loads no torch."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, Self
+from types import NoneType
+from typing import Any, Self, get_args
 
 from skinxai.configs import as_size, parse_size
 from skinxai.errors import OptionError, ResumeMismatchError, did_you_mean
@@ -299,8 +298,8 @@ def changed_settings(known: Mapping[str, Any], values: Mapping[str, Any]) -> dic
 
 
 def _check_number(of: Field[Any], value: Any) -> None:
-    kind, (test, rule) = str(of.type), of.metadata["rule"]  # the annotation is text here
-    whole, optional = kind.startswith("int"), kind.endswith("None")
+    kinds, (test, rule) = get_args(of.type) or (of.type,), of.metadata["rule"]
+    whole, optional = int in kinds, NoneType in kinds
     number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
     if not (value is None and optional) and not (number and test(value)):
         raise OptionError(
