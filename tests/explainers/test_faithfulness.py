@@ -37,6 +37,19 @@ def test_deletion_and_insertion_by_hand() -> None:
     assert worst.insertion == pytest.approx(1 / 32)
 
 
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("steps", [1, 4])
+def test_scores_of_several_classes_are_no_curve(classes: int, steps: int) -> None:
+    """The mean over classes is the same for each image: of probabilities, 1 / K."""
+    image = torch.rand(3, 4, 4)
+
+    def all_classes(images: torch.Tensor) -> torch.Tensor:
+        return images.mean(dim=(2, 3))[:, :classes].softmax(dim=1)
+
+    with pytest.raises(OptionError, match=rf"\({steps + 1},\), got the shape .* {classes}\)"):
+        deletion_and_insertion(all_classes, image, 0 * image, np.ones((4, 4)), steps=steps)
+
+
 def test_equal_pixels_come_in_random_order() -> None:
     image = torch.zeros(3, 40, 40)
     image[:, :10] = 1

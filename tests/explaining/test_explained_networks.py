@@ -7,12 +7,13 @@ import torch
 from test_explaining import THREE, same
 from torch import nn
 from torch.nn.utils import prune
+from torch.utils.checkpoint import checkpoint
 
 from skinxai import Classifier, PreprocessConfig
 from skinxai.errors import ExplainError
 from skinxai.explaining.guarding import NetworkState
 from skinxai.testing import colour_classifier
-from skinxai.testing.networks import ColourNetwork, of_network
+from skinxai.testing.networks import ColourNetwork, ColourTransformer, of_network
 
 
 def colour_of_peak(found) -> str:
@@ -118,6 +119,50 @@ def test_features_without_a_gradient_say_so(method: str, learns: bool) -> None:
         classifier.explain(THREE, method, target="red")
     (found,) = classifier.explain([THREE], method, target="red", on_error="return")
     assert isinstance(found.error, ExplainError)
+
+
+class DetachedTransformer(ColourTransformer):
+    @torch.no_grad()
+    def head(self, tokens):
+        return super().head(tokens)
+
+
+class WrittenOver(ColourNetwork):
+    def features(self, images):
+        found = super().features(images)
+        squared = found * found
+        found.mul_(1)  # automatic differentiation needs it as it was
+        return squared
+
+
+class Recomputed(ColourNetwork):
+    def features(self, images):
+        return checkpoint(super().features, images, use_reentrant=True)
+
+
+class RecomputedTransformer(ColourTransformer):
+    def head(self, tokens):
+        return checkpoint(super().head, tokens, use_reentrant=False)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize(
+    ("network", "method"),
+    [
+        (DetachedTransformer, "gradient_attention"),
+        (RecomputedTransformer, "gradient_attention"),
+        (WrittenOver, "saliency"),
+        (WrittenOver, "integrated_gradients"),
+        (Recomputed, "smoothgrad"),
+    ],
+)
+def test_gradients_that_torch_refuses_are_said_to_be(network, method: str) -> None:
+    classifier = of_network(network().eval())
+    with pytest.raises(ExplainError, match="automatic differentiation can follow"):
+        classifier.explain(THREE, method, target="red")
+    (found,) = classifier.explain([THREE], method, target="red", on_error="return")
+    assert isinstance(found.error, ExplainError)
+    assert not classifier.explain(THREE, "occlusion", target="red").degenerate
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -1,5 +1,7 @@
 """Colours and the evaluation transform, against matplotlib, torch and arithmetic."""
 
+import re
+
 import matplotlib
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import torch
 from picture_files import gradient
 from torch.nn import functional
 
+from skinxai import explainers
 from skinxai.configs import PreprocessConfig
 from skinxai.errors import ModelConfigError, OptionError
 from skinxai.images.transforms import evaluation_transform
@@ -150,6 +153,20 @@ def test_rounding_below_0_does_not_change_the_colours(low: float, around_zero: b
     np.testing.assert_allclose(map_colours(heatmap)[10, 20], highest)
     share = (127.5 - (0 if around_zero else low)) / (255 - (0 if around_zero else low))
     assert opacity(heatmap)[30, 30] == pytest.approx(share)
+
+
+@pytest.mark.parametrize("ends", [(-1e-6, 1.0), (-1.0, 2.0), (-1.0, 0.0), (0.0, 1.0), (-2.0, -1.0)])
+def test_pages_say_that_0_is_white_where_it_is(ends: tuple[float, float]) -> None:
+    heatmap = np.linspace(*ends, 12, dtype=np.float32).reshape(3, 4)
+    made = explanation_of(np.zeros((3, 4, 3), np.uint8), heatmap)
+    white = ends[0] <= 0 <= ends[1] and map_colours([0.0], *ends).round().tolist() == [[247] * 3]
+    assert ("0 is white" in map_pictures.scale(made)) == white
+
+
+def test_what_a_method_shows_names_no_colours() -> None:
+    """A map's colours depend on whether its values have both signs: purple may be above 0."""
+    for entry in explainers.entries():
+        assert not {"orange", "purple", "white"} & set(re.findall(r"\w+", entry.shows)), entry.name
 
 
 def test_maps_of_both_signs_have_a_colour_for_zero() -> None:

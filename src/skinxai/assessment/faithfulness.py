@@ -53,8 +53,9 @@ def deletion_and_insertion(
         seed: seed of the order of pixels of the same value.
 
     Raises:
-        OptionError: if the heatmap has another size or is not finite, ``steps`` is less than 1, or
-            the seed is no integer from 0 to 2⁶³ − 1.
+        OptionError: if the heatmap has another size or is not finite, ``steps`` is less than 1,
+            the seed is no integer from 0 to 2⁶³ − 1, or ``score`` returns more than one number for
+            each image.
     """
     seed = whole_seed(seed)
     heatmap = _finite("heatmap", heatmap)
@@ -71,10 +72,27 @@ def deletion_and_insertion(
     counts = [round(step / steps * heatmap.size) for step in range(steps + 1)]
     tops = torch.stack([ranks < count for count in counts])[:, None]  # (steps + 1, 1, H, W)
     with torch.no_grad():
-        deleted = score(torch.where(tops, cover, image))
-        between = score(torch.where(tops[1:-1], image, cover)) if steps > 1 else deleted[:0]
+        deleted = _one_each(score, torch.where(tops, cover, image))
+        between = deleted[:0]
+        if steps > 1:
+            between = _one_each(score, torch.where(tops[1:-1], image, cover))
     inserted = torch.cat([deleted[-1:], between, deleted[:1]])  # the ends are the same images
     return Faithfulness(_area(deleted), _area(inserted))
+
+
+def _one_each(score: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Scores ``(B,)``.
+
+    Raises:
+        OptionError: another shape, of whose numbers a mean would say nothing.
+    """
+    found = score(images)
+    if found.shape != (len(images),):
+        raise OptionError(
+            f"score must return one number for each of {len(images)} images, {(len(images),)}, got "
+            f"the shape {tuple(found.shape)}; choose the target's column, e.g. scores[:, k]."
+        )
+    return found
 
 
 def _area(curve: Tensor) -> float:

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import ExplainError
 from skinxai.explainers.base import Attribution, Explainer
+from skinxai.explainers.differentiating import score_gradients
 
 
 class AttentionRecorder(TorchFunctionMode):
@@ -105,8 +106,7 @@ class GradientAttention(Explainer):
             features = self.model.features(leaf)
             scores = self.model.pool_and_classify(features)
             matrices, prefix, grid = _checked(self.model, recorder.matrices, features, images)
-            chosen = scores.gather(1, target[:, None]).sum()  # images do not mix
-            gradients = torch.autograd.grad(chosen, matrices)
+            gradients = score_gradients(scores, target, matrices)
         relevance = torch.eye(matrices[0].shape[-1], dtype=matrices[0].dtype, device=images.device)
         relevance = relevance.expand(len(images), -1, -1)
         for matrix, gradient in zip(matrices, gradients, strict=True):

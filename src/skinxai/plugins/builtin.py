@@ -75,7 +75,7 @@ _EXPLAINERS = (  # name, target, title, paper, what it shows
         "gradients:IntegratedGradients",
         "Integrated gradients",
         "Sundararajan et al., 2017",
-        "What each pixel adds to the score (orange) or takes from it (purple).",
+        "What each pixel adds to the score (above 0) or takes from it (below 0).",
     ),
     (
         "guided_backprop",
@@ -89,7 +89,7 @@ _EXPLAINERS = (  # name, target, title, paper, what it shows
         "perturbation:Occlusion",
         "Occlusion",
         "Zeiler & Fergus, 2014",
-        "Places where covering the image lowers the score (orange) or raises it (purple).",
+        "Places where covering the image lowers the score (above 0) or raises it (below 0).",
     ),
     (
         "rise",
@@ -103,7 +103,7 @@ _EXPLAINERS = (  # name, target, title, paper, what it shows
         "perturbation:LIME",
         "LIME",
         "Ribeiro et al., 2016",
-        "Patches that speak for the class (orange) or against it (purple) when some are hidden.",
+        "Patches that speak for the class (above 0) or against it (below 0) when some are hidden.",
     ),
     (
         "attention_rollout",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from skinxai.results import Explanation
-from skinxai.results.drawing import map_colours, overlay, resize_map
+from skinxai.results.drawing import has_signs, map_colours, overlay, resize_map
 from skinxai.results.sheets import cells
 
 STYLE = """
@@ -75,7 +75,7 @@ def scale(explanation: Explanation) -> str:
     """The colours of a heatmap as HTML, with its lowest and highest raw value."""
     low, high = ends(explanation)
     shades = ",".join(f"rgb({r} {g} {b})" for r, g, b in colours(explanation, 24))
-    zero = "<span>0 is white</span>" if low < 0 < high else ""
+    zero = "<span>0 is white</span>" if has_signs(low, high) else ""
     return (
         f"<div class='scale' style='background:linear-gradient(to right,{shades})'></div>"
         f"<div class='ends'><span>{low:.3g}</span>{zero}<span>{high:.3g}</span></div>"
