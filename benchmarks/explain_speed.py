@@ -30,7 +30,7 @@ from skinxai.backbones.network import SkinClassifier
 from skinxai.explaining.passes import GraphPasses
 from skinxai.explaining.views import View, Watch
 from skinxai.exporting.onnx_graphs import graph_of
-from skinxai.graphs.names import MAPS
+from skinxai.graphs import MAPS
 from skinxai.predicting.runners import RUNNERS, Runner
 
 RESULTS = Path(__file__).parent / "results" / "explain_speed.json"

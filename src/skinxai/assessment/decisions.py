@@ -83,10 +83,8 @@ def at_each_point(
     given = list(predictions)
     return [
         [
-            ABSTAIN if word == ABSTAIN
-            else REFER if point.refers(float(score or 0.0))
-            else ROUTINE
+            ABSTAIN if word == ABSTAIN else REFER if point.refers(float(score or 0.0)) else ROUTINE
             for word, score in given
         ]
         for point in points
-    ]  # fmt: skip
+    ]

@@ -27,7 +27,7 @@ def roc_curve(positive: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, F
     _, place = np.unique(-known(scores), return_inverse=True)
     hits = np.concatenate([[0.0], np.cumsum(np.bincount(place, own))])
     alarms = np.concatenate([[0.0], np.cumsum(np.bincount(place, ~own))])
-    with np.errstate(invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         return alarms / alarms[-1], hits / hits[-1]
 
 

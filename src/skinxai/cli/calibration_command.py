@@ -51,7 +51,7 @@ def calibrate(
     not_copies: NotCopies = None,
     batch_size: BatchSize = 32,
     max_pixels: MaxPixels = MAX_PIXELS,
-) -> None:  # fmt: skip
+) -> None:
     """Calibrate a model's probabilities on images that it did not learn from."""
     from skinxai.classifier import Classifier
     from skinxai.disk.writing import check_folder

@@ -96,9 +96,7 @@ def drift(
         )
     usual = min(WINDOW, len(seen), largest_window(len(classifier.reference)))
     size = usual if window is None else window
-    monitor = DriftMonitor(
-        classifier.reference, window=size, false_alarms=false_alarms, looks=None
-    )  # fmt: skip
+    monitor = DriftMonitor(classifier.reference, window=size, false_alarms=false_alarms, looks=None)
     for each in seen:
         monitor.add(each)
         if points is not None:

@@ -66,7 +66,7 @@ def evaluate(
     tta: Tta = False,
     batch_size: BatchSize = 32,
     max_pixels: MaxPixels = MAX_PIXELS,
-) -> None:  # fmt: skip
+) -> None:
     """Evaluate a model on labelled images: a page with intervals and curves, and JSON."""
     from skinxai.classifier import Classifier
     from skinxai.disk.writing import check_folder

@@ -48,7 +48,7 @@ _OPTIONS: dict[str, Any] = {
     "actors": Annotated[
         int | None, typer.Option(help="Processes of --engine ray [one for each core].")
     ],
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

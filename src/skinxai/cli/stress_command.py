@@ -53,7 +53,7 @@ def stress(
     not_copies: NotCopies = None,
     batch_size: BatchSize = 32,
     max_pixels: MaxPixels = MAX_PIXELS,
-) -> None:  # fmt: skip
+) -> None:
     """Measure how answers change with ink, rulers, hair, light and the like."""
     from skinxai.benchmarking import stress_sheet, stress_test
     from skinxai.classifier import Classifier

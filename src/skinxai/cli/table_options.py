@@ -28,9 +28,7 @@ _OPTIONS: dict[str, Any] = {
     "image_column": Annotated[
         str | None, typer.Option(help=_COLUMN.format("the image's file or id [image]"))
     ],
-    "label_column": Annotated[
-        str | None, typer.Option(help=_COLUMN.format("its label [label]"))
-    ],
+    "label_column": Annotated[str | None, typer.Option(help=_COLUMN.format("its label [label]"))],
     "lesion_column": Annotated[
         str | None, typer.Option(help=_COLUMN.format("the lesion's id [lesion_id]"))
     ],
@@ -48,7 +46,7 @@ _OPTIONS: dict[str, Any] = {
         str | None,
         typer.Option(help="Separator of the table's cells [,].", callback=separator),
     ],
-}  # fmt: skip
+}
 ROLES = {
     "image_column": "image", "label_column": "label", "lesion_column": "lesion_id",
     "patient_column": "patient_id",

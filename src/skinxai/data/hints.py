@@ -78,7 +78,7 @@ def require_named(table: Table, asked: Mapping[str, str | Sequence[str]]) -> Non
 
 def _named(
     table: Table, asked: Mapping[str, str | Sequence[str]]
-) -> dict[str, str | Sequence[str]]:  # fmt: skip
+) -> dict[str, str | Sequence[str]]:
     """Role → column: as asked for where it is there, else of a usual name or one like it."""
     named = {name.lower(): name for name in table.columns}
     columns: dict[str, str | Sequence[str]] = {}

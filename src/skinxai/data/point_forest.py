@@ -25,9 +25,7 @@ LEAVES, ROWS = 256, 2**18
 """Leaves and rows that are worked on at once."""
 
 
-def nearest(
-    points: Points, owner: Owners, count: int, progress: Progress
-) -> tuple[Owners, Floats]:  # fmt: skip
+def nearest(points: Points, owner: Owners, count: int, progress: Progress) -> tuple[Owners, Floats]:
     """Places of the nearest points of other owners and squares of their distances, ``(M, count)``.
 
     Places are -1, and squares infinite, where fewer were found. The result depends on nothing but
@@ -78,7 +76,7 @@ def _leaves(points: Points, draws: np.random.Generator) -> Owners:
 
 def _within(
     points: Points, owner: Owners, leaves: Owners, count: int
-) -> tuple[Owners, Owners, Floats]:  # fmt: skip
+) -> tuple[Owners, Owners, Floats]:
     """Places of points, the nearest of other owners in their leaf, squares of the distances."""
     rows = points[leaves].astype(np.float32)  # (leaves, n, d)
     lengths = np.einsum("lnd,lnd->ln", rows, rows)

@@ -133,9 +133,7 @@ def _buttons(codes: tuple[str, ...], labels: LabelSet, case: str, name: str) -> 
     with st.container(horizontal=True, gap="small"):
         st.button("Next case", shortcut="N", on_click=_later, args=(case,))
         given: list[str] = st.session_state.get("review given", [])
-        st.button(
-            "Last labelled", shortcut="B", on_click=_back, args=(given,), disabled=not given
-        )  # fmt: skip
+        st.button("Last labelled", shortcut="B", on_click=_back, args=(given,), disabled=not given)
 
 
 def _give(case: str, label: str, name: str, comment: str) -> None:

@@ -92,7 +92,7 @@ class Study:
 
     def __init__(
         self, folder: Path, space: Space, seed: int, identity: Mapping[str, Any], prune: bool
-    ) -> None:  # fmt: skip
+    ) -> None:
         try:
             import optuna
         except ImportError as error:

@@ -70,9 +70,7 @@ class Tracker(Callback, ABC):
         self._step = 0
 
     @abstractmethod
-    def begin(
-        self, run_folder: Path, settings: Mapping[str, Any], run: str | None
-    ) -> str:  # fmt: skip
+    def begin(self, run_folder: Path, settings: Mapping[str, Any], run: str | None) -> str:
         """Open the tracker's run and return its id; ``run`` is the id of a run to go on with."""
 
     @abstractmethod

@@ -14,7 +14,7 @@ import numpy as np
 
 from skinxai.explaining.answers import Circumstances, explanation
 from skinxai.explaining.targets import Targets
-from skinxai.graphs.names import EMBEDDINGS, LOGITS, MAPS
+from skinxai.graphs import EMBEDDINGS, LOGITS, MAPS
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches
 from skinxai.predicting.network_passes import Outputs

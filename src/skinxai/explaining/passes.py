@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from skinxai.graphs.names import LOGITS
+from skinxai.graphs import LOGITS
 from skinxai.predicting.runners import Runner
 
 

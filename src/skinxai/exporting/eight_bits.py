@@ -16,8 +16,8 @@ from skinxai.data.hashing import looks
 from skinxai.data.records import Records
 from skinxai.disk.staging import write_together
 from skinxai.errors import LeakageError, OptionError
+from skinxai.graphs import IMAGES
 from skinxai.graphs.exported import KERNEL, PRECISION, SEAL, UNSEALED, seal
-from skinxai.graphs.names import IMAGES
 from skinxai.images.limits import MAX_PIXELS
 from skinxai.images.sources import iter_sources
 from skinxai.model_folders.trained_on import Look, TrainedOn

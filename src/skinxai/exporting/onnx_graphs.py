@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from skinxai.backbones.network import SkinClassifier, copied, is_pooled
 from skinxai.errors import ExplainError, ExportError, OptionError
+from skinxai.graphs import EMBEDDINGS, IMAGES, LOGITS, MAPS
 from skinxai.graphs.exported import FLOAT, KERNEL
-from skinxai.graphs.names import EMBEDDINGS, IMAGES, LOGITS, MAPS
 from skinxai.plain_text import counted
 
 

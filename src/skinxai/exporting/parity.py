@@ -14,7 +14,7 @@ from skinxai.backbones.evaluation_mode import plain_float32
 from skinxai.backbones.network import SkinClassifier
 from skinxai.errors import ExportError
 from skinxai.explainers.cam import GradCAM
-from skinxai.graphs.names import EMBEDDINGS, LOGITS, MAPS
+from skinxai.graphs import EMBEDDINGS, LOGITS, MAPS
 from skinxai.plain_text import counted
 from skinxai.predicting.graph_predictor import GraphPredictor
 from skinxai.predicting.inputs import InputOptions, Prepared, prepared_batches

@@ -88,9 +88,7 @@ def read_layers(xml: bytes, name: str) -> Layers:
 def metadata_of(xml: bytes) -> dict[str, str]:
     """What skinxai wrote of a model into XML that `read_layers` has read: name → value."""
     found = ElementTree.fromstring(xml).find("rt_info/skinxai")
-    return {} if found is None else {
-        f"skinxai.{each.tag}": each.get("value", "") for each in found
-    }  # fmt: skip
+    return {} if found is None else {f"skinxai.{each.tag}": each.get("value", "") for each in found}
 
 
 def refused(name: str, error: Exception) -> IntegrityError:

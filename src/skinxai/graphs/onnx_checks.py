@@ -15,8 +15,8 @@ import onnx
 from onnx import shape_inference
 
 from skinxai.errors import IntegrityError
+from skinxai.graphs import IMAGES
 from skinxai.graphs.budget import LEAST, Step, check_budget, largest
-from skinxai.graphs.names import IMAGES
 from skinxai.plain_text import counted, first_line
 
 OPERATORS = frozenset((

@@ -143,9 +143,9 @@ def _tables(folder: Path, run: Mapping[str, Any], chunks: int) -> Iterator[Any]:
         if (about.get("chunk"), about.get("start"), about.get("stop")) != (number, start, stop):
             other = about.get("chunk")
             raise _refused(
-                path, f"it holds chunk {other}, which would be there twice; delete it and predict "
-                f"again"
-            )  # fmt: skip
+                path,
+                f"it holds chunk {other}, which would be there twice; delete it and predict again",
+            )
         if table["row"].to_pylist() != list(range(start, stop)):
             raise _refused(path, f"its rows are not {start} to {stop - 1}; delete it and predict")
         yield table

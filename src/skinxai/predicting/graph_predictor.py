@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from skinxai.configs import ModelConfig
 from skinxai.errors import IntegrityError, ModelError
+from skinxai.graphs import EMBEDDINGS, LOGITS, MAPS
 from skinxai.graphs.exported import Exported, with_weights
-from skinxai.graphs.names import EMBEDDINGS, LOGITS, MAPS
 from skinxai.model_folders.ensembles import config_of, members_of
 from skinxai.model_folders.files import ModelFiles, read_config
 from skinxai.model_folders.parts import GRAPH, WEIGHTS

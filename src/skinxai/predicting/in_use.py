@@ -115,9 +115,9 @@ class ModelInUse:
 
         Their answers are no longer those of the folder that they came from: its revision goes.
         """
-        made = self.with_loaded(replace(
-            self.loaded, calibration=calibration, reference=reference, revision=UNSAVED
-        ))  # fmt: skip
+        made = self.with_loaded(
+            replace(self.loaded, calibration=calibration, reference=reference, revision=UNSAVED)
+        )
         own: dict[str, Any] = {"calibration": calibration, "model": f"{self.config.name}@{UNSAVED}"}
         made._graph = self._graph and replace(self._graph, **own)
         made.__dict__["torch_predictor"] = replace(self.torch_predictor, **own)

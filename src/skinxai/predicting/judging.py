@@ -96,7 +96,7 @@ def judge(
             [item.image_id for item in records], target, answers.rows, labels, how.hardest
         ),
         notes=(*found.notes, *((VALIDITY,) if any(row.get(ITA) for row in attributes) else ())),
-    )  # fmt: skip
+    )
 
 
 def judge_rows(

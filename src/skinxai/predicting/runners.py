@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from skinxai.errors import IntegrityError, OptionError, did_you_mean
+from skinxai.graphs import IMAGES
 from skinxai.graphs.budget import largest
 from skinxai.graphs.exported import openvino_core
-from skinxai.graphs.names import IMAGES
 from skinxai.memory import is_out_of_memory
 from skinxai.plain_text import counted
 from skinxai.predicting.gpu_drivers import has_gpu

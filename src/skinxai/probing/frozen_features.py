@@ -79,9 +79,7 @@ def compute_features(
     shape = (views, network.width)
     if records.pixels is not None and _prepared(records, network.config.preprocessing) is None:
         check_originals_of(records)
-    kept = None if cache is None else FeatureCache(
-        cache, network.key(views), shape, network.answer
-    )  # fmt: skip
+    kept = None if cache is None else FeatureCache(cache, network.key(views), shape, network.answer)
     rows = np.empty((len(records), *shape), np.float32)
     seen = _Seen(records, network.config.preprocessing)
     options = replace(options, on_error="return")  # all images that cannot be read are named

@@ -137,9 +137,7 @@ def freeze(
     made = inherited_config(name, chosen, train, preprocessing, [start], drop_rate=0.0)
     loaded = LoadedModel(network, made, "", "frozen")
     predictor = TorchPredictor.of(loaded, device)
-    unseen = FrozenNetwork(
-        network, made, start, predictor, _hash(network), np.empty(0, np.float32)
-    )  # fmt: skip
+    unseen = FrozenNetwork(network, made, start, predictor, _hash(network), np.empty(0, np.float32))
     item = Prepared(0, "a drawn picture", {preprocessing: drawn[0].numpy()}, (), None)
     (answer,) = unseen.features([item], 1)
     return FrozenNetwork(network, made, start, predictor, unseen.weights, answer[0])

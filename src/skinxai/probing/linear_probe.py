@@ -132,7 +132,7 @@ def probe(
     fitted = _fit(train, val, learnt, judged, folds, balanced, seed, not_copies, options)
     classifier = fitted_classifier(
         network, splits, fitted, trained_on, balanced, flips, out, device
-    )  # fmt: skip
+    )
     check_answers(classifier, network, train, learnt, fitted.head, options)
     found = _probed(
         classifier, network, train, val, fitted, learnt, judged, trained_on, resamples, seed,

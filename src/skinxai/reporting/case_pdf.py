@@ -103,9 +103,7 @@ def _lead(sheet: PdfSheet, report: CaseReport, y: float) -> float:
     bottom = y + LEAD
     places = [_Column(sheet, LEFT + k * (width + GAP), y, width, bottom) for k in range(3)]
     image = places[0]
-    image.y = sheet.picture(
-        image.x, y, (width, height), pictures.smaller(report.pixels, SIDE)
-    )  # fmt: skip
+    image.y = sheet.picture(image.x, y, (width, height), pictures.smaller(report.pixels, SIDE))
     image.y += 1.4
     image.say("The image", NOTE, colour=SOFT)
     if report.maps:

@@ -70,9 +70,7 @@ def agreed_images(
             left += [LeftOutCase(case, reason) for case in ids]
         else:
             ((_, label), *_) = said
-            images.append(
-                AgreedImage(digest, label, "".join(lesions), "".join(subjects), ids)
-            )  # fmt: skip
+            images.append(AgreedImage(digest, label, "".join(lesions), "".join(subjects), ids))
     return images, left
 
 

@@ -61,9 +61,7 @@ def give_label(
         ).first()
         if last is not None and (last.label, last.comment) == said:
             return label_of(last)
-        row = LabelRow(
-            case_id=case_id, reviewer=reviewer, label=label, comment=said[1], at=clock()
-        )  # fmt: skip
+        row = LabelRow(case_id=case_id, reviewer=reviewer, label=label, comment=said[1], at=clock())
         session.add(row)
         session.flush()
         return label_of(row)

@@ -45,9 +45,9 @@ Fields = TypeVar("Fields", bound=OneImageFields)
 class ExplainFields(OneImageFields):
     """Fields of ``/v1/explain``."""
 
-    method: Annotated[
-        str, Field(max_length=64, description="Name of an explanation method.")
-    ] = "gradcam"  # fmt: skip
+    method: Annotated[str, Field(max_length=64, description="Name of an explanation method.")] = (
+        "gradcam"
+    )
     target: Annotated[
         str | None, Field(max_length=64, description="Label; the most probable by default.")
     ] = None

@@ -188,9 +188,7 @@ def _matrices(*rows: Any) -> Floats:
 def _from_crop(top: Any, left: Any, tall: Any, wide: Any, height: int, width: int) -> Floats:
     """From a pixel of the result to the image that the part is cut from."""
     across, down = wide / width, tall / height
-    return _matrices(
-        (across, 0.0, left + across / 2 - 0.5), (0.0, down, top + down / 2 - 0.5)
-    )  # fmt: skip
+    return _matrices((across, 0.0, left + across / 2 - 0.5), (0.0, down, top + down / 2 - 0.5))
 
 
 def _from_affine(angle: Any, shears: Any, height: Any, width: Any) -> Floats:
@@ -209,7 +207,7 @@ def _from_mirrored(mirrored: Any, height: Any, width: Any) -> Floats:
     x, y = np.where(across, -1.0, 1.0), np.where(down, -1.0, 1.0)
     return _matrices(
         (x, 0.0, np.where(across, width - 1, 0)), (0.0, y, np.where(down, height - 1, 0))
-    )  # fmt: skip
+    )
 
 
 def _from_turned(turns: Any, height: int, width: int) -> Floats:

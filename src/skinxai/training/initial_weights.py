@@ -147,9 +147,7 @@ def _copy(
 
 
 @torch.inference_mode()
-def _check_features(
-    model: SkinClassifier, start: LoadedModel, backbone: str, source: str
-) -> None:  # fmt: skip
+def _check_features(model: SkinClassifier, start: LoadedModel, backbone: str, source: str) -> None:
     """Refuse a network whose tensors fit, but which computes something else with them.
 
     ``efficientnet_b0`` and ``tf_efficientnet_b0`` of timm differ in the borders of convolutions

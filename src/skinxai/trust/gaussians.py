@@ -69,7 +69,7 @@ class Gaussians:
     @classmethod
     def fit(
         cls, vectors: Floats, labels: npt.ArrayLike, *, dimensions: int, shrinkage: float
-    ) -> Self:  # fmt: skip
+    ) -> Self:
         """Estimate means and covariance.
 
         A single vector will do, and so will fewer than D of them, or several classes of one
