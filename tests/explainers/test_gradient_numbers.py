@@ -142,3 +142,20 @@ def test_guided_backprop_is_captums(resnet, images) -> None:
     network.load_state_dict(resnet.network.state_dict())
     expected = GuidedBackprop(network).attribute(images, target=TARGET).abs().amax(dim=1)
     assert alike(found(resnet, "guided_backprop", images), expected)
+
+
+@pytest.mark.parametrize(
+    ("activation", "is_relu"),
+    [(torch.nn.ReLU6(), True), (torch.nn.Hardtanh(0, 1), True), (torch.nn.Hardtanh(), False)],
+)
+def test_only_a_hardtanh_from_0_is_a_rectifier(activation, is_relu: bool) -> None:
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 7, 3), activation, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    )
+    model = SkinClassifier(network, lambda n, x: x, lambda n, x: n(x))
+    images = torch.randn(2, 3, 8, 8)
+    if is_relu:
+        assert found(model, "guided_backprop", images).any()
+    else:
+        with pytest.raises(ExplainError, match="activations are ReLU, but this one has hardtanh"):
+            found(model, "guided_backprop", images)

@@ -40,7 +40,8 @@ class GuidedReLU(TorchFunctionMode):
         Raises:
             ExplainError: an activation that the rule is not defined for.
         """
-        if function in _OTHERS:
+        below = function is functional.hardtanh and _lowest(*args, **(kwargs or {})) != 0
+        if below or function in _OTHERS:
             raise ExplainError(
                 f"guided_backprop needs a network whose activations are ReLU, but this one has "
                 f"{function.__name__}; use smoothgrad or integrated_gradients."
@@ -50,3 +51,8 @@ class GuidedReLU(TorchFunctionMode):
             self.rectified += 1
             result.register_hook(functional.relu)
         return result
+
+
+def _lowest(values: Tensor, min_val: float = -1.0, *_: Any, **__: Any) -> float:
+    """What ``hardtanh`` returns at least; ReLU6 is the one from 0."""
+    return min_val
