@@ -1,14 +1,14 @@
 """What may make the answers of a wrapped network wrong, in sentences, seen on images of noise."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from skinxai.backbones.network import SkinClassifier
+from skinxai.backbones.torch_calls import TorchCalls
 
 _TOLERANCE = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
 _SUM_TOLERANCE = {torch.float16: 1e-3, torch.bfloat16: 1e-2}
@@ -94,21 +94,15 @@ def _sigmoid(model: SkinClassifier, images: Tensor, logits: Tensor) -> str:
     )
 
 
-class _Sigmoids(TorchFunctionMode):
+class _Sigmoids(TorchCalls):
     """Keeps what sigmoids return."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[Any] = []
 
-    def __torch_function__(
-        self,
-        function: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        made = function(*args, **dict(kwargs or {}))
+    def _called(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
+        made = function(*args, **named)
         if function in _SIGMOIDS:
             self.found.append(made)
         return made

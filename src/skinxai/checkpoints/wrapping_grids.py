@@ -1,15 +1,15 @@
 """Where the map is in the caller's features, and whether it can be one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from skinxai import plugins
 from skinxai.backbones.network import SkinClassifier
+from skinxai.backbones.torch_calls import TorchCalls
 from skinxai.errors import ExplainError
 
 _CHANNELS_LAST = "pass grid=lambda features: features.permute(0, 3, 1, 2)"
@@ -112,21 +112,14 @@ def _channels_are_last(model: SkinClassifier, features: Tensor) -> bool:
     return first.channels is not None and first.channels == int(features.shape[3])
 
 
-class _FirstWeights(TorchFunctionMode):
+class _FirstWeights(TorchCalls):
     """Notes how many channels the first layer with weights takes, and whether it is the second."""
 
     def __init__(self) -> None:
         super().__init__()
         self.channels: int | None = None
 
-    def __torch_function__(
-        self,
-        function: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        named = dict(kwargs or {})
+    def _called(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
         if self.channels is None and function in _TAKES:
             self.channels = _TAKES[function](
                 dict(zip(("input", "weight"), args, strict=False)) | named

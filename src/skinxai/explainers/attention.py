@@ -1,38 +1,32 @@
 """Attributions of transformers, from their attention matrices; the network is not touched."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from skinxai.backbones.network import SkinClassifier
+from skinxai.backbones.torch_calls import TorchCalls
 from skinxai.errors import ExplainError
 from skinxai.explainers.base import Attribution, Explainer
 from skinxai.explainers.differentiating import score_gradients
 
 
-class AttentionRecorder(TorchFunctionMode):
+class AttentionRecorder(TorchCalls):
     """Within it, attention is computed openly and its matrices are kept; for one thread."""
 
     def __init__(self) -> None:
         super().__init__()
         self.matrices: list[Tensor] = []
 
-    def __torch_function__(
-        self,
-        function: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def _called(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
         """Replace scaled dot-product attention by its definition."""
         if function is not functional.scaled_dot_product_attention:
-            return function(*args, **(kwargs or {}))
-        return self._attend(*args, **(kwargs or {}))
+            return function(*args, **named)
+        return self._attend(*args, **named)
 
     def _attend(
         self,

@@ -1,13 +1,13 @@
 """The rule of guided backpropagation, without touching the network."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
+from skinxai.backbones.torch_calls import TorchCalls
 from skinxai.errors import ExplainError
 
 _RELU = (
@@ -21,32 +21,26 @@ _OTHERS = (
 )  # fmt: skip
 
 
-class GuidedReLU(TorchFunctionMode):
+class GuidedReLU(TorchCalls):
     """Within it, each ReLU passes on positive gradients only; of one thread, for one call."""
 
     def __init__(self) -> None:
         super().__init__()
         self.rectified = 0
 
-    def __torch_function__(
-        self,
-        function: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def _called(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
         """Hook the result of each ReLU.
 
         Raises:
             ExplainError: an activation that the rule is not defined for.
         """
-        below = function is functional.hardtanh and _lowest(*args, **(kwargs or {})) != 0
+        below = function is functional.hardtanh and _lowest(*args, **named) != 0
         if below or function in _OTHERS:
             raise ExplainError(
                 f"guided_backprop needs a network whose activations are ReLU, but this one has "
                 f"{function.__name__}; use smoothgrad or integrated_gradients."
             )
-        result = function(*args, **(kwargs or {}))
+        result = function(*args, **named)
         if function in _RELU and result.requires_grad:
             self.rectified += 1
             result.register_hook(functional.relu)

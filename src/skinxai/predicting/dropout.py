@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from skinxai.backbones.network import SkinClassifier
+from skinxai.backbones.torch_calls import TorchCalls
 from skinxai.errors import ModelError, OptionError
 from skinxai.numeric import plain
 from skinxai.predicting.inputs import Prepared
@@ -25,7 +25,7 @@ SHARED: dict[Any, int] = {
 """Functions that drop → how many of the last dimensions are dropped together."""
 
 
-class Dropping(TorchFunctionMode):
+class Dropping(TorchCalls):
     """Within it dropout drops, also in a network in evaluation mode; nothing else changes.
 
     All images of a batch are given the same draw, so that an image's answer depends neither on the
@@ -41,12 +41,10 @@ class Dropping(TorchFunctionMode):
         self.rates: Counter[float] = Counter()
         """Rate → how many times it was applied."""
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        if func not in SHARED:
-            return func(*args, **(kwargs or {}))
-        return self._dropped(SHARED[func], *args, **(kwargs or {}))
+    def _called(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
+        if function not in SHARED:
+            return function(*args, **named)
+        return self._dropped(SHARED[function], *args, **named)
 
     def _dropped(
         self, together: int, values: Tensor, p: float = 0.5, training: bool = True,

@@ -10,14 +10,15 @@ A processor without instructions for bfloat16 computes all of it in float32, rou
 own loops there round every partial sum, and take some twenty times as long.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.modules.utils import _pair
-from torch.overrides import TorchFunctionMode
+
+from skinxai.backbones.torch_calls import TorchCalls
 
 Pair = tuple[int, int]
 _SMALL_KERNEL = 3  # up to this size bfloat16 computes the weight gradient as fast as float32
@@ -31,23 +32,17 @@ def computed_in() -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-class FastDepthwise(TorchFunctionMode):
+class FastDepthwise(TorchCalls):
     """Context in which depthwise convolutions run in bfloat16, forward and backward."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def _called(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
         """Replace ``torch.conv2d`` of depthwise form; everything else runs as it is."""
-        if func is torch.conv2d and len(args) == 7 and not kwargs:
+        if function is torch.conv2d and len(args) == 7 and not named:
             images, weight, bias, stride, padding, dilation, groups = args
             plain = bias is None and _pair(dilation) == (1, 1) and not isinstance(padding, str)
             if plain and groups > 1 and groups == images.shape[1] == weight.shape[0]:
                 return _Depthwise.apply(images, weight, _pair(stride), _pair(padding))
-        return func(*args, **(kwargs or {}))
+        return function(*args, **named)
 
 
 class _Depthwise(torch.autograd.Function):

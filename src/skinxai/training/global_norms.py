@@ -4,15 +4,15 @@ Within `GlobalNorms` every ``batch_norm`` in training mode takes mean and varian
 batch, as one rank would. torch's ``SyncBatchNorm`` refuses the CPU, and other classes than its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
+from skinxai.backbones.torch_calls import TorchCalls
 from skinxai.errors import TrainingError
 from skinxai.training.ranks import Ranks, answering
 
@@ -83,23 +83,17 @@ class Exchange:
         return message
 
 
-class OwnNorms(TorchFunctionMode):
+class OwnNorms(TorchCalls):
     """Context in which batch statistics are those of the rank's own images.
 
     A rank without images, or with one value of each channel, has none and takes running ones.
     """
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def _called(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
         """Replace ``batch_norm``; everything else runs as it is."""
-        if func is functional.batch_norm:
-            return self._batch_norm(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+        if function is functional.batch_norm:
+            return self._batch_norm(*args, **named)
+        return function(*args, **named)
 
     def _batch_norm(
         self, values: Tensor, running_mean: Tensor | None, running_var: Tensor | None,
