@@ -29,7 +29,7 @@ class Uncertainty:
             votes for, 0 to below 1.
         passes: how many answers.
         by: what gave them: ``"members"``, ``"views"``, both as ``"members and views"``, or
-            ``"dropout"``.
+            dropout, with its places and rates.
     """
 
     total: float
